@@ -1,0 +1,52 @@
+# Two commands do everything on a machine with Python 3.11 and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := deploy/requirements/dev.txt
+# The stamp carries the lock's hash, so that a changed lock makes a new environment and an unchanged one costs nothing.
+STAMP := $(VENV)/.installed-$(shell cksum < $(LOCK) | cut -d' ' -f1)
+
+.DEFAULT_GOAL := help
+.PHONY: help up down demo test check unit bench crd lock clean
+
+help:  ## this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): $(LOCK)
+	@echo "==> Python packages into $(VENV), from $(LOCK) (with hashes)"
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one with make PYTHON=/path/to/python3.11")'
+	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(LOCK)
+	@touch $@
+
+up: $(STAMP)  ## start a real Kubernetes API server with its controllers here, and keep it
+	@$(BIN)/python -m deploy.local up
+
+down: $(STAMP)  ## stop it and leave nothing behind
+	@$(BIN)/python -m deploy.local down
+
+demo: $(STAMP)  ## the main job on a real API server, scene by scene
+	@$(BIN)/python -m deploy.local demo
+
+check: $(STAMP)  ## ruff, mypy strict, import contracts
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
+
+unit: $(STAMP)  ## the tests that need no cluster
+	@$(BIN)/python -m pytest tests/unit -q
+
+test: check  ## everything: check, unit and property tests, behaviour on a real API server
+	@$(BIN)/python -m pytest
+
+bench: $(STAMP)  ## the figures of the README, with the limit measured in the same run
+	@$(BIN)/python -m benchmarks
+
+crd: $(STAMP)  ## write deploy/crd.yaml from the model
+	@$(BIN)/python -m common.crd > deploy/crd.yaml
+
+lock: $(STAMP)  ## write deploy/requirements/*.txt from pyproject.toml
+	@for extra in webhook controller dev; do \
+	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	    --python-version 3.11 --extra $$extra pyproject.toml --no-emit-package registry-mirror -o deploy/requirements/$$extra.txt || exit 1; done
+
+clean:  ## remove the virtual environment and caches (the build cache of the cluster is kept)
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
