@@ -1,0 +1,160 @@
+"""The CustomResourceDefinition, generated from the model: `python -m common.crd > deploy/crd.yaml`.
+
+What the schema and its CEL rules say guards the API server while the webhook is away; the sentences a person
+reads come from the webhook, which judges first.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import yaml
+
+from common import names
+from common.model import RegistryMirrorSpec
+from common.status import RegistryMirrorStatus
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+# Pydantic's words that a structural schema does not know. `default` among them: the webhook alone fills in defaults.
+_DROPPED: Final = frozenset({"title", "default", "examples", "additionalProperties"})
+
+# With oldSelf, so that an object stored before a rule existed can still be labelled and freed of its finalizers:
+# the root changes with every label, so Kubernetes itself never ratchets a rule that stands here.
+_ROOT_RULES: Final = [
+    {
+        "rule": "has(self.spec) || (oldSelf.hasValue() && !has(oldSelf.value().spec))",
+        "optionalOldSelf": True,
+        "message": "spec is required: at least spec.upstreamUrl, for example quay.io",
+    },
+    {
+        "rule": f"oldSelf.hasValue() || size(self.metadata.name) <= {names.NAME_MAX}"
+        " && !self.metadata.name.contains('.')",
+        "optionalOldSelf": True,
+        "message": f"metadata.name must be a DNS label of at most {names.NAME_MAX} characters, without dots",
+    },
+]
+_CLAIM_RULES: Final = [
+    {
+        "rule": "!has(self.volumeName)",
+        "message": "volumeName is not supported: every cache pod has a volume of its own",
+    },
+    {
+        "rule": "!has(self.volumeMode) || self.volumeMode != 'Block'",
+        "message": "a cache writes files and cannot use a Block device",
+    },
+    {
+        "rule": "has(self.storageClassName) == has(oldSelf.storageClassName)"
+        " && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
+        "message": "storageClassName cannot change once created",
+    },
+    {
+        "rule": "!has(self.accessModes) || !has(oldSelf.accessModes) || self.accessModes == oldSelf.accessModes",
+        "message": "accessModes cannot change once created",
+    },
+]
+_COLUMNS: Final = [
+    ("Upstream", "string", ".status.upstream", "Registry that is really asked"),
+    ("Masquerade", "string", ".status.masqueradeUrl", "Host name under which nodes reach the mirror"),
+    ("Ready", "string", ".status.conditions[?(@.type=='Ready')].status", "Whether all of the mirror works"),
+    ("Reason", "string", ".status.conditions[?(@.type=='Ready')].reason", "Why it is ready, or is not"),
+    ("Cache", "integer", ".status.readyReplicas", "Cache pods that can serve pulls"),
+    ("Nodes", "integer", ".status.nodes.ready", "Nodes that point at the mirror"),
+    ("Age", "date", ".metadata.creationTimestamp", "Time since the mirror was made"),
+]
+
+
+def structural(model: type[BaseModel]) -> dict[str, Any]:
+    """Structural schema (apiextensions.k8s.io/v1) of a model: references resolved, only words Kubernetes knows."""
+    schema = model.model_json_schema(by_alias=True)
+    return cast("dict[str, Any]", _structural(schema, schema.get("$defs", {})))
+
+
+def _structural(node: Any, definitions: dict[str, Any]) -> Any:
+    if isinstance(node, list):
+        return [_structural(item, definitions) for item in node]
+    if not isinstance(node, dict):
+        return node
+    node = _resolved(node, definitions)
+    kept = {
+        key: _child(key, value, definitions) for key, value in node.items() if key not in _DROPPED and key != "$defs"
+    }
+    values = node.get("additionalProperties")
+    return kept | {"additionalProperties": _structural(values, definitions)} if isinstance(values, dict) else kept
+
+
+def _child(key: str, value: Any, definitions: dict[str, Any]) -> Any:
+    if key == "properties":  # the keys below are names of fields, `title` and `default` among the possible ones
+        return {name: _structural(schema, definitions) for name, schema in value.items()}
+    return _structural(value, definitions)
+
+
+def _resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """One level with its reference followed and its `null` alternative dropped: optional is not nullable here."""
+    if "$ref" in node:
+        target = definitions[node["$ref"].rsplit("/", 1)[1]]
+        return _resolved({**target, **{key: value for key, value in node.items() if key != "$ref"}}, definitions)
+    if "anyOf" in node and "x-kubernetes-int-or-string" not in node:
+        (only,) = [alternative for alternative in node["anyOf"] if alternative != {"type": "null"}]
+        return _resolved({**only, **{key: value for key, value in node.items() if key != "anyOf"}}, definitions)
+    return node
+
+
+def definition() -> dict[str, Any]:
+    """The whole CustomResourceDefinition as it is applied."""
+    spec = structural(RegistryMirrorSpec)
+    spec["properties"]["volumeClaimTemplate"]["properties"]["spec"]["x-kubernetes-validations"] = _CLAIM_RULES
+    schema = {
+        "type": "object",
+        "description": "A registry of which the cluster keeps a pull-through cache, used by every node.",
+        "properties": {
+            "apiVersion": {"type": "string", "description": f"Always {names.API_VERSION}."},
+            "kind": {"type": "string", "description": f"Always {names.KIND}."},
+            "metadata": {"type": "object"},
+            "spec": spec,
+            "status": structural(RegistryMirrorStatus),
+        },
+        "x-kubernetes-validations": _ROOT_RULES,
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{names.PLURAL}.{names.GROUP}"},
+        "spec": {
+            "group": names.GROUP,
+            "scope": "Cluster",
+            "names": {
+                "kind": names.KIND,
+                "listKind": f"{names.KIND}List",
+                "plural": names.PLURAL,
+                "singular": names.SINGULAR,
+                "shortNames": [names.SHORT_NAME],
+            },
+            "versions": [
+                {
+                    "name": names.VERSION,
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": schema},
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [
+                        {"name": name, "type": kind, "jsonPath": path, "description": text}
+                        for name, kind, path, text in _COLUMNS
+                    ],
+                }
+            ],
+        },
+    }
+
+
+def as_yaml() -> str:
+    """The definition as the file in deploy/ holds it."""
+    return _HEADER + yaml.safe_dump(definition(), sort_keys=False, allow_unicode=True, width=120)
+
+
+_HEADER: Final = "# Generated from common/model.py and common/status.py by `make crd`; a test compares the two.\n"
+
+if __name__ == "__main__":
+    sys.stdout.write(as_yaml())

@@ -1,0 +1,26 @@
+"""Which host names a mirror may take: never one that the node or the cluster needs for itself."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# What nodes resolve to reach themselves and the API server; an entry in their hosts file would take it over.
+RESERVED: Final = ("localhost", "localdomain", "kubernetes", "kubernetes.default", "svc", "cluster.local")
+
+
+def is_within(name: str, domain: str) -> bool:
+    """Whether `name` is `domain` or stands below it."""
+    return name == domain or name.endswith(f".{domain}")
+
+
+def why_not(name: str, allowed: tuple[str, ...]) -> str | None:
+    """The rest of a sentence saying why no mirror may be called `name`; None where one may.
+
+    `allowed` are the domains that MASQUERADE_DOMAINS names; empty means any that is not reserved.
+    """
+    reserved = next((domain for domain in RESERVED if is_within(name, domain)), None)
+    if reserved:
+        return f"is reserved ({reserved}): nodes need it to reach themselves or the cluster"
+    if allowed and not any(is_within(name, domain) for domain in allowed):
+        return f"is not within the domains that this cluster's administrator allows: {', '.join(allowed)}"
+    return None
