@@ -1,0 +1,1 @@
+"""Turns each RegistryMirror into a StatefulSet, Services, a Secret and a DaemonSet, and keeps them so."""

@@ -1,0 +1,101 @@
+"""`python -m controller`: reads the environment, wires the parts, runs them until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from common.logs import Logger, logger
+from common.settings import SettingsError, read
+from controller.admission import Admission
+from controller.apply import Applier
+from controller.cluster import Cluster, load_configuration
+from controller.contest import Contest
+from controller.election import Election
+from controller.errors import ClusterError
+from controller.events import Recorder
+from controller.leadership import Leadership
+from controller.manager import Manager, watches
+from controller.metrics import Metrics, StateCollector
+from controller.reconcile import Reconciler
+from controller.server import application
+from controller.settings import ControllerSettings
+from controller.state import ADMISSION_KEY, State
+from controller.storage import Storage
+from controller.workers import Inbox, Workers
+
+if TYPE_CHECKING:
+    from kubernetes.aio import client
+
+    from controller.outcomes import Outcome
+
+WRONG_SETTINGS = 2  # exit status, as of a command that was called wrongly
+
+
+async def run(settings: ControllerSettings, configuration: client.Configuration, log: Logger) -> None:
+    """The controller, from its parts to its end."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    async with Cluster(configuration) as lease_door:
+        identity = f"{settings.identity or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+        leadership = Leadership(lease_door, settings.namespace, Election(identity), log)
+        async with Cluster(configuration, leadership.check) as cluster:
+            manager = _assembled(cluster, leadership, settings, log)
+            runner = web.AppRunner(application(manager.metrics.registry, manager.not_ready), access_log=None)
+            await runner.setup()
+            await web.TCPSite(runner, port=settings.metrics_port).start()
+            log.info("started", namespace=settings.namespace, port=settings.metrics_port, identity=identity)
+            await manager.run(stopping)
+            await runner.cleanup()
+    log.info("stopped")
+
+
+def _assembled(cluster: Cluster, leadership: Leadership, settings: ControllerSettings, log: Logger) -> Manager:
+    metrics, inbox = Metrics(CollectorRegistry()), Inbox()
+    shared = frozenset({settings.docker_certificate_secret} if settings.docker_certificate_secret else ())
+    state = State(inbox.enqueue, shared_secrets=shared)
+    state.leases.listen(leadership.notice)
+    recorder = Recorder(cluster, leadership.election.identity, log)
+    applier = Applier(cluster, settings.namespace, state, Contest(), time.monotonic)
+    storage = Storage(cluster, settings.namespace, state)
+    mirrors = Reconciler(cluster, settings, state, applier, storage, recorder)
+    admission = Admission(cluster, settings.namespace, state, log)
+
+    async def reconcile(key: str) -> Outcome:
+        return await (admission.reconcile() if key == ADMISSION_KEY else mirrors.reconcile(key))
+
+    workers = Workers(inbox, reconcile, log, metrics)
+    metrics.registry.register(StateCollector(state, inbox.queue))
+    followed = watches(cluster, settings, state, log, metrics)
+    return Manager(followed, state, leadership, workers, recorder, metrics)
+
+
+def main() -> int:
+    """Returns the exit status: 0 after SIGTERM, 2 for wrong settings, 1 where there is no way to the cluster."""
+    try:
+        settings = read(ControllerSettings, os.environ)
+    except SettingsError as error:
+        sys.stderr.write(f"controller: wrong settings:\n{error}\n")
+        return WRONG_SETTINGS
+    log = logger(settings.log_level, "controller")
+    try:
+        configuration = asyncio.run(load_configuration(settings.kubeconfig))
+    except ClusterError as error:
+        sys.stderr.write(f"controller: {error}\n")
+        return 1
+    asyncio.run(run(settings, configuration, log))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""Makes the cluster hold the desired objects: creates what is missing, patches what differs, leaves what is right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from common import names
+from controller import difference
+from controller.errors import AlreadyExists
+from controller.immutable import frozen_differences, without_frozen
+from controller.kinds import CHILDREN
+from controller.standing import Standing, describe_owner, standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from controller.cluster import Cluster
+    from controller.contest import Contest
+    from controller.kinds import Kind
+    from controller.mirror import Mirror
+    from controller.state import State
+
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Applied:
+    """What one pass did. Objects are named `Kind name`; `wait` is in seconds, 0 where nothing is to be waited for."""
+
+    created: list[str] = field(default_factory=list)
+    repaired: dict[str, list[str]] = field(default_factory=dict)
+    adopted: list[str] = field(default_factory=list)
+    replaced: dict[str, list[str]] = field(default_factory=dict)
+    pruned: list[str] = field(default_factory=list)
+    foreign: dict[str, str] = field(default_factory=dict)
+    contested: list[str] = field(default_factory=list)
+    passing: list[str] = field(default_factory=list)
+    wait: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Applier:
+    """Applies to one namespace. `clock` gives seconds that never go backwards."""
+
+    cluster: Cluster
+    namespace: str
+    state: State
+    contest: Contest
+    clock: Callable[[], float]
+
+    async def apply(self, mirror: Mirror, objects: list[tuple[Kind, Json]]) -> Applied:
+        """Brings all of a mirror's objects to what is desired, then deletes what is ours and no longer desired.
+
+        Raises ClusterError where the API server refuses one; what was done before stays and is found done next time.
+        """
+        applied = Applied()
+        for kind, body in objects:
+            await self._one(mirror, kind, body, applied)
+        desired = {(kind, body["metadata"]["name"]) for kind, body in objects}
+        for kind in reversed(CHILDREN):
+            await self._prune(mirror, kind, desired, applied)
+        return applied
+
+    async def _one(self, mirror: Mirror, kind: Kind, body: Json, applied: Applied) -> None:
+        name = body["metadata"]["name"]
+        live = self.state.children[kind].get(name)
+        if live is None:
+            live = await self._create(kind, body, applied)
+        if live is None:
+            return
+        what = f"{kind.name} {name}"
+        whose = standing(live, mirror)
+        if whose is Standing.FOREIGN:
+            applied.foreign[what] = describe_owner(live)
+        elif whose is Standing.PASSING:
+            applied.passing.append(what)
+        else:
+            await self._mend(kind, live, body, whose, applied)
+
+    async def _create(self, kind: Kind, body: Json, applied: Applied) -> Json | None:
+        """Returns the object that has the name already, where there is one that no watch has brought yet."""
+        name = body["metadata"]["name"]
+        try:
+            stored = await self.cluster.create(kind, self.namespace, body)
+        except AlreadyExists:
+            return await self.cluster.get(kind, self.namespace, name)
+        self.state.children[kind].put(stored, quietly=True)
+        applied.created.append(f"{kind.name} {name}")
+        return None
+
+    async def _mend(self, kind: Kind, live: Json, body: Json, whose: Standing, applied: Applied) -> None:
+        what = f"{kind.name} {body['metadata']['name']}"
+        frozen = frozen_differences(kind, live, body)
+        if frozen:
+            await self.cluster.delete(kind, self.namespace, live)
+            applied.replaced[what] = frozen
+            return
+        patch = difference.merge_patch(live, _keeping_owners(live, without_frozen(kind, body)))
+        if not patch or self._contested(what, applied):
+            return
+        version = {"resourceVersion": live["metadata"]["resourceVersion"], "uid": live["metadata"]["uid"]}
+        sent = {**patch, "metadata": {**patch.get("metadata", {}), **version}}
+        stored = await self.cluster.patch(kind, self.namespace, body["metadata"]["name"], sent)
+        self.state.children[kind].put(stored, quietly=True)
+        if whose is Standing.ORPHAN:
+            applied.adopted.append(what)
+        else:
+            applied.repaired[what] = difference.paths(patch)
+
+    def _contested(self, what: str, applied: Applied) -> bool:
+        wait = self.contest.wait(what, self.clock())
+        if wait:
+            applied.contested.append(what)
+            applied.wait = max(applied.wait, wait)
+        return wait > 0
+
+    async def _prune(self, mirror: Mirror, kind: Kind, desired: set[tuple[Kind, str]], applied: Applied) -> None:
+        store = self.state.children[kind]
+        for name in (names.object_name(mirror.name), names.headless_name(mirror.name)):
+            live = store.get(name)
+            if (kind, name) in desired or live is None or standing(live, mirror) is not Standing.OURS:
+                continue
+            await self.cluster.delete(kind, self.namespace, live)
+            applied.pruned.append(f"{kind.name} {name}")
+
+
+def _keeping_owners(live: Json, desired: Json) -> Json:
+    """`desired` with the owners that others have added beside us, who are no controllers."""
+    ours = desired["metadata"]["ownerReferences"]
+    others = [
+        reference for reference in live["metadata"].get("ownerReferences") or [] if not reference.get("controller")
+    ]
+    return {**desired, "metadata": {**desired["metadata"], "ownerReferences": [*others, *ours]}}

@@ -1,0 +1,220 @@
+"""The one door to the cluster: the official client's asyncio half, raw JSON through it, errors of our own.
+
+Objects stay the dictionaries that JSON makes: decoding a list into the client's models costs five times as much
+(benchmarks/README says), and a field that the models do not know yet would be lost.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import urlencode
+
+import aiohttp
+import orjson
+from kubernetes.aio import client
+from kubernetes.aio import config as client_config
+
+from controller.errors import ClusterError, NotFound, Unavailable, error_for
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from controller.kinds import Kind
+
+Json = dict[str, Any]
+
+# Seconds for one request. An API server that is alive answers within its own 60 s limit; a shorter wait keeps a lost
+# connection from holding a worker for long, and admission webhooks may take up to 30 s of it.
+REQUEST_TIMEOUT: Final = 35.0
+# Seconds without a byte on a watch. The API server sends a bookmark about once a minute, so that a longer silence
+# means a connection that is dead without having been closed.
+WATCH_SILENCE: Final = 90.0
+# Seconds that one watch lasts; the server spreads watches by its own choice between this and twice as much.
+WATCH_DURATION: Final = 300
+# Connections: a dozen watches, twice sixteen workers (a write and a status each), a few for the lease and events.
+CONNECTIONS: Final = 64
+
+
+async def load_configuration(kubeconfig: str | None) -> client.Configuration:
+    """Where the API server is and who we are: from a kubeconfig file, or from the pod's service account where None.
+
+    Raises ClusterError with a sentence where neither can be read.
+    """
+    configuration = client.Configuration()
+    try:
+        if kubeconfig:
+            await client_config.load_kube_config(  # type: ignore[no-untyped-call]
+                config_file=kubeconfig, client_configuration=configuration
+            )
+        else:
+            client_config.load_incluster_config(  # type: ignore[no-untyped-call]
+                client_configuration=configuration
+            )
+    except (client_config.ConfigException, OSError) as error:
+        where = f"KUBECONFIG={kubeconfig}" if kubeconfig else "the service account of a pod (KUBECONFIG is not set)"
+        raise ClusterError(f"no way to the cluster: {where}: {error}") from error
+    configuration.connection_pool_maxsize = CONNECTIONS
+    # HTTPS_PROXY and NO_PROXY are for the caches and for the upstreams; the API server is asked directly.
+    configuration.client_session_kwargs = {"trust_env": False}
+    return configuration
+
+
+class Cluster:
+    """Reads and writes objects as JSON. `may_write` is asked before each write and raises where it may not."""
+
+    def __init__(self, configuration: client.Configuration, may_write: Callable[[], None] = lambda: None) -> None:
+        self._configuration = configuration
+        self._rest = client.ApiClient(configuration).rest_client
+        self._may_write = may_write
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._rest.close()
+
+    async def list(self, kind: Kind, namespace: str | None, selector: str = "") -> tuple[list[Json], str]:
+        """All objects of a kind and the resource version they were read at. `selector` is a field selector."""
+        body = await self._request("GET", kind.path(namespace), {"fieldSelector": selector} if selector else {})
+        return body.get("items") or [], body["metadata"]["resourceVersion"]
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Json:
+        """One object. Raises NotFound."""
+        return await self._request("GET", kind.path(namespace, name))
+
+    async def create(self, kind: Kind, namespace: str | None, body: Json) -> Json:
+        """Makes an object and returns it as stored. Raises AlreadyExists, Invalid, Forbidden."""
+        self._may_write()
+        return await self._request("POST", kind.path(namespace), body=body)
+
+    async def patch(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        name: str,
+        body: Json,
+        *,
+        subresource: str | None = None,
+        dry_run: bool = False,
+    ) -> Json:
+        """Sends a JSON merge patch and returns the object as stored.
+
+        `body` carries metadata.resourceVersion, so that a change by somebody else ends in Conflict.
+        """
+        self._may_write()
+        query = {"dryRun": "All"} if dry_run else {}
+        return await self._request("PATCH", kind.path(namespace, name, subresource), query, body)
+
+    async def replace(self, kind: Kind, namespace: str | None, name: str, body: Json) -> Json:
+        """Writes a whole object. Not fenced: it is how the lease itself is taken and given up."""
+        return await self._request("PUT", kind.path(namespace, name), body=body)
+
+    async def create_unfenced(self, kind: Kind, namespace: str | None, body: Json) -> Json:
+        """Makes an object without holding the lease: the lease itself."""
+        return await self._request("POST", kind.path(namespace), body=body)
+
+    async def delete(self, kind: Kind, namespace: str | None, live: Json, *, propagation: str = "Background") -> None:
+        """Deletes exactly the object that was read: its UID and resource version are preconditions.
+
+        One that is gone already is what was wanted. Raises Conflict where it has changed.
+        """
+        self._may_write()
+        metadata = live["metadata"]
+        body = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": propagation,
+            "preconditions": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
+        }
+        with suppress(NotFound):
+            await self._request("DELETE", kind.path(namespace, metadata["name"]), body=body)
+
+    @asynccontextmanager
+    async def watch(
+        self, kind: Kind, namespace: str | None, resource_version: str, selector: str = ""
+    ) -> AsyncIterator[AsyncIterator[Json]]:
+        """Events after a resource version, bookmarks among them, until the server ends the stream.
+
+        Raises Gone where the version is too old, at once or later, and Unavailable where the stream breaks.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(WATCH_DURATION),
+        }
+        if selector:
+            query["fieldSelector"] = selector
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT, sock_read=WATCH_SILENCE)
+        response = await self._send("GET", kind.path(namespace), query, None, timeout)
+        try:
+            yield _events(response)
+        finally:
+            response.close()
+
+    async def _request(
+        self, method: str, path: str, query: dict[str, str] | None = None, body: Json | None = None
+    ) -> Json:
+        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT)
+        response = await self._send(method, path, query or {}, body, timeout)
+        async with _translated():
+            return orjson.loads(await response.read())  # type: ignore[no-any-return]
+
+    async def _send(
+        self, method: str, path: str, query: dict[str, str], body: Json | None, limits: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        headers = {"Accept": "application/json", **await self._authorization()}
+        if method == "PATCH":
+            headers["Content-Type"] = "application/merge-patch+json"
+        url = f"{self._configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
+        async with _translated():
+            answer = await self._rest.request(  # type: ignore[no-untyped-call]
+                method, url, headers=headers, body=body, _request_timeout=limits
+            )
+            response: aiohttp.ClientResponse = answer.response
+            if response.status >= 400:  # noqa: PLR2004 (HTTP: an error)
+                raise _error(response.status, response.headers.get("Retry-After", ""), await response.read())
+        return response
+
+    async def _authorization(self) -> dict[str, str]:
+        token = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        return {"Authorization": token} if token else {}
+
+
+async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Json]:
+    async with _translated():
+        async for line in response.content:
+            event: Json = orjson.loads(line)
+            if event["type"] == "ERROR":
+                status = event["object"]
+                raise error_for(status.get("code", 0), status.get("reason", ""), status.get("message", "watch ended"))
+            yield event
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    """Turns what the client, its transport or a half answer raise into Unavailable."""
+    try:
+        yield
+    except ClusterError:
+        raise
+    except TimeoutError as error:
+        raise Unavailable("the API server did not answer in time", reason="Timeout") from error
+    except (aiohttp.ClientError, client.ApiException, OSError, ValueError) as error:
+        # ValueError: JSON cut off in the middle, or a line longer than the buffer.
+        raise Unavailable(
+            f"the API server cannot be reached: {error or type(error).__name__}", reason="Unreachable"
+        ) from error
+
+
+def _error(status: int, retry_after: str, body: bytes) -> ClusterError:
+    details: Json = {}
+    with suppress(ValueError):
+        details = orjson.loads(body)
+    if not isinstance(details, dict):
+        details = {}
+    message = details.get("message") or body[:200].decode(errors="replace") or f"HTTP status {status}"
+    return error_for(
+        status, details.get("reason") or "", message, float(retry_after) if retry_after.isdecimal() else 0.0
+    )

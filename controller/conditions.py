@@ -1,0 +1,178 @@
+"""Conditions in the standard form, each computed by a pure function from what one reconcile found.
+
+A message says what is so and, where it is not as wanted, what to do about it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from common.defaults import dict_at
+from controller.facts import CredentialsState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from common.problems import Problem
+    from controller.facts import Facts, Lacking
+    from controller.findings import Findings
+    from controller.mirror import Mirror
+    from controller.storage import StorageResult
+
+Json = dict[str, Any]
+
+READY: Final = "Ready"
+ACCEPTED: Final = "Accepted"
+CACHE_AVAILABLE: Final = "CacheAvailable"
+UPSTREAM_REACHABLE: Final = "UpstreamReachable"
+CREDENTIALS_AVAILABLE: Final = "CredentialsAvailable"
+NODES_CONFIGURED: Final = "NodesConfigured"
+STORAGE_RESIZED: Final = "StorageResized"
+
+MESSAGE_MAX: Final = 1024  # characters: a longer message would be cut by whatever shows it, and etcd keeps each
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One aspect: `status` is True, False or Unknown."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+
+def accepted(problems: list[Problem]) -> Condition:
+    """Whether the spec can be acted on: one that was stored while no webhook watched may not be."""
+    if not problems:
+        return Condition(ACCEPTED, "True", "Valid", "The spec is valid.")
+    told = "; ".join(map(str, problems))
+    return Condition(
+        ACCEPTED, "False", "InvalidSpec", f"{told}. What exists is left as it is until the spec is mended."
+    )
+
+
+def cache_available(mirror: Mirror, findings: Findings) -> Condition:
+    """Whether at least one cache pod can serve."""
+    if findings.refused is not None:
+        return Condition(CACHE_AVAILABLE, "False", "ApplyFailed", f"The API server refused: {findings.refused}")
+    if findings.applied and findings.applied.foreign:
+        return Condition(CACHE_AVAILABLE, "False", "ForeignObject", _foreign(findings.applied.foreign))
+    ready, wanted = ready_replicas(findings.stateful_set), mirror.spec.replicas
+    if ready == 0:
+        message = f"None of {wanted} cache pods is ready; kubectl describe statefulset {mirror.object_name} says why."
+        return Condition(CACHE_AVAILABLE, "False", "NoReplicaReady", message)
+    reason = "AllReplicasReady" if ready >= wanted else "SomeReplicasReady"
+    return Condition(CACHE_AVAILABLE, "True", reason, f"{ready} of {wanted} cache pods are ready.")
+
+
+def cache_lacking(lacking: Lacking) -> Condition:
+    """Why no cache can be built."""
+    return Condition(CACHE_AVAILABLE, "False", lacking.reason, lacking.message)
+
+
+def upstream_reachable(mirror: Mirror) -> Condition:
+    """Nothing is known until the controller asks upstreams itself."""
+    message = f"{mirror.upstream.url} is not asked by the controller; the cache asks it at the first pull."
+    return Condition(UPSTREAM_REACHABLE, "Unknown", "NotProbed", message)
+
+
+def credentials_available(mirror: Mirror, namespace: str, facts: Facts) -> Condition:
+    """Whether the credentials that were asked for are there."""
+    state = facts.credentials.state
+    where = f"Secret {namespace}/{mirror.spec.credentials_secret}"
+    messages = {
+        CredentialsState.NOT_REQUIRED: "No credentials are asked for; the upstream is used anonymously.",
+        CredentialsState.FOUND: f"{where} has username and password.",
+        CredentialsState.SECRET_MISSING: f"{where} does not exist; pulls go without credentials until it does.",
+        CredentialsState.SECRET_INCOMPLETE: (
+            f"{where} lacks username or password, or one of them is empty or no UTF-8;"
+            " pulls go without credentials until both are there."
+        ),
+    }
+    met = state in (CredentialsState.NOT_REQUIRED, CredentialsState.FOUND)
+    return Condition(CREDENTIALS_AVAILABLE, "True" if met else "False", state.value, messages[state])
+
+
+def nodes_configured(mirror: Mirror, findings: Findings, holder: str | None) -> Condition:
+    """Whether the nodes point at the mirror."""
+    if holder is not None:
+        message = (
+            f"RegistryMirror {holder} is older and has {mirror.masquerade} on the nodes; set another"
+            f" spec.masqueradeUrl, or delete {holder}, and this mirror takes over."
+        )
+        return Condition(NODES_CONFIGURED, "False", "MasqueradeConflict", message)
+    desired, ready = node_counts(findings.daemon_set)
+    if findings.daemon_set is None:
+        return Condition(NODES_CONFIGURED, "False", "NodesPending", "The DaemonSet does not exist yet.")
+    if ready < desired:
+        hint = f"kubectl describe daemonset {mirror.object_name} says more."
+        message = f"{ready} of {desired} nodes point at the mirror; {hint}"
+        return Condition(NODES_CONFIGURED, "False", "NodesPending", message)
+    return Condition(NODES_CONFIGURED, "True", "AllNodesReady", f"All of {desired} nodes point at the mirror.")
+
+
+def storage_resized(storage: StorageResult) -> Condition:
+    """Whether each claim has been granted what the spec asks for."""
+    plan = storage.plan
+    if storage.refused is not None:
+        message = f"{plan.wanted} cannot be granted, all claims stay as they are: {storage.refused}"
+        return Condition(STORAGE_RESIZED, "False", "ResizeRefused", message)
+    if not plan.missing:
+        return Condition(STORAGE_RESIZED, "True", "Granted", f"Every claim has at least {plan.wanted}.")
+    if plan.granted is None:
+        message = f"{_first(plan.missing)} not bound to a volume yet; kubectl describe pvc says why."
+        return Condition(STORAGE_RESIZED, "Unknown", "ClaimsPending", message)
+    message = f"{_first(plan.missing)} waiting to grow to {plan.wanted}; {plan.granted} are granted."
+    return Condition(STORAGE_RESIZED, "False", "Resizing", message)
+
+
+def ready(others: Iterable[Condition]) -> Condition:
+    """The summary: the first of the others that is False, or Ready. What is Unknown does not stand in the way."""
+    for condition in others:
+        if condition.status == "False":
+            return Condition(READY, "False", condition.reason, f"{condition.type}: {condition.message}")
+    return Condition(READY, "True", "Ready", "The cache serves and every node points at it.")
+
+
+def merged(conditions: list[Condition], before: list[Json], generation: int, now: str) -> list[Json]:
+    """The conditions as status has them; a transition time moves only where the status of its condition does."""
+    known = {condition.get("type"): condition for condition in before if isinstance(condition, dict)}
+    return [_merged(condition, known.get(condition.type, {}), generation, now) for condition in conditions]
+
+
+def _merged(condition: Condition, before: Json, generation: int, now: str) -> Json:
+    same = before.get("status") == condition.status
+    message = (
+        condition.message if len(condition.message) <= MESSAGE_MAX else condition.message[: MESSAGE_MAX - 3] + "..."
+    )
+    return {
+        "type": condition.type,
+        "status": condition.status,
+        "observedGeneration": generation,
+        "lastTransitionTime": before.get("lastTransitionTime", now) if same else now,
+        "reason": condition.reason,
+        "message": message,
+    }
+
+
+def ready_replicas(stateful_set: Json | None) -> int:
+    """Cache pods that can serve."""
+    return int(dict_at(stateful_set, "status").get("readyReplicas") or 0)
+
+
+def node_counts(daemon_set: Json | None) -> tuple[int, int]:
+    """Nodes that are to run the agent, and those on which it is ready."""
+    status = dict_at(daemon_set, "status")
+    return int(status.get("desiredNumberScheduled") or 0), int(status.get("numberReady") or 0)
+
+
+def _foreign(foreign: dict[str, str]) -> str:
+    listed = "; ".join(f"{what} {why}" for what, why in sorted(foreign.items()))
+    return f"{listed}. It is left alone: rename or delete it, or name the mirror otherwise."
+
+
+def _first(claims: list[str]) -> str:
+    more = f" and {len(claims) - 1} more are" if len(claims) > 1 else " is"
+    return f"Claim {claims[0]}{more}"

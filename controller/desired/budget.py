@@ -1,0 +1,20 @@
+"""The disruption budget: a drain takes one cache pod at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from common import names
+from controller.desired.frame import framed
+from controller.kinds import BUDGET
+
+if TYPE_CHECKING:
+    from controller.mirror import Mirror
+    from controller.settings import ControllerSettings
+
+
+def budget(mirror: Mirror, settings: ControllerSettings) -> dict[str, Any]:
+    """At most one pod down, rather than at least one up: a mirror of one replica must not block a drain for ever."""
+    selector = {"matchLabels": names.pod_labels(mirror.name, names.REGISTRY)}
+    spec = {"maxUnavailable": 1, "selector": selector, "unhealthyPodEvictionPolicy": "AlwaysAllow"}
+    return framed(BUDGET, mirror, settings, {"spec": spec})

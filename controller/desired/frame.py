@@ -1,0 +1,39 @@
+"""What all objects of a mirror have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from common import names
+
+if TYPE_CHECKING:
+    from controller.kinds import Kind
+    from controller.mirror import Mirror
+    from controller.settings import ControllerSettings
+
+Json = dict[str, Any]
+
+CONFIGURATION_ANNOTATION: Final = f"{names.GROUP}/configuration"
+
+
+def framed(kind: Kind, mirror: Mirror, settings: ControllerSettings, body: Json, name: str | None = None) -> Json:
+    """`body` as an object of the mirror: named, labelled, owned, so that Kubernetes deletes it with the mirror."""
+    owner = {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "name": mirror.name,
+        "uid": mirror.uid,
+        "controller": True,
+    }
+    metadata = {
+        "name": name or mirror.object_name,
+        "namespace": settings.namespace,
+        "labels": names.labels(mirror.name),
+        "ownerReferences": [owner],
+    }
+    return {"apiVersion": kind.api, "kind": kind.name, "metadata": metadata, **body}
+
+
+def pull_secrets(settings: ControllerSettings) -> list[Json]:
+    """Names of the Secrets that the kubelet pulls our own images with."""
+    return [{"name": name} for name in settings.image_pull_secrets]

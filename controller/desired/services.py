@@ -1,0 +1,41 @@
+"""The Service that nodes pull from, and the headless one that gives the cache pods their names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from common import names
+from controller.desired.frame import framed
+from controller.kinds import SERVICE
+
+if TYPE_CHECKING:
+    from controller.mirror import Mirror
+    from controller.settings import ControllerSettings
+
+Json = dict[str, Any]
+
+PORT: Final = 443  # what an image name without a port means
+TARGET_PORT: Final = 5000  # the registry's own; above 1024, so that no capability is needed
+
+
+def service(mirror: Mirror, settings: ControllerSettings) -> Json:
+    """The Service of the mirror.
+
+    A node stays with one replica (session affinity), so that the layers of one image come from one cache: each has
+    a volume of its own, and going round would fetch each blob once a replica.
+    """
+    body = {"type": "ClusterIP", "sessionAffinity": "ClientIP", **_common(mirror)}
+    return framed(SERVICE, mirror, settings, {"spec": body})
+
+
+def headless_service(mirror: Mirror, settings: ControllerSettings) -> Json:
+    """The Service that governs the StatefulSet; it names pods that are not ready too, as they start."""
+    body = {"clusterIP": "None", "publishNotReadyAddresses": True, **_common(mirror)}
+    return framed(SERVICE, mirror, settings, {"spec": body}, names.headless_name(mirror.name))
+
+
+def _common(mirror: Mirror) -> Json:
+    return {
+        "selector": names.pod_labels(mirror.name, names.REGISTRY),
+        "ports": [{"name": "https", "protocol": "TCP", "port": PORT, "targetPort": TARGET_PORT}],
+    }

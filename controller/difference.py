@@ -1,0 +1,55 @@
+"""The difference between an object and what is desired of it, as a JSON merge patch.
+
+Maps: what we set is there, what others add may stay. Lists: as long as ours, each element containing ours, or the
+whole list is sent; so an added port, container or variable is taken out, which server-side apply cannot do. What
+is desired to be empty is empty: a field that a changed setting no longer fills is emptied on the cluster too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Json = dict[str, Any]
+
+
+def merge_patch(live: Json, desired: Json) -> Json:
+    """The smallest merge patch of whole fields that makes `live` contain `desired`; empty where it does already."""
+    patch: Json = {}
+    for key, wanted in desired.items():
+        there = live.get(key)
+        if isinstance(wanted, dict) and isinstance(there, dict) and wanted:
+            inner = merge_patch(there, wanted)
+            if inner:
+                patch[key] = inner
+        elif not contains(there, wanted):
+            patch[key] = None if is_empty(wanted) else wanted
+    return patch
+
+
+def contains(live: Any, desired: Any) -> bool:
+    """Whether `live` is as desired, however much of its own it adds to maps."""
+    if is_empty(desired):
+        return is_empty(live)
+    if isinstance(desired, dict):
+        return isinstance(live, dict) and all(contains(live.get(key), value) for key, value in desired.items())
+    if isinstance(desired, list):
+        return (
+            isinstance(live, list)
+            and len(live) == len(desired)
+            and all(contains(one, other) for one, other in zip(live, desired, strict=True))
+        )
+    return bool(live == desired)
+
+
+def is_empty(value: Any) -> bool:
+    """Whether the API server stores it like something that is not there."""
+    return value is None or value in ("", [], {})
+
+
+def paths(patch: Json, prefix: str = "") -> list[str]:
+    """Fields that a patch changes, as a person reads them; for Events and logs, which must not carry values."""
+    found = []
+    for key, value in patch.items():
+        path = f"{prefix}.{key}" if prefix else key
+        found += paths(value, path) if isinstance(value, dict) and value else [path]
+    return found

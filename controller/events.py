@@ -1,0 +1,138 @@
+"""Events for a person who asks `kubectl describe rm`: one for each change worth reading.
+
+They are posted beside the reconcile, never in its way. Events about cluster-scoped objects live in `default`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from common import names
+from controller.errors import ClusterError
+from controller.kinds import EVENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from common.logs import Logger
+    from controller.apply import Applied
+    from controller.cluster import Cluster
+
+Json = dict[str, Any]
+
+NAMESPACE: Final = "default"
+REPORTER: Final = f"{names.GROUP}/registrymirror-controller"
+# More than 500 mirrors give at once; past it the log alone has them, and says so.
+WAITING_MAX: Final = 2000
+NOTE_MAX: Final = 1024  # characters, by the API
+# Ordinary stations on the way: true, and worth no Event of their own.
+_ORDINARY: Final = frozenset({"NoReplicaReady", "NodesPending", "AuthorityPending", "Resizing", "ClaimsPending"})
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """Something worth an Event. `kind` is Normal or Warning."""
+
+    kind: str
+    reason: str
+    note: str
+    action: str = "Reconcile"
+
+
+def transitions(before: Iterable[Json], after: Iterable[Json]) -> list[Occurrence]:
+    """Events for the conditions that turned to another status or reason, but for what is ordinary progress.
+
+    The summary repeats another condition while it is False; it is told only when it becomes True.
+    """
+    known = {condition.get("type"): condition for condition in before}
+    found = []
+    for condition in after:
+        was = known.get(condition["type"], {})
+        if (was.get("status"), was.get("reason")) == (condition["status"], condition["reason"]):
+            continue
+        if condition["status"] == "False" and condition["type"] != "Ready" and condition["reason"] not in _ORDINARY:
+            found.append(Occurrence("Warning", condition["reason"], condition["message"]))
+        elif condition["status"] == "True" and (was.get("status") == "False" or condition["type"] == "Ready"):
+            found.append(Occurrence("Normal", condition["reason"], condition["message"]))
+    return found
+
+
+def deeds(applied: Applied, *, first: bool) -> list[Occurrence]:
+    """Events for what a pass did. The very first making of everything is told by the status alone."""
+    found = [] if first else [Occurrence("Normal", "Created", f"Made {what}.", "Create") for what in applied.created]
+    found += [
+        Occurrence("Normal", "Repaired", f"Put {what} right: {', '.join(fields)}.", "Repair")
+        for what, fields in applied.repaired.items()
+    ]
+    found += [
+        Occurrence("Normal", "Replaced", f"Making {what} again: {', '.join(fields)} cannot be changed.", "Replace")
+        for what, fields in applied.replaced.items()
+    ]
+    found += [
+        Occurrence("Normal", "Adopted", f"Adopted {what}, which had no owner.", "Adopt") for what in applied.adopted
+    ]
+    found += [Occurrence("Normal", "Pruned", f"Deleted {what}, no longer wanted.", "Delete") for what in applied.pruned]
+    found += [
+        Occurrence("Warning", "Contested", f"Somebody keeps changing {what}; it is put right twice a minute.", "Repair")
+        for what in applied.contested
+    ]
+    return found
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Posts events one after the other. `instance` names this process."""
+
+    cluster: Cluster
+    instance: str
+    log: Logger
+    _waiting: asyncio.Queue[Json] = field(default_factory=lambda: asyncio.Queue(WAITING_MAX))
+
+    def record(self, raw: Json, occurrences: Iterable[Occurrence]) -> None:
+        """Takes events about a mirror; returns at once."""
+        for occurrence in occurrences:
+            body = _event(raw, occurrence, self.instance, datetime.now(UTC))
+            try:
+                self._waiting.put_nowait(body)
+            except asyncio.QueueFull:
+                self.log.warning(
+                    "event not posted", mirror=raw["metadata"]["name"], note=occurrence.note, why="too many at once"
+                )
+
+    async def forever(self) -> None:
+        """Posts until cancelled."""
+        while True:
+            body = await self._waiting.get()
+            try:
+                await self.cluster.create(EVENT, NAMESPACE, body)
+            except ClusterError as error:
+                mirror = body["regarding"]["name"]
+                self.log.warning("event not posted", mirror=mirror, note=body["note"], why=str(error))
+
+
+def _event(raw: Json, occurrence: Occurrence, instance: str, now: datetime) -> Json:
+    metadata = raw["metadata"]
+    regarding = {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "resourceVersion": metadata["resourceVersion"],
+    }
+    return {
+        "apiVersion": EVENT.api,
+        "kind": EVENT.name,
+        "metadata": {"name": f"{metadata['name']}.{uuid.uuid4().hex[:16]}", "namespace": NAMESPACE},
+        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "type": occurrence.kind,
+        "reason": occurrence.reason,
+        "action": occurrence.action,
+        "note": occurrence.note[:NOTE_MAX],
+        "regarding": regarding,
+        "reportingController": REPORTER,
+        "reportingInstance": instance,
+    }

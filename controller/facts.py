@@ -1,0 +1,64 @@
+"""What must be known of the cluster before the desired state can be written down: gathered first, passed in whole."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from controller.certificates import Pair
+
+
+class CredentialsState(Enum):
+    """How the credentials of a mirror are."""
+
+    NOT_REQUIRED = "NotRequired"
+    FOUND = "Found"
+    SECRET_MISSING = "SecretMissing"  # noqa: S105 (a reason, no secret)
+    SECRET_INCOMPLETE = "SecretIncomplete"  # noqa: S105 (the same)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """User name and password for the upstream; both empty where pulls go without."""
+
+    state: CredentialsState
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """What the cache serves with. `authority` (PEM) is what nodes trust; `secret` names a person's own Secret."""
+
+    authority: str
+    pair: Pair = field(repr=False)
+    secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """Something without which a cache cannot be built. `reason` and `message` are those of the condition."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The world around one mirror.
+
+    `masquerade_holder` is the older mirror that has this one's masqueradeUrl; `bundle` the content of the CA bundle.
+    """
+
+    credentials: Credentials
+    tls: Tls
+    bundle: str | None = None
+    masquerade_holder: str | None = None
+
+    def digest(self, *parts: str) -> str:
+        """Fingerprint of all that the cache reads once, at its start: what changes it must restart the pods."""
+        pieces = (*parts, self.tls.pair.certificate, self.tls.pair.key, self.bundle or "")
+        return hashlib.sha256("\0".join(pieces).encode()).hexdigest()[:32]

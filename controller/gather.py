@@ -1,0 +1,89 @@
+"""Gathers the facts about one mirror from what the controller has seen of the cluster. Reads stores, nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from common import names
+from controller.certificates import Pair, issue_leaf, matches, usable_authority, usable_leaf
+from controller.desired import files
+from controller.desired.stateful_set import BUNDLE_FILE
+from controller.facts import Credentials, CredentialsState, Facts, Lacking, Tls
+from controller.state import MIRRORS_AUTHORITY, State, text_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from controller.mirror import Mirror
+    from controller.settings import ControllerSettings
+
+
+def gather(mirror: Mirror, settings: ControllerSettings, state: State, now: datetime) -> Facts | Lacking:
+    """The facts, or what is lacking for a cache to be built at all."""
+    named = settings.docker_certificate_secret
+    tls = _given_tls(named, state) if named else _issued_tls(mirror, settings, state, now)
+    if isinstance(tls, Lacking):
+        return tls
+    bundle = settings.ca_certificate_bundle
+    content = state.bundle(bundle) if bundle else None
+    if bundle and content is None:
+        where = f"ConfigMap {settings.namespace}/{bundle} (CA_CERTIFICATE_BUNDLE)"
+        return Lacking(
+            "CABundleMissing", f"{where} is missing, or has no key {BUNDLE_FILE}; create it, and the cache follows."
+        )
+    return Facts(
+        credentials=credentials_of(mirror, state),
+        tls=tls,
+        bundle=content,
+        masquerade_holder=state.precedence.holder(mirror.name),
+    )
+
+
+def credentials_of(mirror: Mirror, state: State) -> Credentials:
+    """User name and password of a mirror, as far as its Secret has them."""
+    name = mirror.spec.credentials_secret
+    if name is None:
+        return Credentials(CredentialsState.NOT_REQUIRED)
+    if name not in state.secrets:
+        return Credentials(CredentialsState.SECRET_MISSING)
+    username, password = state.secret_text(name, "username"), state.secret_text(name, "password")
+    if not username or not password:
+        return Credentials(CredentialsState.SECRET_INCOMPLETE)
+    return Credentials(CredentialsState.FOUND, username, password)
+
+
+def _given_tls(name: str, state: State) -> Tls | Lacking:
+    certificate, key = state.secret_text(name, files.CERTIFICATE), state.secret_text(name, files.KEY)
+    if certificate is None or key is None:
+        return Lacking(
+            "CertificateSecretMissing",
+            f"Secret {name} (DOCKER_CERTIFICATE_SECRET) is missing, or lacks {files.CERTIFICATE} or {files.KEY};"
+            " create it, and the cache follows.",
+        )
+    pair = Pair(certificate, key)
+    if not matches(pair):
+        return Lacking(
+            "CertificateSecretInvalid",
+            f"Secret {name} (DOCKER_CERTIFICATE_SECRET): {files.CERTIFICATE} and {files.KEY} are no certificate and key"
+            " that belong together; caches that run keep what they have.",
+        )
+    # Where no authority is given the certificate itself is what nodes trust, as the seed has it.
+    return Tls(state.secret_text(name, files.AUTHORITY) or certificate, pair, name)
+
+
+def _issued_tls(mirror: Mirror, settings: ControllerSettings, state: State, now: datetime) -> Tls | Lacking:
+    authority = pair_in(state, MIRRORS_AUTHORITY)
+    if authority is None or not usable_authority(authority, now):
+        return Lacking("AuthorityPending", "The certificate authority of the mirrors is being made.")
+    hosts = (mirror.masquerade, *names.service_hosts(mirror.name, settings.namespace))
+    present = pair_in(state, mirror.object_name)
+    if present is not None and usable_leaf(present, authority, hosts, now):
+        return Tls(authority.certificate, present)
+    return Tls(authority.certificate, issue_leaf(authority, hosts, now))
+
+
+def pair_in(state: State, secret: str) -> Pair | None:
+    """Certificate and key of a Secret; None where it lacks one of them."""
+    live = state.secrets.get(secret)
+    certificate, key = text_of(live, files.CERTIFICATE), text_of(live, files.KEY)
+    return None if certificate is None or key is None else Pair(certificate, key)

@@ -1,0 +1,79 @@
+"""Storage of a mirror that exists: claims grow first, then the StatefulSet is made again around its pods.
+
+A StatefulSet's claim template cannot change and its pods need not: it is deleted leaving its pods behind (orphan),
+and made again with the new template, which takes the same pods over, without a restart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from common import names, quantity
+from common.defaults import dict_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from decimal import Decimal
+
+    from controller.mirror import Mirror
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What is to be done, in this order: ask `claims` for more, replace the StatefulSet, make `pending` claims again.
+
+    `missing` names the claims that have not been granted what is wanted yet; `granted` is what every claim has.
+    """
+
+    wanted: str
+    claims: list[Json] = field(default_factory=list)
+    replace: bool = False
+    pending: list[Json] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    granted: str | None = None
+
+
+def plan(mirror: Mirror, stateful_set: Json | None, claims: Iterable[Json]) -> Growth:
+    """What the difference between wanted and present storage asks for. `claims` are those of the mirror's pods."""
+    wanted = quantity.parse(mirror.storage)
+    present = {claim["metadata"]["name"]: claim for claim in claims if "deletionTimestamp" not in claim["metadata"]}
+    bound = [claim for claim in present.values() if is_bound(claim)]
+    expected = [names.claim_name(mirror.name, ordinal) for ordinal in range(mirror.spec.replicas)]
+    capacities = [capacity_of(present[name]) if name in present else None for name in expected]
+    granted = [capacity for capacity in capacities if capacity is not None]
+    return Growth(
+        wanted=mirror.storage,
+        claims=[claim for claim in bound if _asks(claim) != wanted and (capacity_of(claim) or 0) < wanted],
+        replace=stateful_set is not None and _template_storage(stateful_set) != wanted,
+        pending=[claim for claim in present.values() if not is_bound(claim) and _asks(claim) != wanted],
+        missing=[name for name, capacity in zip(expected, capacities, strict=True) if (capacity or 0) < wanted],
+        granted=_smallest(present[name] for name in expected) if len(granted) == len(expected) else None,
+    )
+
+
+def is_bound(claim: Json) -> bool:
+    """Whether a claim has its volume; before that it can be neither resized nor otherwise changed."""
+    return bool(dict_at(claim, "status").get("phase") == "Bound")
+
+
+def capacity_of(claim: Json) -> Decimal | None:
+    """Storage that a claim has been granted; None before it is bound."""
+    value = dict_at(claim, "status", "capacity").get("storage")
+    return quantity.parse(value) if is_bound(claim) and value is not None else None
+
+
+def _asks(claim: Json) -> Decimal:
+    return quantity.parse(dict_at(claim, "spec", "resources", "requests").get("storage", "0"))
+
+
+def _template_storage(stateful_set: Json) -> Decimal | None:
+    templates = dict_at(stateful_set, "spec").get("volumeClaimTemplates") or []
+    return _asks(templates[0]) if templates else None
+
+
+def _smallest(claims: Iterable[Json]) -> str:
+    smallest = min(claims, key=lambda claim: capacity_of(claim) or 0)
+    return str(smallest["status"]["capacity"]["storage"])

@@ -1,0 +1,118 @@
+"""Holds the lease: takes it when it is free, renews it, gives it up at the end, and knows at each moment who leads."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from controller.election import LEASE_DURATION, RETRY_PERIOD, Election
+from controller.errors import AlreadyExists, ClusterError, Conflict, Fenced, NotFound
+from controller.kinds import LEASE
+
+if TYPE_CHECKING:
+    from common.logs import Logger
+    from controller.cluster import Cluster
+
+Json = dict[str, Any]
+LEASE_NAME = "registrymirror-controller"
+
+
+def clock() -> float:
+    """Seconds that go on while the machine is suspended, unlike those of a monotonic clock."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass(slots=True)
+class Leadership:
+    """One process's part in the election. `namespace` is the one that the lease is in."""
+
+    cluster: Cluster
+    namespace: str
+    election: Election
+    log: Logger
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def check(self) -> None:
+        """Raises Fenced where this process may not write. Asked before each write."""
+        if not self.election.leads(clock()):
+            raise Fenced("not sent: the lease is not held by this process any more")
+
+    def notice(self, *_: object) -> None:
+        """Says that the lease was seen to change, so that a candidate need not wait for its next look."""
+        self._changed.set()
+
+    async def acquire(self) -> None:
+        """Returns when this process leads."""
+        told = False
+        while not await self._try():
+            if not told:
+                self.log.info("standing by", lease=f"{self.namespace}/{LEASE_NAME}")
+                told = True
+            await self._pause()
+        self.log.info("leading", identity=self.election.identity)
+
+    async def keep(self) -> None:
+        """Renews until the lease is lost; returns then."""
+        while self.election.leads(clock()):
+            await asyncio.sleep(RETRY_PERIOD)
+            await self._try()
+        self.log.warning("lease lost", identity=self.election.identity)
+
+    async def release(self) -> None:
+        """Gives the lease up, if we hold it, so that another candidate need not wait for its end."""
+        if not self.election.leads(clock()):
+            return
+        self.election.lost()
+        try:
+            lease = await self.cluster.get(LEASE, self.namespace, LEASE_NAME)
+            if lease["spec"].get("holderIdentity") == self.election.identity:
+                await self._write(lease, release=True)
+        except ClusterError as error:
+            self.log.warning("lease not released", why=str(error), others_wait_seconds=LEASE_DURATION)
+
+    async def _try(self) -> bool:
+        """One look, and a write where the lease is free or ours."""
+        started = clock()
+        try:
+            lease = await self._read()
+            self.election.observe(lease, clock())
+            if clock() < self.election.free_at():
+                self.election.lost()
+                return False
+            await self._write(lease)
+        except (Conflict, AlreadyExists):
+            return False
+        except ClusterError as error:
+            self.log.warning("lease unreachable", why=str(error), held_for_seconds=self._left())
+            return False
+        self.election.renewed(started)
+        return True
+
+    async def _read(self) -> Json | None:
+        try:
+            return await self.cluster.get(LEASE, self.namespace, LEASE_NAME)
+        except NotFound:
+            return None
+
+    async def _write(self, lease: Json | None, *, release: bool = False) -> None:
+        spec = self.election.record(lease, datetime.now(UTC), release=release)
+        if lease is None:
+            body = {"apiVersion": LEASE.api, "kind": LEASE.name, "metadata": {"name": LEASE_NAME}, "spec": spec}
+            await self.cluster.create_unfenced(LEASE, self.namespace, body)
+        else:
+            await self.cluster.replace(LEASE, self.namespace, LEASE_NAME, lease | {"spec": spec})
+
+    async def _pause(self) -> None:
+        """Waits for a change of the lease, at most until the next look is due."""
+        self._changed.clear()
+        free_in = self.election.free_at() - clock()
+        try:
+            await asyncio.wait_for(self._changed.wait(), min(RETRY_PERIOD, max(free_in, 0.05)))
+        except TimeoutError:
+            return
+
+    def _left(self) -> float:
+        return round(max(self.election.held_until() - clock(), 0.0), 1)

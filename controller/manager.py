@@ -1,0 +1,131 @@
+"""Runs the parts together: watches, the election, the workers while leading, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from controller import kinds
+from controller.leadership import LEASE_NAME
+from controller.state import ADMISSION_KEY, CONFIGURATIONS, State
+from controller.watching import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from common.logs import Logger
+    from controller.cluster import Cluster
+    from controller.events import Recorder
+    from controller.kinds import Kind
+    from controller.leadership import Leadership
+    from controller.metrics import Metrics
+    from controller.settings import ControllerSettings
+    from controller.store import Store
+    from controller.workers import Workers
+
+
+def watches(cluster: Cluster, settings: ControllerSettings, state: State, log: Logger, metrics: Metrics) -> list[Watch]:
+    """A watch for each kind of object that the controller follows, as narrow as the API can make it."""
+    namespace = settings.namespace
+    followed: list[tuple[Kind, str | None, Store, str]] = [
+        (kinds.MIRROR, None, state.mirrors, ""),
+        *((kind, namespace, store, "") for kind, store in state.children.items()),
+        (kinds.CLAIM, namespace, state.claims, ""),
+        (kinds.LEASE, namespace, state.leases, f"metadata.name={LEASE_NAME}"),
+        (kinds.MUTATING, None, state.mutating, f"metadata.name={CONFIGURATIONS}"),
+        (kinds.VALIDATING, None, state.validating, f"metadata.name={CONFIGURATIONS}"),
+    ]
+    if settings.ca_certificate_bundle:
+        bundle = f"metadata.name={settings.ca_certificate_bundle}"
+        followed.append((kinds.CONFIG_MAP, namespace, state.bundles, bundle))
+
+    return [
+        Watch(
+            cluster=cluster,
+            kind=kind,
+            namespace=place,
+            store=store,
+            log=log,
+            longest_wait=settings.seconds_between_streams,
+            on_restart=partial(metrics.watch_restarted, kind.name),
+            selector=selector,
+        )
+        for kind, place, store, selector in followed
+    ]
+
+
+@dataclass(slots=True)
+class Manager:
+    """One controller process, from its first list to the release of its lease."""
+
+    watches: list[Watch]
+    state: State
+    leadership: Leadership
+    workers: Workers
+    recorder: Recorder
+    metrics: Metrics
+
+    def not_ready(self) -> list[str]:
+        """Kinds of which no list has been read yet."""
+        return [watch.kind.name for watch in self.watches if not watch.synced.is_set()]
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Follows and, while it leads, reconciles, until `stopping` is set."""
+        background = [asyncio.create_task(watch.forever()) for watch in self.watches]
+        background.append(asyncio.create_task(self.recorder.forever()))
+        campaign = asyncio.create_task(self._campaign(stopping))
+        end = asyncio.create_task(stopping.wait())
+        # A part that ends by itself has crashed: better the whole process starts anew than goes on without it.
+        await asyncio.wait([*background, campaign, end], return_when=asyncio.FIRST_COMPLETED)
+        crashed = [task for task in (*background, campaign) if task.done() and not stopping.is_set()]
+        stopping.set()
+        await asyncio.wait([campaign])
+        await self.leadership.release()
+        for task in (*background, end):
+            task.cancel()
+        await asyncio.gather(*background, end, return_exceptions=True)
+        for task in crashed:
+            task.result()
+
+    async def _campaign(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            await _until(stopping, self._lead_ready())
+            if stopping.is_set():
+                return
+            self.metrics.leading.set(1)
+            await self._lead(stopping)
+            self.metrics.leading.set(0)
+
+    async def _lead_ready(self) -> None:
+        """Returns when everything has been seen and this process leads."""
+        await asyncio.gather(*(watch.synced.wait() for watch in self.watches))
+        await self.leadership.acquire()
+
+    async def _lead(self, stopping: asyncio.Event) -> None:
+        """Works until asked to stop, finishing what is in hand, or until the lease is lost, dropping it."""
+        self.workers.inbox.enqueue(ADMISSION_KEY)
+        self.state.enqueue_all()
+        keeping = asyncio.create_task(self.leadership.keep())
+        working = asyncio.create_task(self.workers.run(stopping))
+        await asyncio.wait([keeping, working], return_when=asyncio.FIRST_COMPLETED)
+        for task in (keeping, working):
+            if not task.done():
+                task.cancel()
+        for result in await asyncio.gather(keeping, working, return_exceptions=True):
+            if isinstance(result, Exception):
+                raise result
+
+
+async def _until(stopping: asyncio.Event, what: Coroutine[Any, Any, None]) -> None:
+    """Awaits `what`, but not longer than until `stopping` is set."""
+    work = asyncio.create_task(what)
+    end = asyncio.create_task(stopping.wait())
+    await asyncio.wait([work, end], return_when=asyncio.FIRST_COMPLETED)
+    for task in (work, end):
+        if not task.done():
+            task.cancel()
+    await asyncio.gather(end, return_exceptions=True)
+    if work.done() and not work.cancelled():
+        work.result()

@@ -1,0 +1,55 @@
+"""A RegistryMirror as the controller works with it: judged by the same rules as at admission, then parsed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from common import names, upstream
+from common.defaults import defaulted
+from common.model import RegistryMirrorSpec
+from common.validation import problems_of
+
+if TYPE_CHECKING:
+    from common.problems import Problem
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """A valid mirror. `claim` is the claim template as raw JSON, with its defaults filled in."""
+
+    name: str
+    uid: str
+    spec: RegistryMirrorSpec
+    claim: Json
+    upstream: upstream.Upstream
+    masquerade: str
+
+    @property
+    def object_name(self) -> str:
+        """Name of what is made for it."""
+        return names.object_name(self.name)
+
+    @property
+    def storage(self) -> str:
+        """What each claim is to ask for, as a quantity."""
+        return str(self.claim["spec"]["resources"]["requests"]["storage"])
+
+
+def judge(raw: Json, masquerade_domains: tuple[str, ...]) -> Mirror | list[Problem]:
+    """The mirror, or everything that is wrong with it: one may have been stored while no webhook watched."""
+    problems = problems_of(raw, masquerade_domains=masquerade_domains)
+    if problems:
+        return problems
+    complete = defaulted(raw)["spec"]
+    spec = RegistryMirrorSpec.model_validate(complete)
+    return Mirror(
+        name=raw["metadata"]["name"],
+        uid=raw["metadata"]["uid"],
+        spec=spec,
+        claim=complete["volumeClaimTemplate"],
+        upstream=upstream.parse(spec.upstream_url),
+        masquerade=spec.masquerade_url or names.implied_masquerade(upstream.as_written(spec.upstream_url).host),
+    )

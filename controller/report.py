@@ -1,0 +1,71 @@
+"""The status of a mirror: a pure function of what a reconcile found. Written once, and only where it differs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from common.defaults import dict_at
+from controller import conditions
+from controller.facts import Lacking
+
+if TYPE_CHECKING:
+    from common.problems import Problem
+    from controller.conditions import Condition
+    from controller.findings import Findings
+    from controller.mirror import Mirror
+
+Json = dict[str, Any]
+
+
+def status_of(raw: Json, mirror: Mirror, findings: Findings, namespace: str, now: str) -> Json:
+    """Status of a valid mirror. `raw` is the stored object, whose transition times go on; `now` is RFC 3339."""
+    found = _conditions(mirror, findings, namespace)
+    desired, ready = conditions.node_counts(findings.daemon_set)
+    status = {
+        "upstream": mirror.upstream.url,
+        "masqueradeUrl": mirror.masquerade,
+        "clusterIPs": dict_at(findings.service, "spec").get("clusterIPs"),
+        "storage": findings.storage.plan.granted if findings.storage else None,
+        "replicas": int(dict_at(findings.stateful_set, "status").get("replicas") or 0),
+        "readyReplicas": conditions.ready_replicas(findings.stateful_set),
+        "nodes": {"desired": desired, "ready": ready},
+    }
+    return _complete(raw, status, found, now)
+
+
+def status_of_invalid(raw: Json, problems: list[Problem], now: str) -> Json:
+    """Status of a mirror whose spec cannot be acted on: the last known facts stay, the conditions tell."""
+    kept = {
+        key: value for key, value in dict_at(raw, "status").items() if key not in ("conditions", "observedGeneration")
+    }
+    return _complete(raw, kept, [conditions.accepted(problems)], now)
+
+
+def _conditions(mirror: Mirror, findings: Findings, namespace: str) -> list[Condition]:
+    """Lacking what a cache is built from, nothing was looked at but that."""
+    if isinstance(findings.facts, Lacking):
+        return [conditions.accepted([]), conditions.cache_lacking(findings.facts)]
+    found = [
+        conditions.accepted([]),
+        conditions.cache_available(mirror, findings),
+        conditions.upstream_reachable(mirror),
+        conditions.credentials_available(mirror, namespace, findings.facts),
+        conditions.nodes_configured(mirror, findings, findings.facts.masquerade_holder),
+    ]
+    return [*found, conditions.storage_resized(findings.storage)] if findings.storage else found
+
+
+def _complete(raw: Json, status: Json, found: list[Condition], now: str) -> Json:
+    generation = raw["metadata"]["generation"]
+    before = dict_at(raw, "status").get("conditions") or []
+    everything = [conditions.ready(found), *found]
+    merged = conditions.merged(everything, before, generation, now)
+    filled = {key: value for key, value in status.items() if value is not None}
+    return {"observedGeneration": generation, **filled, "conditions": merged}
+
+
+def status_patch(before: Json, after: Json) -> Json | None:
+    """Merge patch from one status to the next; None where they are the same. What is no longer said is taken out."""
+    patch = {key: value for key, value in after.items() if before.get(key) != value}
+    patch |= {key: None for key in before if key not in after}
+    return patch or None

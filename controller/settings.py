@@ -1,0 +1,65 @@
+"""The controller's settings: the seed's names and defaults, and few more."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from common.settings import LONGEST_PAUSE, LogLevel, Names, Port, Settings, dns_label, object_name
+
+
+def _labels(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    pairs = [part.strip().partition("=") for part in value.split(",") if part.strip()]
+    if any(not key or not separator for key, separator, _ in pairs):
+        raise ValueError("expected labels as key=value, separated by commas")
+    return tuple((key, label) for key, _, label in pairs)
+
+
+def _secret_names(value: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(object_name, value))
+
+
+def _absolute(value: str) -> str:
+    path = PurePosixPath(value)
+    if not path.is_absolute() or ".." in path.parts or str(path) != value:
+        raise ValueError("expected an absolute path without . or .. in it, as on the node")
+    return value
+
+
+ObjectName = Annotated[str, AfterValidator(object_name)]
+Namespace = Annotated[str, AfterValidator(dns_label)]
+Labels = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_labels)]
+NodePath = Annotated[str, AfterValidator(_absolute)]
+
+
+class ControllerSettings(Settings):
+    """What `python -m controller` reads from its environment."""
+
+    namespace: Namespace = Field("default", alias="NAMESPACE")
+    docker_certificate_secret: ObjectName | None = Field(None, alias="DOCKER_CERTIFICATE_SECRET")
+    seconds_between_streams: float = Field(30, alias="SECONDS_BETWEEN_STREAMS", gt=0, le=LONGEST_PAUSE)
+    hostess_docker_registry: str = Field("docker.io", alias="HOSTESS_DOCKER_REGISTRY")
+    hostess_docker_image: str = Field("ocadotechnology/mirror-hostess", alias="HOSTESS_DOCKER_IMAGE")
+    hostess_docker_tag: str = Field("1.1.0", alias="HOSTESS_DOCKER_TAG")
+    hostess_node_selector: Labels = Field((), alias="HOSTESS_NODE_SELECTOR")
+    containerd_certs_dir: NodePath = Field("/etc/containerd/certs.d", alias="CONTAINERD_CERTS_DIR")
+    image_pull_secrets: Annotated[Names, AfterValidator(_secret_names)] = Field((), alias="IMAGE_PULL_SECRETS")
+    ca_certificate_bundle: ObjectName | None = Field(None, alias="CA_CERTIFICATE_BUNDLE")
+    registry_image: str = Field("docker.io/library/registry:3.1.1", alias="REGISTRY_IMAGE")
+    https_proxy: str = Field("", alias="HTTPS_PROXY")
+    http_proxy: str = Field("", alias="HTTP_PROXY")
+    no_proxy: str = Field("", alias="NO_PROXY")
+    masquerade_domains: Names = Field((), alias="MASQUERADE_DOMAINS")
+    metrics_port: Port = Field(8080, alias="METRICS_PORT")
+    log_level: LogLevel = Field("INFO", alias="LOG_LEVEL")
+    kubeconfig: str | None = Field(None, alias="KUBECONFIG")
+    identity: str | None = Field(None, alias="POD_NAME")
+
+    @property
+    def hostess_image(self) -> str:
+        """The node agent's image, from the seed's three variables."""
+        return f"{self.hostess_docker_registry}/{self.hostess_docker_image}:{self.hostess_docker_tag}"

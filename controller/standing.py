@@ -1,0 +1,48 @@
+"""Whose an object is that has the name of one of ours."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+from common import names
+
+if TYPE_CHECKING:
+    from controller.mirror import Mirror
+
+Json = dict[str, Any]
+
+
+class Standing(Enum):
+    """How an object stands to a mirror."""
+
+    OURS = auto()
+    ORPHAN = auto()  # ours by its labels, without a controller: restored, orphaned, or of an old installation
+    PASSING = auto()  # on its way out
+    FOREIGN = auto()
+
+
+def standing(live: Json, mirror: Mirror) -> Standing:
+    """Whose `live` is. One that is being deleted, or whose owner is an earlier mirror of this name, is passing."""
+    metadata = live["metadata"]
+    owner = controller_of(live)
+    if owner is not None and owner["uid"] != mirror.uid:
+        earlier = owner.get("kind") == names.KIND and owner.get("name") == mirror.name
+        return Standing.PASSING if earlier else Standing.FOREIGN
+    if owner is None and names.mirror_of(metadata.get("labels") or {}) != mirror.name:
+        return Standing.FOREIGN
+    if "deletionTimestamp" in metadata:
+        return Standing.PASSING
+    return Standing.OURS if owner else Standing.ORPHAN
+
+
+def controller_of(live: Json) -> Json | None:
+    """The owner reference that names the object's controller."""
+    references = live["metadata"].get("ownerReferences") or []
+    return next((reference for reference in references if reference.get("controller")), None)
+
+
+def describe_owner(live: Json) -> str:
+    """Who has an object, for a person: its controller, or that it has none and lacks our labels."""
+    owner = controller_of(live)
+    return f"belongs to {owner['kind']} {owner['name']}" if owner else "has no owner and not our labels"

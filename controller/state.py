@@ -1,0 +1,159 @@
+"""What the controller knows of the cluster: a store for each kind, and which mirrors a change concerns."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from common import names
+from common.defaults import dict_at
+from controller import kinds
+from controller.desired import files
+from controller.desired.stateful_set import BUNDLE_FILE
+from controller.precedence import Precedence
+from controller.store import Store, without_managed_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from controller.kinds import Kind
+
+Json = dict[str, Any]
+
+MIRRORS_AUTHORITY: Final = "registrymirror-ca"
+WEBHOOK_AUTHORITY: Final = "registrymirror-webhook-ca"
+WEBHOOK_CERTIFICATE: Final = "registrymirror-webhook-tls"
+CONFIGURATIONS: Final = "registrymirror"
+
+# The key under which the webhook's certificates are reconciled; no mirror can have such a name.
+ADMISSION_KEY: Final = ":admission"
+
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+_SECRET_KEYS: Final = frozenset(
+    {
+        "username",
+        "password",
+        files.CONFIGURATION,
+        files.CREDENTIALS,
+        files.HELPER,
+        files.CERTIFICATE,
+        files.KEY,
+        files.AUTHORITY,
+    }
+)
+
+
+def _mirror_alone(live: Json) -> Json:
+    without_managed_fields(live)
+    dict_at(live, "metadata", "annotations").pop(_LAST_APPLIED, None)
+    return live
+
+
+def _secret(live: Json) -> Json:
+    """A Secret without what no mirror can use: a namespace may hold many that are none of ours."""
+    _mirror_alone(live)
+    data = live.get("data") or {}
+    return {**live, "data": {key: value for key, value in data.items() if key in _SECRET_KEYS}}
+
+
+def _ours_by_name(live: Json) -> Json | None:
+    return without_managed_fields(live) if live["metadata"]["name"].startswith(names.PREFIX) else None
+
+
+def _our_claim(live: Json) -> Json | None:
+    ours = live["metadata"]["name"].startswith(f"{names.CLAIM_TEMPLATE}-{names.PREFIX}")
+    return without_managed_fields(live) if ours else None
+
+
+@dataclass(slots=True)
+class State:
+    """The stores and what is derived from them.
+
+    `enqueue` is told the key of each mirror that a change concerns; `shared_secrets` concern them all.
+    """
+
+    enqueue: Callable[[str], None]
+    shared_secrets: frozenset[str] = frozenset()
+    credentials_of: dict[str, str] = field(default_factory=dict)
+    precedence: Precedence = field(default_factory=Precedence)
+    mirrors: Store = field(default_factory=lambda: Store(_mirror_alone))
+    secrets: Store = field(default_factory=lambda: Store(_secret))
+    bundles: Store = field(default_factory=Store)
+    claims: Store = field(default_factory=lambda: Store(_our_claim))
+    leases: Store = field(default_factory=Store)
+    mutating: Store = field(default_factory=Store)
+    validating: Store = field(default_factory=Store)
+    children: dict[Kind, Store] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.children = {kind: Store(_ours_by_name) for kind in kinds.CHILDREN if kind is not kinds.SECRET}
+        self.children[kinds.SECRET] = self.secrets
+        for kind, store in self.children.items():
+            store.listen(lambda name, *_, kind=kind: self._child_changed(kind, name))
+        self.mirrors.listen(self._mirror_changed)
+        self.secrets.listen(lambda name, *_: self._secret_changed(name))
+        self.bundles.listen(lambda *_: self.enqueue_all())
+        self.claims.listen(lambda name, *_: self._claim_changed(name))
+        for store in (self.mutating, self.validating):
+            store.listen(lambda *_: self.enqueue(ADMISSION_KEY))
+
+    def enqueue_all(self) -> None:
+        """Every mirror is to be looked at."""
+        for name in self.mirrors:
+            self.enqueue(name)
+
+    def _mirror_changed(self, name: str, _: Json | None, after: Json | None) -> None:
+        self.enqueue(name)
+        secret = dict_at(after, "spec").get("credentialsSecret")
+        self.credentials_of.pop(name, None)
+        if isinstance(secret, str):
+            self.credentials_of[name] = secret
+        for rival in self.precedence.update(name, after):
+            self.enqueue(rival)
+
+    def _child_changed(self, kind: Kind, name: str) -> None:
+        mirror = mirror_of_child(kind, name)
+        if mirror is not None and mirror in self.mirrors:
+            self.enqueue(mirror)
+
+    def _claim_changed(self, name: str) -> None:
+        mirror = name.removeprefix(f"{names.CLAIM_TEMPLATE}-{names.PREFIX}").rpartition("-")[0]
+        if mirror in self.mirrors:
+            self.enqueue(mirror)
+
+    def _secret_changed(self, name: str) -> None:
+        if name in (MIRRORS_AUTHORITY, WEBHOOK_AUTHORITY, WEBHOOK_CERTIFICATE):
+            self.enqueue(ADMISSION_KEY)
+        if name == MIRRORS_AUTHORITY or name in self.shared_secrets:
+            self.enqueue_all()
+        for mirror, secret in self.credentials_of.items():
+            if secret == name:
+                self.enqueue(mirror)
+
+    def secret_text(self, name: str, key: str) -> str | None:
+        """One value of a Secret as text; None where there is no such Secret, no such key, or no UTF-8 in it."""
+        return text_of(self.secrets.get(name), key)
+
+    def bundle(self, name: str) -> str | None:
+        """The CA bundle, from the ConfigMap of that name; None where it or its key is missing."""
+        content = dict_at(self.bundles.get(name), "data").get(BUNDLE_FILE)
+        return content if isinstance(content, str) else None
+
+
+def text_of(secret: Json | None, key: str) -> str | None:
+    """One value of a Secret, decoded; None where it is missing or no UTF-8."""
+    encoded = dict_at(secret, "data").get(key)
+    try:
+        return None if encoded is None else base64.b64decode(encoded).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+def mirror_of_child(kind: Kind, name: str) -> str | None:
+    """Name of the mirror that an object called so would belong to."""
+    if not name.startswith(names.PREFIX):
+        return None
+    mirror = name.removeprefix(names.PREFIX)
+    return mirror.removesuffix("-headless") if kind is kinds.SERVICE else mirror
