@@ -49,18 +49,17 @@ class Applier:
     contest: Contest
     clock: Callable[[], float]
 
-    async def apply(self, mirror: Mirror, objects: list[tuple[Kind, Json]]) -> Applied:
+    async def apply(self, mirror: Mirror, objects: list[tuple[Kind, Json]], applied: Applied) -> None:
         """Brings all of a mirror's objects to what is desired, then deletes what is ours and no longer desired.
 
-        Raises ClusterError where the API server refuses one; what was done before stays and is found done next time.
+        Writes down in `applied` what it does. Raises ClusterError where the API server refuses one; what was done
+        before stays, and is found done next time.
         """
-        applied = Applied()
         for kind, body in objects:
             await self._one(mirror, kind, body, applied)
         desired = {(kind, body["metadata"]["name"]) for kind, body in objects}
         for kind in reversed(CHILDREN):
             await self._prune(mirror, kind, desired, applied)
-        return applied
 
     async def _one(self, mirror: Mirror, kind: Kind, body: Json, applied: Applied) -> None:
         name = body["metadata"]["name"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from common import names
 from common.defaults import dict_at
 from controller import events
+from controller.apply import Applied
 from controller.certificates import renewal_due
 from controller.desired import desired_objects
 from controller.errors import Forbidden, Invalid
@@ -65,20 +66,24 @@ class Reconciler:
             await self._publish(raw, status_of_invalid(raw, mirror, _stamp(now)))
             return Stalled("InvalidSpec", "; ".join(map(str, mirror)))
         facts = gather(mirror, self.settings, self.state, now)
-        findings = await self._act(mirror, facts)
-        await self._publish(raw, status_of(raw, mirror, findings, self.settings.namespace, _stamp(now)), findings)
+        findings = await self._act(raw, mirror, facts)
+        await self._publish(raw, status_of(raw, mirror, findings, self.settings.namespace, _stamp(now)))
         return _outcome(findings, now)
 
-    async def _act(self, mirror: Mirror, facts: Facts | Lacking) -> Findings:
+    async def _act(self, raw: Json, mirror: Mirror, facts: Facts | Lacking) -> Findings:
         if isinstance(facts, Lacking):
             return self._observed(mirror, Findings(facts))
+        applied = Applied()
         try:
             storage = await self.storage.settle(mirror)
             if storage.replacing:
                 return self._observed(mirror, Findings(facts, storage=storage))
-            applied = await self.applier.apply(mirror, desired_objects(mirror, self.settings, facts))
+            await self.applier.apply(mirror, desired_objects(mirror, self.settings, facts), applied)
         except (Forbidden, Invalid) as error:
-            return self._observed(mirror, Findings(facts, refused=str(error)))
+            return self._observed(mirror, Findings(facts, applied, refused=str(error)))
+        finally:
+            # Told even where a later request failed: the next pass finds it done and has nothing to tell.
+            self.recorder.record(raw, events.deeds(applied, first="observedGeneration" not in dict_at(raw, "status")))
         return self._observed(mirror, Findings(facts, applied, storage))
 
     def _observed(self, mirror: Mirror, found: Findings) -> Findings:
@@ -93,11 +98,9 @@ class Reconciler:
             refused=found.refused,
         )
 
-    async def _publish(self, raw: Json, status: Json, findings: Findings | None = None) -> None:
+    async def _publish(self, raw: Json, status: Json) -> None:
         before = dict_at(raw, "status")
         patch = status_patch(before, status)
-        if findings is not None and findings.applied is not None:
-            self.recorder.record(raw, events.deeds(findings.applied, first="observedGeneration" not in before))
         if patch is None:
             return
         metadata = {"uid": raw["metadata"]["uid"], "resourceVersion": raw["metadata"]["resourceVersion"]}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from common import names
 from controller.desired import files
-from controller.desired.frame import framed, pull_secrets
+from controller.desired.frame import EMPTY_IN_CONTAINER, EMPTY_IN_POD, framed, pull_secrets
 from controller.kinds import DAEMON_SET
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def daemon_set(mirror: Mirror, settings: ControllerSettings) -> Json:
 
 def _pod(mirror: Mirror, settings: ControllerSettings) -> Json:
     return {
+        **EMPTY_IN_POD,
         "serviceAccountName": SERVICE_ACCOUNT,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 10,
@@ -72,6 +73,7 @@ def _container(mirror: Mirror, settings: ControllerSettings) -> Json:
         "LOCK_FILE": f"{LOCK_DIRECTORY}/mirror-hostess",
     }
     return {
+        **EMPTY_IN_CONTAINER,
         "name": "mirror-hostess",
         "image": settings.hostess_image,
         "imagePullPolicy": "IfNotPresent",

@@ -16,6 +16,14 @@ Json = dict[str, Any]
 CONFIGURATION_ANNOTATION: Final = f"{names.GROUP}/configuration"
 
 
+# Fields of a pod that we leave empty and that would change what it may do or which code it runs: null in a desired
+# object means that a value somebody puts there is taken out again.
+EMPTY_IN_POD: Final = dict.fromkeys(
+    ("initContainers", "hostAliases", "hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace")
+)
+EMPTY_IN_CONTAINER: Final = dict.fromkeys(("command", "envFrom", "lifecycle", "workingDir", "volumeDevices"))
+
+
 def framed(kind: Kind, mirror: Mirror, settings: ControllerSettings, body: Json, name: str | None = None) -> Json:
     """`body` as an object of the mirror: named, labelled, owned, so that Kubernetes deletes it with the mirror."""
     owner = {

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from common import names
 from controller.desired import files
-from controller.desired.frame import CONFIGURATION_ANNOTATION, framed, pull_secrets
+from controller.desired.frame import (
+    CONFIGURATION_ANNOTATION,
+    EMPTY_IN_CONTAINER,
+    EMPTY_IN_POD,
+    framed,
+    pull_secrets,
+)
 from controller.desired.services import TARGET_PORT
 from controller.kinds import STATEFUL_SET
 
@@ -57,6 +63,7 @@ def _claim(mirror: Mirror) -> Json:
 
 def _pod(mirror: Mirror, settings: ControllerSettings, facts: Facts, selector: Json) -> Json:
     return {
+        **EMPTY_IN_POD,
         "automountServiceAccountToken": False,
         # Variables like REGISTRY_PORT, made from Services of such names, would be read as configuration.
         "enableServiceLinks": False,
@@ -86,6 +93,7 @@ def _pod(mirror: Mirror, settings: ControllerSettings, facts: Facts, selector: J
 
 def _container(settings: ControllerSettings) -> Json:
     return {
+        **EMPTY_IN_CONTAINER,
         "name": "registry",
         "image": settings.registry_image,
         "imagePullPolicy": "IfNotPresent",

@@ -1,0 +1,77 @@
+"""Real clusters for the tests: one that most of them share, and one of its own for each that breaks things."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+
+from controller import kinds
+from deploy.local.cluster import Cluster
+from deploy.local.system import System
+from tests.support.kube import Kube
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class Running:
+    """A cluster with the system beside it, and the administrator's view of it."""
+
+    def __init__(self, cluster: Cluster, **environment: str) -> None:
+        self.cluster = cluster
+        self.system = System(cluster, environment)
+        self.kube = Kube(cluster)
+
+    def stop(self) -> None:
+        """Ends the programs; the cluster is somebody else's to end."""
+        self.kube.close()
+        self.system.stop()
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The cluster that tests share which leave it as they found it, webhook and controller running."""
+    with Cluster(tmp_path_factory.mktemp("shared")).start() as cluster:
+        running = Running(cluster)
+        running.system.install().start()
+        yield running
+        running.stop()
+
+
+@pytest.fixture
+def kube(shared: Running) -> Kube:
+    """The administrator's view of the shared cluster."""
+    return shared.kube
+
+
+@pytest.fixture
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
+    """Makes clusters of one's own, with the manifests installed and no program started; settings are keywords."""
+    made: list[Running] = []
+
+    def make(**environment: str) -> Running:
+        cluster = Cluster(tmp_path_factory.mktemp("fresh")).start()
+        running = Running(cluster, **environment)
+        made.append(running)
+        running.system.install()
+        return running
+
+    yield make
+    for running in made:
+        running.stop()
+        running.cluster.remove()
+
+
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture
+def name(shared: Running) -> Iterator[str]:
+    """A mirror's name that no other test has; mirrors whose name starts so are deleted at the end."""
+    name = f"m{next(_NUMBERS)}x"
+    yield name
+    for mirror in shared.kube.every(kinds.MIRROR):
+        if mirror["metadata"]["name"].startswith(name):
+            shared.kube.delete(kinds.MIRROR, mirror["metadata"]["name"])

@@ -1,0 +1,377 @@
+"""The life of a mirror: what is made of it, that it stays so, follows its spec and goes with it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from controller import kinds
+from tests.support.kube import NAMESPACE, Kube, until
+from tests.support.mirrors import MirrorBuilder, a_mirror
+
+if TYPE_CHECKING:
+    from controller.kinds import Kind
+
+Json = dict[str, Any]
+CHILDREN = (
+    (kinds.SECRET, ""),
+    (kinds.SERVICE, ""),
+    (kinds.SERVICE, "-headless"),
+    (kinds.BUDGET, ""),
+    (kinds.STATEFUL_SET, ""),
+    (kinds.DAEMON_SET, ""),
+)
+
+
+def one(name: str) -> MirrorBuilder:
+    """A mirror whose host names no other test's mirror has."""
+    return a_mirror().named(name).of(f"{name}.example.com")
+
+
+def made(kube: Kube, name: str) -> None:
+    """Returns once everything of a mirror exists and its status says what it found."""
+    for kind, suffix in CHILDREN:
+        kube.until_there(kind, f"registry-mirror-{name}{suffix}")
+    until(lambda: kube.conditions(name), why="status is written")
+
+
+def configuration(kube: Kube, name: str) -> Json:
+    """The registry's configuration file, as its pods would read it."""
+    data = kube.get(kinds.SECRET, f"registry-mirror-{name}")["data"]
+    parsed: Json = json.loads(base64.b64decode(data["config.yml"]))
+    return parsed
+
+
+def credentials(kube: Kube, name: str) -> Json:
+    """What the credential helper of a mirror's cache prints."""
+    data = kube.get(kinds.SECRET, f"registry-mirror-{name}")["data"]
+    parsed: Json = json.loads(base64.b64decode(data["credentials.json"]))
+    return parsed
+
+
+def test_a_mirror_becomes_a_daemonset_a_statefulset_services_a_budget_and_a_secret(kube: Kube, name: str) -> None:
+    raw = kube.mirror(one(name).of("quay.io"))
+    made(kube, name)
+    for kind, suffix in CHILDREN:
+        live = kube.get(kind, f"registry-mirror-{name}{suffix}")
+        assert {"app": "docker-registry", "mirror": name}.items() <= live["metadata"]["labels"].items()
+        (owner,) = live["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["name"], owner["uid"]) == ("RegistryMirror", name, raw["metadata"]["uid"])
+        assert owner["controller"] is True
+
+
+def test_one_label_shows_the_whole_mirror(kube: Kube, name: str) -> None:
+    """The seed: `kubectl get ds,statefulset,svc,registrymirror -l mirror=<name> -n <namespace>`."""
+    kube.mirror(one(name))
+    made(kube, name)
+    shown = kube.kubectl(
+        "get", "ds,statefulset,svc,registrymirror", "-l", f"mirror={name}", "-n", NAMESPACE, "-o", "name"
+    )
+    assert sorted(shown.split()) == [
+        f"daemonset.apps/registry-mirror-{name}",
+        f"registrymirror.k8s.osp.tech/{name}",
+        f"service/registry-mirror-{name}",
+        f"service/registry-mirror-{name}-headless",
+        f"statefulset.apps/registry-mirror-{name}",
+    ]
+
+
+def test_the_service_leads_from_443_to_the_registry_with_affinity_and_selects_cache_pods_alone(
+    kube: Kube, name: str
+) -> None:
+    kube.mirror(one(name))
+    made(kube, name)
+    spec = kube.get(kinds.SERVICE, f"registry-mirror-{name}")["spec"]
+    assert [(port["name"], port["port"], port["targetPort"]) for port in spec["ports"]] == [("https", 443, 5000)]
+    assert spec["sessionAffinity"] == "ClientIP"
+    assert spec["selector"] == {"app": "docker-registry", "mirror": name, "component": "registry"}
+    assert kube.get(kinds.SERVICE, f"registry-mirror-{name}-headless")["spec"]["clusterIP"] == "None"
+
+
+def test_status_says_what_is_asked_and_under_which_name_nodes_know_it(kube: Kube, name: str) -> None:
+    kube.mirror(one(name).of("hub.docker.io").known_as(f"{name}.docker.io"))
+    made(kube, name)
+    status = kube.get(kinds.MIRROR, name)["status"]
+    assert status["upstream"] == "https://registry-1.docker.io"
+    assert status["masqueradeUrl"] == f"{name}.docker.io"
+    assert status["clusterIPs"] == kube.get(kinds.SERVICE, f"registry-mirror-{name}")["spec"]["clusterIPs"]
+
+
+def test_without_a_masquerade_url_it_is_the_upstreams_and_follows_it_and_never_enters_spec(
+    kube: Kube, name: str
+) -> None:
+    kube.mirror(one(name))
+    until(
+        lambda: kube.get(kinds.MIRROR, name).get("status", {}).get("masqueradeUrl") == f"mirror-{name}.example.com",
+        why="implied",
+    )
+    kube.patch(kinds.MIRROR, name, {"spec": {"upstreamUrl": f"{name}.example.org"}})
+    until(
+        lambda: kube.get(kinds.MIRROR, name)["status"]["masqueradeUrl"] == f"mirror-{name}.example.org", why="followed"
+    )
+    assert "masqueradeUrl" not in kube.get(kinds.MIRROR, name)["spec"]
+    environment = kube.get(kinds.DAEMON_SET, f"registry-mirror-{name}")["spec"]["template"]["spec"]["containers"][0][
+        "env"
+    ]
+    assert {"name": "SHADOW_FQDN", "value": f"mirror-{name}.example.org"} in environment
+
+
+def test_a_changed_upstream_changes_the_caches_configuration_and_rolls_its_pods(kube: Kube, name: str) -> None:
+    """The seed: "If you wish to update the secret or URL, all you need to do is change it"."""
+    kube.mirror(one(name).of("quay.io"))
+    made(kube, name)
+    before = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"]["metadata"]["annotations"]
+    folder = configuration(kube, name)["storage"]["filesystem"]["rootdirectory"]
+    kube.patch(kinds.MIRROR, name, {"spec": {"upstreamUrl": "http://registry.example.com:5000"}})
+    until(
+        lambda: configuration(kube, name)["proxy"]["remoteurl"] == "http://registry.example.com:5000",
+        why="remoteurl follows",
+    )
+    assert configuration(kube, name)["storage"]["filesystem"]["rootdirectory"] != folder
+
+    def rolled() -> bool:
+        live = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")
+        return bool(live["spec"]["template"]["metadata"]["annotations"] != before)
+
+    until(rolled, why="the pod template changes, so that the pods roll")
+
+
+def test_credentials_are_used_picked_up_when_they_appear_and_changed_without_restarting_a_pod(
+    kube: Kube, name: str
+) -> None:
+    kube.mirror(one(name).logging_in_with(f"{name}-login"))
+    made(kube, name)
+    told = kube.until_condition(name, "CredentialsAvailable", "False", "SecretMissing")
+    assert told == f"Secret {NAMESPACE}/{name}-login does not exist; pulls go without credentials until it does."
+    assert credentials(kube, name) == {"Username": "", "Secret": ""}
+    template = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"]
+
+    kube.secret(f"{name}-login", username="puller")
+    kube.until_condition(name, "CredentialsAvailable", "False", "SecretIncomplete")
+    kube.patch(kinds.SECRET, f"{name}-login", {"stringData": {"password": "#hash: {ü}"}})
+    kube.until_condition(name, "CredentialsAvailable", "True", "Found")
+    assert credentials(kube, name) == {"Username": "puller", "Secret": "#hash: {ü}"}
+
+    kube.patch(kinds.SECRET, f"{name}-login", {"stringData": {"password": "another"}})
+    until(lambda: credentials(kube, name)["Secret"] == "another", why="a changed password is followed")
+    kube.delete(kinds.SECRET, f"{name}-login")
+    kube.until_condition(name, "CredentialsAvailable", "False", "SecretMissing")
+    assert kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"] == template
+    reasons = {(kind, reason) for kind, reason, _ in kube.events(name)}
+    assert {("Warning", "SecretMissing"), ("Normal", "Found")} <= reasons
+
+
+@pytest.mark.parametrize(("kind", "suffix"), CHILDREN, ids=lambda value: getattr(value, "name", value))
+def test_a_deleted_object_is_made_again(kube: Kube, name: str, kind: Kind, suffix: str) -> None:
+    kube.mirror(one(name))
+    made(kube, name)
+    child = f"registry-mirror-{name}{suffix}"
+    uid = kube.get(kind, child)["metadata"]["uid"]
+    kube.delete(kind, child)
+    until(lambda: (kube.find(kind, child) or {"metadata": {"uid": uid}})["metadata"]["uid"] != uid, why="made again")
+    until(lambda: ("Normal", "Created", f"Made {kind.name} {child}.") in kube.events(name), why="an Event tells")
+
+
+POD = "/spec/template/spec"
+EDITS: dict[str, tuple[Kind, str, list[Json]]] = {
+    "a changed Service port": (kinds.SERVICE, "", [{"op": "replace", "path": "/spec/ports/0/port", "value": 8443}]),
+    "an added Service port": (
+        kinds.SERVICE,
+        "",
+        [{"op": "add", "path": "/spec/ports/-", "value": {"name": "more", "port": 81, "protocol": "TCP"}}],
+    ),
+    "a changed Service selector": (
+        kinds.SERVICE,
+        "",
+        [{"op": "replace", "path": "/spec/selector/mirror", "value": "other"}],
+    ),
+    "a changed target port of the headless Service": (
+        kinds.SERVICE,
+        "-headless",
+        [{"op": "replace", "path": "/spec/ports/0/targetPort", "value": 1}],
+    ),
+    "changed replicas": (kinds.STATEFUL_SET, "", [{"op": "replace", "path": "/spec/replicas", "value": 7}]),
+    "an added container": (
+        kinds.STATEFUL_SET,
+        "",
+        [{"op": "add", "path": f"{POD}/containers/-", "value": {"name": "miner", "image": "miner"}}],
+    ),
+    "an added variable": (
+        kinds.STATEFUL_SET,
+        "",
+        [
+            {
+                "op": "add",
+                "path": f"{POD}/containers/0/env/-",
+                "value": {"name": "REGISTRY_PROXY_USERNAME", "value": "x"},
+            }
+        ],
+    ),
+    "a changed image": (
+        kinds.STATEFUL_SET,
+        "",
+        [{"op": "replace", "path": f"{POD}/containers/0/image", "value": "other"}],
+    ),
+    "a removed security context": (
+        kinds.STATEFUL_SET,
+        "",
+        [{"op": "remove", "path": f"{POD}/containers/0/securityContext"}],
+    ),
+    "an added init container": (
+        kinds.DAEMON_SET,
+        "",
+        [{"op": "add", "path": f"{POD}/initContainers", "value": [{"name": "i", "image": "i"}]}],
+    ),
+    "an added volume": (
+        kinds.DAEMON_SET,
+        "",
+        [{"op": "add", "path": f"{POD}/volumes/-", "value": {"name": "root", "hostPath": {"path": "/"}}}],
+    ),
+    "the node's network": (kinds.STATEFUL_SET, "", [{"op": "add", "path": f"{POD}/hostNetwork", "value": True}]),
+    "removed labels": (kinds.DAEMON_SET, "", [{"op": "remove", "path": "/metadata/labels"}]),
+    "a removed owner": (kinds.DAEMON_SET, "", [{"op": "remove", "path": "/metadata/ownerReferences"}]),
+    "a changed Secret": (kinds.SECRET, "", [{"op": "replace", "path": "/data/config.yml", "value": "eA=="}]),
+    "a changed budget": (kinds.BUDGET, "", [{"op": "replace", "path": "/spec/maxUnavailable", "value": 2}]),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edit_is_put_back(kube: Kube, name: str, edit: str) -> None:
+    kind, suffix, operations = EDITS[edit]
+    child = f"registry-mirror-{name}{suffix}"
+    kube.mirror(one(name))
+    made(kube, name)
+    before = kube.get(kind, child)
+    kube.json_patch(kind, child, *operations)
+    until(lambda: _same(kube.get(kind, child), before), why=f"{edit} is put back")
+    assert kube.get(kind, child)["metadata"]["uid"] == before["metadata"]["uid"]
+
+
+def _same(live: Json, before: Json) -> bool:
+    keys = ("labels", "ownerReferences")
+    metadata = all(live["metadata"].get(key) == before["metadata"].get(key) for key in keys)
+    return metadata and live.get("spec") == before.get("spec") and live.get("data") == before.get("data")
+
+
+def test_what_others_add_beside_ours_may_stay(kube: Kube, name: str) -> None:
+    kube.mirror(one(name))
+    made(kube, name)
+    child = f"registry-mirror-{name}"
+    kube.patch(kinds.SERVICE, child, {"metadata": {"annotations": {"team": "storage"}, "labels": {"cost": "7"}}})
+    kube.patch(kinds.SERVICE, child, {"spec": {"sessionAffinity": "None"}})
+    until(lambda: kube.get(kinds.SERVICE, child)["spec"]["sessionAffinity"] == "ClientIP", why="ours is put back")
+    metadata = kube.get(kinds.SERVICE, child)["metadata"]
+    assert (metadata["annotations"]["team"], metadata["labels"]["cost"]) == ("storage", "7")
+
+
+def test_a_foreign_object_is_left_alone_and_named_until_it_goes(kube: Kube, name: str) -> None:
+    child = f"registry-mirror-{name}"
+    owner = kube.create(kinds.SECRET, {"metadata": {"name": f"{name}-owner"}})
+    reference = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "name": f"{name}-owner",
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+    }
+    port = {"ports": [{"port": 80}]}
+    foreign = kube.create(kinds.SERVICE, {"metadata": {"name": child, "ownerReferences": [reference]}, "spec": port})
+    kube.mirror(one(name))
+    told = kube.until_condition(name, "CacheAvailable", "False", "ForeignObject")
+    assert told == (
+        f"Service {child} belongs to Secret {name}-owner."
+        " It is left alone: rename or delete it, or name the mirror otherwise."
+    )
+    assert kube.get(kinds.SERVICE, child)["metadata"]["resourceVersion"] == foreign["metadata"]["resourceVersion"]
+    kube.delete(kinds.SERVICE, child)
+    until(
+        lambda: kube.condition(name, "CacheAvailable")[1] == "NoReplicaReady", why="ours is made once the name is free"
+    )
+
+
+def test_an_unlabelled_object_without_owner_is_foreign_too(kube: Kube, name: str) -> None:
+    kube.create(kinds.SECRET, {"metadata": {"name": f"registry-mirror-{name}"}, "stringData": {"config.yml": "mine"}})
+    kube.mirror(one(name))
+    told = kube.until_condition(name, "CacheAvailable", "False", "ForeignObject")
+    assert f"Secret registry-mirror-{name} has no owner and not our labels" in told
+
+
+def test_an_orphan_with_our_labels_is_adopted(kube: Kube, name: str) -> None:
+    """A restored backup, an orphaned delete, an old installation."""
+    kube.mirror(one(name))
+    made(kube, name)
+    uid = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]["uid"]
+    kube.delete(kinds.MIRROR, name, propagationPolicy="Orphan")
+    kube.until_gone(kinds.MIRROR, name)
+    mirror = kube.mirror(one(name))
+
+    def adopted() -> bool:
+        live = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]
+        owners = [owner["uid"] for owner in live.get("ownerReferences", [])]
+        return owners == [mirror["metadata"]["uid"]] and live["uid"] == uid
+
+    until(adopted, why="the StatefulSet is the same and has the new mirror as its owner")
+
+
+def test_an_orphan_of_an_old_installation_whose_selector_cannot_change_is_made_again(kube: Kube, name: str) -> None:
+    child = f"registry-mirror-{name}"
+    labels = {"app": "docker-registry", "mirror": name}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "x", "image": "x.example.com/x"}]}}
+    spec = {"selector": {"matchLabels": labels}, "serviceName": child, "template": pod}
+    old = kube.create(kinds.STATEFUL_SET, {"metadata": {"name": child, "labels": labels}, "spec": spec})
+    kube.mirror(one(name))
+
+    def replaced() -> bool:
+        live = kube.find(kinds.STATEFUL_SET, child) or old
+        return bool(live["metadata"]["uid"] != old["metadata"]["uid"])
+
+    until(replaced, why="the old StatefulSet is replaced")
+    selector = kube.get(kinds.STATEFUL_SET, child)["spec"]["selector"]["matchLabels"]
+    assert selector == {**labels, "component": "registry"}
+
+
+def test_deleting_a_mirror_leaves_nothing_behind(kube: Kube, name: str) -> None:
+    kube.mirror(one(name))
+    made(kube, name)
+    for ordinal in (0, 1):
+        kube.until_there(kinds.CLAIM, f"image-store-registry-mirror-{name}-{ordinal}")
+    kube.kubectl("delete", "rm", name)
+    for kind, suffix in CHILDREN:
+        kube.until_gone(kind, f"registry-mirror-{name}{suffix}")
+    for ordinal in (0, 1):
+        kube.until_gone(kinds.CLAIM, f"image-store-registry-mirror-{name}-{ordinal}")
+
+
+def test_of_two_mirrors_with_one_masquerade_url_the_older_has_it_and_the_younger_takes_over(
+    kube: Kube, name: str
+) -> None:
+    host = f"{name}.example.com"
+    older, younger = f"{name}-z", f"{name}-a"
+    kube.mirror(one(older).known_as(host))
+    made(kube, older)
+    created = kube.get(kinds.MIRROR, older)["metadata"]["creationTimestamp"]
+    # Creation times have whole seconds: the younger one must be of a later one.
+    until(lambda: kube.http.get("/version").headers["date"] and _clock(kube) > created, why="the next second")
+    kube.mirror(one(younger).known_as(host))
+    told = kube.until_condition(younger, "NodesConfigured", "False", "MasqueradeConflict")
+    assert told == (
+        f"RegistryMirror {older} is older and has {host} on the nodes; set another spec.masqueradeUrl,"
+        f" or delete {older}, and this mirror takes over."
+    )
+    kube.until_there(kinds.STATEFUL_SET, f"registry-mirror-{younger}")
+    assert kube.find(kinds.DAEMON_SET, f"registry-mirror-{younger}") is None
+    kube.patch(kinds.MIRROR, older, {"spec": {"masqueradeUrl": f"other-{host}"}})
+    kube.until_there(kinds.DAEMON_SET, f"registry-mirror-{younger}")
+    kube.patch(kinds.MIRROR, older, {"spec": {"masqueradeUrl": host}})
+    kube.until_gone(kinds.DAEMON_SET, f"registry-mirror-{younger}")
+    kube.delete(kinds.MIRROR, older)
+    kube.until_there(kinds.DAEMON_SET, f"registry-mirror-{younger}")
+
+
+def _clock(kube: Kube) -> str:
+    """The API server's time, as creation timestamps are written."""
+    probe = kube.create(kinds.SECRET, {"metadata": {"generateName": "clock-"}}, dryRun="All")
+    return str(probe["metadata"]["creationTimestamp"])

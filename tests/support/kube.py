@@ -1,0 +1,151 @@
+"""What tests on a real API server say: make, change, look, and wait for a state with a deadline."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
+import yaml
+
+from controller import kinds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from controller.kinds import Kind
+    from deploy.local.cluster import Cluster
+    from tests.support.mirrors import MirrorBuilder
+
+Json = dict[str, Any]
+T = TypeVar("T")
+NAMESPACE = "registry-mirror"
+# Seconds. Nothing here takes more than one or two; the rest is for a machine that does other things too.
+DEADLINE = 20.0
+POLL = 0.02
+
+
+def until(look: Callable[[], T], *, why: str, seconds: float = DEADLINE) -> T:
+    """What `look` returns once it returns something true; fails with `why` and its last answer after the deadline."""
+    limit = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < limit, f"not within {seconds:.0f} s: {why}; last seen: {found!r}"
+        time.sleep(POLL)
+    return found
+
+
+class Kube:
+    """The administrator's view of one cluster, by plain requests, so that no client of ours is between."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        config = yaml.safe_load(cluster.kubeconfig.read_text())
+        user = config["users"][0]["user"]
+        context = ssl.create_default_context(cafile=str(cluster.ca_file))
+        context.load_cert_chain(user["client-certificate"], user["client-key"])
+        self.http = httpx.Client(base_url=cluster.url, verify=context, trust_env=False, timeout=30)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self.http.close()
+
+    def kubectl(self, *arguments: str, stdin: str | Json | None = None) -> str:
+        """What kubectl prints, on both streams, whether it succeeds or not."""
+        text = json.dumps(stdin) if isinstance(stdin, dict) else stdin
+        done = self.cluster.run_kubectl(*arguments, stdin=text, check=False)
+        return done.stdout + done.stderr
+
+    def apply(self, *objects: Json) -> str:
+        """What `kubectl apply` prints for these objects."""
+        return self.kubectl("apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": list(objects)})
+
+    def find(self, kind: Kind, name: str, namespace: str = NAMESPACE) -> Json | None:
+        """The object, or None where there is none."""
+        response = self.http.get(kind.path(namespace, name))
+        return None if response.status_code == httpx.codes.NOT_FOUND else _json(response)
+
+    def get(self, kind: Kind, name: str, namespace: str = NAMESPACE) -> Json:
+        """The object."""
+        return _json(self.http.get(kind.path(namespace, name)))
+
+    def every(self, kind: Kind, namespace: str = NAMESPACE, **query: str) -> list[Json]:
+        """All objects of a kind; the query may have labelSelector and fieldSelector."""
+        items: list[Json] = _json(self.http.get(kind.path(namespace), params=query))["items"]
+        return items
+
+    def create(self, kind: Kind, body: Json, namespace: str = NAMESPACE, **query: str) -> Json:
+        """Makes an object."""
+        return _json(
+            self.http.post(kind.path(namespace), json={"apiVersion": kind.api, "kind": kind.name, **body}, params=query)
+        )
+
+    def patch(self, kind: Kind, name: str, body: Json, *, subresource: str | None = None) -> Json:
+        """Changes an object by a JSON merge patch."""
+        headers = {"Content-Type": "application/merge-patch+json"}
+        return _json(
+            self.http.patch(kind.path(NAMESPACE, name, subresource), content=json.dumps(body), headers=headers)
+        )
+
+    def json_patch(self, kind: Kind, name: str, *operations: Json) -> Json:
+        """Changes an object by a JSON patch."""
+        headers = {"Content-Type": "application/json-patch+json"}
+        return _json(self.http.patch(kind.path(NAMESPACE, name), content=json.dumps(operations), headers=headers))
+
+    def delete(self, kind: Kind, name: str, **options: Any) -> None:
+        """Deletes an object."""
+        _json(
+            self.http.request(
+                "DELETE", kind.path(NAMESPACE, name), json={"kind": "DeleteOptions", "apiVersion": "v1", **options}
+            )
+        )
+
+    def mirror(self, builder: MirrorBuilder) -> Json:
+        """Makes a RegistryMirror."""
+        return self.create(kinds.MIRROR, builder.raw())
+
+    def secret(self, name: str, **texts: str) -> Json:
+        """Makes a Secret of these texts."""
+        return self.create(kinds.SECRET, {"metadata": {"name": name}, "stringData": texts})
+
+    def condition(self, mirror: str, kind: str) -> tuple[str, str]:
+        """Status and reason of a condition; two empty strings while there is none."""
+        return self.conditions(mirror).get(kind, ("", "", ""))[:2]
+
+    def conditions(self, mirror: str) -> dict[str, tuple[str, str, str]]:
+        """Status, reason and message of each condition, if they are of the present generation."""
+        live = self.find(kinds.MIRROR, mirror) or {"metadata": {"generation": -1}}
+        status = live.get("status", {})
+        if status.get("observedGeneration") != live["metadata"]["generation"]:
+            return {}
+        return {each["type"]: (each["status"], each["reason"], each["message"]) for each in status["conditions"]}
+
+    def until_condition(self, mirror: str, kind: str, status: str, reason: str) -> str:
+        """The message of a condition, once it has this status and reason."""
+        until(
+            lambda: self.condition(mirror, kind) == (status, reason),
+            why=f"{kind}={status}/{reason} of {mirror}; {self.conditions(mirror)}",
+        )
+        return self.conditions(mirror)[kind][2]
+
+    def until_there(self, kind: Kind, name: str) -> Json:
+        """The object, once it exists."""
+        return until(lambda: self.find(kind, name), why=f"{kind.name} {name} exists") or {}
+
+    def until_gone(self, kind: Kind, name: str) -> None:
+        """Returns once there is no such object."""
+        until(lambda: self.find(kind, name) is None, why=f"{kind.name} {name} is gone")
+
+    def events(self, mirror: str) -> list[tuple[str, str, str]]:
+        """Type, reason and note of the Events about a mirror."""
+        found = self.every(kinds.EVENT, "default")
+        return [
+            (each["type"], each["reason"], each["note"]) for each in found if each["regarding"].get("name") == mirror
+        ]
+
+
+def _json(response: httpx.Response) -> Json:
+    assert response.is_success, f"{response.request.method} {response.request.url}: {response.text}"
+    body: Json = response.json()
+    return body
