@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from common import names
 from controller import difference
-from controller.errors import AlreadyExists
 from controller.immutable import frozen_differences, without_frozen
 from controller.kinds import CHILDREN
 from controller.standing import Standing, describe_owner, standing
@@ -65,8 +64,9 @@ class Applier:
         name = body["metadata"]["name"]
         live = self.state.children[kind].get(name)
         if live is None:
-            live = await self._create(kind, body, applied)
-        if live is None:
+            stored = await self.cluster.create(kind, self.namespace, body)
+            self.state.children[kind].put(stored, quietly=True)
+            applied.created.append(f"{kind.name} {name}")
             return
         what = f"{kind.name} {name}"
         whose = standing(live, mirror)
@@ -76,17 +76,6 @@ class Applier:
             applied.passing.append(what)
         else:
             await self._mend(kind, live, body, whose, applied)
-
-    async def _create(self, kind: Kind, body: Json, applied: Applied) -> Json | None:
-        """Returns the object that has the name already, where there is one that no watch has brought yet."""
-        name = body["metadata"]["name"]
-        try:
-            stored = await self.cluster.create(kind, self.namespace, body)
-        except AlreadyExists:
-            return await self.cluster.get(kind, self.namespace, name)
-        self.state.children[kind].put(stored, quietly=True)
-        applied.created.append(f"{kind.name} {name}")
-        return None
 
     async def _mend(self, kind: Kind, live: Json, body: Json, whose: Standing, applied: Applied) -> None:
         what = f"{kind.name} {body['metadata']['name']}"

@@ -6,12 +6,12 @@ before they change, and short for what they sign, which changes by itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, cast
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -26,6 +26,17 @@ LEAF_LEAD: Final = LEAF_LIFETIME / 3
 # Nodes whose clocks are behind must not refuse a certificate that was issued a moment ago.
 CLOCK_SKEW: Final = timedelta(hours=1)
 _COMMON_NAME_MAX: Final = 64  # X.520's bound; the names that count are in the extension
+# What text that anybody may have put into a Secret can end in.
+_UNUSABLE: Final = (
+    ValueError,
+    TypeError,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +44,7 @@ class Pair:
     """A certificate and its private key, both PEM."""
 
     certificate: str
-    key: str
+    key: str = field(repr=False)
 
 
 def issue_authority(name: str, now: datetime) -> Pair:
@@ -73,7 +84,7 @@ def usable_authority(pair: Pair | None, now: datetime) -> bool:
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
         certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
         return constraints.ca and _covers(certificate, now, now + LEAF_LIFETIME)
-    except (ValueError, TypeError, x509.ExtensionNotFound):
+    except _UNUSABLE:
         return False
 
 
@@ -87,7 +98,7 @@ def usable_leaf(pair: Pair | None, authority: Pair, hosts: Iterable[str], now: d
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         known = names.get_values_for_type(x509.DNSName)
         return sorted(known) == sorted(hosts) and _covers(certificate, now, now + LEAF_LEAD)
-    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+    except _UNUSABLE:
         return False
 
 
@@ -95,7 +106,7 @@ def matches(pair: Pair) -> bool:
     """Whether PEM text of anybody's making is a certificate and the key that belongs to it."""
     try:
         return _belong(pair)
-    except (ValueError, TypeError):
+    except _UNUSABLE:
         return False
 
 

@@ -106,6 +106,9 @@ def nodes_configured(mirror: Mirror, findings: Findings, holder: str | None) -> 
     desired, ready = node_counts(findings.daemon_set)
     if findings.daemon_set is None:
         return Condition(NODES_CONFIGURED, "False", "NodesPending", "The DaemonSet does not exist yet.")
+    if _is_behind(findings.daemon_set):
+        message = "The DaemonSet has just changed; Kubernetes has not counted its nodes yet."
+        return Condition(NODES_CONFIGURED, "False", "NodesPending", message)
     if ready < desired:
         hint = f"kubectl describe daemonset {mirror.object_name} says more."
         message = f"{ready} of {desired} nodes point at the mirror; {hint}"
@@ -136,9 +139,16 @@ def ready(others: Iterable[Condition]) -> Condition:
     return Condition(READY, "True", "Ready", "The cache serves and every node points at it.")
 
 
+def stated(raw: Json) -> list[Json]:
+    """The conditions in an object's status, without what is none: it may be older than the schema."""
+    found = dict_at(raw, "status").get("conditions")
+    conditions = found if isinstance(found, list) else []
+    return [one for one in conditions if isinstance(one, dict) and "type" in one and "status" in one]
+
+
 def merged(conditions: list[Condition], before: list[Json], generation: int, now: str) -> list[Json]:
     """The conditions as status has them; a transition time moves only where the status of its condition does."""
-    known = {condition.get("type"): condition for condition in before if isinstance(condition, dict)}
+    known = {condition["type"]: condition for condition in before}
     return [_merged(condition, known.get(condition.type, {}), generation, now) for condition in conditions]
 
 
@@ -163,9 +173,15 @@ def ready_replicas(stateful_set: Json | None) -> int:
 
 
 def node_counts(daemon_set: Json | None) -> tuple[int, int]:
-    """Nodes that are to run the agent, and those on which it is ready."""
+    """Nodes that are to run the agent, and those on which it is ready, as far as it is the present one."""
     status = dict_at(daemon_set, "status")
-    return int(status.get("desiredNumberScheduled") or 0), int(status.get("numberReady") or 0)
+    ready = min(int(status.get("numberReady") or 0), int(status.get("updatedNumberScheduled") or 0))
+    return int(status.get("desiredNumberScheduled") or 0), ready
+
+
+def _is_behind(live: Json) -> bool:
+    """Whether the status is not that of the spec: a DaemonSet just made says that it wants no node at all."""
+    return int(dict_at(live, "status").get("observedGeneration") or 0) < int(live["metadata"].get("generation") or 0)
 
 
 def _foreign(foreign: dict[str, str]) -> str:

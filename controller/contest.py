@@ -28,7 +28,6 @@ class Contest:
         self._spent[key] = (spent + 1, now)
         return 0.0
 
-    def forget(self, prefix: str) -> None:
-        """Drops what is remembered of the objects whose key starts so."""
-        for key in [key for key in self._spent if key.startswith(prefix)]:
-            del self._spent[key]
+    def forget(self, key: str) -> None:
+        """Drops what is remembered of an object that is no more."""
+        self._spent.pop(key, None)

@@ -3,13 +3,16 @@
 Maps: what we set is there, what others add may stay. Lists: as long as ours, each element containing ours, or the
 whole list is sent; so an added port, container or variable is taken out, which server-side apply cannot do. What
 is desired to be empty is empty: a field that a changed setting no longer fills is emptied on the cluster too.
+Selectors are as we set them and no more: with one more label they find other objects.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 Json = dict[str, Any]
+
+_EXACT: Final = frozenset({"selector", "labelSelector", "matchLabels", "nodeSelector"})
 
 
 def merge_patch(live: Json, desired: Json) -> Json:
@@ -18,7 +21,7 @@ def merge_patch(live: Json, desired: Json) -> Json:
     for key, wanted in desired.items():
         there = live.get(key)
         if isinstance(wanted, dict) and isinstance(there, dict) and wanted:
-            inner = merge_patch(there, wanted)
+            inner = merge_patch(there, wanted) | dict.fromkeys(_additions(key, there, wanted))
             if inner:
                 patch[key] = inner
         elif not contains(there, wanted):
@@ -31,7 +34,7 @@ def contains(live: Any, desired: Any) -> bool:
     if is_empty(desired):
         return is_empty(live)
     if isinstance(desired, dict):
-        return isinstance(live, dict) and all(contains(live.get(key), value) for key, value in desired.items())
+        return isinstance(live, dict | None) and all(_has(live or {}, key, value) for key, value in desired.items())
     if isinstance(desired, list):
         return (
             isinstance(live, list)
@@ -39,6 +42,18 @@ def contains(live: Any, desired: Any) -> bool:
             and all(contains(one, other) for one, other in zip(live, desired, strict=True))
         )
     return bool(live == desired)
+
+
+def _has(live: Json, key: str, wanted: Any) -> bool:
+    there = live.get(key)
+    return contains(there, wanted) and not _additions(key, there, wanted)
+
+
+def _additions(key: str, there: Any, wanted: Any) -> list[str]:
+    """What somebody added to a map that is to be exactly ours."""
+    if key not in _EXACT or not isinstance(there, dict) or not isinstance(wanted, dict):
+        return []
+    return [name for name, value in there.items() if name not in wanted and not is_empty(value)]
 
 
 def is_empty(value: Any) -> bool:

@@ -27,17 +27,21 @@ class Election:
     identity: str
     _seen: tuple[str, str, str] = ("", "", "")
     _seen_at: float = 0.0
+    _duration: float = 0.0
     _held_until: float = 0.0
 
     def observe(self, lease: Json | None, now: float) -> None:
-        """Takes in the lease as it was just read; None where there is none."""
-        spec = (lease or {}).get("spec", {})
+        """Takes in the lease as it was just read; None where there is none.
+
+        One that was deleted still stands as it was last seen: its holder has not been told.
+        """
+        if lease is None:
+            return
+        spec = lease.get("spec", {})
         record = (spec.get("holderIdentity") or "", spec.get("renewTime") or "", str(spec.get("leaseTransitions", 0)))
         if record != self._seen:
             self._seen, self._seen_at = record, now
             self._duration = float(spec.get("leaseDurationSeconds") or 0)
-
-    _duration: float = 0.0
 
     def free_at(self) -> float:
         """When the lease may be taken: at once (0) where nobody or we ourselves hold it, else when it runs out."""

@@ -21,8 +21,8 @@ class Conflict(ClusterError):
     """Somebody changed the object since it was read, or it has another UID."""
 
 
-class AlreadyExists(ClusterError):
-    """There is an object of that name."""
+class AlreadyExists(Conflict):
+    """There is an object of that name already, which the watch has not brought yet."""
 
 
 class Gone(ClusterError):

@@ -28,7 +28,7 @@ NAMESPACE: Final = "default"
 REPORTER: Final = f"{names.GROUP}/registrymirror-controller"
 # More than 500 mirrors give at once; past it the log alone has them, and says so.
 WAITING_MAX: Final = 2000
-NOTE_MAX: Final = 1024  # characters, by the API
+NOTE_MAX: Final = 1024  # bytes, by the API
 # Ordinary stations on the way: true, and worth no Event of their own.
 _ORDINARY: Final = frozenset({"NoReplicaReady", "NodesPending", "AuthorityPending", "Resizing", "ClaimsPending"})
 
@@ -131,7 +131,7 @@ def _event(raw: Json, occurrence: Occurrence, instance: str, now: datetime) -> J
         "type": occurrence.kind,
         "reason": occurrence.reason,
         "action": occurrence.action,
-        "note": occurrence.note[:NOTE_MAX],
+        "note": occurrence.note.encode()[:NOTE_MAX].decode(errors="ignore"),
         "regarding": regarding,
         "reportingController": REPORTER,
         "reportingInstance": instance,

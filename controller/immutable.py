@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from controller.difference import contains
-from controller.kinds import DAEMON_SET, SERVICE, STATEFUL_SET, Kind
+from controller.kinds import DAEMON_SET, SECRET, SERVICE, STATEFUL_SET, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +22,8 @@ _FIELDS: Final[dict[Kind, tuple[str, ...]]] = {
 
 def frozen_differences(kind: Kind, live: Json, desired: Json) -> list[str]:
     """Paths of the fields that differ and cannot be changed: an adopted object of an old installation may have them."""
+    if kind is SECRET:
+        return [field for field in ("type", "immutable") if (live.get(field) or None) != desired.get(field)]
     return [f"spec.{field}" for field in _FIELDS.get(kind, ()) if not _same(live["spec"], desired["spec"], field)]
 
 

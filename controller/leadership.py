@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from controller.election import LEASE_DURATION, RETRY_PERIOD, Election
-from controller.errors import AlreadyExists, ClusterError, Conflict, Fenced, NotFound
+from controller.errors import ClusterError, Conflict, Fenced, NotFound
 from controller.kinds import LEASE
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Leadership:
                 self.election.lost()
                 return False
             await self._write(lease)
-        except (Conflict, AlreadyExists):
+        except Conflict:
             return False
         except ClusterError as error:
             self.log.warning("lease unreachable", why=str(error), held_for_seconds=self._left())

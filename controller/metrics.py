@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Plat
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from common.defaults import dict_at
+from controller.conditions import stated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,7 +58,7 @@ class StateCollector(Collector):
         )
         counts: dict[tuple[str, str], int] = {}
         for name in self._state.mirrors:
-            for condition in dict_at(self._state.mirrors.get(name), "status").get("conditions") or []:
+            for condition in stated(self._state.mirrors.get(name) or {}):
                 key = condition["type"], condition["status"]
                 counts[key] = counts.get(key, 0) + 1
         for (kind, status), count in sorted(counts.items()):

@@ -31,9 +31,10 @@ class Precedence:
         if now is not None and raw is not None:
             self._wanted[mirror] = now
             claimants = self._claimants.setdefault(now, {})
-            if mirror not in claimants:
+            age = raw["metadata"]["creationTimestamp"], raw["metadata"]["uid"]
+            if claimants.get(mirror) != age:  # new here, or made again under its name while no watch saw it go
                 rivals |= claimants.keys()
-            claimants[mirror] = (raw["metadata"]["creationTimestamp"], raw["metadata"]["uid"])
+            claimants[mirror] = age
         return sorted(rivals - {mirror})
 
     def holder(self, mirror: str) -> str | None:
@@ -47,9 +48,9 @@ def masquerade_of(raw: Json | None) -> str | None:
     """Host name that a mirror wants on the nodes; None where it wants none, or cannot say so."""
     spec = dict_at(raw, "spec")
     given = spec.get("masqueradeUrl")
-    if given is not None:
-        return given if isinstance(given, str) else None
+    written = spec.get("upstreamUrl") if given is None else None
     try:
-        return names.implied_masquerade(upstream.as_written(spec["upstreamUrl"]).host)
-    except (KeyError, TypeError, ValueError):
-        return None
+        implied = names.implied_masquerade(upstream.as_written(written).host) if isinstance(written, str) else None
+    except ValueError:
+        implied = None
+    return (given or None) if isinstance(given, str) else implied

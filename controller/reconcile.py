@@ -11,6 +11,7 @@ from common.defaults import dict_at
 from controller import events
 from controller.apply import Applied
 from controller.certificates import renewal_due
+from controller.conditions import stated
 from controller.desired import desired_objects
 from controller.errors import Forbidden, Invalid
 from controller.facts import Lacking
@@ -20,6 +21,7 @@ from controller.kinds import DAEMON_SET, MIRROR, SERVICE, STATEFUL_SET
 from controller.mirror import judge
 from controller.outcomes import Done, Outcome, Stalled, Waiting
 from controller.report import status_of, status_of_invalid, status_patch
+from controller.standing import Standing, standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from controller.cluster import Cluster
     from controller.events import Recorder
     from controller.facts import Facts
+    from controller.kinds import Kind
     from controller.mirror import Mirror
     from controller.settings import ControllerSettings
     from controller.state import State
@@ -87,16 +90,20 @@ class Reconciler:
         return self._observed(mirror, Findings(facts, applied, storage))
 
     def _observed(self, mirror: Mirror, found: Findings) -> Findings:
-        children, name = self.state.children, mirror.object_name
         return Findings(
             facts=found.facts,
             applied=found.applied,
             storage=found.storage,
-            service=children[SERVICE].get(name),
-            stateful_set=children[STATEFUL_SET].get(name),
-            daemon_set=children[DAEMON_SET].get(name),
+            service=self._seen(SERVICE, mirror),
+            stateful_set=self._seen(STATEFUL_SET, mirror),
+            daemon_set=self._seen(DAEMON_SET, mirror),
             refused=found.refused,
         )
+
+    def _seen(self, kind: Kind, mirror: Mirror) -> Json | None:
+        """The object of that kind; a foreign one says nothing about the mirror."""
+        live = self.state.children[kind].get(mirror.object_name)
+        return None if live is None or standing(live, mirror) is Standing.FOREIGN else live
 
     async def _publish(self, raw: Json, status: Json) -> None:
         before = dict_at(raw, "status")
@@ -107,7 +114,7 @@ class Reconciler:
         body = {"metadata": metadata, "status": patch}
         stored = await self.cluster.patch(MIRROR, None, raw["metadata"]["name"], body, subresource="status")
         self.state.mirrors.put(stored, quietly=True)
-        self.recorder.record(raw, events.transitions(before.get("conditions") or [], status["conditions"]))
+        self.recorder.record(raw, events.transitions(stated(raw), status["conditions"]))
 
     def _forget(self, name: str) -> None:
         for child in (names.object_name(name), names.headless_name(name)):

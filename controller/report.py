@@ -25,7 +25,8 @@ def status_of(raw: Json, mirror: Mirror, findings: Findings, namespace: str, now
         "upstream": mirror.upstream.url,
         "masqueradeUrl": mirror.masquerade,
         "clusterIPs": dict_at(findings.service, "spec").get("clusterIPs"),
-        "storage": findings.storage.plan.granted if findings.storage else None,
+        # Where storage was not looked at the last known stays: admission measures a shrinking claim by it.
+        "storage": findings.storage.plan.granted if findings.storage else dict_at(raw, "status").get("storage"),
         "replicas": int(dict_at(findings.stateful_set, "status").get("replicas") or 0),
         "readyReplicas": conditions.ready_replicas(findings.stateful_set),
         "nodes": {"desired": desired, "ready": ready},
@@ -56,16 +57,22 @@ def _conditions(mirror: Mirror, findings: Findings, namespace: str) -> list[Cond
 
 
 def _complete(raw: Json, status: Json, found: list[Condition], now: str) -> Json:
-    generation = raw["metadata"]["generation"]
-    before = dict_at(raw, "status").get("conditions") or []
+    generation = raw["metadata"].get("generation", 0)  # Kubernetes before 1.11 gave custom resources none
     everything = [conditions.ready(found), *found]
-    merged = conditions.merged(everything, before, generation, now)
+    merged = conditions.merged(everything, conditions.stated(raw), generation, now)
     filled = {key: value for key, value in status.items() if value is not None}
     return {"observedGeneration": generation, **filled, "conditions": merged}
 
 
 def status_patch(before: Json, after: Json) -> Json | None:
     """Merge patch from one status to the next; None where they are the same. What is no longer said is taken out."""
-    patch = {key: value for key, value in after.items() if before.get(key) != value}
-    patch |= {key: None for key in before if key not in after}
-    return patch or None
+    return _patch(before, after) or None
+
+
+def _patch(before: Json, after: Json) -> Json:
+    patch: Json = {key: None for key in before if key not in after}
+    for key, value in after.items():
+        was = before.get(key)
+        if was != value:
+            patch[key] = _patch(was, value) if isinstance(was, dict) and isinstance(value, dict) else value
+    return patch

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from common.settings import LONGEST_PAUSE, LogLevel, Names, Port, Settings, dns_label, object_name
+from common.fields import LabelKey, LabelValue
+from common.settings import LONGEST_PAUSE, Domains, LogLevel, Names, Port, Settings, dns_label, object_name
 
 
 def _labels(value: object) -> object:
@@ -25,14 +27,28 @@ def _secret_names(value: tuple[str, ...]) -> tuple[str, ...]:
 
 def _absolute(value: str) -> str:
     path = PurePosixPath(value)
-    if not path.is_absolute() or ".." in path.parts or str(path) != value:
-        raise ValueError("expected an absolute path without . or .. in it, as on the node")
+    if not path.is_absolute() or ".." in path.parts or str(path) != value or ":" in value or value == path.root:
+        raise ValueError("expected the absolute path of one folder of the node, without . or .. or a colon in it")
+    return value
+
+
+def _image_part(value: str) -> str:
+    if not re.fullmatch(r"[^\s/]+(/[^\s/]+)*", value):
+        raise ValueError("expected a part of an image's name: no spaces, and no slash at its ends")
+    return value
+
+
+def _image_tag(value: str) -> str:
+    if not re.fullmatch(r"\w[\w.-]{0,127}", value, re.ASCII):
+        raise ValueError("expected an image's tag: letters, digits, '_', '.' and '-', at most 128 characters")
     return value
 
 
 ObjectName = Annotated[str, AfterValidator(object_name)]
 Namespace = Annotated[str, AfterValidator(dns_label)]
-Labels = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_labels)]
+Labels = Annotated[tuple[tuple[LabelKey, LabelValue], ...], BeforeValidator(_labels)]
+ImagePart = Annotated[str, AfterValidator(_image_part)]
+ImageTag = Annotated[str, AfterValidator(_image_tag)]
 NodePath = Annotated[str, AfterValidator(_absolute)]
 
 
@@ -42,18 +58,18 @@ class ControllerSettings(Settings):
     namespace: Namespace = Field("default", alias="NAMESPACE")
     docker_certificate_secret: ObjectName | None = Field(None, alias="DOCKER_CERTIFICATE_SECRET")
     seconds_between_streams: float = Field(30, alias="SECONDS_BETWEEN_STREAMS", gt=0, le=LONGEST_PAUSE)
-    hostess_docker_registry: str = Field("docker.io", alias="HOSTESS_DOCKER_REGISTRY")
-    hostess_docker_image: str = Field("ocadotechnology/mirror-hostess", alias="HOSTESS_DOCKER_IMAGE")
-    hostess_docker_tag: str = Field("1.1.0", alias="HOSTESS_DOCKER_TAG")
+    hostess_docker_registry: ImagePart = Field("docker.io", alias="HOSTESS_DOCKER_REGISTRY")
+    hostess_docker_image: ImagePart = Field("ocadotechnology/mirror-hostess", alias="HOSTESS_DOCKER_IMAGE")
+    hostess_docker_tag: ImageTag = Field("1.1.0", alias="HOSTESS_DOCKER_TAG")
     hostess_node_selector: Labels = Field((), alias="HOSTESS_NODE_SELECTOR")
     containerd_certs_dir: NodePath = Field("/etc/containerd/certs.d", alias="CONTAINERD_CERTS_DIR")
     image_pull_secrets: Annotated[Names, AfterValidator(_secret_names)] = Field((), alias="IMAGE_PULL_SECRETS")
     ca_certificate_bundle: ObjectName | None = Field(None, alias="CA_CERTIFICATE_BUNDLE")
-    registry_image: str = Field("docker.io/library/registry:3.1.1", alias="REGISTRY_IMAGE")
+    registry_image: ImagePart = Field("docker.io/library/registry:3.1.1", alias="REGISTRY_IMAGE")
     https_proxy: str = Field("", alias="HTTPS_PROXY")
     http_proxy: str = Field("", alias="HTTP_PROXY")
     no_proxy: str = Field("", alias="NO_PROXY")
-    masquerade_domains: Names = Field((), alias="MASQUERADE_DOMAINS")
+    masquerade_domains: Domains = Field((), alias="MASQUERADE_DOMAINS")
     metrics_port: Port = Field(8080, alias="METRICS_PORT")
     log_level: LogLevel = Field("INFO", alias="LOG_LEVEL")
     kubeconfig: str | None = Field(None, alias="KUBECONFIG")

@@ -29,12 +29,17 @@ class Store:
 
     Listeners hear of each change, with name, object before and object after; each is told once, whether the change
     came by a watch or was our own write and was put here before the watch brought it.
+
+    Versions grow over all objects of a kind, and a watch brings them in order. So an object that is not here has no
+    version up to `_settled`, the last deletion or list: the answer to a write of ours that comes later than the
+    watch has told of the deletion must not bring the object back, as nothing would ever take it away again.
     """
 
     trim: Trim = without_managed_fields
     _objects: dict[str, bytes] = field(default_factory=dict)
     _versions: dict[str, int] = field(default_factory=dict)
     _listeners: list[Listener] = field(default_factory=list)
+    _settled: int = -1
 
     def listen(self, listener: Listener) -> None:
         """Tells `listener` of every change from now on."""
@@ -57,7 +62,7 @@ class Store:
     def put(self, live: Json, *, quietly: bool = False) -> None:
         """Takes in an object, unless a newer one is here. `quietly` for our own writes, which are no news to us."""
         name, version = live["metadata"]["name"], int(live["metadata"]["resourceVersion"])
-        if version <= self._versions.get(name, -1):
+        if version <= self._versions.get(name, self._settled):
             return
         kept = self.trim(live)
         if kept is None:
@@ -69,6 +74,7 @@ class Store:
 
     def remove(self, name: str, version: int) -> None:
         """Drops an object that was deleted at `version`, unless a newer one of that name is here."""
+        self._settled = max(self._settled, version)
         if name not in self._objects or version < self._versions[name]:
             return
         before = self.get(name)
@@ -77,13 +83,14 @@ class Store:
 
     def replace(self, items: Iterable[Json], version: int) -> None:
         """Takes in a whole list as read at `version`; what is missing from it and not newer is gone."""
-        seen = set()
+        seen, self._settled = set(), -1
         for live in items:
             seen.add(live["metadata"]["name"])
             self.put(live)
         for name in self:
             if name not in seen and self._versions[name] <= version:
                 self.remove(name, version)
+        self._settled = version
 
     def _tell(self, name: str, before: Json | None, after: Json | None) -> None:
         for listener in self._listeners:

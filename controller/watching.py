@@ -68,6 +68,7 @@ class Watch:
         while True:
             version = await self.stream(version)
             self._wait = FIRST_WAIT
+            await asyncio.sleep(FIRST_WAIT)  # a proxy that ends every watch at once is not to be asked without a pause
 
     async def stream(self, version: str) -> str:
         """Follows one watch to its end. Returns the resource version to go on from."""

@@ -59,7 +59,7 @@ class Kube:
 
     def apply(self, *objects: Json) -> str:
         """What `kubectl apply` prints for these objects."""
-        return self.kubectl("apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": list(objects)})
+        return self.kubectl("apply", "-f", "-", stdin="---\n".join(json.dumps(each) + "\n" for each in objects))
 
     def find(self, kind: Kind, name: str, namespace: str = NAMESPACE) -> Json | None:
         """The object, or None where there is none."""

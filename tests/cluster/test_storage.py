@@ -1,0 +1,117 @@
+"""Storage that grows: of claims bound to volumes made by hand, whose class can grow or cannot, and of Pending ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from controller import kinds
+from tests.support.hands import POD, a_storage_class, resizer_grants, volumes
+from tests.support.kube import Kube, until
+from tests.support.mirrors import a_mirror
+
+if TYPE_CHECKING:
+    from tests.support.mirrors import MirrorBuilder
+
+Json = dict[str, Any]
+
+
+def one(name: str) -> MirrorBuilder:
+    """A mirror whose host names no other test's mirror has."""
+    return a_mirror().named(name).of(f"{name}.example.com")
+
+
+def claims(name: str) -> list[str]:
+    """Names of the claims of a mirror's two pods."""
+    return [f"image-store-registry-mirror-{name}-{ordinal}" for ordinal in (0, 1)]
+
+
+def asked(kube: Kube, name: str) -> list[str]:
+    """What each claim asks for."""
+    found = [kube.find(kinds.CLAIM, claim) for claim in claims(name)]
+    return [claim["spec"]["resources"]["requests"]["storage"] for claim in found if claim]
+
+
+def template(kube: Kube, name: str) -> str:
+    """What the StatefulSet asks for in the claims it makes; empty while there is none."""
+    live = kube.find(kinds.STATEFUL_SET, f"registry-mirror-{name}")
+    return live["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"] if live else ""
+
+
+def a_bound_mirror(kube: Kube, name: str, *, growing: bool) -> None:
+    """A mirror of 20Gi whose claims are bound to volumes made by hand."""
+    a_storage_class(kube, name, growing=growing)
+    volumes(kube, name, [f"{name}-0", f"{name}-1"], "20Gi")
+    kube.mirror(one(name).on_class(name).storing("20Gi"))
+    until(lambda: kube.get(kinds.MIRROR, name).get("status", {}).get("storage") == "20Gi", why="both claims are bound")
+
+
+def grow(kube: Kube, name: str, size: str) -> str:
+    """What kubectl says when the mirror is to have `size`."""
+    patch = f'{{"spec":{{"volumeClaimTemplate":{{"spec":{{"resources":{{"requests":{{"storage":"{size}"}}}}}}}}}}}}'
+    return kube.kubectl("patch", "rm", name, "--type=merge", "-p", patch)
+
+
+def test_claims_of_a_class_that_can_grow_are_asked_for_more_and_the_pods_stay(kube: Kube, name: str) -> None:
+    a_bound_mirror(kube, name, growing=True)
+    assert kube.condition(name, "StorageResized") == ("True", "Granted")
+    before = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]["uid"]
+    pods = {pod["metadata"]["uid"] for pod in kube.every(POD, labelSelector=f"mirror={name}")}
+
+    assert grow(kube, name, "30Gi").endswith(" patched\n")
+    until(lambda: asked(kube, name) == ["30Gi", "30Gi"], why="both claims ask for more")
+    until(lambda: template(kube, name) == "30Gi", why="the StatefulSet is made again with the new size")
+    assert kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]["uid"] != before
+    assert {pod["metadata"]["uid"] for pod in kube.every(POD, labelSelector=f"mirror={name}")} == pods
+    told = kube.until_condition(name, "StorageResized", "False", "Resizing")
+    assert "waiting to grow to 30Gi; 20Gi are granted" in told
+
+    for claim in claims(name):
+        resizer_grants(kube, claim, "30Gi")
+    kube.until_condition(name, "StorageResized", "True", "Granted")
+    assert kube.get(kinds.MIRROR, name)["status"]["storage"] == "30Gi"
+    assert "volumes do not shrink" in grow(kube, name, "20Gi")
+
+
+def test_a_growth_that_was_never_granted_can_be_taken_back_to_what_was(kube: Kube, name: str) -> None:
+    a_bound_mirror(kube, name, growing=True)
+    grow(kube, name, "30Ti")
+    until(lambda: asked(kube, name) == ["30Ti", "30Ti"], why="a mistyped growth is asked for")
+    until(lambda: template(kube, name) == "30Ti", why="the template follows")
+    assert grow(kube, name, "20Gi").endswith(" patched\n")
+    until(lambda: template(kube, name) == "20Gi", why="the template goes back")
+    kube.until_condition(name, "StorageResized", "True", "Granted")
+
+
+def test_a_class_that_cannot_grow_is_told_and_nothing_is_touched(kube: Kube, name: str) -> None:
+    a_bound_mirror(kube, name, growing=False)
+    before = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]
+    grow(kube, name, "30Gi")
+    told = kube.until_condition(name, "StorageResized", "False", "ResizeRefused")
+    assert told.startswith("30Gi cannot be granted, all claims stay as they are: ")
+    assert "storageclass" in told.lower()
+    assert asked(kube, name) == ["20Gi", "20Gi"]
+    after = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]
+    assert (after["uid"], after["generation"]) == (before["uid"], before["generation"])
+    assert ("Warning", "ResizeRefused") in {each[:2] for each in until(lambda: kube.events(name), why="Events")}
+    assert grow(kube, name, "20Gi").endswith(" patched\n")
+    kube.until_condition(name, "StorageResized", "True", "Granted")
+
+
+def test_pending_claims_are_made_again_with_the_new_size(kube: Kube, name: str) -> None:
+    kube.mirror(one(name).on_class("nobody-makes-volumes-of-this"))
+    until(lambda: asked(kube, name) == ["20Gi", "20Gi"], why="both claims are there, unbound")
+    grow(kube, name, "25Gi")
+    until(lambda: asked(kube, name) == ["25Gi", "25Gi"], why="both claims were made again")
+    assert template(kube, name) == "25Gi"
+    grow(kube, name, "10Gi")
+    until(lambda: asked(kube, name) == ["10Gi", "10Gi"], why="nothing was granted, so it may go down too")
+
+
+def test_the_same_amount_in_another_spelling_is_no_change(kube: Kube, name: str) -> None:
+    a_bound_mirror(kube, name, growing=True)
+    before = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]["uid"]
+    grow(kube, name, "20480Mi")
+    generation = kube.get(kinds.MIRROR, name)["metadata"]["generation"]
+    until(lambda: kube.get(kinds.MIRROR, name)["status"]["observedGeneration"] == generation, why="seen")
+    assert kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]["uid"] == before
+    assert kube.condition(name, "StorageResized") == ("True", "Granted")

@@ -1,0 +1,131 @@
+"""Certificates for tests, and the folder in which kubelet would mount them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOST = "webhook.registry-mirror.svc"
+_DAY = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A certificate and its key, as PEM."""
+
+    certificate: bytes
+    key: bytes
+
+    @property
+    def parsed(self) -> x509.Certificate:
+        """The certificate, to be asked."""
+        return x509.load_pem_x509_certificate(self.certificate)
+
+    @property
+    def serial(self) -> str:
+        """Its serial number as the ssl module tells it."""
+        number = self.parsed.serial_number
+        return number.to_bytes((number.bit_length() + 7) // 8, "big").hex().upper()
+
+    @property
+    def not_after(self) -> float:
+        """Its end, in seconds since 1970."""
+        return self.parsed.not_valid_after_utc.timestamp()
+
+
+class Issuer:
+    """A certificate authority."""
+
+    def __init__(self, name: str = "an issuer") -> None:
+        self._name = _named(name)
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        basic = x509.BasicConstraints(ca=True, path_length=0)
+        signed = _builder(self._name, self._name, self._key, (-1, 30)).add_extension(basic, critical=True)
+        self.certificate = _pem(signed.sign(self._key, hashes.SHA256()))
+
+    def issue(self, days: tuple[float, float] = (-1, 10), usage: x509.ObjectIdentifier | None = None) -> Issued:
+        """A serving certificate for HOST and 127.0.0.1, valid between these days from now."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = [x509.DNSName(HOST), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        builder = _builder(_named(HOST), self._name, key, days)
+        for extension, critical in (
+            (x509.BasicConstraints(ca=False, path_length=None), True),
+            (x509.ExtendedKeyUsage([usage or ExtendedKeyUsageOID.SERVER_AUTH]), False),
+            (x509.SubjectAlternativeName(names), False),
+            (x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), False),
+        ):
+            builder = builder.add_extension(extension, critical=critical)
+        plain = serialization.NoEncryption()
+        form = serialization.PrivateFormat.PKCS8
+        return Issued(
+            _pem(builder.sign(self._key, hashes.SHA256())),
+            key.private_bytes(serialization.Encoding.PEM, form, plain),
+        )
+
+
+class Mount:
+    """A folder with tls.crt and tls.key as kubelet mounts a Secret: links through `..data` to a folder a version."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._version = 0
+        self.certificate_file = folder / "tls.crt"
+        self.key_file = folder / "tls.key"
+        folder.mkdir(exist_ok=True)
+        for file in (self.certificate_file, self.key_file):
+            file.symlink_to(f"..data/{file.name}")
+
+    def hold(self, certificate: bytes, key: bytes) -> None:
+        """Replaces both files at once, and takes the old version away, as kubelet does."""
+        data = self._folder / "..data"
+        old = data.resolve() if data.is_symlink() else None
+        self._version += 1
+        fresh = self._folder / f"..version_{self._version}"
+        fresh.mkdir()
+        (fresh / "tls.crt").write_bytes(certificate)
+        (fresh / "tls.key").write_bytes(key)
+        link = self._folder / "..data_tmp"
+        link.symlink_to(fresh.name)
+        os.replace(link, data)  # noqa: PTH105 (the rename that makes it atomic, as kubelet calls it)
+        if old is not None:
+            for file in old.iterdir():
+                file.unlink()
+            old.rmdir()
+
+    def hold_pair(self, issued: Issued) -> None:
+        """Holds this certificate and its key."""
+        self.hold(issued.certificate, issued.key)
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: tuple[float, float]
+) -> x509.CertificateBuilder:
+    now = dt.datetime.now(dt.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + days[0] * _DAY)
+        .not_valid_after(now + days[1] * _DAY)
+    )
+
+
+def _named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)

@@ -1,0 +1,243 @@
+"""What property tests draw from, in one place: what is valid, in all its spellings, and what anybody may send."""
+
+from __future__ import annotations
+
+import ipaddress
+import string
+from typing import TYPE_CHECKING, Any, get_args
+
+from hypothesis import strategies as st
+
+from common import names
+from common.fields import AccessMode, Operator
+from common.upstream import Upstream
+from tests.support.mirrors import Json, MirrorBuilder, a_mirror
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LOWER = string.ascii_lowercase + string.digits
+_ANY_CASE = string.ascii_letters + string.digits
+
+
+def _worded(alphabet: str, inner: str, longest: int) -> st.SearchStrategy[str]:
+    """Words that begin and end with a letter or a digit."""
+    return st.text(alphabet + inner, min_size=1, max_size=longest).map(lambda text: text.strip(inner) or alphabet[0])
+
+
+def dns_labels(longest: int = names.DNS_LABEL_MAX) -> st.SearchStrategy[str]:
+    """Lower-case DNS labels."""
+    return _worded(_LOWER, "-", longest)
+
+
+def dns_names() -> st.SearchStrategy[str]:
+    """Lower-case DNS names that are no IP address."""
+    labels = st.lists(dns_labels(8) | dns_labels(), max_size=3)
+    last = dns_labels(8).map("x{}".format)  # no number, or the whole could be taken for an address
+    return st.tuples(labels, last).map(lambda parts: ".".join([*parts[0], parts[1]]))
+
+
+def mirror_names() -> st.SearchStrategy[str]:
+    """Names that a RegistryMirror may have, those near the limit and near the headless Service's among them."""
+    plain = dns_labels(names.NAME_MAX)
+    suffixed = st.tuples(dns_labels(8), st.sampled_from(["-headless-0", "-0", "-1"])).map("".join)
+    return st.one_of(plain.filter(names.is_mirror_name), suffixed)
+
+
+def object_names() -> st.SearchStrategy[str]:
+    """Names of Secrets and StorageClasses: unlike DNS names, a label of theirs may be longer than 63."""
+    return st.lists(dns_labels(120), min_size=1, max_size=2).map(".".join)
+
+
+def hosts() -> st.SearchStrategy[str]:
+    """Hosts as an upstream holds them: DNS names, IPv4 addresses, IPv6 addresses without brackets."""
+    ipv4 = st.ip_addresses(v=4).map(str)
+    # One form of an address among many; an IPv4 address within one is spelled differently by Pythons.
+    ipv6 = st.ip_addresses(v=6).map(lambda address: str(ipaddress.IPv6Address(int(address))))
+    return st.one_of(dns_names(), ipv4, ipv6)
+
+
+def upstreams() -> st.SearchStrategy[Upstream]:
+    """Upstreams with the scheme's own port left out, as parsing gives them."""
+    return st.builds(
+        lambda scheme, host, port: Upstream(scheme, host, None if port == _PORTS[scheme] else port),
+        st.sampled_from(sorted(_PORTS)),
+        hosts(),
+        st.none() | st.integers(1, 65535),
+    )
+
+
+_PORTS = {"https": 443, "http": 80}
+
+
+def upstream_urls() -> st.SearchStrategy[str]:
+    """Valid upstreamUrls in many spellings: with and without scheme, port and slash, in either case."""
+    cases = st.sampled_from([str, str.upper, str.title])
+    return st.builds(_spelled, upstreams(), st.booleans(), st.booleans(), st.sampled_from(["", "/"]), cases)
+
+
+def _spelled(
+    upstream: Upstream,
+    with_scheme: bool,
+    with_port: bool,
+    end: str,
+    case: Callable[[str], str],  # noqa: FBT001 (drawn)
+) -> str:
+    scheme = f"{upstream.scheme}://" if with_scheme or upstream.scheme == "http" else ""
+    host = Upstream(upstream.scheme, upstream.host).authority
+    port = upstream.port or (_PORTS[upstream.scheme] if with_port else None)
+    return case(f"{scheme}{host}" + (f":{port}" if port else "") + end)
+
+
+def numbers() -> st.SearchStrategy[str]:
+    """Unsigned decimal numbers as Kubernetes and Go both read them: 1, 1.5, 1. and .5."""
+    digits = st.text(string.digits, min_size=1, max_size=12)
+    fraction = st.tuples(digits, digits).map(".".join)
+    return st.one_of(digits, fraction, digits.map("{}.".format), digits.map(".{}".format))
+
+
+def quantities() -> st.SearchStrategy[str]:
+    """Quantities in all forms, zero and negative ones among them."""
+    suffixes = ["", "n", "u", "m", "k", *"MGTPE", *(f"{letter}i" for letter in "KMGTPE"), "e3", "E-3", "e+21"]
+    return st.tuples(st.sampled_from(["", "", "+", "-"]), numbers(), st.sampled_from(suffixes)).map("".join)
+
+
+def amounts() -> st.SearchStrategy[str | int]:
+    """Amounts of storage that can be asked for."""
+    units = ["Ki", "Mi", "Gi", "Ti", "M", "G", "e9", ""]
+    spelled = st.tuples(st.integers(1, 9999).map(str), st.sampled_from(["", ".5"]), st.sampled_from(units))
+    return st.one_of(spelled.map("".join), st.integers(1, 2**40))
+
+
+def durations() -> st.SearchStrategy[str]:
+    """Go durations that the registry can count and that mean what they say."""
+    parts = st.tuples(st.integers(0, 999).map(str), st.sampled_from(["h", "m", "s", "ms", "us", "µs", "μs", "ns"]))
+    whole = st.lists(parts.map("".join), min_size=1, max_size=4).map("".join)
+    return st.tuples(st.sampled_from(["", "+"]), whole).map("".join)
+
+
+def label_values() -> st.SearchStrategy[str]:
+    """Values that Kubernetes takes in a label, the empty one among them."""
+    return st.just("") | _worded(_ANY_CASE, "-_.", names.DNS_LABEL_MAX)
+
+
+def label_keys() -> st.SearchStrategy[str]:
+    """Keys of labels and annotations, with and without a prefix."""
+    name = _worded(_ANY_CASE, "-_.", names.DNS_LABEL_MAX)
+    prefix = st.lists(dns_labels(8), min_size=1, max_size=2).map(".".join)
+    return name | st.tuples(prefix, name).map("/".join)
+
+
+def label_maps() -> st.SearchStrategy[dict[str, str]]:
+    """Valid labels."""
+    return st.dictionaries(label_keys(), label_values(), max_size=3)
+
+
+def _some(fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Json]:
+    """Objects with any of these fields, each of which may also be an explicit null."""
+    return st.fixed_dictionaries({}, optional={key: st.none() | values for key, values in fields.items()})
+
+
+def _selectors() -> st.SearchStrategy[Json]:
+    expression = st.fixed_dictionaries(
+        {"key": label_keys(), "operator": st.sampled_from(get_args(Operator))},
+        optional={"values": st.lists(label_values(), max_size=2)},
+    )
+    return _some({"matchLabels": label_maps(), "matchExpressions": st.lists(expression, max_size=2)})
+
+
+def _access_modes() -> st.SearchStrategy[list[str]]:
+    shared = [mode for mode in get_args(AccessMode) if mode != "ReadWriteOncePod"]
+    writable = st.lists(st.sampled_from(shared), max_size=3).filter(lambda modes: set(modes) != {"ReadOnlyMany"})
+    return writable | st.just(["ReadWriteOncePod"])
+
+
+def _claims() -> st.SearchStrategy[Json]:
+    storage = _some({"storage": amounts()})
+    spec = {
+        "accessModes": _access_modes(),
+        "resources": _some({"requests": storage, "limits": storage}),
+        "storageClassName": st.just("") | object_names(),
+        "selector": _selectors(),
+        "volumeAttributesClassName": object_names(),
+        "volumeMode": st.just("Filesystem"),
+        "dataSource": st.fixed_dictionaries({"kind": label_values(), "name": object_names()}),
+    }
+    metadata = {"labels": label_maps(), "annotations": st.dictionaries(label_keys(), st.text(max_size=9), max_size=3)}
+    kind = st.just("PersistentVolumeClaim")
+    return _some({"apiVersion": st.just("v1"), "kind": kind, "metadata": _some(metadata), "spec": _some(spec)})
+
+
+def specs() -> st.SearchStrategy[Json]:
+    """Valid specs, with any of their fields missing or null and unknown fields beside them."""
+    optional = {
+        "masqueradeUrl": dns_names().map("{}.example".format),
+        "credentialsSecret": object_names(),
+        "volumeClaimTemplate": _claims(),
+        "replicas": st.integers(1, 10),
+        "ttl": durations(),
+        "notYetInvented": st.text(max_size=9),
+    }
+    required = st.fixed_dictionaries({"upstreamUrl": upstream_urls().filter(_has_free_masquerade)})
+    return st.builds(dict.__or__, _some(optional), required)
+
+
+def _has_free_masquerade(url: str) -> bool:
+    """Whether the host is no reserved name, nor below one: then masqueradeUrl may be left out."""
+    return not url.lower().rstrip("/:0123456789").endswith(("localhost", "localdomain", "svc", "local", "kubernetes"))
+
+
+def mirrors() -> st.SearchStrategy[MirrorBuilder]:
+    """Valid RegistryMirrors."""
+    return st.builds(_mirror, mirror_names(), specs(), st.none() | label_maps())
+
+
+def _mirror(name: str, spec: Json, labels: dict[str, str] | None) -> MirrorBuilder:
+    plain = a_mirror().named(name).having("spec", spec)
+    return plain if labels is None else plain.labelled(labels).without("metadata.labels.mirror")
+
+
+def texts() -> st.SearchStrategy[str]:
+    """Any text that JSON can spell, lone surrogates and control characters included."""
+    return st.text(st.characters(codec=None), max_size=20)
+
+
+def json_values() -> st.SearchStrategy[Any]:
+    """Any JSON, and what Python's own decoder lets through beside it: NaN, infinity, numbers of any length."""
+    huge = st.sampled_from(["9" * 600, "\x00", "\ud800", "a" * 100_000, "@" * 999, 10**30, -(10**4000), 1e308])
+    scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), texts(), huge)
+    return st.recursive(
+        scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts(), inner, max_size=4), max_leaves=12
+    )
+
+
+def nested(levels: int) -> Any:
+    """Objects and lists within each other, that many of them."""
+    node: Any = "at the bottom"
+    for level in range(levels):
+        node = [node] if level % 2 else {"inner": node}
+    return node
+
+
+_FIELDS = (
+    *("metadata", "metadata.name", "metadata.labels", "spec", "spec.upstreamUrl", "spec.masqueradeUrl", "spec.ttl"),
+    *("spec.replicas", "spec.credentialsSecret", "spec.volumeClaimTemplate", "spec.volumeClaimTemplate.metadata"),
+    *(f"spec.volumeClaimTemplate.metadata.{field}" for field in ("name", "labels", "annotations")),
+    *("spec.volumeClaimTemplate.spec", "spec.volumeClaimTemplate.spec.resources", "status", "status.storage"),
+    *(f"spec.volumeClaimTemplate.spec.resources.{field}" for field in ("requests", "limits")),
+    *(f"spec.volumeClaimTemplate.spec.{field}" for field in ("accessModes", "selector", "volumeMode", "volumeName")),
+    *(f"spec.volumeClaimTemplate.spec.{field}" for field in ("storageClassName", "dataSource", "dataSourceRef")),
+)
+
+
+def damaged_mirrors() -> st.SearchStrategy[Json]:
+    """Mirrors with anything at all where something of theirs belongs: nearly right, so that every rule is reached."""
+    return st.dictionaries(st.sampled_from(_FIELDS), json_values(), max_size=4).map(_damaged)
+
+
+def _damaged(damage: dict[str, Any]) -> Json:
+    builder = a_mirror()
+    # The longest paths first: what a shorter one replaces is gone, and cannot be gone into.
+    for path in sorted(damage, key=len, reverse=True):
+        builder = builder.having(path, damage[path])
+    return builder.raw()
