@@ -13,6 +13,7 @@ from typing import Any, Self
 import yaml
 
 from deploy.local.cluster import Cluster
+from deploy.local.commands import CONTROLLER_MANAGER
 from deploy.local.pages import is_open, page
 from deploy.local.ports import LOOPBACK, free_port
 from deploy.local.processes import Processes
@@ -47,6 +48,8 @@ class System:
         self.cluster.run_kubectl(
             "wait", "--for=condition=Established", "--timeout=30s", "crd/registrymirrors.k8s.osp.tech"
         )
+        if CONTROLLER_MANAGER in self.cluster.components:
+            self.cluster.restart_controllers()
         return self
 
     def start(self) -> Self:

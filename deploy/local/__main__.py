@@ -1,0 +1,60 @@
+"""`python -m deploy.local`: the command line of the local cluster."""
+
+import argparse
+import os
+import pkgutil
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploy.local.errors import LocalClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REPOSITORY = Path(__file__).parents[2]
+FOLDER_VARIABLE = "LOCAL_CLUSTER"
+INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C has ended
+
+# Each command is a function from the cluster's folder to the exit status; it is imported only when it is called.
+COMMANDS = {
+    "up": ("terminal:up", "start it and leave it running; the last line is the export of KUBECONFIG"),
+    "down": ("terminal:down", "stop it and leave nothing behind"),
+    "status": ("terminal:status", "tell what is running, and how much memory it takes"),
+    "build": ("terminal:build", "only build the components, which `up` does when needed"),
+    "demo": ("demo:demo", "the main job, scene by scene, on a cluster of its own that is gone afterwards"),
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command and return the exit status."""
+    options = _parser().parse_args(arguments)
+    # whoever ends us by SIGTERM wants the same tidying up as by Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    run: Callable[[Path], int] = pkgutil.resolve_name(f"deploy.local.{COMMANDS[options.command][0]}")
+    try:
+        return run(options.folder)
+    except LocalClusterError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.local",
+        description="A real Kubernetes control plane on this machine.",
+        epilog=f"Its state is in the folder that the variable {FOLDER_VARIABLE} names, else in .local-cluster/.",
+    )
+    parser.set_defaults(folder=Path(os.environ.get(FOLDER_VARIABLE) or REPOSITORY / ".local-cluster"))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (_, help_text) in COMMANDS.items():
+        commands.add_parser(name, help=help_text)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
