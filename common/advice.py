@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from common import duration, upstream
+from common import duration, quantity, upstream
 
 if TYPE_CHECKING:
     from common.model import RegistryMirrorSpec
+
+_TOO_SMALL: Final = 2**20  # bytes: no image has a layer that fits, so a unit was forgotten or mistyped (20, 100m)
 
 
 def warnings_for(spec: RegistryMirrorSpec) -> list[str]:
@@ -29,7 +31,14 @@ def warnings_for(spec: RegistryMirrorSpec) -> list[str]:
             + " in clear: whoever is on the way can read and change them",
         ),
         (
-            duration.parse(spec.ttl).total_seconds() == 0,
+            spec.masquerade_url == written.host,
+            (
+                "spec.masqueradeUrl: is the upstream's own name, so that nodes reach the mirror under it and nothing"
+                " else: while the mirror is down, they cannot pull from the upstream"
+            ),
+        ),
+        (
+            duration.parse(spec.ttl) == 0,
             "spec.ttl: 0s never frees space; when the volume is full, nodes pull from the upstream again",
         ),
         (
@@ -37,4 +46,15 @@ def warnings_for(spec: RegistryMirrorSpec) -> list[str]:
             "spec.credentialsSecret: every pod of the cluster can pull the private images that these credentials open",
         ),
     ]
-    return [sentence for applies, sentence in found if applies]
+    return [sentence for applies, sentence in found if applies] + _about_storage(spec)
+
+
+def _about_storage(spec: RegistryMirrorSpec) -> list[str]:
+    claim = spec.volume_claim_template and spec.volume_claim_template.spec
+    requests = (claim and claim.resources and claim.resources.requests) or {}
+    path = "spec.volumeClaimTemplate.spec.resources.requests.storage"
+    return [
+        f"{path}: {amount} is less than any image needs (it counts bytes; m is a thousandth); 20Gi holds some 50 images"
+        for amount in requests.values()
+        if quantity.parse(amount) < _TOO_SMALL
+    ]

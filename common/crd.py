@@ -31,19 +31,16 @@ _ROOT_RULES: Final = [
     },
     {
         "rule": f"oldSelf.hasValue() || size(self.metadata.name) <= {names.NAME_MAX}"
-        " && !self.metadata.name.contains('.')",
+        f" && !self.metadata.name.contains('.') && !self.metadata.name.endsWith('{names.HEADLESS_SUFFIX}')",
         "optionalOldSelf": True,
-        "message": f"metadata.name must be a DNS label of at most {names.NAME_MAX} characters, without dots",
+        "message": f"metadata.name must be a DNS label of at most {names.NAME_MAX} characters, without dots and"
+        f" without {names.HEADLESS_SUFFIX} at its end",
     },
 ]
 _CLAIM_RULES: Final = [
     {
         "rule": "!has(self.volumeName)",
         "message": "volumeName is not supported: every cache pod has a volume of its own",
-    },
-    {
-        "rule": "!has(self.volumeMode) || self.volumeMode != 'Block'",
-        "message": "a cache writes files and cannot use a Block device",
     },
     {
         "rule": "has(self.storageClassName) == has(oldSelf.storageClassName)"
@@ -81,6 +78,8 @@ def _structural(node: Any, definitions: dict[str, Any]) -> Any:
     kept = {
         key: _child(key, value, definitions) for key, value in node.items() if key not in _DROPPED and key != "$defs"
     }
+    if "const" in kept:  # a Literal with one value; a structural schema says it as an enum
+        kept["enum"] = [kept.pop("const")]
     values = node.get("additionalProperties")
     return kept | {"additionalProperties": _structural(values, definitions)} if isinstance(values, dict) else kept
 

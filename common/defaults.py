@@ -7,20 +7,28 @@ changed afterwards, so a changed default must not reach mirrors that exist.
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, get_args
 
-from common import names
+from common import names, quantity
+from common.fields import AccessMode
 from common.model import DEFAULT_ACCESS_MODES, DEFAULT_REPLICAS, DEFAULT_STORAGE, DEFAULT_TTL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_ACCESS_MODES: Final = get_args(AccessMode)
+# The model has 7 levels, managedFields a few more; far below what Python's own recursion bears.
+DEEPEST: Final = 64
 
 
 def defaulted(mirror: Any, old: Any = None) -> Any:
     """A copy of a RegistryMirror, as raw JSON, with defaults and labels filled in.
 
-    Whatever has an unexpected shape is left as it is: validation names it.
+    Whatever has an unexpected shape is left as it is: validation names it. Never raises.
     """
+    if not isinstance(mirror, dict) or is_too_deep(mirror):
+        return mirror
     result = copy.deepcopy(mirror)
-    if not isinstance(result, dict):
-        return result
     _fill_labels(_part(result, "metadata"))
     if isinstance(result.get("spec"), dict):
         result["spec"] = without_nulls(result["spec"])
@@ -38,13 +46,31 @@ def _fill_spec(spec: dict[str, Any], old: dict[str, Any]) -> None:
     _fill(spec, {"replicas": DEFAULT_REPLICAS, "ttl": DEFAULT_TTL})
     claim = _part(_part(spec, "volumeClaimTemplate"), "spec")
     old_claim = dict_at(old, "volumeClaimTemplate", "spec")
-    _fill(claim, {"accessModes": old_claim.get("accessModes") or list(DEFAULT_ACCESS_MODES)})
+    if isinstance(claim, dict) and claim.get("accessModes") == []:  # the API server takes it for left out, as here
+        del claim["accessModes"]
+    _fill(claim, {"accessModes": _modes_of(old_claim) or list(DEFAULT_ACCESS_MODES)})
     requests = _part(_part(claim, "resources"), "requests")
-    _fill(requests, {"storage": dict_at(old_claim, "resources", "requests").get("storage") or DEFAULT_STORAGE})
+    _fill(requests, {"storage": _storage_of(old_claim) or DEFAULT_STORAGE})
+
+
+def _modes_of(claim: dict[str, Any]) -> list[str]:
+    """Access modes to keep; none where they are not readable: a stored mistake must not come back by itself."""
+    modes = claim.get("accessModes")
+    return list(modes) if isinstance(modes, list) and all(mode in _ACCESS_MODES for mode in modes) else []
+
+
+def _storage_of(claim: dict[str, Any]) -> Any:
+    amount = dict_at(claim, "resources", "requests").get("storage")
+    try:
+        return amount if quantity.parse(amount) > 0 else None
+    except ValueError:
+        return None
 
 
 def without_nulls(node: Any) -> Any:
     """A copy without the keys that are null: `key:` with nothing behind it is null in YAML, and means not set."""
+    if isinstance(node, list):
+        return [without_nulls(item) for item in node]
     if not isinstance(node, dict):
         return node
     return {key: without_nulls(value) for key, value in node.items() if value is not None}
@@ -62,7 +88,7 @@ def _part(node: Any, key: str) -> Any:
 def _fill(node: Any, values: dict[str, Any]) -> None:
     if isinstance(node, dict):
         for key, value in values.items():
-            if node.get(key) in (None, []):
+            if node.get(key) is None:
                 node[key] = value
 
 
@@ -71,3 +97,22 @@ def dict_at(node: Any, *path: str) -> dict[str, Any]:
     for key in path:
         node = node.get(key) if isinstance(node, dict) else None
     return node if isinstance(node, dict) else {}
+
+
+def is_too_deep(node: Any) -> bool:
+    """Whether this has more levels than any RegistryMirror, so that a recursive look at it might not end well.
+
+    Looks level by level, because a recursive look would itself end in what it looks for.
+    """
+    level = [node]
+    for _ in range(DEEPEST):
+        if not level:
+            return False
+        level = [child for parent in level for child in _children(parent)]
+    return bool(level)
+
+
+def _children(node: Any) -> Iterable[Any]:
+    if isinstance(node, dict):
+        return node.values()
+    return node if isinstance(node, list) else ()

@@ -5,17 +5,18 @@ A rule raises ValueError with the rest of a sentence that starts with the field 
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from common import duration, names, quantity, upstream
 
 FORBIDDEN: Final = "forbidden"  # type of the errors about what is understood and refused
 
-_LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_DNS_NAME: Final = rf"{_LABEL}(\.{_LABEL})*"
+_DNS_LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_LABEL_PART: Final = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"  # a label's value, and its key's last part
 
 
 def _upstream_url(text: str) -> str:
@@ -28,7 +29,8 @@ def _masquerade_url(text: str) -> str:
         raise ValueError("must be a host name alone: no scheme, no port, no path")
     if not names.is_dns_name(text.lower()):
         raise ValueError(
-            "must be a DNS name: labels of letters, digits and hyphens, separated by dots, and no IP address"
+            "must be a DNS name: letters, digits and inner hyphens in parts of at most 63, separated by dots, with none"
+            " at the end; and no IP address"
         )
     if text != text.lower():
         raise ValueError(f"must be in lower case: {text.lower()}")
@@ -36,11 +38,44 @@ def _masquerade_url(text: str) -> str:
 
 
 def _secret_name(text: str) -> str:
-    labels = text.split(".")
-    if len(text) > names.DNS_NAME_MAX or not all(map(names.is_dns_label, labels)):
+    if not names.is_object_name(text):
         raise ValueError(
-            "must be the name of a Secret in the controller's namespace: letters a-z, digits, hyphens, dots"
+            "must be the name of a Secret in the controller's namespace: a-z, 0-9, inner hyphens and dots, at most"
+            f" {names.DNS_NAME_MAX} characters"
         )
+    return text
+
+
+def _class_name(text: str) -> str:
+    if text and not names.is_object_name(text):
+        raise ValueError(
+            "must be the name of a class: a-z, 0-9, inner hyphens and dots; empty means none, left out the cluster's"
+        )
+    return text
+
+
+def _label_value(text: str) -> str:
+    if text and not (len(text) <= names.DNS_LABEL_MAX and re.fullmatch(_LABEL_PART, text)):
+        raise ValueError(
+            "must be a label's value: letters, digits and inner '-', '_', '.', at most 63 characters, or empty;"
+            " what holds more can be an annotation"
+        )
+    return text
+
+
+def _label_key(text: str) -> str:
+    prefix, slash, name = text.rpartition("/")
+    is_name = len(name) <= names.DNS_LABEL_MAX and re.fullmatch(_LABEL_PART, name)
+    if not is_name or (slash and not names.is_object_name(prefix)):
+        raise ValueError(
+            "must have a key of letters, digits and inner '-', '_', '.', at most 63 characters, with a DNS name and a"
+            " slash before it where wanted, as in example.com/team"
+        )
+    return text
+
+
+def _annotation_key(text: str) -> str:
+    _label_key(text.lower())
     return text
 
 
@@ -56,28 +91,36 @@ def _quantity(value: object) -> str:
 
 def _storage(value: str) -> str:
     if quantity.parse(value) <= 0:
-        raise ValueError("must be more than nothing")
+        raise ValueError("must be more than nothing, as in 20Gi")
     return value
 
 
-def _refused(sentence: str) -> AfterValidator:
-    """Something that Kubernetes would take and a mirror cannot use."""
+def _refused(sentence: str) -> BeforeValidator:
+    """Something that Kubernetes would take and a mirror cannot use, whatever stands there."""
 
-    def refuse(value: str | None) -> str | None:
+    def refuse(value: object) -> object:
         if value is None:
             return None
         raise PydanticCustomError(FORBIDDEN, sentence)
 
-    return AfterValidator(refuse)
+    return BeforeValidator(refuse)
 
 
-def _writable(modes: list[str]) -> list[str]:
-    if modes == ["ReadOnlyMany"]:
+def _resource(name: str) -> str:
+    if name != "storage":
+        raise PydanticCustomError(FORBIDDEN, 'a volume has no other resource than "storage"; leave this one out')
+    return name
+
+
+def _usable(modes: list[str]) -> list[str]:
+    if set(modes) == {"ReadOnlyMany"}:
         raise PydanticCustomError(FORBIDDEN, "a cache writes to its volume; say ReadWriteOnce")
+    if "ReadWriteOncePod" in modes and set(modes) != {"ReadWriteOncePod"}:
+        raise PydanticCustomError(FORBIDDEN, "ReadWriteOncePod stands alone: Kubernetes allows no other mode beside it")
     return modes
 
 
-def _files(mode: str) -> str:
+def _files(mode: object) -> object:
     if mode == "Block":
         raise PydanticCustomError(FORBIDDEN, "a cache writes files; leave it out, or say Filesystem")
     return mode
@@ -94,35 +137,36 @@ UpstreamUrl = Annotated[
 MasqueradeUrl = Annotated[
     str,
     AfterValidator(_masquerade_url),
-    WithJsonSchema({"type": "string", "maxLength": names.DNS_NAME_MAX, "pattern": f"^{_DNS_NAME}$"}),
+    WithJsonSchema({"type": "string", "maxLength": names.DNS_NAME_MAX, "pattern": rf"^{_DNS_LABEL}(\.{_DNS_LABEL})*$"}),
 ]
 SecretName = Annotated[
     str,
     AfterValidator(_secret_name),
-    WithJsonSchema({"type": "string", "maxLength": names.DNS_NAME_MAX, "pattern": f"^{_DNS_NAME}$"}),
+    WithJsonSchema({"type": "string", "maxLength": names.DNS_NAME_MAX, "pattern": f"^{names.OBJECT_NAME}$"}),
+]
+# The empty text has a meaning in Kubernetes: no class, so no volume is made, and only prepared ones are bound.
+ClassName = Annotated[
+    str,
+    AfterValidator(_class_name),
+    WithJsonSchema({"type": "string", "maxLength": names.DNS_NAME_MAX, "pattern": f"^({names.OBJECT_NAME})?$"}),
 ]
 Ttl = Annotated[
     str,
     AfterValidator(_ttl),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "maxLength": duration.LONGEST,
-            "pattern": r"^(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$",
-        }
-    ),
+    WithJsonSchema({"type": "string", "maxLength": duration.LONGEST, "pattern": f"^{duration.PATTERN}$"}),
 ]
 _INT_OR_STRING: Final[dict[str, Any]] = {
     "anyOf": [{"type": "integer"}, {"type": "string"}],
     "x-kubernetes-int-or-string": True,
-    "pattern": r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$",
+    "pattern": f"^{quantity.PATTERN}$",
 }
 Quantity = Annotated[str, BeforeValidator(_quantity), WithJsonSchema(_INT_OR_STRING)]
 Storage = Annotated[Quantity, AfterValidator(_storage), WithJsonSchema(_INT_OR_STRING)]
+Resource = Annotated[str, AfterValidator(_resource)]
 Replicas = Annotated[int, Field(ge=1, le=10)]
 AccessMode = Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod", "ReadOnlyMany"]
-AccessModes = Annotated[list[AccessMode], AfterValidator(_writable)]
-VolumeMode = Annotated[Literal["Filesystem", "Block"], AfterValidator(_files)]
+AccessModes = Annotated[list[AccessMode], AfterValidator(_usable)]
+VolumeMode = Annotated[Literal["Filesystem"], BeforeValidator(_files)]
 NoClaimName = Annotated[str | None, _refused("the StatefulSet names each claim itself; leave it out")]
 NoVolumeName = Annotated[
     str | None,
@@ -130,4 +174,11 @@ NoVolumeName = Annotated[
         "every cache pod has a volume of its own, and one name cannot be all of them; choose volumes by spec.selector"
     ),
 ]
-LabelValue = Annotated[str, StringConstraints(max_length=names.DNS_LABEL_MAX)]
+LabelKey = Annotated[str, AfterValidator(_label_key)]
+LabelValue = Annotated[
+    str,
+    AfterValidator(_label_value),
+    WithJsonSchema({"type": "string", "maxLength": names.DNS_LABEL_MAX, "pattern": f"^({_LABEL_PART})?$"}),
+]
+AnnotationKey = Annotated[str, AfterValidator(_annotation_key)]
+Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]

@@ -37,7 +37,19 @@ def logger(level: str, program: str, stream: TextIO = sys.stdout) -> FilteringBo
 
 
 def _serialised(event: dict[str, Any], **_: Any) -> str:
-    return orjson.dumps(event, default=str).decode()
+    try:
+        return orjson.dumps(event, default=_text).decode()
+    except TypeError:  # not JSON in some other way (a lone surrogate, a huge number): told as text, or it would be lost
+        return orjson.dumps({_text(key): _text(value) for key, value in event.items()}).decode()
+
+
+def _text(value: object) -> str:
+    """Any value as valid UTF-8; one that cannot even say what it is, by its type."""
+    try:
+        text = str(value)
+    except Exception:  # noqa: BLE001 (a log line must not end the work that it reports)
+        text = f"<{type(value).__name__}>"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class _Forward(logging.Handler):
@@ -48,6 +60,17 @@ class _Forward(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        event = "library reported"
         error = record.exc_info[1] if record.exc_info else None
-        self._log.log(record.levelno, event, source=record.name, text=record.getMessage(), exc_info=error)
+        self._log.log(_level(record), "library reported", source=record.name, text=_message(record), exc_info=error)
+
+
+def _level(record: logging.LogRecord) -> int:
+    """One of the standard levels: structlog knows no others, and libraries make up their own."""
+    return max(logging.DEBUG, min(logging.CRITICAL, record.levelno // 10 * 10))
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 (the arguments of a library's message that do not fit it)
+        return str(record.msg)

@@ -5,19 +5,23 @@ Descriptions end in `kubectl explain`, so they are written for the person who re
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from common.fields import (
     AccessModes,
+    AnnotationKey,
+    ClassName,
+    LabelKey,
     LabelValue,
     MasqueradeUrl,
     NoClaimName,
     NoVolumeName,
-    Quantity,
+    Operator,
     Replicas,
+    Resource,
     SecretName,
     Storage,
     Ttl,
@@ -34,21 +38,28 @@ DEFAULT_TTL: Final = "168h"  # what the registry itself assumes: a week
 class Part(BaseModel):
     """A piece of the resource: camelCase as in Kubernetes, frozen, unknown fields left to the API server."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="ignore",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        hide_input_in_errors=True,  # an error that ends in a log must not carry what someone wrote into upstreamUrl
+    )
 
 
 class ClaimMetadata(Part):
     """Labels and annotations for the claims. A name has no place here: the StatefulSet names each claim itself."""
 
     name: NoClaimName = Field(None, description="Not supported: the StatefulSet names the claims. Leave it out.")
-    labels: dict[str, LabelValue] | None = Field(None, description="Labels of each claim.")
-    annotations: dict[str, str] | None = Field(None, description="Annotations of each claim.")
+    labels: dict[LabelKey, LabelValue] | None = Field(None, description="Labels of each claim.")
+    annotations: dict[AnnotationKey, str] | None = Field(None, description="Annotations of each claim.")
 
 
 class Resources(Part):
     """Requests and limits of a claim."""
 
-    requests: dict[str, Storage] | None = Field(
+    requests: dict[Resource, Storage] | None = Field(
         None,
         description=(
             "What each claim asks for. `storage` is the size of each cache pod's volume: a quantity such as 20Gi. It"
@@ -56,7 +67,7 @@ class Resources(Part):
             " Default: 20Gi."
         ),
     )
-    limits: dict[str, Quantity] | None = Field(
+    limits: dict[Resource, Storage] | None = Field(
         None, description="The most a claim may be given. Cannot change once created."
     )
 
@@ -64,15 +75,15 @@ class Resources(Part):
 class LabelSelectorRequirement(Part):
     """One condition on labels."""
 
-    key: str = Field(description="Label key that the selector applies to.")
-    operator: str = Field(description="In, NotIn, Exists or DoesNotExist.")
-    values: list[str] | None = Field(None, description="Values for In and NotIn.")
+    key: LabelKey = Field(description="Label key that the selector applies to.")
+    operator: Operator = Field(description="In, NotIn, Exists or DoesNotExist.")
+    values: list[LabelValue] | None = Field(None, description="Values for In and NotIn.")
 
 
 class LabelSelector(Part):
     """Chooses PersistentVolumes by their labels."""
 
-    match_labels: dict[str, LabelValue] | None = Field(None, description="Labels that a volume must carry.")
+    match_labels: dict[LabelKey, LabelValue] | None = Field(None, description="Labels that a volume must carry.")
     match_expressions: list[LabelSelectorRequirement] | None = Field(
         None, description="Conditions that a volume must meet."
     )
@@ -100,14 +111,19 @@ class ClaimSpec(Part):
         description="How the volume may be mounted. Default: [ReadWriteOnce]. Cannot change once created.",
     )
     resources: Resources | None = Field(None, description="How much storage each cache pod gets.")
-    storage_class_name: str | None = Field(
+    storage_class_name: ClassName | None = Field(
         None,
-        description="StorageClass of the claims; the cluster's default where absent. Cannot change once created.",
+        description=(
+            "StorageClass of the claims. Where absent it is the cluster's default; empty it is none, and only prepared"
+            " volumes are bound. Cannot change once created."
+        ),
     )
     selector: LabelSelector | None = Field(
         None, description="Labels of the volumes to bind. Cannot change once created."
     )
-    volume_attributes_class_name: str | None = Field(None, description="VolumeAttributesClass of the claims.")
+    volume_attributes_class_name: ClassName | None = Field(
+        None, description="VolumeAttributesClass of the claims. Cannot change once created."
+    )
     volume_mode: VolumeMode | None = Field(
         None, description="Filesystem, or left out: a cache writes files and cannot use a Block device."
     )
@@ -126,6 +142,11 @@ class ClaimSpec(Part):
 class VolumeClaimTemplate(Part):
     """A PersistentVolumeClaim, of which each cache pod gets one."""
 
+    # A whole claim is what people paste, and kubectl refuses the fields that a schema does not know.
+    api_version: Literal["v1"] | None = Field(None, description="May be left out; else v1.")
+    kind: Literal["PersistentVolumeClaim"] | None = Field(
+        None, description="May be left out; else PersistentVolumeClaim."
+    )
     metadata: ClaimMetadata | None = Field(None, description="Labels and annotations of the claims.")
     spec: ClaimSpec | None = Field(None, description="What each claim asks for.")
 

@@ -1,7 +1,7 @@
 """Names, labels and selectors of everything that is made for a mirror, and nothing else.
 
 The one place that knows them: two modules that each build a name agree until one of them changes.
-Every function is injective in the mirror's name, so that two mirrors never share an object.
+Every function is injective in the mirror's name, and no two of them meet, so that two mirrors never share an object.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ REGISTRY: Final = "registry"
 HOSTESS: Final = "hostess-certificate"
 
 PREFIX: Final = "registry-mirror-"
+HEADLESS_SUFFIX: Final = "-headless"
 CLAIM_TEMPLATE: Final = "image-store"
 
 # A StatefulSet's pods carry "<name>-<hash>" (11 characters) in a label of at most 63: its own name may have 52.
@@ -38,6 +39,9 @@ NAME_MAX: Final = STATEFUL_SET_NAME_MAX - len(PREFIX)
 DNS_LABEL_MAX: Final = 63
 DNS_NAME_MAX: Final = 253
 _DNS_LABEL: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
+# The name of most objects, a "DNS subdomain" in Kubernetes' words: as a whole at most 253, its labels of any length.
+OBJECT_NAME: Final = rf"{_DNS_LABEL.pattern}(?:\.{_DNS_LABEL.pattern})*".replace("(?:", "(")
+_OBJECT_NAME: Final = re.compile(OBJECT_NAME)
 
 
 def is_dns_label(text: str) -> bool:
@@ -51,9 +55,17 @@ def is_dns_name(text: str) -> bool:
     return len(text) <= DNS_NAME_MAX and all(map(is_dns_label, labels)) and not labels[-1].isdecimal()
 
 
+def is_object_name(text: str) -> bool:
+    """Whether `text` can name a Secret, a ConfigMap or a StorageClass."""
+    return len(text) <= DNS_NAME_MAX and _OBJECT_NAME.fullmatch(text) is not None
+
+
 def is_mirror_name(text: str) -> bool:
-    """Whether `text` can name a RegistryMirror: a DNS label short enough for its StatefulSet."""
-    return len(text) <= NAME_MAX and is_dns_label(text)
+    """Whether `text` can name a RegistryMirror: a DNS label short enough for its StatefulSet.
+
+    Without `-headless` at its end: the Service of `a-headless` would be the headless Service of `a`.
+    """
+    return len(text) <= NAME_MAX and is_dns_label(text) and not text.endswith(HEADLESS_SUFFIX)
 
 
 def object_name(mirror: str) -> str:
@@ -63,7 +75,7 @@ def object_name(mirror: str) -> str:
 
 def headless_name(mirror: str) -> str:
     """Name of the headless Service that gives the cache pods their addresses."""
-    return f"{object_name(mirror)}-headless"
+    return f"{object_name(mirror)}{HEADLESS_SUFFIX}"
 
 
 def claim_name(mirror: str, ordinal: int) -> str:

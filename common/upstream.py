@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from common import names
@@ -20,7 +21,7 @@ DOCKER_HUB_ALIASES: Final = frozenset({"docker.io", "hub.docker.io", "hub.docker
 
 _PORTS: Final = {"https": 443, "http": 80}
 _LONGEST: Final = 512  # characters: a DNS name has 253, scheme and port few; a bound for hostile input
-_AUTHORITY: Final = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>.*))?", re.DOTALL)
+_AUTHORITY: Final = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>[^:]*))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +71,17 @@ def is_docker_hub_alias(written: Upstream) -> bool:
     return written.port is None and written.host in DOCKER_HUB_ALIASES
 
 
+@lru_cache(maxsize=256)  # one judgement asks five times; what is wrong or long is not kept
 def as_written(text: str) -> Upstream:
     """The upstream exactly as it was typed: `https` where no scheme was, names in lower case, default ports left out.
 
     Raises ValueError with a sentence for a person.
     """
     if len(text) > _LONGEST or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError(f"must be host[:port] in printable ASCII without spaces, {_LONGEST} characters at most")
+        raise ValueError(
+            f"must be host[:port] in printable ASCII without spaces, {_LONGEST} characters at most"
+            " (a name in other letters is written in its form that starts with xn--)"
+        )
     scheme, rest = _split_scheme(text)
     _refuse_what_is_dropped(rest)
     authority = _AUTHORITY.fullmatch(rest.removesuffix("/"))
@@ -89,10 +94,16 @@ def as_written(text: str) -> Upstream:
 def _split_scheme(text: str) -> tuple[str, str]:
     scheme, separator, rest = text.partition("://")
     if not separator:
+        _refuse_half_a_scheme(text)
         return "https", text
     if scheme.lower() not in _PORTS:
         raise ValueError("has an unknown scheme: https:// (which may be left out) and http:// are understood")
     return scheme.lower(), rest
+
+
+def _refuse_half_a_scheme(text: str) -> None:
+    if text.startswith("//") or text.lower().startswith(("http:", "https:", "http//", "https//")):
+        raise ValueError("has a scheme that is not complete: write https://host[:port], or leave the scheme out")
 
 
 def _refuse_what_is_dropped(rest: str) -> None:
@@ -103,6 +114,8 @@ def _refuse_what_is_dropped(rest: str) -> None:
     for mark, what in (("?", "a query"), ("#", "a fragment")):
         if mark in rest:
             raise ValueError(f"must not have {what}: it names a registry, host[:port] and no more")
+    if "://" in rest:
+        raise ValueError("must have one scheme at most: https://host[:port], or host[:port]")
     if "/" in rest.removesuffix("/"):
         raise ValueError("must not have a path: the registry mirrors the whole host and would drop the path in silence")
 
@@ -112,7 +125,9 @@ def _host(text: str) -> str:
         return _ipv6(text[1:-1])
     host = text.lower()
     if not (names.is_dns_name(host) or _is_ipv4(host)):
-        raise ValueError("must name a host: a DNS name or an IP address, with a port where it is not the usual one")
+        raise ValueError(
+            "must name a host: an IP address, or a DNS name without underscores and without a dot at its end"
+        )
     return host
 
 
@@ -127,7 +142,7 @@ def _ipv6(text: str) -> str:
     try:
         address = ipaddress.IPv6Address(text)
     except ipaddress.AddressValueError as error:
-        raise ValueError(f"has no IPv6 address in its brackets ({error})") from error
+        raise ValueError("has no IPv6 address in its brackets; one looks like [2001:db8::1]") from error
     if address.scope_id is not None:
         raise ValueError("must not have a zone in its IPv6 address: it means nothing outside one machine")
     return str(address)

@@ -5,19 +5,18 @@ Takes any JSON and never raises: what the API server may have let through, the w
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
 from common import fields, names, policy, upstream
 from common.changes import refused_changes
-from common.defaults import dict_at, without_nulls
+from common.defaults import DEEPEST, dict_at, is_too_deep, without_nulls
 from common.model import RegistryMirrorSpec
-from common.problems import FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, Problem
+from common.problems import FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, Problem, show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from pydantic_core import ErrorDetails
 
 # What each field is and how it looks, for the sentences about a missing value or one of the wrong type.
@@ -27,7 +26,7 @@ _EXPECTED: Final = {
     "spec.masqueradeUrl": ("a DNS name, as a string", "masqueradeUrl: local.docker.io"),
     "spec.credentialsSecret": ("the name of a Secret, as a string", "credentialsSecret: internal-mirror"),
     "spec.replicas": ("an integer from 1 to 10, without quotes", "replicas: 2"),
-    "spec.ttl": ("a Go duration, as a string", "ttl: 168h"),
+    "spec.ttl": ("a Go duration, as a string (0s keeps for ever)", "ttl: 168h"),
     "spec.volumeClaimTemplate": (
         "a PersistentVolumeClaim",
         "volumeClaimTemplate: {spec: {resources: {requests: {storage: 20Gi}}}}",
@@ -52,47 +51,50 @@ _TYPES: Final = {
     "model_type": "must be an object",
     "model_attributes_type": "must be an object",
 }
-# The model has 7 levels, managedFields a few more; far below what Python's own recursion bears.
-_DEPTH: Final = 64
-_CLAIM: Final = "spec.volumeClaimTemplate"
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
 
 
 def problems_of(mirror: Any, old: Any = None, masquerade_domains: tuple[str, ...] = ()) -> list[Problem]:
     """All that is wrong with a RegistryMirror (raw JSON); with `old`, also all that may not change. Never raises."""
+    return judged(mirror, old, masquerade_domains)[0]
+
+
+def judged(
+    mirror: Any, old: Any = None, masquerade_domains: tuple[str, ...] = ()
+) -> tuple[list[Problem], RegistryMirrorSpec | None]:
+    """The problems, as of `problems_of`, and the spec as it was read on the way; None where it cannot be."""
     if not isinstance(mirror, dict):
-        return [Problem("", INVALID, f"must be an object of kind {names.KIND}", mirror)]
-    if _is_deeper_than(_DEPTH, mirror):
-        return [Problem("", INVALID, f"is nested deeper than {_DEPTH} levels, which no {names.KIND} is", "...")]
-    metadata = mirror.get("metadata")
-    found = _name_problems(metadata if isinstance(metadata, dict) else {})
-    found += _spec_problems(mirror.get("spec")) + _masquerade_problems(dict_at(mirror, "spec"), masquerade_domains)
-    if old is not None and not any(problem.path.startswith(_CLAIM) for problem in found):
-        found += refused_changes(mirror, old)
-    return found
+        return [Problem("", INVALID, f"must be an object of kind {names.KIND}", mirror)], None
+    if is_too_deep(mirror):
+        return [
+            Problem("", INVALID, f"must not be nested deeper than {DEEPEST} levels, as no {names.KIND} is", {})
+        ], None
+    spec, found = _read(mirror.get("spec"))
+    found = _name_problems(dict_at(mirror, "metadata")) + found
+    found += _apart_from(found, _masquerade_problems(dict_at(mirror, "spec"), masquerade_domains))
+    if old is None or is_too_deep(old):
+        return found, spec
+    _, stored_mistakes = _read(dict_at(old, "spec"))  # nothing was made from those, and they must be mendable
+    return found + _apart_from(found + stored_mistakes, refused_changes(mirror, old)), spec
 
 
-def _is_deeper_than(levels: int, node: Any) -> bool:
-    """Level by level, because a recursive look would itself end in what it looks for."""
-    level = [node]
-    for _ in range(levels):
-        level = [child for parent in level for child in _children(parent)]
-    return bool(level)
+def _apart_from(known: list[Problem], further: list[Problem]) -> list[Problem]:
+    """Those of `further` about fields that none of `known` is about already: one mistake, one line."""
+    return [problem for problem in further if not any(_overlap(problem.path, other.path) for other in known)]
 
 
-def _children(node: Any) -> Iterable[Any]:
-    if isinstance(node, dict):
-        return node.values()
-    return node if isinstance(node, list) else ()
+def _overlap(path: str, other: str) -> bool:
+    return path == other or path.startswith((f"{other}.", f"{other}[")) or other.startswith((f"{path}.", f"{path}["))
 
 
-def _spec_problems(raw: Any) -> list[Problem]:
+def _read(raw: Any) -> tuple[RegistryMirrorSpec | None, list[Problem]]:
+    """A spec from raw JSON, or what is wrong with it."""
     if raw is None:
-        return [Problem("spec", REQUIRED, _expectation("spec"))]
+        return None, [Problem("spec", REQUIRED, _expectation("spec"))]
     try:
-        RegistryMirrorSpec.model_validate(without_nulls(raw))
+        return RegistryMirrorSpec.model_validate(without_nulls(raw)), []
     except ValidationError as error:
-        return [_problem(detail) for detail in error.errors(include_url=False)]
-    return []
+        return None, [_problem(detail) for detail in error.errors(include_url=False)]
 
 
 def _problem(detail: ErrorDetails) -> Problem:
@@ -112,12 +114,20 @@ def _problem(detail: ErrorDetails) -> Problem:
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in location if step != "[key]"]
-    return "spec" + "".join(steps)
+    return "spec" + "".join(_step(step) for step in location if step != "[key]")
+
+
+def _step(step: int | str) -> str:
+    """As Kubernetes writes it; a key that is no plain word is a value of the user's, and shown as one."""
+    if isinstance(step, int):
+        return f"[{step}]"
+    return f".{step}" if _PLAIN_KEY.fullmatch(step) else f"[{show(step)}]"
 
 
 def _expectation(path: str) -> str:
-    return _EXPECTED[path][0] + _example(path) if path in _EXPECTED else "must be set"
+    if path in _EXPECTED:
+        return _EXPECTED[path][0] + _example(path)
+    return f"must be set, or the whole of {path.rpartition('.')[0]} left out"
 
 
 def _example(path: str) -> str:
@@ -132,7 +142,7 @@ def _name_problems(metadata: dict[str, Any]) -> list[Problem]:
         return [Problem("metadata.name", INVALID, _NAME_RULE, name)]
     labels = metadata.get("labels")
     mirror = labels.get(names.MIRROR_LABEL) if isinstance(labels, dict) else None
-    if mirror not in (None, name):
+    if mirror is not None and mirror != name:
         sentence = (
             f'must be "{name}", the name of the mirror, or be left out: it is how everything of a mirror is found'
         )
@@ -141,8 +151,8 @@ def _name_problems(metadata: dict[str, Any]) -> list[Problem]:
 
 
 _NAME_RULE: Final = (
-    f"must be a DNS label (a-z, 0-9, inner hyphens, no dots) of at most {names.NAME_MAX} characters:"
-    f' it becomes part of other names, as in "{names.PREFIX}docker"'
+    f"must be a DNS label (a-z, 0-9, inner hyphens, no dots) of at most {names.NAME_MAX} characters that does not end"
+    f' in "{names.HEADLESS_SUFFIX}": it becomes part of other names, as in "{names.PREFIX}docker"'
 )
 
 
@@ -155,15 +165,15 @@ def _no_name(metadata: dict[str, Any]) -> str:
 def _masquerade_problems(spec: dict[str, Any], allowed: tuple[str, ...]) -> list[Problem]:
     """Judges the name that nodes would use, given or implied; where there is none yet, something else is wrong."""
     given = spec.get("masqueradeUrl")
+    example = f'; for example "masqueradeUrl: mirror.{allowed[0] if allowed else "example.com"}"'
     if given is not None:
         why = policy.why_not(given, allowed) if isinstance(given, str) else None
-        return [Problem("spec.masqueradeUrl", INVALID, why, given)] if why else []
+        return [Problem("spec.masqueradeUrl", INVALID, why + example, given)] if why else []
+    written = spec.get("upstreamUrl")
     try:
-        implied = names.implied_masquerade(upstream.as_written(str(spec.get("upstreamUrl"))).host)
+        implied = names.implied_masquerade(upstream.as_written(written if isinstance(written, str) else "").host)
     except ValueError:
         return []
     why = policy.why_not(implied, allowed)
-    sentence = (
-        f'nodes would know the mirror as "{implied}", which {why}; for example "masqueradeUrl: mirror.example.com"'
-    )
+    sentence = f'nodes would know the mirror as "{implied}", which {why}{example}'
     return [Problem("spec.masqueradeUrl", REQUIRED, sentence)] if why else []

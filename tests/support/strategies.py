@@ -72,17 +72,17 @@ _PORTS = {"https": 443, "http": 80}
 
 def upstream_urls() -> st.SearchStrategy[str]:
     """Valid upstreamUrls in many spellings: with and without scheme, port and slash, in either case."""
-    cases = st.sampled_from([str, str.upper, str.title])
-    return st.builds(_spelled, upstreams(), st.booleans(), st.booleans(), st.sampled_from(["", "/"]), cases)
+    return st.builds(
+        _spelled,
+        upstreams(),
+        with_scheme=st.booleans(),
+        with_port=st.booleans(),
+        end=st.sampled_from(["", "/"]),
+        case=st.sampled_from([str, str.upper, str.title]),
+    )
 
 
-def _spelled(
-    upstream: Upstream,
-    with_scheme: bool,
-    with_port: bool,
-    end: str,
-    case: Callable[[str], str],  # noqa: FBT001 (drawn)
-) -> str:
+def _spelled(upstream: Upstream, *, with_scheme: bool, with_port: bool, end: str, case: Callable[[str], str]) -> str:
     scheme = f"{upstream.scheme}://" if with_scheme or upstream.scheme == "http" else ""
     host = Upstream(upstream.scheme, upstream.host).authority
     port = upstream.port or (_PORTS[upstream.scheme] if with_port else None)

@@ -111,12 +111,12 @@ def post(path: str, body: bytes) -> bytes:
 
 
 @contextmanager
-def served(mount: Mount, body_seconds: float = 10.0) -> Iterator[int]:
+def served(mount: Mount) -> Iterator[int]:
     """The webhook in a thread with an event loop of its own; gives its port."""
     log, listens, port = Recorder(), threading.Event(), free_port()
     rotation = Rotation((mount.certificate_file, mount.key_file), time.time, log)
     rotation.look()
-    shell = Shell(log, Metrics(CollectorRegistry(), lambda: 0), rotation.is_ready, body_seconds=body_seconds)
+    shell = Shell(log, Metrics(CollectorRegistry(), lambda: 0), rotation.is_ready)
     server = Server(config(application(shell), ("127.0.0.1", port), rotation.context), listens.set)
     thread = threading.Thread(target=lambda: uvloop.run(server.serve()))
     thread.start()

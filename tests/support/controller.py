@@ -1,0 +1,106 @@
+"""What tests of the controller's decisions are built from: mirrors as judged, settings, facts, claims, live objects."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from common.settings import read
+from controller.certificates import Pair
+from controller.facts import Credentials, CredentialsState, Facts, Tls
+from controller.mirror import Mirror, judge
+from controller.settings import ControllerSettings
+from tests.support.mirrors import MirrorBuilder, a_mirror
+
+if TYPE_CHECKING:
+    from common.problems import Problem
+
+Json = dict[str, Any]
+
+UID = "0a5e0000-0000-4000-8000-000000000001"
+CREATED = "2026-01-01T00:00:00Z"
+NOW = "2026-06-01T12:00:00Z"
+LATER = "2026-06-01T13:00:00Z"
+
+
+def stored(
+    builder: MirrorBuilder | None = None, *, uid: str = UID, created: str = CREATED, generation: int = 1
+) -> Json:
+    """A RegistryMirror as the API server holds it."""
+    made = {"uid": uid, "creationTimestamp": created, "generation": generation, "resourceVersion": "1"}
+    raw = (builder or a_mirror()).raw()
+    return {**raw, "metadata": {**raw["metadata"], **made}}
+
+
+def judged(builder: MirrorBuilder | None = None, *, uid: str = UID) -> Mirror:
+    """A valid mirror as the controller works with it."""
+    mirror: Mirror | list[Problem] = judge(stored(builder, uid=uid), ())
+    assert isinstance(mirror, Mirror), mirror
+    return mirror
+
+
+def settings(**variables: str) -> ControllerSettings:
+    """The controller's settings with these environment variables set."""
+    return read(ControllerSettings, variables)
+
+
+PAIR = Pair("-----BEGIN CERTIFICATE-----\n(of the mirror)\n", "-----BEGIN PRIVATE KEY-----\n(of the mirror)\n")
+AUTHORITY = "-----BEGIN CERTIFICATE-----\n(of the authority)\n"
+
+
+def facts(
+    *,
+    credentials: Credentials | None = None,
+    tls: Tls | None = None,
+    bundle: str | None = None,
+    holder: str | None = None,
+) -> Facts:
+    """Facts about a mirror without credentials, with a certificate of ours, alone under its name."""
+    return Facts(
+        credentials=credentials or Credentials(CredentialsState.NOT_REQUIRED),
+        tls=tls or Tls(AUTHORITY, PAIR),
+        bundle=bundle,
+        masquerade_holder=holder,
+    )
+
+
+def a_claim(ordinal: int, asks: str, has: str | None = None, mirror: str = "docker") -> Json:
+    """A claim of a cache pod, bound to a volume of size `has`, or Pending where that is None."""
+    status: Json = {"phase": "Pending"} if has is None else {"phase": "Bound", "capacity": {"storage": has}}
+    return {
+        "metadata": {"name": f"image-store-registry-mirror-{mirror}-{ordinal}", "uid": f"claim-{ordinal}"},
+        "spec": {"resources": {"requests": {"storage": asks}}},
+        "status": status,
+    }
+
+
+def a_stateful_set(storage: str = "20Gi", ready: int = 0) -> Json:
+    """A StatefulSet, as far as growth and status look at it."""
+    return {
+        "metadata": {"name": "registry-mirror-docker", "generation": 1},
+        "spec": {"volumeClaimTemplates": [{"spec": {"resources": {"requests": {"storage": storage}}}}]},
+        "status": {"observedGeneration": 1, "replicas": 2, "readyReplicas": ready},
+    }
+
+
+def a_daemon_set(desired: int, ready: int, *, updated: int | None = None, generation: int = 1, seen: int = 1) -> Json:
+    """A DaemonSet with these counts; `seen` is the generation that they were counted for."""
+    counts = {"desiredNumberScheduled": desired, "numberReady": ready}
+    counts["updatedNumberScheduled"] = desired if updated is None else updated
+    return {
+        "metadata": {"name": "registry-mirror-docker", "generation": generation},
+        "status": {"observedGeneration": seen, **counts},
+    }
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """`target` after a JSON merge patch, as RFC 7386 defines it in its section 2."""
+    if not isinstance(patch, dict):
+        return copy.deepcopy(patch)
+    result = copy.deepcopy(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), value)
+    return result

@@ -1,0 +1,123 @@
+"""Logs: one JSON line an event, whatever is logged."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+
+from common import logs
+from tests.support import strategies
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def _root_logger() -> Iterator[None]:
+    """The handlers of the process as they were before."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+
+
+class Unspeakable:
+    """An object that cannot even be printed."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def _lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().removesuffix("\n").split("\n") if line]
+
+
+def test_an_event_is_one_line_with_time_level_and_program() -> None:
+    stream = io.StringIO()
+    logs.logger("INFO", "webhook", stream).info("reviewed", name="docker", allowed=True)
+    (line,) = _lines(stream)
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {"event": "reviewed", "level": "info", "program": "webhook", "name": "docker", "allowed": True}
+
+
+def test_what_is_below_the_level_is_silent() -> None:
+    stream = io.StringIO()
+    log = logs.logger("WARNING", "webhook", stream)
+    log.info("probed")
+    log.debug("looked")
+    log.warning("slow")
+    assert [line["event"] for line in _lines(stream)] == ["slow"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param("\ud800", id="a lone surrogate"),
+        pytest.param(2**64, id="more than 64 bits"),
+        pytest.param({1: 2}, id="a key that is no text"),
+        pytest.param({"a": {"\udfff": "\ud800"}}, id="surrogates within"),
+        pytest.param(strategies.nested(300), id="deeply nested"),
+        pytest.param(float("nan"), id="NaN"),
+        pytest.param(b"\xff", id="bytes"),
+        pytest.param({1, 2}, id="a set"),
+        pytest.param(Unspeakable(), id="unspeakable"),
+        pytest.param(ValueError("\ud800"), id="an error"),
+        pytest.param("a\nb\x00\u2028", id="line breaks"),
+        pytest.param(10**5000, id="more digits than Python prints"),
+    ],
+)
+def test_what_json_cannot_hold_is_logged_nevertheless(value: object) -> None:
+    stream = io.StringIO()
+    logs.logger("INFO", "webhook", stream).info("reviewed", value=value, name="docker")
+    (line,) = _lines(stream)
+    assert (line["event"], line["name"]) == ("reviewed", "docker")
+    assert "value" in line
+
+
+@given(strategies.json_values())
+def test_anything_is_one_line_of_utf_8(value: Any) -> None:
+    stream = io.StringIO()
+    logs.logger("INFO", "webhook", stream).info("reviewed", value=value)
+    assert len(_lines(stream)) == 1
+    assert stream.getvalue().count("\n") == 1
+    assert stream.getvalue().encode()
+
+
+def test_an_exception_is_told_with_its_trace_in_the_same_line() -> None:
+    stream = io.StringIO()
+    log = logs.logger("INFO", "webhook", stream)
+    try:
+        int("why")
+    except ValueError:
+        log.exception("failed")
+    (line,) = _lines(stream)
+    assert "ValueError: invalid literal" in line["exception"]
+
+
+@pytest.mark.parametrize("level", [logging.WARNING, 35, logging.ERROR, logging.CRITICAL, 99])
+def test_libraries_end_in_the_same_stream_and_form(level: int) -> None:
+    stream = io.StringIO()
+    logs.logger("INFO", "webhook", stream)
+    logging.getLogger("some.library").log(level, "lost %s", "it")
+    (line,) = _lines(stream)
+    assert (line["event"], line["source"], line["text"]) == ("library reported", "some.library", "lost it")
+
+
+def test_libraries_below_warning_are_silent() -> None:
+    stream = io.StringIO()
+    logs.logger("DEBUG", "webhook", stream)
+    logging.getLogger("some.library").info("chatter")
+    assert not stream.getvalue()
+
+
+def test_a_librarys_message_that_does_not_fit_its_arguments_is_logged_as_it_stands() -> None:
+    stream = io.StringIO()
+    logs.logger("INFO", "webhook", stream)
+    logging.getLogger("some.library").warning("lost %d of %s", *["it"])
+    logging.getLogger("some.library").warning("lost %s", Unspeakable())
+    assert [line["text"] for line in _lines(stream)] == ["lost %d of %s", "lost %s"]

@@ -1,0 +1,128 @@
+"""Problems show what stands there: cut, printable, and never a secret."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common import problems
+from common.problems import FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, Problem
+from common.validation import problems_of
+from tests.support import strategies
+from tests.support.mirrors import CLAIM, a_mirror
+
+CANARY = "tweety-hunter2"
+
+
+@pytest.mark.parametrize(
+    ("problem", "line"),
+    [
+        (Problem("spec.ttl", INVALID, "is wrong", "7d"), 'spec.ttl: Invalid value: "7d": is wrong'),
+        (Problem("spec.ttl", INVALID, "is wrong", None), "spec.ttl: Invalid value: null: is wrong"),
+        (Problem("a[0]", NOT_SUPPORTED, "must be b", "c"), 'a[0]: Unsupported value: "c": must be b'),
+        (Problem("spec", REQUIRED, "what to mirror", "unseen"), "spec: Required value: what to mirror"),
+        (Problem("spec", FORBIDDEN, "cannot change", "unseen"), "spec: Forbidden: cannot change"),
+        (Problem("", INVALID, "must be an object", 5), "Invalid value: 5: must be an object"),
+    ],
+)
+def test_a_problem_reads_as_kubernetes_own_do(problem: Problem, line: str) -> None:
+    assert str(problem) == line
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("quay.io", '"quay.io"'),
+        ("grüße", '"grüße"'),
+        ('a "b" \\', '"a \\"b\\" \\\\"'),
+        ("a\nb\x00", '"a\\nb\\u0000"'),
+        ("\x1b[2J\x9b2J", '"\\u001b[2J\\u009b2J"'),  # would clear the reader's terminal
+        ("io.yauq\u202e", '"io.yauq\\u202e"'),  # would turn the rest of the line around
+        ("quay.io\u200b\u00a0", '"quay.io\\u200b\\u00a0"'),  # would not be seen
+        ("\ud800", '"\\ud800"'),  # would be no UTF-8
+        (True, "true"),
+        (None, "null"),
+        (-1.5, "-1.5"),
+        (float("nan"), "NaN"),
+        (10**5000, "a number of 16610 bits"),
+        ({}, "{}"),
+        ({"a": 1, "b": {"c": 2}}, '{"a": ..., "b": ...}'),
+        ([1, "x", None, [2], {"a": 1}], '[1, "x", null, [...], {...}]'),
+        (list(range(9)), "[0, 1, 2, 3, 4, ...]"),
+        ("x" * 999, '"' + "x" * 79 + "..."),
+    ],
+    ids=lambda value: ascii(value)[:20] if isinstance(value, str) else type(value).__name__,
+)
+def test_a_value_is_shown_as_json_that_is_safe_to_print(value: object, shown: str) -> None:
+    assert problems.show(value) == shown
+
+
+@given(strategies.json_values())
+def test_whatever_is_shown_is_short_printable_and_utf_8(value: object) -> None:
+    shown = problems.show(value)
+    assert len(shown) <= 84
+    assert shown.isprintable()
+    assert shown.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://bob:pw@quay.io", "https://***@quay.io"),
+        ("HTTP://bob@quay.io", "HTTP://***@quay.io"),
+        ("bob:pw@quay.io", "***@quay.io"),
+        ("https://bob:p@w@quay.io", "https://***@quay.io"),
+        ("https://quay.io?token=pw", "https://quay.io?***"),
+        ("quay.io", "quay.io"),
+        ("what?", "what?"),
+    ],
+)
+def test_user_information_and_queries_are_left_out(text: str, shown: str) -> None:
+    assert problems.without_secrets(text) == shown
+
+
+def _around() -> st.SearchStrategy[str]:
+    return st.text(st.sampled_from("/?#\"' \\:%[]{}\n\t\x00.ab1üπ\ud800"), max_size=6)
+
+
+@st.composite
+def _urls_with_a_password(draw: st.DrawFn) -> str:
+    """The password of a careless person, with anything in it and around it, before every form of an @."""
+    scheme = draw(st.sampled_from(["https://", "http://", "HTTPS://", "", "//", "https:", "oci://", " https://", "\\"]))
+    user = draw(_around()) + draw(st.sampled_from(["bob:", ":", "", "a@b:"]))
+    at = draw(st.sampled_from(["@", "%40", "\uff20", "\ufe6b", "@@"]))
+    host = draw(st.sampled_from(["quay.io", "quay.io:5000/", "", "[::1]", "quay.io/a@sha256:0"]))
+    return f"{scheme}{user}{draw(_around())}{CANARY}{draw(_around())}{at}{host}"
+
+
+_WRITTEN = [
+    *("spec.upstreamUrl", "spec.masqueradeUrl", "spec.credentialsSecret", "spec", "metadata.name", "spec.ttl"),
+    *(f"{CLAIM}.resources.requests", f"{CLAIM}.accessModes", "spec.volumeClaimTemplate.metadata.labels"),
+]
+
+
+def _ways_to_write(url: str) -> list[object]:
+    return [url, [url], {"url": url}, {url: None}, [[url]], url * 9, "x" * 70 + url]
+
+
+@pytest.mark.parametrize("path", _WRITTEN)
+@given(url=_urls_with_a_password())
+def test_no_message_ever_carries_a_password(path: str, url: str) -> None:
+    """In whatever field it was written, as text, in a list, as a key or a value."""
+    told = "\n".join(str(p) for value in _ways_to_write(url) for p in problems_of(a_mirror().having(path, value).raw()))
+    assert CANARY not in told
+    assert "bob" not in told
+
+
+@pytest.mark.parametrize("path", ["spec.upstreamUrl", "spec.credentialsSecret", "spec.masqueradeUrl", "metadata.name"])
+def test_no_message_carries_credentials_written_where_a_name_belongs(path: str) -> None:
+    """A mistake people make: the Secret's content in place of its name."""
+    (problem,) = problems_of(a_mirror().having(path, {"username": "bob", "password": CANARY}).raw())
+    assert '{"username": ..., "password": ...}' in problem.message
+    assert CANARY not in problem.message
+
+
+@given(_urls_with_a_password())
+def test_a_password_is_refused_wherever_a_registry_is_expected(url: str) -> None:
+    assert [problem.path for problem in problems_of(a_mirror().of(url).raw())] == ["spec.upstreamUrl"]

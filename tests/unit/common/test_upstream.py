@@ -1,0 +1,112 @@
+"""What a person writes as upstreamUrl, and what the cache will ask."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+
+from common import names, upstream
+from common.upstream import Upstream
+from tests.support import strategies
+
+READ = {
+    "quay.io": "https://quay.io",
+    "quay.io/": "https://quay.io",
+    "QUAY.io": "https://quay.io",
+    "https://quay.io": "https://quay.io",
+    "HTTPS://Quay.IO/": "https://quay.io",
+    "https://quay.io:443": "https://quay.io",
+    "quay.io:443": "https://quay.io",
+    "quay.io:0443": "https://quay.io",
+    "http://quay.io:80": "http://quay.io",
+    "http://quay.io:443": "http://quay.io:443",
+    "https://quay.io:80/": "https://quay.io:80",
+    "registry:5000": "https://registry:5000",
+    "localhost:5000": "https://localhost:5000",
+    "xn--bcher-kva.example": "https://xn--bcher-kva.example",
+    "10.0.0.1:5000": "https://10.0.0.1:5000",
+    "http://[2001:DB8::1]:5000": "http://[2001:db8::1]:5000",
+    "[2001:0db8:0:0::1]": "https://[2001:db8::1]",
+    "[::1]:443": "https://[::1]",
+}
+HUB = ["docker.io", "hub.docker.io", "hub.docker.com", "index.docker.io", "https://Docker.io/", "http://docker.io:80"]
+
+HOST, PORT, ASCII = "must name a host", "must have a port from 1 to 65535", "printable ASCII without spaces"
+USER, PATH, SCHEME = "must not carry user information", "must not have a path", "has a scheme that is not complete"
+UNKNOWN, BRACKETS = "has an unknown scheme", "stands in brackets"
+REFUSED = {
+    **dict.fromkeys(["", "https://", "http:///", "https://:5000", ":5000", "quay.io.", "my_registry.io"], HOST),
+    **dict.fromkeys(["-a.io", "a..io", "1.2.3", "1.2.3.256", "01.2.3.4", f"{'a' * 64}.io", "1.2.3.4.5"], HOST),
+    **dict.fromkeys(["[::1].io", "[]x", "x[::1]", "[::1"], BRACKETS),
+    **dict.fromkeys(["quay.io:", "quay.io:0", "quay.io:65536", "quay.io:abc", "quay.io:+1", "quay.io:1e3"], PORT),
+    **dict.fromkeys(["quay.io:٣", "bücher.example", "quay.io ", " quay.io", "quay.io\n", "quay.io\x7f"], ASCII),
+    **dict.fromkeys(["a" * 600, "quay.io\x00", "quay\tio", "\ud800.io", "quay。io"], ASCII),
+    **dict.fromkeys(["bob@quay.io", "https://bob:secret@quay.io", "bob:se/cret@quay.io", "@quay.io"], USER),
+    **dict.fromkeys(["quay.io/v2", "quay.io//", "docker.io/library", "quay.io/org/", "quay.io:5000/x"], PATH),
+    **dict.fromkeys(["quay.io?a=b", "quay.io/?", "https://quay.io?"], "must not have a query"),
+    **dict.fromkeys(["quay.io#a", "quay.io/#"], "must not have a fragment"),
+    **dict.fromkeys(["//quay.io", "https:quay.io", "https:/quay.io", "http//quay.io"], SCHEME),
+    **dict.fromkeys(["oci://quay.io", "docker://quay.io", "://quay.io", "htps://quay.io"], UNKNOWN),
+    **dict.fromkeys(["https://https://quay.io", "http://https://quay.io"], "must have one scheme at most"),
+    **dict.fromkeys(["2001:db8::1", "::1", "quay.io:5000:5000", "::1]", "[[::1]]"], BRACKETS),
+    **dict.fromkeys(["[]", "[quay.io]", "[10.0.0.1]", "[::g]"], "has no IPv6 address in its brackets"),
+    "[fe80::1%25eth0]": "must not have a zone",
+}
+
+
+@pytest.mark.parametrize(("text", "url"), READ.items())
+def test_what_people_write_is_read_as_one_url(text: str, url: str) -> None:
+    assert upstream.parse(text).url == url
+
+
+@pytest.mark.parametrize("text", HUB)
+def test_names_people_type_for_docker_hub_mean_its_registry(text: str) -> None:
+    asked = upstream.parse(text)
+    assert (asked.url, asked.image_host) == ("https://registry-1.docker.io", "docker.io")
+
+
+@pytest.mark.parametrize("text", ["docker.io:5000", "www.docker.io", "docker.io.example.com"])
+def test_other_hosts_and_ports_are_not_taken_for_docker_hub(text: str) -> None:
+    assert upstream.parse(text).authority == text
+
+
+@pytest.mark.parametrize(("text", "sentence"), REFUSED.items())
+def test_what_would_be_dropped_or_misread_is_refused_with_its_reason(text: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        upstream.parse(text)
+
+
+@given(strategies.upstreams())
+def test_a_url_reads_back_as_the_upstream_it_came_from(given_upstream: Upstream) -> None:
+    assert upstream.as_written(given_upstream.url) == given_upstream
+
+
+@given(strategies.upstream_urls())
+def test_reading_its_own_url_again_changes_nothing(text: str) -> None:
+    once = upstream.parse(text)
+    assert upstream.parse(once.url) == once
+
+
+@given(strategies.upstreams(), strategies.upstreams())
+def test_two_upstreams_never_share_a_folder_of_the_cache(one: Upstream, other: Upstream) -> None:
+    assert (one.directory == other.directory) == (one == other)
+
+
+@given(strategies.hosts())
+def test_the_folder_tells_scheme_and_port_apart(host: str) -> None:
+    variants = [
+        Upstream("https", host),
+        Upstream("http", host),
+        Upstream("https", host, 80),
+        Upstream("http", host, 443),
+    ]
+    assert len({variant.directory for variant in variants}) == len(variants)
+
+
+@given(strategies.texts())
+def test_any_text_is_an_upstream_or_a_value_error(text: str) -> None:
+    with contextlib.suppress(ValueError):
+        host = upstream.parse(text).host
+        assert ":" in host or names.is_dns_name(host) or host.count(".") == 3
