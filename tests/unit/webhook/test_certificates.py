@@ -1,0 +1,172 @@
+"""Which key pairs are taken up, and which are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from tests.support.certificates import Issued, Issuer, Mount
+from tests.support.recorder import Recorder
+from webhook import certificates
+from webhook.certificates import PairError
+from webhook.rotation import Rotation
+
+NOW = 1_800_000_000.0
+DAY = 86_400.0
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Issuer:
+    return Issuer()
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Mount:
+    return Mount(tmp_path / "tls")
+
+
+def rotation_of(mount: Mount, log: Recorder, now: float) -> Rotation:
+    return Rotation((mount.certificate_file, mount.key_file), lambda: now, log)
+
+
+def test_a_pair_tells_its_dates_and_its_fingerprint(issuer: Issuer, mount: Mount) -> None:
+    issued = issuer.issue()
+    mount.hold_pair(issued)
+    proved = certificates.proved(certificates.read(mount.certificate_file, mount.key_file))
+    assert proved.not_after == issued.not_after
+    assert proved.not_before == issued.parsed.not_valid_before_utc.timestamp()
+    assert proved.fingerprint == issued.parsed.fingerprint(hashes.SHA256()).hex()
+
+
+def test_a_certificate_is_usable_from_its_first_second_to_before_its_last(issuer: Issuer, mount: Mount) -> None:
+    mount.hold_pair(issuer.issue())
+    proved = certificates.proved(certificates.read(mount.certificate_file, mount.key_file))
+    first, last = proved.not_before, proved.not_after
+    assert [proved.is_usable(now) for now in (first - 1, first, last - 1, last)] == [False, True, True, False]
+
+
+def test_files_that_are_plain_files_are_read_as_well(issuer: Issuer, tmp_path: Path) -> None:
+    issued = issuer.issue()
+    files = tmp_path / "serving.pem", tmp_path / "key.pem"
+    for file, content in zip(files, (issued.certificate, issued.key), strict=True):
+        file.write_bytes(content)
+    assert certificates.proved(certificates.read(*files)).not_after == issued.not_after
+
+
+def test_a_chain_is_served_whole(issuer: Issuer, mount: Mount) -> None:
+    issued = issuer.issue()
+    mount.hold(issued.certificate + issuer.certificate, issued.key)
+    assert certificates.proved(certificates.read(mount.certificate_file, mount.key_file)).not_after == issued.not_after
+
+
+def encrypted(issued: Issued) -> bytes:
+    key = serialization.load_pem_private_key(issued.key, None)
+    form = serialization.PrivateFormat.PKCS8
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.BestAvailableEncryption(b"secret"))
+
+
+def test_what_cannot_serve_is_refused_with_a_sentence_that_names_the_files(issuer: Issuer, mount: Mount) -> None:
+    one, other = issuer.issue(), issuer.issue()
+    client = issuer.issue(usage=ExtendedKeyUsageOID.CLIENT_AUTH)
+    for certificate, key in (
+        (one.certificate, other.key),
+        (one.certificate, b""),
+        (b"", one.key),
+        (b"\xff", one.key),
+        (one.key, one.certificate),
+        (one.certificate, encrypted(one)),
+        (client.certificate, client.key),
+    ):
+        mount.hold(certificate, key)
+        pair = certificates.read(mount.certificate_file, mount.key_file)
+        with pytest.raises(PairError, match=r"tls\.crt and .*tls\.key are no pair that can serve: "):
+            certificates.proved(pair)
+
+
+def test_a_missing_file_is_named(mount: Mount) -> None:
+    with pytest.raises(PairError, match=r"tls\.crt cannot be read: No such file or directory"):
+        certificates.read(mount.certificate_file, mount.key_file)
+
+
+def test_both_files_are_read_from_the_folder_that_was_current_when_the_look_began(
+    issuer: Issuer, mount: Mount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = issuer.issue(), issuer.issue()
+    mount.hold_pair(first)
+    plain = Path.read_bytes
+    looked: list[Path] = []
+
+    def read_while_kubelet_writes(path: Path) -> bytes:
+        content = plain(path)
+        if not looked:
+            looked.append(path)
+            mount.hold_pair(second)
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", read_while_kubelet_writes)
+    with pytest.raises(PairError, match=r"tls\.key cannot be read"):  # gone with its folder, and never mixed
+        certificates.read(mount.certificate_file, mount.key_file)
+    assert certificates.read(mount.certificate_file, mount.key_file).key == second.key
+
+
+def test_a_new_pair_is_taken_up_once_and_told_with_its_end_and_fingerprint(issuer: Issuer, mount: Mount) -> None:
+    issued, log = issuer.issue(), Recorder()
+    mount.hold_pair(issued)
+    rotation = rotation_of(mount, log, issued.not_after - DAY)
+    for _ in range(3):
+        rotation.look()
+    (line,) = log.events
+    assert line["event"] == "certificate taken up"
+    assert line["sha256"] == issued.parsed.fingerprint(hashes.SHA256()).hex()
+    assert line["not_after"] == issued.parsed.not_valid_after_utc.isoformat()
+    assert rotation.is_ready()
+
+
+def test_a_bad_pair_is_refused_once_and_the_old_one_stays_in_use(issuer: Issuer, mount: Mount) -> None:
+    good, log = issuer.issue(), Recorder()
+    mount.hold_pair(good)
+    rotation = rotation_of(mount, log, good.not_after - DAY)
+    rotation.look()
+    in_use = rotation.current
+    mount.hold(issuer.issue().certificate, good.key)
+    for _ in range(3):
+        rotation.look()
+    (refusal,) = log.named("certificate refused")
+    assert "are no pair that can serve" in refusal["reason"]
+    assert rotation.current is in_use
+    mount.hold_pair(issuer.issue())
+    rotation.look()
+    assert rotation.current is not in_use, "and the next good one is taken up"
+
+
+def test_an_expired_pair_does_not_replace_one_that_is_valid(issuer: Issuer, mount: Mount) -> None:
+    good, expired, log = issuer.issue(), issuer.issue(days=(-10, -2)), Recorder()
+    mount.hold_pair(good)
+    rotation = rotation_of(mount, log, good.not_after - DAY)
+    rotation.look()
+    mount.hold_pair(expired)
+    rotation.look()
+    assert rotation.is_ready()
+    assert "and the one in use is valid now" in log.named("certificate refused")[0]["reason"]
+
+
+def test_an_expired_pair_is_served_where_there_is_no_better_one_but_never_ready(issuer: Issuer, mount: Mount) -> None:
+    expired = issuer.issue(days=(-10, -2))
+    mount.hold_pair(expired)
+    rotation = rotation_of(mount, Recorder(), expired.not_after)
+    rotation.look()
+    assert rotation.current is not None
+    assert not rotation.is_ready()
+
+
+def test_without_files_there_is_no_certificate_and_that_is_told_once(mount: Mount) -> None:
+    log = Recorder()
+    rotation = rotation_of(mount, log, NOW)
+    for _ in range(3):
+        rotation.look()
+    assert len(log.events) == 1
+    assert rotation.current is None
+    assert not rotation.is_ready()

@@ -1,0 +1,151 @@
+"""uvicorn, in one process, with deadlines for connections that would stay open for nothing."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if TYPE_CHECKING:
+    import asyncio
+    import ssl
+    from collections.abc import Callable, Iterator
+
+# Seconds that a connection may stay idle. The API server's client closes its own after 90; a server that closes
+# first may do so just when a review is on its way.
+IDLE_SECONDS: Final = 120
+# Seconds from a request's first byte to its last. The API server waits no longer than this for a webhook, if its
+# registration does not say so; what arrives later is for nobody.
+REQUEST_SECONDS: Final = 10.0
+# Bytes of a head. The API server's has some 300; the parser itself would gather any number of them.
+HEAD_MAX: Final = 2**16
+# Seconds for reviews in hand after SIGTERM: as long as a request may take. kubelet kills after 30.
+GRACE_SECONDS: Final = 10
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server. Signals are its owner's, who sets `should_exit`: uvicorn's own end in death by the signal."""
+
+    def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._listening = listening
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves signals alone."""
+        yield
+
+    async def startup(self, sockets: list[Any] | None = None) -> None:
+        """Tells once it listens."""
+        await super().startup(sockets)
+        self._listening()
+
+
+class Gathering:
+    """A transport that sends what is written in one turn of the loop as one: an answer's head and body.
+
+    uvicorn writes them one after the other, which makes two TLS records, and 20 us more until the client has both.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        """All that is not about writing."""
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Sends with the end of this turn."""
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+
+    def close(self) -> None:
+        """Closes after what was written."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._parts:
+            self._transport.write(b"".join(self._parts))
+            self._parts.clear()
+
+
+class Protocol(HttpToolsProtocol):
+    """HTTP/1.1 with what uvicorn lacks: it times idleness only after a first answer, and takes a head of any length.
+
+    A clock runs while a request has begun and not ended. The usual one comes in one piece, and starts none.
+    """
+
+    request_seconds = REQUEST_SECONDS
+    _clock: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+    _is_whole = True
+
+    def connection_made(self, transport: Any) -> None:
+        """Gives a fresh connection as long as an idle one: clients open some in advance."""
+        super().connection_made(cast("asyncio.Transport", Gathering(transport, self.loop)))
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def data_received(self, data: bytes) -> None:
+        """Starts the clock with what is not (yet) a whole request, and stops it with what is."""
+        self._is_whole = False
+        super().data_received(data)
+        if self._is_whole:
+            self._stop_clock()
+        elif not self.transport.is_closing():
+            self._wait_for_rest(len(data))
+
+    def on_headers_complete(self) -> None:
+        """Notes that the head has ended."""
+        super().on_headers_complete()
+        self._head_bytes = 0
+
+    def on_message_complete(self) -> None:
+        """Notes that the request has ended."""
+        super().on_message_complete()
+        self._is_whole = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stops the clocks, which would keep the connection in memory."""
+        super().connection_lost(exc)
+        self._stop_clock()
+        self._unset_keepalive_if_required()
+
+    def _wait_for_rest(self, received: int) -> None:
+        is_in_head = self.cycle is None or not self.cycle.more_body
+        self._head_bytes = self._head_bytes + received if is_in_head else 0
+        if self._head_bytes > HEAD_MAX:
+            self.transport.abort()
+        elif self._clock is None:
+            # Without the farewell of TLS, which a client that keeps on sending could draw out for 30 seconds.
+            self._clock = self.loop.call_later(self.request_seconds, self.transport.abort)
+
+    def _stop_clock(self) -> None:
+        self._head_bytes = 0
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
+
+
+def config(app: Any, address: tuple[str, int], context: ssl.SSLContext) -> uvicorn.Config:
+    """How the application is served at (host, port), over TLS by that context."""
+    return uvicorn.Config(
+        app,
+        *address,
+        http=Protocol,
+        ssl_context_factory=lambda _config, _default: context,
+        ws="none",
+        lifespan="off",
+        log_config=None,  # the program's logger has what libraries say
+        access_log=False,  # one line a review is logged with what it was about; probes are silent
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
