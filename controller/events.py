@@ -61,11 +61,16 @@ def transitions(before: Iterable[Json], after: Iterable[Json]) -> list[Occurrenc
     return found
 
 
-def deeds(applied: Applied, *, first: bool) -> list[Occurrence]:
-    """Events for what a pass did. The very first making of everything is told by the status alone."""
+def deeds(applied: Applied, *, first: bool, changed: bool = False) -> list[Occurrence]:
+    """Events for what a pass did. The very first making of everything is told by the status alone.
+
+    `changed` says that the mirror itself was: what follows from that is no repair.
+    """
     found = [] if first else [Occurrence("Normal", "Created", f"Made {what}.", "Create") for what in applied.created]
     found += [
-        Occurrence("Normal", "Repaired", f"Put {what} right: {', '.join(fields)}.", "Repair")
+        Occurrence("Normal", "Updated", f"Changed {what}: {', '.join(fields)}.", "Update")
+        if changed
+        else Occurrence("Normal", "Repaired", f"Put {what} right: {', '.join(fields)}.", "Repair")
         for what, fields in applied.repaired.items()
     ]
     found += [

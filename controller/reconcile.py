@@ -86,7 +86,9 @@ class Reconciler:
             return self._observed(mirror, Findings(facts, applied, refused=str(error)))
         finally:
             # Told even where a later request failed: the next pass finds it done and has nothing to tell.
-            self.recorder.record(raw, events.deeds(applied, first="observedGeneration" not in dict_at(raw, "status")))
+            seen = dict_at(raw, "status").get("observedGeneration")
+            changed = seen != raw["metadata"]["generation"]
+            self.recorder.record(raw, events.deeds(applied, first=seen is None, changed=changed))
         return self._observed(mirror, Findings(facts, applied, storage))
 
     def _observed(self, mirror: Mirror, found: Findings) -> Findings:

@@ -48,11 +48,15 @@ def kube(shared: Running) -> Kube:
 
 @pytest.fixture
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
-    """Makes clusters of one's own, with the manifests installed and no program started; settings are keywords."""
+    """Makes clusters of one's own, with the manifests installed and no program started; settings are keywords.
+
+    With `controllers=False` there is nobody but the API server, and so nobody else who writes.
+    """
     made: list[Running] = []
 
-    def make(**environment: str) -> Running:
-        cluster = Cluster(tmp_path_factory.mktemp("fresh")).start()
+    def make(*, controllers: bool = True, **environment: str) -> Running:
+        folder = tmp_path_factory.mktemp("fresh")
+        cluster = Cluster(folder).start(controllers=controllers, scheduler=controllers)
         running = Running(cluster, **environment)
         made.append(running)
         running.system.install()

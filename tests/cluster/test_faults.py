@@ -1,0 +1,297 @@
+"""Faults of what is around the controller, and of the controller itself: nothing is lost, nothing is made twice."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import random
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from common.logs import logger
+from controller import kinds
+from controller.cluster import Cluster as Door
+from controller.cluster import load_configuration
+from controller.errors import ClusterError, Gone
+from controller.store import Store
+from controller.watching import Watch
+from deploy.local.pages import page
+from tests.support.kube import NAMESPACE, Kube, until
+from tests.support.mirrors import MirrorBuilder, a_mirror
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from tests.cluster.conftest import Running
+
+Json = dict[str, Any]
+CHILDREN = (*((kind, "") for kind in kinds.CHILDREN), (kinds.SERVICE, "-headless"))
+
+
+def one(name: str) -> MirrorBuilder:
+    """A mirror whose host names no other has."""
+    return a_mirror().named(name).of(f"{name}.example.com")
+
+
+def complete(kube: Kube, name: str) -> bool:
+    """Whether everything of a mirror exists and its status is written."""
+    there = all(kube.find(kind, f"registry-mirror-{name}{suffix}") for kind, suffix in CHILDREN)
+    return there and bool(kube.conditions(name))
+
+
+def log_of(running: Running, program: str) -> list[Json]:
+    """The lines a program has logged."""
+    lines = running.system.processes.log(program).read_text().splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def events_of(running: Running, program: str) -> list[str]:
+    """Names of the events a program has logged."""
+    return [line["event"] for line in log_of(running, program)]
+
+
+def normal_form(kube: Kube, name: str) -> dict[str, Json]:
+    """What is made of a mirror, less what differs from one to the next by its nature: names, UIDs, times, keys."""
+    return {
+        f"{kind.name}{suffix}": _normal(kube.get(kind, f"registry-mirror-{name}{suffix}"), name)
+        for kind, suffix in CHILDREN
+    }
+
+
+def _normal(live: Json, name: str) -> Json:
+    spec = copy.deepcopy(live.get("spec", {}))
+    for field in ("clusterIP", "clusterIPs"):
+        spec[field] = "None" if spec.get(field) in ("None", ["None"]) else "given"
+    spec.get("template", {}).get("metadata", {}).pop("annotations", None)
+    kept = {"labels": live["metadata"]["labels"], "owners": len(live["metadata"]["ownerReferences"]), "spec": spec}
+    text = json.dumps({**kept, "keys": sorted(live.get("data", {}))}, sort_keys=True)
+    parsed: Json = json.loads(text.replace(name, "NAME"))
+    return parsed
+
+
+@pytest.fixture
+def own(fresh: Callable[..., Running]) -> Running:
+    """A cluster of its own with the system started."""
+    running = fresh()
+    running.system.start()
+    return running
+
+
+def test_the_api_server_killed_in_the_middle_of_20_reconciles_costs_nothing_but_time(own: Running) -> None:
+    names = [f"m{number}" for number in range(20)]
+    for name in names:
+        own.kube.mirror(one(name))
+    own.cluster.kill_apiserver()
+    own.cluster.start_apiserver()
+    for name in names:
+        until(lambda name=name: complete(own.kube, name), why=f"{name} is complete", seconds=60)  # type: ignore[misc]
+    told = events_of(own, "controller")
+    assert "reconcile crashed" not in told
+    assert told.count("watch lost") == told.count("watch restored")
+    lost = [line["kind"] for line in log_of(own, "controller") if line["event"] == "watch lost"]
+    assert max(map(lost.count, lost)) <= 2, "told once, and once more where the API server was back before the CRD"
+
+
+async def test_an_expired_resource_version_is_told_as_gone(fresh: Callable[..., Running]) -> None:
+    """410: an API server that was started since knows no history from before."""
+    cluster = fresh(controllers=False).cluster
+    cluster.kill_apiserver()
+    cluster.start_apiserver()
+    configuration = await load_configuration(str(cluster.kubeconfig))
+    async with Door(configuration) as door:
+        store, restarts = Store(), list[str]()
+        watch = Watch(_Stale(door), kinds.SECRET, NAMESPACE, store, logger("ERROR", "test"), 1.0, restarts.append)  # type: ignore[arg-type]
+        with pytest.raises(Gone):
+            await watch.list_then_watch()
+
+
+class _Stale:
+    """The real door, but lists are said to have been read at a version that is long past."""
+
+    def __init__(self, door: Door) -> None:
+        self.door = door
+
+    async def list(self, kind: kinds.Kind, namespace: str | None, selector: str = "") -> tuple[list[Json], str]:
+        items, _ = await self.door.list(kind, namespace, selector)
+        return items, "1"
+
+    def watch(
+        self, kind: kinds.Kind, namespace: str | None, version: str, selector: str = ""
+    ) -> AbstractAsyncContextManager[AsyncIterator[Json]]:
+        return self.door.watch(kind, namespace, version, selector)
+
+
+async def test_the_clients_own_exceptions_never_pass_the_door(kube: Kube) -> None:
+    configuration = await load_configuration(str(kube.cluster.kubeconfig))
+    async with Door(configuration) as door:
+        for kind, name in ((kinds.SECRET, "no-such"), (kinds.Kind("v1", "nonsenses", "Nonsense"), "x")):
+            with pytest.raises(ClusterError):
+                await door.get(kind, NAMESPACE, name)
+        with pytest.raises(ClusterError):
+            await door.create(kinds.SERVICE, NAMESPACE, {"metadata": {"name": "UPPER"}})
+    configuration.host = "https://127.0.0.1:1"
+    async with Door(configuration) as door:
+        with pytest.raises(ClusterError):
+            await door.list(kinds.SECRET, NAMESPACE)
+    with pytest.raises(ClusterError, match="no way to the cluster"):
+        await load_configuration("/nowhere/kubeconfig")
+
+
+def test_a_missing_definition_is_waited_for_told_once_and_taken_up(fresh: Callable[..., Running]) -> None:
+    running = fresh(SECONDS_BETWEEN_STREAMS="1")
+    running.kube.kubectl("delete", "crd", "registrymirrors.k8s.osp.tech")
+    port = running.system.launch_controller()
+    until(lambda: "watch lost" in events_of(running, "controller"), why="it says that the definition is missing")
+    until(lambda: (page(port, "/metrics") or "").count('why="lost"') >= 1, why="it tries again")
+    assert page(port, "/healthz") == "ok\n"
+    assert page(port, "/readyz") is None
+    running.system.install()
+    until(lambda: page(port, "/readyz"), why="it is ready once the definition is there")
+    lost = [line for line in log_of(running, "controller") if line["event"] == "watch lost"]
+    assert [line["kind"] for line in lost] == ["RegistryMirror"]
+    assert "is the CustomResourceDefinition installed?" in lost[0]["why"]
+    running.system.start_courier()
+    running.system.start_webhook()
+    running.kube.mirror(one("late"))
+    until(lambda: complete(running.kube, "late"), why="mirrors are served")
+
+
+def test_killed_20_times_at_random_points_it_ends_in_the_same_objects(own: Running) -> None:
+    """None twice, none missing, and each as that of a mirror that was made undisturbed."""
+    own.kube.mirror(one("undisturbed"))
+    until(lambda: complete(own.kube, "undisturbed"), why="the one to compare with")
+    seed = random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}")  # noqa: T201 (what a failure is repeated with)
+    dice = random.Random(seed)  # noqa: S311 (no secret)
+    names = ["undisturbed"]
+    for round_number in range(20):
+        batch = [f"k{round_number}-{letter}" for letter in "abc"]
+        for name in batch:
+            own.kube.mirror(one(name))
+        names += batch
+        _at_work_then_killed(own, dice.uniform(0.0, 0.2))
+        own.system.launch_controller()
+    for name in names:
+        until(lambda name=name: complete(own.kube, name), why=f"{name} is complete", seconds=60)  # type: ignore[misc]
+    expected = normal_form(own.kube, "undisturbed")
+    for name in names:
+        until(lambda name=name: normal_form(own.kube, name) == expected, why=f"{name} is like any other")  # type: ignore[misc]
+    for kind, suffix in CHILDREN:
+        found = own.kube.every(kind, labelSelector="app=docker-registry")
+        ours = [each for each in found if each["metadata"]["name"].endswith("-headless") == bool(suffix)]
+        assert len(ours) == len(names), kind.name
+
+
+def _at_work_then_killed(running: Running, seconds: float) -> None:
+    """Kills the controller so many seconds after it began to lead; its lease is taken from it, to save 15 s."""
+    port = running.system.metrics_port
+    until(lambda: "registrymirror_leading 1.0" in (page(port, "/metrics") or ""), why="it leads")
+    time.sleep(seconds)  # the random point in time that this is about
+    running.system.processes.kill("controller", signal.SIGKILL)
+    until(lambda: not running.system.processes.alive("controller"), why="it is dead")
+    with contextlib.suppress(AssertionError):
+        running.kube.delete(kinds.LEASE, "registrymirror-controller")
+
+
+def test_a_second_controller_stands_by_and_takes_over_at_once_when_the_first_is_told_to_stop(own: Running) -> None:
+    port = own.system.start_controller("controller-2")
+    assert "registrymirror_leading 0.0" in (page(port, "/metrics") or "")
+    began = time.monotonic()
+    own.system.processes.kill("controller", signal.SIGTERM)
+    until(lambda: "registrymirror_leading 1.0" in (page(port, "/metrics") or ""), why="the second leads")
+    assert time.monotonic() - began < 3.0
+    until(lambda: not own.system.processes.alive("controller"), why="the first is gone")
+    assert events_of(own, "controller")[-1] == "stopped"
+    own.kube.mirror(one("after"))
+    until(lambda: complete(own.kube, "after"), why="the second works")
+
+
+def test_a_killed_leader_is_followed_within_its_lease(own: Running) -> None:
+    port = own.system.start_controller("controller-2")
+    began = time.monotonic()
+    own.system.processes.kill("controller", signal.SIGKILL)
+    leads = lambda: "registrymirror_leading 1.0" in (page(port, "/metrics") or "")  # noqa: E731
+    until(leads, why="the second leads", seconds=20)
+    # 15 s of lease, and a look every 2 s.
+    assert time.monotonic() - began < 18.0
+
+
+def test_against_somebody_who_keeps_changing_a_field_it_stays_calm_and_wins_in_the_end(own: Running) -> None:
+    """Another client sets the Service's port again each time it was put right."""
+    kube, child = own.kube, "registry-mirror-contested"
+    kube.mirror(one("contested"))
+    until(lambda: complete(kube, "contested"), why="complete")
+    stop = threading.Event()
+
+    def quarrel() -> None:
+        other = Kube(own.cluster)
+        while not stop.is_set():
+            if other.get(kinds.SERVICE, child)["spec"]["ports"][0]["port"] == 443:
+                other.json_patch(kinds.SERVICE, child, {"op": "replace", "path": "/spec/ports/0/port", "value": 8443})
+        other.close()
+
+    client = threading.Thread(target=quarrel)
+    client.start()
+    until(lambda: "Contested" in {each[1] for each in kube.events("contested")}, why="an Event tells of the quarrel")
+    kube.mirror(one("bystander"))
+    until(lambda: complete(kube, "bystander"), why="other mirrors are served meanwhile")
+    stop.set()
+    client.join()
+    right = lambda: kube.get(kinds.SERVICE, child)["spec"]["ports"][0]["port"] == 443  # noqa: E731
+    until(right, why="put right once nobody quarrels", seconds=45)
+    repairs = [each for each in kube.events("contested") if each[1] == "Repaired"]
+    assert len(repairs) <= 8, "five at once, then one in 30 s"
+
+
+def test_in_a_quiet_minute_with_50_mirrors_nothing_is_written_nor_after_a_restart(
+    fresh: Callable[..., Running],
+) -> None:
+    """By the API server's own count of requests, with no other controller in the cluster."""
+    running = fresh(controllers=False)
+    running.system.start()
+    names = [f"m{number}" for number in range(50)]
+    for name in names:
+        running.kube.mirror(one(name))
+    for name in names:
+        until(lambda name=name: complete(running.kube, name), why=f"{name} is complete", seconds=60)  # type: ignore[misc]
+    _settled(running)
+    before = writes(running.kube)
+    time.sleep(60)  # the quiet minute
+    assert writes(running.kube) == before
+    running.system.processes.stop(["controller"])
+    port = running.system.start_controller()
+    until(lambda: _reconciled(port) >= len(names), why="every mirror was looked at again")
+    assert writes(running.kube) == before
+
+
+def _settled(running: Running) -> None:
+    """The Events of the making have been posted too."""
+    seen = -1.0
+    while (now := sum(writes(running.kube).values())) != seen:
+        seen = now
+        time.sleep(1)
+
+
+def _reconciled(port: int) -> float:
+    lines = (page(port, "/metrics") or "").splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("registrymirror_reconciles_total"))
+
+
+def writes(kube: Kube) -> dict[str, float]:
+    """Requests that change something, by resource, but those for leases, as the API server counts them."""
+    counted: dict[str, float] = {}
+    for line in kube.http.get("/metrics").text.splitlines():
+        if line.startswith("apiserver_request_total{") and 'resource="leases"' not in line and _changes(line):
+            labels, _, value = line.rpartition(" ")
+            counted[labels] = float(value)
+    return counted
+
+
+def _changes(line: str) -> bool:
+    return any(f'verb="{verb}"' in line for verb in ("POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"))

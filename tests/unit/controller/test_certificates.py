@@ -1,0 +1,273 @@
+"""Certificates are issued as TLS clients accept them; whether one is usable can be asked of any text, at any time."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import NameOID
+
+from controller import certificates
+from controller.certificates import (
+    AUTHORITY_LIFETIME,
+    CLOCK_SKEW,
+    LEAF_LEAD,
+    LEAF_LIFETIME,
+    Pair,
+    issue_authority,
+    issue_leaf,
+    matches,
+    renewal_due,
+    usable_authority,
+    usable_leaf,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+HOSTS = ("mirror-quay.io", "registry-mirror-quay.mirrors", "registry-mirror-quay.mirrors.svc")
+AUTHORITY = issue_authority("registry mirrors", NOW)
+LEAF = issue_leaf(AUTHORITY, HOSTS, NOW)
+
+
+def test_what_was_just_issued_is_usable() -> None:
+    assert usable_authority(AUTHORITY, NOW)
+    assert usable_leaf(LEAF, AUTHORITY, HOSTS, NOW)
+    assert matches(LEAF)
+
+
+def test_the_order_of_hosts_does_not_matter() -> None:
+    assert usable_leaf(LEAF, AUTHORITY, reversed(HOSTS), NOW)
+
+
+@pytest.mark.parametrize("hosts", [(), HOSTS[:2], (*HOSTS, "more.example"), ("other.example", *HOSTS[1:])])
+def test_a_leaf_for_other_hosts_is_not_usable(hosts: tuple[str, ...]) -> None:
+    """Neither one that lacks a host nor one that has another: masqueradeUrl may have changed."""
+    assert not usable_leaf(LEAF, AUTHORITY, hosts, NOW)
+
+
+def test_a_leaf_of_another_authority_is_not_usable_even_if_that_has_the_same_name() -> None:
+    other = issue_authority("registry mirrors", NOW)
+    assert not usable_leaf(LEAF, other, HOSTS, NOW)
+    assert not usable_leaf(LEAF, LEAF, HOSTS, NOW)
+
+
+@pytest.mark.parametrize(
+    ("age", "usable"),
+    [
+        (timedelta(0), True),
+        (-CLOCK_SKEW, True),
+        (-CLOCK_SKEW - SECOND, False),
+        (LEAF_LIFETIME - LEAF_LEAD, True),
+        (LEAF_LIFETIME - LEAF_LEAD + SECOND, False),
+        (LEAF_LIFETIME + SECOND, False),
+    ],
+)
+def test_a_leaf_is_used_from_its_beginning_until_a_third_of_its_life_is_left(
+    age: timedelta,
+    usable: bool,  # noqa: FBT001 (a column of the table)
+) -> None:
+    assert usable_leaf(LEAF, AUTHORITY, HOSTS, NOW + age) is usable
+
+
+def test_renewal_is_due_exactly_when_a_leaf_stops_being_usable() -> None:
+    due = renewal_due(LEAF.certificate)
+    assert due == NOW + LEAF_LIFETIME - LEAF_LEAD
+    assert usable_leaf(LEAF, AUTHORITY, HOSTS, due)
+    assert not usable_leaf(LEAF, AUTHORITY, HOSTS, due + SECOND)
+
+
+@pytest.mark.parametrize(
+    ("age", "usable"),
+    [
+        (-CLOCK_SKEW, True),
+        (-CLOCK_SKEW - SECOND, False),
+        (AUTHORITY_LIFETIME - LEAF_LIFETIME, True),
+        (AUTHORITY_LIFETIME - LEAF_LIFETIME + SECOND, False),
+    ],
+)
+def test_an_authority_is_used_as_long_as_it_outlives_what_it_signs(
+    age: timedelta,
+    usable: bool,  # noqa: FBT001 (a column of the table)
+) -> None:
+    assert usable_authority(AUTHORITY, NOW + age) is usable
+
+
+def test_a_leaf_signed_at_the_last_moment_ends_no_later_than_its_authority() -> None:
+    last = NOW + AUTHORITY_LIFETIME - LEAF_LIFETIME
+    leaf = _parsed(issue_leaf(AUTHORITY, HOSTS, last))
+    assert leaf.not_valid_after_utc <= _parsed(AUTHORITY).not_valid_after_utc
+
+
+def test_a_leaf_is_no_authority() -> None:
+    assert not usable_authority(LEAF, NOW)
+
+
+_OTHER = issue_leaf(AUTHORITY, HOSTS, NOW)
+_GARBLED = {
+    "nothing": Pair("", ""),
+    "no PEM": Pair("certificate", "key"),
+    "a key without a certificate": Pair("", LEAF.key),
+    "a certificate without a key": Pair(LEAF.certificate, ""),
+    "the key of another": Pair(LEAF.certificate, _OTHER.key),
+    "the two exchanged": Pair(LEAF.key, LEAF.certificate),
+    "a certificate cut off": Pair(LEAF.certificate[:200], LEAF.key),
+    "a certificate with a letter changed": Pair(LEAF.certificate.replace("M", "N", 1), LEAF.key),
+    "a key cut off": Pair(LEAF.certificate, LEAF.key[:100]),
+    "letters beyond ASCII": Pair("-----BEGIN CERTIFICATE-----\näöü\n-----END CERTIFICATE-----\n", LEAF.key),
+}
+
+
+@pytest.mark.parametrize("pair", _GARBLED.values(), ids=_GARBLED)
+def test_garbled_text_is_not_usable_and_no_exception(pair: Pair) -> None:
+    assert not matches(pair)
+    assert not usable_leaf(pair, AUTHORITY, HOSTS, NOW)
+    assert not usable_authority(pair, NOW)
+
+
+@pytest.mark.parametrize("authority", _GARBLED.values(), ids=_GARBLED)
+def test_a_garbled_authority_makes_no_leaf_usable(authority: Pair) -> None:
+    ours = authority.certificate == LEAF.certificate
+    assert ours or not usable_leaf(LEAF, authority, HOSTS, NOW)
+
+
+def test_nothing_at_all_is_not_usable() -> None:
+    assert not usable_leaf(None, AUTHORITY, HOSTS, NOW)
+    assert not usable_authority(None, NOW)
+
+
+def test_an_encrypted_key_is_not_usable() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    secret = serialization.BestAvailableEncryption(b"password")
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret).decode()
+    assert not matches(Pair(_self_signed(key).certificate, pem))
+
+
+def test_a_key_of_an_algorithm_that_nobody_knows_is_not_usable() -> None:
+    """It ends in an exception of its own kind, and every mirror would crash on one such Secret."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    form = (serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    curve = bytes.fromhex("06082a8648ce3d030107")
+    unknown = key.private_bytes(*form).replace(curve, curve[:-1] + b"\x63")
+    pem = ssl.DER_cert_to_PEM_cert(unknown).replace("CERTIFICATE", "PRIVATE KEY")
+    assert not matches(Pair(LEAF.certificate, pem))
+    certificate = ssl.PEM_cert_to_DER_cert(LEAF.certificate).replace(curve, curve[:-1] + b"\x63")
+    assert not matches(Pair(ssl.DER_cert_to_PEM_cert(certificate), LEAF.key))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        rsa.generate_private_key(65537, 2048),
+        ec.generate_private_key(ec.SECP384R1()),
+        ed25519.Ed25519PrivateKey.generate(),
+    ],
+    ids=["RSA", "P-384", "Ed25519"],
+)
+def test_a_pair_of_a_persons_own_matches_whatever_its_algorithm(key: CertificateIssuerPrivateKeyTypes) -> None:
+    """DOCKER_CERTIFICATE_SECRET holds what a company's own authority issues; as an authority of ours it is no use."""
+    pair = _self_signed(key)
+    assert matches(pair)
+    assert not matches(Pair(pair.certificate, LEAF.key))
+    assert not usable_authority(pair, NOW)
+    assert not usable_leaf(pair, AUTHORITY, HOSTS, NOW)
+
+
+def test_the_first_certificate_of_a_chain_is_the_one_that_counts() -> None:
+    assert matches(Pair(LEAF.certificate + AUTHORITY.certificate, LEAF.key))
+    assert not matches(Pair(AUTHORITY.certificate + LEAF.certificate, LEAF.key))
+
+
+def test_an_authority_with_an_rsa_key_is_not_used_to_sign() -> None:
+    """`issue_leaf` is asked only of what `usable_authority` accepts; this one lacks a key identifier."""
+    with pytest.raises(TypeError, match="not one of an elliptic curve"):
+        issue_leaf(_self_signed(rsa.generate_private_key(65537, 2048)), HOSTS, NOW)
+
+
+def test_a_pair_does_not_show_its_key_where_it_is_printed() -> None:
+    assert "PRIVATE KEY" not in repr(LEAF)
+
+
+def test_a_host_name_longer_than_a_common_name_may_be_is_served_too() -> None:
+    host = ".".join(["x" * 60] * 4)
+    assert usable_leaf(issue_leaf(AUTHORITY, (host,), NOW), AUTHORITY, (host,), NOW)
+
+
+def test_keys_and_serial_numbers_are_new_each_time() -> None:
+    assert _OTHER.key != LEAF.key
+    assert _parsed(_OTHER).serial_number != _parsed(LEAF).serial_number
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_client_that_trusts_the_authority_shakes_hands_under_each_host(tmp_path: Path, host: str) -> None:
+    """With Python's own ssl and its strictest reading of RFC 5280, in memory; now, as that is when a client checks."""
+    authority = issue_authority("registry mirrors", datetime.now(UTC))
+    leaf = issue_leaf(authority, HOSTS, datetime.now(UTC))
+    assert _shake_hands(tmp_path, leaf, authority, host) == "TLSv1.3"
+
+
+def test_a_client_refuses_another_host_and_another_authority(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    authority, other = issue_authority("registry mirrors", now), issue_authority("registry mirrors", now)
+    leaf = issue_leaf(authority, HOSTS, now)
+    with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+        _shake_hands(tmp_path, leaf, authority, "quay.io")
+    with pytest.raises(ssl.SSLCertVerificationError, match=r"certificate signature failure|unable to get local issuer"):
+        _shake_hands(tmp_path, leaf, other, HOSTS[0])
+
+
+def test_a_leaf_cannot_sign_another(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    authority = issue_authority("registry mirrors", now)
+    leaf = issue_leaf(authority, HOSTS, now)
+    forged = issue_leaf(leaf, ("docker.io",), now)
+    chain = Pair(forged.certificate + leaf.certificate, forged.key)
+    with pytest.raises(ssl.SSLCertVerificationError, match="invalid CA certificate"):
+        _shake_hands(tmp_path, chain, authority, "docker.io")
+
+
+def _shake_hands(folder: Path, leaf: Pair, authority: Pair, host: str) -> str | None:
+    for name, text in (("crt", leaf.certificate), ("key", leaf.key)):
+        (folder / name).write_text(text)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(folder / "crt", folder / "key")
+    asking = ssl.create_default_context(cadata=authority.certificate)
+    asking.verify_flags |= ssl.VERIFY_X509_STRICT
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = serving.wrap_bio(to_server, to_client, server_side=True)
+    client = asking.wrap_bio(to_client, to_server, server_hostname=host)
+    finished: set[ssl.SSLObject] = set()
+    while len(finished) < 2:
+        for side in {client, server} - finished:
+            try:
+                side.do_handshake()
+                finished.add(side)
+            except ssl.SSLWantReadError:
+                continue
+    return client.version()
+
+
+def _self_signed(key: CertificateIssuerPrivateKeyTypes) -> Pair:
+    """A certificate that is its own authority, as a person makes one for a registry."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "registry.example")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW + AUTHORITY_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return Pair(certificate.public_bytes(pem).decode(), secret.decode())
+
+
+def _parsed(pair: Pair) -> x509.Certificate:
+    return certificates._certificate(pair.certificate)

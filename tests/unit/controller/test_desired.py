@@ -1,0 +1,328 @@
+"""The desired objects of a mirror: reviewed as YAML in golden/, and pure, within limits and proof against any value.
+
+After a change that is meant: `GOLDEN=write .venv/bin/python -m pytest tests/unit/controller/test_desired.py`, then
+read the difference. Secrets stand there decoded.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common import names
+from controller import difference, kinds
+from controller.certificates import Pair
+from controller.desired import desired_objects, files
+from controller.facts import Credentials, CredentialsState, Facts, Tls
+from controller.immutable import frozen_differences, without_frozen
+from controller.kinds import DAEMON_SET, SECRET, STATEFUL_SET, Kind
+from controller.mirror import Mirror, judge
+from controller.standing import Standing, standing
+from tests.support import strategies
+from tests.support.controller import AUTHORITY, PAIR, Json, facts, judged, merged, settings, stored
+from tests.support.mirrors import MirrorBuilder, a_mirror
+
+GOLDEN = Path(__file__).parent / "golden"
+
+FULL_MIRROR = (
+    a_mirror()
+    .named("docker")
+    .of("https://hub.docker.io/")
+    .known_as("local.docker.io")
+    .logging_in_with("docker-login")
+    .replicated(3)
+    .keeping("336h")
+    .storing("50Gi")
+    .limited_to("100Gi")
+    .on_class("fast")
+    .accessed("ReadWriteMany")
+    .with_claims_labelled({"team": "platform"})
+    .with_claims_annotated({"backup": "no"})
+)
+FULL_SETTINGS = settings(
+    NAMESPACE="mirrors",
+    DOCKER_CERTIFICATE_SECRET="wildcard-tls",
+    HOSTESS_DOCKER_REGISTRY="registry.example:5000",
+    HOSTESS_DOCKER_IMAGE="team/hostess",
+    HOSTESS_DOCKER_TAG="2.0",
+    HOSTESS_NODE_SELECTOR="type=real",
+    CONTAINERD_CERTS_DIR="/var/lib/rancher/k3s/agent/etc/containerd/certs.d",
+    IMAGE_PULL_SECRETS="pull-one,pull-two",
+    CA_CERTIFICATE_BUNDLE="company-cas",
+    REGISTRY_IMAGE="registry.example:5000/library/registry:3.1.1",
+    HTTPS_PROXY="http://proxy.example:3128",
+    HTTP_PROXY="http://proxy.example:3128",
+    NO_PROXY="10.0.0.0/8,.svc",
+)
+FULL_FACTS = facts(
+    credentials=Credentials(CredentialsState.FOUND, "bob", 'p"ä$s\\\n'),
+    tls=Tls(AUTHORITY, PAIR, "wildcard-tls"),
+    bundle="-----BEGIN CERTIFICATE-----\n(of the company)\n",
+)
+CASES = {
+    "minimal": desired_objects(judged(), settings(), facts()),
+    "full": desired_objects(judged(FULL_MIRROR), FULL_SETTINGS, FULL_FACTS),
+}
+
+
+class _Plain(yaml.SafeDumper):
+    """Texts of several lines as blocks, and no anchors: as a person would write it."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        """No anchors."""
+        del data
+        return True
+
+
+_Plain.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
+)
+
+
+def _as_yaml(objects: list[tuple[Kind, Json]]) -> str:
+    shown = [{**body, "data": _texts(body)} if kind is SECRET else body for kind, body in objects]
+    return yaml.dump_all(shown, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _texts(secret: Json) -> dict[str, str]:
+    return {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_objects_are_those_that_were_reviewed(case: str) -> None:
+    file = GOLDEN / f"{case}.yaml"
+    if os.environ.get("GOLDEN") == "write":
+        file.write_text(_as_yaml(CASES[case]))
+    assert _as_yaml(CASES[case]) == file.read_text()
+
+
+def test_the_younger_of_two_mirrors_of_one_name_has_everything_but_the_nodes() -> None:
+    objects = desired_objects(judged(), settings(), facts(holder="older"))
+    assert [kind for kind, _ in objects] == [kind for kind, _ in CASES["minimal"] if kind is not DAEMON_SET]
+
+
+def test_every_object_carries_names_labels_and_owner_by_which_the_mirror_is_found() -> None:
+    for kind, body in CASES["full"]:
+        metadata = body["metadata"]
+        assert (body["apiVersion"], body["kind"]) == (kind.api, kind.name)
+        assert kind in kinds.CHILDREN
+        assert metadata["namespace"] == "mirrors"
+        assert metadata["name"] in ("registry-mirror-docker", "registry-mirror-docker-headless")
+        assert metadata["labels"] == {"app": "docker-registry", "mirror": "docker"}
+        assert standing(body, judged(FULL_MIRROR)) is Standing.OURS
+
+
+def test_selectors_tell_cache_pods_and_agents_apart() -> None:
+    templates = {kind: body["spec"] for kind, body in CASES["minimal"] if kind in (STATEFUL_SET, DAEMON_SET)}
+    components = {
+        kind: spec["selector"]["matchLabels"]["component"]
+        for kind, spec in templates.items()
+        if spec["template"]["metadata"]["labels"] == spec["selector"]["matchLabels"]
+    }
+    assert components == {STATEFUL_SET: "registry", DAEMON_SET: "hostess-certificate"}
+
+
+def test_every_volume_that_is_mounted_is_there_and_every_one_that_is_there_is_mounted() -> None:
+    for objects in CASES.values():
+        for kind, body in objects:
+            if kind not in (STATEFUL_SET, DAEMON_SET):
+                continue
+            spec = body["spec"]
+            pod = spec["template"]["spec"]
+            (container,) = pod["containers"]
+            given_volumes = [volume["name"] for volume in pod["volumes"]]
+            given_volumes += [claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates", [])]
+            mounts = [mount["name"] for mount in container["volumeMounts"]]
+            assert sorted(mounts) == sorted(set(given_volumes))
+            paths = [mount["mountPath"] for mount in container["volumeMounts"]]
+            assert len(paths) == len(set(paths))
+
+
+def test_every_file_that_the_pods_read_is_in_the_secret() -> None:
+    objects = {kind: body for kind, body in CASES["minimal"] if kind in (SECRET, STATEFUL_SET, DAEMON_SET)}
+    volumes = [
+        volume["secret"]
+        for kind in (STATEFUL_SET, DAEMON_SET)
+        for volume in objects[kind]["spec"]["template"]["spec"]["volumes"]
+        if "secret" in volume
+    ]
+    read = {item["key"] for volume in volumes for item in volume["items"]}
+    assert {volume["secretName"] for volume in volumes} == {objects[SECRET]["metadata"]["name"]}
+    assert read == set(objects[SECRET]["data"])
+
+
+_SETTINGS = st.sampled_from([settings(), FULL_SETTINGS])
+_FACTS = st.builds(
+    facts,
+    credentials=st.builds(
+        lambda username, password: Credentials(CredentialsState.FOUND, username, password), st.text(), st.text()
+    ),
+    tls=st.builds(Tls, st.text(max_size=9), st.builds(Pair, st.text(max_size=9), st.text(max_size=9))),
+    bundle=st.none() | st.text(max_size=9),
+)
+
+
+@given(strategies.mirrors(), _SETTINGS, _FACTS)
+def test_the_same_goes_in_and_the_same_comes_out(builder: MirrorBuilder, chosen: Any, known: Facts) -> None:
+    mirror = _judged(builder)
+    before = repr(mirror)
+    first, second = desired_objects(mirror, chosen, known), desired_objects(mirror, chosen, known)
+    assert first == second
+    assert repr(mirror) == before
+
+
+@given(strategies.mirrors(), _SETTINGS)
+def test_no_two_objects_share_a_part_that_could_be_changed(builder: MirrorBuilder, chosen: Any) -> None:
+    """Whoever changes one leaves the others, the mirror and the next pass alone."""
+    mirror = _judged(builder)
+    objects = desired_objects(mirror, chosen, facts())
+    expected = copy.deepcopy(objects)
+    for number, (_, body) in enumerate(objects):
+        _spoil(body)
+        assert objects[number + 1 :] == expected[number + 1 :]
+    assert desired_objects(mirror, chosen, facts()) == expected
+
+
+@given(strategies.mirrors(), _SETTINGS, _FACTS)
+def test_an_object_as_desired_is_not_written(builder: MirrorBuilder, chosen: Any, known: Facts) -> None:
+    for kind, body in desired_objects(_judged(builder), chosen, known):
+        assert difference.merge_patch(merged({}, body), without_frozen(kind, body)) == {}
+        assert frozen_differences(kind, body, body) == []
+
+
+@given(strategies.mirrors(), _SETTINGS)
+def test_names_and_labels_are_within_the_limits_of_kubernetes(builder: MirrorBuilder, chosen: Any) -> None:
+    objects = desired_objects(_judged(builder), chosen, facts())
+    named = [(kind, body["metadata"]["name"]) for kind, body in objects]
+    assert len(set(named)) == len(named)
+    for kind, body in objects:
+        assert names.is_dns_label(body["metadata"]["name"])
+        assert kind is not STATEFUL_SET or len(body["metadata"]["name"]) <= names.STATEFUL_SET_NAME_MAX
+        for labels in _labels_in(body):
+            assert all(len(value) <= names.DNS_LABEL_MAX for value in labels.values())
+
+
+@given(strategies.mirrors())
+def test_no_value_breaks_out_of_its_place_in_the_registrys_configuration(builder: MirrorBuilder) -> None:
+    """Read as YAML, as the registry does, it says what it says as JSON, and each value stands where it belongs."""
+    mirror = _judged(builder)
+    text = files.configuration(mirror)
+    read, plain = yaml.safe_load(text), json.loads(files.configuration(judged()))
+    assert read == json.loads(text)
+    assert read["proxy"].pop("remoteurl") == mirror.upstream.url
+    assert read["proxy"].pop("ttl") == mirror.spec.ttl
+    assert read["storage"]["filesystem"].pop("rootdirectory") == f"/var/lib/registry/{mirror.upstream.directory}"
+    for part, key in ((plain["proxy"], "remoteurl"), (plain["proxy"], "ttl")):
+        del part[key]
+    del plain["storage"]["filesystem"]["rootdirectory"]
+    assert read == plain
+
+
+@given(st.text(), st.text())
+def test_any_credentials_reach_the_registry_as_they_are(username: str, password: str) -> None:
+    """As the helper prints them: #, @, quotes, line ends and letters beyond ASCII are nothing special."""
+    known = facts(credentials=Credentials(CredentialsState.FOUND, username, password))
+    found = json.loads(_secret(judged(), known)[files.CREDENTIALS])
+    assert found == {"Username": username, "Secret": password}
+
+
+def test_without_credentials_the_helper_says_that_there_are_none() -> None:
+    assert json.loads(_secret(judged(), facts())[files.CREDENTIALS]) == {"Username": "", "Secret": ""}
+
+
+def test_the_helper_is_a_shell_script_that_depends_on_nothing() -> None:
+    helper = _secret(judged(FULL_MIRROR), FULL_FACTS)[files.HELPER]
+    assert helper == _secret(judged(), facts())[files.HELPER]
+    assert helper == "#!/bin/sh\nexec cat /etc/registry-mirror/credentials.json\n"
+    subprocess.run(["/bin/sh", "-n"], input=helper, text=True, check=True)
+
+
+def test_credentials_can_change_without_a_restart_and_all_else_that_the_registry_reads_restarts_it() -> None:
+    login = Credentials(CredentialsState.FOUND, "bob", "secret")
+    start = _digest(judged(), facts())
+    assert _digest(judged(), facts(credentials=login)) == start
+    assert _digest(judged(a_mirror().replicated(5)), facts()) == start
+    assert _digest(judged(), facts(tls=Tls("another authority", PAIR))) == start  # the nodes alone read that
+    changed = [
+        _digest(judged(a_mirror().of("ghcr.io")), facts()),
+        _digest(judged(a_mirror().keeping("1h")), facts()),
+        _digest(judged(), facts(bundle="more")),
+        _digest(judged(), facts(tls=Tls(AUTHORITY, Pair("renewed", PAIR.key)))),
+        _digest(judged(), facts(tls=Tls(AUTHORITY, Pair(PAIR.certificate, "renewed")))),
+    ]
+    assert len({start, *changed}) == 6
+
+
+def test_each_upstream_has_a_folder_of_its_own_and_two_spellings_of_one_share_it() -> None:
+    """A mirror turned to another upstream must not serve what the first one gave."""
+    written = ("quay.io", "https://QUAY.io:443/", "http://quay.io", "quay.io:80", "ghcr.io", "http://quay.io:443")
+    folders = [judged(a_mirror().of(url)).upstream.directory for url in written]
+    assert folders[0] == folders[1]
+    assert len(set(folders)) == 5
+
+
+def test_the_claims_are_the_users_with_our_name_and_labels() -> None:
+    whole = a_mirror().having("spec.volumeClaimTemplate.kind", "PersistentVolumeClaim")
+    claimed = whole.with_claims_labelled({"app": "theirs", "team": "x"}).having("spec.volumeClaimTemplate.status", {})
+    (claim,) = _body(STATEFUL_SET, desired_objects(judged(claimed), settings(), facts()))["spec"][
+        "volumeClaimTemplates"
+    ]
+    assert claim == {
+        "metadata": {"name": "image-store", "labels": {"app": "docker-registry", "mirror": "docker", "team": "x"}},
+        "spec": {
+            "volumeMode": "Filesystem",
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "20Gi"}},
+        },
+    }
+
+
+def _judged(builder: MirrorBuilder) -> Mirror:
+    mirror = judge(stored(builder), ())
+    assert isinstance(mirror, Mirror)
+    return mirror
+
+
+def _body(kind: Kind, objects: list[tuple[Kind, Json]]) -> Json:
+    return next(body for each, body in objects if each is kind)
+
+
+def _secret(mirror: Mirror, known: Facts) -> dict[str, str]:
+    return _texts(_body(SECRET, desired_objects(mirror, settings(), known)))
+
+
+def _digest(mirror: Mirror, known: Facts) -> str:
+    template = _body(STATEFUL_SET, desired_objects(mirror, settings(), known))["spec"]["template"]
+    return str(template["metadata"]["annotations"]["k8s.osp.tech/configuration"])
+
+
+def _spoil(node: Any) -> None:
+    """Changes every list and every object within."""
+    if isinstance(node, dict):
+        for value in list(node.values()):
+            _spoil(value)
+        node.clear()
+    elif isinstance(node, list):
+        for value in node:
+            _spoil(value)
+        node.append("spoilt")
+
+
+def _labels_in(node: Any) -> list[dict[str, str]]:
+    if isinstance(node, list):
+        return [labels for item in node for labels in _labels_in(item)]
+    if not isinstance(node, dict):
+        return []
+    found = [node[key] for key in ("labels", "matchLabels") if isinstance(node.get(key), dict)]
+    return found + [labels for value in node.values() for labels in _labels_in(value)]

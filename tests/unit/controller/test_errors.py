@@ -1,0 +1,52 @@
+"""Answers of the API server, each as the error that the controller knows what to do about."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller import errors, kinds
+from controller.errors import ClusterError, error_for
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "kind"),
+    [
+        (400, "BadRequest", ClusterError),
+        (401, "Unauthorized", errors.Forbidden),
+        (403, "Forbidden", errors.Forbidden),
+        (404, "NotFound", errors.NotFound),
+        (405, "MethodNotAllowed", ClusterError),
+        (409, "Conflict", errors.Conflict),
+        (409, "AlreadyExists", errors.AlreadyExists),
+        (409, "", errors.Conflict),
+        (410, "Expired", errors.Gone),
+        (410, "Gone", errors.Gone),
+        (413, "RequestEntityTooLarge", ClusterError),
+        (415, "UnsupportedMediaType", ClusterError),
+        (422, "Invalid", errors.Invalid),
+        (429, "TooManyRequests", errors.Unavailable),
+        (500, "InternalError", errors.Unavailable),
+        (503, "ServiceUnavailable", errors.Unavailable),
+        (504, "Timeout", errors.Unavailable),
+        (0, "", ClusterError),
+    ],
+)
+def test_an_answer_becomes_the_error_it_stands_for(status: int, reason: str, kind: type[ClusterError]) -> None:
+    error = error_for(status, reason, "what it said", 7.0)
+    assert type(error) is kind
+    assert (str(error), error.status, error.reason) == ("what it said", status, reason)
+    assert kind is errors.AlreadyExists or error.retry_after == 7.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "path"),
+    [
+        (kinds.SERVICE, ("ns",), "/api/v1/namespaces/ns/services"),
+        (kinds.SERVICE, ("ns", "a"), "/api/v1/namespaces/ns/services/a"),
+        (kinds.STATEFUL_SET, ("ns", "a"), "/apis/apps/v1/namespaces/ns/statefulsets/a"),
+        (kinds.MIRROR, (None, "a", "status"), "/apis/k8s.osp.tech/v1/registrymirrors/a/status"),
+        (kinds.MIRROR, (None,), "/apis/k8s.osp.tech/v1/registrymirrors"),
+    ],
+)
+def test_paths_are_those_of_the_api(kind: kinds.Kind, arguments: tuple[str], path: str) -> None:
+    assert kind.path(*arguments) == path

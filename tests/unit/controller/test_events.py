@@ -1,0 +1,121 @@
+"""Which changes are worth an Event, and that the API takes it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.apply import Applied
+from controller.events import NOTE_MAX, Json, Occurrence, _event, deeds, transitions
+from tests.support.controller import UID, stored
+
+
+def _condition(kind: str, status: str, reason: str) -> Json:
+    return {"type": kind, "status": status, "reason": reason, "message": f"because of {reason}"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        # False, and not a station on the way: a person may have to act
+        (None, ("Accepted", "False", "InvalidSpec"), "Warning"),
+        (("Accepted", "True", "Valid"), ("Accepted", "False", "InvalidSpec"), "Warning"),
+        (("CredentialsAvailable", "False", "SecretMissing"), ("CredentialsAvailable", "False", "Other"), "Warning"),
+        (None, ("CacheAvailable", "False", "ForeignObject"), "Warning"),
+        (("StorageResized", "True", "Granted"), ("StorageResized", "False", "ResizeRefused"), "Warning"),
+        # Stations on the way
+        (None, ("CacheAvailable", "False", "NoReplicaReady"), None),
+        (None, ("NodesConfigured", "False", "NodesPending"), None),
+        (None, ("CacheAvailable", "False", "AuthorityPending"), None),
+        (("StorageResized", "True", "Granted"), ("StorageResized", "False", "Resizing"), None),
+        (None, ("StorageResized", "Unknown", "ClaimsPending"), None),
+        (None, ("UpstreamReachable", "Unknown", "NotProbed"), None),
+        # Good news after bad
+        (("Accepted", "False", "InvalidSpec"), ("Accepted", "True", "Valid"), "Normal"),
+        (("CredentialsAvailable", "False", "SecretMissing"), ("CredentialsAvailable", "True", "Found"), "Normal"),
+        (("StorageResized", "False", "Resizing"), ("StorageResized", "True", "Granted"), "Normal"),
+        # Good from the beginning, or good still
+        (None, ("Accepted", "True", "Valid"), None),
+        (("CredentialsAvailable", "True", "NotRequired"), ("CredentialsAvailable", "True", "Found"), None),
+        (("StorageResized", "Unknown", "ClaimsPending"), ("StorageResized", "True", "Granted"), None),
+        # The same as before
+        (("Accepted", "False", "InvalidSpec"), ("Accepted", "False", "InvalidSpec"), None),
+        # The summary
+        (None, ("Ready", "True", "Ready"), "Normal"),
+        (("Ready", "False", "NodesPending"), ("Ready", "True", "Ready"), "Normal"),
+        (("Ready", "True", "Ready"), ("Ready", "False", "InvalidSpec"), None),
+        (("Ready", "False", "NodesPending"), ("Ready", "False", "InvalidSpec"), None),
+        (("Ready", "True", "Ready"), ("Ready", "True", "Ready"), None),
+    ],
+)
+def test_which_turns_of_a_condition_are_told(
+    before: tuple[str, str, str] | None, after: tuple[str, str, str], told: str | None
+) -> None:
+    known = [_condition(*before)] if before else []
+    expected = [] if told is None else [Occurrence(told, after[2], f"because of {after[2]}")]
+    assert transitions(known, [_condition(*after)]) == expected
+
+
+def test_every_deed_is_told_with_what_was_done() -> None:
+    applied = Applied(
+        created=["Service a"],
+        repaired={"Service b": ["spec.ports", "metadata.labels.app"]},
+        adopted=["Secret c"],
+        replaced={"StatefulSet d": ["spec.selector"]},
+        pruned=["DaemonSet e"],
+        contested=["Service f"],
+    )
+    told = [(occurrence.kind, occurrence.reason, occurrence.note) for occurrence in deeds(applied, first=False)]
+    assert told == [
+        ("Normal", "Created", "Made Service a."),
+        ("Normal", "Repaired", "Put Service b right: spec.ports, metadata.labels.app."),
+        ("Normal", "Replaced", "Making StatefulSet d again: spec.selector cannot be changed."),
+        ("Normal", "Adopted", "Adopted Secret c, which had no owner."),
+        ("Normal", "Pruned", "Deleted DaemonSet e, no longer wanted."),
+        ("Warning", "Contested", "Somebody keeps changing Service f; it is put right twice a minute."),
+    ]
+
+
+def test_the_first_making_of_everything_is_no_event() -> None:
+    assert deeds(Applied(created=["Service a", "Secret b"]), first=True) == []
+
+
+def test_nothing_done_is_nothing_told() -> None:
+    assert deeds(Applied(), first=False) == []
+
+
+def test_an_event_is_about_the_mirror_and_lives_in_default() -> None:
+    made = _event(stored(), Occurrence("Normal", "Ready", "It works."), "pod_1", datetime(2026, 1, 1, tzinfo=UTC))
+    name = made["metadata"].pop("name")
+    assert name.startswith("docker.")
+    assert made == {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"namespace": "default"},
+        "eventTime": "2026-01-01T00:00:00.000000Z",
+        "type": "Normal",
+        "reason": "Ready",
+        "action": "Reconcile",
+        "note": "It works.",
+        "regarding": {
+            "apiVersion": "k8s.osp.tech/v1",
+            "kind": "RegistryMirror",
+            "name": "docker",
+            "uid": UID,
+            "resourceVersion": "1",
+        },
+        "reportingController": "k8s.osp.tech/registrymirror-controller",
+        "reportingInstance": "pod_1",
+    }
+
+
+@given(st.text(st.sampled_from("aäµ\u6f22\U0001f600"), min_size=200, max_size=1200))
+def test_a_long_note_is_cut_to_the_bytes_that_the_api_takes(note: str) -> None:
+    """The API counts bytes, and a note may quote what a person wrote."""
+    cut = _event(stored(), Occurrence("Normal", "Ready", note), "x", datetime(2026, 1, 1, tzinfo=UTC))["note"]
+    assert len(cut.encode()) <= NOTE_MAX
+    assert note.startswith(cut)
+    assert len(cut.encode()) > NOTE_MAX - 4 or cut == note

@@ -1,0 +1,276 @@
+"""The facts about a mirror are read from what was seen of the cluster, and what is lacking is named with a way out."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from controller import kinds
+from controller.certificates import LEAF_LEAD, LEAF_LIFETIME, Pair, issue_authority, issue_leaf, usable_leaf
+from controller.facts import Credentials, CredentialsState, Facts, Lacking
+from controller.gather import gather, pair_in
+from controller.state import ADMISSION_KEY, MIRRORS_AUTHORITY, WEBHOOK_AUTHORITY, WEBHOOK_CERTIFICATE, State, text_of
+from tests.support.controller import Json, judged, settings, stored
+from tests.support.mirrors import a_mirror
+
+if TYPE_CHECKING:
+    from controller.kinds import Kind
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+AUTHORITY = issue_authority("registry mirrors", NOW)
+LOGIN = a_mirror().logging_in_with("login")
+
+
+class World:
+    """What the controller has seen, and the keys it was told to look at."""
+
+    def __init__(self, **variables: str) -> None:
+        self.settings = settings(**variables)
+        self.told: list[str] = []
+        shared = self.settings.docker_certificate_secret
+        self.state = State(self.told.append, shared_secrets=frozenset({shared} if shared else ()))
+        self._version = 0
+
+    def secret(self, name: str, **values: str | bytes) -> World:
+        """A Secret is seen with these values; `_` stands for the dot of a key."""
+        encoded = {key.replace("_", "."): _encoded(value) for key, value in values.items()}
+        self.state.secrets.put(self._named(name, data=encoded))
+        return self
+
+    def pair(self, name: str, pair: Pair, **more: str) -> World:
+        """A Secret is seen with a certificate and its key."""
+        return self.secret(name, tls_crt=pair.certificate, tls_key=pair.key, **more)
+
+    def mirror(self, name: str = "docker", **metadata: Any) -> World:
+        """A mirror is seen that logs in with the Secret `login`."""
+        self._version += 1
+        raw = stored(LOGIN.named(name), created=f"2026-01-01T00:00:{self._version:02}Z")
+        raw["metadata"] |= {"resourceVersion": str(self._version), **metadata}
+        self.state.mirrors.put(raw)
+        return self
+
+    def seen(self, kind: Kind, name: str) -> World:
+        """An object of that kind is seen."""
+        self.state.children[kind].put(self._named(name))
+        return self
+
+    def gather(self, now: datetime = NOW) -> Facts | Lacking:
+        """The facts about the mirror `docker`."""
+        return gather(judged(LOGIN), self.settings, self.state, now)
+
+    def facts(self, now: datetime = NOW) -> Facts:
+        """The same, where nothing is lacking."""
+        found = self.gather(now)
+        assert isinstance(found, Facts), found
+        return found
+
+    def woken(self) -> set[str]:
+        """The keys told since this was last asked."""
+        keys = set(self.told)
+        self.told.clear()
+        return keys
+
+    def _named(self, name: str, **more: Any) -> Json:
+        self._version += 1
+        return {"metadata": {"name": name, "resourceVersion": str(self._version)}, **more}
+
+
+def _encoded(value: str | bytes) -> str:
+    return base64.b64encode(value.encode() if isinstance(value, str) else value).decode()
+
+
+def _ready(**variables: str) -> World:
+    return World(**variables).pair(MIRRORS_AUTHORITY, AUTHORITY)
+
+
+# Certificates
+
+
+def test_without_an_authority_nothing_can_be_built_yet() -> None:
+    assert World().gather() == Lacking("AuthorityPending", "The certificate authority of the mirrors is being made.")
+
+
+def test_an_authority_near_its_end_is_as_good_as_none() -> None:
+    found = _ready().gather(NOW + timedelta(days=3500))
+    assert isinstance(found, Lacking)
+    assert found.reason == "AuthorityPending"
+
+
+def test_a_certificate_is_issued_for_every_name_of_the_mirror_and_then_kept() -> None:
+    world = _ready(NAMESPACE="mirrors")
+    issued = world.facts().tls
+    service = "registry-mirror-docker.mirrors"
+    hosts = ("mirror-quay.io", service, f"{service}.svc", f"{service}.svc.cluster.local")
+    assert usable_leaf(issued.pair, AUTHORITY, hosts, NOW)
+    assert (issued.authority, issued.secret) == (AUTHORITY.certificate, None)
+    world.pair("registry-mirror-docker", issued.pair)
+    assert world.facts().tls == issued
+    assert world.facts(NOW + LEAF_LIFETIME - LEAF_LEAD).tls == issued
+
+
+def test_a_certificate_near_its_end_is_replaced() -> None:
+    world = _ready()
+    issued = world.facts().tls.pair
+    world.pair("registry-mirror-docker", issued)
+    assert world.facts(NOW + LEAF_LIFETIME - LEAF_LEAD + timedelta(seconds=1)).tls.pair != issued
+
+
+@pytest.mark.parametrize(
+    "present",
+    [
+        issue_leaf(AUTHORITY, ("other.example",), NOW),
+        issue_leaf(issue_authority("registry mirrors", NOW), ("mirror-quay.io",), NOW),
+        Pair("garbled", "garbled"),
+    ],
+    ids=["of other hosts", "of another authority", "garbled"],
+)
+def test_a_certificate_that_does_not_serve_is_replaced(present: Pair) -> None:
+    assert _ready().pair("registry-mirror-docker", present).facts().tls.pair != present
+
+
+def test_a_certificate_of_a_persons_own_wins() -> None:
+    own = issue_leaf(AUTHORITY, ("mirror-quay.io",), NOW)
+    world = _ready(DOCKER_CERTIFICATE_SECRET="wildcard")
+    tls = world.pair("wildcard", own).facts().tls
+    assert (tls.pair, tls.secret, tls.authority) == (own, "wildcard", own.certificate)
+    world.pair("wildcard", own, ca_crt="their authority")
+    assert world.facts().tls.authority == "their authority"
+
+
+@pytest.mark.parametrize(
+    ("values", "reason", "named"),
+    [
+        (None, "CertificateSecretMissing", "is missing"),
+        ({}, "CertificateSecretMissing", "tls.crt or tls.key"),
+        ({"tls_crt": "x"}, "CertificateSecretMissing", "tls.crt or tls.key"),
+        ({"tls_crt": "x", "tls_key": b"\xff"}, "CertificateSecretMissing", "tls.crt or tls.key"),
+        ({"tls_crt": "x", "tls_key": "y"}, "CertificateSecretInvalid", "no certificate and key that belong together"),
+    ],
+)
+def test_a_certificate_of_a_persons_own_that_is_not_there_is_named(
+    values: dict[str, str | bytes] | None, reason: str, named: str
+) -> None:
+    world = _ready(DOCKER_CERTIFICATE_SECRET="wildcard")
+    if values is not None:
+        world.secret("wildcard", **values)
+    found = world.gather()
+    assert isinstance(found, Lacking)
+    assert found.reason == reason
+    assert "Secret wildcard (DOCKER_CERTIFICATE_SECRET)" in found.message
+    assert named in found.message
+
+
+# The CA bundle
+
+
+@pytest.mark.parametrize("data", [None, {}, {"other": "x"}, {"ca-certificates.crt": None}])
+def test_a_ca_bundle_that_is_not_there_is_named(data: Json | None) -> None:
+    world = _ready(CA_CERTIFICATE_BUNDLE="company", NAMESPACE="mirrors")
+    if data is not None:
+        world.state.bundles.put(world._named("company", data=data))
+    found = world.gather()
+    assert isinstance(found, Lacking)
+    assert found.reason == "CABundleMissing"
+    assert "ConfigMap mirrors/company (CA_CERTIFICATE_BUNDLE)" in found.message
+
+
+def test_the_ca_bundle_is_read_where_one_is_set() -> None:
+    world = _ready(CA_CERTIFICATE_BUNDLE="company")
+    world.state.bundles.put(world._named("company", data={"ca-certificates.crt": "the company's"}))
+    assert world.facts().bundle == "the company's"
+    assert _ready().facts().bundle is None
+
+
+# Credentials
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (None, Credentials(CredentialsState.SECRET_MISSING)),
+        ({}, Credentials(CredentialsState.SECRET_INCOMPLETE)),
+        ({"username": "bob"}, Credentials(CredentialsState.SECRET_INCOMPLETE)),
+        ({"username": "bob", "password": ""}, Credentials(CredentialsState.SECRET_INCOMPLETE)),
+        ({"username": "bob", "password": b"\xff\xfe"}, Credentials(CredentialsState.SECRET_INCOMPLETE)),
+        ({"username": "bob", "password": "#pä\n"}, Credentials(CredentialsState.FOUND, "bob", "#pä\n")),
+    ],
+)
+def test_credentials_are_as_the_secret_has_them(values: dict[str, str | bytes] | None, found: Credentials) -> None:
+    world = _ready()
+    if values is not None:
+        world.secret("login", **values)
+    assert world.facts().credentials == found
+
+
+def test_a_mirror_that_names_no_secret_needs_none() -> None:
+    world = _ready().secret("login", username="bob", password="x")
+    found = gather(judged(), world.settings, world.state, NOW)
+    assert isinstance(found, Facts)
+    assert found.credentials == Credentials(CredentialsState.NOT_REQUIRED)
+
+
+def test_no_secret_shows_where_facts_are_printed() -> None:
+    shown = repr(_ready().secret("login", username="bob", password="hunter2").facts())
+    assert "hunter2" not in shown
+    assert "PRIVATE KEY" not in shown
+
+
+@pytest.mark.parametrize("data", [None, {}, {"key": "no base64!"}, {"key": "/w=="}, {"other": "eA=="}])
+def test_a_value_that_is_no_text_is_none(data: Json | None) -> None:
+    assert text_of({"data": data}, "key") is None
+    assert text_of(None, "key") is None
+
+
+def test_a_pair_needs_both_halves() -> None:
+    world = World().secret("half", tls_crt="x").secret("whole", tls_crt="x", tls_key="y")
+    assert [pair_in(world.state, name) for name in ("none", "half", "whole")] == [None, None, Pair("x", "y")]
+
+
+# Who is to be looked at
+
+
+def test_the_masquerade_holder_is_told() -> None:
+    world = _ready().mirror("older").mirror("docker")
+    assert world.facts().masquerade_holder == "older"
+
+
+def test_a_change_wakes_the_mirrors_that_it_concerns_and_no_other() -> None:
+    world = World(DOCKER_CERTIFICATE_SECRET="wildcard")
+    world.mirror("docker")
+    assert world.woken() == {"docker"}
+    world.mirror("quay")
+    assert world.woken() == {"docker", "quay"}  # rivals for one host name
+    for happening, woken in (
+        (lambda: world.secret("login", username="x"), {"docker", "quay"}),
+        (lambda: world.secret("unrelated", username="x"), set()),
+        (lambda: world.secret("wildcard", tls_crt="x"), {"docker", "quay"}),
+        (lambda: world.secret("registry-mirror-quay"), {"quay"}),
+        (lambda: world.secret("registry-mirror-unknown"), set()),
+        (lambda: world.secret(MIRRORS_AUTHORITY), {"docker", "quay", ADMISSION_KEY}),
+        (lambda: world.secret(WEBHOOK_AUTHORITY), {ADMISSION_KEY}),
+        (lambda: world.secret(WEBHOOK_CERTIFICATE), {ADMISSION_KEY}),
+        (lambda: world.seen(kinds.SERVICE, "registry-mirror-quay"), {"quay"}),
+        (lambda: world.seen(kinds.SERVICE, "registry-mirror-quay-headless"), {"quay"}),
+        (lambda: world.seen(kinds.STATEFUL_SET, "registry-mirror-quay-headless"), set()),
+        (lambda: world.seen(kinds.DAEMON_SET, "registry-mirror-docker"), {"docker"}),
+        (lambda: world.seen(kinds.DAEMON_SET, "somebody-elses"), set()),
+        (lambda: world.state.claims.put(world._named("image-store-registry-mirror-quay-1")), {"quay"}),
+        (lambda: world.state.claims.put(world._named("image-store-registry-mirror-unknown-1")), set()),
+        (lambda: world.state.claims.put(world._named("theirs-quay-1")), set()),
+        (lambda: world.state.bundles.put(world._named("company")), {"docker", "quay"}),
+        (lambda: world.state.mutating.put(world._named("registrymirror")), {ADMISSION_KEY}),
+    ):
+        happening()
+        assert world.woken() == woken
+
+
+def test_of_a_secret_only_what_a_mirror_can_use_is_kept() -> None:
+    """A namespace may hold thousands of Secrets that are none of ours, some of a megabyte."""
+    world = World().secret("helm-release", release="x" * 1000, username="bob")
+    assert world.state.secrets.get("helm-release") == {
+        "metadata": {"name": "helm-release", "resourceVersion": "1"},
+        "data": {"username": _encoded("bob")},
+    }

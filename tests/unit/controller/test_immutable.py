@@ -1,0 +1,54 @@
+"""What cannot change once created is known before it is sent."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.desired import desired_objects
+from controller.immutable import Json, frozen_differences, without_frozen
+from controller.kinds import BUDGET, DAEMON_SET, SECRET, SERVICE, STATEFUL_SET, Kind
+from tests.support.controller import facts, judged, merged, settings
+
+OBJECTS = desired_objects(judged(), settings(), facts())
+DESIRED = {(kind, body["metadata"]["name"]): body for kind, body in OBJECTS}
+NAME = "registry-mirror-docker"
+HEADLESS = f"{NAME}-headless"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "change", "frozen"),
+    [
+        (STATEFUL_SET, NAME, {"spec": {"selector": {"matchLabels": {"tier": "x"}}}}, ["spec.selector"]),
+        (STATEFUL_SET, NAME, {"spec": {"serviceName": "other"}}, ["spec.serviceName"]),
+        (STATEFUL_SET, NAME, {"spec": {"serviceName": None}}, ["spec.serviceName"]),
+        (STATEFUL_SET, NAME, {"spec": {"podManagementPolicy": "OrderedReady"}}, ["spec.podManagementPolicy"]),
+        (STATEFUL_SET, NAME, {"spec": {"replicas": 9, "volumeClaimTemplates": []}}, []),
+        (DAEMON_SET, NAME, {"spec": {"selector": {"matchLabels": {"component": None}}}}, ["spec.selector"]),
+        (DAEMON_SET, NAME, {"spec": {"template": {}}}, []),
+        (SERVICE, NAME, {"spec": {"clusterIP": "10.0.0.1", "ports": []}}, []),
+        (SERVICE, NAME, {"spec": {"clusterIP": "None"}}, ["spec.clusterIP"]),
+        (SERVICE, HEADLESS, {"spec": {"clusterIP": "10.0.0.1"}}, ["spec.clusterIP"]),
+        (BUDGET, NAME, {"spec": {"selector": {}}}, []),
+        (SECRET, NAME, {"data": None}, []),
+        (SECRET, NAME, {"immutable": False}, []),
+        (SECRET, NAME, {"immutable": True}, ["immutable"]),
+        (SECRET, NAME, {"type": "kubernetes.io/tls"}, ["type"]),
+    ],
+)
+def test_differences_that_no_patch_can_mend(kind: Kind, name: str, change: Json, frozen: list[str]) -> None:
+    desired = DESIRED[kind, name]
+    assert frozen_differences(kind, merged(desired, change), desired) == frozen
+
+
+@pytest.mark.parametrize(("kind", "body"), OBJECTS, ids=lambda value: getattr(value, "name", ""))
+def test_what_we_made_ourselves_never_has_to_be_made_again(kind: Kind, body: Json) -> None:
+    assert frozen_differences(kind, body, body) == []
+
+
+@pytest.mark.parametrize(("kind", "body"), OBJECTS, ids=lambda value: getattr(value, "name", ""))
+def test_the_claim_template_alone_is_kept_out_of_patches(kind: Kind, body: Json) -> None:
+    before = repr(body)
+    sent = without_frozen(kind, body)
+    dropped = set(body.get("spec", {})) - set(sent.get("spec", {}))
+    assert dropped == ({"volumeClaimTemplates"} if kind is STATEFUL_SET else set())
+    assert repr(body) == before

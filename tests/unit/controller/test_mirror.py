@@ -1,0 +1,56 @@
+"""A stored mirror is judged as at admission, whatever was stored while no webhook watched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from controller.mirror import Mirror, judge
+from tests.support import strategies
+from tests.support.controller import UID, judged, stored
+from tests.support.mirrors import MirrorBuilder, a_mirror
+
+
+@given(strategies.mirrors())
+def test_every_valid_mirror_is_complete(builder: MirrorBuilder) -> None:
+    mirror = judge(stored(builder), ())
+    assert isinstance(mirror, Mirror)
+    assert mirror.storage
+    assert mirror.claim["spec"]["accessModes"]
+    assert mirror.uid == UID
+
+
+@given(strategies.damaged_mirrors())
+def test_of_any_other_the_problems_are_told(raw: Any) -> None:
+    """Only metadata is sure to be as Kubernetes makes it."""
+    name = raw.get("metadata", {}).get("name") if isinstance(raw.get("metadata"), dict) else None
+    raw["metadata"] = {**stored()["metadata"], "name": name if isinstance(name, str) and name else "docker"}
+    found = judge(raw, ())
+    assert isinstance(found, Mirror) or all(problem.sentence for problem in found)
+
+
+def test_a_minimal_mirror_has_its_defaults_even_if_no_webhook_filled_them_in() -> None:
+    mirror = judged()
+    assert (mirror.spec.replicas, mirror.spec.ttl, mirror.storage) == (2, "168h", "20Gi")
+    assert mirror.claim == {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "20Gi"}}}}
+
+
+@pytest.mark.parametrize(
+    ("written", "asked", "known"),
+    [
+        ("hub.docker.io", "https://registry-1.docker.io", "mirror-hub.docker.io"),
+        ("docker.io", "https://registry-1.docker.io", "mirror-docker.io"),
+        ("http://Registry.example:5000/", "http://registry.example:5000", "mirror-registry.example"),
+    ],
+)
+def test_what_is_asked_and_how_nodes_know_it(written: str, asked: str, known: str) -> None:
+    mirror = judged(a_mirror().of(written))
+    assert (mirror.upstream.url, mirror.masquerade) == (asked, known)
+
+
+def test_the_domains_that_an_administrator_allows_bind_the_controller_too() -> None:
+    assert isinstance(judge(stored(a_mirror().known_as("a.example.com")), ("example.com",)), Mirror)
+    (problem,) = judge(stored(a_mirror().known_as("a.other.com")), ("example.com",))  # type: ignore[misc]
+    assert problem.path == "spec.masqueradeUrl"

@@ -1,0 +1,154 @@
+"""Of mirrors that want one host name the oldest has it, and every change of that is told to whom it concerns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from controller.mirror import Mirror, judge
+from controller.precedence import Precedence, masquerade_of
+from tests.support import strategies
+from tests.support.controller import Json, stored
+from tests.support.mirrors import MirrorBuilder, a_mirror
+
+
+def test_the_older_mirror_keeps_the_name_and_the_younger_gets_it_when_the_older_goes() -> None:
+    precedence = Precedence()
+    assert precedence.update("old", _wanting("x.example", 1)) == []
+    assert precedence.update("young", _wanting("x.example", 2)) == ["old"]
+    assert precedence.holder("old") is None
+    assert precedence.holder("young") == "old"
+    assert precedence.update("old", None) == ["young"]
+    assert precedence.holder("young") is None
+
+
+def test_an_older_mirror_that_is_seen_later_takes_the_name_over() -> None:
+    precedence = Precedence()
+    precedence.update("young", _wanting("x.example", 2))
+    assert precedence.update("old", _wanting("x.example", 1)) == ["young"]
+    assert precedence.holder("young") == "old"
+
+
+def test_mirrors_of_one_second_are_told_apart_by_their_uid() -> None:
+    precedence = Precedence()
+    precedence.update("a", _wanting("x.example", 1, uid="2"))
+    precedence.update("b", _wanting("x.example", 1, uid="1"))
+    assert precedence.holder("a") == "b"
+    assert precedence.holder("b") is None
+
+
+def test_a_mirror_made_again_while_nobody_watched_gives_its_name_to_the_rival() -> None:
+    """A list after a lost watch brings the new mirror under the old name, without a deletion in between."""
+    precedence = Precedence()
+    precedence.update("a", _wanting("x.example", 1))
+    precedence.update("b", _wanting("x.example", 2))
+    assert precedence.update("a", _wanting("x.example", 3)) == ["b"]
+    assert precedence.holder("b") is None
+    assert precedence.holder("a") == "b"
+
+
+def test_a_change_that_is_none_concerns_nobody() -> None:
+    precedence = Precedence()
+    precedence.update("a", _wanting("x.example", 1))
+    precedence.update("b", _wanting("x.example", 2))
+    assert precedence.update("a", _wanting("x.example", 1)) == []
+
+
+def test_an_unknown_mirror_has_no_rival() -> None:
+    precedence = Precedence()
+    precedence.update("a", _wanting("x.example", 1))
+    assert precedence.holder("unknown") is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ({"masqueradeUrl": "local.docker.io", "upstreamUrl": "quay.io"}, "local.docker.io"),
+        ({"upstreamUrl": "https://quay.io"}, "mirror-quay.io"),
+        ({"masqueradeUrl": None, "upstreamUrl": "quay.io"}, "mirror-quay.io"),
+        ({"upstreamUrl": "docker.io"}, "mirror-docker.io"),
+        *(
+            ({"upstreamUrl": value}, None)
+            for value in (None, 5, [], ["quay.io"], {}, {"a": 1}, "", "a b", "ftp://x", True)
+        ),
+        *(({"masqueradeUrl": value, "upstreamUrl": "quay.io"}, None) for value in ("",)),
+        *(({"masqueradeUrl": value}, None) for value in (5, ["a"], {"a": 1})),
+        ({}, None),
+        (None, None),
+        ("text", None),
+    ],
+)
+def test_a_mirror_of_any_shape_says_which_name_it_wants_or_none(spec: Any, name: str | None) -> None:
+    """Objects stored before there was a schema hold anything."""
+    assert masquerade_of({"spec": spec}) == name
+
+
+@given(strategies.damaged_mirrors())
+def test_no_mirror_ends_in_an_exception(raw: Any) -> None:
+    masquerade_of(raw)
+
+
+@given(strategies.mirrors())
+def test_the_name_is_the_one_that_the_nodes_will_be_told(builder: MirrorBuilder) -> None:
+    mirror = judge(stored(builder), ())
+    assert isinstance(mirror, Mirror)
+    assert masquerade_of(stored(builder)) == mirror.masquerade
+
+
+class AnyChanges(RuleBasedStateMachine):
+    """Precedence beside a model that compares everybody with everybody."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.precedence = Precedence()
+        self.mirrors: dict[str, tuple[str, int, str]] = {}
+
+    def _holders(self) -> dict[str, str]:
+        """Who has the name that each mirror wants."""
+        return {
+            mirror: min((age, uid, other) for other, (name, age, uid) in self.mirrors.items() if name == wanted)[2]
+            for mirror, (wanted, _, _) in self.mirrors.items()
+        }
+
+    @rule(
+        mirror=st.sampled_from("abcde"),
+        wants=st.sampled_from([None, "x.example", "y.example"]),
+        age=st.integers(1, 3),
+        gone=st.booleans(),
+    )
+    def change(self, mirror: str, wants: str | None, age: int, *, gone: bool) -> None:
+        """A mirror is made, changed, made again, or deleted; whose holder changed is told of it."""
+        before = self._holders()
+        if gone or wants is None:
+            self.mirrors.pop(mirror, None)
+            raw = None if gone else stored(a_mirror().without("spec"))
+        else:
+            self.mirrors[mirror] = wants, age, mirror
+            raw = _wanting(wants, age, uid=mirror)
+        told = self.precedence.update(mirror, raw)
+        after = self._holders()
+        concerned = {name for name in before.keys() & after.keys() if before[name] != after[name]} - {mirror}
+        assert concerned <= set(told)
+        assert mirror not in told
+
+    @invariant()
+    def the_oldest_has_the_name_and_nothing_else_is_remembered(self) -> None:
+        """The property."""
+        for mirror, holder in self._holders().items():
+            assert self.precedence.holder(mirror) == (None if holder == mirror else holder)
+        assert self.precedence._wanted == {mirror: wanted for mirror, (wanted, _, _) in self.mirrors.items()}
+        assert self.precedence._claimants.keys() == {wanted for wanted, _, _ in self.mirrors.values()}
+
+
+TestAnyChanges = AnyChanges.TestCase
+TestAnyChanges.settings = settings(
+    max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+def _wanting(name: str, second: int, uid: str = "uid") -> Json:
+    return stored(a_mirror().known_as(name), uid=uid, created=f"2026-01-01T00:00:0{second}Z")

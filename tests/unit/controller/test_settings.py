@@ -1,0 +1,96 @@
+"""The controller's settings: the seed's names and defaults, and every mistake told at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.settings import SettingsError, read
+from controller.settings import ControllerSettings
+from tests.support.controller import settings
+
+
+def test_the_defaults_are_those_of_the_seed() -> None:
+    found = settings()
+    assert found.namespace == "default"
+    assert found.docker_certificate_secret is None
+    assert found.seconds_between_streams == 30
+    assert found.hostess_image == "docker.io/ocadotechnology/mirror-hostess:1.1.0"
+    assert found.image_pull_secrets == ()
+    assert found.ca_certificate_bundle is None
+    assert found.registry_image == "docker.io/library/registry:3.1.1"
+    assert (found.https_proxy, found.http_proxy, found.no_proxy) == ("", "", "")
+    assert (found.metrics_port, found.log_level, found.kubeconfig) == (8080, "INFO", None)
+    assert found.containerd_certs_dir == "/etc/containerd/certs.d"
+    assert (found.hostess_node_selector, found.masquerade_domains) == ((), ())
+
+
+def test_a_variable_that_is_empty_counts_as_not_set() -> None:
+    names = ("NAMESPACE", "DOCKER_CERTIFICATE_SECRET", "IMAGE_PULL_SECRETS", "METRICS_PORT", "KUBECONFIG")
+    assert settings(**dict.fromkeys(names, " ")) == settings()
+
+
+def test_the_agents_image_is_put_together_from_three_variables() -> None:
+    found = settings(
+        HOSTESS_DOCKER_REGISTRY="registry.example:5000/team",
+        HOSTESS_DOCKER_IMAGE="hostess",
+        HOSTESS_DOCKER_TAG="v2",
+    )
+    assert found.hostess_image == "registry.example:5000/team/hostess:v2"
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets"), [("a", ("a",)), ("a,b.c", ("a", "b.c")), (" a , b ,", ("a", "b")), (",", ())]
+)
+def test_pull_secrets_are_a_list_separated_by_commas(text: str, secrets: tuple[str, ...]) -> None:
+    assert settings(IMAGE_PULL_SECRETS=text).image_pull_secrets == secrets
+
+
+def test_a_node_selector_is_labels_separated_by_commas() -> None:
+    found = settings(HOSTESS_NODE_SELECTOR="type=real, example.com/pool=cache,empty=")
+    assert found.hostess_node_selector == (("type", "real"), ("example.com/pool", "cache"), ("empty", ""))
+
+
+def test_domains_are_read_as_the_webhook_reads_them() -> None:
+    """Or the controller would call a mirror invalid that was admitted."""
+    assert settings(MASQUERADE_DOMAINS="*.Example.com,.internal").masquerade_domains == ("example.com", "internal")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("NAMESPACE", "Not A Label"),
+        ("NAMESPACE", "x" * 64),
+        ("DOCKER_CERTIFICATE_SECRET", "no/name"),
+        ("CA_CERTIFICATE_BUNDLE", "UPPER"),
+        ("IMAGE_PULL_SECRETS", "a,B"),
+        *(("SECONDS_BETWEEN_STREAMS", value) for value in ("0", "-1", "soon", "nan", "inf", "3601")),
+        *(("METRICS_PORT", value) for value in ("0", "65536", "http", "80.5")),
+        ("LOG_LEVEL", "LOUD"),
+        *(("CONTAINERD_CERTS_DIR", value) for value in ("relative", "/a/../b", "/a/", "/")),
+        # The default config_path of containerd 2.2, which people will paste
+        ("CONTAINERD_CERTS_DIR", "/etc/containerd/certs.d:/etc/docker/certs.d"),
+        *(("HOSTESS_NODE_SELECTOR", value) for value in ("alone", "=x", "a b=c", "a=b c", "a=" + "x" * 64)),
+        *(("REGISTRY_IMAGE", value) for value in ("two words", "/registry", "registry/", "a//b")),
+        ("HOSTESS_DOCKER_REGISTRY", "docker.io/"),
+        *(("HOSTESS_DOCKER_TAG", value) for value in ("1 2", "a/b", "x" * 129)),
+        ("MASQUERADE_DOMAINS", "not a domain"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_variable(variable: str, value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(**{variable: value})
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{variable}=")
+    assert line.partition(": ")[2]
+
+
+def test_all_mistakes_are_told_together() -> None:
+    wrong = {"NAMESPACE": "A", "METRICS_PORT": "x", "LOG_LEVEL": "LOUD", "SECONDS_BETWEEN_STREAMS": "-1"}
+    with pytest.raises(SettingsError) as caught:
+        settings(**wrong)
+    assert {line.partition("=")[0] for line in str(caught.value).splitlines()} == set(wrong)
+
+
+def test_variables_of_other_programs_and_lower_case_ones_are_left_alone() -> None:
+    found = read(ControllerSettings, {"PATH": "/bin", "http_proxy": "http://shell:1", "namespace": "X Y"})
+    assert found == settings()
