@@ -7,7 +7,7 @@ LOCK := deploy/requirements/dev.txt
 STAMP := $(VENV)/.installed-$(shell cksum < $(LOCK) | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help up down demo test check unit bench crd lock clean
+.PHONY: help build up down demo test check unit bench crd lock clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,10 +34,13 @@ check: $(STAMP)  ## ruff, mypy strict, import contracts
 unit: $(STAMP)  ## the tests that need no cluster
 	@$(BIN)/python -m pytest tests/unit -q
 
-test: check  ## everything: check, unit and property tests, behaviour on a real API server
-	@$(BIN)/python -m pytest
+build: $(STAMP)  ## build the local cluster's programs, once: minutes, then cached outside the tree
+	@$(BIN)/python -m deploy.local build
 
-bench: $(STAMP)  ## the figures of the README, with the limit measured in the same run
+test: check build  ## everything: check, unit and property tests, behaviour on a real API server
+	@$(BIN)/python -m pytest --durations=10
+
+bench: build  ## the figures of the README, with the limit measured in the same run
 	@$(BIN)/python -m benchmarks
 
 crd: $(STAMP)  ## write deploy/crd.yaml from the model

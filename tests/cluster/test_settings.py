@@ -1,0 +1,128 @@
+"""The controller's settings, each seen at work: own certificate and CA bundle, images, pull secrets, proxies."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from controller import kinds
+from controller.certificates import issue_authority, issue_leaf
+from controller.desired.frame import CONFIGURATION_ANNOTATION
+from deploy.local.cluster import Cluster
+from tests.cluster.conftest import Running
+from tests.support.kube import Kube, until
+from tests.support.mirrors import a_mirror
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Json = dict[str, Any]
+STATEFUL_SET = "registry-mirror-set"
+
+
+@pytest.fixture(scope="module")
+def configured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A system with every setting set."""
+    with Cluster(tmp_path_factory.mktemp("configured")).start() as cluster:
+        running = Running(
+            cluster,
+            DOCKER_CERTIFICATE_SECRET="own-certificate",
+            CA_CERTIFICATE_BUNDLE="own-bundle",
+            IMAGE_PULL_SECRETS="pull-a, pull-b",
+            REGISTRY_IMAGE="registry.example.com/distribution:3.1.1",
+            HOSTESS_DOCKER_REGISTRY="registry.example.com",
+            HOSTESS_DOCKER_IMAGE="hostess",
+            HOSTESS_DOCKER_TAG="2",
+            HOSTESS_NODE_SELECTOR="type=metal",
+            HTTPS_PROXY="http://127.0.0.1:1",
+            NO_PROXY="10.0.0.0/8",
+        )
+        running.system.install()
+        running.system.start()
+        yield running
+        running.stop()
+
+
+def _certificate() -> dict[str, str]:
+    now = dt.datetime.now(dt.UTC)
+    authority = issue_authority("a person's own", now)
+    leaf = issue_leaf(authority, ["mirror.example.com"], now)
+    return {"tls.crt": leaf.certificate, "tls.key": leaf.key, "ca.crt": authority.certificate}
+
+
+def _annotation(kube: Kube) -> str:
+    template = kube.get(kinds.STATEFUL_SET, STATEFUL_SET)["spec"]["template"]
+    return str(template["metadata"]["annotations"][CONFIGURATION_ANNOTATION])
+
+
+def test_certificate_and_bundle_of_ones_own_are_waited_for_used_and_followed(configured: Running) -> None:
+    """Each is named while it is missing, taken up when it appears, and its change rolls the pods."""
+    kube = configured.kube
+    kube.mirror(a_mirror().named("set"))
+    told = kube.until_condition("set", "CacheAvailable", "False", "CertificateSecretMissing")
+    assert told.startswith("Secret own-certificate (DOCKER_CERTIFICATE_SECRET) is missing")
+    kube.secret("own-certificate", **{**_certificate(), "tls.key": "no key"})
+    kube.until_condition("set", "CacheAvailable", "False", "CertificateSecretInvalid")
+    first = _certificate()
+    kube.patch(kinds.SECRET, "own-certificate", {"stringData": first})
+    told = kube.until_condition("set", "CacheAvailable", "False", "CABundleMissing")
+    assert "own-bundle (CA_CERTIFICATE_BUNDLE) is missing" in told
+    kube.create(kinds.CONFIG_MAP, {"metadata": {"name": "own-bundle"}, "data": {"ca-certificates.crt": "PEM 1"}})
+    kube.until_there(kinds.STATEFUL_SET, STATEFUL_SET)
+    kube.until_condition("set", "CacheAvailable", "False", "NoReplicaReady")
+
+    secret = kube.get(kinds.SECRET, STATEFUL_SET)["data"]
+    assert base64.b64decode(secret["ca.crt"]).decode() == first["ca.crt"]
+    assert not {"tls.crt", "tls.key"} & secret.keys()
+    before = _annotation(kube)
+    kube.patch(kinds.SECRET, "own-certificate", {"stringData": _certificate()})
+    until(lambda: _annotation(kube) != before, why="another certificate rolls the pods")
+    before = _annotation(kube)
+    kube.patch(kinds.CONFIG_MAP, "own-bundle", {"data": {"ca-certificates.crt": "PEM 2"}})
+    until(lambda: _annotation(kube) != before, why="another bundle rolls the pods")
+
+
+def test_the_pods_get_images_pull_secrets_bundle_and_proxies(configured: Running) -> None:
+    kube = configured.kube
+    pod = kube.until_there(kinds.STATEFUL_SET, STATEFUL_SET)["spec"]["template"]["spec"]
+    assert pod["imagePullSecrets"] == [{"name": "pull-a"}, {"name": "pull-b"}]
+    (container,) = pod["containers"]
+    assert container["image"] == "registry.example.com/distribution:3.1.1"
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    assert environment["HTTPS_PROXY"] == "http://127.0.0.1:1"
+    assert environment["NO_PROXY"] == "10.0.0.0/8"
+    assert environment["SSL_CERT_DIR"] == "/etc/ssl/certs:/etc/registry-mirror-ca"
+    assert not [name for name in environment if name.startswith("REGISTRY_")]
+    volumes = {each["name"]: each for each in pod["volumes"]}
+    assert volumes["certificate"]["secret"]["secretName"] == "own-certificate"
+    assert volumes["ca-bundle"]["configMap"]["name"] == "own-bundle"
+
+
+def test_the_node_agent_gets_the_seeds_environment_image_and_nodes(configured: Running) -> None:
+    kube = configured.kube
+    pod = kube.until_there(kinds.DAEMON_SET, STATEFUL_SET)["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"kubernetes.io/os": "linux", "type": "metal"}
+    assert pod["tolerations"] == [{"operator": "Exists"}]
+    (container,) = pod["containers"]
+    assert container["image"] == "registry.example.com/hostess:2"
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    assert {
+        "SERVICE_NAME": STATEFUL_SET,
+        "SERVICE_NAMESPACE": "registry-mirror",
+        "SHADOW_FQDN": "mirror-quay.io",
+        "HOSTS_FILE": "/etc/hosts_from_host",
+        "HOSTS_FILE_BACKUP": "/etc/hosts.backup/hosts",
+        "LOCK_FILE": "/var/lock/hostess/mirror-hostess",
+    }.items() <= environment.items()
+
+
+def test_wrong_settings_stop_the_controller_at_once_with_one_line_a_mistake(configured: Running) -> None:
+    processes = configured.system.processes
+    configured.system.launch_controller("controller-wrong", NAMESPACE="No_Namespace", SECONDS_BETWEEN_STREAMS="soon")
+    until(lambda: not processes.alive("controller-wrong"), why="it ends")
+    first, *mistakes = processes.log("controller-wrong").read_text().splitlines()
+    assert first == "controller: wrong settings:"
+    assert [line.split("=")[0] for line in mistakes] == ["NAMESPACE", "SECONDS_BETWEEN_STREAMS"]
