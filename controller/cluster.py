@@ -77,7 +77,9 @@ class Cluster:
     async def list(self, kind: Kind, namespace: str | None, selector: str = "") -> tuple[list[Json], str]:
         """All objects of a kind and the resource version they were read at. `selector` is a field selector."""
         body = await self._request("GET", kind.path(namespace), {"fieldSelector": selector} if selector else {})
-        return body.get("items") or [], body["metadata"]["resourceVersion"]
+        # The items of a list do not say what they are, unlike the objects of a watch and of an answer.
+        items = [{"apiVersion": kind.api, "kind": kind.name, **item} for item in body.get("items") or []]
+        return items, body["metadata"]["resourceVersion"]
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Json:
         """One object. Raises NotFound."""

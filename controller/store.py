@@ -88,7 +88,7 @@ class Store:
             seen.add(live["metadata"]["name"])
             self.put(live)
         for name in self:
-            if name not in seen and self._versions[name] <= version:
+            if name not in seen:
                 self.remove(name, version)
         self._settled = version
 

@@ -192,6 +192,7 @@ def test_a_killed_leader_is_followed_within_its_lease(phase: float, rate: float,
     killed = now
     now += phase
     while not follower.attempt(server, now):
+        assert now - killed < 2 * LEASE_DURATION
         free_in = (follower.election.free_at() - follower.clock(now)) / follower.rate
         now += min(RETRY_PERIOD, max(free_in, 0.05))
     assert now - killed <= (LEASE_DURATION / other_rate) + 0.1

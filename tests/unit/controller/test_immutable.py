@@ -19,6 +19,7 @@ HEADLESS = f"{NAME}-headless"
     ("kind", "name", "change", "frozen"),
     [
         (STATEFUL_SET, NAME, {"spec": {"selector": {"matchLabels": {"tier": "x"}}}}, ["spec.selector"]),
+        (STATEFUL_SET, NAME, {"spec": {"selector": {"matchExpressions": [{"key": "x"}]}}}, ["spec.selector"]),
         (STATEFUL_SET, NAME, {"spec": {"serviceName": "other"}}, ["spec.serviceName"]),
         (STATEFUL_SET, NAME, {"spec": {"serviceName": None}}, ["spec.serviceName"]),
         (STATEFUL_SET, NAME, {"spec": {"podManagementPolicy": "OrderedReady"}}, ["spec.podManagementPolicy"]),
