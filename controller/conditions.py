@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from common import names
 from common.defaults import dict_at
 from controller.facts import CredentialsState
 
@@ -86,6 +87,10 @@ def credentials_available(mirror: Mirror, namespace: str, facts: Facts) -> Condi
         CredentialsState.NOT_REQUIRED: "No credentials are asked for; the upstream is used anonymously.",
         CredentialsState.FOUND: f"{where} has username and password.",
         CredentialsState.SECRET_MISSING: f"{where} does not exist; pulls go without credentials until it does.",
+        CredentialsState.SECRET_NOT_OPTED_IN: (
+            f"{where} does not name {mirror.upstream.authority} in its annotation {names.GROUP}/upstreams, as"
+            " SECRET_OPT_IN demands; pulls go without credentials until it does."
+        ),
         CredentialsState.SECRET_INCOMPLETE: (
             f"{where} lacks username or password, or one of them is empty or no UTF-8;"
             " pulls go without credentials until both are there."

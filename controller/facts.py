@@ -17,6 +17,7 @@ class CredentialsState(Enum):
     NOT_REQUIRED = "NotRequired"
     FOUND = "Found"
     SECRET_MISSING = "SecretMissing"  # noqa: S105 (a reason, no secret)
+    SECRET_NOT_OPTED_IN = "SecretNotOptedIn"  # noqa: S105 (the same)
     SECRET_INCOMPLETE = "SecretIncomplete"  # noqa: S105 (the same)
 
 

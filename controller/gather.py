@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from common import names
+from common import names, upstream
+from common.defaults import dict_at
 from controller.certificates import Pair, issue_leaf, matches, usable_authority, usable_leaf
 from controller.desired import files
 from controller.desired.stateful_set import BUNDLE_FILE
@@ -14,8 +15,14 @@ from controller.state import MIRRORS_AUTHORITY, State, text_of
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from common.upstream import Upstream
     from controller.mirror import Mirror
     from controller.settings import ControllerSettings
+
+Json = dict[str, Any]
+
+# On a Secret, with SECRET_OPT_IN: the upstreams that may be sent its credentials, separated by commas.
+UPSTREAMS_ANNOTATION: Final = f"{names.GROUP}/upstreams"
 
 
 def gather(mirror: Mirror, settings: ControllerSettings, state: State, now: datetime) -> Facts | Lacking:
@@ -32,24 +39,40 @@ def gather(mirror: Mirror, settings: ControllerSettings, state: State, now: date
             "CABundleMissing", f"{where} is missing, or has no key {BUNDLE_FILE}; create it, and the cache follows."
         )
     return Facts(
-        credentials=credentials_of(mirror, state),
+        credentials=credentials_of(mirror, settings, state),
         tls=tls,
         bundle=content,
         masquerade_holder=state.precedence.holder(mirror.name),
     )
 
 
-def credentials_of(mirror: Mirror, state: State) -> Credentials:
+def credentials_of(mirror: Mirror, settings: ControllerSettings, state: State) -> Credentials:
     """User name and password of a mirror, as far as its Secret has them."""
     name = mirror.spec.credentials_secret
     if name is None:
         return Credentials(CredentialsState.NOT_REQUIRED)
-    if name not in state.secrets:
+    secret = state.secrets.get(name)
+    if secret is None:
         return Credentials(CredentialsState.SECRET_MISSING)
-    username, password = state.secret_text(name, "username"), state.secret_text(name, "password")
+    if settings.secret_opt_in and not _opted_in(secret, mirror.upstream):
+        return Credentials(CredentialsState.SECRET_NOT_OPTED_IN)
+    username, password = text_of(secret, "username"), text_of(secret, "password")
     if not username or not password:
         return Credentials(CredentialsState.SECRET_INCOMPLETE)
     return Credentials(CredentialsState.FOUND, username, password)
+
+
+def _opted_in(secret: Json, wanted: Upstream) -> bool:
+    """Whether who made the Secret allows it to be sent to this upstream."""
+    listed = dict_at(secret, "metadata", "annotations").get(UPSTREAMS_ANNOTATION)
+    return any(_parsed(each) == wanted for each in str(listed or "").split(","))
+
+
+def _parsed(text: str) -> Upstream | None:
+    try:
+        return upstream.parse(text.strip())
+    except ValueError:
+        return None
 
 
 def _given_tls(name: str, state: State) -> Tls | Lacking:

@@ -69,6 +69,7 @@ class ControllerSettings(Settings):
     https_proxy: str = Field("", alias="HTTPS_PROXY")
     http_proxy: str = Field("", alias="HTTP_PROXY")
     no_proxy: str = Field("", alias="NO_PROXY")
+    secret_opt_in: bool = Field(default=False, alias="SECRET_OPT_IN")
     masquerade_domains: Domains = Field((), alias="MASQUERADE_DOMAINS")
     metrics_port: Port = Field(8080, alias="METRICS_PORT")
     log_level: LogLevel = Field("INFO", alias="LOG_LEVEL")

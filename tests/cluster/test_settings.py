@@ -126,3 +126,16 @@ def test_wrong_settings_stop_the_controller_at_once_with_one_line_a_mistake(conf
     first, *mistakes = processes.log("controller-wrong").read_text().splitlines()
     assert first == "controller: wrong settings:"
     assert [line.split("=")[0] for line in mistakes] == ["NAMESPACE", "SECONDS_BETWEEN_STREAMS"]
+
+
+def test_with_secret_opt_in_only_secrets_that_name_the_upstream_are_used(configured: Running) -> None:
+    kube, system = configured.kube, configured.system
+    system.processes.stop(["controller"])
+    system.start_controller(SECRET_OPT_IN="true", DOCKER_CERTIFICATE_SECRET="", CA_CERTIFICATE_BUNDLE="")
+    kube.secret("login", username="puller", password="canary")
+    kube.mirror(a_mirror().named("careful").of("careful.example.com:5000").logging_in_with("login"))
+    told = kube.until_condition("careful", "CredentialsAvailable", "False", "SecretNotOptedIn")
+    assert "does not name careful.example.com:5000 in its annotation k8s.osp.tech/upstreams" in told
+    annotated = {"k8s.osp.tech/upstreams": "quay.io, https://careful.example.com:5000"}
+    kube.patch(kinds.SECRET, "login", {"metadata": {"annotations": annotated}})
+    kube.until_condition("careful", "CredentialsAvailable", "True", "Found")
