@@ -38,7 +38,7 @@ build: $(STAMP)  ## build the local cluster's programs, once: minutes, then cach
 	@$(BIN)/python -m deploy.local build
 
 test: check build  ## everything: check, unit and property tests, behaviour on a real API server
-	@$(BIN)/python -m pytest --durations=10
+	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --durations=10
 
 bench: build  ## the figures of the README, with the limit measured in the same run
 	@$(BIN)/python -m benchmarks

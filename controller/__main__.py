@@ -20,7 +20,7 @@ from controller.admission import Admission
 from controller.apply import Applier
 from controller.cluster import Cluster, load_configuration
 from controller.contest import Contest
-from controller.election import Election
+from controller.election import REQUEST_TIMEOUT, Election
 from controller.errors import ClusterError
 from controller.events import Recorder
 from controller.leadership import Leadership
@@ -46,7 +46,7 @@ async def run(settings: ControllerSettings, configuration: client.Configuration,
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with Cluster(configuration) as lease_door:
+    async with Cluster(configuration, request_timeout=REQUEST_TIMEOUT) as lease_door:
         identity = f"{settings.identity or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         leadership = Leadership(lease_door, settings.namespace, Election(identity), log)
         async with Cluster(configuration, leadership.check) as cluster:

@@ -63,8 +63,14 @@ async def load_configuration(kubeconfig: str | None) -> client.Configuration:
 class Cluster:
     """Reads and writes objects as JSON. `may_write` is asked before each write and raises where it may not."""
 
-    def __init__(self, configuration: client.Configuration, may_write: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        configuration: client.Configuration,
+        may_write: Callable[[], None] = lambda: None,
+        request_timeout: float = REQUEST_TIMEOUT,
+    ) -> None:
         self._configuration = configuration
+        self._request_timeout = request_timeout
         self._rest = client.ApiClient(configuration).rest_client
         self._may_write = may_write
 
@@ -158,7 +164,7 @@ class Cluster:
     async def _request(
         self, method: str, path: str, query: dict[str, str] | None = None, body: Json | None = None
     ) -> Json:
-        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT)
+        timeout = aiohttp.ClientTimeout(total=self._request_timeout)
         response = await self._send(method, path, query or {}, body, timeout)
         async with _translated():
             return orjson.loads(await response.read())  # type: ignore[no-any-return]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from common import names
 from common.defaults import dict_at
 from controller.facts import CredentialsState
+from controller.kinds import DAEMON_SET
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,8 +59,9 @@ def cache_available(mirror: Mirror, findings: Findings) -> Condition:
     """Whether at least one cache pod can serve."""
     if findings.refused is not None:
         return Condition(CACHE_AVAILABLE, "False", "ApplyFailed", f"The API server refused: {findings.refused}")
-    if findings.applied and findings.applied.foreign:
-        return Condition(CACHE_AVAILABLE, "False", "ForeignObject", _foreign(findings.applied.foreign))
+    foreign = _foreign(findings, nodes=False)
+    if foreign:
+        return Condition(CACHE_AVAILABLE, "False", "ForeignObject", foreign)
     ready, wanted = ready_replicas(findings.stateful_set), mirror.spec.replicas
     if ready == 0:
         message = f"None of {wanted} cache pods is ready; kubectl describe statefulset {mirror.object_name} says why."
@@ -108,6 +110,9 @@ def nodes_configured(mirror: Mirror, findings: Findings, holder: str | None) -> 
             f" spec.masqueradeUrl, or delete {holder}, and this mirror takes over."
         )
         return Condition(NODES_CONFIGURED, "False", "MasqueradeConflict", message)
+    foreign = _foreign(findings, nodes=True)
+    if foreign:
+        return Condition(NODES_CONFIGURED, "False", "ForeignObject", foreign)
     desired, ready = node_counts(findings.daemon_set)
     if findings.daemon_set is None:
         return Condition(NODES_CONFIGURED, "False", "NodesPending", "The DaemonSet does not exist yet.")
@@ -189,7 +194,12 @@ def _is_behind(live: Json) -> bool:
     return int(dict_at(live, "status").get("observedGeneration") or 0) < int(live["metadata"].get("generation") or 0)
 
 
-def _foreign(foreign: dict[str, str]) -> str:
+def _foreign(findings: Findings, *, nodes: bool) -> str:
+    """A sentence about foreign objects in the place of the cache's, or of what configures the nodes; empty for none."""
+    found = findings.applied.foreign if findings.applied else {}
+    foreign = {what: why for what, why in found.items() if what.startswith(f"{DAEMON_SET.name} ") == nodes}
+    if not foreign:
+        return ""
     listed = "; ".join(f"{what} {why}" for what, why in sorted(foreign.items()))
     return f"{listed}. It is left alone: rename or delete it, or name the mirror otherwise."
 

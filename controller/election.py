@@ -18,6 +18,8 @@ Json = dict[str, Any]
 LEASE_DURATION: Final = 15.0
 RENEW_DEADLINE: Final = 10.0
 RETRY_PERIOD: Final = 2.0
+# Seconds for one request about the lease: two hung ones fit into RENEW_DEADLINE, and the third may still renew it.
+REQUEST_TIMEOUT: Final = 3.0
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-# Fields of spec that the API server refuses to change. volumeClaimTemplates is not among them: `growth` knows it.
+# Fields of spec that the API server refuses to change. The size in volumeClaimTemplates is the business of `growth`.
 _FIELDS: Final[dict[Kind, tuple[str, ...]]] = {
     STATEFUL_SET: ("selector", "serviceName", "podManagementPolicy"),
     DAEMON_SET: ("selector",),
@@ -24,7 +24,16 @@ def frozen_differences(kind: Kind, live: Json, desired: Json) -> list[str]:
     """Paths of the fields that differ and cannot be changed: an adopted object of an old installation may have them."""
     if kind is SECRET:
         return [field for field in ("type", "immutable") if (live.get(field) or None) != desired.get(field)]
-    return [f"spec.{field}" for field in _FIELDS.get(kind, ()) if not _same(live["spec"], desired["spec"], field)]
+    differing = [f"spec.{field}" for field in _FIELDS.get(kind, ()) if not _same(live["spec"], desired["spec"], field)]
+    if kind is STATEFUL_SET and _claim_name(live) != _claim_name(desired):
+        differing.append("spec.volumeClaimTemplates")  # of another name: the pods of ours would not find their volume
+    return differing
+
+
+def _claim_name(stateful_set: Json) -> str | None:
+    templates = stateful_set["spec"].get("volumeClaimTemplates") or [{"metadata": {}}]
+    name: str | None = templates[0]["metadata"].get("name")
+    return name
 
 
 def _same(live: Json, desired: Json, field: str) -> bool:

@@ -30,12 +30,14 @@ def service(mirror: Mirror, settings: ControllerSettings) -> Json:
 
 def headless_service(mirror: Mirror, settings: ControllerSettings) -> Json:
     """The Service that governs the StatefulSet; it names pods that are not ready too, as they start."""
-    body = {"clusterIP": "None", "publishNotReadyAddresses": True, **_common(mirror)}
+    body = {"type": "ClusterIP", "clusterIP": "None", "publishNotReadyAddresses": True, **_common(mirror)}
     return framed(SERVICE, mirror, settings, {"spec": body}, names.headless_name(mirror.name))
 
 
 def _common(mirror: Mirror) -> Json:
     return {
+        # An address that somebody adds would let traffic for it be taken over.
+        "externalIPs": None,
         "selector": names.pod_labels(mirror.name, names.REGISTRY),
         "ports": [{"name": "https", "protocol": "TCP", "port": PORT, "targetPort": TARGET_PORT}],
     }

@@ -42,7 +42,7 @@ def stateful_set(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> 
         # OrderedReady would wait for ever for a pod that a repaired template could mend.
         "podManagementPolicy": "Parallel",
         "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete", "whenScaled": "Delete"},
-        "updateStrategy": {"type": "RollingUpdate"},
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
         "selector": {"matchLabels": selector},
         "template": {
             "metadata": {"labels": selector, "annotations": {CONFIGURATION_ANNOTATION: digest}},

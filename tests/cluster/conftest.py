@@ -68,6 +68,14 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Ru
         running.cluster.remove()
 
 
+@pytest.fixture
+def own(fresh: Callable[..., Running]) -> Running:
+    """A cluster of its own with the system started."""
+    running = fresh()
+    running.system.start()
+    return running
+
+
 _NUMBERS = itertools.count(1)
 
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import copy
-import json
 import random
 import signal
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +18,8 @@ from controller.errors import ClusterError, Gone
 from controller.store import Store
 from controller.watching import Watch
 from deploy.local.pages import page
+from tests.support.faults import CHILDREN, complete, events_of, log_of, normal_form, one
 from tests.support.kube import NAMESPACE, Kube, until
-from tests.support.mirrors import MirrorBuilder, a_mirror
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -31,56 +28,6 @@ if TYPE_CHECKING:
     from tests.cluster.conftest import Running
 
 Json = dict[str, Any]
-CHILDREN = (*((kind, "") for kind in kinds.CHILDREN), (kinds.SERVICE, "-headless"))
-
-
-def one(name: str) -> MirrorBuilder:
-    """A mirror whose host names no other has."""
-    return a_mirror().named(name).of(f"{name}.example.com")
-
-
-def complete(kube: Kube, name: str) -> bool:
-    """Whether everything of a mirror exists and its status is written."""
-    there = all(kube.find(kind, f"registry-mirror-{name}{suffix}") for kind, suffix in CHILDREN)
-    return there and bool(kube.conditions(name))
-
-
-def log_of(running: Running, program: str) -> list[Json]:
-    """The lines a program has logged."""
-    lines = running.system.processes.log(program).read_text().splitlines()
-    return [json.loads(line) for line in lines if line.startswith("{")]
-
-
-def events_of(running: Running, program: str) -> list[str]:
-    """Names of the events a program has logged."""
-    return [line["event"] for line in log_of(running, program)]
-
-
-def normal_form(kube: Kube, name: str) -> dict[str, Json]:
-    """What is made of a mirror, less what differs from one to the next by its nature: names, UIDs, times, keys."""
-    return {
-        f"{kind.name}{suffix}": _normal(kube.get(kind, f"registry-mirror-{name}{suffix}"), name)
-        for kind, suffix in CHILDREN
-    }
-
-
-def _normal(live: Json, name: str) -> Json:
-    spec = copy.deepcopy(live.get("spec", {}))
-    for field in ("clusterIP", "clusterIPs"):
-        spec[field] = "None" if spec.get(field) in ("None", ["None"]) else "given"
-    spec.get("template", {}).get("metadata", {}).pop("annotations", None)
-    kept = {"labels": live["metadata"]["labels"], "owners": len(live["metadata"]["ownerReferences"]), "spec": spec}
-    text = json.dumps({**kept, "keys": sorted(live.get("data", {}))}, sort_keys=True)
-    parsed: Json = json.loads(text.replace(name, "NAME"))
-    return parsed
-
-
-@pytest.fixture
-def own(fresh: Callable[..., Running]) -> Running:
-    """A cluster of its own with the system started."""
-    running = fresh()
-    running.system.start()
-    return running
 
 
 def test_the_api_server_killed_in_the_middle_of_20_reconciles_costs_nothing_but_time(own: Running) -> None:
@@ -197,101 +144,3 @@ def _at_work_then_killed(running: Running, seconds: float) -> None:
     until(lambda: not running.system.processes.alive("controller"), why="it is dead")
     with contextlib.suppress(AssertionError):
         running.kube.delete(kinds.LEASE, "registrymirror-controller")
-
-
-def test_a_second_controller_stands_by_and_takes_over_at_once_when_the_first_is_told_to_stop(own: Running) -> None:
-    port = own.system.start_controller("controller-2")
-    assert "registrymirror_leading 0.0" in (page(port, "/metrics") or "")
-    began = time.monotonic()
-    own.system.processes.kill("controller", signal.SIGTERM)
-    until(lambda: "registrymirror_leading 1.0" in (page(port, "/metrics") or ""), why="the second leads")
-    assert time.monotonic() - began < 3.0
-    until(lambda: not own.system.processes.alive("controller"), why="the first is gone")
-    assert events_of(own, "controller")[-1] == "stopped"
-    own.kube.mirror(one("after"))
-    until(lambda: complete(own.kube, "after"), why="the second works")
-
-
-def test_a_killed_leader_is_followed_within_its_lease(own: Running) -> None:
-    port = own.system.start_controller("controller-2")
-    began = time.monotonic()
-    own.system.processes.kill("controller", signal.SIGKILL)
-    leads = lambda: "registrymirror_leading 1.0" in (page(port, "/metrics") or "")  # noqa: E731
-    until(leads, why="the second leads", seconds=20)
-    # 15 s of lease, and a look every 2 s.
-    assert time.monotonic() - began < 18.0
-
-
-def test_against_somebody_who_keeps_changing_a_field_it_stays_calm_and_wins_in_the_end(own: Running) -> None:
-    """Another client sets the Service's port again each time it was put right."""
-    kube, child = own.kube, "registry-mirror-contested"
-    kube.mirror(one("contested"))
-    until(lambda: complete(kube, "contested"), why="complete")
-    stop = threading.Event()
-
-    def quarrel() -> None:
-        other = Kube(own.cluster)
-        while not stop.is_set():
-            if other.get(kinds.SERVICE, child)["spec"]["ports"][0]["port"] == 443:
-                other.json_patch(kinds.SERVICE, child, {"op": "replace", "path": "/spec/ports/0/port", "value": 8443})
-        other.close()
-
-    client = threading.Thread(target=quarrel)
-    client.start()
-    until(lambda: "Contested" in {each[1] for each in kube.events("contested")}, why="an Event tells of the quarrel")
-    kube.mirror(one("bystander"))
-    until(lambda: complete(kube, "bystander"), why="other mirrors are served meanwhile")
-    stop.set()
-    client.join()
-    right = lambda: kube.get(kinds.SERVICE, child)["spec"]["ports"][0]["port"] == 443  # noqa: E731
-    until(right, why="put right once nobody quarrels", seconds=45)
-    repairs = [each for each in kube.events("contested") if each[1] == "Repaired"]
-    assert len(repairs) <= 8, "five at once, then one in 30 s"
-
-
-def test_in_a_quiet_minute_with_50_mirrors_nothing_is_written_nor_after_a_restart(
-    fresh: Callable[..., Running],
-) -> None:
-    """By the API server's own count of requests, with no other controller in the cluster."""
-    running = fresh(controllers=False)
-    running.system.start()
-    names = [f"m{number}" for number in range(50)]
-    for name in names:
-        running.kube.mirror(one(name))
-    for name in names:
-        until(lambda name=name: complete(running.kube, name), why=f"{name} is complete", seconds=60)  # type: ignore[misc]
-    _settled(running)
-    before = writes(running.kube)
-    time.sleep(60)  # the quiet minute
-    assert writes(running.kube) == before
-    running.system.processes.stop(["controller"])
-    port = running.system.start_controller()
-    until(lambda: _reconciled(port) >= len(names), why="every mirror was looked at again")
-    assert writes(running.kube) == before
-
-
-def _settled(running: Running) -> None:
-    """The Events of the making have been posted too."""
-    seen = -1.0
-    while (now := sum(writes(running.kube).values())) != seen:
-        seen = now
-        time.sleep(1)
-
-
-def _reconciled(port: int) -> float:
-    lines = (page(port, "/metrics") or "").splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith("registrymirror_reconciles_total"))
-
-
-def writes(kube: Kube) -> dict[str, float]:
-    """Requests that change something, by resource, but those for leases, as the API server counts them."""
-    counted: dict[str, float] = {}
-    for line in kube.http.get("/metrics").text.splitlines():
-        if line.startswith("apiserver_request_total{") and 'resource="leases"' not in line and _changes(line):
-            labels, _, value = line.rpartition(" ")
-            counted[labels] = float(value)
-    return counted
-
-
-def _changes(line: str) -> bool:
-    return any(f'verb="{verb}"' in line for verb in ("POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"))

@@ -109,6 +109,7 @@ def _what_cannot_change_is_made_again(kube: Kube) -> None:
             kinds.STATEFUL_SET, {"metadata": metadata, "spec": {**spec, "serviceName": "x"}}
         ),
         kinds.DAEMON_SET: kube.create(kinds.DAEMON_SET, {"metadata": metadata, "spec": spec}),
+        kinds.SECRET: kube.create(kinds.SECRET, {"metadata": metadata, "immutable": True}),
         kinds.SERVICE: kube.create(
             kinds.SERVICE, {"metadata": metadata, "spec": {"clusterIP": "None", "ports": [{"port": 1}]}}
         ),
