@@ -1,0 +1,97 @@
+"""The node's hosts file: one marked block a mirror at its end, everything else kept byte for byte.
+
+Bytes in, bytes out: what others wrote need not be text in any encoding. Blocks are appended, so that writing one
+leaves what is foreign where it is.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from common import names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# The first block says so where it had to end the last foreign line: that break is taken out with it.
+_BEGIN: Final = re.compile(rb"# BEGIN registry-mirror (?P<mirror>[a-z0-9-]+)(?P<unended> \(and a line break\))?\n?")
+_END: Final = re.compile(rb"# END registry-mirror [a-z0-9-]+\n?")
+
+
+@dataclass(slots=True)
+class Hosts:
+    """A hosts file taken apart: what is foreign, and the lines of each mirror's block."""
+
+    foreign: bytes = b""
+    blocks: dict[str, bytes] = field(default_factory=dict)
+
+
+def parse(content: bytes) -> Hosts:
+    """Takes a file apart. A block without its last line goes to the end of the file: its writer was killed."""
+    hosts, block, broken = Hosts(), None, False
+    for line in _lines(content):
+        begin = _BEGIN.fullmatch(line)
+        if begin:
+            block = begin["mirror"].decode()
+            hosts.blocks[block] = b""
+            broken = broken or begin["unended"] is not None
+        elif block is None:
+            hosts.foreign += line
+            broken = False
+        elif _END.fullmatch(line):
+            block = None
+        else:
+            hosts.blocks[block] += line
+    if broken:
+        hosts.foreign = hosts.foreign.removesuffix(b"\n")
+    return hosts
+
+
+def render(hosts: Hosts) -> bytes:
+    """Puts a file together: `parse` of it gives `hosts` again."""
+    result = hosts.foreign
+    for mirror, lines in hosts.blocks.items():
+        unended = result != b"" and not result.endswith(b"\n")
+        mark = " (and a line break)" if unended else ""
+        begin = f"# BEGIN registry-mirror {mirror}{mark}\n".encode()
+        result += (b"\n" if unended else b"") + begin + lines + f"# END registry-mirror {mirror}\n".encode()
+    return result
+
+
+def with_entry(content: bytes, mirror: str, host: str, addresses: Iterable[str]) -> bytes:
+    """`content` with a block that gives `host` these addresses (IPv4 or IPv6), instead of what the mirror had.
+
+    Raises ValueError where an address or the name is none: nothing else may get into a hosts file.
+    """
+    if not names.is_dns_name(host):
+        raise ValueError(f"no DNS name: {host!r}")
+    hosts = parse(content)
+    lines = "".join(f"{_address(address)}\t{host}\n" for address in addresses)
+    hosts.blocks[mirror] = lines.encode("ascii")
+    return render(hosts)
+
+
+def without_entry(content: bytes, mirror: str) -> bytes:
+    """`content` without the mirror's block: what it was before the block came, unless others changed it since."""
+    hosts = parse(content)
+    hosts.blocks.pop(mirror, None)
+    return render(hosts)
+
+
+def _address(text: str) -> str:
+    """The address in its usual form. A zone, which may hold anything, has no place in a Service's address."""
+    address = ipaddress.ip_address(text)
+    if getattr(address, "scope_id", None) is not None:
+        raise ValueError(f"an IP address with a zone: {text!r}")
+    return str(address)
+
+
+def _lines(content: bytes) -> Iterator[bytes]:
+    """Lines with their ends. `bytes.splitlines` would split at a lone carriage return too."""
+    *ended, rest = content.split(b"\n")
+    yield from (line + b"\n" for line in ended)
+    if rest:
+        yield rest

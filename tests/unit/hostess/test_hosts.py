@@ -1,0 +1,84 @@
+"""The node's hosts file: our block comes and goes, and what is foreign stays byte for byte."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hostess.hosts import parse, render, with_entry, without_entry
+
+FOREIGN = st.binary().filter(lambda content: b"registry-mirror" not in content)
+NAMES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
+ADDRESSES = st.lists(st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str), min_size=1, max_size=3)
+
+
+def test_a_block_gives_the_name_each_address_in_both_families() -> None:
+    assert with_entry(b"127.0.0.1 localhost\n", "docker", "local.docker.io", ["10.96.0.7", "fd00::7"]) == (
+        b"127.0.0.1 localhost\n"
+        b"# BEGIN registry-mirror docker\n"
+        b"10.96.0.7\tlocal.docker.io\n"
+        b"fd00::7\tlocal.docker.io\n"
+        b"# END registry-mirror docker\n"
+    )
+
+
+@given(FOREIGN, NAMES, ADDRESSES)
+def test_what_is_foreign_is_there_before_and_after_byte_for_byte(
+    content: bytes, mirror: str, addresses: list[str]
+) -> None:
+    written = with_entry(content, mirror, "mirror.example.com", addresses)
+    assert written.startswith(content)
+    assert without_entry(written, mirror) == content
+    assert parse(written).foreign == content
+    assert list(parse(written).blocks) == [mirror]
+    assert render(parse(written)) == written
+
+
+@given(FOREIGN, NAMES, ADDRESSES, ADDRESSES)
+def test_writing_again_replaces_and_writing_the_same_changes_nothing(
+    content: bytes, mirror: str, before: list[str], after: list[str]
+) -> None:
+    once = with_entry(content, mirror, "a.example.com", before)
+    twice = with_entry(once, mirror, "a.example.com", after)
+    assert twice == with_entry(content, mirror, "a.example.com", after)
+    assert with_entry(twice, mirror, "a.example.com", after) == twice
+
+
+@given(FOREIGN, st.lists(NAMES, unique=True, min_size=2, max_size=4), st.randoms(use_true_random=False))
+def test_several_mirrors_come_and_go_in_any_order_and_leave_only_what_is_foreign(
+    content: bytes, names: list[str], random: object
+) -> None:
+    written = content
+    for name in names:
+        written = with_entry(written, name, f"{name}.example.com", ["10.0.0.1"])
+    assert list(parse(written).blocks) == names
+    shuffled = list(names)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    for name in shuffled:
+        written = without_entry(written, name)
+    assert written == content
+
+
+@given(FOREIGN, NAMES, st.data())
+def test_a_block_that_was_cut_off_anywhere_is_recognised_and_taken_out(
+    content: bytes, mirror: str, data: st.DataObject
+) -> None:
+    """A writer was killed in the middle of it."""
+    written = with_entry(content, mirror, "mirror.example.com", ["10.0.0.1", "fd00::1"])
+    first_line = written.index(b"# BEGIN", len(content)) + written[len(content) :].lstrip(b"\n").index(b"\n") + 1
+    cut = data.draw(st.integers(first_line, len(written)))
+    assert without_entry(written[:cut], mirror) == content
+
+
+def test_lines_that_others_add_after_a_block_stay_lines_of_their_own() -> None:
+    written = with_entry(b"10.0.0.1 a", "docker", "b", ["10.0.0.2"]) + b"10.0.0.3 c\n"
+    assert without_entry(written, "docker") == b"10.0.0.1 a\n10.0.0.3 c\n"
+
+
+@pytest.mark.parametrize(
+    "address", ["", "localhost", "10.0.0.1 evil.example.com", "10.0.0.1\n10.0.0.2 x", "fd00::1%eth0\nx"]
+)
+def test_nothing_but_an_address_gets_into_the_file(address: str) -> None:
+    with pytest.raises(ValueError, match="IP"):
+        with_entry(b"", "docker", "a.example.com", [address])
