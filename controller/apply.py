@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from common import names
 from controller import difference
 from controller.immutable import frozen_differences, without_frozen
-from controller.kinds import CHILDREN
+from controller.kinds import CHILDREN, SECRET
 from controller.standing import Standing, describe_owner, standing
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class Applied:
     replaced: dict[str, list[str]] = field(default_factory=dict)
     pruned: list[str] = field(default_factory=list)
     foreign: dict[str, str] = field(default_factory=dict)
+    # Told once a quarrel; `wait` says that one goes on.
     contested: list[str] = field(default_factory=list)
     passing: list[str] = field(default_factory=list)
     wait: float = 0.0
@@ -56,6 +59,8 @@ class Applier:
         """
         for kind, body in objects:
             await self._one(mirror, kind, body, applied)
+            if kind is SECRET and applied.foreign:
+                return  # pods would mount somebody else's Secret, and each pass would issue another certificate
         desired = {(kind, body["metadata"]["name"]) for kind, body in objects}
         for kind in reversed(CHILDREN):
             await self._prune(mirror, kind, desired, applied)
@@ -85,22 +90,25 @@ class Applier:
             applied.replaced[what] = frozen
             return
         patch = difference.merge_patch(live, _keeping_owners(live, without_frozen(kind, body)))
-        if not patch or self._contested(what, applied):
+        desired = hash(orjson.dumps(body, option=orjson.OPT_SORT_KEYS))
+        if not patch or self._contested(what, desired, applied):
             return
         version = {"resourceVersion": live["metadata"]["resourceVersion"], "uid": live["metadata"]["uid"]}
         sent = {**patch, "metadata": {**patch.get("metadata", {}), **version}}
         stored = await self.cluster.patch(kind, self.namespace, body["metadata"]["name"], sent)
         self.state.children[kind].put(stored, quietly=True)
+        self.contest.repaired(what, desired, self.clock())
         if whose is Standing.ORPHAN:
             applied.adopted.append(what)
         else:
             applied.repaired[what] = difference.paths(patch)
 
-    def _contested(self, what: str, applied: Applied) -> bool:
-        wait = self.contest.wait(what, self.clock())
+    def _contested(self, what: str, desired: int, applied: Applied) -> bool:
+        wait = self.contest.wait(what, desired, self.clock())
         if wait:
-            applied.contested.append(what)
             applied.wait = max(applied.wait, wait)
+            if self.contest.news(what):
+                applied.contested.append(what)
         return wait > 0
 
     async def _prune(self, mirror: Mirror, kind: Kind, desired: set[tuple[Kind, str]], applied: Applied) -> None:

@@ -81,9 +81,10 @@ def usable_authority(pair: Pair | None, now: datetime) -> bool:
         if pair is None or not _belong(pair):
             return False
         certificate = _certificate(pair.certificate)
+        _key(pair.key)  # TypeError where it is none that we can sign with
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
         certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
-        return constraints.ca and _covers(certificate, now, now + LEAF_LIFETIME)
+        return constraints.ca and _lasts(certificate, now + LEAF_LIFETIME)
     except _UNUSABLE:
         return False
 
@@ -97,7 +98,7 @@ def usable_leaf(pair: Pair | None, authority: Pair, hosts: Iterable[str], now: d
         certificate.verify_directly_issued_by(_certificate(authority.certificate))
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         known = names.get_values_for_type(x509.DNSName)
-        return sorted(known) == sorted(hosts) and _covers(certificate, now, now + LEAF_LEAD)
+        return sorted(known) == sorted(hosts) and _lasts(certificate, now + LEAF_LEAD)
     except _UNUSABLE:
         return False
 
@@ -119,8 +120,9 @@ def _belong(pair: Pair) -> bool:
     return bool(_certificate(pair.certificate).public_key() == _any_key(pair.key).public_key())
 
 
-def _covers(certificate: x509.Certificate, start: datetime, end: datetime) -> bool:
-    return certificate.not_valid_before_utc <= start and end <= certificate.not_valid_after_utc
+def _lasts(certificate: x509.Certificate, until: datetime) -> bool:
+    """Its beginning is not looked at: a clock that is behind must not make a leader replace every certificate."""
+    return until <= certificate.not_valid_after_utc
 
 
 def _subject(name: str) -> x509.Name:

@@ -6,6 +6,7 @@ Objects stay the dictionaries that JSON makes: decoding a list into the client's
 
 from __future__ import annotations
 
+import math
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlencode
@@ -55,18 +56,23 @@ async def load_configuration(kubeconfig: str | None) -> client.Configuration:
         where = f"KUBECONFIG={kubeconfig}" if kubeconfig else "the service account of a pod (KUBECONFIG is not set)"
         raise ClusterError(f"no way to the cluster: {where}: {error}") from error
     configuration.connection_pool_maxsize = CONNECTIONS
+    # Python 3.13 refuses authorities without key identifiers, as EKS and old clusters have them; Go does not.
+    configuration.disable_strict_ssl_verification = True
     # HTTPS_PROXY and NO_PROXY are for the caches and for the upstreams; the API server is asked directly.
     configuration.client_session_kwargs = {"trust_env": False}
     return configuration
 
 
 class Cluster:
-    """Reads and writes objects as JSON. `may_write` is asked before each write and raises where it may not."""
+    """Reads and writes objects as JSON.
+
+    `may_write` is asked before each write: it raises where it may not be sent, or gives the seconds it may take.
+    """
 
     def __init__(
         self,
         configuration: client.Configuration,
-        may_write: Callable[[], None] = lambda: None,
+        may_write: Callable[[], float] = lambda: math.inf,
         request_timeout: float = REQUEST_TIMEOUT,
     ) -> None:
         self._configuration = configuration
@@ -93,8 +99,7 @@ class Cluster:
 
     async def create(self, kind: Kind, namespace: str | None, body: Json) -> Json:
         """Makes an object and returns it as stored. Raises AlreadyExists, Invalid, Forbidden."""
-        self._may_write()
-        return await self._request("POST", kind.path(namespace), body=body)
+        return await self._request("POST", kind.path(namespace), body=body, within=self._may_write())
 
     async def patch(
         self,
@@ -110,9 +115,9 @@ class Cluster:
 
         `body` carries metadata.resourceVersion, so that a change by somebody else ends in Conflict.
         """
-        self._may_write()
         query = {"dryRun": "All"} if dry_run else {}
-        return await self._request("PATCH", kind.path(namespace, name, subresource), query, body)
+        path = kind.path(namespace, name, subresource)
+        return await self._request("PATCH", path, query, body, within=self._may_write())
 
     async def replace(self, kind: Kind, namespace: str | None, name: str, body: Json) -> Json:
         """Writes a whole object. Not fenced: it is how the lease itself is taken and given up."""
@@ -127,7 +132,6 @@ class Cluster:
 
         One that is gone already is what was wanted. Raises Conflict where it has changed.
         """
-        self._may_write()
         metadata = live["metadata"]
         body = {
             "apiVersion": "v1",
@@ -136,7 +140,7 @@ class Cluster:
             "preconditions": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
         }
         with suppress(NotFound):
-            await self._request("DELETE", kind.path(namespace, metadata["name"]), body=body)
+            await self._request("DELETE", kind.path(namespace, metadata["name"]), body=body, within=self._may_write())
 
     @asynccontextmanager
     async def watch(
@@ -162,9 +166,14 @@ class Cluster:
             response.close()
 
     async def _request(
-        self, method: str, path: str, query: dict[str, str] | None = None, body: Json | None = None
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None = None,
+        body: Json | None = None,
+        within: float = math.inf,
     ) -> Json:
-        timeout = aiohttp.ClientTimeout(total=self._request_timeout)
+        timeout = aiohttp.ClientTimeout(total=min(within, self._request_timeout))
         response = await self._send(method, path, query or {}, body, timeout)
         async with _translated():
             return orjson.loads(await response.read())  # type: ignore[no-any-return]
@@ -172,7 +181,8 @@ class Cluster:
     async def _send(
         self, method: str, path: str, query: dict[str, str], body: Json | None, limits: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
-        headers = {"Accept": "application/json", **await self._authorization()}
+        async with _translated():
+            headers = {"Accept": "application/json", **await self._authorization()}
         if method == "PATCH":
             headers["Content-Type"] = "application/merge-patch+json"
         url = f"{self._configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
@@ -209,7 +219,7 @@ async def _translated() -> AsyncIterator[None]:
         raise
     except TimeoutError as error:
         raise Unavailable("the API server did not answer in time", reason="Timeout") from error
-    except (aiohttp.ClientError, client.ApiException, OSError, ValueError) as error:
+    except (aiohttp.ClientError, client.ApiException, client_config.ConfigException, OSError, ValueError) as error:
         # ValueError: JSON cut off in the middle, or a line longer than the buffer.
         raise Unavailable(
             f"the API server cannot be reached: {error or type(error).__name__}", reason="Unreachable"

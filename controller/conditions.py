@@ -55,13 +55,25 @@ def accepted(problems: list[Problem]) -> Condition:
     )
 
 
-def cache_available(mirror: Mirror, findings: Findings) -> Condition:
+def is_uncounted(raw: Json, findings: Findings) -> bool:
+    """Whether a cache that served has a StatefulSet that was just made again, around pods that stayed.
+
+    Its empty status says nothing of them until Kubernetes has counted, which takes some milliseconds.
+    """
+    served = any(each.get("type") == CACHE_AVAILABLE and each.get("status") == "True" for each in stated(raw))
+    return served and not dict_at(findings.stateful_set, "status").get("observedGeneration")
+
+
+def cache_available(raw: Json, mirror: Mirror, findings: Findings) -> Condition:
     """Whether at least one cache pod can serve."""
     if findings.refused is not None:
         return Condition(CACHE_AVAILABLE, "False", "ApplyFailed", f"The API server refused: {findings.refused}")
     foreign = _foreign(findings, nodes=False)
     if foreign:
         return Condition(CACHE_AVAILABLE, "False", "ForeignObject", foreign)
+    if is_uncounted(raw, findings):
+        last = next(each for each in stated(raw) if each["type"] == CACHE_AVAILABLE)
+        return Condition(CACHE_AVAILABLE, "True", last["reason"], last["message"])
     ready, wanted = ready_replicas(findings.stateful_set), mirror.spec.replicas
     if ready == 0:
         message = f"None of {wanted} cache pods is ready; kubectl describe statefulset {mirror.object_name} says why."

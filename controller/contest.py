@@ -1,4 +1,8 @@
-"""Keeps a quarrel slow: where somebody else keeps changing what we put right, repairs become rarer, never none."""
+"""Keeps a quarrel slow: where somebody else keeps changing what we put right, repairs become rarer, never none.
+
+A quarrel is about one desired state. Where that itself changed, because a person changed the mirror or a Secret,
+what follows is no repair and costs nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +17,46 @@ SECONDS_PER_REPAIR: Final = 30.0
 
 
 @dataclass(slots=True)
+class _Quarrel:
+    """Repairs of one object of late, towards one desired state: a bucket of tokens. `told`: the world knows of it."""
+
+    desired: int
+    spent: float = 0.0
+    since: float = 0.0
+    told: bool = False
+
+
+@dataclass(slots=True)
 class Contest:
-    """Repairs of each object of late: a bucket of tokens each. Times are seconds of a monotonic clock."""
+    """The quarrels by object. Times are seconds of a monotonic clock; `desired` is a fingerprint."""
 
-    _spent: dict[str, tuple[float, float]] = field(default_factory=dict)
+    _quarrels: dict[str, _Quarrel] = field(default_factory=dict)
 
-    def wait(self, key: str, now: float) -> float:
-        """Seconds until `key` may be repaired; 0 where it may be now, which then counts as done."""
-        spent, since = self._spent.get(key, (0.0, now))
-        spent = max(0.0, spent - (now - since) / SECONDS_PER_REPAIR)
-        if spent > FREE_REPAIRS - 1:
-            self._spent[key] = (spent, now)
-            return (spent - (FREE_REPAIRS - 1)) * SECONDS_PER_REPAIR
-        self._spent[key] = (spent + 1, now)
-        return 0.0
+    def wait(self, key: str, desired: int, now: float) -> float:
+        """Seconds until `key` may be repaired; 0 where it may be now."""
+        quarrel = self._quarrels.get(key)
+        if quarrel is None or quarrel.desired != desired:
+            return 0.0
+        excess = self._spent(quarrel, now) - (FREE_REPAIRS - 1)
+        return max(0.0, excess) * SECONDS_PER_REPAIR
+
+    def repaired(self, key: str, desired: int, now: float) -> None:
+        """Says that `key` was put right just now."""
+        quarrel = self._quarrels.get(key)
+        if quarrel is None or quarrel.desired != desired:
+            quarrel = self._quarrels[key] = _Quarrel(desired, since=now)
+        quarrel.spent, quarrel.since, quarrel.told = self._spent(quarrel, now) + 1, now, False
+
+    def news(self, key: str) -> bool:
+        """Whether this is the first refusal since the last repair; the next ones are no news."""
+        quarrel = self._quarrels[key]
+        first, quarrel.told = not quarrel.told, True
+        return first
 
     def forget(self, key: str) -> None:
         """Drops what is remembered of an object that is no more."""
-        self._spent.pop(key, None)
+        self._quarrels.pop(key, None)
+
+    @staticmethod
+    def _spent(quarrel: _Quarrel, now: float) -> float:
+        return max(0.0, quarrel.spent - (now - quarrel.since) / SECONDS_PER_REPAIR)

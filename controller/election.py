@@ -18,8 +18,10 @@ Json = dict[str, Any]
 LEASE_DURATION: Final = 15.0
 RENEW_DEADLINE: Final = 10.0
 RETRY_PERIOD: Final = 2.0
-# Seconds for one request about the lease: two hung ones fit into RENEW_DEADLINE, and the third may still renew it.
-REQUEST_TIMEOUT: Final = 3.0
+# Seconds for one request about the lease, and before the next try after one that failed: three tries that hang fit
+# into RENEW_DEADLINE (2 + 3 x 2 + 2 x 0.5 = 9).
+REQUEST_TIMEOUT: Final = 2.0
+RETRY_AFTER_FAILURE: Final = 0.5
 
 
 @dataclass(slots=True)

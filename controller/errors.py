@@ -46,7 +46,7 @@ class Fenced(ClusterError):
 
 
 _BY_STATUS: dict[int, type[ClusterError]] = {
-    401: Forbidden,
+    401: Unavailable,  # a token that is about to be renewed: later, and no verdict on what was asked
     403: Forbidden,
     404: NotFound,
     409: Conflict,

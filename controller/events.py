@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from common import names
-from controller.errors import ClusterError
+from controller.errors import ClusterError, Fenced, Forbidden, Unavailable
 from controller.kinds import EVENT
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ NAMESPACE: Final = "default"
 REPORTER: Final = f"{names.GROUP}/registrymirror-controller"
 # More than 500 mirrors give at once; past it the log alone has them, and says so.
 WAITING_MAX: Final = 2000
+# Seconds between tries to post one, doubling, and how many: half a minute in all, after which it would be stale.
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 5.0
+TRIES: Final = 12
 NOTE_MAX: Final = 1024  # bytes, by the API
 # Ordinary stations on the way: true, and worth no Event of their own.
 _ORDINARY: Final = frozenset({"NoReplicaReady", "NodesPending", "AuthorityPending", "Resizing", "ClaimsPending"})
@@ -112,11 +116,27 @@ class Recorder:
         """Posts until cancelled."""
         while True:
             body = await self._waiting.get()
+            await self._post(body)
+            self._waiting.task_done()
+
+    async def drained(self) -> None:
+        """Returns when all that was recorded is posted or given up."""
+        await self._waiting.join()
+
+    async def _post(self, body: Json) -> None:
+        """Tries until it is posted: an API server that starts is away, and then does not know our rights yet."""
+        for attempt in range(TRIES):
             try:
                 await self.cluster.create(EVENT, NAMESPACE, body)
+            except (Unavailable, Forbidden, Fenced) as error:
+                why = str(error)
+                await asyncio.sleep(min(2.0**attempt * FIRST_PAUSE, LONGEST_PAUSE))
             except ClusterError as error:
-                mirror = body["regarding"]["name"]
-                self.log.warning("event not posted", mirror=mirror, note=body["note"], why=str(error))
+                why = str(error)
+                break
+            else:
+                return
+        self.log.warning("event not posted", mirror=body["regarding"]["name"], note=body["note"], why=why)
 
 
 def _event(raw: Json, occurrence: Occurrence, instance: str, now: datetime) -> Json:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from controller.election import LEASE_DURATION, RETRY_PERIOD, Election
+from controller.election import LEASE_DURATION, RENEW_DEADLINE, RETRY_AFTER_FAILURE, RETRY_PERIOD, Election
 from controller.errors import ClusterError, Conflict, Fenced, NotFound
 from controller.kinds import LEASE
 
@@ -34,11 +34,13 @@ class Leadership:
     election: Election
     log: Logger
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _unreachable: bool = False
 
-    def check(self) -> None:
-        """Raises Fenced where this process may not write. Asked before each write."""
+    def check(self) -> float:
+        """Seconds until somebody else may write; raises Fenced where this process may not. Asked before each write."""
         if not self.election.leads(clock()):
             raise Fenced("not sent: the lease is not held by this process any more")
+        return self.election.held_until() + LEASE_DURATION - RENEW_DEADLINE - clock()
 
     def notice(self, *_: object) -> None:
         """Says that the lease was seen to change, so that a candidate need not wait for its next look."""
@@ -56,9 +58,10 @@ class Leadership:
 
     async def keep(self) -> None:
         """Renews until the lease is lost; returns then."""
+        renewed = True
         while self.election.leads(clock()):
-            await asyncio.sleep(RETRY_PERIOD)
-            await self._try()
+            await asyncio.sleep(RETRY_PERIOD if renewed else RETRY_AFTER_FAILURE)
+            renewed = await self._try()
         self.log.warning("lease lost", identity=self.election.identity)
 
     async def release(self) -> None:
@@ -86,10 +89,21 @@ class Leadership:
         except Conflict:
             return False
         except ClusterError as error:
-            self.log.warning("lease unreachable", why=str(error), held_for_seconds=self._left())
+            self._tell_unreachable(error)
             return False
         self.election.renewed(started)
+        self._tell_reachable()
         return True
+
+    def _tell_unreachable(self, error: ClusterError) -> None:
+        if not self._unreachable:
+            self.log.warning("lease unreachable", why=str(error), held_for_seconds=self._left())
+        self._unreachable = True
+
+    def _tell_reachable(self) -> None:
+        if self._unreachable:
+            self.log.info("lease reachable")
+        self._unreachable = False
 
     async def _read(self) -> Json | None:
         try:
@@ -108,9 +122,10 @@ class Leadership:
     async def _pause(self) -> None:
         """Waits for a change of the lease, at most until the next look is due."""
         self._changed.clear()
+        # A lease that is free and was not to be had (no answer, no right, another was faster): a full period.
         free_in = self.election.free_at() - clock()
         try:
-            await asyncio.wait_for(self._changed.wait(), min(RETRY_PERIOD, max(free_in, 0.05)))
+            await asyncio.wait_for(self._changed.wait(), min(RETRY_PERIOD, free_in) if free_in > 0 else RETRY_PERIOD)
         except TimeoutError:
             return
 

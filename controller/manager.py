@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from controller import kinds
 from controller.leadership import LEASE_NAME
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from controller.settings import ControllerSettings
     from controller.store import Store
     from controller.workers import Workers
+
+
+# Seconds at the end for posting what was recorded; each Event takes milliseconds.
+DRAIN: Final = 2.0
 
 
 def watches(cluster: Cluster, settings: ControllerSettings, state: State, log: Logger, metrics: Metrics) -> list[Watch]:
@@ -82,12 +87,18 @@ class Manager:
         crashed = [task for task in (*background, campaign) if task.done() and not stopping.is_set()]
         stopping.set()
         await asyncio.wait([campaign])
+        await self._tell_the_last()
         await self.leadership.release()
         for task in (*background, end):
             task.cancel()
         await asyncio.gather(*background, end, return_exceptions=True)
         for task in crashed:
             task.result()
+
+    async def _tell_the_last(self) -> None:
+        """Events of the last reconciles can be posted only while the lease is ours."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.recorder.drained(), DRAIN)
 
     async def _campaign(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():

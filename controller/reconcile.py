@@ -13,7 +13,7 @@ from controller.apply import Applied
 from controller.certificates import renewal_due
 from controller.conditions import stated
 from controller.desired import desired_objects
-from controller.errors import Forbidden, Invalid
+from controller.errors import Forbidden, Invalid, NotFound
 from controller.facts import Lacking
 from controller.findings import Findings
 from controller.gather import gather
@@ -87,7 +87,7 @@ class Reconciler:
         finally:
             # Told even where a later request failed: the next pass finds it done and has nothing to tell.
             seen = dict_at(raw, "status").get("observedGeneration")
-            changed = seen != raw["metadata"]["generation"]
+            changed = seen != raw["metadata"].get("generation")
             self.recorder.record(raw, events.deeds(applied, first=seen is None, changed=changed))
         return self._observed(mirror, Findings(facts, applied, storage))
 
@@ -114,7 +114,10 @@ class Reconciler:
             return
         metadata = {"uid": raw["metadata"]["uid"], "resourceVersion": raw["metadata"]["resourceVersion"]}
         body = {"metadata": metadata, "status": patch}
-        stored = await self.cluster.patch(MIRROR, None, raw["metadata"]["name"], body, subresource="status")
+        try:
+            stored = await self.cluster.patch(MIRROR, None, raw["metadata"]["name"], body, subresource="status")
+        except NotFound:
+            return  # deleted meanwhile: there is nobody left to tell
         self.state.mirrors.put(stored, quietly=True)
         self.recorder.record(raw, events.transitions(stated(raw), status["conditions"]))
 
@@ -141,7 +144,7 @@ def _waits(findings: Findings, facts: Facts, now: datetime) -> Iterator[tuple[st
         yield "ResizeRefused", REFUSED_LOOK
     if applied is not None and (applied.passing or applied.replaced):
         yield "ObjectsPassing", PASSING_LOOK
-    if applied is not None and applied.contested:
+    if applied is not None and applied.wait:
         yield "Contested", applied.wait
     if facts.tls.secret is None:
         due = (renewal_due(facts.tls.pair.certificate) - now).total_seconds()

@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 def status_of(raw: Json, mirror: Mirror, findings: Findings, namespace: str, now: str) -> Json:
     """Status of a valid mirror. `raw` is the stored object, whose transition times go on; `now` is RFC 3339."""
-    found = _conditions(mirror, findings, namespace)
+    found = _conditions(raw, mirror, findings, namespace)
     desired, ready = conditions.node_counts(findings.daemon_set)
     status = {
         "upstream": mirror.upstream.url,
@@ -27,8 +27,7 @@ def status_of(raw: Json, mirror: Mirror, findings: Findings, namespace: str, now
         "clusterIPs": dict_at(findings.service, "spec").get("clusterIPs"),
         # Where storage was not looked at the last known stays: admission measures a shrinking claim by it.
         "storage": findings.storage.plan.granted if findings.storage else dict_at(raw, "status").get("storage"),
-        "replicas": int(dict_at(findings.stateful_set, "status").get("replicas") or 0),
-        "readyReplicas": conditions.ready_replicas(findings.stateful_set),
+        **_replicas(raw, findings),
         "nodes": {"desired": desired, "ready": ready},
     }
     return _complete(raw, status, found, now)
@@ -42,13 +41,23 @@ def status_of_invalid(raw: Json, problems: list[Problem], now: str) -> Json:
     return _complete(raw, kept, [conditions.accepted(problems)], now)
 
 
-def _conditions(mirror: Mirror, findings: Findings, namespace: str) -> list[Condition]:
+def _replicas(raw: Json, findings: Findings) -> Json:
+    """Counts of cache pods; those of before while a StatefulSet that was made again has not been counted."""
+    if conditions.is_uncounted(raw, findings):
+        return {key: dict_at(raw, "status").get(key) for key in ("replicas", "readyReplicas")}
+    return {
+        "replicas": int(dict_at(findings.stateful_set, "status").get("replicas") or 0),
+        "readyReplicas": conditions.ready_replicas(findings.stateful_set),
+    }
+
+
+def _conditions(raw: Json, mirror: Mirror, findings: Findings, namespace: str) -> list[Condition]:
     """Lacking what a cache is built from, nothing was looked at but that."""
     if isinstance(findings.facts, Lacking):
         return [conditions.accepted([]), conditions.cache_lacking(findings.facts)]
     found = [
         conditions.accepted([]),
-        conditions.cache_available(mirror, findings),
+        conditions.cache_available(raw, mirror, findings),
         conditions.upstream_reachable(mirror),
         conditions.credentials_available(mirror, namespace, findings.facts),
         conditions.nodes_configured(mirror, findings, findings.facts.masquerade_holder),
@@ -59,7 +68,11 @@ def _conditions(mirror: Mirror, findings: Findings, namespace: str) -> list[Cond
 def _complete(raw: Json, status: Json, found: list[Condition], now: str) -> Json:
     generation = raw["metadata"].get("generation", 0)  # Kubernetes before 1.11 gave custom resources none
     everything = [conditions.ready(found), *found]
-    merged = conditions.merged(everything, conditions.stated(raw), generation, now)
+    before = conditions.stated(raw)
+    merged = conditions.merged(everything, before, generation, now)
+    # What was not looked at this time stays as it was last seen.
+    looked_at = {condition.type for condition in everything}
+    merged += [condition for condition in before if condition.get("type") not in looked_at]
     filled = {key: value for key, value in status.items() if value is not None}
     return {"observedGeneration": generation, **filled, "conditions": merged}
 

@@ -59,6 +59,15 @@ class Store:
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._objects))
 
+    @property
+    def newest(self) -> int:
+        """The highest version seen so far. A list asked for from now on is read at this one at least."""
+        return max((*self._versions.values(), self._settled))
+
+    def distrust(self) -> None:
+        """The cluster's history began anew (etcd restored from a backup): versions from before mean nothing now."""
+        self._versions = dict.fromkeys(self._versions, -1)
+
     def put(self, live: Json, *, quietly: bool = False) -> None:
         """Takes in an object, unless a newer one is here. `quietly` for our own writes, which are no news to us."""
         name, version = live["metadata"]["name"], int(live["metadata"]["resourceVersion"])

@@ -61,7 +61,10 @@ class Watch:
 
     async def list_then_watch(self) -> None:
         """Lists, then follows stream after stream. Raises Gone when that needs a new list."""
+        newest = self.store.newest
         items, version = await self.cluster.list(self.kind, self.namespace, self.selector)
+        if int(version) < newest:
+            self.store.distrust()
         self.store.replace(items, int(version))
         self.synced.set()
         self._tell_back()

@@ -129,7 +129,7 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
     # None where the body comes in chunks: what arrives is counted then. Python would not read thousands of digits.
     size = int(length[:_DIGITS]) if length.isdigit() else 0
     parts: list[bytes] = []
-    more = True
+    arrived, more = 0, True
     while more:
         if size > BODY_MAX:
             raise TooLargeError(f"the body is larger than {BODY_MAX} bytes, which no review of a mirror is")
@@ -137,7 +137,8 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
         if message["type"] == "http.disconnect":
             raise MalformedError("the connection ended before the body did")
         parts.append(message.get("body", b""))
-        size = max(size, sum(map(len, parts)))
+        arrived += len(parts[-1])
+        size = max(size, arrived)
         more = message.get("more_body", False)
     return b"".join(parts)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from common import names
 from controller.desired import files
-from controller.desired.frame import EMPTY_IN_CONTAINER, EMPTY_IN_POD, framed, pull_secrets
+from controller.desired.frame import EMPTY_IN_CONTAINER, EMPTY_IN_POD, confined, framed, pull_secrets
 from controller.kinds import DAEMON_SET
 
 if TYPE_CHECKING:
@@ -74,6 +74,10 @@ def _container(mirror: Mirror, settings: ControllerSettings) -> Json:
     }
     return {
         **EMPTY_IN_CONTAINER,
+        "args": None,
+        "ports": None,
+        "livenessProbe": None,
+        "readinessProbe": None,
         "name": "mirror-hostess",
         "image": settings.hostess_image,
         "imagePullPolicy": "IfNotPresent",
@@ -86,9 +90,7 @@ def _container(mirror: Mirror, settings: ControllerSettings) -> Json:
         "securityContext": {
             # Root, as the node's /etc/hosts is root's; nothing else of root's powers.
             "runAsUser": 0,
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
+            **confined(),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "volumeMounts": [

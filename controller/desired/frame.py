@@ -19,9 +19,22 @@ CONFIGURATION_ANNOTATION: Final = f"{names.GROUP}/configuration"
 # Fields of a pod that we leave empty and that would change what it may do or which code it runs: null in a desired
 # object means that a value somebody puts there is taken out again.
 EMPTY_IN_POD: Final = dict.fromkeys(
-    ("initContainers", "hostAliases", "hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace")
+    (
+        "initContainers",
+        "hostAliases",
+        "hostNetwork",
+        "hostPID",
+        "hostIPC",
+        "shareProcessNamespace",
+        "priorityClassName",
+        "runtimeClassName",
+        "nodeName",
+        "dnsConfig",
+    )
 )
-EMPTY_IN_CONTAINER: Final = dict.fromkeys(("command", "envFrom", "lifecycle", "workingDir", "volumeDevices"))
+EMPTY_IN_CONTAINER: Final = dict.fromkeys(
+    ("command", "envFrom", "lifecycle", "startupProbe", "workingDir", "volumeDevices")
+)
 
 
 def framed(kind: Kind, mirror: Mirror, settings: ControllerSettings, body: Json, name: str | None = None) -> Json:
@@ -45,3 +58,13 @@ def framed(kind: Kind, mirror: Mirror, settings: ControllerSettings, body: Json,
 def pull_secrets(settings: ControllerSettings) -> list[Json]:
     """Names of the Secrets that the kubelet pulls our own images with."""
     return [{"name": name} for name in settings.image_pull_secrets]
+
+
+def confined() -> Json:
+    """What both containers may do: nothing beyond their user's rights."""
+    return {
+        "allowPrivilegeEscalation": False,
+        "privileged": None,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"], "add": None},
+    }

@@ -11,6 +11,7 @@ from controller.desired.frame import (
     CONFIGURATION_ANNOTATION,
     EMPTY_IN_CONTAINER,
     EMPTY_IN_POD,
+    confined,
     framed,
     pull_secrets,
 )
@@ -64,6 +65,9 @@ def _claim(mirror: Mirror) -> Json:
 def _pod(mirror: Mirror, settings: ControllerSettings, facts: Facts, selector: Json) -> Json:
     return {
         **EMPTY_IN_POD,
+        # Both names of the field: the API server copies one to the other.
+        "serviceAccountName": None,
+        "serviceAccount": None,
         "automountServiceAccountToken": False,
         # Variables like REGISTRY_PORT, made from Services of such names, would be read as configuration.
         "enableServiceLinks": False,
@@ -116,11 +120,7 @@ def _container(settings: ControllerSettings) -> Json:
             "requests": {"cpu": "50m", "memory": "64Mi"},
             "limits": {"memory": "512Mi"},
         },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": confined(),
         "volumeMounts": [
             {"name": names.CLAIM_TEMPLATE, "mountPath": files.DATA_DIRECTORY},
             {"name": "configuration", "mountPath": files.CONFIGURATION_DIRECTORY, "readOnly": True},

@@ -231,6 +231,22 @@ EDITS: dict[str, tuple[Kind, str, list[Json]]] = {
         [{"op": "add", "path": f"{POD}/volumes/-", "value": {"name": "root", "hostPath": {"path": "/"}}}],
     ),
     "the node's network": (kinds.STATEFUL_SET, "", [{"op": "add", "path": f"{POD}/hostNetwork", "value": True}]),
+    "an added capability": (
+        kinds.DAEMON_SET,
+        "",
+        [{"op": "add", "path": f"{POD}/containers/0/securityContext/capabilities/add", "value": ["SYS_ADMIN"]}],
+    ),
+    "other arguments": (kinds.DAEMON_SET, "", [{"op": "add", "path": f"{POD}/containers/0/args", "value": ["x"]}]),
+    "another account": (
+        kinds.STATEFUL_SET,
+        "",
+        [{"op": "add", "path": f"{POD}/serviceAccountName", "value": "registrymirror-controller"}],
+    ),
+    "a priority": (
+        kinds.STATEFUL_SET,
+        "",
+        [{"op": "add", "path": f"{POD}/priorityClassName", "value": "system-node-critical"}],
+    ),
     "removed labels": (kinds.DAEMON_SET, "", [{"op": "remove", "path": "/metadata/labels"}]),
     "a removed owner": (kinds.DAEMON_SET, "", [{"op": "remove", "path": "/metadata/ownerReferences"}]),
     "a changed Secret": (kinds.SECRET, "", [{"op": "replace", "path": "/data/config.yml", "value": "eA=="}]),
@@ -297,6 +313,7 @@ def test_an_unlabelled_object_without_owner_is_foreign_too(kube: Kube, name: str
     kube.mirror(one(name))
     told = kube.until_condition(name, "CacheAvailable", "False", "ForeignObject")
     assert f"Secret registry-mirror-{name} has no owner and not our labels" in told
+    assert kube.find(kinds.STATEFUL_SET, f"registry-mirror-{name}") is None, "no pod mounts somebody else's Secret"
 
 
 def test_an_orphan_with_our_labels_is_adopted(kube: Kube, name: str) -> None:
@@ -375,3 +392,17 @@ def _clock(kube: Kube) -> str:
     """The API server's time, as creation timestamps are written."""
     probe = kube.create(kinds.SECRET, {"metadata": {"generateName": "clock-"}}, dryRun="All")
     return str(probe["metadata"]["creationTimestamp"])
+
+
+def test_a_persons_own_edits_are_followed_at_once_however_many(kube: Kube, name: str) -> None:
+    kube.mirror(one(name))
+    made(kube, name)
+    for replicas in (3, 4, 5, 6, 7, 8, 9):
+        kube.patch(kinds.MIRROR, name, {"spec": {"replicas": replicas}})
+        _has_replicas(kube, name, replicas)
+    assert "Contested" not in {reason for _, reason, _ in kube.events(name)}
+
+
+def _has_replicas(kube: Kube, name: str, replicas: int) -> None:
+    live = f"registry-mirror-{name}"
+    until(lambda: kube.get(kinds.STATEFUL_SET, live)["spec"]["replicas"] == replicas, why="followed", seconds=10)

@@ -24,7 +24,7 @@ CLAIM = a_claim(0, "20Gi")["metadata"]["name"]
 
 
 def _cache(**found: Any) -> Condition:
-    return conditions.cache_available(MIRROR, Findings(facts(), **found))
+    return conditions.cache_available(stored(), MIRROR, Findings(facts(), **found))
 
 
 def _nodes(daemon_set: Json | None, holder: str | None = None) -> Condition:

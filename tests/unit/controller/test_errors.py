@@ -12,7 +12,7 @@ from controller.errors import ClusterError, error_for
     ("status", "reason", "kind"),
     [
         (400, "BadRequest", ClusterError),
-        (401, "Unauthorized", errors.Forbidden),
+        (401, "Unauthorized", errors.Unavailable),
         (403, "Forbidden", errors.Forbidden),
         (404, "NotFound", errors.NotFound),
         (405, "MethodNotAllowed", ClusterError),

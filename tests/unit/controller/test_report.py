@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -87,10 +88,10 @@ def test_a_mirror_that_is_invalid_keeps_its_last_known_facts_and_says_what_is_wr
     status = status_of_invalid(raw, [Problem("spec.ttl", INVALID, "is no duration", "7d")], LATER)
     assert status["observedGeneration"] == 8
     assert (status["storage"], status["nodes"]) == ("20Gi", {"desired": 3, "ready": 3})
-    assert [(entry["type"], entry["reason"]) for entry in status["conditions"]] == [
-        ("Ready", "InvalidSpec"),
-        ("Accepted", "InvalidSpec"),
-    ]
+    told = [(entry["type"], entry["reason"]) for entry in status["conditions"]]
+    assert told[:2] == [("Ready", "InvalidSpec"), ("Accepted", "InvalidSpec")]
+    before = {entry["type"]: entry for entry in raw["status"]["conditions"]}
+    assert all(entry == before[entry["type"]] for entry in status["conditions"][2:]), "the others stay as they were"
     assert status["conditions"][0]["lastTransitionTime"] == LATER
 
 
@@ -135,3 +136,14 @@ def test_the_patch_says_no_more_than_what_changed() -> None:
     before = {"a": 1, "nodes": {"desired": 3, "ready": 2}, "gone": 1}
     after = {"a": 1, "nodes": {"desired": 3, "ready": 3}, "new": []}
     assert status_patch(before, after) == {"gone": None, "nodes": {"ready": 3}, "new": []}
+
+
+def test_a_cache_that_serves_stays_available_while_its_statefulset_is_made_again() -> None:
+    """Its pods stay; the new StatefulSet's empty status says nothing of them."""
+    before = _status(_findings())
+    again = {**a_stateful_set(ready=0), "status": {}}
+    for stateful_set in (again, None):
+        after = _status(replace(_findings(), stateful_set=stateful_set), {**stored(generation=7), "status": before})
+        assert after["readyReplicas"] == before["readyReplicas"]
+        kept = [entry for entry in after["conditions"] if entry["type"] == "CacheAvailable"]
+        assert [(entry["status"], entry["reason"]) for entry in kept] == [("True", "AllReplicasReady")]
