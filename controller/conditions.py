@@ -76,7 +76,7 @@ def cache_available(raw: Json, mirror: Mirror, findings: Findings) -> Condition:
         return Condition(CACHE_AVAILABLE, "True", last["reason"], last["message"])
     ready, wanted = ready_replicas(findings.stateful_set), mirror.spec.replicas
     if ready == 0:
-        message = f"None of {wanted} cache pods is ready; kubectl describe statefulset {mirror.object_name} says why."
+        message = f"None of {wanted} cache pods is ready; {_describe(mirror, 'statefulset,pod')}"
         return Condition(CACHE_AVAILABLE, "False", "NoReplicaReady", message)
     reason = "AllReplicasReady" if ready >= wanted else "SomeReplicasReady"
     return Condition(CACHE_AVAILABLE, "True", reason, f"{ready} of {wanted} cache pods are ready.")
@@ -125,15 +125,21 @@ def nodes_configured(mirror: Mirror, findings: Findings, holder: str | None) -> 
     foreign = _foreign(findings, nodes=True)
     if foreign:
         return Condition(NODES_CONFIGURED, "False", "ForeignObject", foreign)
-    desired, ready = node_counts(findings.daemon_set)
     if findings.daemon_set is None:
         return Condition(NODES_CONFIGURED, "False", "NodesPending", "The DaemonSet does not exist yet.")
-    if _is_behind(findings.daemon_set):
+    return _nodes_counted(mirror, findings.daemon_set)
+
+
+def _nodes_counted(mirror: Mirror, daemon_set: Json) -> Condition:
+    desired, ready = node_counts(daemon_set)
+    if _is_behind(daemon_set):
         message = "The DaemonSet has just changed; Kubernetes has not counted its nodes yet."
         return Condition(NODES_CONFIGURED, "False", "NodesPending", message)
+    if desired == 0:
+        message = "No node is to have the agent; see HOSTESS_NODE_SELECTOR, if there are nodes."
+        return Condition(NODES_CONFIGURED, "Unknown", "NoNodes", message)
     if ready < desired:
-        hint = f"kubectl describe daemonset {mirror.object_name} says more."
-        message = f"{ready} of {desired} nodes point at the mirror; {hint}"
+        message = f"{ready} of {desired} nodes point at the mirror; {_describe(mirror, 'daemonset,pod')}"
         return Condition(NODES_CONFIGURED, "False", "NodesPending", message)
     return Condition(NODES_CONFIGURED, "True", "AllNodesReady", f"All of {desired} nodes point at the mirror.")
 
@@ -147,7 +153,7 @@ def storage_resized(storage: StorageResult) -> Condition:
     if not plan.missing:
         return Condition(STORAGE_RESIZED, "True", "Granted", f"Every claim has at least {plan.wanted}.")
     if plan.granted is None:
-        message = f"{_first(plan.missing)} not bound to a volume yet; kubectl describe pvc says why."
+        message = f"{_first(plan.missing)} not bound to a volume yet; kubectl describe pvc -A says why."
         return Condition(STORAGE_RESIZED, "Unknown", "ClaimsPending", message)
     message = f"{_first(plan.missing)} waiting to grow to {plan.wanted}; {plan.granted} are granted."
     return Condition(STORAGE_RESIZED, "False", "Resizing", message)
@@ -214,6 +220,10 @@ def _foreign(findings: Findings, *, nodes: bool) -> str:
         return ""
     listed = "; ".join(f"{what} {why}" for what, why in sorted(foreign.items()))
     return f"{listed}. It is left alone: rename or delete it, or name the mirror otherwise."
+
+
+def _describe(mirror: Mirror, kinds: str) -> str:
+    return f"kubectl describe {kinds} -A -l mirror={mirror.name} says why."
 
 
 def _first(claims: list[str]) -> str:

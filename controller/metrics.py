@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
@@ -51,7 +52,7 @@ class StateCollector(Collector):
     def collect(self) -> Iterable[Any]:
         """Yields the queue's depth and the number of mirrors by condition and status."""
         depth = GaugeMetricFamily("registrymirror_queue_depth", "Mirrors that wait for a reconcile.")
-        depth.add_metric([], len(self._queue))
+        depth.add_metric([], self._queue.depth(time.monotonic()))
         yield depth
         mirrors = GaugeMetricFamily(
             "registrymirror_mirrors", "Mirrors by condition and its status.", labels=["condition", "status"]

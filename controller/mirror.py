@@ -40,7 +40,9 @@ class Mirror:
 
 def judge(raw: Json, masquerade_domains: tuple[str, ...]) -> Mirror | list[Problem]:
     """The mirror, or everything that is wrong with it: one may have been stored while no webhook watched."""
-    problems = problems_of(raw, masquerade_domains=masquerade_domains)
+    # Labels are admission's business: a wrong one must not keep a mirror from being followed.
+    unlabelled = {**raw, "metadata": {key: value for key, value in raw["metadata"].items() if key != "labels"}}
+    problems = problems_of(unlabelled, masquerade_domains=masquerade_domains)
     if problems:
         return problems
     complete = defaulted(raw)["spec"]

@@ -87,6 +87,10 @@ class Queue:
         self.add(key, now + wait)
         return wait
 
+    def depth(self, now: float) -> int:
+        """Keys that are due and wait for a worker."""
+        return sum(due <= now for due in self._due.values())
+
     def __len__(self) -> int:
         """Keys that wait, due or not, without those that workers have."""
         return len(self._due)

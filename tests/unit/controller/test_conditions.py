@@ -68,12 +68,12 @@ EVERY = [
     (
         _cache(stateful_set=a_stateful_set(ready=0)),
         ("CacheAvailable", "False", "NoReplicaReady"),
-        "None of 2 cache pods is ready; kubectl describe statefulset registry-mirror-docker says why.",
+        "None of 2 cache pods is ready; kubectl describe statefulset,pod -A -l mirror=docker says why.",
     ),
     (
         _cache(stateful_set=None),
         ("CacheAvailable", "False", "NoReplicaReady"),
-        "None of 2 cache pods is ready; kubectl describe statefulset registry-mirror-docker says why.",
+        "None of 2 cache pods is ready; kubectl describe statefulset,pod -A -l mirror=docker says why.",
     ),
     (
         _cache(refused="exceeded quota: storage", stateful_set=a_stateful_set(ready=2)),
@@ -129,12 +129,12 @@ EVERY = [
     (
         _nodes(a_daemon_set(3, 2)),
         ("NodesConfigured", "False", "NodesPending"),
-        "2 of 3 nodes point at the mirror; kubectl describe daemonset registry-mirror-docker says more.",
+        "2 of 3 nodes point at the mirror; kubectl describe daemonset,pod -A -l mirror=docker says why.",
     ),
     (
         _nodes(a_daemon_set(3, 3, updated=1)),
         ("NodesConfigured", "False", "NodesPending"),
-        "1 of 3 nodes point at the mirror; kubectl describe daemonset registry-mirror-docker says more.",
+        "1 of 3 nodes point at the mirror; kubectl describe daemonset,pod -A -l mirror=docker says why.",
     ),
     (
         _nodes(None),
@@ -167,7 +167,7 @@ EVERY = [
     (
         _storage([CLAIM]),
         ("StorageResized", "Unknown", "ClaimsPending"),
-        f"Claim {CLAIM} is not bound to a volume yet; kubectl describe pvc says why.",
+        f"Claim {CLAIM} is not bound to a volume yet; kubectl describe pvc -A says why.",
     ),
     (
         _storage([CLAIM, "another"], granted="20Gi"),
@@ -200,8 +200,8 @@ def test_each_condition_is_one_that_the_schema_takes(condition: Condition) -> No
     assert re.fullmatch(r"[A-Z][A-Za-z]+", condition.reason)
 
 
-def test_a_daemon_set_without_nodes_is_configured_once_it_was_counted() -> None:
-    assert _nodes(a_daemon_set(0, 0)).status == "True"
+def test_a_daemon_set_without_nodes_is_neither_configured_nor_in_the_way_once_it_was_counted() -> None:
+    assert (_nodes(a_daemon_set(0, 0)).status, _nodes(a_daemon_set(0, 0)).reason) == ("Unknown", "NoNodes")
 
 
 def test_ready_is_the_first_that_is_not_and_says_which() -> None:

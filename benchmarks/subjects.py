@@ -1,0 +1,70 @@
+"""What is made in a benchmark: RegistryMirrors, and the objects that the controller makes for each."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from common import names
+from common.problems import Problem
+from controller.certificates import issue_authority, issue_leaf
+from controller.desired import desired_objects
+from controller.facts import Credentials, CredentialsState, Facts, Tls
+from controller.kinds import DAEMON_SET, SERVICE, STATEFUL_SET, Kind
+from controller.mirror import Mirror, judge
+from controller.settings import ControllerSettings
+from deploy.local.system import NAMESPACE
+
+if TYPE_CHECKING:
+    from controller.certificates import Pair
+
+Json = dict[str, Any]
+
+# What the peers made for a mirror: a StatefulSet, a DaemonSet and two Services. Ours makes a Secret and a disruption
+# budget as well.
+PEERS_KINDS: Final = frozenset({SERVICE, STATEFUL_SET, DAEMON_SET})
+
+
+def mirror_name(number: int) -> str:
+    """Name of the mirror of that number."""
+    return f"bench-{number:04d}"
+
+
+def a_mirror(number: int) -> Json:
+    """A RegistryMirror as a person writes it; each has an upstream of its own, so that none is in another's way."""
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "metadata": {"name": mirror_name(number)},
+        "spec": {"upstreamUrl": f"registry-{number:04d}.example.com"},
+    }
+
+
+def objects_of(count: int) -> list[tuple[Kind, Json]]:
+    """Exactly what the controller creates for `count` mirrors, in its order: six objects each."""
+    now = datetime.now(UTC)
+    authority = issue_authority("benchmark", now)
+    settings = ControllerSettings.model_validate({"NAMESPACE": NAMESPACE})
+    return [each for number in range(count) for each in _objects(number, settings, authority, now)]
+
+
+def peers_share(objects: list[tuple[Kind, Json]]) -> list[tuple[Kind, Json]]:
+    """Those of the objects that the peers made too: four of the six."""
+    return [(kind, body) for kind, body in objects if kind in PEERS_KINDS]
+
+
+def _objects(number: int, settings: ControllerSettings, authority: Pair, now: datetime) -> list[tuple[Kind, Json]]:
+    mirror = _judged(number)
+    hosts = (mirror.masquerade, *names.service_hosts(mirror.name, settings.namespace))
+    tls = Tls(authority.certificate, issue_leaf(authority, hosts, now))
+    return desired_objects(mirror, settings, Facts(Credentials(CredentialsState.NOT_REQUIRED), tls))
+
+
+def _judged(number: int) -> Mirror:
+    raw = a_mirror(number)
+    raw["metadata"]["uid"] = str(uuid.uuid4())
+    found = judge(raw, ())
+    if isinstance(found, list):
+        raise ValueError("; ".join(map(Problem.__str__, found)))
+    return found
