@@ -9,6 +9,8 @@ import orjson
 
 from common import names
 from controller import difference
+from controller.contest import REPLACEMENT
+from controller.errors import Forbidden, Invalid
 from controller.immutable import frozen_differences, without_frozen
 from controller.kinds import CHILDREN, SECRET
 from controller.standing import Standing, describe_owner, standing
@@ -37,6 +39,7 @@ class Applied:
     foreign: dict[str, str] = field(default_factory=dict)
     # Told once a quarrel; `wait` says that one goes on.
     contested: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
     passing: list[str] = field(default_factory=list)
     wait: float = 0.0
 
@@ -58,7 +61,11 @@ class Applier:
         before stays, and is found done next time.
         """
         for kind, body in objects:
-            await self._one(mirror, kind, body, applied)
+            try:
+                await self._one(mirror, kind, body, applied)
+            except (Forbidden, Invalid) as error:
+                # The others are made and mended all the same.
+                applied.refused[f"{kind.name} {body['metadata']['name']}"] = str(error)
             if kind is SECRET and applied.foreign:
                 return  # pods would mount somebody else's Secret, and each pass would issue another certificate
         desired = {(kind, body["metadata"]["name"]) for kind, body in objects}
@@ -84,13 +91,12 @@ class Applier:
 
     async def _mend(self, kind: Kind, live: Json, body: Json, whose: Standing, applied: Applied) -> None:
         what = f"{kind.name} {body['metadata']['name']}"
+        desired = hash(orjson.dumps(body, option=orjson.OPT_SORT_KEYS))
         frozen = frozen_differences(kind, live, body)
         if frozen:
-            await self.cluster.delete(kind, self.namespace, live)
-            applied.replaced[what] = frozen
+            await self._replace(kind, live, desired, frozen, applied)
             return
         patch = difference.merge_patch(live, _keeping_owners(live, without_frozen(kind, body)))
-        desired = hash(orjson.dumps(body, option=orjson.OPT_SORT_KEYS))
         if not patch or self._contested(what, desired, applied):
             return
         version = {"resourceVersion": live["metadata"]["resourceVersion"], "uid": live["metadata"]["uid"]}
@@ -102,6 +108,15 @@ class Applier:
             applied.adopted.append(what)
         else:
             applied.repaired[what] = difference.paths(patch)
+
+    async def _replace(self, kind: Kind, live: Json, desired: int, frozen: list[str], applied: Applied) -> None:
+        """Deletes what cannot be changed, to be made again; rarely, where it comes back as it was."""
+        what = f"{kind.name} {live['metadata']['name']}"
+        if self._contested(what, desired, applied):
+            return
+        await self.cluster.delete(kind, self.namespace, live)
+        self.contest.repaired(what, desired, self.clock(), REPLACEMENT)
+        applied.replaced[what] = frozen
 
     def _contested(self, what: str, desired: int, applied: Applied) -> bool:
         wait = self.contest.wait(what, desired, self.clock())

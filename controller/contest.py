@@ -14,6 +14,8 @@ FREE_REPAIRS: Final = 5
 # Seconds after which one more is free. Two repairs a minute cost the API server nothing, and the right state still
 # stands for most of the time against whoever is slower.
 SECONDS_PER_REPAIR: Final = 30.0
+# What making an object again counts as: its pods go with it, so the first is free and the next comes in three minutes.
+REPLACEMENT: Final = 10
 
 
 @dataclass(slots=True)
@@ -40,12 +42,12 @@ class Contest:
         excess = self._spent(quarrel, now) - (FREE_REPAIRS - 1)
         return max(0.0, excess) * SECONDS_PER_REPAIR
 
-    def repaired(self, key: str, desired: int, now: float) -> None:
-        """Says that `key` was put right just now."""
+    def repaired(self, key: str, desired: int, now: float, cost: int = 1) -> None:
+        """Says that `key` was put right just now, which counts as `cost` repairs."""
         quarrel = self._quarrels.get(key)
         if quarrel is None or quarrel.desired != desired:
             quarrel = self._quarrels[key] = _Quarrel(desired, since=now)
-        quarrel.spent, quarrel.since, quarrel.told = self._spent(quarrel, now) + 1, now, False
+        quarrel.spent, quarrel.since, quarrel.told = self._spent(quarrel, now) + cost, now, False
 
     def news(self, key: str) -> bool:
         """Whether this is the first refusal since the last repair; the next ones are no news."""

@@ -18,6 +18,9 @@ Json = dict[str, Any]
 LEASE_DURATION: Final = 15.0
 RENEW_DEADLINE: Final = 10.0
 RETRY_PERIOD: Final = 2.0
+# The longest that a foreign record is believed: no version of ours writes more, a person's mistake may say years.
+LONGEST_DURATION: Final = 4 * LEASE_DURATION
+_INT32: Final = 2**31  # the API's bound for the count of transitions
 # Seconds for one request about the lease, and before the next try after one that failed: three tries that hang fit
 # into RENEW_DEADLINE (2 + 3 x 2 + 2 x 0.5 = 9).
 REQUEST_TIMEOUT: Final = 2.0
@@ -37,15 +40,16 @@ class Election:
     def observe(self, lease: Json | None, now: float) -> None:
         """Takes in the lease as it was just read; None where there is none.
 
-        One that was deleted still stands as it was last seen: its holder has not been told.
+        One that was deleted stands as it was last seen until its holder must have noticed.
         """
         if lease is None:
+            self._duration = min(self._duration, LEASE_DURATION)
             return
         spec = lease.get("spec", {})
         record = (spec.get("holderIdentity") or "", spec.get("renewTime") or "", str(spec.get("leaseTransitions", 0)))
         if record != self._seen:
             self._seen, self._seen_at = record, now
-            self._duration = float(spec.get("leaseDurationSeconds") or 0)
+            self._duration = min(float(spec.get("leaseDurationSeconds") or 0), LONGEST_DURATION)
 
     def free_at(self) -> float:
         """When the lease may be taken: at once (0) where nobody or we ourselves hold it, else when it runs out."""
@@ -73,7 +77,7 @@ class Election:
         spec = dict((lease or {}).get("spec", {}))
         stamp = wall.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         if spec.get("holderIdentity") != self.identity:
-            transitions = int(spec.get("leaseTransitions") or 0) + 1 if lease else 0
+            transitions = (int(spec.get("leaseTransitions") or 0) + 1) % _INT32 if lease else 0
             spec |= {"acquireTime": stamp, "leaseTransitions": transitions}
         # A lease that is given up runs out at once; a duration of 0 would be refused.
         duration = 1 if release else int(LEASE_DURATION)

@@ -7,6 +7,7 @@ and made again with the new template, which takes the same pods over, without a 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Any
 
 from common import names, quantity
@@ -14,7 +15,6 @@ from common.defaults import dict_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from decimal import Decimal
 
     from controller.mirror import Mirror
 
@@ -38,7 +38,7 @@ class Growth:
 
 def plan(mirror: Mirror, stateful_set: Json | None, claims: Iterable[Json]) -> Growth:
     """What the difference between wanted and present storage asks for. `claims` are those of the mirror's pods."""
-    wanted = quantity.parse(mirror.storage)
+    wanted = _stored(mirror.storage)
     present = {claim["metadata"]["name"]: claim for claim in claims if "deletionTimestamp" not in claim["metadata"]}
     bound = [claim for claim in present.values() if is_bound(claim)]
     expected = [names.claim_name(mirror.name, ordinal) for ordinal in range(mirror.spec.replicas)]
@@ -66,7 +66,12 @@ def capacity_of(claim: Json) -> Decimal | None:
 
 
 def _asks(claim: Json) -> Decimal:
-    return quantity.parse(dict_at(claim, "spec", "resources", "requests").get("storage", "0"))
+    return _stored(dict_at(claim, "spec", "resources", "requests").get("storage", "0"))
+
+
+def _stored(value: object) -> Decimal:
+    """An amount as claims and StatefulSets hold it: rounded up to thousandths, where a mirror's spec may be finer."""
+    return quantity.parse(value).quantize(Decimal("0.001"), rounding=ROUND_CEILING)
 
 
 def _template_storage(stateful_set: Json) -> Decimal | None:

@@ -89,7 +89,8 @@ class Reconciler:
             seen = dict_at(raw, "status").get("observedGeneration")
             changed = seen != raw["metadata"].get("generation")
             self.recorder.record(raw, events.deeds(applied, first=seen is None, changed=changed))
-        return self._observed(mirror, Findings(facts, applied, storage))
+        refused = "; ".join(applied.refused.values()) or None
+        return self._observed(mirror, Findings(facts, applied, storage, refused=refused))
 
     def _observed(self, mirror: Mirror, found: Findings) -> Findings:
         return Findings(

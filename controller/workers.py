@@ -62,6 +62,8 @@ class Workers:
                 await self._rest(stopping)
             else:
                 await self._one(key)
+                # A reconcile that ends before its first request has let nobody else in: not the lease, not a probe.
+                await asyncio.sleep(0)
 
     async def _rest(self, stopping: asyncio.Event) -> None:
         """Waits for news or for the next due key, whichever is first."""

@@ -16,5 +16,11 @@ if TYPE_CHECKING:
 def budget(mirror: Mirror, settings: ControllerSettings) -> dict[str, Any]:
     """At most one pod down, rather than at least one up: a mirror of one replica must not block a drain for ever."""
     selector = {"matchLabels": names.pod_labels(mirror.name, names.REGISTRY)}
-    spec = {"maxUnavailable": 1, "selector": selector, "unhealthyPodEvictionPolicy": "AlwaysAllow"}
+    # Only one of the two may be set: what somebody puts into the other has to go with it.
+    spec = {
+        "maxUnavailable": 1,
+        "minAvailable": None,
+        "selector": selector,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+    }
     return framed(BUDGET, mirror, settings, {"spec": spec})

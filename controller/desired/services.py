@@ -18,6 +18,21 @@ PORT: Final = 443  # what an image name without a port means
 TARGET_PORT: Final = 5000  # the registry's own; above 1024, so that no capability is needed
 
 
+# Fields that lead traffic from elsewhere to the cache, or that may not stand in a Service of our type.
+_INSIDE_ONLY: Final = dict.fromkeys(
+    (
+        "externalIPs",
+        "externalName",
+        "externalTrafficPolicy",
+        "healthCheckNodePort",
+        "loadBalancerClass",
+        "loadBalancerIP",
+        "loadBalancerSourceRanges",
+        "allocateLoadBalancerNodePorts",
+    )
+)
+
+
 def service(mirror: Mirror, settings: ControllerSettings) -> Json:
     """The Service of the mirror.
 
@@ -36,8 +51,9 @@ def headless_service(mirror: Mirror, settings: ControllerSettings) -> Json:
 
 def _common(mirror: Mirror) -> Json:
     return {
-        # An address that somebody adds would let traffic for it be taken over.
-        "externalIPs": None,
+        **_INSIDE_ONLY,
+        # A node may have no cache pod of its own.
+        "internalTrafficPolicy": "Cluster",
         "selector": names.pod_labels(mirror.name, names.REGISTRY),
         "ports": [{"name": "https", "protocol": "TCP", "port": PORT, "targetPort": TARGET_PORT}],
     }

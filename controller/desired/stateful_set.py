@@ -39,6 +39,7 @@ def stateful_set(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> 
     digest = facts.digest(files.configuration(mirror), files.helper())
     body = {
         "replicas": mirror.spec.replicas,
+        "ordinals": None,
         "serviceName": names.headless_name(mirror.name),
         # OrderedReady would wait for ever for a pod that a repaired template could mend.
         "podManagementPolicy": "Parallel",

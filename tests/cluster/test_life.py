@@ -247,6 +247,19 @@ EDITS: dict[str, tuple[Kind, str, list[Json]]] = {
         "",
         [{"op": "add", "path": f"{POD}/priorityClassName", "value": "system-node-critical"}],
     ),
+    "a budget that blocks drains": (
+        kinds.BUDGET,
+        "",
+        [{"op": "remove", "path": "/spec/maxUnavailable"}, {"op": "add", "path": "/spec/minAvailable", "value": 2}],
+    ),
+    "a Service for the world": (
+        kinds.SERVICE,
+        "",
+        [
+            {"op": "replace", "path": "/spec/type", "value": "LoadBalancer"},
+            {"op": "add", "path": "/spec/loadBalancerSourceRanges", "value": ["0.0.0.0/0"]},
+        ],
+    ),
     "removed labels": (kinds.DAEMON_SET, "", [{"op": "remove", "path": "/metadata/labels"}]),
     "a removed owner": (kinds.DAEMON_SET, "", [{"op": "remove", "path": "/metadata/ownerReferences"}]),
     "a changed Secret": (kinds.SECRET, "", [{"op": "replace", "path": "/data/config.yml", "value": "eA=="}]),

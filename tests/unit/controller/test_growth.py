@@ -198,3 +198,11 @@ def _plan(wanted: str, template: str | None, claims: list[Json]) -> Growth:
 
 def _names(claims: list[Json]) -> list[str]:
     return [claim["metadata"]["name"] for claim in claims]
+
+
+@pytest.mark.parametrize("wanted", ["123456789.123456789", "1.0000000001", "1n", "0.0001Ki"])
+def test_an_amount_finer_than_kubernetes_keeps_is_not_grown_for_ever(wanted: str) -> None:
+    """A StatefulSet holds it rounded up to thousandths of a byte."""
+    kept = f"{int(growth._stored(wanted) * 1000)}m"
+    assert not _plan(wanted, kept, [a_claim(0, kept), a_claim(1, kept)]).replace
+    assert _plan(wanted, kept, [a_claim(0, kept), a_claim(1, kept)]).pending == []
