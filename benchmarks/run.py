@@ -69,7 +69,7 @@ def run(plan: Plan) -> Run:
     rounds = [_round(plan, number) for number in range(1, plan.rounds)]
     limits = _limits(plan, plan.rounds)
     with a_stage() as stage:
-        stage.system.start_controller()
+        stage.start_controller()
         _tell(f"burst of {plan.mirrors} mirrors, round {plan.rounds} of {plan.rounds}")
         rounds.append(Round(*limits, burst.measure(stage, plan.mirrors)))
         _tell("restart")
@@ -88,7 +88,7 @@ def run(plan: Plan) -> Run:
 def _round(plan: Plan, number: int) -> Round:
     limits = _limits(plan, number)
     with a_stage() as stage:
-        stage.system.start_controller()
+        stage.start_controller()
         _tell(f"burst of {plan.mirrors} mirrors, round {number} of {plan.rounds}")
         return Round(*limits, burst.measure(stage, plan.mirrors))
 
@@ -107,7 +107,7 @@ def _limits(plan: Plan, number: int) -> tuple[Limit, Limit]:
 def _burst_with_webhook(plan: Plan) -> Burst:
     _tell("burst with the webhook")
     with a_stage() as stage:
-        stage.system.start_controller()
+        stage.start_controller()
         reviews.register(stage)
         return burst.measure(stage, plan.mirrors)
 
@@ -118,7 +118,7 @@ def _burst_beside_all(plan: Plan) -> Burst | None:
         return None
     _tell(f"burst of {plan.full_mirrors} mirrors beside all controllers of Kubernetes")
     with a_stage(full=True) as stage:
-        stage.system.start_controller()
+        stage.start_controller()
         return burst.measure(stage, plan.full_mirrors)
 
 

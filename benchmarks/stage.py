@@ -50,6 +50,11 @@ class Stage:
         """Passes of the controller since its start, whatever their result; 0 while it does not answer."""
         return sum(map(float, _RECONCILES.findall(page(self.system.metrics_port, "/metrics") or "")))
 
+    def start_controller(self) -> None:
+        """Starts the controller; returns when it leads and has made its authorities, so that a burst finds it idle."""
+        self.system.start_controller()
+        self.system.processes.wait_ready("controller", lambda: self.reconciles() > 0)
+
     def audit(self) -> Audit:
         """What is asked from now on."""
         return Audit(self.cluster.audit_log)

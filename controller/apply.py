@@ -74,10 +74,11 @@ class Applier:
 
     async def _one(self, mirror: Mirror, kind: Kind, body: Json, applied: Applied) -> None:
         name = body["metadata"]["name"]
-        live = self.state.children[kind].get(name)
+        store = self.state.children[kind]
+        live = store.get(name)
         if live is None:
-            stored = await self.cluster.create(kind, self.namespace, body)
-            self.state.children[kind].put(stored, quietly=True)
+            with store.writing(name):
+                store.put(await self.cluster.create(kind, self.namespace, body), quietly=True)
             applied.created.append(f"{kind.name} {name}")
             return
         what = f"{kind.name} {name}"
@@ -101,8 +102,9 @@ class Applier:
             return
         version = {"resourceVersion": live["metadata"]["resourceVersion"], "uid": live["metadata"]["uid"]}
         sent = {**patch, "metadata": {**patch.get("metadata", {}), **version}}
-        stored = await self.cluster.patch(kind, self.namespace, body["metadata"]["name"], sent)
-        self.state.children[kind].put(stored, quietly=True)
+        store, name = self.state.children[kind], body["metadata"]["name"]
+        with store.writing(name):
+            store.put(await self.cluster.patch(kind, self.namespace, name, sent), quietly=True)
         self.contest.repaired(what, desired, self.clock())
         if whose is Standing.ORPHAN:
             applied.adopted.append(what)

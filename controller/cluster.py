@@ -35,6 +35,9 @@ WATCH_SILENCE: Final = 90.0
 WATCH_DURATION: Final = 300
 # Connections: a dozen watches, twice sixteen workers (a write and a status each), a few for the lease and events.
 CONNECTIONS: Final = 64
+# Objects asked for at a time when a kind is listed. A list of 500 StatefulSets is 3 MB, ten times as much decoded, and
+# memory that was once taken is hardly ever given back.
+PAGE: Final = 50
 
 
 async def load_configuration(kubeconfig: str | None) -> client.Configuration:
@@ -86,12 +89,25 @@ class Cluster:
     async def __aexit__(self, *_: object) -> None:
         await self._rest.close()
 
-    async def list(self, kind: Kind, namespace: str | None, selector: str = "") -> tuple[list[Json], str]:
-        """All objects of a kind and the resource version they were read at. `selector` is a field selector."""
-        body = await self._request("GET", kind.path(namespace), {"fieldSelector": selector} if selector else {})
-        # The items of a list do not say what they are, unlike the objects of a watch and of an answer.
-        items = [{"apiVersion": kind.api, "kind": kind.name, **item} for item in body.get("items") or []]
-        return items, body["metadata"]["resourceVersion"]
+    async def pages(
+        self, kind: Kind, namespace: str | None, selector: str = ""
+    ) -> AsyncIterator[tuple[list[Json], str]]:
+        """All objects of a kind, page by page, each with the resource version that all of them were read at.
+
+        `selector` is a field selector. Raises Gone where the pages take longer than the API server keeps the version.
+        """
+        query = {"limit": str(PAGE)} | ({"fieldSelector": selector} if selector else {})
+        while True:
+            body = await self._request("GET", kind.path(namespace), query)
+            metadata = body["metadata"]
+            # The items of a list do not say what they are, unlike the objects of a watch and of an answer.
+            yield (
+                [{"apiVersion": kind.api, "kind": kind.name, **each} for each in body["items"]],
+                metadata["resourceVersion"],
+            )
+            if not metadata.get("continue"):
+                return
+            query["continue"] = metadata["continue"]
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Json:
         """One object. Raises NotFound."""

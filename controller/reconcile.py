@@ -115,11 +115,12 @@ class Reconciler:
             return
         metadata = {"uid": raw["metadata"]["uid"], "resourceVersion": raw["metadata"]["resourceVersion"]}
         body = {"metadata": metadata, "status": patch}
+        name, mirrors = raw["metadata"]["name"], self.state.mirrors
         try:
-            stored = await self.cluster.patch(MIRROR, None, raw["metadata"]["name"], body, subresource="status")
+            with mirrors.writing(name):
+                mirrors.put(await self.cluster.patch(MIRROR, None, name, body, subresource="status"), quietly=True)
         except NotFound:
             return  # deleted meanwhile: there is nobody left to tell
-        self.state.mirrors.put(stored, quietly=True)
         self.recorder.record(raw, events.transitions(stated(raw), status["conditions"]))
 
     def _forget(self, name: str) -> None:

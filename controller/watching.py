@@ -61,11 +61,7 @@ class Watch:
 
     async def list_then_watch(self) -> None:
         """Lists, then follows stream after stream. Raises Gone when that needs a new list."""
-        newest = self.store.newest
-        items, version = await self.cluster.list(self.kind, self.namespace, self.selector)
-        if int(version) < newest:
-            self.store.distrust()
-        self.store.replace(items, int(version))
+        version = await self._list()
         self.synced.set()
         self._tell_back()
         while True:
@@ -85,6 +81,19 @@ class Watch:
                 elif event["type"] == "DELETED":
                     self.store.remove(live["metadata"]["name"], int(version))
         return version
+
+    async def _list(self) -> str:
+        """Takes in all there is. Returns the resource version of it."""
+        newest = self.store.newest
+        names: set[str] = set()
+        latest = ""
+        async for items, latest in self.cluster.pages(self.kind, self.namespace, self.selector):
+            if int(latest) < newest:
+                self.store.distrust()
+                newest = 0  # once for all pages
+            names |= self.store.take(items)
+        self.store.settle(names, int(latest))
+        return latest
 
     def _next_wait(self, error: ClusterError) -> float:
         wait = self._wait

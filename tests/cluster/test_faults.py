@@ -64,9 +64,11 @@ class _Stale:
     def __init__(self, door: Door) -> None:
         self.door = door
 
-    async def list(self, kind: kinds.Kind, namespace: str | None, selector: str = "") -> tuple[list[Json], str]:
-        items, _ = await self.door.list(kind, namespace, selector)
-        return items, "1"
+    async def pages(
+        self, kind: kinds.Kind, namespace: str | None, selector: str = ""
+    ) -> AsyncIterator[tuple[list[Json], str]]:
+        async for items, _ in self.door.pages(kind, namespace, selector):
+            yield items, "1"
 
     def watch(
         self, kind: kinds.Kind, namespace: str | None, version: str, selector: str = ""
@@ -85,7 +87,7 @@ async def test_the_clients_own_exceptions_never_pass_the_door(kube: Kube) -> Non
     configuration.host = "https://127.0.0.1:1"
     async with Door(configuration) as door:
         with pytest.raises(ClusterError):
-            await door.list(kinds.SECRET, NAMESPACE)
+            await anext(door.pages(kinds.SECRET, NAMESPACE))
     with pytest.raises(ClusterError, match="no way to the cluster"):
         await load_configuration("/nowhere/kubeconfig")
 
