@@ -7,7 +7,7 @@ LOCK := deploy/requirements/dev.txt
 STAMP := $(VENV)/.installed-$(shell cksum < $(LOCK) | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help build up down demo test check unit bench crd lock clean
+.PHONY: help build up down demo test e2e check unit bench crd lock clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,8 +19,8 @@ $(STAMP): $(LOCK)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(LOCK)
 	@touch $@
 
-up: $(STAMP)  ## start a real Kubernetes API server with its controllers here, and keep it
-	@$(BIN)/python -m deploy.local up
+up: $(STAMP)  ## start a real Kubernetes API server with its controllers here, and keep it (NODE=1: and a node)
+	@$(BIN)/python -m deploy.local up $(if $(NODE),--node)
 
 down: $(STAMP)  ## stop it and leave nothing behind
 	@$(BIN)/python -m deploy.local down
@@ -38,7 +38,10 @@ build: $(STAMP)  ## build the local cluster's programs, once: minutes, then cach
 	@$(BIN)/python -m deploy.local build
 
 test: check build  ## everything: check, unit and property tests, behaviour on a real API server
-	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --durations=10
+	@$(BIN)/python -m pytest --ignore=tests/node --numprocesses=2 --dist=loadfile --durations=10
+
+e2e: build  ## the local node's own tests; needs root on Debian Linux, and builds for many minutes the first time
+	@$(BIN)/python -m pytest tests/node
 
 bench: build  ## the figures of the README, with the limit measured in the same run
 	@$(BIN)/python -m benchmarks

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.local.errors import LocalClusterError
+from deploy.local.node.runtime import FLAVOURS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,11 +31,14 @@ COMMANDS = {
 def main(arguments: list[str]) -> int:
     """Run one command and return the exit status."""
     options = _parser().parse_args(arguments)
+    # a shell that starts us in the background has SIGINT ignored, and Ctrl-C must tidy up all the same
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # whoever ends us by SIGTERM wants the same tidying up as by Ctrl-C
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    run: Callable[[Path], int] = pkgutil.resolve_name(f"deploy.local.{COMMANDS[options.command][0]}")
+    run: Callable[..., int] = pkgutil.resolve_name(f"deploy.local.{COMMANDS[options.command][0]}")
+    node = {"flavour": options.node} if options.node else {}
     try:
-        return run(options.folder)
+        return run(options.folder, **node)
     except LocalClusterError as error:
         print(error, file=sys.stderr)
         return 1
@@ -52,8 +56,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(folder=Path(os.environ.get(FOLDER_VARIABLE) or REPOSITORY / ".local-cluster"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, help_text) in COMMANDS.items():
-        commands.add_parser(name, help=help_text)
+        command = commands.add_parser(name, help=help_text)
+        command.set_defaults(node=None)
+        if name == "up":
+            _add_node(command)
     return parser
+
+
+def _add_node(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--node",
+        nargs="?",
+        const=FLAVOURS[0],
+        choices=FLAVOURS,
+        help=f"with a node, which needs root on Linux; its container runtime is {FLAVOURS[0]} unless another is named",
+    )
 
 
 if __name__ == "__main__":

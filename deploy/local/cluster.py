@@ -3,14 +3,15 @@
     with Cluster(tmp_path / "cluster").start() as cluster:
         cluster.run_kubectl("get", "namespaces")
 
-Everything listens on 127.0.0.1, on free ports; several clusters can run side by side, each in a folder of its own.
+Everything listens on 127.0.0.1 (with a node: in the node's network), on free ports; several clusters can run side by
+side, each in a folder of its own.
 """
 
 import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,9 +20,10 @@ from deploy.local import binaries, commands, kubeconfig
 from deploy.local.errors import LocalClusterError
 from deploy.local.guard import Guard
 from deploy.local.layout import Layout
+from deploy.local.node import leftovers
 from deploy.local.pki import Authority
-from deploy.local.ports import LOOPBACK
-from deploy.local.probe import port_of
+from deploy.local.place import HERE, Place
+from deploy.local.probe import address_of, port_of
 from deploy.local.processes import Processes, resident_bytes
 from deploy.local.starter import Starter
 
@@ -58,7 +60,8 @@ class Cluster:
     @property
     def url(self) -> str:
         """Where the API server listens: `https://127.0.0.1:<port>`, the same for as long as the cluster is up."""
-        return f"https://{LOOPBACK}:{port_of(self._processes.record(commands.API_SERVER).argv)}"
+        argv = self._processes.record(commands.API_SERVER).argv
+        return f"https://{address_of(argv)}:{port_of(argv)}"
 
     @property
     def ca_file(self) -> Path:
@@ -140,6 +143,7 @@ class Cluster:
         scheduler: bool = True,
         audit: bool = True,
         extra_apiserver_args: Sequence[str] = (),
+        place: Callable[[], Place] = lambda: HERE,
     ) -> Self:
         """Start etcd, kube-apiserver and, if wanted, kube-controller-manager and kube-scheduler.
 
@@ -147,6 +151,7 @@ class Cluster:
         are not built yet, which takes minutes and is told on stderr. In the folder of a cluster that was stopped, goes
         on with its data, at a new port. A start that fails leaves nothing running. `extra_apiserver_args` come last,
         and so win over ours. The cluster ends with this program, also when that is killed, unless `detach` is called.
+        `place` makes the network that the API server shall be in, when all the rest is prepared.
         """
         if any(self.alive(name) for name in self.components):
             raise LocalClusterError(f"A cluster is running in {self.folder} already.")
@@ -159,7 +164,7 @@ class Cluster:
             self._processes.forget()
             self._starter.prepare(programs)
             self._guard = Guard(self.folder)
-            self._starter.start(components, audit=audit, extra_apiserver_args=extra_apiserver_args)
+            self._starter.start(components, audit=audit, extra_apiserver_args=extra_apiserver_args, place=place())
         except BaseException:
             self.stop()
             raise
@@ -175,6 +180,7 @@ class Cluster:
         """End all components, etcd last, so that the others are not busy with its absence. Data and logs stay."""
         self._processes.stop([name for name in self.components if name != commands.ETCD])
         self._processes.stop([name for name in self.components if name == commands.ETCD])
+        leftovers.remove(self.folder)
         self.detach()
 
     def remove(self) -> None:

@@ -42,14 +42,14 @@ def etcd(layout: Layout) -> list[str]:
     ]
 
 
-def api_server(layout: Layout, port: int, *, audit: bool) -> list[str]:
-    """Return the command line of kube-apiserver."""
+def api_server(layout: Layout, port: int, address: str = LOOPBACK, *, audit: bool) -> list[str]:
+    """Return the command line of kube-apiserver, which listens on `address` alone."""
     return [
         str(layout.bin / API_SERVER),
         f"--etcd-servers={ETCD_URL}",
-        *_serving(layout, port),
-        # There are no pods that could reach it, and an Endpoints object may not name a loopback address.
-        f"--advertise-address={LOOPBACK}",
+        *_serving(layout, port, address),
+        f"--advertise-address={address}",
+        # An Endpoints object may not name a loopback address, which no pod could reach; a node's place undoes this.
         "--endpoint-reconciler-type=none",
         f"--client-ca-file={layout.ca.certificate}",
         "--authorization-mode=Node,RBAC",
@@ -100,9 +100,9 @@ def _client(layout: Layout, port: int, kubeconfig: Path) -> Sequence[str]:
     )
 
 
-def _serving(layout: Layout, port: int) -> Sequence[str]:
+def _serving(layout: Layout, port: int, address: str = LOOPBACK) -> Sequence[str]:
     return (
-        f"--bind-address={LOOPBACK}",
+        f"--bind-address={address}",
         f"--secure-port={port}",
         f"--tls-cert-file={layout.serving.certificate}",
         f"--tls-private-key-file={layout.serving.key}",

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from deploy.local.node import leftovers
 from deploy.local.processes import Processes
 
 REPOSITORY = Path(__file__).parents[2]
@@ -35,6 +36,7 @@ def main(folder: Path) -> None:
     processes = Processes(folder)
     for name in processes.names():
         processes.kill(name)
+    leftovers.remove(folder)
 
 
 if __name__ == "__main__":

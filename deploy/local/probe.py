@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from deploy.local import commands
 from deploy.local.layout import Layout
-from deploy.local.ports import LOOPBACK
 
 TIMEOUT = 5.0  # seconds: a component that is busy starting may take a second or two to answer
 HEALTH = {commands.API_SERVER: "/readyz", commands.CONTROLLER_MANAGER: "/healthz", commands.SCHEDULER: "/readyz"}
@@ -27,14 +26,13 @@ class Probe:
         """Return the question whether `component`, started by `argv`, does its work."""
         if component == commands.ETCD:
             return self._etcd_listens
-        port = port_of(argv)
-        return lambda: self.ok(port, HEALTH[component])
+        return lambda: self.ok(argv, HEALTH[component])
 
-    def ok(self, port: int, path: str) -> bool:
-        """Whether GET `path` of the server on 127.0.0.1:`port` answers 200."""
+    def ok(self, argv: Sequence[str], path: str) -> bool:
+        """Whether GET `path` of the server that was started by `argv` answers 200."""
         context = ssl.create_default_context(cafile=self.layout.ca.certificate)
         context.load_cert_chain(self.layout.admin.certificate, self.layout.admin.key)
-        connection = http.client.HTTPSConnection(LOOPBACK, port, context=context, timeout=TIMEOUT)
+        connection = http.client.HTTPSConnection(address_of(argv), port_of(argv), context=context, timeout=TIMEOUT)
         try:
             connection.request("GET", path)
             return connection.getresponse().status == http.client.OK
@@ -59,5 +57,13 @@ class Probe:
 
 def port_of(argv: Sequence[str]) -> int:
     """Read the port that a component listens on from its command line; of several the last one counts."""
-    flag = "--secure-port="
-    return [int(argument.removeprefix(flag)) for argument in argv if argument.startswith(flag)][-1]
+    return int(_value("--secure-port=", argv))
+
+
+def address_of(argv: Sequence[str]) -> str:
+    """Read the address that a component listens on from its command line; of several the last one counts."""
+    return _value("--bind-address=", argv)
+
+
+def _value(flag: str, argv: Sequence[str]) -> str:
+    return [argument.removeprefix(flag) for argument in argv if argument.startswith(flag)][-1]

@@ -11,8 +11,9 @@ from deploy.local import commands, kubeconfig
 from deploy.local.errors import LocalClusterError
 from deploy.local.layout import Layout
 from deploy.local.pki import Authority, Identity, create_signing_key
+from deploy.local.place import HERE, Place
 from deploy.local.ports import LOOPBACK, free_port
-from deploy.local.probe import DEFAULT_SERVICE_ACCOUNT, Probe, port_of
+from deploy.local.probe import DEFAULT_SERVICE_ACCOUNT, Probe, address_of, port_of
 from deploy.local.processes import Processes
 
 ATTEMPTS = 3  # to find a port that nobody takes between our looking and the component's listening
@@ -41,11 +42,13 @@ class Starter:
         for name, target in programs.items():
             (layout.bin / name).symlink_to(target)
         layout.audit_policy.write_text(json.dumps(commands.AUDIT_POLICY))
-        self._timed("certificates", self._issue)
 
-    def start(self, components: Sequence[str], *, audit: bool, extra_apiserver_args: Sequence[str]) -> None:
+    def start(
+        self, components: Sequence[str], *, audit: bool, extra_apiserver_args: Sequence[str], place: Place = HERE
+    ) -> None:
         """Start these components, in the order given; return when all of them do their work."""
-        command_lines = self._command_lines(audit=audit, extra=extra_apiserver_args)
+        self._timed("certificates", lambda: self._issue(place.address))
+        command_lines = self._command_lines(audit=audit, extra=extra_apiserver_args, place=place)
         for name in components:
             self._timed(name, lambda name=name: self._launch(name, command_lines[name]))  # type: ignore[misc]
         if commands.CONTROLLER_MANAGER in components:
@@ -60,18 +63,25 @@ class Starter:
             self.processes.start(name, argv, self.environment)
         self.processes.wait_ready(name, Probe(self.layout).ready(name, argv))
 
-    def _issue(self) -> None:
+    def _issue(self, address: str) -> None:
         authority = Authority(self.layout.ca)
         create_signing_key(self.layout.signing_key)
         names = [f"kubernetes{suffix}" for suffix in ("", ".default", ".default.svc", ".default.svc.cluster.local")]
-        authority.server("serving", [*names, "localhost", LOOPBACK, commands.SERVICE_OF_API_SERVER])
+        authority.server("serving", [*names, "localhost", *{LOOPBACK, address}, commands.SERVICE_OF_API_SERVER])
         authority.client("admin", [ADMINISTRATORS], name=self.layout.admin.certificate.stem)
 
-    def _command_lines(self, *, audit: bool, extra: Sequence[str]) -> dict[str, Callable[[int], list[str]]]:
+    def _command_lines(
+        self, *, audit: bool, extra: Sequence[str], place: Place
+    ) -> dict[str, Callable[[int], list[str]]]:
         layout = self.layout
+        extra = [*place.arguments, *extra]
         return {
             commands.ETCD: lambda _: commands.etcd(layout),
-            commands.API_SERVER: lambda port: [*commands.api_server(layout, port, audit=audit), *extra],
+            commands.API_SERVER: lambda port: [
+                *place.prefix,
+                *commands.api_server(layout, port, place.address, audit=audit),
+                *extra,
+            ],
             commands.CONTROLLER_MANAGER: lambda port: commands.controller_manager(
                 layout, port, self._client_kubeconfig(commands.CONTROLLER_MANAGER)
             ),
@@ -102,13 +112,14 @@ class Starter:
         return path
 
     def _write_kubeconfig(self, path: Path, identity: Identity) -> None:
-        port = port_of(self.processes.record(commands.API_SERVER).argv)
-        kubeconfig.write(path, f"https://{LOOPBACK}:{port}", self.layout.ca.certificate, identity)
+        argv = self.processes.record(commands.API_SERVER).argv
+        url = f"https://{address_of(argv)}:{port_of(argv)}"
+        kubeconfig.write(path, url, self.layout.ca.certificate, identity)
 
     def _wait_for_service_account(self) -> None:
-        port = port_of(self.processes.record(commands.API_SERVER).argv)
+        argv = self.processes.record(commands.API_SERVER).argv
         self.processes.wait_ready(
-            commands.CONTROLLER_MANAGER, lambda: Probe(self.layout).ok(port, DEFAULT_SERVICE_ACCOUNT)
+            commands.CONTROLLER_MANAGER, lambda: Probe(self.layout).ok(argv, DEFAULT_SERVICE_ACCOUNT)
         )
 
     def _timed(self, step: str, action: Callable[[], None]) -> None:

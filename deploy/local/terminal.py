@@ -9,12 +9,16 @@ from deploy.local import build as builder
 from deploy.local.cluster import Cluster
 from deploy.local.errors import LocalClusterError
 from deploy.local.locks import exclusive
+from deploy.local.node.node import Node
 
 
-def up(folder: Path) -> int:
-    """Start the cluster, unless it is up, and leave it running; an interrupted start leaves nothing behind."""
+def up(folder: Path, flavour: str | None = None) -> int:
+    """Start the cluster, unless it is up, and leave it running; an interrupted start leaves nothing behind.
+
+    `flavour` is that of the node's runtime, None for a cluster without a node.
+    """
     with _alone():
-        return _up(Cluster(folder))
+        return _up(Cluster(folder), flavour)
 
 
 def down(folder: Path) -> int:
@@ -47,7 +51,7 @@ def build(_: Path) -> int:
     return 0
 
 
-def _up(cluster: Cluster) -> int:
+def _up(cluster: Cluster, flavour: str | None) -> int:
     alive = {name: cluster.alive(name) for name in cluster.components}
     if alive and all(alive.values()):
         print(f"The cluster in {cluster.folder} is up already, at {cluster.url}.")
@@ -58,7 +62,7 @@ def _up(cluster: Cluster) -> int:
             "End the rest with `make down`, then start it again."
         )
     else:
-        _start(cluster)
+        _start(cluster, flavour)
     print(f"Stop it with `make down`.\nexport KUBECONFIG={cluster.kubeconfig}")
     return 0
 
@@ -68,15 +72,16 @@ def _alone() -> AbstractContextManager[None]:
     return exclusive(builder.cache_folder(os.environ) / "up.lock", "another `up` or `down`")
 
 
-def _start(cluster: Cluster) -> None:
+def _start(cluster: Cluster, flavour: str | None) -> None:
     cluster.remove()  # what a crash of the machine has left
     begun = time.monotonic()
+    node = Node(cluster, flavour=flavour) if flavour else None
     try:
-        cluster.start()
+        (node or cluster).start()
     except KeyboardInterrupt:
         cluster.remove()  # after any other failure the logs stay, until the next `up` or `down`
         raise
     cluster.detach()
-    for step, seconds in cluster.timings.items():
+    for step, seconds in {**cluster.timings, **(node.timings if node else {})}.items():
         print(f"{seconds:6.2f} s  {step}")
     print(f"Kubernetes is up at {cluster.url}, after {time.monotonic() - begun:.1f} s.", flush=True)

@@ -1,0 +1,112 @@
+"""The first process of a node, in namespaces of its own: mounts what a node has, then buries orphans until SIGTERM.
+
+Called as `python init.py <json>` with the keys of `Settings`; knows the standard library alone. When it ends, the
+kernel ends all other processes of the node, and drops its mounts and network interfaces.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+FORWARDING = Path("/proc/sys/net/ipv4")
+SWITCHES = {"ip_forward": "1", "conf/all/rp_filter": "0", "conf/default/rp_filter": "0"}
+# What is written there by a node is not written to this machine's; all of it lies below the node's folder.
+OWN_FOLDERS = {"/var/lib/kubelet": "kubelet", "/var/log": "log", "/opt": "opt"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`folder` holds the node's files, `controllers` are cgroup v1 hierarchies by name, `ready` appears at the end."""
+
+    name: str
+    folder: str
+    controllers: list[str]
+    ready: str
+
+
+def main(settings: Settings) -> None:
+    """Make the node's view of the machine, tell that it is made, and wait."""
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    folder = Path(settings.folder)
+    _run("mount", "--make-rshared", "/")
+    _run("mount", "-t", "proc", "proc", "/proc")
+    _run("hostname", settings.name)
+    _mount_cgroups(settings.controllers)
+    _mount_run()
+    _mount_etc(folder, settings.name)
+    _mount_folders(folder)
+    _set_up_network()
+    Path(settings.ready).touch()
+    _bury_orphans()
+
+
+def _mount_cgroups(controllers: list[str]) -> None:
+    """Mount sysfs of this network namespace, and in it the cgroups as seen from this cgroup namespace."""
+    _run("mount", "-t", "sysfs", "sysfs", "/sys")
+    _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/sys/fs/cgroup")
+    for name in controllers:
+        path = Path("/sys/fs/cgroup", name)
+        path.mkdir()
+        _run("mount", "-t", "cgroup", "-o", "none,name=systemd" if name == "systemd" else name, "cgroup", str(path))
+
+
+def _mount_run() -> None:
+    _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
+    for name in ("lock", "netns"):
+        Path("/run", name).mkdir()
+    _run("mount", "--make-rshared", "/")
+
+
+def _mount_etc(folder: Path, name: str) -> None:
+    """Lay an /etc over this machine's: the paths are the real ones, and what is written stays in the node."""
+    upper, work = folder / "etc", folder / "etc-work"
+    for each in (upper, work):
+        each.mkdir(parents=True, exist_ok=True)
+    _run("mount", "-t", "overlay", "-o", f"lowerdir=/etc,upperdir={upper},workdir={work}", "overlay", "/etc")
+    for certs in ("/etc/containerd/certs.d", "/etc/docker/certs.d"):
+        Path(certs).mkdir(parents=True, exist_ok=True)
+    Path("/etc/hosts").write_text(f"127.0.0.1 localhost {name}\n")
+    resolver = Path("/etc/resolv.conf")
+    resolver.unlink(missing_ok=True)
+    resolver.write_text("options timeout:1 attempts:1\n")  # no server to ask: names are in /etc/hosts, or unknown
+
+
+def _mount_folders(folder: Path) -> None:
+    for target, name in OWN_FOLDERS.items():
+        folder.joinpath(name).mkdir(exist_ok=True)
+        Path(target).mkdir(parents=True, exist_ok=True)
+        _run("mount", "--bind", str(folder / name), target)
+
+
+def _set_up_network() -> None:
+    """Start the loopback, and a default route to nowhere: Services are reached by it, and no packet leaves the node."""
+    _run("ip", "link", "set", "lo", "up")
+    # no dummy device: not every kernel has them, while the node cannot be without a veth anyway
+    _run("ip", "link", "add", "nowhere", "arp", "off", "type", "veth", "peer", "name", "nobody")
+    for name in ("nobody", "nowhere"):
+        _run("ip", "link", "set", name, "up")
+    _run("ip", "route", "add", "default", "dev", "nowhere")
+    for name, value in SWITCHES.items():
+        FORWARDING.joinpath(name).write_text(value)
+
+
+def _bury_orphans() -> None:
+    awaited = {signal.SIGCHLD, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+    while signal.sigwait(awaited) == signal.SIGCHLD:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    main(Settings(**json.loads(sys.argv[1])))

@@ -1,0 +1,117 @@
+"""What can be done in a node while it runs: commands, files, names, volumes, a hole in its network."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from deploy.local.cluster import Cluster
+from deploy.local.errors import LocalClusterError
+from deploy.local.node.sandbox import Sandbox
+from deploy.local.processes import POLL, Processes, resident_bytes
+
+NAMES = "/etc/local-names/hosts"  # what CoreDNS answers with, beside the cluster's own names
+DEADLINE = 90.0  # seconds; 6 to 9 are usual, a machine that compiles at the same time takes a minute
+CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 1)"
+
+Json = dict[str, Any]
+
+
+class Inside:
+    """The inside of the node called `name`, whose files are in `folder`. Methods raise LocalClusterError."""
+
+    def __init__(self, cluster: Cluster, folder: Path, name: str) -> None:
+        self.cluster = cluster
+        self.folder = folder
+        self.name = name
+        self.processes = Processes(cluster.folder)
+        self.sandbox = Sandbox(name, folder, self.processes)
+
+    @property
+    def address(self) -> str:
+        """The node's address, which this machine reaches."""
+        return self.sandbox.link.address(1)
+
+    def run(self, *argv: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command in the node to its end; with `check`, raises LocalClusterError when it fails."""
+        done = self.sandbox.run(argv, None if stdin is None else stdin.encode(), check=check)
+        out, error = (each.decode(errors="replace") for each in (done.stdout, done.stderr))
+        return subprocess.CompletedProcess(done.args, done.returncode, out, error)
+
+    def read(self, path: str) -> bytes:
+        """Return the content of a file of the node."""
+        return self.sandbox.run(["cat", path]).stdout
+
+    def write(self, path: str, content: str | bytes) -> None:
+        """Write a file of the node in place, the folders above it made first."""
+        content = content.encode() if isinstance(content, str) else content
+        self.sandbox.run(["sh", "-c", 'mkdir -p "$(dirname "$1")" && cat > "$1"', "sh", path], content)
+
+    def exists(self, path: str) -> bool:
+        """Whether there is anything at a path of the node."""
+        return self.run("test", "-e", path, check=False).returncode == 0
+
+    def answers(self, address: str, port: int) -> bool:
+        """Whether somebody takes TCP connections there, as the node sees it; a Service's address is one too."""
+        ask = [*self.sandbox.network, sys.executable, "-I", "-S", "-c", CONNECT, address, str(port)]
+        return subprocess.run(ask, capture_output=True, check=False).returncode == 0
+
+    def resident_bytes(self, name: str) -> int:
+        """Return the resident memory of a program that was started in the node, in bytes."""
+        return resident_bytes(self.sandbox.pid_of(name))
+
+    def drop_packets(self, address: str) -> None:
+        """Let every packet to `address`, a Service's too, vanish, as if the network had a hole there."""
+        self._firewall("--insert", address)
+
+    def let_packets(self, address: str) -> None:
+        """Undo drop_packets."""
+        self._firewall("--delete", address)
+
+    def add_name(self, name: str, address: str) -> None:
+        """Let the node and, a second later, its pods know `name` as `address`."""
+        for path in ("/etc/hosts", NAMES):
+            self.sandbox.run(["sh", "-c", 'cat >> "$1"', "sh", path], f"{address} {name}\n".encode())
+
+    def add_volumes(self, count: int, size: str = "1Gi") -> None:
+        """Make PersistentVolumes of the default StorageClass: folders of the node that only say they end at `size`."""
+        known = self.cluster.run_kubectl("get", "pv", "-o", "name").stdout.count("\n")
+        folders = [self.folder / "volumes" / f"by-hand-{number}" for number in range(known, known + count)]
+        self.run("mkdir", "--parents", "--mode=0777", *map(str, folders))
+        self.apply([_volume(folder, size) for folder in folders])
+
+    def apply(self, objects: list[Json]) -> None:
+        """Apply objects as administrator."""
+        manifest = {"apiVersion": "v1", "kind": "List", "items": objects}
+        self.cluster.run_kubectl("apply", "--filename=-", stdin=json.dumps(manifest))
+
+    def wait_for(self, what: str, question: Callable[[], bool], seconds: float = DEADLINE) -> None:
+        """Ask until the answer is yes; raises LocalClusterError naming `what` when that takes longer."""
+        limit = time.monotonic() + seconds
+        while not question():
+            if time.monotonic() > limit:
+                raise LocalClusterError(f"{what}: not within {seconds:.0f} s. See {self.cluster.folder / 'logs'}.")
+            time.sleep(POLL)
+
+    def _firewall(self, what: str, address: str) -> None:
+        # in the table `raw`, which packets pass before a Service's address becomes a pod's
+        for chain in ("OUTPUT", "PREROUTING"):
+            self.run("iptables", "--wait", "--table", "raw", what, chain, "--destination", address, "--jump", "DROP")
+
+
+def _volume(folder: Path, size: str) -> Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": folder.name},
+        "spec": {
+            "capacity": {"storage": size},
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "by-hand",
+            "persistentVolumeReclaimPolicy": "Retain",
+            "hostPath": {"path": str(folder)},
+        },
+    }
