@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # The first block says so where it had to end the last foreign line: that break is taken out with it.
 _BEGIN: Final = re.compile(rb"# BEGIN registry-mirror (?P<mirror>[a-z0-9-]+)(?P<unended> \(and a line break\))?\n?")
 _END: Final = re.compile(rb"# END registry-mirror [a-z0-9-]+\n?")
+_ENTRY: Final = re.compile(rb"[0-9a-f.:]+\t(?P<host>[a-z0-9.-]+)\n")
+# What is left of a line of ours whose writer was killed: the last one, without its end.
+_CUT: Final = re.compile(rb"[0-9a-f.:]*(\t[a-z0-9.-]*)?")
 
 
 @dataclass(slots=True)
@@ -30,7 +33,10 @@ class Hosts:
 
 
 def parse(content: bytes) -> Hosts:
-    """Takes a file apart. A block without its last line goes to the end of the file: its writer was killed."""
+    """Takes a file apart. A block without its last line goes to the end of the file: its writer was killed.
+
+    Lines that others wrote into a block, or after one that was cut off, are foreign too.
+    """
     hosts, block, broken = Hosts(), None, False
     for line in _lines(content):
         begin = _BEGIN.fullmatch(line)
@@ -38,13 +44,13 @@ def parse(content: bytes) -> Hosts:
             block = begin["mirror"].decode()
             hosts.blocks[block] = b""
             broken = broken or begin["unended"] is not None
-        elif block is None:
+        elif block is not None and _END.fullmatch(line):
+            block = None
+        elif block is not None and _is_ours(line, hosts.blocks[block]):
+            hosts.blocks[block] += line
+        else:
             hosts.foreign += line
             broken = False
-        elif _END.fullmatch(line):
-            block = None
-        else:
-            hosts.blocks[block] += line
     if broken:
         hosts.foreign = hosts.foreign.removesuffix(b"\n")
     return hosts
@@ -79,6 +85,14 @@ def without_entry(content: bytes, mirror: str) -> bytes:
     hosts = parse(content)
     hosts.blocks.pop(mirror, None)
     return render(hosts)
+
+
+def _is_ours(line: bytes, block: bytes) -> bool:
+    """Whether we wrote this line into a block that so far holds the lines `block`: all of them have one name."""
+    entry, first = _ENTRY.fullmatch(line), _ENTRY.match(block)
+    if entry is None:
+        return _CUT.fullmatch(line) is not None or b"# END registry-mirror ".startswith(line)
+    return first is None or entry["host"] == first["host"]
 
 
 def _address(text: str) -> str:

@@ -34,26 +34,43 @@ def render(mirror: str, masquerade: str, authority: str, upstream: Upstream) -> 
 
     Raises ValueError where `masquerade` is no DNS name.
     """
-    if not names.is_dns_name(masquerade):
-        raise ValueError(f"no DNS name: {masquerade!r}")
-    own = [f"server = {_quoted(upstream.url)}"]
-    if upstream.authorities:
-        own.append(f"ca = [{', '.join(map(_quoted, upstream.authorities))}]")
-    if upstream.clients:
-        pairs = (f"[{_quoted(certificate)}, {_quoted(key)}]" for certificate, key in upstream.clients)
-        own.append(f"client = [{', '.join(pairs)}]")
     return "\n".join(
         [
             _MARK.format(mirror=mirror),
-            *own,
+            *_server(upstream),
             "",
-            f"[host.{_quoted(f'https://{masquerade}')}]",
+            f"[host.{_quoted(_url(masquerade))}]",
             '  capabilities = ["pull", "resolve"]',
             f"  ca = {_quoted(authority)}",
             f"  dial_timeout = {_quoted(DIAL_TIMEOUT)}",
             "",
         ]
     )
+
+
+def render_hidden(mirror: str, masquerade: str, authority: str, upstream: Upstream) -> str:
+    """The file where the mirror has the upstream's own name: only what is trusted under it, the mirror's CA too.
+
+    Raises ValueError where `masquerade` is no DNS name.
+    """
+    server = Upstream(_url(masquerade), (authority, *upstream.authorities), upstream.clients)
+    return "\n".join([_MARK.format(mirror=mirror), *_server(server), ""])
+
+
+def _url(masquerade: str) -> str:
+    if not names.is_dns_name(masquerade):
+        raise ValueError(f"no DNS name: {masquerade!r}")
+    return f"https://{masquerade}"
+
+
+def _server(upstream: Upstream) -> list[str]:
+    lines = [f"server = {_quoted(upstream.url)}"]
+    if upstream.authorities:
+        lines.append(f"ca = [{', '.join(map(_quoted, upstream.authorities))}]")
+    if upstream.clients:
+        pairs = (f"[{_quoted(certificate)}, {_quoted(key)}]" for certificate, key in upstream.clients)
+        lines.append(f"client = [{', '.join(pairs)}]")
+    return lines
 
 
 def owner(content: bytes) -> str | None:

@@ -1,0 +1,102 @@
+"""`python -m hostess`: reads the environment, wires the parts, runs them until SIGTERM."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from hostess.agent import Agent
+from hostess.api import Api
+from hostess.containerd import Containerd
+from hostess.etc_hosts import Replaced
+from hostess.log import Log
+from hostess.node import Node
+from hostess.probe import Probe
+from hostess.settings import SettingsError, read
+from hostess.status import Status
+from hostess.view import view_of
+from hostess.watching import Follower
+
+if TYPE_CHECKING:
+    from hostess.settings import Settings
+
+Json = dict[str, Any]
+
+WRONG_SETTINGS: Final = 2  # exit status, as of a command that was called wrongly
+# Bytes of a thread's stack. The default of 8 MB is only reserved, not used, but counts against strict limits.
+STACK: Final = 512 * 1024
+
+
+def run(settings: Settings, log: Log, stopping: threading.Event) -> None:
+    """The agent, from its parts to its end. Raises Replaced."""
+    api = Api(settings.api_host, settings.api_port, settings.account)
+    containerd = Containerd(settings, api, log)
+    agent = Agent(settings, Node(settings), Probe(settings.masquerade), containerd, log)
+    status = Status(settings.status_port, settings.node_name, lambda: agent.verdict)
+    seen: dict[str, list[Json]] = {}
+    seeing = threading.Lock()  # so that the later view is told later
+
+    def publish(what: str, objects: list[Json]) -> None:
+        with seeing:
+            seen[what] = objects
+            if "services" in seen:
+                agent.changed(view_of(seen["services"], seen.get("endpointslices")))
+
+    def stop() -> None:
+        stopping.set()
+        agent.stop()
+
+    def on_signal(*_: object) -> None:
+        # Not here: the main thread, which this interrupts, may just hold the lock within an event.
+        threading.Thread(target=stop, daemon=True).start()
+
+    for what, (path, selector) in _collections(settings).items():
+        follower = Follower(api, path, selector, partial(publish, what), log, stopping)
+        threading.Thread(target=follower.forever, name=what, daemon=True).start()
+    threading.Thread(target=containerd.follow, args=(stopping,), name="containerd", daemon=True).start()
+    threading.Thread(target=status.serve_forever, name="status", daemon=True).start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    log.info("started", mirror=settings.mirror, node=settings.node_name, upstream=settings.upstream_host)
+    try:
+        agent.run(stopping)
+    finally:
+        status.server_close()
+
+
+def _collections(settings: Settings) -> dict[str, tuple[str, dict[str, str]]]:
+    """Path and selector of what the agent watches: its own mirror's objects alone."""
+    namespace = f"namespaces/{settings.namespace}"
+    return {
+        "services": (f"/api/v1/{namespace}/services", {"fieldSelector": f"metadata.name={settings.service}"}),
+        "endpointslices": (
+            f"/apis/discovery.k8s.io/v1/{namespace}/endpointslices",
+            {"labelSelector": f"kubernetes.io/service-name={settings.service}"},
+        ),
+    }
+
+
+def main() -> int:
+    """Returns the exit status: 0 after SIGTERM and where the hosts file was replaced, 2 for wrong settings."""
+    try:
+        settings = read(os.environ)
+    except SettingsError as error:
+        sys.stderr.write(f"hostess: wrong settings:\n{error}\n")
+        return WRONG_SETTINGS
+    log = Log(program="hostess")
+    threading.stack_size(STACK)
+    try:
+        run(settings, log, threading.Event())
+    except Replaced as why:
+        log.warning("hosts file replaced", why=str(why))
+        return 0
+    log.info("stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

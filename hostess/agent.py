@@ -1,0 +1,139 @@
+"""The agent's loop: look at cluster, mirror and node, bring the node to what follows from them, say how it stands."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from hostess import files
+from hostess.liveness import DEAD, Liveness
+from hostess.probe import NoAnswer
+from hostess.verdict import Hindrance, State, Verdict
+from hostess.view import View
+
+if TYPE_CHECKING:
+    from hostess.containerd import Containerd
+    from hostess.log import Log
+    from hostess.node import Node
+    from hostess.probe import Probe
+    from hostess.settings import Settings
+
+# Seconds between two looks. A mirror that dies is withdrawn after two failed probes: 2 s until the first, which takes
+# at most 4 (connecting, then asking), and the second: within some 10 s when it hangs, and 3 when it refuses.
+PAUSE: Final = 2.0
+# Seconds that a mirror with ready pods may be silent before a person has to look: kube-proxy and a rollout need some.
+PASSING: Final = 15.0
+# Seconds until the next look while the last ones contradict what stands.
+SOON: Final = 0.5
+NOTHING_YET: Final = Verdict(State.PENDING, "Starting", "The agent has just started.")
+
+
+@dataclass(slots=True)
+class Agent:
+    """One mirror's agent on one node. `changed` is told a new view of the cluster, by whichever thread has one."""
+
+    settings: Settings
+    node: Node
+    probe: Probe
+    containerd: Containerd
+    log: Log
+    verdict: Verdict = NOTHING_YET
+    _view: View | None = None
+    _known: tuple[str, ...] = ()  # addresses of the last configured state
+    _liveness: Liveness = field(default_factory=Liveness)
+    _served: bool = False  # whether the mirror has answered this agent at all
+    _silence: str = ""  # why the mirror does not answer
+    _silent_since: float | None = None
+    _wake: threading.Event = field(default_factory=threading.Event)
+
+    def changed(self, view: View) -> None:
+        """Takes in what the cluster says now."""
+        self._view = view
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Lets the loop look whether it is to end."""
+        self._wake.set()
+
+    def run(self, stopping: threading.Event) -> None:
+        """Looks at the node until `stopping`. Raises Replaced where the hosts file is no longer the node's."""
+        with contextlib.suppress(OSError):  # told by the first look
+            self._known = self.node.addresses()
+        while not stopping.is_set():
+            self._wake.clear()
+            verdict = self._looked()
+            if verdict != self.verdict:
+                self.log.info("node", state=verdict.state.value, reason=verdict.reason, message=verdict.message)
+            self.verdict = verdict
+            self._wake.wait(SOON if self._liveness.contrary else PAUSE)
+
+    def _looked(self) -> Verdict:
+        try:
+            return self._brought(self._view or View())
+        except Hindrance as hindrance:
+            return Verdict(State.HINDERED, hindrance.reason, hindrance.message)
+        except TimeoutError as error:
+            return Verdict(State.PENDING, "NodeBusy", f"{error}.")
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            return Verdict(State.HINDERED, "NodeFilesUnwritable", f"{where}{error.strerror or error}.")
+
+    def _brought(self, view: View) -> Verdict:
+        if view.cleaning:
+            if self.verdict.state is not State.CLEANED:
+                self.node.clean()
+            return Verdict(State.CLEANED, "Cleaned", "The mirror is being deleted; nothing of it is left on this node.")
+        addresses = view.addresses or self._known
+        authority = files.content_of(self.settings.authority)
+        if not authority:
+            self.node.withdraw()  # a mirror that cannot be asked may be dead
+        if not addresses or not authority:
+            return Verdict(State.PENDING, "MirrorUnknown", "The mirror's Service or its CA has not been seen yet.")
+        self._liveness = self._asked(addresses[0], authority, view)
+        if self._liveness.alive is None:
+            return Verdict(State.PENDING, "MirrorSilent", f"The mirror has not answered yet: {self._silence}.")
+        if not self._liveness.alive:
+            self.node.withdraw()
+            return self._away(view)
+        return self._configured(addresses, authority)
+
+    def _asked(self, address: str, authority: bytes, view: View) -> Liveness:
+        if view.endpoints == 0:
+            self._silence = "none of its cache pods is ready"
+            return DEAD
+        try:
+            self.probe.ask(address, authority)
+        except NoAnswer as why:
+            self._silence = str(why)
+            return self._liveness.after(answered=False)
+        self._served, self._silent_since = True, None
+        return self._liveness.after(answered=True)
+
+    def _configured(self, addresses: tuple[str, ...], authority: bytes) -> Verdict:
+        """Writes all that can be written, then tells what stands in the way of its being used."""
+        ignored, literal = None, None
+        try:
+            literal = self.containerd.reading().literal
+        except Hindrance as hindrance:
+            ignored = hindrance
+        self.node.configure(addresses, authority, literal)
+        self._known = addresses
+        if not self.containerd.asked:
+            return Verdict(State.PENDING, "RuntimeUnknown", "The node's runtime has not been asked for yet.")
+        if ignored is not None:
+            raise ignored
+        return Verdict(State.CONFIGURED, "Configured", "This node pulls through the mirror.")
+
+    def _away(self, view: View) -> Verdict:
+        """Withdrawn is all that a node can be while no cache pod is ready; that one is and does not answer is wrong."""
+        message = f"Pulls go to the upstream, since the mirror does not answer: {self._silence}."
+        if not view.endpoints:
+            self._silent_since = None
+            return Verdict(State.CONFIGURED if self._served else State.PENDING, "MirrorAway", message)
+        now = time.monotonic()
+        self._silent_since = now if self._silent_since is None else self._silent_since
+        state = State.HINDERED if now - self._silent_since > PASSING else State.PENDING
+        return Verdict(state, "MirrorUnreachable", message)

@@ -1,0 +1,81 @@
+"""Reads the runtime's configuration on the node, and its version from the Node object."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from hostess import files, runtime
+from hostess.api import ApiError
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hostess.api import Api
+    from hostess.log import Log
+    from hostess.runtime import Reading, Runtime
+    from hostess.settings import Settings
+
+# Seconds. A runtime is upgraded a few times a year; one that could not be asked for is asked for sooner.
+AGAIN: Final = 3600.0
+AFTER_FAILURE: Final = 60.0
+
+
+@dataclass(slots=True)
+class Containerd:
+    """What the node's runtime reads."""
+
+    settings: Settings
+    api: Api
+    log: Log
+    asked: bool = False  # whether the API server has been asked for it, with success or without
+    _runtime: Runtime = field(default_factory=runtime.Runtime)
+
+    def reading(self) -> Reading:
+        """How it reads our folder, as far as can be known. Raises Hindrance where it does not."""
+        folder = self.settings.containerd_certs
+        return _reading(tuple(_configurations(folder.parent)), self._runtime, str(folder))
+
+    def follow(self, stopping: threading.Event) -> None:
+        """Asks for the version now and then: in a thread of its own, as an API server that hangs holds up nothing."""
+        while not stopping.is_set():
+            stopping.wait(self.ask())
+
+    def ask(self) -> float:
+        """Asks for the version once; returns the seconds until it is worth asking again."""
+        pause = AGAIN
+        if self.settings.node_name:
+            try:
+                node = self.api.get(f"/api/v1/nodes/{self.settings.node_name}")
+                self._runtime = runtime.parse_version(node["status"]["nodeInfo"]["containerRuntimeVersion"])
+            except (ApiError, KeyError, TypeError) as error:
+                self.log.warning("runtime not known", node=self.settings.node_name, why=str(error))
+                pause = AFTER_FAILURE
+        self.asked = True
+        return pause
+
+
+# A file that is as it was is not parsed every two seconds again.
+_reading = lru_cache(maxsize=2)(runtime.reading)
+
+
+def _configurations(folder: Path) -> Iterator[bytes]:
+    """config.toml, then what it imports from the same folder: more of the node the agent does not see."""
+    main = files.content_of(folder / "config.toml")
+    if main is not None:
+        yield main
+    for pattern in runtime.imports(main or b"") or ["conf.d/*.toml"]:
+        relative = pattern.removeprefix(f"{folder}/")
+        if not relative.startswith("/") and ".." not in relative.split("/"):
+            yield from (files.content_of(path) or b"" for path in _matching(folder, relative))
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    """Files of that pattern; none where it is no pattern."""
+    with contextlib.suppress(ValueError, IndexError, NotImplementedError):
+        return sorted(path for path in folder.glob(pattern) if path.is_file())
+    return []

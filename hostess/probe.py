@@ -1,0 +1,97 @@
+"""Does the mirror answer? Asked as a container runtime asks: a /v2/ request over TLS, under the mirror's name."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import ssl
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HTTPS: Final = 443
+# Seconds for a whole answer. A registry gives this one without asking its upstream or its disk, in milliseconds; one
+# that needs longer would make each pull slow.
+PATIENCE: Final = 2.0
+BODY_MAX: Final = 4096  # bytes; a registry answers `{}`
+
+
+class NoAnswer(Exception):
+    """Why the mirror did not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Asks one mirror, each time over a new connection: pulls open new ones, and one that is kept sees less than they.
+
+    A handshake costs either side less than a millisecond or two, which is little even where a thousand nodes ask.
+    """
+
+    host: str
+    port: int = HTTPS
+
+    def ask(self, address: str, authority: bytes) -> None:
+        """Asks at an IP address, trusting the CA `authority` (PEM). Raises NoAnswer with the reason."""
+        with contextlib.closing(_connected(self.host, self.port, address, authority)) as connection:
+            _get(connection)
+
+
+def _connected(host: str, port: int, address: str, authority: bytes) -> http.client.HTTPConnection:
+    connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
+    try:
+        trust = _trusting(authority)
+        plain = socket.create_connection((address, port), PATIENCE)
+        # A handshake ends by the socket's time-out as a whole, however the bytes drip in.
+        connection.sock = trust.wrap_socket(plain, server_hostname=host)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError, a CA that is no PEM a ValueError
+        raise NoAnswer(_told(error)) from error
+    return connection
+
+
+def _trusting(authority: bytes) -> ssl.SSLContext:
+    """Trusts what a container runtime would trust by this file, whose comments may be in any language."""
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trust.load_verify_locations(cadata=authority.decode("ascii", "ignore"))
+    trust.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a CA that another one signed
+    return trust
+
+
+def _get(connection: http.client.HTTPConnection) -> None:
+    try:
+        with _within(connection.sock, PATIENCE):
+            connection.request("GET", "/v2/", headers={"User-Agent": "hostess"})
+            answer = connection.getresponse()
+            answer.read(BODY_MAX)
+    except (OSError, http.client.HTTPException) as error:
+        raise NoAnswer(_told(error)) from error
+    if answer.status != http.client.OK:
+        raise NoAnswer(f"GET /v2/ was answered with {answer.status}")
+
+
+@contextlib.contextmanager
+def _within(sock: socket.socket, seconds: float) -> Iterator[None]:
+    """Ends what is done with a socket after that time: its own time-out begins anew with each byte that drips in."""
+    timer = threading.Timer(seconds, _cut, (sock,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _cut(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message})"
+    if isinstance(error, TimeoutError):
+        return f"no answer within {PATIENCE:.0f} s"
+    return str(error) or type(error).__name__

@@ -1,0 +1,248 @@
+"""The node agent and a real API server: what it sees of its mirror, through every kind of interruption."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from controller import kinds
+from controller.kinds import Kind
+from deploy.local.ports import free_port
+from hostess.api import Api, ApiError
+from hostess.containerd import Containerd
+from hostess.log import Log
+from hostess.watching import Follower
+from tests.support.kube import NAMESPACE, until
+from tests.unit.hostess.a_node import LOCALHOST, ANode
+from tests.unit.hostess.a_server import HOST_NAME, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.cluster.conftest import Running
+
+Json = dict[str, Any]
+NODE = Kind("v1", "nodes", "Node", namespaced=False)
+SLICE = Kind("discovery.k8s.io/v1", "endpointslices", "EndpointSlice")
+SERVICE = "registry-mirror-one"
+HERE = Path(__file__).parents[2]
+MEGABYTE = 1 << 20
+
+
+class Account:
+    """The agent's own service account, in a folder as kubelet mounts it."""
+
+    def __init__(self, running: Running, folder: Path) -> None:
+        self.running, self.folder = running, folder
+        folder.mkdir()
+        (folder / "ca.crt").write_bytes(running.cluster.ca_file.read_bytes())
+        self.renew()
+
+    @property
+    def api(self) -> Api:
+        """The door of one who has this account."""
+        url = urlsplit(self.running.cluster.url)
+        return Api(url.hostname or "", url.port or 0, self.folder)
+
+    def renew(self) -> None:
+        """A new token."""
+        token = self.running.kube.kubectl("create", "token", "registrymirror-hostess", "-n", NAMESPACE)
+        (self.folder / "token").write_text(token)
+
+
+@pytest.fixture
+def running(fresh: Callable[..., Running]) -> Running:
+    return fresh(controllers=False)
+
+
+@pytest.fixture
+def account(running: Running, tmp_path: Path) -> Account:
+    return Account(running, tmp_path / "account")
+
+
+class Following:
+    """A follower of the mirror's Service in a thread, and what it told last."""
+
+    def __init__(self, api: Api) -> None:
+        self.told: list[Json] | None = None
+        self.stopping = threading.Event()
+        self.log = io.StringIO()
+        path, selector = f"/api/v1/namespaces/{NAMESPACE}/services", {"fieldSelector": f"metadata.name={SERVICE}"}
+        self.follower = Follower(api, path, selector, self._take, Log(self.log), self.stopping)
+        self.thread = threading.Thread(target=self.follower.forever, daemon=True)
+        self.thread.start()
+
+    def _take(self, objects: list[Json]) -> None:
+        self.told = objects
+
+    def annotations(self) -> list[str | None] | None:
+        """The cleaning annotation of each Service told; None before the first word."""
+        if self.told is None:
+            return None
+        return [(each["metadata"].get("annotations") or {}).get("k8s.osp.tech/cleaning") for each in self.told]
+
+    def tells(self, *expected: str | None) -> None:
+        """Waits until it has told Services of these annotations."""
+        until(lambda: self.annotations() == list(expected), why=f"{expected}; {self.log.getvalue()}", seconds=60)
+
+
+def service(running: Running, **more: Any) -> Json:
+    return running.kube.create(
+        kinds.SERVICE, {"metadata": {"name": SERVICE}, "spec": {"ports": [{"name": "https", "port": 443}], **more}}
+    )
+
+
+def annotate(running: Running, value: str | None) -> None:
+    running.kube.patch(kinds.SERVICE, SERVICE, {"metadata": {"annotations": {"k8s.osp.tech/cleaning": value}}})
+
+
+def test_a_service_is_followed_through_all_that_happens_to_it_and_to_the_api_server(
+    running: Running, account: Account
+) -> None:
+    following = Following(account.api)
+    following.tells()
+    service(running)
+    following.tells(None)
+    annotate(running, "uid")
+    following.tells("uid")
+    running.kube.delete(kinds.SERVICE, SERVICE)
+    following.tells()
+    service(running)
+    following.tells(None)
+    running.cluster.kill("kube-apiserver")
+    until(lambda: "not reached" in following.log.getvalue(), why="the loss is told")
+    assert following.annotations() == [None]  # nothing is forgotten meanwhile
+    running.cluster.start_component("kube-apiserver")
+    annotate(running, "after")
+    following.tells("after")
+    following.stopping.set()
+
+
+def test_a_token_that_is_refused_is_told_and_a_new_one_is_used(running: Running, account: Account) -> None:
+    service(running)
+    (account.folder / "token").write_text("no token")
+    following = Following(account.api)
+    until(lambda: "401" in following.log.getvalue(), why="the refusal is told")
+    (account.folder / "token").unlink()
+    (account.folder / "ca.crt").rename(account.folder / "away")
+    until(lambda: "No such file" in following.log.getvalue(), why="the missing file is told")
+    (account.folder / "away").rename(account.folder / "ca.crt")
+    account.renew()
+    following.tells(None)
+    following.stopping.set()
+
+
+def test_the_account_reads_its_node_and_nothing_that_is_secret(running: Running, account: Account) -> None:
+    running.kube.create(NODE, {"metadata": {"name": "node-1"}})
+    status = {"status": {"nodeInfo": {"containerRuntimeVersion": "containerd://2.4.2", **_empty_node_info()}}}
+    running.kube.patch(NODE, "node-1", status, subresource="status")
+    settings = ANode(account.folder / "node").settings(NODE_NAME="node-1")
+    log = io.StringIO()
+    containerd = Containerd(settings, account.api, Log(log))
+    assert containerd.ask() > 1000, log.getvalue()
+    assert containerd._runtime.version == (2, 4)
+    for path in (f"/api/v1/namespaces/{NAMESPACE}/secrets", "/api/v1/services", "/api/v1/nodes"):
+        with pytest.raises(ApiError, match="403"):
+            account.api.get(path)
+
+
+def _empty_node_info() -> Json:
+    names = ("machineID", "systemUUID", "bootID", "kernelVersion", "osImage", "kubeletVersion", "kubeProxyVersion")
+    return {**dict.fromkeys(names, ""), "operatingSystem": "linux", "architecture": "amd64"}
+
+
+class Program:
+    """`python -S -m hostess` as its container runs it."""
+
+    def __init__(self, account: Account, node: ANode, server: Server) -> None:
+        url = urlsplit(account.running.cluster.url)
+        self.port = free_port()
+        environment = node.environment(
+            "one",
+            SHADOW_FQDN=HOST_NAME,
+            AUTHORITY_FILE=str(node.put("secret/ca.crt", server.issuer.certificate)),
+            SERVICE_ACCOUNT_DIR=str(account.folder),
+            KUBERNETES_SERVICE_HOST=url.hostname or "",
+            KUBERNETES_SERVICE_PORT=str(url.port),
+            NODE_NAME="node-1",
+            STATUS_PORT=str(self.port),
+        )
+        command = [sys.executable, "-S", "-m", "hostess"]
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(HERE), **environment}
+        self.process = subprocess.Popen(command, env=environment, cwd=node.root, stdout=subprocess.PIPE, text=True)
+
+    def says(self) -> tuple[str, str]:
+        """State and reason."""
+        try:
+            body = httpx.get(f"http://127.0.0.1:{self.port}/readyz", trust_env=False).json()
+        except httpx.TransportError:
+            return "", ""
+        return body["state"], body["reason"]
+
+    def memory(self) -> dict[str, float]:
+        """Resident megabytes by kind."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        found = (line.split() for line in lines if line.startswith(("VmRSS", "VmHWM", "RssAnon", "RssFile")))
+        return {name.rstrip(":"): int(value) * 1024 / MEGABYTE for name, value, _ in found}
+
+    def stop(self) -> str:
+        """Ends it as the kubelet does; what it has logged."""
+        self.process.send_signal(signal.SIGTERM)
+        output, _ = self.process.communicate(timeout=10)
+        assert self.process.returncode == 0
+        return output
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with Server(tmp_path) as server:
+        yield server
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_program_finds_its_mirror_stays_small_and_cleans(
+    running: Running, account: Account, server: Server, tmp_path: Path
+) -> None:
+    """The mirror's port cannot be ours to choose in the program, so that it finds a mirror which refuses it."""
+    node = ANode(tmp_path / "node")
+    program = Program(account, node, server)
+    until(lambda: program.says() == ("pending", "MirrorUnknown"), why="it waits for a Service")
+    service(running)
+    until(lambda: program.says()[1] in {"MirrorAway", "MirrorSilent"}, why=f"it knows the Service; {program.says()}")
+    running.kube.create(SLICE, _slice())
+    until(lambda: program.says() == ("hindered", "MirrorUnreachable"), why="it asks in vain", seconds=60)
+    memory = program.memory()
+    print(memory)  # noqa: T201 (a figure for the report)
+    assert memory["VmRSS"] < 32
+    annotate(running, "uid")
+    until(lambda: program.says() == ("cleaned", "Cleaned"), why="it cleans")
+    assert node.hosts.read_bytes() == LOCALHOST
+    assert '"event": "stopped"' in program.stop()
+
+
+def _slice() -> Json:
+    return {
+        "metadata": {"name": f"{SERVICE}-x", "labels": {"kubernetes.io/service-name": SERVICE}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.1.2.3"], "conditions": {"ready": True}}],
+        "ports": [{"name": "https", "port": 5000}],
+    }
+
+
+def test_wrong_settings_end_the_program_with_a_line_a_mistake() -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "hostess"], env={}, cwd=HERE, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "SERVICE_NAME: is required and not set\n" in done.stderr
+    assert "Traceback" not in done.stderr

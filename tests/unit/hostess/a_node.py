@@ -1,0 +1,83 @@
+"""A node's files in a temporary folder, and the settings of agents that look after them."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from hostess import settings
+from hostess.hosts_toml import owner
+from hostess.node import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hostess.settings import Settings
+
+LOCALHOST = b"127.0.0.1 localhost\n# \xff not text\n10.1.2.3 by.hand"
+AUTHORITY = b"-----BEGIN CERTIFICATE-----\n"
+
+
+class ANode:
+    """`root` has etc/hosts, etc/containerd and etc/docker, and nothing else of a node."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.containerd = root / "etc/containerd/certs.d"
+        self.docker = root / "etc/docker/certs.d"
+        self.hosts = root / "etc/hosts"
+        for folder in (self.containerd.parent, self.docker.parent, root / "backup", root / "lock"):
+            folder.mkdir(parents=True)
+        self.hosts.write_bytes(LOCALHOST)
+        past = time.time() - 3600
+        os.utime(self.hosts, (past, past))
+
+    def environment(self, mirror: str, **changed: str) -> dict[str, str]:
+        """What the agent of this mirror is started with."""
+        return {
+            "SERVICE_NAME": f"registry-mirror-{mirror}",
+            "SERVICE_NAMESPACE": "registry-mirror",
+            "SHADOW_FQDN": f"mirror-{mirror}.example.com",
+            "HOSTS_FILE": str(self.hosts),
+            "HOSTS_FILE_BACKUP": str(self.root / "backup/hosts"),
+            "LOCK_FILE": str(self.root / "lock/lock"),
+            "UPSTREAM_URL": f"https://{mirror}.example.com",
+            "UPSTREAM_HOST": f"{mirror}.example.com",
+            "DOCKER_CERTS_DIR": str(self.docker),
+            "CONTAINERD_CERTS_DIR": str(self.containerd),
+            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+            **changed,
+        }
+
+    def settings(self, mirror: str = "one", **changed: str) -> Settings:
+        """The same, read."""
+        return settings.read(self.environment(mirror, **changed))
+
+    def agent(self, mirror: str = "one", **changed: str) -> Node:
+        """What the agent of this mirror does to the node."""
+        return Node(self.settings(mirror, **changed))
+
+    def put(self, path: str, content: str | bytes = "by hand") -> Path:
+        """A foreign file."""
+        place = self.root / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content.encode() if isinstance(content, str) else content)
+        return place
+
+    def tree(self) -> dict[str, bytes | None]:
+        """All that is there: content by path, None for a folder, where it leads for a link."""
+        return {str(path.relative_to(self.root)): _what(path) for path in sorted(self.root.rglob("*"))}
+
+    def ours(self) -> Iterator[Path]:
+        """Each hosts.toml that an agent wrote."""
+        for path in self.containerd.glob("*/hosts.toml"):
+            if owner(path.read_bytes()) is not None:
+                yield path
+
+
+def _what(path: Path) -> bytes | None:
+    if path.is_symlink():
+        return bytes(path.readlink())
+    return path.read_bytes() if path.is_file() else None

@@ -1,0 +1,114 @@
+"""A real TLS server on the loopback address, good or bad in the ways a mirror can be."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from typing import TYPE_CHECKING, Self
+
+from tests.support.certificates import HOST, Issuer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+BAD = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\n{}"
+CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
+ENDLESS = b"HTTP/1.1 200 OK\r\nX-Filler: " + b"x" * 4000
+HOST_NAME = HOST
+
+
+def answering(answer: bytes) -> Callable[[ssl.SSLSocket], None]:
+    """Answers every request of a connection with these bytes."""
+
+    def answer_each(client: ssl.SSLSocket) -> None:
+        while client.recv(4096):
+            client.sendall(answer)
+            if b"close" in answer:
+                client.close()
+                return
+
+    return answer_each
+
+
+def dripping(client: ssl.SSLSocket) -> None:
+    """Answers byte by byte, each well within a socket's time-out."""
+    client.recv(4096)
+    for each in ENDLESS:
+        client.sendall(bytes([each]))
+        time.sleep(0.2)
+
+
+class Server:
+    """Serves until it is left; `behave` is what happens with a connection, None a handshake that never comes."""
+
+    def __init__(self, folder: Path, issuer: Issuer | None = None) -> None:
+        self.issuer = issuer or Issuer()
+        self.folder = folder
+        self.behave: Callable[[ssl.SSLSocket], None] | None = answering(GOOD)
+        self.connections = 0
+        self._open: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self.context = self.trusted_from(self.issuer)
+        self._listen(0)
+
+    def trusted_from(self, issuer: Issuer) -> ssl.SSLContext:
+        """A certificate for HOST_NAME, from this issuer."""
+        issued = issuer.issue()
+        pair = self.folder / "pair.pem"
+        pair.write_bytes(issued.certificate + issued.key)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair)
+        return context
+
+    def _listen(self, port: int) -> None:
+        self.listening = socket.create_server(("127.0.0.1", port))
+        self.port = self.listening.getsockname()[1]
+        self._start(self._accept, self.listening)
+
+    def _start(self, what: Callable[[socket.socket], None], argument: socket.socket) -> None:
+        thread = threading.Thread(target=what, args=(argument,), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self, listening: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listening.accept()
+                self.connections += 1
+                self._open.append(client)
+                if self.behave is not None:
+                    self._start(self._serve, client)
+
+    def _serve(self, plain: socket.socket) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            client = self.context.wrap_socket(plain, server_side=True)
+            self._open.append(client)
+            with client:
+                assert self.behave is not None
+                self.behave(client)
+
+    def stop(self) -> None:
+        """Refuses from now on, and ends what is open."""
+        for each in (self.listening, *self._open):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        self._open.clear()
+        for thread in self._threads:
+            thread.join(5)
+        self._threads.clear()
+
+    def start(self) -> None:
+        """Listens again, at the same port."""
+        self._listen(self.port)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

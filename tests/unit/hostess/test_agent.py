@@ -1,0 +1,228 @@
+"""The agent's loop with a real node's files and a real TLS server as the mirror."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hostess.agent import Agent
+from hostess.api import Api
+from hostess.containerd import Containerd
+from hostess.etc_hosts import Replaced
+from hostess.log import Log
+from hostess.node import Node
+from hostess.probe import Probe
+from hostess.verdict import State
+from hostess.view import View
+from tests.support.kube import until
+from tests.unit.hostess.a_node import LOCALHOST, ANode
+from tests.unit.hostess.a_server import HOST_NAME, Server, answering
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+UP = View(("127.0.0.1",), endpoints=2)
+AWAY = 10.0  # seconds within which a dead mirror is to be withdrawn
+
+
+class Running:
+    """An agent in a thread, whose mirror is the server and whose cluster is what the test says."""
+
+    def __init__(self, node: ANode, server: Server, mirror: str = "one", **changed: str) -> None:
+        authority = node.put("secret/ca.crt", server.issuer.certificate)
+        settings = node.settings(mirror, SHADOW_FQDN=HOST_NAME, AUTHORITY_FILE=str(authority), **changed)
+        log = Log(io.StringIO())
+        containerd = Containerd(settings, Api("127.0.0.1", 1, node.root), log)
+        containerd.ask()
+        self.probe = Probe(HOST_NAME, server.port)
+        self.agent = Agent(settings, Node(settings), self.probe, containerd, log)
+        self.toml = node.containerd / settings.upstream_host / "hosts.toml"
+        self.stopping = threading.Event()
+        self.ended: BaseException | None = None
+        self.thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        try:
+            self.agent.run(self.stopping)
+        except Replaced as why:
+            self.ended = why
+
+    def start(self, view: View | None = UP) -> Running:
+        """The loop runs."""
+        if view is not None:
+            self.agent.changed(view)
+        self.thread.start()
+        return self
+
+    def stop(self) -> None:
+        """The loop ends."""
+        self.stopping.set()
+        self.agent.stop()
+        self.thread.join()
+
+    def says(self, state: State, reason: str, seconds: float = 20) -> float:
+        """Waits for this verdict; seconds that it took."""
+        began = time.monotonic()
+        until(
+            lambda: (self.agent.verdict.state, self.agent.verdict.reason) == (state, reason),
+            why=f"{state} {reason}",
+            seconds=seconds,
+        )
+        return time.monotonic() - began
+
+    def configured(self) -> None:
+        """The mirror is used."""
+        self.says(State.CONFIGURED, "Configured")
+        assert self.toml.exists()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with Server(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> ANode:
+    return ANode(tmp_path / "node")
+
+
+@pytest.fixture
+def one(node: ANode, server: Server) -> Iterator[Running]:
+    running = Running(node, server)
+    yield running
+    if running.thread.ident is not None:
+        running.stop()
+
+
+def withdrawn(one: Running) -> float:
+    began = time.monotonic()
+    until(lambda: not one.toml.exists(), why="hosts.toml goes", seconds=30)
+    return time.monotonic() - began
+
+
+def test_a_mirror_that_refuses_is_withdrawn_and_comes_back(one: Running, server: Server) -> None:
+    one.start().configured()
+    server.stop()
+    took = withdrawn(one)
+    assert took < AWAY
+    one.says(State.PENDING, "MirrorUnreachable")
+    server.start()
+    one.configured()
+    print(f"withdrawn in {took:.1f} s")  # noqa: T201 (a figure for the report)
+
+
+@pytest.mark.parametrize("how", ["at the handshake", "after the request"])
+def test_a_mirror_that_hangs_is_withdrawn_and_comes_back(one: Running, server: Server, how: str) -> None:
+    one.start().configured()
+    server.stop()
+    good, server.behave = server.behave, None if how == "at the handshake" else answering(b"")
+    server.start()
+    took = withdrawn(one)
+    assert took < AWAY
+    server.stop()
+    server.behave = good
+    server.start()
+    one.configured()
+    print(f"withdrawn in {took:.1f} s")  # noqa: T201 (as above)
+
+
+def test_without_ready_pods_it_is_withdrawn_without_being_asked(one: Running) -> None:
+    one.start().configured()
+    one.agent.changed(View(UP.addresses, endpoints=0))
+    assert withdrawn(one) < 2
+    one.says(State.CONFIGURED, "MirrorAway")
+    one.agent.changed(UP)
+    one.configured()
+
+
+def test_a_ready_mirror_that_stays_silent_is_told_to_a_person(one: Running, server: Server) -> None:
+    one.start().configured()
+    server.stop()
+    one.says(State.HINDERED, "MirrorUnreachable", seconds=40)
+    assert "refused" in one.agent.verdict.message
+
+
+def test_cleaned_it_leaves_nothing_and_says_so_until_the_mirror_is_back(
+    one: Running, node: ANode, server: Server
+) -> None:
+    before = {path: content for path, content in node.tree().items() if not path.startswith("secret")}
+    one.start().configured()
+    server.stop()
+    one.agent.changed(View(UP.addresses, cleaning=True, endpoints=0))
+    one.says(State.CLEANED, "Cleaned")
+    after = {path: content for path, content in node.tree().items() if not path.startswith("secret")}
+    assert after == before
+    server.start()
+    one.agent.changed(UP)
+    one.configured()
+
+
+def test_a_restarted_agent_finds_the_mirror_without_the_api_server(node: ANode, server: Server) -> None:
+    first = Running(node, server).start()
+    first.configured()
+    first.stop()
+    second = Running(node, server).start(view=None)
+    second.configured()
+    server.stop()
+    assert withdrawn(second) < AWAY
+    second.stop()
+
+
+def test_a_restarted_agent_withdraws_a_mirror_that_died_meanwhile(node: ANode, server: Server) -> None:
+    first = Running(node, server).start()
+    first.configured()
+    first.stop()
+    server.stop()
+    second = Running(node, server).start(view=None)
+    assert withdrawn(second) < AWAY
+    second.stop()
+
+
+def test_two_mirrors_agents_share_a_node(node: ANode, server: Server) -> None:
+    agents = [Running(node, server, mirror).start() for mirror in ("one", "two")]
+    for agent in agents:
+        agent.configured()
+    agents[0].agent.changed(View(cleaning=True))
+    agents[0].says(State.CLEANED, "Cleaned")
+    assert agents[1].toml.exists()
+    agents[1].configured()
+    for agent in agents:
+        agent.stop()
+
+
+def test_what_hinders_is_told_and_over_once_it_is_mended(one: Running, node: ANode) -> None:
+    path = node.put("etc/docker/certs.d/one.example.com/hosts.toml")
+    one.start()
+    one.says(State.HINDERED, "ForeignHostsToml")
+    path.unlink()
+    one.configured()
+    node.hosts.rename(node.hosts.with_name("away"))
+    one.says(State.HINDERED, "NodeFilesUnwritable")
+    assert str(node.hosts) in one.agent.verdict.message
+    node.hosts.with_name("away").rename(node.hosts)
+    one.configured()
+    assert node.hosts.read_bytes().startswith(LOCALHOST)
+
+
+def test_without_the_authority_nobody_can_ask_and_the_mirror_is_withdrawn(one: Running, node: ANode) -> None:
+    one.start().configured()
+    (node.root / "secret/ca.crt").unlink()
+    assert withdrawn(one) < AWAY
+    one.says(State.PENDING, "MirrorUnknown")
+
+
+def test_a_hosts_file_that_was_replaced_ends_the_agent(node: ANode, server: Server) -> None:
+    with node.hosts.open("r+b") as mounted:
+        replaced = Running(node, server, HOSTS_FILE=f"/proc/self/fd/{mounted.fileno()}").start()
+        replaced.configured()
+        node.put("etc/new", LOCALHOST).rename(node.hosts)
+        replaced.thread.join(10)
+        assert isinstance(replaced.ended, Replaced)
+        replaced.stop()
+    assert node.hosts.read_bytes() == LOCALHOST

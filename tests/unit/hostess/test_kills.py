@@ -1,0 +1,138 @@
+"""Agents that are killed: nothing foreign is lost, pulls go on, and what they leave is cleaned by the next one."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hostess import hosts
+from tests.unit.hostess import looping
+from tests.unit.hostess.a_node import LOCALHOST, ANode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parents[3]
+KILLS = 50
+MEMORY = Path("/dev/shm")  # noqa: S108 (a file system in memory, for a folder of a random name)
+
+
+class Foreign:
+    """A node with what others have put everywhere."""
+
+    def __init__(self, root: Path) -> None:
+        self.node = ANode(root)
+        self.files = [
+            self.node.put("etc/containerd/certs.d/one.example.com/ca.crt"),
+            self.node.put("etc/containerd/certs.d/other.example.com/hosts.toml", 'server = "https://mine"'),
+            self.node.put("etc/docker/certs.d/two.example.com/ca.crt"),
+            self.node.put("etc/containerd/config.toml"),
+        ]
+        self.before = self.node.tree()
+        self.backup = self.node.root / "backup/hosts"
+
+    def check(self) -> None:
+        """What holds at every moment, whatever the agents are just doing."""
+        for path in self.files:
+            assert path.read_text() == str(self._before_of(path), "utf-8")
+        assert self.node.hosts.read_bytes().startswith(LOCALHOST)
+        for path in self.node.containerd.glob("*/hosts.toml"):
+            self._check_toml(path)
+
+    def _before_of(self, path: Path) -> bytes:
+        return self.before[str(path.relative_to(self.node.root))] or b""
+
+    def _check_toml(self, path: Path) -> None:
+        """Each CA file that it names is there. Asked twice, since it may be taken away between two looks."""
+        for authority in _named(path):
+            if not Path(authority).exists():
+                assert authority not in _named(path), f"{path} names {authority}, which is not there"
+
+    def cleaned(self) -> None:
+        """The agents of both mirrors find what the killed ones left, and the node is as it was."""
+        for mirror in ("one", "two"):
+            self.node.agent(mirror).clean()
+        assert self.node.tree() == self.before
+
+    def start(self, mirror: str) -> subprocess.Popen[str]:
+        """An agent's deeds in a process."""
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(HERE), **self.node.environment(mirror)}
+        command = [sys.executable, "-S", "-m", looping.__name__]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=HERE)
+
+
+def _named(path: Path) -> Iterator[str]:
+    try:
+        read = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return
+    yield from read.get("ca", [])
+    yield from (host["ca"] for host in read.get("host", {}).values())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """In memory where it can be: each of some thousand changes is brought to the disk."""
+    if not MEMORY.is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=MEMORY) as found:
+        yield Path(found)
+
+
+@pytest.fixture
+def foreign(folder: Path) -> Foreign:
+    return Foreign(folder / "node")
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_two_mirrors_agents_are_killed_at_random_points_fifty_times(foreign: Foreign) -> None:
+    for _ in range(KILLS // 2):
+        agents = [foreign.start(mirror) for mirror in ("one", "two")]
+        for agent in agents:
+            assert agent.stdout is not None
+            assert agent.stdout.readline() == "started\n"
+        for agent in agents:
+            end = time.monotonic() + random.uniform(0, 0.2)  # noqa: S311 (a moment, no secret)
+            while time.monotonic() < end:
+                foreign.check()
+            _kill(agent)
+        foreign.check()
+        content = foreign.node.hosts.read_bytes()
+        assert hosts.parse(content).foreign == LOCALHOST
+    foreign.cleaned()
+
+
+def test_an_agent_is_killed_before_each_single_change_it_makes(folder: Path) -> None:
+    """Every state that a kill can leave is a node that pulls, and one that the next agent cleans."""
+    processes = multiprocessing.get_context("forkserver")  # a fork costs a tenth of a start
+    processes.set_forkserver_preload([looping.__name__])
+    for change in range(1000):
+        foreign = Foreign(folder / str(change))
+        agent = processes.Process(target=looping.once, args=(foreign.node.environment("one"), change))
+        agent.start()
+        agent.join()
+        foreign.check()
+        foreign.cleaned()
+        if agent.exitcode == 0:
+            break
+        assert agent.exitcode == -signal.SIGKILL
+    assert change > 50, "it made next to no change"

@@ -1,0 +1,116 @@
+"""Whether a mirror answers, asked of real TLS servers."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hostess.probe import PATIENCE, NoAnswer, Probe
+from tests.support.certificates import Issuer
+from tests.unit.hostess.a_server import BAD, GOOD, HOST_NAME, Server, answering, dripping
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+IP = "127.0.0.1"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with Server(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def probe(server: Server) -> Probe:
+    return Probe(HOST_NAME, server.port)
+
+
+def ask(probe: Probe, server: Server) -> None:
+    probe.ask(IP, server.issuer.certificate)
+
+
+def test_each_question_is_asked_over_a_new_connection(server: Server, probe: Probe) -> None:
+    for _ in range(3):
+        ask(probe, server)
+    assert server.connections == 3
+
+
+def test_one_that_refuses_does_not_answer(server: Server, probe: Probe) -> None:
+    ask(probe, server)
+    server.stop()
+    with pytest.raises(NoAnswer, match="refused"):
+        ask(probe, server)
+    server.start()
+    ask(probe, server)
+
+
+def test_one_that_hangs_after_accepting_is_given_up_soon(server: Server, probe: Probe) -> None:
+    server.behave = None
+    began = time.monotonic()
+    with pytest.raises(NoAnswer, match="no answer within 2 s"):
+        ask(probe, server)
+    assert time.monotonic() - began < PATIENCE + 1
+
+
+def test_one_that_drips_a_byte_now_and_then_is_given_up_as_soon(server: Server, probe: Probe) -> None:
+    server.behave = dripping
+    began = time.monotonic()
+    with pytest.raises(NoAnswer):
+        ask(probe, server)
+    assert time.monotonic() - began < PATIENCE + 1
+
+
+@pytest.mark.parametrize("answer", [BAD, BAD.replace(b"503", b"401"), GOOD.replace(b"200 OK", b"302 Found")])
+def test_any_other_status_is_no_answer(server: Server, probe: Probe, answer: bytes) -> None:
+    server.behave = answering(answer)
+    with pytest.raises(NoAnswer, match="GET /v2/ was answered with"):
+        ask(probe, server)
+    server.behave = answering(GOOD)
+    ask(probe, server)
+
+
+def test_what_is_no_http_is_no_answer(server: Server, probe: Probe) -> None:
+    server.behave = answering(b"SSH-2.0\r\n\r\n")
+    with pytest.raises(NoAnswer):
+        ask(probe, server)
+
+
+def test_a_certificate_of_somebody_else_is_not_trusted(server: Server, probe: Probe) -> None:
+    with pytest.raises(NoAnswer, match="its certificate is not trusted"):
+        probe.ask(IP, Issuer("another").certificate)
+    ask(probe, server)
+
+
+def test_a_certificate_for_another_name_is_not_trusted(server: Server) -> None:
+    with pytest.raises(NoAnswer, match=r"not trusted \(Hostname mismatch"):
+        Probe("another.example.com", server.port).ask(IP, server.issuer.certificate)
+
+
+def test_a_rotated_authority_is_used_at_once(server: Server, probe: Probe) -> None:
+    ask(probe, server)
+    other = Issuer("the next")
+    server.context = server.trusted_from(other)
+    probe.ask(IP, server.issuer.certificate + other.certificate)
+    probe.ask(IP, other.certificate)
+    with pytest.raises(NoAnswer):
+        ask(probe, server)
+
+
+@pytest.mark.parametrize("authority", [b"", b"\xff\xfe", b"no certificate", b"-----BEGIN CERTIFICATE-----\nAAAA"])
+def test_an_authority_that_is_none_is_told(server: Server, probe: Probe, authority: bytes) -> None:
+    with pytest.raises(NoAnswer):
+        probe.ask(IP, authority)
+    ask(probe, server)
+
+
+def test_comments_beside_an_authority_are_in_any_language(server: Server, probe: Probe) -> None:
+    probe.ask(IP, "# größer\n".encode() + server.issuer.certificate)
+
+
+def test_an_address_that_is_none_is_no_answer(probe: Probe, server: Server) -> None:
+    with pytest.raises(NoAnswer):
+        probe.ask("256.0.0.1", server.issuer.certificate)

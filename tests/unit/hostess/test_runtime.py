@@ -1,0 +1,148 @@
+"""What each containerd reads by each configuration, and what the administrator is told where that is not ours."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hostess import runtime
+from hostess.api import Api
+from hostess.containerd import Containerd
+from hostess.log import Log
+from hostess.runtime import TWO_ROOTS, Reading, Runtime, parse_version, reading
+from hostess.verdict import Hindrance
+from tests.unit.hostess.a_node import ANode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+FOLDER = "/etc/containerd/certs.d"
+SECTIONS = {1: "cri", 2: "io.containerd.grpc.v1.cri", 3: "io.containerd.cri.v1.images"}
+K3S = "/var/lib/rancher/k3s/agent/etc/containerd/certs.d"
+
+
+def toml(path: str | None, version: int = 2) -> bytes:
+    line = "" if path is None else f'config_path = "{path}"\n'
+    return f'version = {version}\n[plugins."{SECTIONS[version]}".registry]\n{line}'.encode()
+
+
+def of(version: str, *configurations: bytes, folder: str = FOLDER) -> str | None:
+    return reading(configurations, parse_version(f"containerd://{version}"), folder).literal
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("containerd://2.4.2", Runtime("containerd", (2, 4))),
+        ("containerd://1.6.20~ds1", Runtime("containerd", (1, 6))),
+        ("containerd://v2.0.0-rc.1", Runtime("containerd", (2, 0))),
+        ("containerd://1.7.23-k3s2", Runtime("containerd", (1, 7))),
+        ("cri-o://1.33.0", Runtime("cri-o", (1, 33))),
+        ("docker://28.1.1", Runtime("docker", (28, 1))),
+        ("containerd://Unknown", Runtime("containerd", None)),
+        ("", Runtime("", None)),
+    ],
+)
+def test_a_version_is_read_as_the_kubelet_tells_it(text: str, expected: Runtime) -> None:
+    assert parse_version(text) == expected
+
+
+@pytest.mark.parametrize("version", ["2.2.0", "2.4.2", "3.0.0"])
+def test_by_default_a_new_one_takes_its_two_roots_for_one_name(version: str) -> None:
+    assert of(version) == TWO_ROOTS
+    assert of(version, toml(None, 3)) == TWO_ROOTS
+
+
+@pytest.mark.parametrize("version", ["1.6.20", "1.7.0", "2.0.5", "2.1.4"])
+def test_by_default_an_older_one_reads_nothing_and_the_message_says_what_to_set(version: str) -> None:
+    with pytest.raises(Hindrance, match=f'config_path = "{FOLDER}"') as hindrance:
+        of(version)
+    section = SECTIONS[2] if version.startswith("1") else SECTIONS[3]
+    assert section in hindrance.value.message
+    assert hindrance.value.reason == "RuntimeIgnoresCerts"
+
+
+@pytest.mark.parametrize("version", ["1.6.20", "2.0.0", "2.1.0", "2.2.0"])
+@pytest.mark.parametrize("generation", [1, 2, 3])
+@pytest.mark.parametrize("path", [FOLDER, f"{FOLDER}/"])
+def test_our_folder_in_any_generation_of_the_configuration_is_read(version: str, generation: int, path: str) -> None:
+    assert of(version, toml(path, generation)) is None
+
+
+@pytest.mark.parametrize(("version", "literal"), [("1.6.20", None), ("2.0.5", None), ("2.1.0", "l"), ("2.4.2", "l")])
+def test_a_list_of_roots_is_split_by_older_ones_and_one_name_for_newer_ones(version: str, literal: str | None) -> None:
+    assert of(version, toml(TWO_ROOTS)) == (TWO_ROOTS if literal else None)
+
+
+@pytest.mark.parametrize("path", ["", "/opt/certs.d", "/opt/a:/opt/b", f"{FOLDER}x"])
+def test_another_folder_or_none_hinders(path: str) -> None:
+    with pytest.raises(Hindrance, match="config_path"):
+        of("2.4.2", toml(path))
+
+
+def test_the_last_file_counts_and_one_without_the_setting_does_not() -> None:
+    assert of("1.7.0", toml("/opt"), toml(FOLDER), b"version = 2") is None
+    with pytest.raises(Hindrance, match="/opt"):
+        of("1.7.0", toml(FOLDER), toml("/opt"))
+
+
+def test_another_distribution_keeps_its_folder_elsewhere() -> None:
+    assert of("1.7.23-k3s2", toml(K3S), folder=K3S) is None
+    with pytest.raises(Hindrance, match="CONTAINERD_CERTS_DIR"):
+        of("1.7.23-k3s2", toml(K3S))
+
+
+@pytest.mark.parametrize("name", ["cri-o", "docker"])
+def test_other_runtimes_read_no_hosts_toml(name: str) -> None:
+    with pytest.raises(Hindrance, match=name):
+        reading([], Runtime(name, (1, 33)), FOLDER)
+
+
+def test_nothing_is_claimed_of_a_version_that_is_not_known() -> None:
+    assert reading([], Runtime(), FOLDER) == Reading()
+    assert reading([toml(TWO_ROOTS)], Runtime(), FOLDER) == Reading(TWO_ROOTS)
+
+
+@pytest.mark.parametrize("broken", [b"[", b"\xff", b'plugins = "x"', b"plugins = []", b"imports = 3"])
+def test_what_is_no_configuration_says_nothing(broken: bytes) -> None:
+    assert of("2.4.2", broken) == TWO_ROOTS
+    assert runtime.imports(broken) == []
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> ANode:
+    return ANode(tmp_path / "node")
+
+
+def on(node: ANode) -> Reading:
+    return Containerd(node.settings(), Api("127.0.0.1", 1, Path("/none")), Log(io.StringIO())).reading()
+
+
+@pytest.mark.parametrize(
+    ("imports", "file"),
+    [
+        (None, "conf.d/10.toml"),
+        (["conf.d/*.toml"], "conf.d/10.toml"),
+        (["more.toml", "none/*"], "more.toml"),
+        (["{folder}/x/*.toml"], "x/a.toml"),
+    ],
+)
+def test_imports_beside_the_configuration_are_read(node: ANode, imports: Iterable[str] | None, file: str) -> None:
+    folder = node.containerd.parent
+    written = "" if imports is None else f"imports = {[each.format(folder=folder) for each in imports]}"
+    node.put("etc/containerd/config.toml", written)
+    assert on(node) == Reading()
+    node.put(f"etc/containerd/{file}", toml("/opt"))
+    with pytest.raises(Hindrance, match="/opt"):
+        on(node)
+
+
+@pytest.mark.parametrize("pattern", ["", ".", "**x", "/abs/*.toml", "../x.toml", "{folder}/", "[", "conf.d", "\\u0000"])
+def test_patterns_that_lead_nowhere_are_no_trouble(node: ANode, pattern: str) -> None:
+    node.put("etc/containerd/conf.d/x")
+    written = pattern.format(folder=node.containerd.parent)
+    node.put("etc/containerd/config.toml", f'imports = ["{written}"]')
+    assert on(node) == Reading()

@@ -1,0 +1,83 @@
+"""The agent's environment: the seed's variables, and all mistakes at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hostess.settings import SettingsError, read
+
+SEED = {
+    "SERVICE_NAME": "registry-mirror-docker",
+    "SERVICE_NAMESPACE": "registry-mirror",
+    "SHADOW_FQDN": "local.docker.io",
+    "HOSTS_FILE": "/etc/hosts_from_host",
+    "HOSTS_FILE_BACKUP": "/etc/hosts.backup/hosts",
+    "LOCK_FILE": "/var/lock/hostess/mirror-hostess",
+    "KUBERNETES_SERVICE_HOST": "10.96.0.1",
+}
+
+
+def test_the_seeds_variables_are_enough() -> None:
+    settings = read(SEED)
+    assert settings.mirror == "docker"
+    assert settings.authority == Path("/etc/registry-mirror/ca.crt")
+    assert settings.docker_certs == Path("/etc/docker/certs.d")
+    assert settings.containerd_certs == Path("/etc/containerd/certs.d")
+    assert (settings.api_host, settings.api_port, settings.status_port) == ("10.96.0.1", 443, 8081)
+    assert not settings.hides_upstream
+
+
+def test_an_empty_variable_is_one_that_is_not_set() -> None:
+    assert read({**SEED, "STATUS_PORT": " ", "NODE_NAME": "", "UPSTREAM_HOST": ""}) == read(SEED)
+    with pytest.raises(SettingsError, match=r"^SERVICE_NAME: is required and not set$"):
+        read({**SEED, "SERVICE_NAME": " "})
+
+
+def test_all_mistakes_are_told_at_once_each_with_variable_and_value() -> None:
+    wrong = {
+        "SERVICE_NAME": "docker",
+        "SERVICE_NAMESPACE": "A_B",
+        "SHADOW_FQDN": "10.0.0.1",
+        "HOSTS_FILE": "hosts",
+        "HOSTS_FILE_BACKUP": "/etc/../hosts",
+        "LOCK_FILE": "/lock",
+        "UPSTREAM_HOST": "a/b",
+        "UPSTREAM_URL": "docker.io",
+        "NODE_NAME": "Node",
+        "STATUS_PORT": "0",
+        "KUBERNETES_SERVICE_PORT": "https",
+    }
+    with pytest.raises(SettingsError) as error:
+        read(wrong)
+    lines = str(error.value).splitlines()
+    for name, value in wrong.items():
+        assert sum(line.startswith(f"{name}={value!r}: expected") for line in lines) == 1
+    assert "KUBERNETES_SERVICE_HOST: is required and not set" in lines
+    assert len(lines) == len(wrong) + 1
+
+
+@pytest.mark.parametrize("host", [".", "..", ".hidden", "a/b", "_default", "a\0b"])
+def test_an_image_host_is_the_name_of_one_folder(host: str) -> None:
+    with pytest.raises(SettingsError, match="UPSTREAM_HOST"):
+        read({**SEED, "UPSTREAM_HOST": host, "UPSTREAM_URL": "https://x"})
+
+
+@pytest.mark.parametrize("url", ["x.example.com", "ftp://x", "https://", "https://x/path", "https://x:99999"])
+def test_an_upstream_is_a_url_without_a_path(url: str) -> None:
+    with pytest.raises(SettingsError, match="UPSTREAM_URL"):
+        read({**SEED, "UPSTREAM_HOST": "x", "UPSTREAM_URL": url})
+
+
+def test_a_hosts_toml_needs_the_upstream_to_fall_back_to() -> None:
+    with pytest.raises(SettingsError, match="UPSTREAM_URL: is required where UPSTREAM_HOST is set"):
+        read({**SEED, "UPSTREAM_HOST": "docker.io"})
+
+
+@pytest.mark.parametrize(
+    ("url", "hides"),
+    [("https://local.docker.io", True), ("https://LOCAL.docker.io:5000", True), ("https://docker.io", False)],
+)
+def test_the_upstreams_own_name_is_known(url: str, *, hides: bool) -> None:
+    assert read({**SEED, "UPSTREAM_URL": url}).hides_upstream is hides

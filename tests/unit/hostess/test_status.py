@@ -1,0 +1,68 @@
+"""What the kubelet and the controller read of an agent, over HTTP."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from hostess.status import Status
+from hostess.verdict import State, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Served:
+    """A running server whose verdict is what the test says."""
+
+    def __init__(self) -> None:
+        self.verdict = Verdict(State.PENDING, "Starting", "The agent has just started.")
+        self.status = Status(0, "node-1", lambda: self.verdict)
+        self.port = self.status.server_address[1]
+        self.thread = threading.Thread(target=self.status.serve_forever, args=(0.01,), daemon=True)
+        self.thread.start()
+
+    def get(self, path: str = "/readyz", host: str = "127.0.0.1") -> httpx.Response:
+        """What one reads there."""
+        return httpx.get(f"http://{host}:{self.port}{path}", trust_env=False)
+
+    def stop(self) -> None:
+        """Ends it."""
+        self.status.shutdown()
+        self.status.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    served = Served()
+    yield served
+    served.stop()
+
+
+@pytest.mark.parametrize("state", State)
+def test_configured_alone_is_ready_and_the_body_says_how_it_stands(served: Served, state: State) -> None:
+    served.verdict = Verdict(state, "Why", "A sentence.")
+    answer = served.get()
+    assert answer.status_code == (200 if state is State.CONFIGURED else 503)
+    assert answer.json() == {"state": state.value, "reason": "Why", "message": "A sentence.", "node": "node-1"}
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_other_paths_are_not_found(served: Served) -> None:
+    assert served.get("/").status_code == 404
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_it_answers_at_an_ipv6_address_too(served: Served) -> None:
+    assert served.get(host="[::1]").status_code == 503
+
+
+def test_one_who_says_nothing_holds_up_nobody(served: Served) -> None:
+    with socket.create_connection(("127.0.0.1", served.port)):
+        assert json.loads(served.get().content)["reason"] == "Starting"
