@@ -17,7 +17,9 @@ from prometheus_client import CollectorRegistry
 from common.logs import Logger, logger
 from common.settings import SettingsError, read
 from controller.admission import Admission
+from controller.agents import Agents, http_door
 from controller.apply import Applier
+from controller.cleaning import Cleaner
 from controller.cluster import Cluster, load_configuration
 from controller.contest import Contest
 from controller.election import REQUEST_TIMEOUT, Election
@@ -26,6 +28,7 @@ from controller.events import Recorder
 from controller.leadership import Leadership
 from controller.manager import Manager, watches
 from controller.metrics import Metrics, StateCollector
+from controller.probing.prober import Prober
 from controller.reconcile import Reconciler
 from controller.server import application
 from controller.settings import ControllerSettings
@@ -49,8 +52,9 @@ async def run(settings: ControllerSettings, configuration: client.Configuration,
     async with Cluster(configuration, request_timeout=REQUEST_TIMEOUT) as lease_door:
         identity = f"{settings.identity or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         leadership = Leadership(lease_door, settings.namespace, Election(identity), log)
-        async with Cluster(configuration, leadership.check) as cluster:
-            manager = _assembled(cluster, leadership, settings, log)
+        async with Cluster(configuration, leadership.check) as cluster, http_door() as door:
+            agents = Agents(cluster, settings.namespace, door)
+            manager = _assembled(cluster, leadership, agents, settings, log)
             runner = web.AppRunner(application(manager.metrics.registry, manager.not_ready), access_log=None)
             await runner.setup()
             await web.TCPSite(runner, port=settings.metrics_port).start()
@@ -60,7 +64,9 @@ async def run(settings: ControllerSettings, configuration: client.Configuration,
     log.info("stopped")
 
 
-def _assembled(cluster: Cluster, leadership: Leadership, settings: ControllerSettings, log: Logger) -> Manager:
+def _assembled(
+    cluster: Cluster, leadership: Leadership, agents: Agents, settings: ControllerSettings, log: Logger
+) -> Manager:
     metrics, inbox = Metrics(CollectorRegistry()), Inbox()
     shared = frozenset({settings.docker_certificate_secret} if settings.docker_certificate_secret else ())
     state = State(inbox.enqueue, shared_secrets=shared)
@@ -68,7 +74,9 @@ def _assembled(cluster: Cluster, leadership: Leadership, settings: ControllerSet
     recorder = Recorder(cluster, leadership.election.identity, log)
     applier = Applier(cluster, settings.namespace, state, Contest(), time.monotonic)
     storage = Storage(cluster, settings.namespace, state)
-    mirrors = Reconciler(cluster, settings, state, applier, storage, recorder)
+    prober = Prober(settings, inbox.enqueue, log)
+    cleaner = Cleaner(cluster, settings, state, applier, agents, recorder)
+    mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, cleaner, prober)
     admission = Admission(cluster, settings.namespace, state, log)
 
     async def reconcile(key: str) -> Outcome:
@@ -77,7 +85,7 @@ def _assembled(cluster: Cluster, leadership: Leadership, settings: ControllerSet
     workers = Workers(inbox, reconcile, log, metrics)
     metrics.registry.register(StateCollector(state, inbox.queue))
     followed = watches(cluster, settings, state, log, metrics)
-    return Manager(followed, state, leadership, workers, recorder, metrics)
+    return Manager(followed, state, leadership, workers, prober, recorder, metrics)
 
 
 def main() -> int:

@@ -72,13 +72,18 @@ class Applier:
         for kind in reversed(CHILDREN):
             await self._prune(mirror, kind, desired, applied)
 
+    async def create(self, kind: Kind, body: Json) -> None:
+        """Makes an object that is not there. Raises ClusterError."""
+        store, name = self.state.children[kind], body["metadata"]["name"]
+        with store.writing(name):
+            store.put(await self.cluster.create(kind, self.namespace, difference.without_nulls(body)), quietly=True)
+
     async def _one(self, mirror: Mirror, kind: Kind, body: Json, applied: Applied) -> None:
         name = body["metadata"]["name"]
         store = self.state.children[kind]
         live = store.get(name)
         if live is None:
-            with store.writing(name):
-                store.put(await self.cluster.create(kind, self.namespace, body), quietly=True)
+            await self.create(kind, body)
             applied.created.append(f"{kind.name} {name}")
             return
         what = f"{kind.name} {name}"

@@ -90,13 +90,15 @@ class Cluster:
         await self._rest.close()
 
     async def pages(
-        self, kind: Kind, namespace: str | None, selector: str = ""
+        self, kind: Kind, namespace: str | None, selector: str = "", labels: str = ""
     ) -> AsyncIterator[tuple[list[Json], str]]:
         """All objects of a kind, page by page, each with the resource version that all of them were read at.
 
-        `selector` is a field selector. Raises Gone where the pages take longer than the API server keeps the version.
+        `selector` selects by fields, `labels` by labels. Raises Gone where the pages take longer than the API server
+        keeps the version.
         """
         query = {"limit": str(PAGE)} | ({"fieldSelector": selector} if selector else {})
+        query |= {"labelSelector": labels} if labels else {}
         while True:
             body = await self._request("GET", kind.path(namespace), query)
             metadata = body["metadata"]

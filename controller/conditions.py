@@ -8,16 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from common import names
 from common.defaults import dict_at
-from controller.facts import CredentialsState
 from controller.kinds import DAEMON_SET
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from common.problems import Problem
-    from controller.facts import Facts, Lacking
+    from controller.facts import Lacking
     from controller.findings import Findings
     from controller.mirror import Mirror
     from controller.storage import StorageResult
@@ -68,15 +66,15 @@ def cache_available(raw: Json, mirror: Mirror, findings: Findings) -> Condition:
     """Whether at least one cache pod can serve."""
     if findings.refused is not None:
         return Condition(CACHE_AVAILABLE, "False", "ApplyFailed", f"The API server refused: {findings.refused}")
-    foreign = _foreign(findings, nodes=False)
-    if foreign:
-        return Condition(CACHE_AVAILABLE, "False", "ForeignObject", foreign)
+    somebodys = foreign(findings, nodes=False)
+    if somebodys:
+        return Condition(CACHE_AVAILABLE, "False", "ForeignObject", somebodys)
     if is_uncounted(raw, findings):
         last = next(each for each in stated(raw) if each["type"] == CACHE_AVAILABLE)
         return Condition(CACHE_AVAILABLE, "True", last["reason"], last["message"])
     ready, wanted = ready_replicas(findings.stateful_set), mirror.spec.replicas
     if ready == 0:
-        message = f"None of {wanted} cache pods is ready; {_describe(mirror, 'statefulset,pod')}"
+        message = f"None of {wanted} cache pods is ready; {describe(mirror, 'statefulset,pod')}"
         return Condition(CACHE_AVAILABLE, "False", "NoReplicaReady", message)
     reason = "AllReplicasReady" if ready >= wanted else "SomeReplicasReady"
     return Condition(CACHE_AVAILABLE, "True", reason, f"{ready} of {wanted} cache pods are ready.")
@@ -85,63 +83,6 @@ def cache_available(raw: Json, mirror: Mirror, findings: Findings) -> Condition:
 def cache_lacking(lacking: Lacking) -> Condition:
     """Why no cache can be built."""
     return Condition(CACHE_AVAILABLE, "False", lacking.reason, lacking.message)
-
-
-def upstream_reachable(mirror: Mirror) -> Condition:
-    """Nothing is known until the controller asks upstreams itself."""
-    message = f"{mirror.upstream.url} is not asked by the controller; the cache asks it at the first pull."
-    return Condition(UPSTREAM_REACHABLE, "Unknown", "NotProbed", message)
-
-
-def credentials_available(mirror: Mirror, namespace: str, facts: Facts) -> Condition:
-    """Whether the credentials that were asked for are there."""
-    state = facts.credentials.state
-    where = f"Secret {namespace}/{mirror.spec.credentials_secret}"
-    messages = {
-        CredentialsState.NOT_REQUIRED: "No credentials are asked for; the upstream is used anonymously.",
-        CredentialsState.FOUND: f"{where} has username and password.",
-        CredentialsState.SECRET_MISSING: f"{where} does not exist; pulls go without credentials until it does.",
-        CredentialsState.SECRET_NOT_OPTED_IN: (
-            f"{where} does not name {mirror.upstream.authority} in its annotation {names.GROUP}/upstreams, as"
-            " SECRET_OPT_IN demands; pulls go without credentials until it does."
-        ),
-        CredentialsState.SECRET_INCOMPLETE: (
-            f"{where} lacks username or password, or one of them is empty or no UTF-8;"
-            " pulls go without credentials until both are there."
-        ),
-    }
-    met = state in (CredentialsState.NOT_REQUIRED, CredentialsState.FOUND)
-    return Condition(CREDENTIALS_AVAILABLE, "True" if met else "False", state.value, messages[state])
-
-
-def nodes_configured(mirror: Mirror, findings: Findings, holder: str | None) -> Condition:
-    """Whether the nodes point at the mirror."""
-    if holder is not None:
-        message = (
-            f"RegistryMirror {holder} is older and has {mirror.masquerade} on the nodes; set another"
-            f" spec.masqueradeUrl, or delete {holder}, and this mirror takes over."
-        )
-        return Condition(NODES_CONFIGURED, "False", "MasqueradeConflict", message)
-    foreign = _foreign(findings, nodes=True)
-    if foreign:
-        return Condition(NODES_CONFIGURED, "False", "ForeignObject", foreign)
-    if findings.daemon_set is None:
-        return Condition(NODES_CONFIGURED, "False", "NodesPending", "The DaemonSet does not exist yet.")
-    return _nodes_counted(mirror, findings.daemon_set)
-
-
-def _nodes_counted(mirror: Mirror, daemon_set: Json) -> Condition:
-    desired, ready = node_counts(daemon_set)
-    if _is_behind(daemon_set):
-        message = "The DaemonSet has just changed; Kubernetes has not counted its nodes yet."
-        return Condition(NODES_CONFIGURED, "False", "NodesPending", message)
-    if desired == 0:
-        message = "No node is to have the agent; see HOSTESS_NODE_SELECTOR, if there are nodes."
-        return Condition(NODES_CONFIGURED, "Unknown", "NoNodes", message)
-    if ready < desired:
-        message = f"{ready} of {desired} nodes point at the mirror; {_describe(mirror, 'daemonset,pod')}"
-        return Condition(NODES_CONFIGURED, "False", "NodesPending", message)
-    return Condition(NODES_CONFIGURED, "True", "AllNodesReady", f"All of {desired} nodes point at the mirror.")
 
 
 def storage_resized(storage: StorageResult) -> Condition:
@@ -160,10 +101,18 @@ def storage_resized(storage: StorageResult) -> Condition:
 
 
 def ready(others: Iterable[Condition]) -> Condition:
-    """The summary: the first of the others that is False, or Ready. What is Unknown does not stand in the way."""
+    """The summary: the first of the others that is False, or Ready. What is Unknown does not stand in the way.
+
+    Nor does an upstream that is away, since a mirror is there for just that; the reason and the message tell.
+    """
+    away = None
     for condition in others:
-        if condition.status == "False":
+        if condition.status == "False" and condition.type != UPSTREAM_REACHABLE:
             return Condition(READY, "False", condition.reason, f"{condition.type}: {condition.message}")
+        if condition.status == "False":
+            away = condition
+    if away is not None:
+        return Condition(READY, "True", away.reason, f"The cache serves; {away.type}: {away.message}")
     return Condition(READY, "True", "Ready", "The cache serves and every node points at it.")
 
 
@@ -200,29 +149,18 @@ def ready_replicas(stateful_set: Json | None) -> int:
     return int(dict_at(stateful_set, "status").get("readyReplicas") or 0)
 
 
-def node_counts(daemon_set: Json | None) -> tuple[int, int]:
-    """Nodes that are to run the agent, and those on which it is ready, as far as it is the present one."""
-    status = dict_at(daemon_set, "status")
-    ready = min(int(status.get("numberReady") or 0), int(status.get("updatedNumberScheduled") or 0))
-    return int(status.get("desiredNumberScheduled") or 0), ready
-
-
-def _is_behind(live: Json) -> bool:
-    """Whether the status is not that of the spec: a DaemonSet just made says that it wants no node at all."""
-    return int(dict_at(live, "status").get("observedGeneration") or 0) < int(live["metadata"].get("generation") or 0)
-
-
-def _foreign(findings: Findings, *, nodes: bool) -> str:
+def foreign(findings: Findings, *, nodes: bool) -> str:
     """A sentence about foreign objects in the place of the cache's, or of what configures the nodes; empty for none."""
     found = findings.applied.foreign if findings.applied else {}
-    foreign = {what: why for what, why in found.items() if what.startswith(f"{DAEMON_SET.name} ") == nodes}
-    if not foreign:
+    theirs = {what: why for what, why in found.items() if what.startswith(f"{DAEMON_SET.name} ") == nodes}
+    if not theirs:
         return ""
-    listed = "; ".join(f"{what} {why}" for what, why in sorted(foreign.items()))
+    listed = "; ".join(f"{what} {why}" for what, why in sorted(theirs.items()))
     return f"{listed}. It is left alone: rename or delete it, or name the mirror otherwise."
 
 
-def _describe(mirror: Mirror, kinds: str) -> str:
+def describe(mirror: Mirror, kinds: str) -> str:
+    """Where a person finds more."""
     return f"kubectl describe {kinds} -A -l mirror={mirror.name} says why."
 
 

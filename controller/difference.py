@@ -61,6 +61,13 @@ def is_empty(value: Any) -> bool:
     return value is None or value in ("", [], {})
 
 
+def without_nulls(desired: Any) -> Any:
+    """`desired` as it is made anew, with nothing there to be taken out; in a map of texts null is stored as ""."""
+    if isinstance(desired, dict):
+        return {key: without_nulls(value) for key, value in desired.items() if value is not None}
+    return [without_nulls(value) for value in desired] if isinstance(desired, list) else desired
+
+
 def paths(patch: Json, prefix: str = "") -> list[str]:
     """Fields that a patch changes, as a person reads them; for Events and logs, which must not carry values."""
     found = []

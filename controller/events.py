@@ -34,7 +34,9 @@ LONGEST_PAUSE: Final = 5.0
 TRIES: Final = 12
 NOTE_MAX: Final = 1024  # bytes, by the API
 # Ordinary stations on the way: true, and worth no Event of their own.
-_ORDINARY: Final = frozenset({"NoReplicaReady", "NodesPending", "AuthorityPending", "Resizing", "ClaimsPending"})
+_ORDINARY: Final = frozenset(
+    {"NoReplicaReady", "NodesPending", "AuthorityPending", "Resizing", "ClaimsPending", "Cleaning"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,14 @@ def transitions(before: Iterable[Json], after: Iterable[Json]) -> list[Occurrenc
             continue
         if condition["status"] == "False" and condition["type"] != "Ready" and condition["reason"] not in _ORDINARY:
             found.append(Occurrence("Warning", condition["reason"], condition["message"]))
-        elif condition["status"] == "True" and (was.get("status") == "False" or condition["type"] == "Ready"):
+        elif condition["status"] == "True" and _is_news(condition, was):
             found.append(Occurrence("Normal", condition["reason"], condition["message"]))
     return found
+
+
+def _is_news(condition: Json, was: Json) -> bool:
+    """Whether it is worth telling that a condition is met: the summary always, another one where it was not."""
+    return was.get("status") == "False" or (condition["type"] == "Ready" and was.get("status") != "True")
 
 
 def deeds(applied: Applied, *, first: bool, changed: bool = False) -> list[Occurrence]:

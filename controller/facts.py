@@ -51,13 +51,17 @@ class Lacking:
 class Facts:
     """The world around one mirror.
 
-    `masquerade_holder` is the older mirror that has this one's masqueradeUrl; `bundle` the content of the CA bundle.
+    `masquerade_holder` is the older mirror that has this one's masqueradeUrl, `images_holder` the older one through
+    which nodes pull this upstream's images; `bundle` the content of the CA bundle. `withdrawing`: the host name is
+    lost, and there are agents yet that take the mirror off the nodes.
     """
 
     credentials: Credentials
     tls: Tls
     bundle: str | None = None
     masquerade_holder: str | None = None
+    images_holder: str | None = None
+    withdrawing: bool = False
 
     def digest(self, *parts: str) -> str:
         """Fingerprint of all that the cache reads once, at its start: what changes it must restart the pods."""

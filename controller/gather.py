@@ -10,6 +10,8 @@ from controller.certificates import Pair, issue_leaf, matches, usable_authority,
 from controller.desired import files
 from controller.desired.stateful_set import BUNDLE_FILE
 from controller.facts import Credentials, CredentialsState, Facts, Lacking, Tls
+from controller.kinds import DAEMON_SET
+from controller.standing import Standing, standing
 from controller.state import MIRRORS_AUTHORITY, State, text_of
 
 if TYPE_CHECKING:
@@ -38,12 +40,20 @@ def gather(mirror: Mirror, settings: ControllerSettings, state: State, now: date
         return Lacking(
             "CABundleMissing", f"{where} is missing, or has no key {BUNDLE_FILE}; create it, and the cache follows."
         )
+    holder = state.precedence.holder(mirror.name)
     return Facts(
         credentials=credentials_of(mirror, settings, state),
         tls=tls,
         bundle=content,
-        masquerade_holder=state.precedence.holder(mirror.name),
+        masquerade_holder=holder,
+        images_holder=state.images_holder(mirror.name),
+        withdrawing=holder is not None and not settings.hostess_is_original and _has_agents(mirror, state),
     )
+
+
+def _has_agents(mirror: Mirror, state: State) -> bool:
+    live = state.children[DAEMON_SET].get(mirror.object_name)
+    return live is not None and standing(live, mirror) is Standing.OURS
 
 
 def credentials_of(mirror: Mirror, settings: ControllerSettings, state: State) -> Credentials:

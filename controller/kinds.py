@@ -32,6 +32,7 @@ CLAIM: Final = Kind("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 STATEFUL_SET: Final = Kind("apps/v1", "statefulsets", "StatefulSet")
 DAEMON_SET: Final = Kind("apps/v1", "daemonsets", "DaemonSet")
 BUDGET: Final = Kind("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget")
+POD: Final = Kind("v1", "pods", "Pod")
 LEASE: Final = Kind("coordination.k8s.io/v1", "leases", "Lease")
 EVENT: Final = Kind("events.k8s.io/v1", "events", "Event")
 MUTATING: Final = Kind(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from controller.kinds import Kind
     from controller.leadership import Leadership
     from controller.metrics import Metrics
+    from controller.probing.prober import Prober
     from controller.settings import ControllerSettings
     from controller.store import Store
     from controller.workers import Workers
@@ -69,6 +70,7 @@ class Manager:
     state: State
     leadership: Leadership
     workers: Workers
+    prober: Prober
     recorder: Recorder
     metrics: Metrics
 
@@ -119,12 +121,14 @@ class Manager:
         self.workers.inbox.enqueue(ADMISSION_KEY)
         self.state.enqueue_all()
         keeping = asyncio.create_task(self.leadership.keep())
+        probing = asyncio.create_task(self.prober.run())
         working = asyncio.create_task(self.workers.run(stopping))
-        await asyncio.wait([keeping, working], return_when=asyncio.FIRST_COMPLETED)
-        for task in (keeping, working):
+        parts = (keeping, probing, working)
+        await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+        for task in parts:
             if not task.done():
                 task.cancel()
-        for result in await asyncio.gather(keeping, working, return_exceptions=True):
+        for result in await asyncio.gather(*parts, return_exceptions=True):
             if isinstance(result, Exception):
                 raise result
 

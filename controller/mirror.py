@@ -17,25 +17,36 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Mirror:
-    """A valid mirror. `claim` is the claim template as raw JSON, with its defaults filled in."""
+class Identity:
+    """Which mirror it is, whatever its spec says."""
 
     name: str
     uid: str
-    spec: RegistryMirrorSpec
-    claim: Json
-    upstream: upstream.Upstream
-    masquerade: str
 
     @property
     def object_name(self) -> str:
         """Name of what is made for it."""
         return names.object_name(self.name)
 
+
+@dataclass(frozen=True, slots=True)
+class Mirror(Identity):
+    """A valid mirror. `claim` is the claim template as raw JSON, with its defaults filled in."""
+
+    spec: RegistryMirrorSpec
+    claim: Json
+    upstream: upstream.Upstream
+    masquerade: str
+
     @property
     def storage(self) -> str:
         """What each claim is to ask for, as a quantity."""
         return str(self.claim["spec"]["resources"]["requests"]["storage"])
+
+
+def identity_of(raw: Json) -> Identity:
+    """Which mirror a stored object is."""
+    return Identity(raw["metadata"]["name"], raw["metadata"]["uid"])
 
 
 def judge(raw: Json, masquerade_domains: tuple[str, ...]) -> Mirror | list[Problem]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,27 +12,32 @@ from common.defaults import dict_at
 from controller import events
 from controller.apply import Applied
 from controller.certificates import renewal_due
+from controller.cleaning import LOOK
 from controller.conditions import stated
 from controller.desired import desired_objects
-from controller.errors import Forbidden, Invalid, NotFound
-from controller.facts import Lacking
+from controller.errors import Forbidden, Gone, Invalid, NotFound
+from controller.facts import Facts, Lacking
 from controller.findings import Findings
 from controller.gather import gather
 from controller.kinds import DAEMON_SET, MIRROR, SERVICE, STATEFUL_SET
+from controller.leaving import FINALIZER, finalizers, is_leaving
 from controller.mirror import judge
+from controller.node_conditions import are_pending
 from controller.outcomes import Done, Outcome, Stalled, Waiting
-from controller.report import status_of, status_of_invalid, status_patch
+from controller.report import status_of, status_of_invalid, status_of_leaving, status_patch
 from controller.standing import Standing, standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from controller.agents import Agents
     from controller.apply import Applier
+    from controller.cleaning import Cleaner
     from controller.cluster import Cluster
     from controller.events import Recorder
-    from controller.facts import Facts
     from controller.kinds import Kind
     from controller.mirror import Mirror
+    from controller.probing.prober import Prober
     from controller.settings import ControllerSettings
     from controller.state import State
     from controller.storage import Storage
@@ -45,6 +51,13 @@ PASSING_LOOK: Final = 10.0
 # A quota, an admission rule of somebody else's, a StorageClass: mended elsewhere, without an event for us.
 REFUSED_LOOK: Final = 60.0
 
+# Seconds between questions to agents whose nodes are not ready; with many mirrors, of which one dead node keeps each
+# from being ready, so seldom that listing their pods stays at ten requests a second.
+SURVEY_LOOK: Final = 10.0
+SURVEY_SPREAD: Final = 0.1
+# A message names three; so many tell whether they agree.
+AGENTS_ASKED: Final = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Reconciler:
@@ -56,22 +69,45 @@ class Reconciler:
     applier: Applier
     storage: Storage
     recorder: Recorder
+    agents: Agents
+    cleaner: Cleaner
+    prober: Prober
 
     async def reconcile(self, name: str) -> Outcome:
         """One pass over the mirror of that name. Raises ClusterError where a request failed: try again later."""
         raw = self.state.mirrors.get(name)
-        if raw is None or "deletionTimestamp" in raw["metadata"]:
+        if raw is None:
             self._forget(name)
             return Done()
+        if is_leaving(raw):
+            return await self._part(raw)
         mirror = judge(raw, self.settings.masquerade_domains)
         now = datetime.now(UTC)
         if isinstance(mirror, list):
+            self.prober.forget(name)
             await self._publish(raw, status_of_invalid(raw, mirror, _stamp(now)))
             return Stalled("InvalidSpec", "; ".join(map(str, mirror)))
         facts = gather(mirror, self.settings, self.state, now)
-        findings = await self._act(raw, mirror, facts)
+        self.prober.follow(mirror, facts)  # asked while the objects are applied
+        raw = await self.cleaner.hold(raw)
+        if isinstance(facts, Facts) and facts.withdrawing and await self.cleaner.is_off(raw):
+            facts = replace(facts, withdrawing=False)
+        findings = await self._surveyed(mirror, await self._act(raw, mirror, facts))
+        findings = replace(findings, verdict=self.prober.follow(mirror, facts))
         await self._publish(raw, status_of(raw, mirror, findings, self.settings.namespace, _stamp(now)))
-        return _outcome(findings, now)
+        return _outcome(findings, now, self._next_survey(findings))
+
+    async def _part(self, raw: Json) -> Outcome:
+        """A mirror that is being deleted: its nodes are cleaned, and it goes. What was made for it is left alone."""
+        if FINALIZER not in finalizers(raw):
+            self._forget(raw["metadata"]["name"])
+            return Done()
+        self.prober.forget(raw["metadata"]["name"])
+        waiting = await self.cleaner.look(raw)
+        if waiting is None:
+            return Done()
+        await self._publish(raw, status_of_leaving(raw, waiting, _stamp(datetime.now(UTC))))
+        return Waiting(LOOK, "Cleaning")
 
     async def _act(self, raw: Json, mirror: Mirror, facts: Facts | Lacking) -> Findings:
         if isinstance(facts, Lacking):
@@ -91,6 +127,20 @@ class Reconciler:
             self.recorder.record(raw, events.deeds(applied, first=seen is None, changed=changed))
         refused = "; ".join(applied.refused.values()) or None
         return self._observed(mirror, Findings(facts, applied, storage, refused=refused))
+
+    async def _surveyed(self, mirror: Mirror, findings: Findings) -> Findings:
+        """The findings, with what the agents say that keep their nodes from being ready."""
+        if self.settings.hostess_is_original or not are_pending(findings):
+            return findings
+        with suppress(Forbidden, Gone):  # the status tells without them as well
+            return replace(findings, agents=tuple(await self.agents.unready(mirror.name, AGENTS_ASKED)))
+        return findings
+
+    def _next_survey(self, findings: Findings) -> float | None:
+        """Seconds until agents are to be asked again; what they say changes without an event."""
+        if self.settings.hostess_is_original or not are_pending(findings):
+            return None
+        return max(SURVEY_LOOK, SURVEY_SPREAD * len(self.state.mirrors))
 
     def _observed(self, mirror: Mirror, found: Findings) -> Findings:
         return Findings(
@@ -124,15 +174,19 @@ class Reconciler:
         self.recorder.record(raw, events.transitions(stated(raw), status["conditions"]))
 
     def _forget(self, name: str) -> None:
+        self.prober.forget(name)
+        self.cleaner.forget(name)
         for child in (names.object_name(name), names.headless_name(name)):
             for kind in self.state.children:
                 self.applier.contest.forget(f"{kind.name} {child}")
 
 
-def _outcome(findings: Findings, now: datetime) -> Outcome:
+def _outcome(findings: Findings, now: datetime, survey: float | None) -> Outcome:
     if isinstance(findings.facts, Lacking):
         return Stalled(findings.facts.reason, findings.facts.message)
     waits = dict(_waits(findings, findings.facts, now))
+    if survey is not None:
+        waits["NodesPending"] = survey
     reason = min(waits, key=waits.__getitem__, default=None)
     return Done() if reason is None else Waiting(waits[reason], reason)
 
@@ -148,6 +202,8 @@ def _waits(findings: Findings, facts: Facts, now: datetime) -> Iterator[tuple[st
         yield "ObjectsPassing", PASSING_LOOK
     if applied is not None and applied.wait:
         yield "Contested", applied.wait
+    if facts.withdrawing:
+        yield "NodesLeaving", SURVEY_LOOK
     if facts.tls.secret is None:
         due = (renewal_due(facts.tls.pair.certificate) - now).total_seconds()
         yield "CertificateRenewal", max(PASSING_LOOK, min(due, LONGEST_LOOK))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from common.defaults import dict_at
-from controller import conditions
+from controller import conditions, node_conditions, upstream_conditions
 from controller.facts import Lacking
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ Json = dict[str, Any]
 def status_of(raw: Json, mirror: Mirror, findings: Findings, namespace: str, now: str) -> Json:
     """Status of a valid mirror. `raw` is the stored object, whose transition times go on; `now` is RFC 3339."""
     found = _conditions(raw, mirror, findings, namespace)
-    desired, ready = conditions.node_counts(findings.daemon_set)
+    desired, ready = node_conditions.node_counts(findings.daemon_set)
     status = {
         "upstream": mirror.upstream.url,
         "masqueradeUrl": mirror.masquerade,
@@ -35,10 +35,18 @@ def status_of(raw: Json, mirror: Mirror, findings: Findings, namespace: str, now
 
 def status_of_invalid(raw: Json, problems: list[Problem], now: str) -> Json:
     """Status of a mirror whose spec cannot be acted on: the last known facts stay, the conditions tell."""
-    kept = {
-        key: value for key, value in dict_at(raw, "status").items() if key not in ("conditions", "observedGeneration")
-    }
-    return _complete(raw, kept, [conditions.accepted(problems)], now)
+    return _complete(raw, _kept(raw), [conditions.accepted(problems)], now)
+
+
+def status_of_leaving(raw: Json, waiting: str, now: str) -> Json:
+    """Status of a mirror that is being deleted while its nodes are cleaned."""
+    return _complete(raw, _kept(raw), [node_conditions.cleaning(waiting)], now)
+
+
+def _kept(raw: Json) -> Json:
+    """The facts as they were last known."""
+    status = dict_at(raw, "status")
+    return {key: value for key, value in status.items() if key not in ("conditions", "observedGeneration")}
 
 
 def _replicas(raw: Json, findings: Findings) -> Json:
@@ -58,9 +66,9 @@ def _conditions(raw: Json, mirror: Mirror, findings: Findings, namespace: str) -
     found = [
         conditions.accepted([]),
         conditions.cache_available(raw, mirror, findings),
-        conditions.upstream_reachable(mirror),
-        conditions.credentials_available(mirror, namespace, findings.facts),
-        conditions.nodes_configured(mirror, findings, findings.facts.masquerade_holder),
+        upstream_conditions.upstream_reachable(raw, mirror, findings.verdict),
+        upstream_conditions.credentials_available(raw, mirror, namespace, findings.facts, findings.verdict),
+        node_conditions.nodes_configured(mirror, findings, findings.facts.masquerade_holder),
     ]
     return [*found, conditions.storage_resized(findings.storage)] if findings.storage else found
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from common.fields import LabelKey, LabelValue
 from common.settings import LONGEST_PAUSE, Domains, LogLevel, Names, Port, Settings, dns_label, object_name
+
+ORIGINAL_HOSTESS: Final = "ocadotechnology/mirror-hostess"
+_PARENTS_MIN: Final = 2  # of a path that lies in a folder right under /
 
 
 def _labels(value: object) -> object:
@@ -32,6 +35,15 @@ def _absolute(value: str) -> str:
     return value
 
 
+def _certs_dir(value: str) -> str:
+    if len(PurePosixPath(_absolute(value)).parents) <= _PARENTS_MIN:
+        raise ValueError(
+            "expected a folder at least three levels deep, as /etc/containerd/certs.d is: the agent gets the folder"
+            " above it whole, and that must not be / or one such as /etc or /var"
+        )
+    return value
+
+
 def _image_part(value: str) -> str:
     if not re.fullmatch(r"[^\s/]+(/[^\s/]+)*", value):
         raise ValueError("expected a part of an image's name: no spaces, and no slash at its ends")
@@ -44,12 +56,19 @@ def _image_tag(value: str) -> str:
     return value
 
 
+def _probe_period(value: float) -> float:
+    if value != 0 and not 1 <= value <= LONGEST_PAUSE:
+        raise ValueError(f"expected seconds from 1 to {LONGEST_PAUSE}, or 0 for never")
+    return value
+
+
 ObjectName = Annotated[str, AfterValidator(object_name)]
 Namespace = Annotated[str, AfterValidator(dns_label)]
 Labels = Annotated[tuple[tuple[LabelKey, LabelValue], ...], BeforeValidator(_labels)]
 ImagePart = Annotated[str, AfterValidator(_image_part)]
 ImageTag = Annotated[str, AfterValidator(_image_tag)]
-NodePath = Annotated[str, AfterValidator(_absolute)]
+ProbePeriod = Annotated[float, AfterValidator(_probe_period)]
+NodePath = Annotated[str, AfterValidator(_certs_dir)]
 
 
 class ControllerSettings(Settings):
@@ -59,16 +78,22 @@ class ControllerSettings(Settings):
     docker_certificate_secret: ObjectName | None = Field(None, alias="DOCKER_CERTIFICATE_SECRET")
     seconds_between_streams: float = Field(30, alias="SECONDS_BETWEEN_STREAMS", gt=0, le=LONGEST_PAUSE)
     hostess_docker_registry: ImagePart = Field("docker.io", alias="HOSTESS_DOCKER_REGISTRY")
-    hostess_docker_image: ImagePart = Field("ocadotechnology/mirror-hostess", alias="HOSTESS_DOCKER_IMAGE")
+    hostess_docker_image: ImagePart = Field(ORIGINAL_HOSTESS, alias="HOSTESS_DOCKER_IMAGE")
     hostess_docker_tag: ImageTag = Field("1.1.0", alias="HOSTESS_DOCKER_TAG")
     hostess_node_selector: Labels = Field((), alias="HOSTESS_NODE_SELECTOR")
     containerd_certs_dir: NodePath = Field("/etc/containerd/certs.d", alias="CONTAINERD_CERTS_DIR")
+    # Seconds. Long enough for an agent that the kubelet starts again after some crashes, and for a node that reboots;
+    # one that is gone for good must not hold a mirror, and whoever waits for it, much longer.
+    node_cleanup_deadline: float = Field(120, alias="NODE_CLEANUP_DEADLINE", ge=0, le=LONGEST_PAUSE)
     image_pull_secrets: Annotated[Names, AfterValidator(_secret_names)] = Field((), alias="IMAGE_PULL_SECRETS")
     ca_certificate_bundle: ObjectName | None = Field(None, alias="CA_CERTIFICATE_BUNDLE")
     registry_image: ImagePart = Field("docker.io/library/registry:3.1.1", alias="REGISTRY_IMAGE")
     https_proxy: str = Field("", alias="HTTPS_PROXY")
     http_proxy: str = Field("", alias="HTTP_PROXY")
     no_proxy: str = Field("", alias="NO_PROXY")
+    # Seconds between questions to an upstream that answers: an administrator looks after minutes, and 500 upstreams are
+    # then asked less than twice a second. 0: never.
+    upstream_probe_seconds: ProbePeriod = Field(300, alias="UPSTREAM_PROBE_SECONDS")
     secret_opt_in: bool = Field(default=False, alias="SECRET_OPT_IN")
     masquerade_domains: Domains = Field((), alias="MASQUERADE_DOMAINS")
     metrics_port: Port = Field(8080, alias="METRICS_PORT")
@@ -80,3 +105,8 @@ class ControllerSettings(Settings):
     def hostess_image(self) -> str:
         """The node agent's image, from the seed's three variables."""
         return f"{self.hostess_docker_registry}/{self.hostess_docker_image}:{self.hostess_docker_tag}"
+
+    @property
+    def hostess_is_original(self) -> bool:
+        """Whether the node agent is the seed's own, which says nothing about its node and cleans nothing."""
+        return f"/{self.hostess_docker_image}".endswith(f"/{ORIGINAL_HOSTESS}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from common import names
 
 if TYPE_CHECKING:
-    from controller.mirror import Mirror
+    from controller.mirror import Identity
 
 Json = dict[str, Any]
 
@@ -22,7 +22,7 @@ class Standing(Enum):
     FOREIGN = auto()
 
 
-def standing(live: Json, mirror: Mirror) -> Standing:
+def standing(live: Json, mirror: Identity) -> Standing:
     """Whose `live` is. One that is being deleted, or whose owner is an earlier mirror of this name, is passing."""
     metadata = live["metadata"]
     owner = controller_of(live)

@@ -12,7 +12,7 @@ from common.defaults import dict_at
 from controller import kinds
 from controller.desired import files
 from controller.desired.stateful_set import BUNDLE_FILE
-from controller.precedence import Precedence
+from controller.precedence import Precedence, image_host_of
 from controller.store import Store, without_managed_fields
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ _SECRET_KEYS: Final = frozenset(
         files.CONFIGURATION,
         files.CREDENTIALS,
         files.HELPER,
+        files.START,
         files.CERTIFICATE,
         files.KEY,
         files.AUTHORITY,
@@ -78,6 +79,7 @@ class State:
     shared_secrets: frozenset[str] = frozenset()
     credentials_of: dict[str, str] = field(default_factory=dict)
     precedence: Precedence = field(default_factory=Precedence)
+    images: Precedence = field(default_factory=lambda: Precedence(image_host_of))
     mirrors: Store = field(default_factory=lambda: Store(_mirror_alone))
     secrets: Store = field(default_factory=lambda: Store(_secret))
     bundles: Store = field(default_factory=Store)
@@ -110,8 +112,26 @@ class State:
         self.credentials_of.pop(name, None)
         if isinstance(secret, str):
             self.credentials_of[name] = secret
-        for rival in self.precedence.update(name, after):
+        for rival in self._rivals(name, after):
             self.enqueue(rival)
+
+    def _rivals(self, name: str, after: Json | None) -> set[str]:
+        """Other mirrors whose standing on the nodes this change may alter."""
+        held_by = self.precedence.holder(name)
+        rivals = self.precedence.update(name, after)
+        # Who gains or loses its host name gains or loses the images that go through it.
+        moved = rivals if self.precedence.holder(name) == held_by else [name, *rivals]
+        affected = [other for each in moved for other in self.images.claimants(each)]
+        return {*rivals, *affected, *self.images.update(name, after)} - {name}
+
+    def images_holder(self, mirror: str) -> str | None:
+        """The older mirror through which nodes pull images of this one's upstream; None where it is this one.
+
+        One that nodes do not reach, as an older still has its host name, does not count.
+        """
+        claimants = self.images.claimants(mirror)
+        first = next((each for each in claimants if self.precedence.holder(each) is None), mirror)
+        return None if first == mirror else first
 
     def _child_changed(self, kind: Kind, name: str) -> None:
         mirror = mirror_of_child(kind, name)

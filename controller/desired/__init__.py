@@ -23,11 +23,11 @@ def desired_objects(mirror: Mirror, settings: ControllerSettings, facts: Facts) 
     """All that is to exist for a mirror, in the order of applying."""
     objects = [
         (SECRET, secret(mirror, settings, facts)),
-        (SERVICE, service(mirror, settings)),
+        (SERVICE, service(mirror, settings, cleaning=facts.masquerade_holder is not None)),
         (SERVICE, headless_service(mirror, settings)),
         (BUDGET, budget(mirror, settings)),
         (STATEFUL_SET, stateful_set(mirror, settings, facts)),
     ]
-    if facts.masquerade_holder is None:
-        objects.append((DAEMON_SET, daemon_set(mirror, settings)))
+    if facts.masquerade_holder is None or facts.withdrawing:
+        objects.append((DAEMON_SET, daemon_set(mirror, settings, facts)))
     return objects

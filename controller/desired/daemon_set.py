@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from common import names
@@ -10,6 +11,7 @@ from controller.desired.frame import EMPTY_IN_CONTAINER, EMPTY_IN_POD, confined,
 from controller.kinds import DAEMON_SET
 
 if TYPE_CHECKING:
+    from controller.facts import Facts
     from controller.mirror import Mirror
     from controller.settings import ControllerSettings
 
@@ -19,23 +21,24 @@ SERVICE_ACCOUNT: Final = "registrymirror-hostess"
 HOSTS_FILE: Final = "/etc/hosts_from_host"
 BACKUP_DIRECTORY: Final = "/etc/hosts.backup"
 LOCK_DIRECTORY: Final = "/var/lock/hostess"
-DOCKER_CERTS: Final = "/etc/docker/certs.d"
+DOCKER_DIRECTORY: Final = "/etc/docker"
 AUTHORITY_DIRECTORY: Final = "/etc/registry-mirror"
+STATUS_PORT: Final = 8081  # where an agent says how it stands with its node; see `agents`
 
 
-def daemon_set(mirror: Mirror, settings: ControllerSettings) -> Json:
+def daemon_set(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> Json:
     """One agent on every Linux node, whatever its taints: each node pulls."""
     selector = names.pod_labels(mirror.name, names.HOSTESS)
     body = {
         "selector": {"matchLabels": selector},
         # All at once: a node keeps its configuration while its agent is replaced.
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}},
-        "template": {"metadata": {"labels": selector}, "spec": _pod(mirror, settings)},
+        "template": {"metadata": {"labels": selector}, "spec": _pod(mirror, settings, facts)},
     }
     return framed(DAEMON_SET, mirror, settings, {"spec": body})
 
 
-def _pod(mirror: Mirror, settings: ControllerSettings) -> Json:
+def _pod(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> Json:
     return {
         **EMPTY_IN_POD,
         "serviceAccountName": SERVICE_ACCOUNT,
@@ -44,14 +47,13 @@ def _pod(mirror: Mirror, settings: ControllerSettings) -> Json:
         "imagePullSecrets": pull_secrets(settings),
         "nodeSelector": {"kubernetes.io/os": "linux", **dict(settings.hostess_node_selector)},
         "tolerations": [{"operator": "Exists"}],
-        "containers": [_container(mirror, settings)],
+        "containers": [_container(mirror, settings, facts)],
         "volumes": [
             # A file that is not there would be made a directory, and the node would lose its hosts file to it.
             _on_host("etc-hosts", "/etc/hosts", "File"),
             _on_host("etc-hosts-backup", "/etc/hosts.backup", "DirectoryOrCreate"),
             _on_host("lock", "/var/lock/mirror-hostess", "DirectoryOrCreate"),
-            _on_host("docker-certs", DOCKER_CERTS, "DirectoryOrCreate"),
-            _on_host("containerd-certs", settings.containerd_certs_dir, "DirectoryOrCreate"),
+            *(_on_host(name, path, "DirectoryOrCreate") for name, path in _directories(settings).items()),
             {
                 "name": "authority",
                 "secret": {
@@ -63,7 +65,18 @@ def _pod(mirror: Mirror, settings: ControllerSettings) -> Json:
     }
 
 
-def _container(mirror: Mirror, settings: ControllerSettings) -> Json:
+def _directories(settings: ControllerSettings) -> dict[str, str]:
+    """Folders that the agent has of the node, each at its own path, by the name of their volume.
+
+    The one above containerd's certs.d, as the agent reads the config.toml beside it, and makes beside it the literal
+    path that containerd 2.2 looks in.
+    """
+    above = str(PurePosixPath(settings.containerd_certs_dir).parent)
+    found = {"docker": DOCKER_DIRECTORY, "containerd": above}
+    return {"docker": DOCKER_DIRECTORY} if above == DOCKER_DIRECTORY else found
+
+
+def _environment(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> list[Json]:
     values = {
         "SERVICE_NAME": mirror.object_name,
         "SERVICE_NAMESPACE": settings.namespace,
@@ -71,17 +84,44 @@ def _container(mirror: Mirror, settings: ControllerSettings) -> Json:
         "HOSTS_FILE": HOSTS_FILE,
         "HOSTS_FILE_BACKUP": f"{BACKUP_DIRECTORY}/hosts",
         "LOCK_FILE": f"{LOCK_DIRECTORY}/mirror-hostess",
+        # So far the seed's; the rest is our own agent's.
+        "UPSTREAM_URL": mirror.upstream.url,
+        # Empty where an older mirror has this registry's images: its hosts.toml stands.
+        "UPSTREAM_HOST": mirror.upstream.image_host if facts.images_holder is None else "",
+        "AUTHORITY_FILE": f"{AUTHORITY_DIRECTORY}/{files.AUTHORITY}",
+        "DOCKER_CERTS_DIR": f"{DOCKER_DIRECTORY}/certs.d",
+        "CONTAINERD_CERTS_DIR": settings.containerd_certs_dir,
+        "STATUS_PORT": str(STATUS_PORT),
     }
+    node = {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
+    return [*({"name": name, "value": value} for name, value in values.items()), node]
+
+
+def _answering(settings: ControllerSettings) -> Json:
+    """Port and probe of our own agent; the original one answers nobody and is ready as soon as it runs."""
+    if settings.hostess_is_original:
+        return {"ports": None, "readinessProbe": None}
+    # A node that is configured no more is to be seen at once: the agent itself has waited already where that is wise.
+    probe = {
+        "httpGet": {"path": "/readyz", "port": "status"},
+        "periodSeconds": 2,
+        "timeoutSeconds": 2,
+        "failureThreshold": 1,
+    }
+    port = {"name": "status", "containerPort": STATUS_PORT, "protocol": "TCP"}
+    return {"ports": [port], "readinessProbe": probe}
+
+
+def _container(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> Json:
     return {
         **EMPTY_IN_CONTAINER,
         "args": None,
-        "ports": None,
         "livenessProbe": None,
-        "readinessProbe": None,
+        **_answering(settings),
         "name": "mirror-hostess",
         "image": settings.hostess_image,
         "imagePullPolicy": "IfNotPresent",
-        "env": [{"name": name, "value": value} for name, value in values.items()],
+        "env": _environment(mirror, settings, facts),
         "resources": {
             # The original image needs twice what ours does; one limit serves both.
             "requests": {"cpu": "5m", "memory": "32Mi"},
@@ -97,8 +137,7 @@ def _container(mirror: Mirror, settings: ControllerSettings) -> Json:
             {"name": "etc-hosts", "mountPath": HOSTS_FILE},
             {"name": "etc-hosts-backup", "mountPath": BACKUP_DIRECTORY},
             {"name": "lock", "mountPath": LOCK_DIRECTORY},
-            {"name": "docker-certs", "mountPath": DOCKER_CERTS},
-            {"name": "containerd-certs", "mountPath": settings.containerd_certs_dir},
+            *({"name": name, "mountPath": path} for name, path in _directories(settings).items()),
             {"name": "authority", "mountPath": AUTHORITY_DIRECTORY, "readOnly": True},
         ],
     }

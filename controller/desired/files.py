@@ -9,20 +9,25 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
+from common import duration
+from controller.desired import start
+
 if TYPE_CHECKING:
     from controller.mirror import Mirror
 
 CONFIGURATION: Final = "config.yml"
 CREDENTIALS: Final = "credentials.json"
 HELPER: Final = "credentials-helper"
+START: Final = "start"
 CERTIFICATE: Final = "tls.crt"
 KEY: Final = "tls.key"
 AUTHORITY: Final = "ca.crt"
-ALL: Final = frozenset({CONFIGURATION, CREDENTIALS, HELPER, CERTIFICATE, KEY, AUTHORITY})
+ALL: Final = frozenset({CONFIGURATION, CREDENTIALS, HELPER, START, CERTIFICATE, KEY, AUTHORITY})
 
 CONFIGURATION_DIRECTORY: Final = "/etc/registry-mirror"
 CERTIFICATE_DIRECTORY: Final = "/etc/registry-mirror-tls"
 DATA_DIRECTORY: Final = "/var/lib/registry"
+MARKS_DIRECTORY: Final = "/run/registry-mirror"
 DEBUG_PORT: Final = 5001
 
 # Seconds that pulls in progress get when a pod stops: most of its 30 s, the rest is for saving the cache's state.
@@ -55,6 +60,8 @@ def configuration(mirror: Mirror) -> str:
             },
             "debug": {"addr": f":{DEBUG_PORT}", "prometheus": {"enabled": True, "path": "/metrics"}},
         },
+        # While the file is there every request is answered 503: the volume is nearly full (start.py).
+        "health": {"file": [{"file": f"{MARKS_DIRECTORY}/full", "interval": "1s"}]},
         "proxy": {
             "remoteurl": mirror.upstream.url,
             "ttl": mirror.spec.ttl,
@@ -68,3 +75,14 @@ def configuration(mirror: Mirror) -> str:
 def helper() -> str:
     """The program that the registry asks for credentials: prints the mounted file, which follows the Secret."""
     return f"#!/bin/sh\nexec cat {CONFIGURATION_DIRECTORY}/{CREDENTIALS}\n"
+
+
+def start_script(mirror: Mirror) -> str:
+    """What the container begins with: it readies the volume for this upstream, then becomes the registry."""
+    return start.script(
+        data=DATA_DIRECTORY,
+        present=mirror.upstream.directory,
+        ttl=duration.parse(mirror.spec.ttl),
+        marks=MARKS_DIRECTORY,
+        configuration=f"{CONFIGURATION_DIRECTORY}/{CONFIGURATION}",
+    )

@@ -8,7 +8,7 @@ from common import names
 
 if TYPE_CHECKING:
     from controller.kinds import Kind
-    from controller.mirror import Mirror
+    from controller.mirror import Identity
     from controller.settings import ControllerSettings
 
 Json = dict[str, Any]
@@ -37,7 +37,15 @@ EMPTY_IN_CONTAINER: Final = dict.fromkeys(
 )
 
 
-def framed(kind: Kind, mirror: Mirror, settings: ControllerSettings, body: Json, name: str | None = None) -> Json:
+def framed(
+    kind: Kind,
+    mirror: Identity,
+    settings: ControllerSettings,
+    body: Json,
+    name: str | None = None,
+    *,
+    annotations: Json | None = None,
+) -> Json:
     """`body` as an object of the mirror: named, labelled, owned, so that Kubernetes deletes it with the mirror."""
     owner = {
         "apiVersion": names.API_VERSION,
@@ -46,12 +54,14 @@ def framed(kind: Kind, mirror: Mirror, settings: ControllerSettings, body: Json,
         "uid": mirror.uid,
         "controller": True,
     }
-    metadata = {
+    metadata: Json = {
         "name": name or mirror.object_name,
         "namespace": settings.namespace,
         "labels": names.labels(mirror.name),
         "ownerReferences": [owner],
     }
+    if annotations:
+        metadata["annotations"] = annotations
     return {"apiVersion": kind.api, "kind": kind.name, "metadata": metadata, **body}
 
 

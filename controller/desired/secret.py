@@ -24,6 +24,7 @@ def secret(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> Json:
         files.CONFIGURATION: files.configuration(mirror),
         files.CREDENTIALS: _credentials(facts.credentials),
         files.HELPER: files.helper(),
+        files.START: files.start_script(mirror),
         files.AUTHORITY: facts.tls.authority,
     }
     if facts.tls.secret is None:

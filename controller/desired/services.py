@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 from common import names
 from controller.desired.frame import framed
 from controller.kinds import SERVICE
+from controller.leaving import CLEANING_ANNOTATION
 
 if TYPE_CHECKING:
-    from controller.mirror import Mirror
+    from controller.mirror import Identity
     from controller.settings import ControllerSettings
 
 Json = dict[str, Any]
@@ -33,23 +34,25 @@ _INSIDE_ONLY: Final = dict.fromkeys(
 )
 
 
-def service(mirror: Mirror, settings: ControllerSettings) -> Json:
+def service(mirror: Identity, settings: ControllerSettings, *, cleaning: bool = False) -> Json:
     """The Service of the mirror.
 
     A node stays with one replica (session affinity), so that the layers of one image come from one cache: each has
-    a volume of its own, and going round would fetch each blob once a replica.
+    a volume of its own, and going round would fetch each blob once a replica. `cleaning` tells the agents to take the
+    mirror off their nodes; without it such an order, of an earlier mirror of this name, is taken out.
     """
     body = {"type": "ClusterIP", "sessionAffinity": "ClientIP", **_common(mirror)}
-    return framed(SERVICE, mirror, settings, {"spec": body})
+    order = {CLEANING_ANNOTATION: mirror.uid if cleaning else None}
+    return framed(SERVICE, mirror, settings, {"spec": body}, annotations=order)
 
 
-def headless_service(mirror: Mirror, settings: ControllerSettings) -> Json:
+def headless_service(mirror: Identity, settings: ControllerSettings) -> Json:
     """The Service that governs the StatefulSet; it names pods that are not ready too, as they start."""
     body = {"type": "ClusterIP", "clusterIP": "None", "publishNotReadyAddresses": True, **_common(mirror)}
     return framed(SERVICE, mirror, settings, {"spec": body}, names.headless_name(mirror.name))
 
 
-def _common(mirror: Mirror) -> Json:
+def _common(mirror: Identity) -> Json:
     return {
         **_INSIDE_ONLY,
         # A node may have no cache pod of its own.

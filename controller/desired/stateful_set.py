@@ -36,7 +36,7 @@ SSL_CERT_DIR: Final = f"/etc/ssl/certs:{BUNDLE_DIRECTORY}"
 def stateful_set(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> Json:
     """The cache. A change of configuration, certificate or CA bundle rolls its pods one at a time."""
     selector = names.pod_labels(mirror.name, names.REGISTRY)
-    digest = facts.digest(files.configuration(mirror), files.helper())
+    digest = facts.digest(files.configuration(mirror), files.helper(), files.start_script(mirror))
     body = {
         "replicas": mirror.spec.replicas,
         "ordinals": None,
@@ -102,12 +102,17 @@ def _container(settings: ControllerSettings) -> Json:
         "name": "registry",
         "image": settings.registry_image,
         "imagePullPolicy": "IfNotPresent",
-        "args": ["serve", f"{files.CONFIGURATION_DIRECTORY}/{files.CONFIGURATION}"],
+        # A shell that readies the volume and becomes the registry, which so is the first process and gets SIGTERM.
+        "command": ["/bin/sh", f"{files.CONFIGURATION_DIRECTORY}/{files.START}"],
+        "args": None,
         "ports": [
             {"name": "https", "containerPort": TARGET_PORT, "protocol": "TCP"},
             {"name": "metrics", "containerPort": files.DEBUG_PORT, "protocol": "TCP"},
         ],
         "env": _environment(settings),
+        # The books of a large volume may have to be made anew first; only then the other probes begin.
+        "startupProbe": {"tcpSocket": {"port": TARGET_PORT}, "periodSeconds": 1, "failureThreshold": 900},
+        # Answers 503 while less than 5 % of the volume is free (start.py).
         "readinessProbe": {
             "httpGet": {"path": "/v2/", "port": TARGET_PORT, "scheme": "HTTPS"},
             "periodSeconds": 5,
@@ -126,6 +131,7 @@ def _container(settings: ControllerSettings) -> Json:
             {"name": names.CLAIM_TEMPLATE, "mountPath": files.DATA_DIRECTORY},
             {"name": "configuration", "mountPath": files.CONFIGURATION_DIRECTORY, "readOnly": True},
             {"name": "certificate", "mountPath": files.CERTIFICATE_DIRECTORY, "readOnly": True},
+            {"name": "marks", "mountPath": files.MARKS_DIRECTORY},
             *(
                 [{"name": "ca-bundle", "mountPath": BUNDLE_DIRECTORY, "readOnly": True}]
                 if _has_bundle(settings)
@@ -156,6 +162,7 @@ def _volumes(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> list
         {"key": files.CONFIGURATION, "path": files.CONFIGURATION, "mode": 0o440},
         {"key": files.CREDENTIALS, "path": files.CREDENTIALS, "mode": 0o440},
         {"key": files.HELPER, "path": files.HELPER, "mode": 0o550},
+        {"key": files.START, "path": files.START, "mode": 0o440},
     ]
     certificate = [{"key": key, "path": key, "mode": 0o440} for key in (files.CERTIFICATE, files.KEY)]
     volumes: list[Json] = [
@@ -164,6 +171,8 @@ def _volumes(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> list
             "name": "certificate",
             "secret": {"secretName": facts.tls.secret or mirror.object_name, "items": certificate},
         },
+        # In memory: it must be writable above all while the disk is full.
+        {"name": "marks", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
     ]
     if _has_bundle(settings):
         items = [{"key": BUNDLE_FILE, "path": BUNDLE_FILE}]

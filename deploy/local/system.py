@@ -74,6 +74,7 @@ class System:
             "KUBECONFIG": str(self.cluster.kubeconfig_for(user, groups)),
             "NAMESPACE": NAMESPACE,
             "METRICS_PORT": str(port),
+            **_agents_image(),
         }
         self._launch(name, "controller", {**own, **self.environment, **environment})
         return port
@@ -118,3 +119,12 @@ class System:
         for webhook in each.get("webhooks", []):
             webhook["clientConfig"]["service"]["port"] = self.webhook_port
         return each
+
+
+def _agents_image() -> dict[str, str]:
+    """Which node agent deploy/ sets: by its image the controller knows whether it can be asked, and cleans."""
+    for each in yaml.safe_load_all((REPOSITORY / "deploy" / "controller.yaml").read_text()):
+        if each["kind"] == "Deployment":
+            variables = each["spec"]["template"]["spec"]["containers"][0]["env"]
+            return {one["name"]: one["value"] for one in variables if one["name"].startswith("HOSTESS_")}
+    return {}

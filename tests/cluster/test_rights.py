@@ -79,6 +79,8 @@ def test_the_controller_has_the_rights_it_uses_and_no_other(fresh: Callable[...,
     _what_cannot_change_is_made_again(kube)
     _storage_grows(kube)
     _a_daemon_set_is_pruned(kube)
+    kube.delete(kinds.MIRROR, "repaired")
+    kube.until_gone(kinds.MIRROR, "repaired")
     assert granted() == used(running)
     refused = [entry for entry in requests(running) if entry.get("responseStatus", {}).get("code") == 403]
     # Before the roles were applied nothing ran; so each refusal would be a missing right.

@@ -108,7 +108,7 @@ def test_the_node_agent_gets_the_seeds_environment_image_and_nodes(configured: R
     assert pod["tolerations"] == [{"operator": "Exists"}]
     (container,) = pod["containers"]
     assert container["image"] == "registry.example.com/hostess:2"
-    environment = {each["name"]: each["value"] for each in container["env"]}
+    environment = {each["name"]: each.get("value") for each in container["env"]}
     assert {
         "SERVICE_NAME": STATEFUL_SET,
         "SERVICE_NAMESPACE": "registry-mirror",

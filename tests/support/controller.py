@@ -54,6 +54,8 @@ def facts(
     tls: Tls | None = None,
     bundle: str | None = None,
     holder: str | None = None,
+    images_holder: str | None = None,
+    withdrawing: bool = False,
 ) -> Facts:
     """Facts about a mirror without credentials, with a certificate of ours, alone under its name."""
     return Facts(
@@ -61,6 +63,8 @@ def facts(
         tls=tls or Tls(AUTHORITY, PAIR),
         bundle=bundle,
         masquerade_holder=holder,
+        images_holder=images_holder,
+        withdrawing=withdrawing,
     )
 
 

@@ -42,6 +42,13 @@ def pods_become_ready(kube: Kube, mirror: str, component: str, number: int) -> N
         kubelet_says(kube, pod, ready=True)
 
 
+def terminated(kube: Kube, mirror: str, component: str) -> None:
+    """The kubelet has ended the pods of one kind that are to go."""
+    for pod in kube.every(POD, labelSelector=f"mirror={mirror},component={component}"):
+        if "deletionTimestamp" in pod["metadata"]:
+            kube.delete(POD, pod["metadata"]["name"], gracePeriodSeconds=0)
+
+
 def _so_many(pods: list[Json], number: int) -> list[Json]:
     return pods if len(pods) >= number else []
 
@@ -49,6 +56,13 @@ def _so_many(pods: list[Json], number: int) -> list[Json]:
 def a_node(kube: Kube, name: str) -> None:
     """A node that exists on paper: the DaemonSet controller makes a pod for it, which nobody runs."""
     kube.create(NODE, {"metadata": {"name": name, "labels": {"kubernetes.io/os": "linux"}}})
+
+
+def a_node_with_room(kube: Kube, name: str) -> None:
+    """A node on paper that the scheduler gives pods to."""
+    a_node(kube, name)
+    room = {"cpu": "8", "memory": "16Gi", "pods": "100"}
+    kube.patch(NODE, name, {"status": {"capacity": room, "allocatable": room}}, subresource="status")
 
 
 def a_storage_class(kube: Kube, name: str, *, growing: bool) -> None:

@@ -9,12 +9,13 @@ import pytest
 
 from common.problems import INVALID, Problem
 from common.status import Condition as StoredCondition
-from controller import conditions
+from controller import conditions, node_conditions, upstream_conditions
 from controller.apply import Applied
 from controller.conditions import Condition, Json
 from controller.facts import Credentials, CredentialsState, Lacking
 from controller.findings import Findings
 from controller.growth import Growth
+from controller.probing.verdict import Verdict
 from controller.storage import StorageResult
 from tests.support.controller import LATER, NOW, a_claim, a_daemon_set, a_stateful_set, facts, judged, stored
 from tests.support.mirrors import a_mirror
@@ -28,11 +29,16 @@ def _cache(**found: Any) -> Condition:
 
 
 def _nodes(daemon_set: Json | None, holder: str | None = None) -> Condition:
-    return conditions.nodes_configured(MIRROR, Findings(facts(), daemon_set=daemon_set), holder)
+    return node_conditions.nodes_configured(MIRROR, Findings(facts(), daemon_set=daemon_set), holder)
 
 
 def _credentials(state: CredentialsState) -> Condition:
-    return conditions.credentials_available(MIRROR, "mirrors", facts(credentials=Credentials(state)))
+    known = facts(credentials=Credentials(state))
+    return upstream_conditions.credentials_available(stored(), MIRROR, "mirrors", known, None)
+
+
+def _upstream(verdict: Verdict | None = None) -> Condition:
+    return upstream_conditions.upstream_reachable(stored(), MIRROR, verdict)
 
 
 def _storage(missing: list[str] | None = None, granted: str | None = None, refused: str | None = None) -> Condition:
@@ -94,9 +100,9 @@ EVERY = [
         "create it",
     ),
     (
-        conditions.upstream_reachable(MIRROR),
+        _upstream(),
         ("UpstreamReachable", "Unknown", "NotProbed"),
-        "https://quay.io is not asked by the controller; the cache asks it at the first pull.",
+        "https://quay.io has not answered yet.",
     ),
     (
         _credentials(CredentialsState.NOT_REQUIRED),
@@ -205,7 +211,7 @@ def test_a_daemon_set_without_nodes_is_neither_configured_nor_in_the_way_once_it
 
 
 def test_ready_is_the_first_that_is_not_and_says_which() -> None:
-    good, unknown = conditions.accepted([]), conditions.upstream_reachable(MIRROR)
+    good, unknown = conditions.accepted([]), _upstream()
     first, second = _nodes(None), _credentials(CredentialsState.SECRET_MISSING)
     ready = conditions.ready([good, unknown, first, second])
     assert (ready.type, ready.status, ready.reason) == ("Ready", "False", "NodesPending")
@@ -213,7 +219,17 @@ def test_ready_is_the_first_that_is_not_and_says_which() -> None:
 
 
 def test_what_is_unknown_does_not_stand_in_the_way_of_ready() -> None:
-    assert conditions.ready([conditions.upstream_reachable(MIRROR), _storage([CLAIM])]).status == "True"
+    assert conditions.ready([_upstream(), _storage([CLAIM])]).status == "True"
+
+
+def test_an_upstream_that_is_away_is_told_in_the_summary_and_does_not_undo_it() -> None:
+    """It is what a mirror is there for; and nobody's deployment is to wait for somebody else's rate limit."""
+    away = _upstream(Verdict("RateLimited", "https://quay.io answers 429."))
+    found = conditions.ready([conditions.accepted([]), away])
+    assert (found.status, found.reason) == ("True", "RateLimited")
+    assert found.message == "The cache serves; UpstreamReachable: https://quay.io answers 429."
+    worse = _credentials(CredentialsState.SECRET_MISSING)
+    assert conditions.ready([away, worse]).reason == "SecretMissing"
 
 
 def test_a_transition_time_moves_with_the_status_and_with_nothing_else() -> None:
@@ -262,4 +278,4 @@ def test_conditions_beside_broken_ones_are_stated() -> None:
 @pytest.mark.parametrize("live", [None, {}, {"status": None}, {"status": {}}, {"status": {"readyReplicas": None}}])
 def test_what_is_not_there_counts_nothing(live: Json | None) -> None:
     assert conditions.ready_replicas(live) == 0
-    assert conditions.node_counts(live) == (0, 0)
+    assert node_conditions.node_counts(live) == (0, 0)

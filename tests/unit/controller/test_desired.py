@@ -112,6 +112,72 @@ def test_the_younger_of_two_mirrors_of_one_name_has_everything_but_the_nodes() -
     assert [kind for kind, _ in objects] == [kind for kind, _ in CASES["minimal"] if kind is not DAEMON_SET]
 
 
+def test_a_mirror_that_has_lost_its_name_keeps_its_agents_until_they_have_cleaned_and_their_order_after() -> None:
+    order = "k8s.osp.tech/cleaning"
+    leaving = desired_objects(judged(), settings(), facts(holder="older", withdrawing=True))
+    assert [kind for kind, _ in leaving] == [kind for kind, _ in CASES["minimal"]]
+    for objects in (leaving, desired_objects(judged(), settings(), facts(holder="older"))):
+        assert _body(kinds.SERVICE, objects)["metadata"]["annotations"] == {order: judged().uid}
+    assert _body(kinds.SERVICE, CASES["minimal"])["metadata"]["annotations"] == {order: None}
+
+
+def _agent(known: Facts, url: str = "quay.io", **variables: str) -> tuple[Json, Json]:
+    """The pod of the node agent, and its container."""
+    objects = desired_objects(judged(a_mirror().of(url)), settings(**variables), known)
+    pod = _body(DAEMON_SET, objects)["spec"]["template"]["spec"]
+    return pod, pod["containers"][0]
+
+
+def _environment(container: Json) -> dict[str, str | None]:
+    return {each["name"]: each.get("value") for each in container["env"]}
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("docker.io", "docker.io"),
+        ("registry-1.docker.io", "docker.io"),
+        ("http://Quay.io", "quay.io"),
+        ("registry.example.com:5000", "registry.example.com:5000"),
+    ],
+)
+def test_the_agent_is_told_the_upstream_and_what_its_images_are_called_after(url: str, host: str) -> None:
+    told = _environment(_agent(facts(), url)[1])
+    assert told["UPSTREAM_HOST"] == host
+    assert told["UPSTREAM_URL"] == judged(a_mirror().of(url)).upstream.url
+
+
+def test_where_an_older_mirror_has_the_images_the_agent_is_told_of_no_image_host() -> None:
+    assert _environment(_agent(facts(images_holder="older"))[1])["UPSTREAM_HOST"] == ""
+
+
+def test_our_agent_is_asked_and_the_original_one_is_not() -> None:
+    ours = _agent(facts(), HOSTESS_DOCKER_IMAGE="registry-mirror/hostess")[1]
+    assert ours["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "status"}
+    assert [(each["name"], each["containerPort"]) for each in ours["ports"]] == [("status", 8081)]
+    assert _environment(ours)["STATUS_PORT"] == "8081"
+    for image in ("ocadotechnology/mirror-hostess", "mirrors/ocadotechnology/mirror-hostess"):
+        original = _agent(facts(), HOSTESS_DOCKER_IMAGE=image)[1]
+        assert (original["ports"], original["readinessProbe"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("folder", "mounted"),
+    [
+        ("/etc/containerd/certs.d", ["/etc/docker", "/etc/containerd"]),
+        ("/etc/docker/certs.d", ["/etc/docker"]),
+        ("/var/lib/k3s/containerd/certs.d", ["/etc/docker", "/var/lib/k3s/containerd"]),
+    ],
+)
+def test_the_agent_has_the_folders_of_docker_and_containerd_at_their_own_paths(folder: str, mounted: list[str]) -> None:
+    pod, container = _agent(facts(), CONTAINERD_CERTS_DIR=folder)
+    places = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+    found = {each["name"]: each["hostPath"] for each in pod["volumes"] if each["name"] in ("docker", "containerd")}
+    assert found == {name: {"path": places[name], "type": "DirectoryOrCreate"} for name in found}
+    assert [places[name] for name in found] == mounted
+    assert _environment(container)["CONTAINERD_CERTS_DIR"] == folder
+
+
 def test_every_object_carries_names_labels_and_owner_by_which_the_mirror_is_found() -> None:
     for kind, body in CASES["full"]:
         metadata = body["metadata"]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from controller.mirror import Mirror, judge
-from controller.precedence import Precedence, masquerade_of
+from controller.precedence import Precedence, image_host_of, masquerade_of
+from controller.state import State
 from tests.support import strategies
 from tests.support.controller import Json, stored
 from tests.support.mirrors import MirrorBuilder, a_mirror
@@ -97,6 +98,72 @@ def test_the_name_is_the_one_that_the_nodes_will_be_told(builder: MirrorBuilder)
     mirror = judge(stored(builder), ())
     assert isinstance(mirror, Mirror)
     assert masquerade_of(stored(builder)) == mirror.masquerade
+
+
+@given(strategies.damaged_mirrors())
+def test_no_mirror_ends_in_an_exception_when_its_images_are_asked_for(raw: Any) -> None:
+    image_host_of(raw)
+
+
+@given(strategies.mirrors())
+def test_the_images_are_those_that_the_nodes_will_be_told(builder: MirrorBuilder) -> None:
+    mirror = judge(stored(builder), ())
+    assert isinstance(mirror, Mirror)
+    assert image_host_of(stored(builder)) == mirror.upstream.image_host
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("quay.io", "http://Quay.io/"), ("docker.io", "registry-1.docker.io"), ("hub.docker.com", "http://docker.io")],
+)
+def test_two_mirrors_of_one_registry_want_the_same_images_however_it_is_written(one: str, other: str) -> None:
+    assert image_host_of(stored(a_mirror().of(one))) == image_host_of(stored(a_mirror().of(other)))
+
+
+def test_registries_on_two_ports_have_images_of_their_own() -> None:
+    assert image_host_of(stored(a_mirror().of("quay.io"))) != image_host_of(stored(a_mirror().of("quay.io:5000")))
+
+
+def test_of_two_mirrors_of_one_upstream_the_older_has_the_images_as_long_as_it_is_there() -> None:
+    state, told = _state()
+    state.mirrors.put(_of("quay.io", "old", "old.example", 1, version=1))
+    state.mirrors.put(_of("quay.io", "young", "young.example", 2, version=2))
+    assert (state.images_holder("old"), state.images_holder("young")) == (None, "old")
+    leaving = _of("quay.io", "old", "old.example", 1, version=3)
+    leaving["metadata"]["deletionTimestamp"] = "2026-02-01T00:00:00Z"
+    state.mirrors.put(leaving)
+    assert state.images_holder("young") == "old"  # its agents still take it off the nodes
+    told.clear()
+    state.mirrors.remove("old", 4)
+    assert state.images_holder("young") is None
+    assert "young" in told
+
+
+def test_a_mirror_that_no_node_reaches_holds_no_images_and_whoever_gets_them_is_told() -> None:
+    state, told = _state()
+    state.mirrors.put(_of("ghcr.io", "first", "x.example", 1, version=1))
+    state.mirrors.put(_of("quay.io", "shadowed", "x.example", 2, version=2))
+    state.mirrors.put(_of("quay.io", "young", "young.example", 3, version=3))
+    assert state.images_holder("young") is None
+    told.clear()
+    state.mirrors.put(_of("ghcr.io", "first", "y.example", 1, version=4))
+    assert state.images_holder("young") == "shadowed"
+    assert {"shadowed", "young"} <= set(told)
+    told.clear()
+    state.mirrors.put(_of("quay.io", "shadowed", "y.example", 2, version=5))  # by its own change this time
+    assert state.images_holder("young") is None
+    assert "young" in told
+
+
+def _state() -> tuple[State, list[str]]:
+    told: list[str] = []
+    return State(told.append), told
+
+
+def _of(upstream: str, name: str, masquerade: str, second: int, *, version: int) -> Json:
+    raw = stored(a_mirror().named(name).of(upstream).known_as(masquerade), created=f"2026-01-01T00:00:0{second}Z")
+    raw["metadata"] |= {"uid": name, "resourceVersion": str(version)}
+    return raw
 
 
 class AnyChanges(RuleBasedStateMachine):

@@ -39,6 +39,20 @@ def test_the_agents_image_is_put_together_from_three_variables() -> None:
 
 
 @pytest.mark.parametrize(
+    ("image", "original"),
+    [
+        ("ocadotechnology/mirror-hostess", True),
+        ("proxied/ocadotechnology/mirror-hostess", True),
+        ("registry-mirror/hostess", False),
+        ("notocadotechnology/mirror-hostess", False),
+        ("ocadotechnology/mirror-hostess/ours", False),
+    ],
+)
+def test_the_original_agent_is_known_by_its_name(image: str, *, original: bool) -> None:
+    assert settings(HOSTESS_DOCKER_IMAGE=image).hostess_is_original is original
+
+
+@pytest.mark.parametrize(
     ("text", "secrets"), [("a", ("a",)), ("a,b.c", ("a", "b.c")), (" a , b ,", ("a", "b")), (",", ())]
 )
 def test_pull_secrets_are_a_list_separated_by_commas(text: str, secrets: tuple[str, ...]) -> None:
@@ -66,7 +80,10 @@ def test_domains_are_read_as_the_webhook_reads_them() -> None:
         *(("SECONDS_BETWEEN_STREAMS", value) for value in ("0", "-1", "soon", "nan", "inf", "3601")),
         *(("METRICS_PORT", value) for value in ("0", "65536", "http", "80.5")),
         ("LOG_LEVEL", "LOUD"),
-        *(("CONTAINERD_CERTS_DIR", value) for value in ("relative", "/a/../b", "/a/", "/")),
+        *(("CONTAINERD_CERTS_DIR", value) for value in ("relative", "/a/b/../c", "/a/b/c/")),
+        # The folder above is mounted whole
+        *(("CONTAINERD_CERTS_DIR", value) for value in ("/", "/certs.d", "/etc/certs.d")),
+        *(("NODE_CLEANUP_DEADLINE", value) for value in ("-1", "2m", "3601")),
         # The default config_path of containerd 2.2, which people will paste
         ("CONTAINERD_CERTS_DIR", "/etc/containerd/certs.d:/etc/docker/certs.d"),
         *(("HOSTESS_NODE_SELECTOR", value) for value in ("alone", "=x", "a b=c", "a=b c", "a=" + "x" * 64)),

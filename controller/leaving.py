@@ -1,0 +1,106 @@
+"""How far the nodes are cleaned of a mirror that is being deleted. Pure.
+
+Waited for is every agent that may still clean its node: one that runs, whether it answers or not, and one that is about
+to start. Not waited for is one that its node does not start; whoever ends at the deadline is named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from common import names
+from common.defaults import dict_at
+from controller.nodes import CLEANED, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from controller.nodes import Agent
+
+Json = dict[str, Any]
+
+FINALIZER: Final = f"{names.GROUP}/nodes"
+# On the Service of a mirror, with the UID of the mirror: its agents are to take it off their nodes.
+CLEANING_ANNOTATION: Final = f"{names.GROUP}/cleaning"
+ORPHAN: Final = "orphan"  # Kubernetes' own finalizers: of a deletion that leaves what was made for the object,
+FOREGROUND: Final = "foregroundDeletion"  # and of one that deletes that first
+_NAMED_MAX: Final = 10  # in the Event, which is all that is left to say where to look
+
+
+def is_leaving(raw: Json) -> bool:
+    """Whether the mirror, or what was made for it, is being deleted."""
+    return "deletionTimestamp" in raw["metadata"]
+
+
+def finalizers(raw: Json) -> list[str]:
+    """What keeps the mirror from going."""
+    return list(raw["metadata"].get("finalizers") or [])
+
+
+def finalizer_patch(raw: Json, *, held: bool) -> Json | None:
+    """Merge patch that adds our finalizer or takes it off, leaving others'; None where it is so already."""
+    present = finalizers(raw)
+    if held == (FINALIZER in present):
+        return None
+    wanted = [*present, FINALIZER] if held else [each for each in present if each != FINALIZER]
+    version = {key: raw["metadata"][key] for key in ("uid", "resourceVersion")}
+    return {"metadata": {**version, "finalizers": wanted}}
+
+
+def is_overdue(raw: Json, deadline: float, now: datetime) -> bool:
+    """Whether the nodes have had their time."""
+    return now >= datetime.fromisoformat(raw["metadata"]["deletionTimestamp"]) + timedelta(seconds=deadline)
+
+
+def nodes_before(raw: Json) -> int:
+    """Nodes that had an agent when the mirror was last looked at before its deletion."""
+    desired = dict_at(raw, "status", "nodes").get("desired")
+    return desired if isinstance(desired, int) else 0
+
+
+@dataclass(slots=True)
+class Progress:
+    """What was seen of the nodes of one mirror: all that had an agent, and those that were clean."""
+
+    known: set[str] = field(default_factory=set)
+    clean: set[str] = field(default_factory=set)
+
+    def see(self, agents: Iterable[Agent], expected: int) -> tuple[set[str], int]:
+        """Takes in what the agents say, of which so many are expected to be there.
+
+        Returns the nodes that are to be waited for, and how many agents that are about to start besides.
+        """
+        waiting: set[str] = set()
+        there, homeless, starting = set(self.clean), 0, 0
+        for agent in agents:
+            if not agent.node:  # no node has taken this pod; it may yet, just after it was made
+                homeless += 1
+                starting += agent.hopeful
+                continue
+            self.known.add(agent.node)
+            if not agent.over:
+                there.add(agent.node)
+            if agent.state == CLEANED:
+                self.clean.add(agent.node)
+            elif not agent.over and (agent.ready or agent.state or agent.hopeful):
+                waiting.add(agent.node)
+        return waiting - self.clean, starting + max(0, expected - len(there) - homeless)
+
+    def unseen(self, before: int) -> str:
+        """The nodes that were not seen clean, for a sentence; `before` had agents. Empty where all are clean."""
+        named, others = self.known - self.clean, max(0, before - len(self.known))
+        parts = [listed(named, _NAMED_MAX)] if named else []
+        if others:
+            parts.append(f"{others} without an agent")
+        return " and ".join(parts)
+
+
+def waiting_sentence(waiting: set[str], starting: int, deadline: float) -> str:
+    """What a mirror that is being deleted waits for."""
+    parts = [f"the agents on {listed(waiting)}"] if waiting else []
+    if starting:
+        parts.append(f"{starting} that are to start first")
+    subject = " and ".join(parts) or "the agents"
+    return f"Being deleted; {subject} have yet to take the mirror off their nodes, {deadline:.0f} s at most."

@@ -1,0 +1,88 @@
+"""The condition NodesConfigured: whether the nodes point at the mirror, and what keeps those that do not. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from common.defaults import dict_at
+from controller import nodes
+from controller.conditions import NODES_CONFIGURED, Condition, describe, foreign
+from controller.facts import Lacking
+
+if TYPE_CHECKING:
+    from controller.facts import Facts
+    from controller.findings import Findings
+    from controller.mirror import Mirror
+
+Json = dict[str, Any]
+
+
+def nodes_configured(mirror: Mirror, findings: Findings, holder: str | None) -> Condition:
+    """Whether the nodes point at the mirror."""
+    if holder is not None:
+        message = (
+            f"RegistryMirror {holder} is older and has {mirror.masquerade} on the nodes; set another"
+            f" spec.masqueradeUrl, or delete {holder}, and this mirror takes over."
+        )
+        return Condition(NODES_CONFIGURED, "False", "MasqueradeConflict", message)
+    somebodys = foreign(findings, nodes=True)
+    if somebodys:
+        return Condition(NODES_CONFIGURED, "False", "ForeignObject", somebodys)
+    if findings.daemon_set is None:
+        return Condition(NODES_CONFIGURED, "False", "NodesPending", "The DaemonSet does not exist yet.")
+    return _nodes_counted(mirror, findings.daemon_set, findings)
+
+
+def cleaning(waiting: str) -> Condition:
+    """A mirror that is being deleted stays until it is off the nodes."""
+    return Condition(NODES_CONFIGURED, "False", "Cleaning", waiting)
+
+
+def _nodes_counted(mirror: Mirror, daemon_set: Json, findings: Findings) -> Condition:
+    desired, ready = node_counts(daemon_set)
+    if _is_behind(daemon_set):
+        message = "The DaemonSet has just changed; Kubernetes has not counted its nodes yet."
+        return Condition(NODES_CONFIGURED, "False", "NodesPending", message)
+    if desired == 0:
+        message = "No node is to have the agent; see HOSTESS_NODE_SELECTOR, if there are nodes."
+        return Condition(NODES_CONFIGURED, "Unknown", "NoNodes", message)
+    if ready < desired:
+        said = nodes.sentences(findings.agents)
+        why = f". {said}" if said else f"; {describe(mirror, 'daemonset,pod')}"
+        message = f"{ready} of {desired} nodes point at the mirror{why}"
+        return Condition(NODES_CONFIGURED, "False", nodes.reason_of(findings.agents), message)
+    message = f"All of {desired} nodes point at the mirror.{_images_elsewhere(mirror, findings.facts)}"
+    return Condition(NODES_CONFIGURED, "True", "AllNodesReady", message)
+
+
+def _images_elsewhere(mirror: Mirror, facts: Facts | Lacking) -> str:
+    """A sentence about the older mirror of the same upstream, through which nodes pull; empty where there is none."""
+    if isinstance(facts, Lacking) or facts.images_holder is None:
+        return ""
+    return (
+        f" Images of {mirror.upstream.image_host} come through RegistryMirror {facts.images_holder}, which is older;"
+        f" this one is reached as {mirror.masquerade}/..., and takes over when {facts.images_holder} is gone."
+    )
+
+
+def node_counts(daemon_set: Json | None) -> tuple[int, int]:
+    """Nodes that are to run the agent, and those on which it is ready, as far as it is the present one."""
+    status = dict_at(daemon_set, "status")
+    ready = min(int(status.get("numberReady") or 0), int(status.get("updatedNumberScheduled") or 0))
+    return int(status.get("desiredNumberScheduled") or 0), ready
+
+
+def _is_behind(live: Json) -> bool:
+    """Whether the status is not that of the spec: a DaemonSet just made says that it wants no node at all."""
+    return int(dict_at(live, "status").get("observedGeneration") or 0) < int(live["metadata"].get("generation") or 0)
+
+
+def are_pending(findings: Findings) -> bool:
+    """Whether nodes that Kubernetes has counted are not configured yet, so that it is worth asking their agents why."""
+    if isinstance(findings.facts, Lacking) or findings.facts.masquerade_holder is not None:
+        return False
+    live = findings.daemon_set
+    if live is None or foreign(findings, nodes=True) or _is_behind(live):
+        return False
+    desired, ready = node_counts(live)
+    return ready < desired

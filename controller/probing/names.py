@@ -1,0 +1,59 @@
+"""Looks host names up in threads that nobody waits for: a name server that hangs keeps nothing else from running.
+
+The event loop's own pool of threads has half a dozen, which the connection to the API server needs too, and its end
+waits for each of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from contextlib import suppress
+from typing import Any
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+
+class Names(AbstractResolver):
+    """A resolver for aiohttp, by the system's rules."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """The addresses of a host. Raises OSError where it has none."""
+        found = await _in_thread(host, port, family)
+        return [
+            ResolveResult(
+                hostname=host, host=str(address[0]), port=port, family=kind, proto=protocol, flags=socket.AI_NUMERICHOST
+            )
+            for kind, _, protocol, _, address in found
+        ]
+
+    async def close(self) -> None:
+        """Nothing is kept."""
+
+
+def _in_thread(host: str, port: int, family: int) -> asyncio.Future[list[Any]]:
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[list[Any]] = loop.create_future()
+
+    def tell(result: list[Any] | None, error: OSError | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result or [])
+
+    def look() -> None:
+        result, problem = None, None
+        try:
+            result = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            problem = error if isinstance(error, OSError) else OSError(str(error))
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(tell, result, problem)
+
+    threading.Thread(target=look, daemon=True, name=f"look up {host}").start()
+    return future

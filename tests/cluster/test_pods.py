@@ -1,0 +1,34 @@
+"""What the API server says of the pods as such: whether a strict namespace would take them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from controller import kinds
+from tests.support.mirrors import a_mirror
+
+if TYPE_CHECKING:
+    from tests.support.kube import Kube
+
+Json = dict[str, Any]
+POD = kinds.Kind("v1", "pods", "Pod")
+STRICT = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+
+
+def test_cache_pods_satisfy_the_restricted_standard(kube: Kube, name: str) -> None:
+    """By a server-side dry run in a namespace that enforces it; that it does is seen by a pod it refuses."""
+    kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
+    template = kube.until_there(kinds.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"]
+    kube.kubectl("create", "namespace", name)
+    kube.kubectl("label", "namespace", name, *(f"{key}={value}" for key, value in STRICT.items()))
+    claim = {"name": "image-store", "persistentVolumeClaim": {"claimName": "image-store"}}
+    spec = {**template["spec"], "volumes": [*template["spec"]["volumes"], claim]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": name}, "spec": spec}
+    try:
+        kube.kubectl("create", "serviceaccount", "default", "--namespace", name)
+        said = kube.kubectl("create", "--dry-run=server", "-f", "-", stdin=pod)
+        assert said == f"pod/{name} created (server dry run)\n"
+        loose = {**pod, "spec": {**spec, "securityContext": {}}}
+        assert "violates PodSecurity" in kube.kubectl("create", "--dry-run=server", "-f", "-", stdin=loose)
+    finally:
+        kube.kubectl("delete", "namespace", name, "--wait=false")

@@ -1,0 +1,130 @@
+"""What the mirror says of its upstream, on a real API server, with a server on loopback as the upstream."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from controller import kinds
+from tests.support.hands import pods_become_ready, pods_of
+from tests.support.kube import NAMESPACE, Kube, until
+from tests.support.mirrors import a_mirror
+from tests.support.upstreams import Front, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.cluster.conftest import Running
+    from tests.support.mirrors import MirrorBuilder
+
+Json = dict[str, Any]
+BUNDLE = "upstream-ca"
+
+
+@pytest.fixture
+def front() -> Iterator[Front]:
+    """An upstream in a thread of its own, which wants tokens."""
+    made, ready, stop = Front("bearer"), threading.Event(), asyncio.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def run() -> None:
+        loops.append(asyncio.get_running_loop())
+        async with serving(made):
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    assert ready.wait(10)
+    yield made
+    loops[0].call_soon_threadsafe(stop.set)
+    thread.join(10)
+
+
+@pytest.fixture
+def running(front: Front, fresh: Callable[..., Running]) -> Running:
+    """A system that asks every second, and trusts the upstream by its bundle."""
+    made = fresh(UPSTREAM_PROBE_SECONDS="1", CA_CERTIFICATE_BUNDLE=BUNDLE)
+    bundle = {"metadata": {"name": BUNDLE}, "data": {"ca-certificates.crt": front.authority}}
+    made.kube.create(kinds.CONFIG_MAP, bundle)
+    made.system.start()
+    return made
+
+
+def one(front: Front) -> MirrorBuilder:
+    """A mirror of it, with credentials."""
+    return a_mirror().named("one").of(front.url).known_as("mirror.example.com").logging_in_with("login").replicated(1)
+
+
+def told(kube: Kube) -> list[tuple[str, str]]:
+    """Kinds and reasons of the Events about the mirror."""
+    return [each[:2] for each in kube.events("one")]
+
+
+def test_wrong_credentials_are_told_and_right_ones_without_a_change_of_any_pod(running: Running, front: Front) -> None:
+    kube = running.kube
+    kube.secret("login", username="bob", password="old")
+    kube.mirror(one(front))
+    message = kube.until_condition("one", "CredentialsAvailable", "False", "CredentialsRefused")
+    assert message.startswith(f"{front.url} refuses username and password of Secret {NAMESPACE}/login;")
+    kube.until_condition("one", "UpstreamReachable", "True", "Reachable")
+    until(lambda: ("Warning", "CredentialsRefused") in told(kube), why="an Event tells")
+    pods_become_ready(kube, "one", "registry", 1)
+    kube.until_condition("one", "Ready", "False", "CredentialsRefused")
+    pods = {pod["metadata"]["uid"]: pod["spec"] for pod in pods_of(kube, "one", "registry")}
+
+    kube.patch(kinds.SECRET, "login", {"stringData": {"password": "secret"}})
+    message = kube.until_condition("one", "CredentialsAvailable", "True", "CredentialsAccepted")
+    assert message == f"Secret {NAMESPACE}/login has username and password, and {front.url} takes them."
+    until(lambda: ("Normal", "CredentialsAccepted") in told(kube), why="an Event tells")
+    assert {pod["metadata"]["uid"]: pod["spec"] for pod in pods_of(kube, "one", "registry")} == pods
+
+    kube.delete(kinds.SECRET, "login")
+    kube.until_condition("one", "CredentialsAvailable", "False", "SecretMissing")
+    kube.secret("login", username="bob", password="secret")
+    kube.until_condition("one", "CredentialsAvailable", "True", "CredentialsAccepted")
+
+
+def test_an_upstream_that_turns_bad_is_told_as_what_it_is_and_the_mirror_stays_ready(
+    running: Running, front: Front
+) -> None:
+    kube = running.kube
+    kube.mirror(one(front).without("spec.credentialsSecret"))
+    pods_become_ready(kube, "one", "registry", 1)
+    kube.until_condition("one", "UpstreamReachable", "True", "Reachable")
+    kube.until_condition("one", "Ready", "True", "Ready")
+    for status, reason in ((403, "Forbidden"), (429, "RateLimited"), (503, "ServerError"), (401, "Unauthorized")):
+        front.status = status
+        kube.until_condition("one", "UpstreamReachable", "False", reason)
+        assert kube.condition("one", "Ready") == ("True", reason)
+        until(lambda: ("Warning", reason) in told(kube), why="an Event tells")  # noqa: B023 (called within the loop)
+    front.status = 0
+    kube.until_condition("one", "UpstreamReachable", "True", "Reachable")
+    kube.until_condition("one", "Ready", "True", "Ready")
+    until(lambda: ("Normal", "Reachable") in told(kube), why="an Event tells")
+
+
+def test_an_answer_that_stays_writes_nothing_and_a_restart_neither(running: Running, front: Front) -> None:
+    """`At rest no requests` holds for the API server; the upstream is asked on."""
+    kube = running.kube
+    kube.secret("login", username="bob", password="secret")
+    kube.mirror(one(front))
+    kube.until_condition("one", "CredentialsAvailable", "True", "CredentialsAccepted")
+    pods_become_ready(kube, "one", "registry", 1)
+    kube.until_condition("one", "Ready", "True", "Ready")
+
+    def asked_thrice_more() -> bool:
+        return front.requests.count("/token") >= asked + 3
+
+    asked, version = front.requests.count("/token"), kube.get(kinds.MIRROR, "one")["metadata"]["resourceVersion"]
+    until(asked_thrice_more, why="it is asked on")
+    assert kube.get(kinds.MIRROR, "one")["metadata"]["resourceVersion"] == version
+
+    running.system.processes.stop(["controller"])
+    running.system.start_controller()
+    asked = front.requests.count("/token")
+    until(asked_thrice_more, why="the new one asks")
+    assert kube.get(kinds.MIRROR, "one")["metadata"]["resourceVersion"] == version

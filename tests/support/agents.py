@@ -1,0 +1,122 @@
+"""Agents of nodes on paper: real HTTP servers on loopback addresses, whose pods a test reports as running."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import threading
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+from controller import kinds
+from controller.desired.daemon_set import STATUS_PORT
+from tests.support.hands import POD, pods_of
+from tests.support.kube import Kube, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Json = dict[str, Any]
+
+# 127.0.0.0/8 is all this machine's; each process has its own part of it, so that several test runs stay apart.
+_ADDRESSES = itertools.count(10)
+
+
+def free_address() -> str:
+    """A loopback address that nobody else here listens on."""
+    number = next(_ADDRESSES)
+    return f"127.{1 + os.getpid() // 250 % 250}.{1 + os.getpid() % 250}.{number}"
+
+
+class Agent:
+    """What plays the agent of one node: it says what the test lets it say, and cleans when it is told to."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.address = free_address()
+        self.says: Json = {"state": "pending", "reason": "Starting", "message": "It has just started."}
+        self.asked = 0
+        self._server: ThreadingHTTPServer | None = None
+
+    def say(self, state: str, reason: str, message: str) -> None:
+        """It answers so from now on."""
+        self.says = {"state": state, "reason": reason, "message": message}
+
+    def start(self) -> Agent:
+        """It answers from now on."""
+        server = ThreadingHTTPServer((self.address, STATUS_PORT), self._handler())
+        self._server = server
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def stop(self) -> None:
+        """It is dead."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        agent = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                agent.asked += 1
+                body = json.dumps({**agent.says, "node": agent.node}).encode()
+                self.send_response(200 if agent.says["state"] == "configured" else 503)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 (the base class's name)
+                """Silent."""
+
+        return Handler
+
+
+@dataclass
+class Nodes:
+    """Nodes on paper with an agent each, of one mirror."""
+
+    kube: Kube
+    mirror: str
+    agents: dict[str, Agent]
+
+    def __iter__(self) -> Iterator[Agent]:
+        return iter(self.agents.values())
+
+    def pods(self) -> dict[str, Json]:
+        """The agents' pods by node."""
+        found = pods_of(self.kube, self.mirror, "hostess-certificate")
+        return {pod["spec"]["nodeName"]: pod for pod in found if "nodeName" in pod["spec"]}
+
+    def run(self, *, ready: bool = False) -> Nodes:
+        """Each agent answers, and its pod is reported as running; at its address."""
+        until(lambda: self.agents.keys() <= self.pods().keys(), why="each node has a pod")
+        for node, agent in self.agents.items():
+            agent.start()
+            self.report(node, ready=ready)
+        return self
+
+    def report(self, node: str, *, ready: bool) -> None:
+        """A kubelet reports the pod of a node."""
+        pod, address = self.pods()[node], self.agents[node].address
+        stamp = pod["metadata"]["creationTimestamp"]
+        condition = {"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": stamp}
+        places = {"podIP": address, "podIPs": [{"ip": address}], "startTime": stamp}
+        status = {"phase": "Running", "conditions": [condition], **places}
+        self.kube.patch(POD, pod["metadata"]["name"], {"status": status}, subresource="status")
+
+    def told_to_clean(self) -> bool:
+        """Whether the mirror's Service carries the order, with the mirror's UID."""
+        service = self.kube.find(kinds.SERVICE, f"registry-mirror-{self.mirror}")
+        mirror = self.kube.find(kinds.MIRROR, self.mirror)
+        order = ((service or {}).get("metadata", {}).get("annotations") or {}).get("k8s.osp.tech/cleaning")
+        return order is not None and mirror is not None and order == mirror["metadata"]["uid"]
+
+    def stop(self) -> None:
+        """All agents are dead."""
+        for agent in self:
+            agent.stop()

@@ -1,0 +1,262 @@
+"""How challenges are read, which proxy is taken, when who is asked, and what a verdict means for a mirror."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.settings import SettingsError
+from controller.facts import Credentials, CredentialsState
+from controller.probing import verdict as verdicts
+from controller.probing.challenge import Challenge, challenges, may_get_credentials
+from controller.probing.proxy import proxy_for
+from controller.probing.schedule import FIRST_WAIT, Schedule
+from controller.probing.verdict import Login, Question, Verdict
+from controller.upstream_conditions import credentials_available, upstream_reachable
+from tests.support.controller import Json, facts, judged, settings, stored
+from tests.support.mirrors import a_mirror
+
+HUB = 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io"'
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (HUB, Challenge("bearer", {"realm": "https://auth.docker.io/token", "service": "registry.docker.io"})),
+        ('bEARER  Realm = "x"', Challenge("bearer", {})),
+        ('Basic realm="a \\"quoted\\" one"', Challenge("basic", {"realm": 'a "quoted" one'})),
+        ("Basic realm=here , charset=UTF-8", Challenge("basic", {"realm": "here", "charset": "UTF-8"})),
+        ('Basic realm="a", Bearer realm="b"', Challenge("basic", {"realm": "a"})),
+        ('Bearer realm="never ends', Challenge("bearer", {})),
+        ("Negotiate", Challenge("negotiate", {})),
+    ],
+)
+def test_a_challenge_is_read_as_the_registry_reads_it(header: str, expected: Challenge) -> None:
+    assert challenges([header]) == [expected]
+
+
+@given(st.lists(st.text() | st.from_regex(r'(Bearer|Basic) ([a-z]+="[^"]*",?)*')))
+def test_no_header_is_too_much_for_the_reader(headers: list[str]) -> None:
+    assert len(challenges(headers)) <= len(headers)
+
+
+@given(st.text(alphabet=st.characters(codec="ascii", exclude_characters='"\\'), min_size=1))
+def test_any_quoted_value_is_read_whole(value: str) -> None:
+    (found,) = challenges([f'Bearer realm="{value}",service=x'])
+    assert found.parameters == {"realm": value, "service": "x"}
+
+
+@pytest.mark.parametrize(
+    ("upstream", "realm", "allowed"),
+    [
+        ("https://registry-1.docker.io", "https://auth.docker.io/token", True),
+        ("https://registry.example:5000", "https://REGISTRY.example:5000/token", True),
+        ("https://quay.io", "https://auth.example.com/token", False),
+        ("https://127.0.0.1:5201", "https://127.0.0.1:5201/token", True),
+        ("https://127.0.0.1:5201", "https://127.0.0.1:5202/token", False),
+        ("https://localhost:5000", "https://localhost:5001/token", False),
+        ("https://[::1]:5000", "https://[::1]:5001/token", False),
+        ("https://registry.corp", "https://auth.corp/token", False),
+        ("https://registry", "https://auth/token", True),
+        ("https://registry.team.corp", "https://auth.team.corp/token", True),
+        ("https://quay.io", "", False),
+        ("https://quay.io", "/token", False),
+        ("https://quay.io", "https://[half", False),
+    ],
+)
+def test_tokens_are_asked_for_where_the_registry_would_ask(upstream: str, realm: str, *, allowed: bool) -> None:
+    assert may_get_credentials(upstream, realm) is allowed
+
+
+@given(st.text(), st.text())
+def test_no_realm_is_too_much_to_be_judged(upstream: str, realm: str) -> None:
+    assert may_get_credentials(f"https://{upstream}", realm) in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("url", "no_proxy", "expected"),
+    [
+        ("https://quay.io/v2/", "", "http://secure:1"),
+        ("http://quay.io/v2/", "", "http://plain:2"),
+        ("https://quay.io/v2/", "example.com, quay.io", None),
+        ("https://cdn.quay.io/v2/", "quay.io", None),
+        ("https://quay.io/v2/", ".quay.io", "http://secure:1"),
+        ("https://cdn.quay.io/v2/", "*.quay.io", None),
+        ("https://notquay.io/v2/", "quay.io", "http://secure:1"),
+        ("https://quay.io:5000/v2/", "quay.io:5000", None),
+        ("https://quay.io/v2/", "quay.io:5000", "http://secure:1"),
+        ("https://quay.io/v2/", "quay.io:443", None),
+        ("https://10.1.2.3/v2/", "10.0.0.0/8", None),
+        ("https://11.1.2.3/v2/", "10.0.0.0/8,rubbish/99", "http://secure:1"),
+        ("https://10.1.2.3:5000/v2/", "10.1.2.3", None),
+        ("https://[2001:db8::1]:5000/v2/", "2001:db8::/32", None),
+        ("https://[2001:db8::1]/v2/", "[2001:db8::1]:443", None),
+        ("https://quay.io/v2/", "*", None),
+        ("https://localhost:5000/v2/", "", None),
+        ("https://127.0.0.1/v2/", "", None),
+    ],
+)
+def test_a_proxy_is_taken_by_the_rules_of_the_registry(url: str, no_proxy: str, expected: str | None) -> None:
+    chosen = settings(HTTPS_PROXY="secure:1", HTTP_PROXY="http://plain:2", NO_PROXY=no_proxy)
+    assert proxy_for(url, chosen) == expected
+
+
+@given(st.text(max_size=50))
+def test_no_exception_from_the_proxy_breaks_the_rules(no_proxy: str) -> None:
+    assert proxy_for("https://quay.io/v2/", settings(HTTPS_PROXY="secure:1", NO_PROXY=no_proxy)) in (
+        None,
+        "http://secure:1",
+    )
+
+
+FINE = verdicts.reachable(Question("https://quay.io"))
+DOWN = Verdict("ServerError", "https://quay.io answers 503.")
+ONE, TWO = Question("https://quay.io"), Question("https://quay.io", "bob", "secret")
+
+
+def test_a_question_is_asked_at_once_then_every_period_and_one_answer_serves_all() -> None:
+    schedule = Schedule(300)
+    assert schedule.follow("a", ONE, 0) is None
+    assert schedule.follow("b", ONE, 1) is None
+    assert schedule.take(1) == ONE
+    assert schedule.take(1) is None, "it is being asked"
+    assert schedule.answered(ONE, FINE, 2) == ["a", "b"]
+    assert schedule.follow("a", ONE, 3) is FINE
+    assert schedule.take(301) is None
+    assert schedule.next_due() == 302
+    assert schedule.take(302) == ONE
+    assert schedule.answered(ONE, FINE, 303) == [], "no news"
+
+
+def test_an_upstream_that_fails_is_asked_again_soon_and_less_and_less() -> None:
+    schedule, now, waits = Schedule(300), 0.0, []
+    schedule.follow("a", ONE, now)
+    for _ in range(7):
+        assert schedule.take(now) == ONE
+        schedule.answered(ONE, DOWN, now)
+        due = schedule.next_due() or 0
+        waits.append(due - now)
+        now = due
+    assert waits == [15, 30, 60, 120, 240, 300, 300]
+    schedule.take(now)
+    assert schedule.answered(ONE, FINE, now) == ["a"]
+    assert schedule.next_due() == now + 300
+
+
+def test_a_short_period_is_also_the_longest_wait() -> None:
+    schedule = Schedule(2)
+    schedule.follow("a", ONE, 0)
+    schedule.take(0)
+    schedule.answered(ONE, None, 0)
+    assert FIRST_WAIT > 2
+    assert schedule.next_due() == 2
+
+
+def test_refused_credentials_are_not_tried_again_soon() -> None:
+    """Some registries lock an account after a few."""
+    schedule = Schedule(300)
+    schedule.follow("a", TWO, 0)
+    schedule.take(0)
+    schedule.answered(TWO, verdicts.reachable(TWO, Login.REFUSED), 0)
+    assert schedule.next_due() == 300
+
+
+def test_what_was_said_of_credentials_stands_while_the_upstream_is_away() -> None:
+    schedule = Schedule(300)
+    schedule.follow("a", TWO, 0)
+    schedule.take(0)
+    schedule.answered(TWO, verdicts.reachable(TWO, Login.REFUSED), 0)
+    schedule.take(300)
+    assert schedule.answered(TWO, DOWN, 300) == ["a"]
+    assert schedule.follow("a", TWO, 301) == Verdict(DOWN.reason, DOWN.message, Login.REFUSED)
+
+
+def test_a_changed_question_is_due_at_once_and_the_old_one_is_forgotten_even_while_asked() -> None:
+    schedule = Schedule(300)
+    schedule.follow("a", ONE, 0)
+    schedule.take(0)
+    assert schedule.follow("a", TWO, 1) is None
+    assert schedule.answered(ONE, FINE, 2) == []
+    assert schedule.take(2) == TWO
+    assert len(schedule) == 1
+    schedule.forget("a")
+    schedule.forget("a")
+    assert (len(schedule), schedule.next_due()) == (0, None)
+
+
+def test_a_question_does_not_show_its_password() -> None:
+    assert repr(TWO) == "Question('https://quay.io')"
+
+
+@pytest.mark.parametrize("value", ["-1", "0.5", "3601", "often"])
+def test_a_period_that_cannot_be_meant_is_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match="UPSTREAM_PROBE_SECONDS"):
+        settings(UPSTREAM_PROBE_SECONDS=value)
+
+
+MIRROR = judged(a_mirror().of("quay.io").logging_in_with("login"))
+FOUND = facts(credentials=Credentials(CredentialsState.FOUND, "bob", "secret"))
+
+
+def published(kind: str, status: str, reason: str, *, upstream: str = "https://quay.io", generation: int = 1) -> Json:
+    """A stored mirror with this condition in its status."""
+    condition = {"type": kind, "status": status, "reason": reason, "message": "as it was"}
+    return stored() | {
+        "status": {"upstream": upstream, "observedGeneration": generation, "conditions": [condition]},
+    }
+
+
+def test_the_verdict_is_the_condition() -> None:
+    found = upstream_reachable(stored(), MIRROR, DOWN)
+    assert (found.status, found.reason, found.message) == ("False", DOWN.reason, DOWN.message)
+    assert upstream_reachable(stored(), MIRROR, FINE).status == "True"
+    assert upstream_reachable(stored(), MIRROR, verdicts.never("https://quay.io")).status == "Unknown"
+
+
+def test_before_the_first_answer_nothing_is_known() -> None:
+    found = upstream_reachable(stored(), MIRROR, None)
+    assert (found.status, found.reason) == ("Unknown", "NotProbed")
+    assert credentials_available(stored(), MIRROR, "mirrors", FOUND, None).reason == "Found"
+
+
+def test_what_an_earlier_controller_said_stands_until_this_one_knows() -> None:
+    """A restart, or another leader, writes no status and tells no Event."""
+    away = upstream_reachable(published("UpstreamReachable", "False", "RateLimited"), MIRROR, None)
+    assert (away.status, away.reason, away.message) == ("False", "RateLimited", "as it was")
+    refused = published("CredentialsAvailable", "False", "CredentialsRefused")
+    assert credentials_available(refused, MIRROR, "mirrors", FOUND, None).reason == "CredentialsRefused"
+
+
+def test_but_not_what_it_said_of_another_upstream_spec_or_secret() -> None:
+    other = published("UpstreamReachable", "True", "Reachable", upstream="https://ghcr.io")
+    assert upstream_reachable(other, MIRROR, None).reason == "NotProbed"
+    earlier = published("UpstreamReachable", "True", "Reachable", generation=0)
+    assert upstream_reachable(earlier, MIRROR, None).reason == "NotProbed"
+    missing = published("CredentialsAvailable", "False", "SecretMissing")
+    assert credentials_available(missing, MIRROR, "mirrors", FOUND, None).reason == "Found"
+
+
+@pytest.mark.parametrize(
+    ("state", "login", "expected"),
+    [
+        ("FOUND", Login.ACCEPTED, ("True", "CredentialsAccepted")),
+        ("FOUND", Login.REFUSED, ("False", "CredentialsRefused")),
+        ("FOUND", None, ("True", "Found")),
+        ("NOT_REQUIRED", None, ("True", "NotRequired")),
+        ("NOT_REQUIRED", Login.REQUIRED, ("False", "CredentialsRequired")),
+        ("NOT_REQUIRED", Login.UNCLEAR, ("Unknown", "CredentialsUnclear")),
+        ("SECRET_MISSING", Login.REQUIRED, ("False", "SecretMissing")),
+        ("SECRET_MISSING", None, ("False", "SecretMissing")),
+        ("SECRET_INCOMPLETE", None, ("False", "SecretIncomplete")),
+        ("SECRET_NOT_OPTED_IN", None, ("False", "SecretNotOptedIn")),
+    ],
+)
+def test_what_the_upstream_says_of_credentials_counts_where_they_are_there(
+    state: str, login: Login | None, expected: tuple[str, str]
+) -> None:
+    known = facts(credentials=Credentials(CredentialsState[state]))
+    found = credentials_available(stored(), MIRROR, "mirrors", known, Verdict("Reachable", "It answers.", login))
+    assert (found.status, found.reason) == expected
+    assert found.message.endswith(".")
+    assert "https://quay.io" in found.message or login is None or state.startswith("SECRET")
