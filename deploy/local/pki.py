@@ -30,17 +30,18 @@ class Identity:
 class Authority:
     """The certificate authority in the files `identity`, made when it is first used; what it issues lies beside it."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, name: str = "local-cluster") -> None:
         self._folder = identity.certificate.parent
         if not identity.certificate.exists():
-            _create_authority(identity)
+            _create_authority(identity, name)
         self._key = _read_key(identity.key)
         self._certificate = x509.load_pem_x509_certificate(identity.certificate.read_bytes())
 
-    def server(self, name: str, hosts: Sequence[str]) -> Identity:
-        """Issue a serving certificate for DNS names and IP addresses."""
+    def server(self, name: str, hosts: Sequence[str], folder: Path | None = None) -> Identity:
+        """Issue a serving certificate for DNS names and IP addresses; its files are called `name`."""
         names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
-        return self._issue(name, _subject(name, ()), ExtendedKeyUsageOID.SERVER_AUTH, names)
+        usage = ExtendedKeyUsageOID.SERVER_AUTH
+        return self._issue((folder or self._folder) / name, _subject(name, ()), usage, names)
 
     def client(self, user: str, groups: Sequence[str] = (), name: str | None = None) -> Identity:
         """Issue a client certificate: to the API server its common name is the user, its organizations are the groups.
@@ -48,12 +49,12 @@ class Authority:
         The files are called `name`, or after user and groups.
         """
         name = name or _file_name(user, groups)
-        return self._issue(name, _subject(user, groups), ExtendedKeyUsageOID.CLIENT_AUTH, None)
+        return self._issue(self._folder / name, _subject(user, groups), ExtendedKeyUsageOID.CLIENT_AUTH, None)
 
     def _issue(
-        self, name: str, subject: x509.Name, usage: x509.ObjectIdentifier, names: x509.SubjectAlternativeName | None
+        self, path: Path, subject: x509.Name, usage: x509.ObjectIdentifier, names: x509.SubjectAlternativeName | None
     ) -> Identity:
-        identity = Identity(self._folder / f"{name}.crt", self._folder / f"{name}.key")
+        identity = Identity(path.with_name(f"{path.name}.crt"), path.with_name(f"{path.name}.key"))
         key = ec.generate_private_key(ec.SECP256R1())
         builder = (
             _builder(subject, self._certificate.subject, key)
@@ -75,9 +76,9 @@ def create_signing_key(path: Path) -> None:
         _write_key(path, ec.generate_private_key(ec.SECP256R1()))
 
 
-def _create_authority(identity: Identity) -> None:
+def _create_authority(identity: Identity, name: str) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = _subject("local-cluster", ())
+    subject = _subject(name, ())
     usage = x509.KeyUsage(
         key_cert_sign=True,
         crl_sign=True,

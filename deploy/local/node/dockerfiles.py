@@ -64,7 +64,10 @@ def _layers(archive: Path) -> list[tarfile.TarInfo]:
 
 
 def _key(program: str, bases: Sequence[str]) -> str:
-    sources = [REPOSITORY / f"Dockerfile.{program}", REPOSITORY / "deploy" / "requirements" / f"{program}.txt"]
+    sources = [REPOSITORY / f"Dockerfile.{program}"]
+    # the node agent has nothing but the standard library
+    sources += (REPOSITORY / "deploy" / "requirements").glob(f"{program}.txt")
+    sources = [path for path in sources if path.exists()]  # hostess needs no packages
     for folder in ("common", program):
         sources += sorted(path for path in (REPOSITORY / folder).rglob("*") if _counts(path))
     digests = [f"{path.relative_to(REPOSITORY)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in sources]

@@ -14,6 +14,7 @@ from deploy.local.build import cache_folder
 from deploy.local.locks import exclusive
 from deploy.local.node import archive, debian, programs
 from deploy.local.node.programs import COREDNS, COREDNS_VERSION, PAUSE, REGISTRY, REGISTRY_VERSION
+from deploy.local.node.publicca import BUNDLE, OPENSSL_LINK, public_ca_file
 from deploy.local.node.tree import Tree
 
 # Hosts with a dot: a first part without one would be read as a path of Docker Hub.
@@ -49,7 +50,13 @@ def base_images(environment: Mapping[str, str] = os.environ) -> list[Path]:
         _cached(
             COREDNS_IMAGE, [coredns], {"Entrypoint": ["/coredns"]}, lambda: _one_file("coredns", coredns), environment
         ),
-        _cached(REGISTRY_IMAGE, [registry, BUSYBOX], REGISTRY_SETTINGS, lambda: _registry(registry), environment),
+        _cached(
+            REGISTRY_IMAGE,
+            [registry, BUSYBOX, public_ca_file(environment)],
+            REGISTRY_SETTINGS,
+            lambda: _registry(registry, public_ca_file(environment)),
+            environment,
+        ),
     ]
 
 
@@ -65,8 +72,8 @@ def python_image(*, with_pip: bool = False, environment: Mapping[str, str] = os.
     """Return the archive of Debian's Python, what our Dockerfiles have for BASE; with pip it is for BUILD_BASE."""
     packages = (*PYTHON_PACKAGES, "python3-pip") if with_pip else PYTHON_PACKAGES
     name = PYTHON_BUILD_IMAGE if with_pip else PYTHON_IMAGE
-    settings = {"Cmd": ["python3"]}
-    return _cached(name, debian.closure(packages), settings, lambda: _python(packages, shell=with_pip), environment)
+    parts: list[object] = [*debian.closure(packages), public_ca_file(environment)]
+    return _cached(name, parts, {"Cmd": ["python3"]}, lambda: _python(packages, environment, pip=with_pip), environment)
 
 
 def busybox_tree() -> Tree:
@@ -80,11 +87,12 @@ def busybox_tree() -> Tree:
     return tree
 
 
-def _registry(binary: Path) -> Tree:
+def _registry(binary: Path, ca_file: Path) -> Tree:
     """The registry, with the shell and the commands that the official image (Alpine) has from busybox too."""
     tree = busybox_tree()
     tree.file("bin/registry", binary, 0o755)
     tree.file("etc/distribution/config.yml", REGISTRY_CONFIG)
+    tree.file(BUNDLE, ca_file)
     tree.folder("var/lib/registry", 0o777)
     return tree
 
@@ -95,17 +103,20 @@ def _one_file(name: str, binary: Path) -> Tree:
     return tree
 
 
-def _python(packages: Iterable[str], *, shell: bool) -> Tree:
+def _python(packages: Iterable[str], environment: Mapping[str, str], *, pip: bool) -> Tree:
     tree = _system(Tree().merged())
     with tempfile.TemporaryDirectory() as folder:
         for deb in debian.fetch(packages, Path(folder)):
             if not deb.name.startswith(NEVER_USED):
                 tree.package(deb)
     tree.link("usr/bin/python3", "python3.11")
-    if shell:
+    if pip:
         tree.file("usr/bin/busybox", BUSYBOX, 0o755)
         for command in FOR_RUN:
             tree.link(f"usr/bin/{command}", "busybox")
+    else:  # the official images of Python have a bundle of authorities too
+        tree.file(BUNDLE, public_ca_file(environment))
+        tree.link(OPENSSL_LINK, BUNDLE)
     tree.file("etc/passwd", USERS)
     return tree
 

@@ -21,12 +21,16 @@ OWN_FOLDERS = {"/var/lib/kubelet": "kubelet", "/var/log": "log", "/opt": "opt"}
 
 @dataclass(frozen=True)
 class Settings:
-    """`folder` holds the node's files, `controllers` are cgroup v1 hierarchies by name, `ready` appears at the end."""
+    """`folder` holds the node's files, `controllers` are cgroup v1 hierarchies by name, `ready` appears at the end.
+
+    `dns` is who is asked for names.
+    """
 
     name: str
     folder: str
     controllers: list[str]
     ready: str
+    dns: str
 
 
 def main(settings: Settings) -> None:
@@ -38,7 +42,7 @@ def main(settings: Settings) -> None:
     _run("hostname", settings.name)
     _mount_cgroups(settings.controllers)
     _mount_run()
-    _mount_etc(folder, settings.name)
+    _mount_etc(folder, settings)
     _mount_folders(folder)
     _set_up_network()
     Path(settings.ready).touch()
@@ -62,7 +66,7 @@ def _mount_run() -> None:
     _run("mount", "--make-rshared", "/")
 
 
-def _mount_etc(folder: Path, name: str) -> None:
+def _mount_etc(folder: Path, settings: Settings) -> None:
     """Lay an /etc over this machine's: the paths are the real ones, and what is written stays in the node."""
     upper, work = folder / "etc", folder / "etc-work"
     for each in (upper, work):
@@ -70,10 +74,11 @@ def _mount_etc(folder: Path, name: str) -> None:
     _run("mount", "-t", "overlay", "-o", f"lowerdir=/etc,upperdir={upper},workdir={work}", "overlay", "/etc")
     for certs in ("/etc/containerd/certs.d", "/etc/docker/certs.d"):
         Path(certs).mkdir(parents=True, exist_ok=True)
-    Path("/etc/hosts").write_text(f"127.0.0.1 localhost {name}\n")
+    Path("/etc/hosts").write_text(f"127.0.0.1 localhost {settings.name}\n")
     resolver = Path("/etc/resolv.conf")
     resolver.unlink(missing_ok=True)
-    resolver.write_text("options timeout:1 attempts:1\n")  # no server to ask: names are in /etc/hosts, or unknown
+    # names of the world, as far as there are any, are CoreDNS' too: for the node as for its pods
+    resolver.write_text(f"nameserver {settings.dns}\noptions timeout:1 attempts:2\n")
 
 
 def _mount_folders(folder: Path) -> None:

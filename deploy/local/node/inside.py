@@ -10,7 +10,8 @@ from typing import Any
 
 from deploy.local.cluster import Cluster
 from deploy.local.errors import LocalClusterError
-from deploy.local.node.sandbox import Sandbox
+from deploy.local.node import volumes
+from deploy.local.node.sandbox import DNS_ADDRESS, Sandbox
 from deploy.local.processes import POLL, Processes, resident_bytes
 
 NAMES = "/etc/local-names/hosts"  # what CoreDNS answers with, beside the cluster's own names
@@ -50,6 +51,11 @@ class Inside:
         content = content.encode() if isinstance(content, str) else content
         self.sandbox.run(["sh", "-c", 'mkdir -p "$(dirname "$1")" && cat > "$1"', "sh", path], content)
 
+    def append(self, path: str, content: str | bytes) -> None:
+        """Put something at the end of a file of the node, made where there is none."""
+        content = content.encode() if isinstance(content, str) else content
+        self.sandbox.run(["sh", "-c", 'mkdir -p "$(dirname "$1")" && cat >> "$1"', "sh", path], content)
+
     def exists(self, path: str) -> bool:
         """Whether there is anything at a path of the node."""
         return self.run("test", "-e", path, check=False).returncode == 0
@@ -72,16 +78,27 @@ class Inside:
         self._firewall("--delete", address)
 
     def add_name(self, name: str, address: str) -> None:
-        """Let the node and, a second later, its pods know `name` as `address`."""
-        for path in ("/etc/hosts", NAMES):
-            self.sandbox.run(["sh", "-c", 'cat >> "$1"', "sh", path], f"{address} {name}\n".encode())
+        """Let the node and its pods know `name` as `address`, whatever it was; return when CoreDNS says so, in 1 s.
 
-    def add_volumes(self, count: int, size: str = "1Gi") -> None:
-        """Make PersistentVolumes of the default StorageClass: folders of the node that only say they end at `size`."""
+        Not by /etc/hosts: what is written in Go, as containerd, looks at that no more than each five seconds.
+        """
+        found = self.read(NAMES).decode().splitlines(keepends=True)
+        kept = [line for line in found if line.split()[1:] != [name]]
+        self.write(NAMES, "".join([*kept, f"{address} {name}\n"]))
+        ask = ("busybox", "nslookup", name, DNS_ADDRESS)
+        self.wait_for(f"{name} is {address}", lambda: f" {address}\n" in self.run(*ask, check=False).stdout)
+
+    def add_volumes(self, count: int, size: str = "20Gi", *, megabytes: int | None = None) -> list[Path]:
+        """Make PersistentVolumes of the default StorageClass, which say that they hold `size`; return their folders.
+
+        With `megabytes` they really end there: each is a file system of its own. Else they are folders of the node.
+        """
         known = self.cluster.run_kubectl("get", "pv", "-o", "name").stdout.count("\n")
         folders = [self.folder / "volumes" / f"by-hand-{number}" for number in range(known, known + count)]
-        self.run("mkdir", "--parents", "--mode=0777", *map(str, folders))
-        self.apply([_volume(folder, size) for folder in folders])
+        for folder in folders:
+            volumes.make(self.run, folder, megabytes)
+        self.apply([volumes.persistent(folder, size) for folder in folders])
+        return folders
 
     def apply(self, objects: list[Json]) -> None:
         """Apply objects as administrator."""
@@ -100,18 +117,3 @@ class Inside:
         # in the table `raw`, which packets pass before a Service's address becomes a pod's
         for chain in ("OUTPUT", "PREROUTING"):
             self.run("iptables", "--wait", "--table", "raw", what, chain, "--destination", address, "--jump", "DROP")
-
-
-def _volume(folder: Path, size: str) -> Json:
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": folder.name},
-        "spec": {
-            "capacity": {"storage": size},
-            "accessModes": ["ReadWriteOnce"],
-            "storageClassName": "by-hand",
-            "persistentVolumeReclaimPolicy": "Retain",
-            "hostPath": {"path": str(folder)},
-        },
-    }

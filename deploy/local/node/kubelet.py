@@ -5,9 +5,9 @@ from typing import Any
 
 from deploy.local.layout import Layout
 from deploy.local.node.runtime import SOCKET
+from deploy.local.node.sandbox import DNS_ADDRESS
 from deploy.local.pki import Identity
 
-DNS_ADDRESS = "10.96.0.10"  # a Service of CoreDNS, at the address that kubeadm gives it too
 KUBELET, KUBE_PROXY = "kubelet", "kube-proxy"
 
 Json = dict[str, Any]

@@ -27,7 +27,9 @@ from deploy.local.layout import Layout
 from deploy.local.node import images, kubelet, runtime
 from deploy.local.node.able import why_not
 from deploy.local.node.inside import NAMES, Inside
+from deploy.local.node.publicca import BUNDLE, public_ca_file
 from deploy.local.node.runtime import Runtime
+from deploy.local.node.sandbox import DNS_ADDRESS
 from deploy.local.pki import Authority, Identity
 from deploy.local.place import Place
 
@@ -41,7 +43,8 @@ class Node(Inside):
     """The node of `cluster`, which must not be started: its API server has to live where the node's Services are.
 
     `flavour` is `containerd-1.6` or `containerd-2`; `config_path` is containerd's, for hosts.toml (None: one that
-    works). `folder` holds the node's files and images, and goes with it.
+    works; empty: nowhere; runtime.BY_DEFAULT: what containerd does without a word about it). `folder` holds the node's
+    files and images, and goes with it.
     """
 
     def __init__(
@@ -108,9 +111,21 @@ class Node(Inside):
         self.ctr("images", "import", "--digests=false", str(archive))
 
     def forget_image(self, name: str) -> None:
-        """Remove an image and its content from the node, so that the next pod has to pull it."""
-        self.ctr("images", "rm", "--sync", name)
+        """Remove an image and its content from the node, so that the next pod has to pull it.
+
+        It has more names than one: kubelet's runtime gives it those of its digest and of its configuration too. Its
+        pods must be deleted; their containers, which hold its layers, follow a little later, and are waited for.
+        """
+        rows = [line.split() for line in self.ctr("images", "ls").stdout.splitlines()[1:]]
+        digest = next((row[2] for row in rows if row[0] == name), None)
+        names = {row[0] for row in rows if row[2] == digest}
+        self.wait_for(f"no container holds {name}", lambda: names.isdisjoint(self._images_in_use()))
+        self.ctr("images", "rm", "--sync", *sorted(names))
         self.ctr("content", "prune", "references")
+
+    def _images_in_use(self) -> set[str]:
+        rows = self.ctr("containers", "ls").stdout.splitlines()[1:]
+        return {row.split()[1] for row in rows}
 
     def stop_component(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
         """End containerd, kubelet or kube-proxy; running pods go on. Returns when it is gone."""
@@ -129,7 +144,8 @@ class Node(Inside):
     def _open(self) -> Place:
         """Make the sandbox, and start containerd in it, which needs no API server."""
         self.sandbox.start()
-        self.folder.joinpath("containerd.toml").write_text(self.runtime.configuration(self.folder))
+        self.write(runtime.CONFIGURATION, self.runtime.configuration(self.folder))
+        self.append(BUNDLE, public_ca_file().read_bytes())  # read once, by each program that is written in Go
         self.write(f"{runtime.CNI_FOLDER}/10-pods.conflist", json.dumps(runtime.NETWORK))
         self.write(NAMES, "")
         self.sandbox.launch(CONTAINERD, self._containerd(), {"PATH": self.runtime.path})
@@ -165,13 +181,13 @@ class Node(Inside):
     def _wait_for_names(self) -> None:
         deployment = ("-n", "kube-system", "deployment", "coredns", "-o", "jsonpath={.status.readyReplicas}")
         self.wait_for("CoreDNS is ready", lambda: self._says("1", *deployment))
-        self.wait_for("CoreDNS' Service answers", lambda: self.answers(kubelet.DNS_ADDRESS, 53))
+        self.wait_for("CoreDNS' Service answers", lambda: self.answers(DNS_ADDRESS, 53))
 
     def _says(self, expected: str, *arguments: str) -> bool:
         return self.cluster.run_kubectl("get", *arguments, check=False).stdout == expected
 
     def _containerd(self) -> list[str]:
-        return [str(self.runtime.containerd), f"--config={self.folder / 'containerd.toml'}"]
+        return [str(self.runtime.containerd), f"--config={runtime.CONFIGURATION}"]
 
     def _kubelet(self) -> list[str]:
         return [

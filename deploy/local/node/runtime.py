@@ -16,13 +16,18 @@ SOCKET = "/run/containerd/containerd.sock"
 CNI_PLUGINS = "/usr/lib/cni"
 CNI_FOLDER = "/etc/cni/net.d"
 POD_NETWORK = "10.244.0.0/24"  # in the node's own network alone, so that each node may have the same
+CONFIGURATION = "/etc/containerd/config.toml"  # in the node's own /etc, where the agent reads it too
 TWO_ROOTS = "/etc/containerd/certs.d:/etc/docker/certs.d"  # the default of 2.2 and newer
 ONE_ROOT = "/etc/containerd/certs.d"
+BY_DEFAULT = "as containerd has it by default"  # for config_path: not a word about registries in the configuration
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """The files of a runtime; `config_path` is where containerd looks for hosts.toml, empty for nowhere."""
+    """The files of a runtime; `config_path` is where containerd looks for hosts.toml, empty for nowhere.
+
+    BY_DEFAULT leaves it to containerd: two roots since 2.2, nowhere in 1.6.
+    """
 
     flavour: str
     containerd: Path
@@ -38,7 +43,7 @@ class Runtime:
 
     def configuration(self, folder: Path) -> str:
         """Return containerd's config.toml; its data will be in `folder`."""
-        template = CONFIGURATION_1 if self.flavour == DEBIAN else CONFIGURATION_2
+        template, registry = CONFIGURATIONS[self.flavour]
         values = {
             "root": f"{folder}/containerd",
             "opt": f"{folder}/containerd-opt",
@@ -49,6 +54,7 @@ class Runtime:
             "config_path": self.config_path,
             "runc": str(self.runc),
         }
+        template += "" if self.config_path == BY_DEFAULT else registry
         # a string of JSON is one of TOML
         return template.format(**{name: json.dumps(value) for name, value in values.items()})
 
@@ -85,8 +91,6 @@ state = "/run/containerd"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = {plugins}
     conf_dir = {networks}
-  [plugins."io.containerd.grpc.v1.cri".registry]
-    config_path = {config_path}
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
@@ -103,8 +107,6 @@ state = "/run/containerd"
   path = {opt}
 [plugins."io.containerd.cri.v1.images".pinned_images]
   sandbox = {pause}
-[plugins."io.containerd.cri.v1.images".registry]
-  config_path = {config_path}
 [plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true
   [plugins."io.containerd.cri.v1.runtime".cni]
@@ -116,6 +118,16 @@ state = "/run/containerd"
       BinaryName = {runc}
       SystemdCgroup = false
 """
+
+REGISTRY_1 = """[plugins."io.containerd.grpc.v1.cri".registry]
+  config_path = {config_path}
+"""
+
+REGISTRY_2 = """[plugins."io.containerd.cri.v1.images".registry]
+  config_path = {config_path}
+"""
+
+CONFIGURATIONS = {DEBIAN: (CONFIGURATION_1, REGISTRY_1), MODULES: (CONFIGURATION_2, REGISTRY_2)}
 
 NETWORK = {
     "cniVersion": "0.4.0",

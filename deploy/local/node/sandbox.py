@@ -16,6 +16,7 @@ from deploy.local.node import cgroups, init, link
 from deploy.local.node.link import Link
 from deploy.local.processes import GRACE, POLL, Processes
 
+DNS_ADDRESS = "10.96.0.10"  # a Service of CoreDNS, at the address that kubeadm gives it too
 NAME = "node"  # of its first process among the cluster's
 NAMESPACES = ("--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup")
 # kubelet, containerd and kube-proxy look for iptables, mount and others in PATH, and many are in the second of these.
@@ -38,7 +39,7 @@ class Sandbox:
         ready = self.folder / "ready"
         ready.unlink(missing_ok=True)
         cgroups.create(self._processes.folder)
-        settings = init.Settings(self.name, str(self.folder), cgroups.controllers(), str(ready))
+        settings = init.Settings(self.name, str(self.folder), cgroups.controllers(), str(ready), DNS_ADDRESS)
         first = [sys.executable, "-I", "-S", str(Path(init.__file__)), json.dumps(asdict(settings))]
         unshare = ["unshare", *NAMESPACES, "--fork", "--kill-child", "--propagation=private", "--", *first]
         self._processes.start(NAME, self._joined(unshare), {**os.environ, "PATH": PATH})

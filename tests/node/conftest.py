@@ -1,0 +1,34 @@
+"""What the tests on a real node have in common: where they run, and a node of each flavour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.local.cluster import Cluster
+from deploy.local.node.able import why_not
+from deploy.local.node.node import Node
+from deploy.local.node.runtime import FLAVOURS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip all of them where no node can run; let a first run build containerd, runc and CoreDNS."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.timeout(1800))
+            if reason := why_not():
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="module", params=FLAVOURS)
+def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """Share one node of each flavour between the tests of a module that leave it as it was."""
+    with Node(Cluster(tmp_path_factory.mktemp("node") / "cluster"), flavour=request.param).start() as started:
+        yield started

@@ -1,0 +1,65 @@
+"""A cache pod as the controller describes it, under a real kubelet: without an upstream, full, and not full again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from common import names
+from controller.certificates import issue_authority, issue_leaf
+from controller.desired import desired_objects
+from controller.facts import Tls
+from controller.kinds import SECRET, SERVICE, STATEFUL_SET
+from deploy.local.node import images
+from tests.support.controller import facts, judged, settings
+from tests.support.mirrors import a_mirror
+
+if TYPE_CHECKING:
+    from deploy.local.node.node import Node
+
+Json = dict[str, Any]
+POD = "registry-mirror-docker-0"
+
+
+def cache(node: Node) -> None:
+    """Applies the cache of a mirror whose upstream does not exist; nobody owns it here."""
+    mirror = judged(a_mirror().of("upstream.example.com").replicated(1).on_class("by-hand").storing("100Mi"))
+    now = datetime.now(UTC)
+    authority = issue_authority("mirrors", now)
+    hosts = (mirror.masquerade, *names.service_hosts(mirror.name, "default"))
+    known = facts(tls=Tls(authority.certificate, issue_leaf(authority, hosts, now)))
+    made = desired_objects(mirror, settings(REGISTRY_IMAGE=images.REGISTRY_IMAGE), known)
+    objects = [without_nulls(body) for kind, body in made if kind in (SECRET, SERVICE, STATEFUL_SET)]
+    for body in objects:
+        del body["metadata"]["ownerReferences"]
+    node.apply(objects)
+
+
+def without_nulls(part: Any) -> Any:
+    """What is to be taken out again where somebody puts it is not there to begin with."""
+    if isinstance(part, dict):
+        return {key: without_nulls(value) for key, value in part.items() if value is not None}
+    return [without_nulls(each) for each in part] if isinstance(part, list) else part
+
+
+def is_ready(node: Node) -> bool:
+    """Whether kubelet says so."""
+    path = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
+    return node.cluster.run_kubectl("get", "pod", POD, "-o", path, check=False).stdout == "True"
+
+
+def test_it_is_ready_without_its_upstream_and_not_while_its_volume_is_full(node: Node) -> None:
+    (volume,) = node.add_volumes(1, "100Mi", megabytes=100)
+    cache(node)
+    node.wait_for("the cache pod to be Ready", lambda: is_ready(node))
+    node.run("dd", "if=/dev/zero", f"of={volume}/filler", "bs=1M", "count=97", check=False)
+    node.wait_for("the full cache not to be Ready", lambda: not is_ready(node))
+    log = node.cluster.run_kubectl("logs", POD).stdout
+    assert "less than 5 % of the volume is free" in log
+    node.run("rm", f"{volume}/filler")
+    node.wait_for("the cache to be Ready again", lambda: is_ready(node))
+    processes = node.cluster.run_kubectl("exec", POD, "--", "ps").stdout
+    first = next(line for line in processes.splitlines() if line.split()[0] == "1")
+    assert "registry serve /etc/registry-mirror/config.yml" in first
+    restarts = "jsonpath={.status.containerStatuses[0].restartCount}"
+    assert node.cluster.run_kubectl("get", "pod", POD, "-o", restarts).stdout == "0"

@@ -1,0 +1,77 @@
+"""What a node leaves behind: nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from deploy.local.cluster import Cluster
+from tests.support.pods import eventually
+
+REPOSITORY = Path(__file__).parents[2]
+LINKS: dict[Path, set[str]] = {}
+GROUPS: dict[Path, list[Path]] = {}
+
+
+def traces(folder: Path) -> list[str]:
+    """What there is of the node of the cluster in `folder`: processes, mounts, interfaces, cgroups."""
+    processes = [
+        entry.name
+        for entry in Path("/proc").glob("[0-9]*")
+        if entry.name != str(os.getpid()) and str(folder).encode() in _read(entry / "cmdline")
+    ]
+    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(folder) in line]
+    links = [path.name for path in Path("/sys/class/net").glob("rm-node*") if path.name in LINKS.get(folder, ())]
+    groups = [str(path) for path in GROUPS.get(folder, ()) if path.exists()]
+    return processes + mounts + links + groups
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it has ended meanwhile
+        return b""
+
+
+def remember(folder: Path) -> None:
+    """Note which interface and which cgroups are those of the node in `folder`."""
+    LINKS[folder] = {f"rm-node{(folder / 'link').read_text()}"}
+    GROUPS[folder] = [Path(line) for line in (folder / "cgroups").read_text().splitlines()]
+
+
+def test_a_node_ends_with_a_program_that_was_killed(tmp_path: Path) -> None:
+    """A test run that is killed by -9 leaves no processes, mounts, interfaces and cgroups behind."""
+    folder = tmp_path / "cluster"
+    code = (
+        "import pathlib, time; from deploy.local.cluster import Cluster; from deploy.local.node.node import Node\n"
+        f"Node(Cluster(pathlib.Path({str(folder)!r}))).start(); print('up', flush=True); time.sleep(600)"
+    )
+    program = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+    with program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "up\n"
+        remember(folder)
+        assert len(traces(folder)) > 10
+        program.kill()
+    assert eventually(lambda: not traces(folder)), traces(folder)
+
+
+def test_up_with_a_node_and_down(tmp_path: Path) -> None:
+    """`up --node` outlives its program, and `down` leaves nothing."""
+    folder = tmp_path / "cluster"
+    local("up", "--node", folder=folder)
+    remember(folder)
+    assert "node1" in Cluster(folder).run_kubectl("get", "nodes", "-o", "name").stdout
+    local("down", folder=folder)
+    assert not traces(folder)
+    assert not folder.exists()
+
+
+def local(*arguments: str, folder: Path) -> None:
+    """Run `python -m deploy.local` for the cluster in `folder`."""
+    command = [sys.executable, "-m", "deploy.local", *arguments]
+    environment = {**os.environ, "LOCAL_CLUSTER": str(folder)}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

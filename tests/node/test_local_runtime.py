@@ -1,0 +1,41 @@
+"""Where containerd looks for registries, by each choice of `config_path`: as containerd itself says it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.local.node import runtime
+from deploy.local.node.runtime import BY_DEFAULT, DEBIAN, MODULES, ONE_ROOT, TWO_ROOTS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("flavour", "config_path", "expected"),
+    [
+        (DEBIAN, None, TWO_ROOTS),
+        (DEBIAN, BY_DEFAULT, ""),
+        (DEBIAN, "", ""),
+        (MODULES, None, ONE_ROOT),
+        (MODULES, BY_DEFAULT, ""),  # said so, and done as two roots: by containerd itself, when it starts
+        (MODULES, "", ""),
+        (MODULES, "/srv/certs.d", "/srv/certs.d"),
+    ],
+)
+def test_containerd_reads_the_configuration(
+    tmp_path: Path, flavour: str, config_path: str | None, expected: str
+) -> None:
+    """Nothing is said of registries where containerd shall do as it does by default."""
+    found = runtime.find(flavour, config_path)
+    file = tmp_path / "config.toml"
+    file.write_text(found.configuration(tmp_path))
+    assert ("config_path" in file.read_text()) is (config_path != BY_DEFAULT)
+    dump = subprocess.run(
+        [found.containerd, f"--config={file}", "config", "dump"], check=True, capture_output=True, text=True
+    )
+    assert re.findall(r"registry\]\n\s*config_path = ['\"](.*)['\"]", dump.stdout) == [expected]
