@@ -56,7 +56,8 @@ def reading(configurations: Iterable[bytes], runtime: Runtime, folder: str) -> R
             " are named after spec.masqueradeUrl.",
         )
     found = [path for text in configurations for path in _config_paths(text)]
-    path = found[-1] if found else _default(runtime)
+    # An empty one is as good as none: containerd 2.2 and newer take their default then, too.
+    path = found[-1] if found and (found[-1] or runtime.version is None) else _default(runtime)
     if path is None:
         return Reading()
     if path == "":

@@ -12,9 +12,13 @@ STATE: Final = "scheduler-state.json"
 FREE: Final = 5
 # Seconds between two looks at the free space. A look is one small process; in two seconds a network brings 2 GiB.
 LOOK: Final = 2
+# Looks with enough space in a row until requests are taken again: five minutes. A pull that fails for want of space
+# gives back what it took, and the next would take it again; the kubelet's tries are up to five minutes apart.
+HOLD: Final = 150
 
 _SCRIPT: Final = r"""
 full=$marks/full
+held=0
 hex=[0-9a-f]
 
 say() { printf '{"level":"warning","msg":"%s"}\n' "$1" >&2; }
@@ -103,7 +107,10 @@ mark() {
   if [ $(($3 * 100)) -lt $((($1 - $2 + $3) * free)) ] || [ $(($5 * 100)) -lt $(($4 * free)) ]; then
     [ -e "$full" ] || say "less than $free % of the volume is free; all requests are answered 503 until more is"
     : >"$full"
+    held=0
   elif [ -e "$full" ]; then
+    held=$((held + 1))
+    [ "$held" -ge "$hold" ] || return 0
     say "at least $free % of the volume is free again"
     rm "$full"
   fi
@@ -136,5 +143,6 @@ def script(data: str, present: str, ttl: int, marks: str, configuration: str) ->
         "state": STATE,
         "free": FREE,
         "look": LOOK,
+        "hold": HOLD,
     }
     return "#!/bin/sh\n" + "".join(f"{name}={value}\n" for name, value in values.items()) + _SCRIPT

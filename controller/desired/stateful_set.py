@@ -119,8 +119,9 @@ def _container(settings: ControllerSettings) -> Json:
             "timeoutSeconds": 3,
             "failureThreshold": 2,
         },
-        # Knows nothing of upstream or disk: a restart mends neither.
-        "livenessProbe": {"tcpSocket": {"port": TARGET_PORT}, "periodSeconds": 10, "failureThreshold": 6},
+        # Knows nothing of upstream or disk: a restart mends neither. At the debug port, since at the other one each
+        # connection without a handshake is a line in the log.
+        "livenessProbe": {"tcpSocket": {"port": files.DEBUG_PORT}, "periodSeconds": 10, "failureThreshold": 6},
         "resources": {
             # A cache streams; what it holds in memory is the page cache, which the limit lets the kernel take back.
             "requests": {"cpu": "50m", "memory": "64Mi"},

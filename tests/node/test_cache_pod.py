@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from common import names
 from controller.certificates import issue_authority, issue_leaf
-from controller.desired import desired_objects
+from controller.desired import desired_objects, files
 from controller.facts import Tls
 from controller.kinds import SECRET, SERVICE, STATEFUL_SET
 from deploy.local.node import images
@@ -32,6 +33,9 @@ def cache(node: Node) -> None:
     objects = [without_nulls(body) for kind, body in made if kind in (SECRET, SERVICE, STATEFUL_SET)]
     for body in objects:
         del body["metadata"]["ownerReferences"]
+        if body["kind"] == SECRET.name:  # five minutes of waiting for nothing else
+            text = base64.b64decode(body["data"][files.START]).decode().replace("hold=150", "hold=1")
+            body["data"][files.START] = base64.b64encode(text.encode()).decode()
     node.apply(objects)
 
 

@@ -81,7 +81,7 @@ class Bench:
         (folder / files.HELPER).write_text('#!/bin/sh\necho \'{"Username": "", "Secret": ""}\'\n')
         (folder / files.HELPER).chmod(0o755)
         (folder / files.CONFIGURATION).write_text(self._here(files.configuration(self.mirror)))
-        (folder / files.START).write_text(self._here(files.start_script(self.mirror)))
+        (folder / files.START).write_text(self._here(files.start_script(self.mirror).replace("hold=150", "hold=1")))
         self.books = self.volume / self.mirror.upstream.directory / start.STATE
         self.http = httpx.Client(
             base_url=f"https://127.0.0.1:{self.port}", verify=_trusting(folder / "ca.crt"), trust_env=False

@@ -53,7 +53,7 @@ class Box:
         self.path = str(self.bin) if tools == "busybox" else f"{self.bin}:{os.environ['PATH']}"
         (self.bin / "registry").write_text('#!/bin/sh\necho "$$ $*" >"$SAID"\nexec sleep 60\n')
         (self.bin / "registry").chmod(0o755)
-        self.commands = ""
+        self.commands, self.looks = "", 1
         self.said, self.log = folder / "said", folder / "log"
         self.started: list[subprocess.Popen[bytes]] = []
 
@@ -64,7 +64,7 @@ class Box:
     def text(self, ttl: float = WEEK) -> str:
         """The script for this volume."""
         text = start.script(str(self.volume), PRESENT, int(ttl * 10**9), str(self.marks), "/etc/config.yml")
-        return self.commands + text
+        return self.commands + text.replace(f"hold={start.HOLD}", f"hold={self.looks}")
 
     def begin(self, ttl: float = WEEK) -> subprocess.Popen[bytes]:
         """Starts it; returns once it has become the registry."""
@@ -295,6 +295,19 @@ def test_it_is_marked_before_the_registry_serves_and_followed_while_it_does(box:
     assert "again" in lines[1]
 
 
+def test_it_stays_marked_until_there_was_space_for_a_while(box: Box) -> None:
+    """Or each try of a pull that is too large would be taken, and broken off."""
+    box.looks = 3
+    box.hold("looks", b"")
+    box.command("stat", f"echo >>{box.volume}/looks; cat {box.volume}/space")
+    box.hold("space", b"1000 1 1 1000 500\n")
+    box.begin()
+    box.hold("space", b"1000 500 500 1000 500\n")
+    seen = len((box.volume / "looks").read_bytes())
+    until(lambda: not (box.marks / "full").exists(), why="there was space for three looks")
+    assert len((box.volume / "looks").read_bytes()) >= seen + 3
+
+
 def test_the_script_is_made_for_the_mirror_and_any_shell_takes_it() -> None:
     mirror = judged(a_mirror().keeping("1h30m0.5s"))
     text = files.start_script(mirror)
@@ -309,6 +322,7 @@ def test_the_script_is_made_for_the_mirror_and_any_shell_takes_it() -> None:
         "state": "scheduler-state.json",
         "free": "5",
         "look": "2",
+        "hold": "150",
     }
     assert mirror.upstream.directory not in text.partition("\n\n")[2]
 

@@ -77,10 +77,17 @@ def test_a_list_of_roots_is_split_by_older_ones_and_one_name_for_newer_ones(vers
     assert of(version, toml(TWO_ROOTS)) == (TWO_ROOTS if literal else None)
 
 
-@pytest.mark.parametrize("path", ["", "/opt/certs.d", "/opt/a:/opt/b", f"{FOLDER}x"])
-def test_another_folder_or_none_hinders(path: str) -> None:
+@pytest.mark.parametrize("path", ["/opt/certs.d", "/opt/a:/opt/b", f"{FOLDER}x"])
+def test_another_folder_hinders(path: str) -> None:
     with pytest.raises(Hindrance, match="config_path"):
         of("2.4.2", toml(path))
+
+
+def test_an_empty_one_is_none_at_all() -> None:
+    """Containerd 2.2 and newer then take their default of two roots, older ones read nothing."""
+    assert of("2.4.2", toml("")) == TWO_ROOTS
+    with pytest.raises(Hindrance, match="config_path"):
+        of("1.6.20", toml(""))
 
 
 def test_the_last_file_counts_and_one_without_the_setting_does_not() -> None:
