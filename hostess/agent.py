@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # Seconds between two looks. A mirror that dies is withdrawn after two failed probes: 2 s until the first, which takes
 # at most 4 (connecting, then asking), and the second: within some 10 s when it hangs, and 3 when it refuses.
 PAUSE: Final = 2.0
+# Seconds after a change of the hosts file in which a runtime written in Go may still go by what it read before.
+HOSTS_READ: Final = 5.0
 # Seconds that a mirror with ready pods may be silent before a person has to look: kube-proxy and a rollout need some.
 PASSING: Final = 15.0
 # Seconds until the next look while the last ones contradict what stands.
@@ -47,6 +49,7 @@ class Agent:
     _served: bool = False  # whether the mirror has answered this agent at all
     _silence: str = ""  # why the mirror does not answer
     _silent_since: float | None = None
+    _known_from: float = 0.0  # when the runtime surely knows the mirror's name, by the monotonic clock
     _wake: threading.Event = field(default_factory=threading.Event)
 
     def changed(self, view: View) -> None:
@@ -82,8 +85,9 @@ class Agent:
             return Verdict(State.HINDERED, "NodeFilesUnwritable", f"{where}{error.strerror or error}.")
 
     def _brought(self, view: View) -> Verdict:
-        if view.cleaning:
-            if self.verdict.state is not State.CLEANED:
+        cleaned = self.verdict.state is State.CLEANED
+        if view.cleaning or (cleaned and not view.addresses):  # the Service goes before the agent does
+            if not cleaned:
                 self.node.clean()
             return Verdict(State.CLEANED, "Cleaned", "The mirror is being deleted; nothing of it is left on this node.")
         addresses = view.addresses or self._known
@@ -93,6 +97,8 @@ class Agent:
         if not addresses or not authority:
             return Verdict(State.PENDING, "MirrorUnknown", "The mirror's Service or its CA has not been seen yet.")
         self._liveness = self._asked(addresses[0], authority, view)
+        if not self._liveness.alive:
+            self._noted(news=self.node.introduce(addresses, authority))
         if self._liveness.alive is None:
             return Verdict(State.PENDING, "MirrorSilent", f"The mirror has not answered yet: {self._silence}.")
         if not self._liveness.alive:
@@ -119,13 +125,19 @@ class Agent:
             literal = self.containerd.reading().literal
         except Hindrance as hindrance:
             ignored = hindrance
-        self.node.configure(addresses, authority, literal)
+        self._noted(news=self.node.configure(addresses, authority, literal))
         self._known = addresses
         if not self.containerd.asked:
             return Verdict(State.PENDING, "RuntimeUnknown", "The node's runtime has not been asked for yet.")
         if ignored is not None:
             raise ignored
+        if time.monotonic() < self._known_from:
+            return Verdict(State.PENDING, "NameIsNew", "The runtime reads the changed hosts file within five seconds.")
         return Verdict(State.CONFIGURED, "Configured", "This node pulls through the mirror.")
+
+    def _noted(self, *, news: bool) -> None:
+        if news:
+            self._known_from = time.monotonic() + HOSTS_READ
 
     def _away(self, view: View) -> Verdict:
         """Withdrawn is all that a node can be while no cache pod is ready; that one is and does not answer is wrong."""

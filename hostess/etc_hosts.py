@@ -38,10 +38,12 @@ class HostsFile:
     path: Path
     backup: Path
 
-    def set(self, mirror: str, host: str, addresses: tuple[str, ...]) -> None:
-        """Gives `host` these addresses on the node."""
+    def set(self, mirror: str, host: str, addresses: tuple[str, ...]) -> bool:
+        """Gives `host` these addresses on the node; whether it had others, or none."""
         before = self._mended()
-        self._write(before, hosts.with_entry(before, mirror, host, addresses))
+        after = hosts.with_entry(before, mirror, host, addresses)
+        self._write(before, after)
+        return before != after
 
     def drop(self, mirror: str) -> None:
         """Takes the mirror's block out."""

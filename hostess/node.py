@@ -37,17 +37,25 @@ class Node:
         """Where the mirror was last known to be: a restarted agent probes it before the API server has answered."""
         return self.hosts.entries(self.settings.mirror)
 
-    def configure(self, addresses: tuple[str, ...], authority: bytes, literal: str | None) -> None:
+    def introduce(self, addresses: tuple[str, ...], authority: bytes) -> bool:
+        """Makes the mirror known by name and CA, where neither stands in the way of the upstream; whether that is news.
+
+        Before the mirror answers: a runtime written in Go looks at the hosts file every five seconds only.
+        """
+        if self.settings.hides_upstream or self._upstream in self._trusting:
+            return False
+        with files.locked(self.settings.lock_file):
+            return self._introduce(addresses, authority)
+
+    def configure(self, addresses: tuple[str, ...], authority: bytes, literal: str | None) -> bool:
         """Points the node at the mirror; `literal` is a list of roots that the runtime takes for one folder's name.
 
-        Raises Hindrance where somebody else's files are in the way; the rest is then done all the same.
+        Returns whether the mirror's name is news to the node. Raises Hindrance where somebody else's files are in the
+        way; the rest is then done all the same.
         """
         with files.locked(self.settings.lock_file):
             self._remove_stale_hosts_tomls()
-            for folder in self._trusting:
-                folders.ensure(folder)
-                self._put(folder / self._certificate, authority)
-            self.hosts.set(self.settings.mirror, self.settings.masquerade, addresses)
+            news = self._introduce(addresses, authority)
             try:
                 if self.settings.upstream_host:
                     self._write_hosts_toml()
@@ -55,6 +63,7 @@ class Node:
                 self._remove_stale_authorities()
             if literal is not None:
                 literally.provide(literal, self.settings.containerd_certs)
+        return news
 
     def withdraw(self) -> None:
         """Takes the mirror out of the way of pulls by the upstream's own name."""
@@ -110,6 +119,12 @@ class Node:
     def _put(self, path: Path, content: bytes) -> None:
         if files.content_of(path) != content:
             files.replace(path, content, self._part)
+
+    def _introduce(self, addresses: tuple[str, ...], authority: bytes) -> bool:
+        for folder in self._trusting:
+            folders.ensure(folder)
+            self._put(folder / self._certificate, authority)
+        return self.hosts.set(self.settings.mirror, self.settings.masquerade, addresses)
 
     def _write_hosts_toml(self) -> None:
         settings = self.settings

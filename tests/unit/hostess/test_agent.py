@@ -103,7 +103,9 @@ def one(node: ANode, server: Server) -> Iterator[Running]:
 def withdrawn(one: Running) -> float:
     began = time.monotonic()
     until(lambda: not one.toml.exists(), why="hosts.toml goes", seconds=30)
-    return time.monotonic() - began
+    took = time.monotonic() - began
+    until(lambda: one.agent.verdict.reason != "Configured", why="the agent has said so")
+    return took
 
 
 def test_a_mirror_that_refuses_is_withdrawn_and_comes_back(one: Running, server: Server) -> None:
