@@ -30,6 +30,7 @@ HOSTS_READ: Final = 5.0
 PASSING: Final = 15.0
 # Seconds until the next look while the last ones contradict what stands.
 SOON: Final = 0.5
+GONE: Final = Verdict(State.PENDING, "ServiceGone", "The mirror's Service is gone; the node is left as it is.")
 NOTHING_YET: Final = Verdict(State.PENDING, "Starting", "The agent has just started.")
 
 
@@ -97,14 +98,15 @@ class Agent:
         if not addresses or not authority:
             return Verdict(State.PENDING, "MirrorUnknown", "The mirror's Service or its CA has not been seen yet.")
         self._liveness = self._asked(addresses[0], authority, view)
-        if not self._liveness.alive:
+        gone = self._view is not None and not view.addresses
+        if not self._liveness.alive and not gone:
             self._noted(news=self.node.introduce(addresses, authority))
         if self._liveness.alive is None:
             return Verdict(State.PENDING, "MirrorSilent", f"The mirror has not answered yet: {self._silence}.")
         if not self._liveness.alive:
             self.node.withdraw()
             return self._away(view)
-        return self._configured(addresses, authority)
+        return GONE if gone else self._configured(addresses, authority)
 
     def _asked(self, address: str, authority: bytes, view: View) -> Liveness:
         if view.endpoints == 0:

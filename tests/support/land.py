@@ -159,7 +159,8 @@ class Land:
 
     def _status(self, name: str, path: str) -> int:
         accept = "Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json"
-        ask = ("curl", "--silent", "--insecure", "--head", "--max-time", "5", "--header", accept)
+        # GET, as the registry answers a HEAD of a blob that it has to fetch first with 500
+        ask = ("curl", "--silent", "--insecure", "--max-time", "10", "--header", accept)
         url = f"https://{self.address(name)}/v2/{path}"
         said = self.node.run(*ask, "--output", "/dev/null", "--write-out", "%{http_code}", url, check=False)
         return int(said.stdout or 0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hostess.agent import Agent
+from hostess.agent import PAUSE, Agent
 from hostess.api import Api
 from hostess.containerd import Containerd
 from hostess.etc_hosts import Replaced
@@ -163,6 +163,16 @@ def test_cleaned_it_leaves_nothing_and_says_so_until_the_mirror_is_back(
     server.start()
     one.agent.changed(UP)
     one.configured()
+
+
+def test_cleaned_it_stays_clean_when_the_service_goes_before_the_agent(one: Running) -> None:
+    one.start().configured()
+    one.agent.changed(View(UP.addresses, cleaning=True, endpoints=2))
+    one.says(State.CLEANED, "Cleaned")
+    one.agent.changed(View())
+    end = time.monotonic() + 1.5 * PAUSE
+    while time.monotonic() < end:
+        assert not one.toml.exists()
 
 
 def test_a_restarted_agent_finds_the_mirror_without_the_api_server(node: ANode, server: Server) -> None:

@@ -1,0 +1,83 @@
+"""`make demo` where a node can run: pulls through the mirror, without upstream, without mirror; nothing is left.
+
+What it does for anybody, and without a node, is in tests/cluster/test_demo.py.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def begin(folder: Path) -> subprocess.Popen[str]:
+    """Starts the demo with `folder` for temporary files: nothing else makes any there."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "deploy.local", "demo"],
+        cwd=REPOSITORY,
+        env={**os.environ, "TMPDIR": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def made_outside(folder: Path) -> list[Path]:
+    """What a demo that runs has made of this machine beside files: an interface and cgroups."""
+    (cluster,) = folder.glob("registry-mirror-demo-*/cluster")
+    groups = [Path(line) for line in (cluster / "cgroups").read_text().splitlines()]
+    return [Path(f"/sys/class/net/rm-node{(cluster / 'link').read_text()}"), *groups]
+
+
+def traces(folder: Path) -> list[str]:
+    """Processes that were handed `folder` in their environment or command line, mounts of it, files in it."""
+    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(folder) in line]
+    return [*processes_with(folder), *mounts, *map(str, folder.iterdir())]
+
+
+def processes_with(folder: Path) -> Iterator[str]:
+    """Command lines of all processes of a demo."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command, environment = ((entry / name).read_bytes() for name in ("cmdline", "environ"))
+        except OSError:  # it has ended meanwhile
+            continue
+        if str(folder).encode() in command + environment:
+            yield command.replace(b"\0", b" ").decode(errors="replace")
+
+
+def test_every_scene_goes_as_expected_and_nothing_is_left(tmp_path: Path) -> None:
+    """All twelve, the four pulls among them; the page is no wider than it should be."""
+    with begin(tmp_path) as demo:
+        said, _ = demo.communicate()
+    assert demo.returncode == 0, said
+    assert re.fullmatch(r"demo: 12 of 12 scenes as expected, in \d+ s", said.splitlines()[-1])
+    assert said.count("this is docker.io/library/hello:1") == 4
+    assert "\x1b" not in said  # no colours but on a terminal
+    assert not traces(tmp_path)
+
+
+def test_an_interrupted_demo_leaves_nothing(tmp_path: Path) -> None:
+    """Ctrl-C, twice, while pods run: no process, mount, interface, cgroup or file remains."""
+    with begin(tmp_path) as demo:
+        assert demo.stdout is not None
+        assert any(line.startswith("5. ") for line in demo.stdout)
+        assert len(traces(tmp_path)) > 10
+        made = made_outside(tmp_path)
+        assert all(path.exists() for path in made)
+        demo.send_signal(signal.SIGINT)
+        demo.send_signal(signal.SIGINT)
+        said, _ = demo.communicate()
+    assert demo.returncode == 130, said
+    assert said.endswith("Interrupted.\n")
+    assert not traces(tmp_path)
+    assert not [path for path in made if path.exists()]

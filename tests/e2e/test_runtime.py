@@ -1,0 +1,91 @@
+"""What the container runtime reads, and what it does not: the agent helps where it can, and else says what to set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.local.node.runtime import BY_DEFAULT, DEBIAN, MODULES, TWO_ROOTS
+from tests.support.traces import changed, config_path, traces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.land import Land
+
+ANOTHER = "/etc/another/certs.d"
+
+
+@pytest.fixture
+def clean(land: Land) -> Iterator[Land]:
+    """The land, whose node is as it was when the test has ended."""
+    before = traces(land.node)
+    yield land
+    land.delete("runtime")
+    assert changed(land.node, before) == set()
+
+
+def pulls_past_the_mirror(land: Land, reason: str) -> str:
+    """Apply a mirror that its node does not use, whose condition has a reason; return the sentence."""
+    land.apply_mirror("runtime", land.world.host)
+    said = land.becomes("runtime", "NodesConfigured", reason, 120)
+    assert said["status"] == "False"
+    assert land.node.name in said["message"]
+    land.pull(land.world.push(f"lib/runtime:{reason.lower()}", (2.0,)))
+    assert land.counted("runtime") == 0
+    return str(said["message"])
+
+
+def pulls_through_the_mirror(land: Land) -> None:
+    """As soon as the runtime reads what the agent writes."""
+    land.wait_ready("runtime")
+    land.pull(land.world.push("lib/runtime:through", (2.0,)))
+    assert land.counted("runtime") > 2_000_000
+
+
+@pytest.mark.parametrize("path", [BY_DEFAULT, ""])
+def test_containerd_without_a_word_about_it(clean: Land, flavour: str, path: str) -> None:
+    """2.2 and newer have two roots by default, which they take for one folder's name: the agent makes it lead to ours.
+
+    1.6 reads nothing.
+    """
+    with config_path(clean.node, path):
+        if flavour == DEBIAN:
+            assert 'config_path = "/etc/containerd/certs.d"' in pulls_past_the_mirror(clean, "RuntimeIgnoresCerts")
+            return
+        assert not clean.node.exists(TWO_ROOTS)
+        clean.apply_mirror("runtime", clean.world.host)
+        pulls_through_the_mirror(clean)
+        assert clean.node.exists(TWO_ROOTS)
+        clean.delete("runtime")
+
+
+def test_containerd_with_two_roots(clean: Land, flavour: str) -> None:
+    """1.6 splits them, 2 does not; images come through the mirror all the same."""
+    with config_path(clean.node, TWO_ROOTS):
+        clean.apply_mirror("runtime", clean.world.host)
+        pulls_through_the_mirror(clean)
+        assert clean.node.exists(TWO_ROOTS) == (flavour == MODULES)
+        clean.delete("runtime")
+
+
+def test_containerd_that_reads_another_folder(clean: Land) -> None:
+    """The condition names node, folder and setting; once the folder is ours the mirror is used."""
+    with config_path(clean.node, ANOTHER):
+        said = pulls_past_the_mirror(clean, "RuntimeIgnoresCerts")
+    assert ANOTHER in said
+    assert "CONTAINERD_CERTS_DIR" in said
+    pulls_through_the_mirror(clean)
+
+
+def test_somebody_elses_hosts_toml_for_the_upstream(clean: Land) -> None:
+    """It is respected and named; once it is gone the mirror is used."""
+    folder = f"/etc/containerd/certs.d/{clean.world.host}"
+    content = f'server = "https://{clean.world.host}"\n'
+    clean.node.write(f"{folder}/hosts.toml", content)
+    before = {each for each in traces(clean.node) if folder in each}
+    assert folder in pulls_past_the_mirror(clean, "ForeignHostsToml")
+    assert {each for each in traces(clean.node) if folder in each} == before
+    clean.node.run("rm", "-r", folder)
+    pulls_through_the_mirror(clean)

@@ -1,0 +1,106 @@
+"""The system itself as pods of its own images, installed as README says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.local.node import dockerfiles
+from deploy.local.node.impostor import processes
+from deploy.local.node.installed import NAMESPACE
+from tests.support.traces import agents, resident
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.support.land import Land
+
+TOKEN = "/var/run/secrets/kubernetes.io"
+LIMITS = {"webhook": 120_000_000, "controller": 120_000_000, "hostess": 80_000_000}  # bytes, unpacked, over the base
+AGENT = 32 * 1024 * 1024  # bytes of memory, as there is one a mirror on every node
+
+
+def replicas(land: Land, program: str) -> dict[str, str]:
+    """Pods of a program of the control plane, and their process."""
+    label = f"app.kubernetes.io/name=registrymirror-{program}"
+    said = json.loads(land.kubectl("get", "pods", "-l", label, "--field-selector=status.phase=Running", "-o", "json"))
+    names = [pod["metadata"]["name"] for pod in said["items"] if "deletionTimestamp" not in pod["metadata"]]
+    return {name: processes(land.node, name, NAMESPACE)[0] for name in names}
+
+
+@pytest.mark.parametrize("program", LIMITS)
+def test_the_images_are_small(program: str, record_property: Callable[[str, object], None]) -> None:
+    """Beside the Python that all of them share."""
+    size = dockerfiles.unpacked_over_base(dockerfiles.build(program))
+    record_property(f"bytes of {program}", size)
+    assert size < LIMITS[program]
+
+
+def test_two_replicas_each_and_no_token_for_the_webhook(land: Land) -> None:
+    """There is nothing in its file system to talk to the API server with."""
+    webhooks, controllers = replicas(land, "webhook"), replicas(land, "controller")
+    assert len(webhooks) == len(controllers) == 2
+    for pid in webhooks.values():
+        assert land.node.exists(f"/proc/{pid}/root/etc/registrymirror-webhook/tls.crt")
+        assert not land.node.exists(f"/proc/{pid}/root{TOKEN}")
+    for pid in controllers.values():
+        assert land.node.exists(f"/proc/{pid}/root{TOKEN}")
+
+
+def test_the_agent_is_small_in_memory(land: Land, record_property: Callable[[str, object], None]) -> None:
+    """Resident, with all that it shares with others; the other programs' is told."""
+    land.mirror("memory", land.world)
+    land.pull(land.world.push("lib/memory:1", (2.0,)))
+    (agent,) = agents(land.node, "memory")
+    (cache,) = processes(land.node, "registry-mirror-memory-0", NAMESPACE)
+    found = {"hostess": [agent], "cache": [cache]}
+    found |= {program: list(replicas(land, program).values()) for program in ("webhook", "controller")}
+    sizes = {program: max(resident(land.node, pid) for pid in pids) for program, pids in found.items()}
+    for program, size in sizes.items():
+        record_property(f"resident bytes of {program}", size)
+    assert sizes["hostess"] < AGENT
+    land.delete("memory")
+
+
+@contextmanager
+def applying(land: Land) -> Iterator[list[str]]:
+    """Apply changes of a mirror one after the other for as long as the block lasts; gives what kubectl says."""
+    said: list[str] = []
+    ended = threading.Event()
+    command = [str(land.node.cluster.kubectl), f"--kubeconfig={land.node.cluster.kubeconfig}", "apply", "-f", "-"]
+
+    def apply_each() -> None:
+        while not ended.is_set():
+            spec = {"upstreamUrl": land.world.host, "replicas": 1, "ttl": f"{len(said) + 1}h"}
+            body = {"apiVersion": "k8s.osp.tech/v1", "kind": "RegistryMirror", "metadata": {"name": "scaled"}}
+            manifest = json.dumps({**body, "spec": spec})
+            done = subprocess.run(command, input=manifest, capture_output=True, text=True, check=False)
+            said.append(done.stdout if done.returncode == 0 else done.stderr)
+
+    thread = threading.Thread(target=apply_each)
+    thread.start()
+    try:
+        yield said
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_programs_scale_one_by_one_while_applies_go_on(land: Land) -> None:
+    """Three webhooks and one controller, and back: no apply fails, and the last one is followed."""
+    with applying(land) as said:
+        for program, number in (("webhook", 3), ("controller", 1), ("controller", 2), ("webhook", 1), ("webhook", 2)):
+            land.system.scale(program, number)
+            land.until(lambda program=program, number=number: len(replicas(land, program)) == number)  # type: ignore[misc]
+            applied = len(said)
+            land.until(lambda applied=applied: len(said) > applied + 3)  # type: ignore[misc]
+    assert [each for each in said if not each.startswith("registrymirror.k8s.osp.tech/scaled ")] == []
+    configuration = ("get", "secret", "registry-mirror-scaled", "-o", "jsonpath={.data}")
+    assert land.kubectl(*configuration)
+    land.until(lambda: land.condition("scaled", "Accepted")["status"] == "True")
+    land.delete("scaled")
