@@ -22,7 +22,7 @@ def secret(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> Json:
     """All that a cache pod reads, and the authority that nodes trust it by."""
     texts = {
         files.CONFIGURATION: files.configuration(mirror),
-        files.CREDENTIALS: _credentials(facts.credentials),
+        files.CREDENTIALS: credentials_file(facts.credentials),
         files.HELPER: files.helper(),
         files.START: files.start_script(mirror),
         files.AUTHORITY: facts.tls.authority,
@@ -33,6 +33,6 @@ def secret(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> Json:
     return framed(SECRET, mirror, settings, {"type": "Opaque", "data": data})
 
 
-def _credentials(credentials: Credentials) -> str:
+def credentials_file(credentials: Credentials) -> str:
     """Answer of a credential helper; an empty Username means anonymous."""
     return json.dumps({"Username": credentials.username, "Secret": credentials.password})

@@ -70,3 +70,10 @@ def world(land: Land) -> Iterator[Land]:
     land.mirror("world", land.world)
     yield land
     land.delete("world")
+
+
+@pytest.fixture
+def no_mirror(land: Land) -> Iterator[None]:
+    """No mirror stands in the way of the next test, whatever became of this one."""
+    yield
+    land.kubectl("delete", "rm", "--all", "--timeout=150s")

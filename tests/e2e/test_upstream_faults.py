@@ -32,19 +32,26 @@ def upstream(world: Land) -> Iterator[Land]:
     yield world
     world.world.fault(None)
     world.becomes("world", "UpstreamReachable", "Reachable", 90)
+    world.becomes("world", "CredentialsAvailable", "NotRequired", 90)
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason"),
-    [(401, "Unauthorized"), (403, "Forbidden"), (404, "NotARegistry"), (429, "RateLimited"), (503, "ServerError")],
+    ("fault", "kind", "reason"),
+    [
+        (401, "CredentialsAvailable", "CredentialsRequired"),
+        (403, "UpstreamReachable", "Forbidden"),
+        (404, "UpstreamReachable", "NotARegistry"),
+        (429, "UpstreamReachable", "RateLimited"),
+        (503, "UpstreamReachable", "ServerError"),
+    ],
 )
-def test_an_upstream_that_refuses(upstream: Land, warm: str, fault: int, reason: str) -> None:
+def test_an_upstream_that_refuses(upstream: Land, warm: str, fault: int, kind: str, reason: str) -> None:
     """What the cache has is served; what it has not fails, as without a mirror; condition and Event say why."""
     cold = upstream.world.push(f"lib/cold:{fault}")
     upstream.world.fault(fault)
-    said = upstream.becomes("world", "UpstreamReachable", reason, SEEN)
+    said = upstream.becomes("world", kind, reason, SEEN)
     assert said["status"] == "False"
-    assert str(fault) in said["message"]
+    assert upstream.world.host in said["message"]
     upstream.until(lambda: reason in upstream.events("world"), 10)
     assert upstream.pull(warm) < WARM_PULL
     assert upstream.condition("world", "CacheAvailable")["status"] == "True"
@@ -72,7 +79,7 @@ def test_an_upstream_that_hangs_after_accepting(upstream: Land) -> None:
     """It is told as what it is; new images come again as soon as it answers."""
     cold = upstream.world.push("lib/cold:hang")
     upstream.world.fault("hang")
-    upstream.becomes("world", "UpstreamReachable", "Timeout", SEEN)
+    upstream.becomes("world", "UpstreamReachable", "TimedOut", SEEN)
     upstream.world.fault(None)
     upstream.pull(cold, 90)
 

@@ -1,0 +1,157 @@
+"""`python -m benchmarks.pulls`: pulls on a real node, through a mirror and without one, and what our programs cost.
+
+Needs root on Debian Linux, as `make e2e` does. Everything that is compared is measured in one run, in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploy.local.cluster import Cluster
+from deploy.local.node import dockerfiles, impostor
+from deploy.local.node.installed import NAMESPACE, Installed
+from deploy.local.node.node import Node
+from deploy.local.node.runtime import FLAVOURS
+from deploy.local.node.upstream import PUBLIC, Upstream
+from tests.support.land import Land
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LAYERS = (60.0, 50.0, 40.0, 30.0, 25.0)  # MB of random bytes: 205
+PROGRAMS = {  # containers by what is said of their pods
+    "webhook": "app.kubernetes.io/name=registrymirror-webhook",
+    "controller": "app.kubernetes.io/name=registrymirror-controller",
+    "hostess (agent)": "component=hostess-certificate",
+    "registry (cache)": "component=registry",
+}
+PULLED = re.compile(r"Successfully pulled image .* in (?P<took>[\dm.]+m?s) ")
+MEGABYTE = 1_000_000
+Row = tuple[str, str]
+
+
+def main() -> None:
+    """Measures on a node of each flavour asked for, and prints a table for it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pulls", description=__doc__)
+    parser.add_argument("--flavour", choices=FLAVOURS, action="append", help="container runtime (all)")
+    parser.add_argument("--rounds", type=int, default=3, help="pulls of each kind; the median counts (3)")
+    given = parser.parse_args()
+    for flavour in given.flavour or FLAVOURS:
+        with _land(flavour) as land:
+            rows = [*_beginning(land), *_pulls(land, given.rounds), *_withdrawal(land), *_cost(land)]
+        width = max(len(name) for name, _ in rows)
+        print(f"\n{flavour}\n" + "\n".join(f"  {name:{width}}  {value}" for name, value in rows), flush=True)
+
+
+@contextmanager
+def _land(flavour: str) -> Iterator[Land]:
+    with tempfile.TemporaryDirectory() as folder, Node(Cluster(Path(folder) / "cluster"), flavour=flavour) as node:
+        node.start()
+        # No front that counts stands before it: its figures would be the front's.
+        world = Upstream(node, "world.local.test", 9, authority=PUBLIC, direct=True).prepare().start()
+        yield Land(node, Installed(node).install(), world, world, world)
+
+
+def _beginning(land: Land) -> Iterator[Row]:
+    image = land.world.push("lib/first:1", (1.0,))
+    began = time.monotonic()
+    land.mirror("world", land.world, replicas=2)
+    yield "apply of the mirror to Ready", f"{time.monotonic() - began:.1f} s"
+    land.pull(image)
+    yield "apply to the first pod that was pulled through it", f"{time.monotonic() - began:.1f} s"
+    if land.counted("world") < MEGABYTE:
+        raise RuntimeError("the first pull did not come through the mirror")
+
+
+def _pulls(land: Land, rounds: int) -> Iterator[Row]:
+    """The limit is what the upstream's TLS gives to one client that only throws the bytes away."""
+    image = land.world.push("lib/large:1", LAYERS)
+    cold = _pulled(land, image)
+    mirrored, straight, copied = [], [], []
+    for _ in range(rounds):
+        mirrored.append(_pulled(land, image))
+        land.kubectl("scale", "deployment", "registrymirror-controller", "--replicas=0")
+        with impostor.impostor(land.node, land.address("world"), fault=503):
+            land.until(lambda: not land.hosts_toml(land.world.host), 30)
+            straight.append(_pulled(land, image))
+        land.kubectl("scale", "deployment", "registrymirror-controller", "--replicas=2")
+        copied.append(_copied(land))
+        land.until(lambda: land.hosts_toml(land.world.host), 60)
+    yield "205 MB pull, cold, through the mirror", f"{cold:.2f} s"
+    middle = statistics.median
+    for name, found in (("warm, through the mirror", mirrored), ("from the upstream", straight)):
+        yield f"205 MB pull, {name}", f"{middle(found):.2f} s ({', '.join(f'{each:.2f}' for each in found)})"
+    yield "the same bytes over loopback TLS", f"{middle(copied):.2f} s ({', '.join(f'{each:.2f}' for each in copied)})"
+    yield (
+        "mirror / upstream, mirror / loopback",
+        (f"{middle(mirrored) / middle(straight):.2f}, {middle(mirrored) / middle(copied):.2f}"),
+    )
+
+
+def _pulled(land: Land, image: str) -> float:
+    """Seconds that the kubelet says a pull took; the image is gone afterwards."""
+    pod = land.start_pull(image)
+    land.runs(pod, image, 120)
+    told = land.node.cluster.run_kubectl("events", f"--for=pod/{pod}").stdout
+    land.forget(pod, image)
+    found = _match(PULLED, told)
+    minutes, _, rest = found["took"].rpartition("m") if not found["took"].endswith("ms") else ("", "", found["took"])
+    seconds = float(rest[:-2]) / 1000 if rest.endswith("ms") else float(rest[:-1])
+    return seconds + 60 * int(minutes or 0)
+
+
+def _copied(land: Land) -> float:
+    blobs = land.blobs(land.world, "lib/large", "1")
+    urls = [f"https://{land.world.address}/v2/lib/large/blobs/{digest}" for digest in blobs]
+    words = [word for url in urls for word in ("--output", "/dev/null", url)]
+    began = time.monotonic()
+    land.node.run("curl", "--silent", "--insecure", "--fail", *words)
+    return time.monotonic() - began
+
+
+def _withdrawal(land: Land) -> Iterator[Row]:
+    """From the fault until hosts.toml is gone."""
+    address = land.address("world")
+    gone = lambda: not land.hosts_toml(land.world.host)  # noqa: E731 (asked in three ways below)
+    land.node.drop_packets(address)
+    yield "withdrawn when packets vanish", f"{land.until(gone, 60):.1f} s"
+    land.node.let_packets(address)
+    for name, fault in (("it hangs after accepting", "hang"), ("its certificate is wrong", 200)):
+        land.until(lambda: land.hosts_toml(land.world.host), 60)
+        with impostor.impostor(land.node, address, fault=fault):
+            yield f"withdrawn when {name}", f"{land.until(gone, 60):.1f} s"
+    land.until(lambda: land.hosts_toml(land.world.host), 60)
+
+
+def _cost(land: Land) -> Iterator[Row]:
+    for name, selector in PROGRAMS.items():
+        pods = land.kubectl("get", "pods", "-l", selector, "-o", "jsonpath={.items[*].metadata.name}").split()
+        sizes = [_resident(land, pid) for pod in pods for pid in impostor.processes(land.node, pod, NAMESPACE)]
+        yield f"resident, {name}", ", ".join(f"{size:.0f}" for size in sizes) + " MB"
+    for program in ("webhook", "controller", "hostess"):
+        size = dockerfiles.unpacked_over_base(dockerfiles.build(program)) / MEGABYTE
+        yield f"image of {program}, unpacked over its base", f"{size:.1f} MB"
+
+
+def _resident(land: Land, pid: str) -> float:
+    """Megabytes."""
+    said = land.node.run("cat", f"/proc/{pid}/status").stdout
+    return int(_match(re.compile(r"^VmRSS:\s+(\d+) kB", re.MULTILINE), said)[1]) * 1024 / MEGABYTE
+
+
+def _match(pattern: re.Pattern[str], text: str) -> re.Match[str]:
+    found = pattern.search(text)
+    if found is None:
+        raise RuntimeError(f"no {pattern.pattern} in: {text}")
+    return found
+
+
+if __name__ == "__main__":
+    main()

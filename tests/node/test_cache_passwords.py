@@ -1,0 +1,101 @@
+"""User name and password, from a Secret to the upstream, through the real registry: whatever text they are."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from controller.desired import files
+from controller.desired.secret import credentials_file
+from controller.facts import Credentials, CredentialsState
+from tests.node.test_cache_start import Bench
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# A user name cannot have the colon that ends it (RFC 7617); neither may be empty, which would mean none.
+USERS = st.text(st.characters(codec="utf-8", exclude_characters=":"), min_size=1, max_size=30)
+PASSWORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=80)
+
+
+class Asking(ThreadingHTTPServer):
+    """A registry that has nothing, wants a password, and remembers which it was given last."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.given = b""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Asking
+
+    def do_GET(self) -> None:
+        said = self.headers.get("Authorization", "")
+        if said:
+            self.server.given = base64.b64decode(said.removeprefix("Basic "))
+        self.send_response(404 if said else 401)
+        self.send_header("WWW-Authenticate", 'Basic realm="test"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_HEAD = do_GET  # noqa: N815 (the name is http.server's)
+
+    def log_message(self, *_: Any) -> None:
+        """Silent."""
+
+
+class Guarded(Bench):
+    """A cache of an upstream that wants a password, which it asks its helper for at each request."""
+
+    def _upstream(self) -> int:
+        self.server = Asking()
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self.server.server_port
+
+    def prepare(self) -> None:
+        """Lets the registry ask the real helper, each time anew."""
+        configuration = self.folder / files.CONFIGURATION
+        at_once = configuration.read_text().replace(f'"{files.CREDENTIALS_LIFETIME}"', '"0s"')
+        configuration.write_text(at_once)
+        (self.folder / files.HELPER).write_text(self._here(files.helper()))
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    bench = Guarded(tmp_path_factory.mktemp("passwords"))
+    bench.prepare()
+    bench.begin()
+    yield bench
+    for process in bench.processes:
+        bench.kill(process)
+    bench.server.shutdown()
+    bench.server.server_close()
+    bench.http.close()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(username=USERS, password=PASSWORDS, number=st.integers(0, 2**60))
+def test_the_upstream_is_given_what_the_secret_has(guarded: Guarded, username: str, password: str, number: int) -> None:
+    told = credentials_file(Credentials(CredentialsState.FOUND, username, password))
+    (guarded.folder / files.CREDENTIALS).write_text(told)
+    guarded.http.get(f"/v2/library/a/manifests/t{number}")
+    assert guarded.server.given == f"{username}:{password}".encode()
+
+
+@pytest.mark.parametrize(
+    "password", ["#hash", "!x", "null", "~", "|", "a #b", "&a b", " spaces ", "line\nbreak", "@foo", "{a", "'\"`$(x)"]
+)
+def test_what_the_registry_would_misread_from_its_environment_is_kept(guarded: Guarded, password: str) -> None:
+    """Each of these was measured to be lost, changed or fatal as REGISTRY_PROXY_PASSWORD."""
+    told = credentials_file(Credentials(CredentialsState.FOUND, "user", password))
+    (guarded.folder / files.CREDENTIALS).write_text(told)
+    guarded.http.get("/v2/library/a/manifests/fixed")
+    assert guarded.server.given == f"user:{password}".encode()
