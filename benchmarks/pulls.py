@@ -56,7 +56,9 @@ def _land(flavour: str) -> Iterator[Land]:
         node.start()
         # No front that counts stands before it: its figures would be the front's.
         world = Upstream(node, "world.local.test", 9, authority=PUBLIC, direct=True).prepare().start()
-        yield Land(node, Installed(node).install(), world, world, world)
+        land = Land(node, Installed(node).install(), world, world, world)
+        yield land
+        land.kube.close()
 
 
 def _beginning(land: Land) -> Iterator[Row]:

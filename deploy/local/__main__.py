@@ -6,7 +6,7 @@ import pkgutil
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deploy.local.errors import LocalClusterError
 from deploy.local.node.runtime import FLAVOURS
@@ -25,6 +25,7 @@ COMMANDS = {
     "status": ("terminal:status", "tell what is running, and how much memory it takes"),
     "build": ("terminal:build", "only build the components, which `up` does when needed"),
     "demo": ("demo:demo", "the main job, scene by scene, on a cluster of its own that is gone afterwards"),
+    "able": ("terminal:able", "tell whether this machine can run a node, and if not, why; the exit status is 1 then"),
 }
 
 
@@ -36,9 +37,8 @@ def main(arguments: list[str]) -> int:
     # whoever ends us by SIGTERM wants the same tidying up as by Ctrl-C
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     run: Callable[..., int] = pkgutil.resolve_name(f"deploy.local.{COMMANDS[options.command][0]}")
-    node = {"flavour": options.node} if options.node else {}
     try:
-        return run(options.folder, **node)
+        return run(options.folder, **_further(options))
     except LocalClusterError as error:
         print(error, file=sys.stderr)
         return 1
@@ -57,10 +57,18 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, help_text) in COMMANDS.items():
         command = commands.add_parser(name, help=help_text)
-        command.set_defaults(node=None)
         if name == "up":
             _add_node(command)
+        if name == "demo":
+            command.add_argument("--no-node", action="store_true", help="without pods, also where a node could run")
     return parser
+
+
+def _further(options: argparse.Namespace) -> dict[str, Any]:
+    """What a command takes beside the cluster's folder."""
+    if options.command == "up":
+        return {"flavour": options.node}
+    return {"node": not options.no_node} if options.command == "demo" else {}
 
 
 def _add_node(command: argparse.ArgumentParser) -> None:

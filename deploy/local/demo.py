@@ -1,4 +1,4 @@
-"""`python -m deploy.local demo`: the main job on a real API server, scene by scene, on a cluster of its own."""
+"""`python -m deploy.local demo`: the main job, scene by scene, on a cluster of its own; on a node where one can run."""
 
 import os
 import shutil
@@ -7,27 +7,29 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from deploy.local.cluster import Cluster
 from deploy.local.errors import LocalClusterError
+from deploy.local.grounds import PROGRAMS, Beside, Ground, OnNode
+from deploy.local.node.able import why_not
 from deploy.local.paper import GREEN, RED, Paper
-from deploy.local.processes import LAST_LINES
-from deploy.local.scenes import SCENES
-from deploy.local.stage import Stage, UnexpectedError
-from deploy.local.system import System
+from deploy.local.stage import UnexpectedError
 
 
-def demo(_: Path) -> int:
-    """Play all scenes; the exit status is 0 only if each went as expected. The cluster of `make up` is not touched."""
+def demo(_: Path, *, node: bool = True) -> int:
+    """Play all scenes; the exit status is 0 only if each went as expected. The cluster of `make up` is not touched.
+
+    With `node` they are played on a node where this machine can run one, else without, which is told with the reason.
+    """
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is below nohup
         signal.signal(signal.SIGHUP, signal.default_int_handler)  # a closed terminal is tidied up after like Ctrl-C
     paper = Paper(sys.stdout)
     with _folder() as folder:
         cluster = Cluster(folder / "cluster")
         try:
-            return _play(cluster, paper)
+            return _play(_ground(cluster, paper, node=node), paper)
         except BrokenPipeError:  # who read has gone, as `head` does; what Python still holds has to go somewhere
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
@@ -53,47 +55,44 @@ def _undisturbed() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _play(cluster: Cluster, paper: Paper) -> int:
-    system = System(cluster)
+def _ground(cluster: Cluster, paper: Paper, *, node: bool) -> Ground:
+    reason = why_not() if node else "It was asked for without a node."
+    if reason is None:
+        return OnNode(cluster)
+    paper.note(reason)
+    paper.note("So this is the demo without pods: nothing is pulled in it.")
+    return Beside(cluster)
+
+
+def _play(ground: Ground, paper: Paper) -> int:
     begun, played = time.monotonic(), 0
     try:
-        paper.title("Kubernetes is started on this machine, and webhook and controller beside it")
-        cluster.start()
-        # A first build takes minutes and tells so itself; it is not the demo's time.
-        begun = time.monotonic() - sum(cluster.timings.values())
-        stage = _ready(system, paper)
-        for scene in SCENES:
+        paper.title(ground.title)
+        ground.build()
+        begun = time.monotonic()  # a first build takes minutes, which are not the demo's
+        stage = ground.start(paper)
+        for scene in ground.scenes:
             paper.title(f"{played + 1}. {scene.title}")
             scene.play(stage)
             played += 1
     except (UnexpectedError, LocalClusterError) as error:
-        _explain(error, system, paper)
-    return _verdict(paper, played, time.monotonic() - begun)
+        _explain(error, ground, paper)
+    return _verdict(paper, played, len(ground.scenes), time.monotonic() - begun)
 
 
-def _ready(system: System, paper: Paper) -> Stage:
-    stage = Stage(system.cluster, paper)
-    stage.run("kubectl version")
-    system.install()
-    system.start()
-    stage.met("the manifests of deploy/ are applied, webhook and controller are ready")
-    return stage
-
-
-def _explain(error: Exception, system: System, paper: Paper) -> None:
+def _explain(error: Exception, ground: Ground, paper: Paper) -> None:
     """Tell what was expected and, from the programs themselves, what they did meanwhile."""
     paper.note(f"NOT AS EXPECTED  {error}", RED)
-    for name in ("webhook", "controller"):
-        log = system.processes.log(name)
-        if log.exists():
-            lines = log.read_text(errors="replace").splitlines()[-LAST_LINES:]
-            paper.title(f"The last lines of the {name}'s log")
-            paper.quote("\n".join(lines))
+    for name in PROGRAMS:
+        with suppress(LocalClusterError):  # of a cluster that did not even start
+            if said := ground.last_words(name):
+                paper.title(f"The last lines of the {name}'s log")
+                paper.quote(said)
 
 
-def _verdict(paper: Paper, played: int, seconds: float) -> int:
-    complete = played == len(SCENES)
-    told = f"demo: {played} of {len(SCENES)} scenes as expected, in {seconds:.0f} s"
+def _verdict(paper: Paper, played: int, scenes: int, seconds: float) -> int:
+    complete = played == scenes
+    told = f"demo: {played} of {scenes} scenes as expected, in {seconds:.0f} s"
     if not complete:
         told += f"; number {played + 1} was not" if played else "; see above"
     paper.verdict(told, GREEN if complete else RED)

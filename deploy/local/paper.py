@@ -35,9 +35,9 @@ class Paper:
         for line in fold(text, self._width - len(MARGIN)):
             self._line(MARGIN + line, colour)
 
-    def command(self, text: str) -> None:
+    def command(self, text: str, prompt: str = "$ ") -> None:
         """What was typed, as it was typed."""
-        for mark, line in zip(["$ ", *[""] * text.count("\n")], text.split("\n"), strict=True):
+        for mark, line in zip([prompt, *[""] * text.count("\n")], text.split("\n"), strict=True):
             self._line(f"{MARGIN}{mark}{line}", CYAN)
 
     def quote(self, text: str) -> None:

@@ -10,7 +10,7 @@ from deploy.local.system import NAMESPACE
 
 MADE = f"registry-mirror-docker -n {NAMESPACE}"  # what was made for the mirror of the first scenes
 NOTHING = "No resources found"
-NO_NODE = "No node on this machine: pods stay Pending, Ready stays False, and neither node agent nor pulls are shown."
+NO_NODE = "No node in this demo: pods stay Pending, Ready stays False, and neither node agent nor pulls are shown."
 
 CONTINUED = " \\\n    "  # a command of several lines, as a shell takes it
 # What the cache is told to ask, out of its configuration.
@@ -87,12 +87,17 @@ def _good(stage: Stage) -> None:
     stage.expect("the defaults make no difference", said.strip(), "registrymirror.k8s.osp.tech/docker unchanged")
 
 
-def _made(stage: Stage) -> None:
+def made(stage: Stage) -> None:
+    """Show all that was made for the mirror of the scenes before."""
     stage.until("the StatefulSet has made its pods", "get rm docker -o jsonpath={.status.replicas}", "2")
     everything = f"get ds,statefulset,svc,registrymirror -l mirror=docker -n {NAMESPACE}"
     stage.run(f"kubectl {everything}")
     stage.until("the whole mirror is there", f"{everything} -o name", OBJECTS)
     stage.run(f"kubectl get pods -l mirror=docker -n {NAMESPACE}")
+
+
+def _made_without_node(stage: Stage) -> None:
+    made(stage)
     stage.paper.note(NO_NODE)
 
 
@@ -130,7 +135,8 @@ def _mended(stage: Stage) -> None:
     stage.run("kubectl events --for rm/docker")
 
 
-def _credentials(stage: Stage) -> None:
+def credentials(stage: Stage) -> None:
+    """Let a mirror ask for a Secret that is made afterwards."""
     condition = "get rm internal -o jsonpath='{.status.conditions[?(@.type==\"CredentialsAvailable\")].reason}'"
     stage.run("kubectl apply -f deploy/examples/credentials.yaml")
     stage.until("its condition CredentialsAvailable is False: SecretMissing", condition, "SecretMissing")
@@ -144,7 +150,8 @@ def _credentials(stage: Stage) -> None:
     stage.run("kubectl describe rm internal | sed -n '/^Events/,$p'")
 
 
-def _gone(stage: Stage) -> None:
+def gone(stage: Stage) -> None:
+    """Delete the mirrors, and wait until nothing is left of them in the cluster."""
     left = f"get ds,statefulset,svc,secret,pdb,pod,pvc,rm -l app=docker-registry -n {NAMESPACE}"
     stage.run(f"kubectl {left}{CONTINUED}-o name")
     stage.run("kubectl delete rm docker internal")
@@ -158,13 +165,24 @@ def _told(stage: Stage, mirror: str, message: str) -> None:
     stage.until("an Event tells it", f"get events --field-selector involvedObject.name={mirror} -o {one}", message)
 
 
-SCENES = (
+ALL_MADE = "Controller and Kubernetes have made DaemonSet, StatefulSet, Services and pods of it"
+ALL_AWAITED = "Credentials that do not exist yet are told as a condition, and picked up when they appear"
+ALL_GONE = "Mirrors are deleted, and everything that was made for them goes with them"
+
+ACCEPTED = (
     Scene("A mirror that says nothing is refused, in one message: which field, and what it looks like", _empty),
     Scene("Five mistakes at once: five lines, each with field, value, reason and a way out", _mistaken),
     Scene("A good mirror is accepted, and completed with defaults; applied again it is unchanged", _good),
-    Scene("Controller and Kubernetes have made DaemonSet, StatefulSet, Services and pods of it", _made),
+)
+KEPT = (
     Scene("A changed upstream is followed: what the cache is told to ask, and the status", _turned),
     Scene("A deleted Service, a changed port, a scaled and an edited StatefulSet are put right", _mended),
-    Scene("Credentials that do not exist yet are told as a condition, and picked up when they appear", _credentials),
-    Scene("Mirrors are deleted, and everything that was made for them goes with them", _gone),
+)
+# Those without a node; what a node adds is in deploy/local/node/scenes.py.
+SCENES = (
+    *ACCEPTED,
+    Scene(ALL_MADE, _made_without_node),
+    *KEPT,
+    Scene(ALL_AWAITED, credentials),
+    Scene(ALL_GONE, gone),
 )

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from deploy.local.cluster import Cluster
@@ -14,6 +15,10 @@ from deploy.local.paper import GREEN, INDENT, Paper
 REPOSITORY = Path(__file__).parents[2]
 POLL = 0.05  # seconds between two looks: less than kubectl itself takes
 DEADLINE = 30.0  # seconds; everything shown takes one or two, a busy machine several times that
+# Seconds, where pods run: a new one is ready after five to ten, two that are replaced one by one after twenty; a busy
+# machine takes several times that.
+DEADLINE_OF_PODS = 180.0
+PROMPT = "$ "
 
 
 class UnexpectedError(Exception):
@@ -21,11 +26,15 @@ class UnexpectedError(Exception):
 
 
 class Stage:
-    """Where the scenes of the demo are played: a cluster, and the paper that a person reads."""
+    """Where the scenes of the demo are played: a cluster, and the paper that a person reads.
 
-    def __init__(self, cluster: Cluster, paper: Paper) -> None:
+    `deadline` is for each command, and for what is to come of it.
+    """
+
+    def __init__(self, cluster: Cluster, paper: Paper, deadline: float = DEADLINE) -> None:
         self._cluster = cluster
         self.paper = paper
+        self._deadline = deadline
         self._typed = time.monotonic()
         # so that what is shown after `$` is what is run, and works if it is copied after `export KUBECONFIG=...`
         path = f"{cluster.kubectl.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
@@ -33,10 +42,15 @@ class Stage:
 
     def run(self, command: str) -> str:
         """Type a command; return what it printed, which is shown."""
-        self.paper.command(command)
+        return self.run_by(self._shell, command)
+
+    def run_by(self, shell: Callable[[str], str], command: str, prompt: str = PROMPT) -> str:
+        """Type a command where `shell` runs it; return what it printed, which is shown."""
+        self.paper.command(command, prompt)
         self._typed = time.monotonic()
-        said = self._shell(command)
-        self.paper.note(said.rstrip("\n"))
+        said = shell(command)
+        if said:
+            self.paper.note(said.rstrip("\n"))
         return said
 
     def expect(self, what: str, found: object, expected: object) -> None:
@@ -47,11 +61,14 @@ class Stage:
 
     def until(self, what: str, question: str, expected: str) -> None:
         """Ask a kubectl command again and again, unseen, until it prints what is expected."""
-        limit = time.monotonic() + DEADLINE
+        limit = time.monotonic() + self._deadline
         while (found := self._ask(question)) != expected:
             if time.monotonic() > limit:
                 told = _told(
-                    f"{what}, within {DEADLINE:.0f} s", asked=f"kubectl {question}", expected=expected, found=found
+                    f"{what}, within {self._deadline:.0f} s",
+                    asked=f"kubectl {question}",
+                    expected=expected,
+                    found=found,
                 )
                 raise UnexpectedError(told)
             time.sleep(POLL)
@@ -78,9 +95,9 @@ class Stage:
             text=True,
         ) as shell:
             try:
-                return shell.communicate(timeout=DEADLINE)[0]
+                return shell.communicate(timeout=self._deadline)[0]
             except subprocess.TimeoutExpired:
-                raise UnexpectedError(_told(f"an answer within {DEADLINE:.0f} s", asked=command)) from None
+                raise UnexpectedError(_told(f"an answer within {self._deadline:.0f} s", asked=command)) from None
             finally:
                 if shell.poll() is None:
                     os.killpg(shell.pid, signal.SIGKILL)

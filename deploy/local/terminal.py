@@ -1,4 +1,4 @@
-"""What `up`, `down`, `status` and `build` do and say; each takes the cluster's folder and returns the exit status."""
+"""What each command but `demo` does and says; all take the cluster's folder and return the exit status."""
 
 import os
 import time
@@ -9,6 +9,7 @@ from deploy.local import build as builder
 from deploy.local.cluster import Cluster
 from deploy.local.errors import LocalClusterError
 from deploy.local.locks import exclusive
+from deploy.local.node.able import why_not
 from deploy.local.node.node import Node
 
 
@@ -49,6 +50,13 @@ def build(_: Path) -> int:
     """Build the components and print where they are."""
     print(builder.build())
     return 0
+
+
+def able(_: Path) -> int:
+    """Tell whether this machine can run a node; the exit status is 0 only if it can."""
+    reason = why_not()
+    print(reason or "This machine can run a node.")
+    return 1 if reason else 0
 
 
 def _up(cluster: Cluster, flavour: str | None) -> int:

@@ -1,4 +1,7 @@
-"""`make demo`: what a person sees first must work, and leave their machine as it was, also when they lose patience."""
+"""`make demo NODE=0`: what a person sees first must work, and leave their machine as it was, impatient or not.
+
+That with a node is tests/e2e/test_demo.py.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ REPOSITORY = Path(__file__).parents[2]
 def begin(folder: Path) -> subprocess.Popen[str]:
     """Starts the demo with `folder` for temporary files: nothing else makes any there."""
     return subprocess.Popen(
-        [sys.executable, "-m", "deploy.local", "demo"],
+        [sys.executable, "-m", "deploy.local", "demo", "--no-node"],
         cwd=REPOSITORY,
         env={**os.environ, "TMPDIR": str(folder)},
         stdout=subprocess.PIPE,

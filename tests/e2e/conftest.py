@@ -24,13 +24,11 @@ ACCOUNT = Account("puller", "a password: {with} #signs")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One flavour a worker, so that each has one node for all its tests; skip all where no node can run."""
+    """Skip all where no node can run; see tests/conftest.py for which worker has which flavour."""
     for item in items:
         if HERE not in item.path.parents:
             continue
         item.add_marker(pytest.mark.timeout(1800))  # a first run builds containerd, runc and CoreDNS
-        flavour = getattr(item, "callspec", None) and item.callspec.params.get("flavour")  # type: ignore[attr-defined]
-        item.add_marker(pytest.mark.xdist_group(flavour or "node"))
         if reason := why_not():
             item.add_marker(pytest.mark.skip(reason=reason))
 
@@ -61,7 +59,9 @@ def land(flavour: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
         node.apply([namespace, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": bundle}])
         system = Installed(node, CA_CERTIFICATE_BUNDLE="bundle", UPSTREAM_PROBE_SECONDS="5").install()
-        yield Land(node, system, *upstreams)
+        there = Land(node, system, *upstreams)
+        yield there
+        there.kube.close()
 
 
 @pytest.fixture(scope="module")

@@ -19,19 +19,12 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip all of them where no node can run; let a first run build containerd, runc and CoreDNS.
-
-    One flavour a worker, so that a module's node is made once; tests without the node go wherever there is room.
-    `make e2e` does not even begin where no node can run.
-    """
+    """Skip all of them where no node can run (`make e2e` does not even begin there); a first run has time to build."""
     for item in items:
-        if HERE not in item.path.parents:
-            continue
-        item.add_marker(pytest.mark.timeout(1800))
-        if flavour := getattr(item, "callspec", None) and item.callspec.params.get("node"):  # type: ignore[attr-defined]
-            item.add_marker(pytest.mark.xdist_group(flavour))
-        if reason := why_not():
-            item.add_marker(pytest.mark.skip(reason=reason))
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.timeout(1800))
+            if reason := why_not():
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="module", params=FLAVOURS)

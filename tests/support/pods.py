@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from deploy.local.node.node import Node
 
 Json = dict[str, Any]
+POLL = 0.2  # seconds; most questions here are a kubectl, which costs as much as what it asks for
 
 
 def eventually(question: Callable[[], object], seconds: float = 30.0) -> bool:
     """Whether `question` answers with something true within `seconds`."""
     limit = time.monotonic() + seconds
     while not (answer := bool(question())) and time.monotonic() < limit:
-        time.sleep(0.1)
+        time.sleep(POLL)
     return answer
 
 

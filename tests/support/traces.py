@@ -1,0 +1,70 @@
+"""What there is on a node of ours and of others, file by file, to be compared; and our agents' processes there."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from deploy.local.node.node import CONTAINERD
+from deploy.local.node.runtime import CONFIGURATION
+from hostess import hosts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from deploy.local.node.node import Node
+
+# Type, mode and path of everything where agents write; what a link leads to. The folders that the kubelet makes for
+# the agent's volumes stay, and only what is in them counts.
+FIND = (
+    r"find /etc/hosts /etc/containerd /etc/docker -printf '%y %m %p %l\n';"
+    r"find /etc/hosts.backup /var/lock/mirror-hostess -mindepth 1 -printf '%y %m %p %l\n' 2> /dev/null;"
+    r"find /etc/hosts /etc/containerd /etc/docker -type f -exec sha256sum {} +"
+)
+# Of a process that has become a program; one that the runtime is just starting does not have its environment yet.
+AGENTS = 'grep --files-with-matches --null-data --line-regexp "SERVICE_NAME=$1" /proc/[0-9]*/environ 2> /dev/null'
+
+
+def traces(node: Node) -> set[str]:
+    """Everything at the places where agents write, with its content."""
+    return set(node.run("sh", "-c", FIND).stdout.splitlines())
+
+
+def changed(node: Node, before: set[str]) -> set[str]:
+    """What is there now and was not before, or the other way round."""
+    return traces(node) ^ before
+
+
+def entry(node: Node, mirror: str) -> bytes:
+    """The lines of a mirror in the node's hosts file."""
+    return hosts.parse(node.read("/etc/hosts")).blocks.get(mirror, b"")
+
+
+def agents(node: Node, mirror: str) -> list[str]:
+    """Process ids, as the node counts, of the agents of a mirror."""
+    said = node.run("sh", "-c", AGENTS, "sh", f"registry-mirror-{mirror}", check=False).stdout
+    return [line.split("/")[2] for line in said.splitlines()]
+
+
+def resident(node: Node, pid: str) -> int:
+    """Resident memory of a process, in bytes."""
+    (line,) = [line for line in node.read(f"/proc/{pid}/status").splitlines() if line.startswith(b"VmRSS:")]
+    return int(line.split()[1]) * 1024
+
+
+@contextmanager
+def config_path(node: Node, path: str) -> Iterator[None]:
+    """Let containerd have this config_path for as long as the block lasts; `path` is as for a Node."""
+    before = node.read(CONFIGURATION)
+    _configure(node, replace(node.runtime, config_path=path).configuration(node.folder).encode())
+    try:
+        yield
+    finally:
+        _configure(node, before)
+
+
+def _configure(node: Node, content: bytes) -> None:
+    node.stop_component(CONTAINERD)
+    node.write(CONFIGURATION, content)
+    node.start_component(CONTAINERD)
