@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Seconds. A runtime is upgraded a few times a year; one that could not be asked for is asked for sooner.
 AGAIN: Final = 3600.0
 AFTER_FAILURE: Final = 60.0
+WHILE_RESTARTED: Final = 10.0  # as often as the kubelet looks
 
 
 @dataclass(slots=True)
@@ -51,7 +52,12 @@ class Containerd:
         if self.settings.node_name:
             try:
                 node = self.api.get(f"/api/v1/nodes/{self.settings.node_name}")
-                self._runtime = runtime.parse_version(node["status"]["nodeInfo"]["containerRuntimeVersion"])
+                found = runtime.parse_version(node["status"]["nodeInfo"]["containerRuntimeVersion"])
+                # The kubelet says `containerd://Unknown` while the runtime is restarted.
+                if found.version is None:
+                    pause = WHILE_RESTARTED
+                if found.version is not None or self._runtime.name != found.name:
+                    self._runtime = found
             except (ApiError, KeyError, TypeError) as error:
                 self.log.warning("runtime not known", node=self.settings.node_name, why=str(error))
                 pause = AFTER_FAILURE

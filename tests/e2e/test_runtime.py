@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from tests.support.land import Land
 
+pytestmark = pytest.mark.usefixtures("no_mirror")
+
 ANOTHER = "/etc/another/certs.d"
 
 

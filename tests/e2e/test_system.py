@@ -34,10 +34,10 @@ def replicas(land: Land, program: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("program", LIMITS)
-def test_the_images_are_small(program: str, record_property: Callable[[str, object], None]) -> None:
+def test_the_images_are_small(program: str, record_testsuite_property: Callable[[str, object], None]) -> None:
     """Beside the Python that all of them share."""
     size = dockerfiles.unpacked_over_base(dockerfiles.build(program))
-    record_property(f"bytes of {program}", size)
+    record_testsuite_property(f"bytes of {program}", size)
     assert size < LIMITS[program]
 
 
@@ -52,7 +52,7 @@ def test_two_replicas_each_and_no_token_for_the_webhook(land: Land) -> None:
         assert land.node.exists(f"/proc/{pid}/root{TOKEN}")
 
 
-def test_the_agent_is_small_in_memory(land: Land, record_property: Callable[[str, object], None]) -> None:
+def test_the_agent_is_small_in_memory(land: Land, record_testsuite_property: Callable[[str, object], None]) -> None:
     """Resident, with all that it shares with others; the other programs' is told."""
     land.mirror("memory", land.world)
     land.pull(land.world.push("lib/memory:1", (2.0,)))
@@ -62,7 +62,7 @@ def test_the_agent_is_small_in_memory(land: Land, record_property: Callable[[str
     found |= {program: list(replicas(land, program).values()) for program in ("webhook", "controller")}
     sizes = {program: max(resident(land.node, pid) for pid in pids) for program, pids in found.items()}
     for program, size in sizes.items():
-        record_property(f"resident bytes of {program}", size)
+        record_testsuite_property(f"resident bytes of {program}", size)
     assert sizes["hostess"] < AGENT
     land.delete("memory")
 
@@ -104,3 +104,13 @@ def test_programs_scale_one_by_one_while_applies_go_on(land: Land) -> None:
     assert land.kubectl(*configuration)
     land.until(lambda: land.condition("scaled", "Accepted")["status"] == "True")
     land.delete("scaled")
+
+
+def test_it_is_applied_again_server_side(land: Land) -> None:
+    """By a person who installed it by plain apply: no conflict, and what the controller has published stays."""
+    bundle = ("get", "mutatingwebhookconfiguration", "registrymirror", "-o", "jsonpath={..caBundle}")
+    published = land.kubectl(*bundle)
+    assert published
+    land.node.cluster.run_kubectl("apply", "--server-side", f"--kustomize={land.system.folder}")
+    land.system.wait()
+    assert land.kubectl(*bundle) == published

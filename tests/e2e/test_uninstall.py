@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from deploy.local.cluster import Cluster
-from deploy.local.node.installed import NAMESPACE, Installed
+from deploy.local.node.installed import Installed
 from deploy.local.node.node import Node
 from deploy.local.node.upstream import PUBLIC, Upstream
 from tests.support.land import Land
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 # Kinds whose objects come and go by themselves, or tell of what was.
 PASSING = {"events", "events.events.k8s.io", "leases.coordination.k8s.io", "nodes", "componentstatuses"}
-EVERYTHING = "ds,statefulset,svc,secret,pdb,pod,pvc"  # as README looks whether anything is left
 
 
 @pytest.fixture
@@ -38,27 +38,16 @@ def objects(node: Node) -> set[str]:
 
 
 def test_nothing_is_left_of_it(bare: Node) -> None:
-    """No object in the cluster, no file on the node; installing by server-side apply is the same."""
+    """No object in the cluster, no file on the node."""
     world = Upstream(bare, "world.local.test", 9, authority=PUBLIC).prepare().start()
     before, files = objects(bare), traces(bare)
     system = Installed(bare).install()
     land = Land(bare, system, world, world, world)
-    land.mirror("first", world)
-    land.mirror("second", world, masqueradeUrl="second.local.test")
-    land.pull(world.push("lib/used:1", (2.0,)))
-    assert land.counted("first") > 2_000_000
+    with closing(land.kube):
+        land.mirror("first", world)
+        land.mirror("second", world, masqueradeUrl="second.local.test")
+        land.pull(world.push("lib/used:1", (2.0,)))
+        assert land.counted("first") > 2_000_000
     system.uninstall()
     assert {each for each in objects(bare) ^ before if not each.startswith("PersistentVolume ")} == set()
     assert changed(bare, files) == set()
-
-
-def test_it_is_installed_by_server_side_apply(bare: Node) -> None:
-    """Also again, and after a person's own apply: what the controller has published stays."""
-    system = Installed(bare).install()
-    bundle = ("get", "mutatingwebhookconfiguration", "registrymirror", "-o", "jsonpath={..caBundle}")
-    published = bare.cluster.run_kubectl(*bundle).stdout
-    assert published
-    bare.cluster.run_kubectl("apply", "--server-side", f"--kustomize={system.folder}")
-    system.wait()
-    system.kubectl("get", EVERYTHING, f"--namespace={NAMESPACE}")
-    assert bare.cluster.run_kubectl(*bundle).stdout == published

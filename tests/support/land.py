@@ -246,6 +246,10 @@ class Land:
     def without_controller(self) -> Iterator[None]:
         """Nobody puts right what a test does to a mirror's objects."""
         self.system.scale("controller", 0)
+        selector = "app.kubernetes.io/name=registrymirror-controller"
+        self.until(
+            lambda: not self.kube.every(POD, labelSelector=selector)
+        )  # the rollout counts those no more that end
         try:
             yield
         finally:
