@@ -13,7 +13,7 @@ from common.defaults import dict_at
 from controller import leaving
 from controller.desired import desired_objects
 from controller.desired.services import service
-from controller.errors import Forbidden, Gone, Invalid, NotFound
+from controller.errors import ClusterError, Conflict, Fenced, Forbidden, Gone, NotFound
 from controller.events import Occurrence
 from controller.facts import Lacking
 from controller.gather import gather
@@ -98,11 +98,14 @@ class Cleaner:
     async def _waited_for(self, raw: Json, progress: Progress) -> str | None:
         """Asks the agents. Returns a sentence about those that are waited for; None where there are none."""
         name, deadline = raw["metadata"]["name"], self.settings.node_cleanup_deadline
-        # A policy, a namespace that is going too, a role that lacks a right: none must hold the mirror for ever.
+        # A policy, its webhook that is away, a namespace that is going too, a right that is lacking: none must hold the
+        # mirror for ever.
         refused = await self._told(raw)
         try:
             agents = await self.agents.every(name)
-        except (Forbidden, Invalid, Gone) as error:
+        except (Conflict, Fenced):
+            raise
+        except ClusterError as error:
             return f"Being deleted; the agents cannot be found, {deadline:.0f} s at most: {error}"
         asked = await self.agents.ask(agent for agent in agents if agent.node not in progress.clean)
         waiting, starting = progress.see(asked, self._expected(raw))
@@ -116,7 +119,9 @@ class Cleaner:
         try:
             await self._announce(raw)
             await self._keep_agents(raw)
-        except (Forbidden, Invalid) as error:
+        except (Conflict, Fenced):
+            raise
+        except ClusterError as error:
             return str(error)
         return ""
 

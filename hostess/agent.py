@@ -99,14 +99,19 @@ class Agent:
             return Verdict(State.PENDING, "MirrorUnknown", "The mirror's Service or its CA has not been seen yet.")
         self._liveness = self._asked(addresses[0], authority, view)
         gone = self._view is not None and not view.addresses
-        if not self._liveness.alive and not gone:
+        if not self._liveness.alive:
+            return self._unanswered(view, () if gone else addresses, authority)
+        return GONE if gone else self._configured(addresses, authority)
+
+    def _unanswered(self, view: View, addresses: tuple[str, ...], authority: bytes) -> Verdict:
+        """Out of the way first, before anything that may fail; then known by name, for when it answers."""
+        if self._liveness.alive is False:
+            self.node.withdraw()
+        if addresses:
             self._noted(news=self.node.introduce(addresses, authority))
         if self._liveness.alive is None:
             return Verdict(State.PENDING, "MirrorSilent", f"The mirror has not answered yet: {self._silence}.")
-        if not self._liveness.alive:
-            self.node.withdraw()
-            return self._away(view)
-        return GONE if gone else self._configured(addresses, authority)
+        return self._away(view)
 
     def _asked(self, address: str, authority: bytes, view: View) -> Liveness:
         if view.endpoints == 0:

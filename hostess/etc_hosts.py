@@ -50,10 +50,9 @@ class HostsFile:
         before = self._mended()
         self._write(before, hosts.without_entry(before, mirror))
 
-    def entries(self, mirror: str) -> tuple[str, ...]:
-        """Addresses in the mirror's block."""
-        lines = hosts.parse(self._read()).blocks.get(mirror, b"")
-        return tuple(line.split()[0].decode("ascii", "replace") for line in lines.splitlines() if line.strip())
+    def entries(self, mirror: str, host: str) -> tuple[str, ...]:
+        """Addresses of `host` in the mirror's block."""
+        return hosts.addresses(self._read(), mirror, host)
 
     def mirrors(self) -> list[str]:
         """Mirrors that have a block in the file."""

@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
 
 def hosts_toml_of_others(roots: Iterable[Path], host: str) -> Path | None:
-    """A hosts.toml that no agent wrote, in any place where containerd looks for the host; None for none."""
+    """A hosts.toml that no agent wrote, in any place where containerd looks for the host; None for none.
+
+    A link is one of a person's, and so is what may be behind a folder that is one: it may lead out of what we see.
+    """
     for folder in places.looked_at(roots, host):
         path = folder / places.HOSTS_TOML
         content = files.content_of(path)
+        if path.is_symlink() or (folder.is_symlink() and not folder.exists()):
+            return path
         if content is not None and hosts_toml.owner(content) is None:
             return path
     return None

@@ -95,6 +95,22 @@ def _is_ours(line: bytes, block: bytes) -> bool:
     return first is None or entry["host"] == first["host"]
 
 
+def addresses(content: bytes, mirror: str, host: str) -> tuple[str, ...]:
+    """What the mirror's block gives `host`, as far as its lines are whole: a writer may have been killed."""
+    lines = parse(content).blocks.get(mirror, b"").splitlines(keepends=True)
+    entries = [match for match in map(_ENTRY.fullmatch, lines) if match and match["host"] == host.encode()]
+    found = [entry[0].split(b"\t")[0].decode("ascii") for entry in entries]
+    return tuple(address for address in found if _is_address(address))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _address(text: str) -> str:
     """The address in its usual form. A zone, which may hold anything, has no place in a Service's address."""
     address = ipaddress.ip_address(text)

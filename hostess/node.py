@@ -35,7 +35,7 @@ class Node:
 
     def addresses(self) -> tuple[str, ...]:
         """Where the mirror was last known to be: a restarted agent probes it before the API server has answered."""
-        return self.hosts.entries(self.settings.mirror)
+        return self.hosts.entries(self.settings.mirror, self.settings.masquerade)
 
     def introduce(self, addresses: tuple[str, ...], authority: bytes) -> bool:
         """Makes the mirror known by name and CA, where neither stands in the way of the upstream; whether that is news.

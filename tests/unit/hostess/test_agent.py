@@ -13,6 +13,7 @@ from hostess.agent import PAUSE, Agent
 from hostess.api import Api
 from hostess.containerd import Containerd
 from hostess.etc_hosts import Replaced
+from hostess.files import locked
 from hostess.log import Log
 from hostess.node import Node
 from hostess.probe import Probe
@@ -238,3 +239,10 @@ def test_a_hosts_file_that_was_replaced_ends_the_agent(node: ANode, server: Serv
         assert isinstance(replaced.ended, Replaced)
         replaced.stop()
     assert node.hosts.read_bytes() == LOCALHOST
+
+
+def test_a_dead_mirror_is_withdrawn_whoever_holds_the_lock(one: Running, server: Server) -> None:
+    one.start().configured()
+    with locked(one.agent.settings.lock_file):
+        server.stop()
+        assert withdrawn(one) < AWAY

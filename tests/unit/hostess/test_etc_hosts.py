@@ -150,7 +150,7 @@ def test_a_mounted_file_that_was_replaced_by_a_rename_ends_the_agent(tmp_path: P
         (tmp_path / "new").rename(gone)
         file = HostsFile(type(tmp_path)(f"/proc/self/fd/{stream.fileno()}"), tmp_path / "backup")
         with pytest.raises(Replaced, match="was replaced"):
-            file.entries("a")
+            file.entries("a", "a.example.com")
         with pytest.raises(Replaced):
             file.set("a", "a.example.com", IP)
     assert gone.read_bytes() == b"new\n"

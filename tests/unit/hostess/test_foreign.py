@@ -76,3 +76,16 @@ def test_one_that_an_agent_wrote_is_no_persons(node: ANode) -> None:
         hosts_toml.render("two", "m.example.com", "/ca", Upstream(URL)),
     )
     assert of_others(node) is None
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_link_is_a_persons_also_where_it_leads_out_of_what_the_agent_sees(node: ANode, spelling: str) -> None:
+    folder = node.put(f"etc/containerd/certs.d/{spelling}/notes.txt").parent
+    (folder / "hosts.toml").symlink_to("/opt/that-only-the-node-has.toml")
+    assert of_others(node) == folder / "hosts.toml"
+
+
+def test_a_folder_that_is_such_a_link_may_hold_one(node: ANode) -> None:
+    node.containerd.mkdir(parents=True, exist_ok=True)
+    (node.containerd / "_default").symlink_to("/opt/that-only-the-node-has")
+    assert of_others(node) == node.containerd / "_default" / "hosts.toml"

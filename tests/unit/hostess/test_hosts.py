@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostess.hosts import parse, render, with_entry, without_entry
+from hostess.hosts import addresses, parse, render, with_entry, without_entry
 
 FOREIGN = st.binary().filter(lambda content: b"registry-mirror" not in content)
 NAMES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
@@ -82,3 +82,14 @@ def test_lines_that_others_add_after_a_block_stay_lines_of_their_own() -> None:
 def test_nothing_but_an_address_gets_into_the_file(address: str) -> None:
     with pytest.raises(ValueError, match="IP"):
         with_entry(b"", "docker", "a.example.com", [address])
+
+
+@given(FOREIGN, NAMES, ADDRESSES, st.data())
+def test_what_is_remembered_is_whole_lines_for_the_same_host(
+    content: bytes, mirror: str, given_addresses: list[str], data: st.DataObject
+) -> None:
+    written = with_entry(content, mirror, "a.example.com", given_addresses)
+    assert set(addresses(written, mirror, "a.example.com")) == set(given_addresses)
+    assert addresses(written, mirror, "b.example.com") == ()
+    cut = written[: data.draw(st.integers(0, len(written)))]
+    assert set(addresses(cut, mirror, "a.example.com")) <= set(given_addresses)
