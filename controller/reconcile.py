@@ -200,6 +200,8 @@ def _waits(findings: Findings, facts: Facts, now: datetime) -> Iterator[tuple[st
         yield "ResizeRefused", REFUSED_LOOK
     if applied is not None and (applied.passing or applied.replaced):
         yield "ObjectsPassing", PASSING_LOOK
+    if storage is not None and storage.renewing:
+        yield "ClaimsRenewing", PASSING_LOOK
     if applied is not None and applied.wait:
         yield "Contested", applied.wait
     if facts.withdrawing:

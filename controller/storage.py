@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from common import names
@@ -19,17 +19,23 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+# Changed where Kubernetes is to look at a StatefulSet again; the value means nothing.
+RENEWED_ANNOTATION: Final = f"{names.GROUP}/claims-renewed"
 # More replicas than a mirror may have (10), so that claims of pods that were scaled away are seen too.
 _ORDINALS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class StorageResult:
-    """How the storage of a mirror stands. `refused` is what the API server said where a claim cannot grow."""
+    """How the storage of a mirror stands. `refused` is what the API server said where a claim cannot grow.
+
+    `renewing`: claims were deleted to be made again, and are not there yet.
+    """
 
     plan: Growth
     refused: str | None = None
     replacing: bool = False
+    renewing: bool = False
 
 
 def _is_of(mirror: Mirror, claim: Json) -> bool:
@@ -44,6 +50,8 @@ class Storage:
     cluster: Cluster
     namespace: str
     state: State
+    # By mirror, names and UIDs of the claims that were deleted to be made again.
+    _renewed: dict[str, dict[str, str]] = field(default_factory=dict)
 
     async def settle(self, mirror: Mirror) -> StorageResult:
         """Does what the plan asks for. `replacing`: the StatefulSet is gone or going, and is to be made again."""
@@ -57,10 +65,36 @@ class Storage:
         if plan.replace and live is not None:
             await self.cluster.delete(STATEFUL_SET, self.namespace, live, propagation="Orphan")
             return StorageResult(plan, replacing=True)
-        if live is not None:
-            for claim in plan.pending:
-                await self.cluster.delete(CLAIM, self.namespace, claim)
-        return StorageResult(plan)
+        if live is None:
+            return StorageResult(plan)
+        for claim in plan.pending:
+            await self.cluster.delete(CLAIM, self.namespace, claim)
+            self._renewed.setdefault(mirror.name, {})[claim["metadata"]["name"]] = claim["metadata"]["uid"]
+        return StorageResult(plan, renewing=await self._renewing(mirror, live))
+
+    async def _renewing(self, mirror: Mirror, live: Json) -> bool:
+        """Whether deleted claims are not there again yet.
+
+        Kubernetes makes them for pods that wait, when it looks at their StatefulSet; but that a claim is gone is no
+        reason for it to look, so a change of the StatefulSet has to be.
+        """
+        renewed = self._renewed.pop(mirror.name, {})
+        present = {name: self.state.claims.get(name) for name in renewed}
+        waiting = {
+            name: uid
+            for name, uid in renewed.items()
+            if (claim := present[name]) is None or claim["metadata"]["uid"] == uid
+        }
+        if not waiting:
+            return False
+        self._renewed[mirror.name] = waiting
+        if any(present[name] is None for name in waiting):
+            metadata = live["metadata"]
+            version = {key: metadata[key] for key in ("uid", "resourceVersion")}
+            body = {"metadata": {**version, "annotations": {RENEWED_ANNOTATION: metadata["resourceVersion"]}}}
+            stored = await self.cluster.patch(STATEFUL_SET, self.namespace, metadata["name"], body)
+            self.state.children[STATEFUL_SET].put(stored, quietly=True)
+        return True
 
     def _claims(self, mirror: Mirror) -> list[Json]:
         found = (self.state.claims.get(names.claim_name(mirror.name, ordinal)) for ordinal in range(_ORDINALS))
