@@ -13,7 +13,7 @@ from common.defaults import dict_at
 from controller import leaving
 from controller.desired import desired_objects
 from controller.desired.services import service
-from controller.errors import ClusterError, Conflict, Fenced, Forbidden, Gone, NotFound
+from controller.errors import ClusterError, Conflict, Fenced, Forbidden, Gone, Invalid, NotFound
 from controller.events import Occurrence
 from controller.facts import Lacking
 from controller.gather import gather
@@ -69,8 +69,15 @@ class Cleaner:
             ending = Occurrence("Normal", "NodesKept", kept, "Clean")
         else:
             progress = self._progress_of(raw)
-            waiting = await self._waited_for(raw, progress)
             overdue = leaving.is_overdue(raw, self.settings.node_cleanup_deadline, datetime.now(UTC))
+            try:
+                waiting = await self._waited_for(raw, progress)
+            except (Conflict, Fenced):
+                raise
+            except ClusterError:
+                if not overdue:
+                    raise
+                waiting = None  # somebody's admission webhook that is away, say, must not hold the mirror for ever
             if waiting is not None and not overdue:
                 return waiting
             ending = _ending(progress, leaving.nodes_before(raw))
@@ -83,7 +90,7 @@ class Cleaner:
             agents = await self.agents.ask(await self.agents.every(raw["metadata"]["name"]))
         except (Forbidden, Gone):
             return False
-        return Progress().see(agents, self._expected(raw)) == (set(), 0)
+        return Progress().see(agents, self._expected(raw, lost=True)) == (set(), 0)
 
     def forget(self, name: str) -> None:
         """Drops what is remembered of a mirror that is gone."""
@@ -98,17 +105,14 @@ class Cleaner:
     async def _waited_for(self, raw: Json, progress: Progress) -> str | None:
         """Asks the agents. Returns a sentence about those that are waited for; None where there are none."""
         name, deadline = raw["metadata"]["name"], self.settings.node_cleanup_deadline
-        # A policy, its webhook that is away, a namespace that is going too, a right that is lacking: none must hold the
-        # mirror for ever.
+        # A policy, a namespace that is going too, a role that lacks a right: none must hold the mirror for ever.
         refused = await self._told(raw)
         try:
             agents = await self.agents.every(name)
-        except (Conflict, Fenced):
-            raise
-        except ClusterError as error:
+        except (Forbidden, Invalid, Gone) as error:
             return f"Being deleted; the agents cannot be found, {deadline:.0f} s at most: {error}"
         asked = await self.agents.ask(agent for agent in agents if agent.node not in progress.clean)
-        waiting, starting = progress.see(asked, self._expected(raw))
+        waiting, starting = progress.see(asked, self._expected(raw, lost=bool(refused)))
         if not waiting and not starting:
             return None
         sentence = leaving.waiting_sentence(waiting, starting, deadline)
@@ -119,9 +123,7 @@ class Cleaner:
         try:
             await self._announce(raw)
             await self._keep_agents(raw)
-        except (Conflict, Fenced):
-            raise
-        except ClusterError as error:
+        except (Forbidden, Invalid) as error:
             return str(error)
         return ""
 
@@ -158,11 +160,14 @@ class Cleaner:
             if kind in (SECRET, DAEMON_SET) and name not in self.state.children[kind]:
                 await self.applier.create(kind, body)
 
-    def _expected(self, raw: Json) -> int:
-        """Nodes that are to have an agent: those of before where they are made again, or not counted anew yet."""
+    def _expected(self, raw: Json, *, lost: bool) -> int:
+        """Nodes that are to have an agent: those of before where they are made again, or not counted anew yet.
+
+        `lost`: agents that are not there will not be made again.
+        """
         live = self.state.children[DAEMON_SET].get(identity_of(raw).object_name)
         if live is None:
-            return leaving.nodes_before(raw) if leaving.FOREGROUND in leaving.finalizers(raw) else 0
+            return 0 if lost and leaving.FOREGROUND not in leaving.finalizers(raw) else leaving.nodes_before(raw)
         counted = dict_at(live, "status").get("observedGeneration", 0) >= live["metadata"].get("generation", 0)
         return node_counts(live)[0] if counted and not is_leaving(live) else leaving.nodes_before(raw)
 

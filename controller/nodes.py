@@ -33,7 +33,7 @@ UNSTARTED: Final = 30.0
 class Agent:
     """One agent: its pod as Kubernetes has it, then what it says, empty where it was not asked or does not answer.
 
-    `over`: the pod has ended and will be replaced. `hopeful`: not ready, but it may be yet.
+    `over`: the pod has ended, or is about to, and will be replaced. `hopeful`: not ready, but it may be yet.
     """
 
     node: str
@@ -55,7 +55,8 @@ def agent_of(pod: Json, now: datetime) -> Agent:
         node=dict_at(pod, "spec").get("nodeName") or "",
         address=status.get("podIP") or "",
         ready=any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions),
-        over=phase in ("Failed", "Succeeded"),
+        # A pod on its way out may end before it has cleaned; the one that follows it is waited for.
+        over=phase in ("Failed", "Succeeded") or "deletionTimestamp" in pod["metadata"],
         hopeful=phase == "Running" or (phase == "Pending" and _is_young(pod, now)),
     )
 
