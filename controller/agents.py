@@ -13,7 +13,7 @@ import aiohttp
 import orjson
 
 from common import names
-from controller.desired.daemon_set import STATUS_PORT
+from common.agent import STATUS_PATH, STATUS_PORT
 from controller.kinds import POD
 from controller.nodes import Agent, agent_of, told
 
@@ -95,7 +95,7 @@ async def http_door() -> AsyncIterator[Door]:
 async def _asked(session: aiohttp.ClientSession, address: str) -> object:
     host = f"[{address}]" if ":" in address else address
     try:
-        async with session.get(f"http://{host}:{STATUS_PORT}/readyz", allow_redirects=False) as response:
+        async with session.get(f"http://{host}:{STATUS_PORT}{STATUS_PATH}", allow_redirects=False) as response:
             body = bytearray()
             async for chunk in response.content.iter_any():
                 body += chunk

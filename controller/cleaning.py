@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from common.agent import CLEANING_ANNOTATION
 from common.defaults import dict_at
 from controller import leaving
 from controller.desired import desired_objects
@@ -18,9 +19,9 @@ from controller.events import Occurrence
 from controller.facts import Lacking
 from controller.gather import gather
 from controller.kinds import DAEMON_SET, MIRROR, SECRET, SERVICE
-from controller.leaving import CLEANING_ANNOTATION, Progress, is_leaving
+from controller.leaving import Progress, is_leaving
 from controller.mirror import identity_of, judge
-from controller.node_conditions import node_counts
+from controller.node_conditions import is_behind, node_counts
 from controller.standing import Standing, controller_of, standing
 
 if TYPE_CHECKING:
@@ -168,8 +169,7 @@ class Cleaner:
         live = self.state.children[DAEMON_SET].get(identity_of(raw).object_name)
         if live is None:
             return 0 if lost and leaving.FOREGROUND not in leaving.finalizers(raw) else leaving.nodes_before(raw)
-        counted = dict_at(live, "status").get("observedGeneration", 0) >= live["metadata"].get("generation", 0)
-        return node_counts(live)[0] if counted and not is_leaving(live) else leaving.nodes_before(raw)
+        return leaving.nodes_before(raw) if is_behind(live) or is_leaving(live) else node_counts(live)[0]
 
     def _is_orphaning(self, raw: Json) -> bool:
         """Whether what was made for the mirror is to stay, or has been set free already."""

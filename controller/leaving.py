@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 FINALIZER: Final = f"{names.GROUP}/nodes"
-# On the Service of a mirror, with the UID of the mirror: its agents are to take it off their nodes.
-CLEANING_ANNOTATION: Final = f"{names.GROUP}/cleaning"
 ORPHAN: Final = "orphan"  # Kubernetes' own finalizers: of a deletion that leaves what was made for the object,
 FOREGROUND: Final = "foregroundDeletion"  # and of one that deletes that first
 _NAMED_MAX: Final = 10  # in the Event, which is all that is left to say where to look

@@ -40,7 +40,7 @@ def cleaning(waiting: str) -> Condition:
 
 def _nodes_counted(mirror: Mirror, daemon_set: Json, findings: Findings) -> Condition:
     desired, ready = node_counts(daemon_set)
-    if _is_behind(daemon_set):
+    if is_behind(daemon_set):
         message = "The DaemonSet has just changed; Kubernetes has not counted its nodes yet."
         return Condition(NODES_CONFIGURED, "False", "NodesPending", message)
     if desired == 0:
@@ -72,7 +72,7 @@ def node_counts(daemon_set: Json | None) -> tuple[int, int]:
     return int(status.get("desiredNumberScheduled") or 0), ready
 
 
-def _is_behind(live: Json) -> bool:
+def is_behind(live: Json) -> bool:
     """Whether the status is not that of the spec: a DaemonSet just made says that it wants no node at all."""
     return int(dict_at(live, "status").get("observedGeneration") or 0) < int(live["metadata"].get("generation") or 0)
 
@@ -82,7 +82,7 @@ def are_pending(findings: Findings) -> bool:
     if isinstance(findings.facts, Lacking) or findings.facts.masquerade_holder is not None:
         return False
     live = findings.daemon_set
-    if live is None or foreign(findings, nodes=True) or _is_behind(live):
+    if live is None or foreign(findings, nodes=True) or is_behind(live):
         return False
     desired, ready = node_counts(live)
     return ready < desired

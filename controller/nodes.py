@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from common.agent import State
 from common.defaults import dict_at
 
 if TYPE_CHECKING:
@@ -14,11 +15,9 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-CONFIGURED: Final = "configured"
-PENDING: Final = "pending"
-HINDERED: Final = "hindered"
-CLEANED: Final = "cleaned"
-_STATES: Final = (CONFIGURED, PENDING, HINDERED, CLEANED)  # no set: whatever is answered can be sought in it
+HINDERED: Final = State.HINDERED.value
+CLEANED: Final = State.CLEANED.value
+_STATES: Final = [state.value for state in State]  # no set: whatever is answered can be sought in it
 
 NAMED_MAX: Final = 3  # nodes that a sentence names; who needs more has kubectl
 SENTENCE_MAX: Final = 250  # characters of what one agent says: three of them and the frame fit a condition

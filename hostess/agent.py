@@ -8,10 +8,11 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from common.agent import State
 from hostess import files
 from hostess.liveness import DEAD, Liveness
 from hostess.probe import NoAnswer
-from hostess.verdict import Hindrance, State, Verdict
+from hostess.verdict import Hindrance, Verdict
 from hostess.view import View
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ leaves what is foreign where it is.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 from dataclasses import dataclass, field
@@ -87,28 +88,23 @@ def without_entry(content: bytes, mirror: str) -> bytes:
     return render(hosts)
 
 
+def addresses(content: bytes, mirror: str, host: str) -> tuple[str, ...]:
+    """What the mirror's block gives `host`, as far as its lines are whole: a writer may have been killed."""
+    lines = parse(content).blocks.get(mirror, b"").splitlines(keepends=True)
+    entries = [match for match in map(_ENTRY.fullmatch, lines) if match and match["host"] == host.encode()]
+    found = []
+    for entry in entries:
+        with contextlib.suppress(ValueError):  # a line that was cut short may end in what is no address
+            found.append(_address(entry[0].split(b"\t")[0].decode("ascii")))
+    return tuple(found)
+
+
 def _is_ours(line: bytes, block: bytes) -> bool:
     """Whether we wrote this line into a block that so far holds the lines `block`: all of them have one name."""
     entry, first = _ENTRY.fullmatch(line), _ENTRY.match(block)
     if entry is None:
         return _CUT.fullmatch(line) is not None or b"# END registry-mirror ".startswith(line)
     return first is None or entry["host"] == first["host"]
-
-
-def addresses(content: bytes, mirror: str, host: str) -> tuple[str, ...]:
-    """What the mirror's block gives `host`, as far as its lines are whole: a writer may have been killed."""
-    lines = parse(content).blocks.get(mirror, b"").splitlines(keepends=True)
-    entries = [match for match in map(_ENTRY.fullmatch, lines) if match and match["host"] == host.encode()]
-    found = [entry[0].split(b"\t")[0].decode("ascii") for entry in entries]
-    return tuple(address for address in found if _is_address(address))
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _address(text: str) -> str:

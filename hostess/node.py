@@ -61,8 +61,8 @@ class Node:
                     self._write_hosts_toml()
             finally:
                 self._remove_stale_authorities()
-            if literal is not None:
-                literally.provide(literal, self.settings.containerd_certs)
+                if literal is not None:
+                    literally.provide(literal, self.settings.containerd_certs)
         return news
 
     def withdraw(self) -> None:

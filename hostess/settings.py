@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from common import names
+from common.agent import STATUS_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ _DEFAULTS: Final = {
     "CONTAINERD_CERTS_DIR": "/etc/containerd/certs.d",
     "SERVICE_ACCOUNT_DIR": "/var/run/secrets/kubernetes.io/serviceaccount",
     "KUBERNETES_SERVICE_PORT": "443",
-    "STATUS_PORT": "8081",
+    "STATUS_PORT": str(STATUS_PORT),
     "UPSTREAM_HOST": "",
     "UPSTREAM_URL": "",
     "NODE_NAME": "",

@@ -7,14 +7,13 @@ import socket
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final
 
-from hostess.verdict import State
+from common.agent import STATUS_PATH, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hostess.verdict import Verdict
 
-PATH: Final = "/readyz"
 SILENCE: Final = 5.0  # seconds until a client that says nothing is let go
 
 
@@ -54,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Status
 
     def do_GET(self) -> None:
-        code, body = self.server.answer() if self.path == PATH else (404, b'{"message": "ask /readyz"}')
+        code, body = self.server.answer() if self.path == STATUS_PATH else (404, b'{"message": "ask /readyz"}')
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from typing import TYPE_CHECKING
 
-
-class State(Enum):
-    """How far a node is. CONFIGURED alone is ready."""
-
-    PENDING = "pending"
-    CONFIGURED = "configured"
-    HINDERED = "hindered"  # something on the node, or on the way to the mirror, has to be mended by a person
-    CLEANED = "cleaned"  # the mirror is being deleted, and nothing of it is on the node any more
+if TYPE_CHECKING:
+    from common.agent import State
 
 
 @dataclass(frozen=True, slots=True)

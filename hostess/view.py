@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from common import names
+from common.agent import CLEANING_ANNOTATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Json = dict[str, Any]
-
-# On the Service, set by the controller when the mirror is being deleted; the value is the mirror's UID.
-CLEANING: Final = f"{names.GROUP}/cleaning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +33,7 @@ def view_of(services: Iterable[Json], slices: Iterable[Json] | None) -> View:
     # A headless Service says "None" where others have an address.
     addresses = tuple(address for address in spec.get("clusterIPs") or () if address and address != "None")
     endpoints = None if slices is None else sum(map(_ready, slices))
-    return View(addresses, bool(annotations.get(CLEANING)), endpoints)
+    return View(addresses, bool(annotations.get(CLEANING_ANNOTATION)), endpoints)
 
 
 def _ready(one: Json) -> int:

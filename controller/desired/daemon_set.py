@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from common import names
+from common.agent import STATUS_PATH, STATUS_PORT
 from controller.desired import files
 from controller.desired.frame import EMPTY_IN_CONTAINER, EMPTY_IN_POD, confined, framed, pull_secrets
 from controller.kinds import DAEMON_SET
@@ -23,7 +24,6 @@ BACKUP_DIRECTORY: Final = "/etc/hosts.backup"
 LOCK_DIRECTORY: Final = "/var/lock/hostess"
 DOCKER_DIRECTORY: Final = "/etc/docker"
 AUTHORITY_DIRECTORY: Final = "/etc/registry-mirror"
-STATUS_PORT: Final = 8081  # where an agent says how it stands with its node; see `agents`
 
 
 def daemon_set(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> Json:
@@ -103,7 +103,7 @@ def _answering(settings: ControllerSettings) -> Json:
         return {"ports": None, "readinessProbe": None}
     # A node that is configured no more is to be seen at once: the agent itself has waited already where that is wise.
     probe = {
-        "httpGet": {"path": "/readyz", "port": "status"},
+        "httpGet": {"path": STATUS_PATH, "port": "status"},
         "periodSeconds": 2,
         "timeoutSeconds": 2,
         "failureThreshold": 1,

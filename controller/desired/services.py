@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from common import names
+from common.agent import CLEANING_ANNOTATION
 from controller.desired.frame import framed
 from controller.kinds import SERVICE
-from controller.leaving import CLEANING_ANNOTATION
 
 if TYPE_CHECKING:
     from controller.mirror import Identity

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+from common.agent import STATUS_PORT
 from controller import kinds
-from controller.desired.daemon_set import STATUS_PORT
 from tests.support.hands import POD, pods_of
 from tests.support.kube import Kube, until
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from aiohttp import web
 
+from common.agent import STATUS_PORT
 from controller.agents import ANSWER_MAX, ANSWER_TIMEOUT, AT_ONCE, Agents, http_door
-from controller.desired.daemon_set import STATUS_PORT
 from controller.nodes import Agent
 from tests.support.agents import free_address
 

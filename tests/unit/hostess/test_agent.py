@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from common.agent import State
 from hostess.agent import PAUSE, Agent
 from hostess.api import Api
 from hostess.containerd import Containerd
@@ -17,7 +18,6 @@ from hostess.files import locked
 from hostess.log import Log
 from hostess.node import Node
 from hostess.probe import Probe
-from hostess.verdict import State
 from hostess.view import View
 from tests.support.kube import until
 from tests.unit.hostess.a_node import LOCALHOST, ANode

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from common.agent import State
 from hostess.status import Status
-from hostess.verdict import State, Verdict
+from hostess.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,23 @@
+"""What the controller and its agents on the nodes say to each other."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+from common import names
+
+# On the Service of a mirror, with the UID of the mirror: its agents are to take it off their nodes.
+CLEANING_ANNOTATION: Final = f"{names.GROUP}/cleaning"
+# Where an agent says how it stands with its node: to the kubelet by the code, to the controller by the body.
+STATUS_PORT: Final = 8081
+STATUS_PATH: Final = "/readyz"
+
+
+class State(Enum):
+    """How far a node is. CONFIGURED alone is ready."""
+
+    PENDING = "pending"
+    CONFIGURED = "configured"
+    HINDERED = "hindered"  # something on the node, or on the way to the mirror, has to be mended by a person
+    CLEANED = "cleaned"  # the mirror is being deleted, and nothing of it is on the node any more
