@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed-$(shell cksum < $(LOCK) | cut -d' ' -f1)
 WITHOUT_NODE := $(filter 0,$(NODE))
 
 .DEFAULT_GOAL := help
-.PHONY: help build up down demo test e2e check unit bench crd lock clean
+.PHONY: help build up down demo test e2e chaos check unit bench crd lock clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,7 +39,7 @@ build: $(STAMP)  ## build the local cluster's programs, once: minutes, then cach
 	@$(BIN)/python -m deploy.local build
 
 test: check build  ## everything: check, unit and property tests, behaviour on a real API server
-	@$(BIN)/python -m pytest --ignore=tests/node --ignore=tests/e2e --numprocesses=2 --dist=loadfile --durations=10
+	@$(BIN)/python -m pytest --ignore=tests/node --ignore=tests/e2e --ignore=tests/chaos --numprocesses=2 --dist=loadfile --durations=10
 
 # Where no node can run this fails: tests that were not run must not look like tests that passed.
 e2e: $(STAMP)  ## pulls on a real node, all programs as pods; needs root on Debian Linux (NODE=0: leave it out)
@@ -49,6 +49,10 @@ else
 	@$(BIN)/python -m deploy.local able && $(BIN)/python -m deploy.local build
 	@$(BIN)/python -m pytest tests/node tests/e2e --numprocesses=2 --dist=loadgroup --durations=10
 endif
+
+# Two workers: faults of the control plane beside those of the node (NODE=0: the former alone).
+chaos: build  ## faults, ending in a table: what was lost, seconds to recover (CHAOS_SEED, CHAOS_MINUTES=15)
+	@$(BIN)/python -m pytest tests/chaos/control $(if $(WITHOUT_NODE),,tests/chaos/node) --numprocesses=2 --dist=loadgroup --durations=10
 
 bench: build  ## the figures of the README, with the limit measured in the same run
 	@$(BIN)/python -m benchmarks

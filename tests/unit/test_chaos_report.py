@@ -1,0 +1,16 @@
+"""The table that `make chaos` ends with."""
+
+from __future__ import annotations
+
+from tests.support.chaos import Chaos, Row, table
+
+
+def test_a_row_has_what_was_told_and_blanks_for_what_was_not() -> None:
+    rows: list[Row] = []
+    Chaos(rows.append).row("node restarted", recovered=12.34)
+    (_, _, line) = table(rows, []).splitlines()
+    assert [cell.strip() for cell in line.strip("|").split("|")] == ["node restarted", "nothing", "", "12.3", ""]
+
+
+def test_failed_tests_are_told_below() -> None:
+    assert table([], ["tests/chaos/x.py::test_y"]).splitlines()[-1] == "FAILED tests/chaos/x.py::test_y"
