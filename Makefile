@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed-$(shell cksum < $(LOCK) | cut -d' ' -f1)
 WITHOUT_NODE := $(filter 0,$(NODE))
 
 .DEFAULT_GOAL := help
-.PHONY: help build up down demo test e2e chaos check unit bench crd lock clean
+.PHONY: help build up down demo test e2e chaos check unit fuzz bench crd lock clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ endif
 # Two workers: faults of the control plane beside those of the node (NODE=0: the former alone).
 chaos: build  ## faults, ending in a table: what was lost, seconds to recover (CHAOS_SEED, CHAOS_MINUTES=15)
 	@$(BIN)/python -m pytest tests/chaos/control $(if $(WITHOUT_NODE),,tests/chaos/node) --numprocesses=2 --dist=loadgroup --durations=10
+
+fuzz: $(STAMP)  ## coverage-guided fuzzing of all that reads what others wrote, FUZZ_SECONDS=60 a target
+	@$(BIN)/python -m tests.fuzz
 
 bench: build  ## the figures of the README, with the limit measured in the same run
 	@$(BIN)/python -m benchmarks

@@ -44,8 +44,13 @@ def _foreign_files(folder: Path) -> Iterator[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return
     for path in found:
-        if not path.name.startswith((".", names.PREFIX)) and path.name != places.HOSTS_TOML:
+        if not path.name.startswith((".", names.PREFIX)) and path.name != places.HOSTS_TOML and _is_text(path.name):
             yield path
+
+
+def _is_text(name: str) -> bool:
+    """Whether hosts.toml can name it: containerd fails every pull of a host over a file that is not there."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") == name
 
 
 def _authorities(present: list[Path]) -> Iterator[str]:

@@ -36,7 +36,8 @@ class Hosts:
 def parse(content: bytes) -> Hosts:
     """Takes a file apart. A block without its last line goes to the end of the file: its writer was killed.
 
-    Lines that others wrote into a block, or after one that was cut off, are foreign too.
+    The line that it was at is left out. Lines that others wrote into a block, or after one that was cut off, are
+    foreign too.
     """
     hosts, block, broken = Hosts(), None, False
     for line in _lines(content):
@@ -48,7 +49,8 @@ def parse(content: bytes) -> Hosts:
         elif block is not None and _END.fullmatch(line):
             block = None
         elif block is not None and _is_ours(line, hosts.blocks[block]):
-            hosts.blocks[block] += line
+            # The start of a line would be joined with what is written after it, and then be nobody's.
+            hosts.blocks[block] += line if line.endswith(b"\n") else b""
         else:
             hosts.foreign += line
             broken = False

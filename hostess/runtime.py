@@ -113,5 +113,5 @@ def _table(within: Any, key: str) -> dict[str, Any]:
 def _parsed(text: bytes) -> dict[str, Any]:
     try:
         return tomllib.loads(text.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError):
+    except (ValueError, RecursionError):  # of no TOML, of a number of thousands of digits; of brackets within brackets
         return {}

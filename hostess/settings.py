@@ -150,15 +150,20 @@ def _path(value: str) -> Path:
     return path
 
 
+def _is_plain(value: str) -> bool:
+    return value.isascii() and value.isprintable() and " " not in value
+
+
 def _folder(value: str) -> str:
-    if "/" in value or value.startswith(".") or "\0" in value or value == "_default":
+    if not _is_plain(value) or "/" in value or value.startswith(".") or value == "_default":
         raise ValueError("expected host or host:port, as image names start with it")
     return value
 
 
 def _url(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.path not in ("", "/") or parts.port == 0:
+    is_host_alone = parts.netloc and "@" not in parts.netloc and value.rstrip("/") == f"{parts.scheme}://{parts.netloc}"
+    if not _is_plain(value) or parts.scheme not in ("https", "http") or not is_host_alone or parts.port == 0:
         raise ValueError("expected https://host[:port] or http://host[:port]")
     return value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,6 +58,12 @@ def test_a_folder_of_ours_hides_nothing_but_for_what_a_person_puts_into_it(node:
 def test_a_link_that_leads_out_of_what_the_agent_sees_is_carried(node: ANode) -> None:
     folder = node.put("etc/docker/certs.d/_default/x.txt").parent
     (folder / "ca.crt").symlink_to("/usr/share/that-only-the-node-has.crt")
+    assert carried(node).authorities == (str(folder / "ca.crt"),)
+
+
+def test_a_file_whose_name_is_no_text_is_not_named_as_another(node: ANode) -> None:
+    folder = node.put("etc/docker/certs.d/_default/ca.crt").parent
+    (folder / os.fsdecode(b"caf\xe9.crt")).write_text("")
     assert carried(node).authorities == (str(folder / "ca.crt"),)
 
 

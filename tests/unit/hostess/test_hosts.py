@@ -71,6 +71,16 @@ def test_a_block_that_was_cut_off_anywhere_is_recognised_and_taken_out(
     assert without_entry(written[:cut], mirror) == content
 
 
+def test_a_line_that_was_cut_off_does_not_become_another_when_a_second_mirror_is_written() -> None:
+    cut = with_entry(b"", "docker", "a.example.com", ["10.0.0.1", "10.0.0.2"])[
+        : -len("com\n# END registry-mirror docker\n")
+    ]
+    both = with_entry(cut, "quay", "b.example.com", ["10.0.0.3"])
+    assert b"10.0.0.1\ta.example.com\n# END registry-mirror docker\n" in both
+    assert b"10.0.0.2" not in both
+    assert without_entry(without_entry(both, "docker"), "quay") == b""
+
+
 def test_lines_that_others_add_after_a_block_stay_lines_of_their_own() -> None:
     written = with_entry(b"10.0.0.1 a", "docker", "b", ["10.0.0.2"]) + b"10.0.0.3 c\n"
     assert without_entry(written, "docker") == b"10.0.0.1 a\n10.0.0.3 c\n"

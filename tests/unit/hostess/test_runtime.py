@@ -113,7 +113,10 @@ def test_nothing_is_claimed_of_a_version_that_is_not_known() -> None:
     assert reading([toml(TWO_ROOTS)], Runtime(), FOLDER) == Reading(TWO_ROOTS)
 
 
-@pytest.mark.parametrize("broken", [b"[", b"\xff", b'plugins = "x"', b"plugins = []", b"imports = 3"])
+@pytest.mark.parametrize(
+    "broken",
+    [b"[", b"\xff", b'plugins = "x"', b"plugins = []", b"imports = 3", b"a = " + b"[" * 9999, b"a = " + b"9" * 9999],
+)
 def test_what_is_no_configuration_says_nothing(broken: bytes) -> None:
     assert of("2.4.2", broken) == TWO_ROOTS
     assert runtime.imports(broken) == []

@@ -58,13 +58,16 @@ def test_all_mistakes_are_told_at_once_each_with_variable_and_value() -> None:
     assert len(lines) == len(wrong) + 1
 
 
-@pytest.mark.parametrize("host", [".", "..", ".hidden", "a/b", "_default", "a\0b"])
+@pytest.mark.parametrize("host", [".", "..", ".hidden", "a/b", "_default", "a\0b", "a\nb", "a b"])
 def test_an_image_host_is_the_name_of_one_folder(host: str) -> None:
     with pytest.raises(SettingsError, match="UPSTREAM_HOST"):
         read({**SEED, "UPSTREAM_HOST": host, "UPSTREAM_URL": "https://x"})
 
 
-@pytest.mark.parametrize("url", ["x.example.com", "ftp://x", "https://", "https://x/path", "https://x:99999"])
+HOSTILE = ["https://x?y", "https://x#y", "https://u:p@x", "https://x\ny", "https://x y", "https://\u0430.example.com"]
+
+
+@pytest.mark.parametrize("url", ["x.example.com", "ftp://x", "https://", "https://x/path", "https://x:99999", *HOSTILE])
 def test_an_upstream_is_a_url_without_a_path(url: str) -> None:
     with pytest.raises(SettingsError, match="UPSTREAM_URL"):
         read({**SEED, "UPSTREAM_HOST": "x", "UPSTREAM_URL": url})

@@ -1,0 +1,44 @@
+"""The agent's environment, whoever made it: settings that can do no harm, or one line a mistake.
+
+`NAME value` a line (see lines.py); what is missing is right.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from common import names
+from hostess.settings import SettingsError, read
+from tests.fuzz.lines import text_of
+
+RIGHT = {
+    "SERVICE_NAME": "registry-mirror-docker",
+    "SERVICE_NAMESPACE": "registry-mirror",
+    "SHADOW_FQDN": "mirror-quay.io",
+    "HOSTS_FILE": "/etc/hosts_from_host",
+    "HOSTS_FILE_BACKUP": "/etc/hosts.backup/hosts",
+    "LOCK_FILE": "/var/lock/hostess/mirror-hostess",
+    "KUBERNETES_SERVICE_HOST": "10.96.0.1",
+}
+PATHS = ("hosts_file", "backup", "lock_file", "authority", "docker_certs", "containerd_certs", "account")
+
+
+def one(data: bytes) -> None:
+    """One environment."""
+    pairs = (text_of(line).partition(" ")[::2] for line in data.replace(b"\0", b"").split(b"\n"))
+    try:
+        settings = read({**RIGHT, **{name: value.replace("\\n", "\n") for name, value in pairs}})
+    except SettingsError as error:
+        assert all(": " in line for line in str(error).splitlines())
+        return
+    assert names.is_mirror_name(settings.mirror)
+    assert names.is_dns_name(settings.masquerade)
+    for path in PATHS:
+        found: Path = getattr(settings, path)
+        assert found.is_absolute()
+        assert ".." not in found.parts
+    assert Path("/certs.d", settings.upstream_host or "-").parent == Path("/certs.d")
+    assert settings.hides_upstream in (True, False)
+    assert settings.upstream_url == "" or (settings.upstream_url.isprintable() and " " not in settings.upstream_url)
+    assert settings.upstream_host.isprintable()
+    assert 0 < settings.status_port < 65536

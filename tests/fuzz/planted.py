@@ -1,0 +1,10 @@
+"""A target with a mistake in it, which the fuzzer has to find: otherwise the others' silence says nothing."""
+
+from __future__ import annotations
+
+from hostess import hosts
+
+
+def one(data: bytes) -> None:
+    """Claims that no bytes are a block of ours."""
+    assert not hosts.parse(data).blocks

@@ -1,0 +1,29 @@
+"""containerd's configuration, which a person wrote: read, or found to hinder; and never the end of the agent.
+
+The first line is the runtime as the kubelet tells it; configuration files follow, with zero bytes between.
+"""
+
+from __future__ import annotations
+
+from hostess import runtime
+from hostess.runtime import Reading
+from hostess.verdict import Hindrance
+from tests.fuzz.lines import text_of
+
+FOLDER = "/etc/containerd/certs.d"
+
+
+def one(data: bytes) -> None:
+    """One node's configuration."""
+    told, _, rest = data.partition(b"\n")
+    files = rest.split(b"\0")
+    version = runtime.parse_version(text_of(told))
+    for file in files:
+        assert all(isinstance(pattern, str) for pattern in runtime.imports(file))
+    try:
+        found = runtime.reading(files, version, FOLDER)
+    except Hindrance as hindrance:
+        assert hindrance.reason == runtime.REASON
+        assert hindrance.message.endswith(".")
+        return
+    assert found == Reading() or FOLDER in str(found.literal).replace("/:", ":").rstrip("/").split(":")
