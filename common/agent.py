@@ -12,6 +12,7 @@ CLEANING_ANNOTATION: Final = f"{names.GROUP}/cleaning"
 # Where an agent says how it stands with its node: to the kubelet by the code, to the controller by the body.
 STATUS_PORT: Final = 8081
 STATUS_PATH: Final = "/readyz"
+ALIVE_PATH: Final = "/livez"  # for the kubelet alone: whether the agent still looks at its node at all
 
 
 class State(Enum):

@@ -36,7 +36,7 @@ def run(settings: Settings, log: Log, stopping: threading.Event) -> None:
     api = Api(settings.api_host, settings.api_port, settings.account)
     containerd = Containerd(settings, api, log)
     agent = Agent(settings, Node(settings), Probe(settings.masquerade), containerd, log)
-    status = Status(settings.status_port, settings.node_name, lambda: agent.verdict)
+    status = Status(settings.status_port, settings.node_name, lambda: agent.word, lambda: agent.is_stuck)
     seen: dict[str, list[Json]] = {}
     seeing = threading.Lock()  # so that the later view is told later
 

@@ -12,6 +12,7 @@ from common.agent import State
 from hostess import files
 from hostess.liveness import DEAD, Liveness
 from hostess.probe import NoAnswer
+from hostess.turns import Turns
 from hostess.verdict import Hindrance, Verdict
 from hostess.view import View
 
@@ -21,18 +22,38 @@ if TYPE_CHECKING:
     from hostess.node import Node
     from hostess.probe import Probe
     from hostess.settings import Settings
+    from hostess.view import Endpoint
 
 # Seconds between two looks. A mirror that dies is withdrawn after two failed probes: 2 s until the first, which takes
-# at most 4 (connecting, then asking), and the second: within some 10 s when it hangs, and 3 when it refuses.
+# at most 4 (connecting, then asking), and the second: within some 10 s when it hangs, and 3 when it refuses; one of
+# several replicas 2 s later.
 PAUSE: Final = 2.0
-# Seconds after a change of the hosts file in which a runtime written in Go may still go by what it read before.
-HOSTS_READ: Final = 5.0
-# Seconds that a mirror with ready pods may be silent before a person has to look: kube-proxy and a rollout need some.
-PASSING: Final = 15.0
 # Seconds until the next look while the last ones contradict what stands.
 SOON: Final = 0.5
+# Seconds after which the last verdict says nothing any more. A look takes some 15 at most: 6 for an answer that is slow
+# at each step, 5 for the lock, twice; a node's disk or an API server may need some more.
+STALE: Final = 60.0
 GONE: Final = Verdict(State.PENDING, "ServiceGone", "The mirror's Service is gone; the node is left as it is.")
+STUCK: Final = Verdict(
+    State.HINDERED,
+    "AgentStuck",
+    f"The agent has not looked at its node for {STALE:.0f} s; a file system that hangs would do that. Its kubelet"
+    " restarts it.",
+)
 NOTHING_YET: Final = Verdict(State.PENDING, "Starting", "The agent has just started.")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds that others are given.
+
+    `hosts_read`: after a change of the hosts file a runtime written in Go may still go by what it read before.
+    `passing`: a mirror with ready pods may be silent so long before a person has to look: kube-proxy and a rollout need
+    some.
+    """
+
+    hosts_read: float = 5.0
+    passing: float = 15.0
 
 
 @dataclass(slots=True)
@@ -44,15 +65,28 @@ class Agent:
     probe: Probe
     containerd: Containerd
     log: Log
+    patience: Patience = Patience()
     verdict: Verdict = NOTHING_YET
     _view: View | None = None
     _known: tuple[str, ...] = ()  # addresses of the last configured state
     _liveness: Liveness = field(default_factory=Liveness)
+    _turns: Turns = field(default_factory=Turns)
     _served: bool = False  # whether the mirror has answered this agent at all
     _silence: str = ""  # why the mirror does not answer
     _silent_since: float | None = None
     _known_from: float = 0.0  # when the runtime surely knows the mirror's name, by the monotonic clock
+    _looked_at: float = field(default_factory=time.monotonic)
     _wake: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether its loop has not come round for longer than anything there takes."""
+        return time.monotonic() - self._looked_at > STALE
+
+    @property
+    def word(self) -> Verdict:
+        """How it stands with the node, which a loop that is stuck cannot say."""
+        return STUCK if self.is_stuck else self.verdict
 
     def changed(self, view: View) -> None:
         """Takes in what the cluster says now."""
@@ -72,7 +106,7 @@ class Agent:
             verdict = self._looked()
             if verdict != self.verdict:
                 self.log.info("node", state=verdict.state.value, reason=verdict.reason, message=verdict.message)
-            self.verdict = verdict
+            self.verdict, self._looked_at = verdict, time.monotonic()
             self._wake.wait(SOON if self._liveness.contrary else PAUSE)
 
     def _looked(self) -> Verdict:
@@ -115,16 +149,26 @@ class Agent:
         return self._away(view)
 
     def _asked(self, address: str, authority: bytes, view: View) -> Liveness:
-        if view.endpoints == 0:
+        if view.endpoints == ():
             self._silence = "none of its cache pods is ready"
             return DEAD
         try:
             self.probe.ask(address, authority)
+            self._ask_pods(view.endpoints or (), authority)
         except NoAnswer as why:
             self._silence = str(why)
             return self._liveness.after(answered=False)
         self._served, self._silent_since = True, None
         return self._liveness.after(answered=True)
+
+    def _ask_pods(self, endpoints: tuple[Endpoint, ...], authority: bytes) -> None:
+        """The first one that is silent ends it, so that a look takes hardly longer with ten of them than with two."""
+        doubtful = not self._liveness.alive or bool(self._liveness.contrary)
+        for endpoint in self._turns.of(endpoints, doubtful=doubtful):
+            try:
+                self.probe.ask(endpoint.address, authority, endpoint.port)
+            except NoAnswer as why:
+                raise NoAnswer(f"one of its cache pods, at {endpoint.address}: {why}") from why
 
     def _configured(self, addresses: tuple[str, ...], authority: bytes) -> Verdict:
         """Writes all that can be written, then tells what stands in the way of its being used."""
@@ -145,7 +189,7 @@ class Agent:
 
     def _noted(self, *, news: bool) -> None:
         if news:
-            self._known_from = time.monotonic() + HOSTS_READ
+            self._known_from = time.monotonic() + self.patience.hosts_read
 
     def _away(self, view: View) -> Verdict:
         """Withdrawn is all that a node can be while no cache pod is ready; that one is and does not answer is wrong."""
@@ -155,5 +199,5 @@ class Agent:
             return Verdict(State.CONFIGURED if self._served else State.PENDING, "MirrorAway", message)
         now = time.monotonic()
         self._silent_since = now if self._silent_since is None else self._silent_since
-        state = State.HINDERED if now - self._silent_since > PASSING else State.PENDING
+        state = State.HINDERED if now - self._silent_since > self.patience.passing else State.PENDING
         return Verdict(state, "MirrorUnreachable", message)

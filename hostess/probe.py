@@ -34,9 +34,9 @@ class Probe:
     host: str
     port: int = HTTPS
 
-    def ask(self, address: str, authority: bytes) -> None:
+    def ask(self, address: str, authority: bytes, port: int | None = None) -> None:
         """Asks at an IP address, trusting the CA `authority` (PEM). Raises NoAnswer with the reason."""
-        with contextlib.closing(_connected(self.host, self.port, address, authority)) as connection:
+        with contextlib.closing(_connected(self.host, port or self.port, address, authority)) as connection:
             _get(connection)
 
 

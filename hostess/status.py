@@ -1,4 +1,8 @@
-"""GET /readyz: the verdict on this node, for the kubelet by its code and for the controller by its body."""
+"""GET /readyz: the verdict on this node, for the kubelet by its code and for the controller by its body.
+
+GET /livez: whether anybody still looks at this node, whatever the verdict. The kubelet restarts an agent that does not,
+which leaves the node as it is.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import socket
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final
 
-from common.agent import STATUS_PATH, State
+from common.agent import ALIVE_PATH, STATUS_PATH, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,19 +22,23 @@ SILENCE: Final = 5.0  # seconds until a client that says nothing is let go
 
 
 class Status(ThreadingHTTPServer):
-    """Serves what `verdict` returns at the moment of the question."""
+    """Serves what `verdict` and `is_stuck` return at the moment of the question."""
 
     daemon_threads = True
 
-    def __init__(self, port: int, node: str, verdict: Callable[[], Verdict]) -> None:
+    def __init__(self, port: int, node: str, verdict: Callable[[], Verdict], is_stuck: Callable[[], bool]) -> None:
         super().__init__(("", port), _Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = _listening(port)
         self.server_address = self.socket.getsockname()
-        self.node, self.verdict = node, verdict
+        self.node, self.verdict, self.is_stuck = node, verdict, is_stuck
 
-    def answer(self) -> tuple[int, bytes]:
+    def answer(self, path: str) -> tuple[int, bytes]:
         """Status code and body."""
+        if path == ALIVE_PATH:
+            return (503, b'{"alive": false}') if self.is_stuck() else (200, b'{"alive": true}')
+        if path != STATUS_PATH:
+            return 404, b'{"message": "ask /readyz"}'
         verdict = self.verdict()
         body = {
             "state": verdict.state.value,
@@ -53,7 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Status
 
     def do_GET(self) -> None:
-        code, body = self.server.answer() if self.path == STATUS_PATH else (404, b'{"message": "ask /readyz"}')
+        code, body = self.server.answer(self.path)
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from common.agent import CLEANING_ANNOTATION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 Json = dict[str, Any]
 
 
+class Endpoint(NamedTuple):
+    """Where one cache pod answers."""
+
+    address: str
+    port: int
+
+
 @dataclass(frozen=True, slots=True)
 class View:
-    """`addresses` are the Service's cluster IPs, none where it is gone; `endpoints` the cache pods that are ready.
+    """`addresses` are the Service's cluster IPs, none where it is gone; `endpoints` where ready cache pods answer.
 
     `endpoints` is None until they were seen.
     """
 
     addresses: tuple[str, ...] = ()
     cleaning: bool = False
-    endpoints: int | None = None
+    endpoints: tuple[Endpoint, ...] | None = None
 
 
 def view_of(services: Iterable[Json], slices: Iterable[Json] | None) -> View:
@@ -32,11 +39,19 @@ def view_of(services: Iterable[Json], slices: Iterable[Json] | None) -> View:
     spec = service.get("spec") or {}
     # A headless Service says "None" where others have an address.
     addresses = tuple(address for address in spec.get("clusterIPs") or () if address and address != "None")
-    endpoints = None if slices is None else sum(map(_ready, slices))
+    # Of both families, where there are both, that of the address which the agent asks at: each pod is there once.
+    kind = "IPv6" if addresses and ":" in addresses[0] else "IPv4"
+    ready = (each for one in slices or () if one.get("addressType") == kind for each in _ready(one))
+    endpoints = None if slices is None else tuple(sorted(set(ready)))
     return View(addresses, bool(annotations.get(CLEANING_ANNOTATION)), endpoints)
 
 
-def _ready(one: Json) -> int:
-    """Ready endpoints of a slice. One that does not say is ready, by the API's definition."""
-    conditions = [endpoint.get("conditions") or {} for endpoint in one.get("endpoints") or ()]
-    return sum(condition.get("ready") is not False for condition in conditions)
+def _ready(one: Json) -> Iterator[Endpoint]:
+    """Ready endpoints of a slice. One that does not say is ready, by the API's definition.
+
+    One that is about to end is not ready: nothing is held against a pod that a rollout takes away.
+    """
+    ports = [port["port"] for port in one.get("ports") or () if port.get("port")]
+    for endpoint in one.get("endpoints") or ():
+        if ports and endpoint.get("addresses") and (endpoint.get("conditions") or {}).get("ready") is not False:
+            yield Endpoint(endpoint["addresses"][0], ports[0])

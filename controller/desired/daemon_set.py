@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from common import names
-from common.agent import STATUS_PATH, STATUS_PORT
+from common.agent import ALIVE_PATH, STATUS_PATH, STATUS_PORT
 from controller.desired import files
 from controller.desired.frame import EMPTY_IN_CONTAINER, EMPTY_IN_POD, confined, framed, pull_secrets
 from controller.kinds import DAEMON_SET
@@ -98,25 +98,31 @@ def _environment(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> 
 
 
 def _answering(settings: ControllerSettings) -> Json:
-    """Port and probe of our own agent; the original one answers nobody and is ready as soon as it runs."""
+    """Port and probes of our own agent; the original one answers nobody and is ready as soon as it runs."""
     if settings.hostess_is_original:
-        return {"ports": None, "readinessProbe": None}
+        return {"ports": None, "readinessProbe": None, "livenessProbe": None}
     # A node that is configured no more is to be seen at once: the agent itself has waited already where that is wise.
-    probe = {
+    ready = {
         "httpGet": {"path": STATUS_PATH, "port": "status"},
         "periodSeconds": 2,
         "timeoutSeconds": 2,
         "failureThreshold": 1,
     }
+    # The agent says itself when it is stuck, after a minute; this is to be sure, and never hasty on a node under load.
+    alive = {
+        "httpGet": {"path": ALIVE_PATH, "port": "status"},
+        "periodSeconds": 20,
+        "timeoutSeconds": 5,
+        "failureThreshold": 3,
+    }
     port = {"name": "status", "containerPort": STATUS_PORT, "protocol": "TCP"}
-    return {"ports": [port], "readinessProbe": probe}
+    return {"ports": [port], "readinessProbe": ready, "livenessProbe": alive}
 
 
 def _container(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> Json:
     return {
         **EMPTY_IN_CONTAINER,
         "args": None,
-        "livenessProbe": None,
         **_answering(settings),
         "name": "mirror-hostess",
         "image": settings.hostess_image,

@@ -154,11 +154,12 @@ def test_where_an_older_mirror_has_the_images_the_agent_is_told_of_no_image_host
 def test_our_agent_is_asked_and_the_original_one_is_not() -> None:
     ours = _agent(facts(), HOSTESS_DOCKER_IMAGE="registry-mirror/hostess")[1]
     assert ours["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "status"}
+    assert ours["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "status"}
     assert [(each["name"], each["containerPort"]) for each in ours["ports"]] == [("status", 8081)]
     assert _environment(ours)["STATUS_PORT"] == "8081"
     for image in ("ocadotechnology/mirror-hostess", "mirrors/ocadotechnology/mirror-hostess"):
         original = _agent(facts(), HOSTESS_DOCKER_IMAGE=image)[1]
-        assert (original["ports"], original["readinessProbe"]) == (None, None)
+        assert [original[each] for each in ("ports", "readinessProbe", "livenessProbe")] == [None] * 3
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from common.agent import State
-from hostess.agent import PAUSE, Agent
+from hostess.agent import PAUSE, STALE, Agent, Patience
 from hostess.api import Api
 from hostess.containerd import Containerd
 from hostess.etc_hosts import Replaced
@@ -18,7 +18,7 @@ from hostess.files import locked
 from hostess.log import Log
 from hostess.node import Node
 from hostess.probe import Probe
-from hostess.view import View
+from hostess.view import Endpoint, View
 from tests.support.kube import until
 from tests.unit.hostess.a_node import LOCALHOST, ANode
 from tests.unit.hostess.a_server import HOST_NAME, Server, answering
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-UP = View(("127.0.0.1",), endpoints=2)
+UP = View(("127.0.0.1",), endpoints=(Endpoint("127.0.0.1", 5000),))  # one alone is asked by the Service
+QUICK = Patience(hosts_read=0.5, passing=4.0)  # the usual one is proven on the real node
 AWAY = 10.0  # seconds within which a dead mirror is to be withdrawn
 
 
@@ -41,7 +42,7 @@ class Running:
         containerd = Containerd(settings, Api("127.0.0.1", 1, node.root), log)
         containerd.ask()
         self.probe = Probe(HOST_NAME, server.port)
-        self.agent = Agent(settings, Node(settings), self.probe, containerd, log)
+        self.agent = Agent(settings, Node(settings), self.probe, containerd, log, QUICK)
         self.toml = node.containerd / settings.upstream_host / "hosts.toml"
         self.stopping = threading.Event()
         self.ended: BaseException | None = None
@@ -137,7 +138,7 @@ def test_a_mirror_that_hangs_is_withdrawn_and_comes_back(one: Running, server: S
 
 def test_without_ready_pods_it_is_withdrawn_without_being_asked(one: Running) -> None:
     one.start().configured()
-    one.agent.changed(View(UP.addresses, endpoints=0))
+    one.agent.changed(View(UP.addresses, endpoints=()))
     assert withdrawn(one) < 2
     one.says(State.CONFIGURED, "MirrorAway")
     one.agent.changed(UP)
@@ -157,7 +158,7 @@ def test_cleaned_it_leaves_nothing_and_says_so_until_the_mirror_is_back(
     before = {path: content for path, content in node.tree().items() if not path.startswith("secret")}
     one.start().configured()
     server.stop()
-    one.agent.changed(View(UP.addresses, cleaning=True, endpoints=0))
+    one.agent.changed(View(UP.addresses, cleaning=True, endpoints=()))
     one.says(State.CLEANED, "Cleaned")
     after = {path: content for path, content in node.tree().items() if not path.startswith("secret")}
     assert after == before
@@ -168,7 +169,7 @@ def test_cleaned_it_leaves_nothing_and_says_so_until_the_mirror_is_back(
 
 def test_cleaned_it_stays_clean_when_the_service_goes_before_the_agent(one: Running) -> None:
     one.start().configured()
-    one.agent.changed(View(UP.addresses, cleaning=True, endpoints=2))
+    one.agent.changed(View(UP.addresses, cleaning=True, endpoints=UP.endpoints))
     one.says(State.CLEANED, "Cleaned")
     one.agent.changed(View())
     end = time.monotonic() + 1.5 * PAUSE
@@ -246,3 +247,52 @@ def test_a_dead_mirror_is_withdrawn_whoever_holds_the_lock(one: Running, server:
     with locked(one.agent.settings.lock_file):
         server.stop()
         assert withdrawn(one) < AWAY
+
+
+def replicas(*servers: Server) -> View:
+    """A Service that leads to the first of these cache pods, all of which are Ready."""
+    return View(UP.addresses, endpoints=tuple(Endpoint("127.0.0.1", each.port) for each in servers))
+
+
+def test_one_of_several_replicas_that_hangs_while_it_is_ready_withdraws_the_mirror(
+    one: Running, server: Server, tmp_path: Path
+) -> None:
+    """The runtime may have been given just that one by the Service; a pod that is not Ready is nobody's."""
+    with Server(tmp_path, server.issuer) as second:
+        one.start(replicas(server, second)).configured()
+        asked = second.connections
+        second.stop()
+        good, second.behave = second.behave, None
+        second.start()
+        assert withdrawn(one) < AWAY
+        assert asked > 0
+        one.says(State.PENDING, "MirrorUnreachable")
+        assert "one of its cache pods, at 127.0.0.1: no answer" in one.agent.verdict.message
+        one.agent.changed(replicas(server))
+        one.configured()
+        one.agent.changed(replicas(server, second))
+        withdrawn(one)
+        second.stop()
+        second.behave = good
+        second.start()
+        one.configured()
+
+
+def test_a_replica_that_a_rollout_takes_away_withdraws_nothing(one: Running, server: Server, tmp_path: Path) -> None:
+    """Its end is in the view before it is in the answers."""
+    with Server(tmp_path, server.issuer) as second:
+        one.start(replicas(server, second)).configured()
+        one.agent.changed(replicas(server))
+    end = time.monotonic() + 2 * PAUSE
+    while time.monotonic() < end:
+        assert one.toml.exists()
+
+
+def test_a_loop_that_is_stuck_says_so_instead_of_its_last_word(one: Running) -> None:
+    one.start().configured()
+    assert not one.agent.is_stuck
+    one.stop()
+    one.agent._looked_at -= STALE + 1
+    assert one.agent.is_stuck
+    assert (one.agent.word.state, one.agent.word.reason) == (State.HINDERED, "AgentStuck")
+    assert one.agent.verdict.reason == "Configured"

@@ -23,7 +23,8 @@ class Served:
 
     def __init__(self) -> None:
         self.verdict = Verdict(State.PENDING, "Starting", "The agent has just started.")
-        self.status = Status(0, "node-1", lambda: self.verdict)
+        self.stuck = False
+        self.status = Status(0, "node-1", lambda: self.verdict, lambda: self.stuck)
         self.port = self.status.server_address[1]
         self.thread = threading.Thread(target=self.status.serve_forever, args=(0.01,), daemon=True)
         self.thread.start()
@@ -53,6 +54,14 @@ def test_configured_alone_is_ready_and_the_body_says_how_it_stands(served: Serve
     assert answer.status_code == (200 if state is State.CONFIGURED else 503)
     assert answer.json() == {"state": state.value, "reason": "Why", "message": "A sentence.", "node": "node-1"}
     assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("state", State)
+def test_one_that_looks_at_its_node_is_alive_whatever_it_sees(served: Served, state: State) -> None:
+    served.verdict = Verdict(state, "Why", "A sentence.")
+    assert served.get("/livez").status_code == 200
+    served.stuck = True
+    assert served.get("/livez").status_code == 503
 
 
 def test_other_paths_are_not_found(served: Served) -> None:
