@@ -81,6 +81,8 @@ class ControllerSettings(Settings):
     hostess_docker_image: ImagePart = Field(ORIGINAL_HOSTESS, alias="HOSTESS_DOCKER_IMAGE")
     hostess_docker_tag: ImageTag = Field("1.1.0", alias="HOSTESS_DOCKER_TAG")
     hostess_node_selector: Labels = Field((), alias="HOSTESS_NODE_SELECTOR")
+    # An existing PriorityClass: pods that name one which is missing are refused, and so none is named by default.
+    hostess_priority_class: ObjectName | None = Field(None, alias="HOSTESS_PRIORITY_CLASS")
     containerd_certs_dir: NodePath = Field("/etc/containerd/certs.d", alias="CONTAINERD_CERTS_DIR")
     # Seconds. Long enough for an agent that the kubelet starts again after some crashes, and for a node that reboots;
     # one that is gone for good must not hold a mirror, and whoever waits for it, much longer.

@@ -41,6 +41,8 @@ def daemon_set(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> Js
 def _pod(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> Json:
     return {
         **EMPTY_IN_POD,
+        # Nobody takes a dead mirror out of a node's way while its agent is evicted, or finds no room.
+        "priorityClassName": settings.hostess_priority_class,
         "serviceAccountName": SERVICE_ACCOUNT,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 10,

@@ -24,6 +24,8 @@ Json = dict[str, Any]
 EXAMPLES = sorted((REPOSITORY / "deploy" / "examples").glob("*.yaml"))
 DEPLOYMENT = kinds.Kind("apps/v1", "deployments", "Deployment")
 POD = kinds.Kind("v1", "pods", "Pod")
+NETWORK_POLICY = kinds.Kind("networking.k8s.io/v1", "networkpolicies", "NetworkPolicy")
+PROGRAMS = ("registrymirror-webhook", "registrymirror-controller")
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +68,11 @@ def test_applying_again_leaves_the_published_authority_where_it_is(installed: Ku
 
 
 def test_both_programs_run_twice_spread_with_a_budget_and_the_webhook_has_no_token(installed: Kube) -> None:
-    for name in ("registrymirror-webhook", "registrymirror-controller"):
+    for name in PROGRAMS:
         live = installed.get(DEPLOYMENT, name)
         assert live["spec"]["replicas"] == 2
         pod = live["spec"]["template"]["spec"]
         assert pod["topologySpreadConstraints"][0]["topologyKey"] == "kubernetes.io/hostname"
-        assert "priorityClassName" not in pod
         budget = installed.get(kinds.BUDGET, name)["spec"]
         assert budget["selector"]["matchLabels"] == live["spec"]["selector"]["matchLabels"]
     webhook = installed.get(DEPLOYMENT, "registrymirror-webhook")["spec"]["template"]["spec"]
@@ -79,6 +80,69 @@ def test_both_programs_run_twice_spread_with_a_budget_and_the_webhook_has_no_tok
     (volume,) = webhook["volumes"]
     assert volume["secret"]["secretName"] == "registrymirror-webhook-tls"
     assert volume["secret"]["optional"] is False
+
+
+def test_the_pods_of_both_programs_go_before_workloads_and_agents_before_them(
+    installed: Kube, kube: Kube, name: str
+) -> None:
+    """By the priority that the API server gives them; the caches, which pulls can do without, have none."""
+    for program in PROGRAMS:
+        label = f"app.kubernetes.io/name={program}"
+        pods = until(lambda label=label: installed.every(POD, labelSelector=label), why=f"{program} has pods")  # type: ignore[misc]
+        assert {pod["spec"]["priority"] for pod in pods} == {900_000_000}
+    kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
+    cache, agent = _templates(kube, name)
+    assert "priorityClassName" not in cache["spec"]
+    labels = agent["metadata"]["labels"]
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "agent-", "labels": labels}}
+    tried = kube.create(POD, {**body, "spec": {**agent["spec"], "serviceAccountName": "default"}}, dryRun="All")
+    assert tried["spec"]["priority"] == 1_000_000_000
+
+
+def _templates(kube: Kube, mirror: str) -> list[Json]:
+    """The pods that a mirror has made of it: of a cache, and of a node agent."""
+    return [
+        kube.until_there(kind, f"registry-mirror-{mirror}")["spec"]["template"]
+        for kind in (kinds.STATEFUL_SET, kinds.DAEMON_SET)
+    ]
+
+
+def test_each_pod_is_in_one_network_policy_which_opens_ports_that_it_has(
+    installed: Kube, kube: Kube, name: str
+) -> None:
+    """The test network enforces none: what is seen is that selectors and ports are those of the pods."""
+    kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
+    programs = [installed.get(DEPLOYMENT, program)["spec"]["template"] for program in PROGRAMS]
+    policies = installed.every(NETWORK_POLICY)
+    opened: dict[str, set[int]] = {}
+    for template in (*programs, *_templates(kube, name)):
+        labels = template["metadata"]["labels"].items()
+        (policy,) = (each for each in policies if each["spec"]["podSelector"]["matchLabels"].items() <= labels)
+        ports = {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]}
+        (container,) = template["spec"]["containers"]
+        assert ports == {port["containerPort"] for port in container["ports"]}
+        opened[policy["metadata"]["name"]] = _open_to_all(policy)
+    # No policy may stand in the way of a review or of a pull.
+    assert opened == {
+        "registrymirror-webhook": {8443},
+        "registrymirror-controller": set(),
+        "registrymirror-caches": {5000},
+        "registrymirror-hostess": set(),
+    }
+    (silent,) = (each for each in policies if "Egress" in each["spec"]["policyTypes"])
+    assert silent["metadata"]["name"] == "registrymirror-webhook"
+    (asking,) = (
+        peer
+        for each in policies
+        for rule in each["spec"]["ingress"]
+        for peer in rule.get("from", [])
+        if "podSelector" in peer
+    )
+    assert asking["podSelector"]["matchLabels"].items() <= programs[1]["metadata"]["labels"].items()
+
+
+def _open_to_all(policy: Json) -> set[int]:
+    return {port["port"] for rule in policy["spec"]["ingress"] if "from" not in rule for port in rule["ports"]}
 
 
 def test_the_registrations_are_as_narrow_as_promised(installed: Kube) -> None:
@@ -109,10 +173,7 @@ def test_pods_of_both_programs_and_of_the_cache_meet_the_restricted_standard(
     installed.create(kinds.Kind("v1", "serviceaccounts", "ServiceAccount"), {"metadata": {"name": "x"}}, "strict")
     kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
     cache = kube.until_there(kinds.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"]
-    programs = [
-        installed.get(DEPLOYMENT, program)["spec"]["template"]
-        for program in ("registrymirror-webhook", "registrymirror-controller")
-    ]
+    programs = [installed.get(DEPLOYMENT, program)["spec"]["template"] for program in PROGRAMS]
     for template in (cache, *programs):
         spec = {**template["spec"], "serviceAccountName": "x", "serviceAccount": "x"}
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", "namespace": "strict"}, "spec": spec}

@@ -14,6 +14,7 @@ from controller import kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from controller.kinds import Kind
     from deploy.local.cluster import Cluster
@@ -37,11 +38,14 @@ def until(look: Callable[[], T], *, why: str, seconds: float = DEADLINE) -> T:
 
 
 class Kube:
-    """The administrator's view of one cluster, by plain requests, so that no client of ours is between."""
+    """The administrator's view of one cluster, by plain requests, so that no client of ours is between.
 
-    def __init__(self, cluster: Cluster) -> None:
+    Or the view of somebody else, by whose `kubeconfig` they are made.
+    """
+
+    def __init__(self, cluster: Cluster, kubeconfig: Path | None = None) -> None:
         self.cluster = cluster
-        config = yaml.safe_load(cluster.kubeconfig.read_text())
+        config = yaml.safe_load((kubeconfig or cluster.kubeconfig).read_text())
         user = config["users"][0]["user"]
         context = ssl.create_default_context(cafile=str(cluster.ca_file))
         context.load_cert_chain(user["client-certificate"], user["client-key"])

@@ -56,6 +56,7 @@ FULL_SETTINGS = settings(
     HOSTESS_DOCKER_IMAGE="team/hostess",
     HOSTESS_DOCKER_TAG="2.0",
     HOSTESS_NODE_SELECTOR="type=real",
+    HOSTESS_PRIORITY_CLASS="system-node-critical",
     CONTAINERD_CERTS_DIR="/var/lib/rancher/k3s/agent/etc/containerd/certs.d",
     IMAGE_PULL_SECRETS="pull-one,pull-two",
     CA_CERTIFICATE_BUNDLE="company-cas",

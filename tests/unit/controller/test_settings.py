@@ -87,6 +87,7 @@ def test_domains_are_read_as_the_webhook_reads_them() -> None:
         # The default config_path of containerd 2.2, which people will paste
         ("CONTAINERD_CERTS_DIR", "/etc/containerd/certs.d:/etc/docker/certs.d"),
         *(("HOSTESS_NODE_SELECTOR", value) for value in ("alone", "=x", "a b=c", "a=b c", "a=" + "x" * 64)),
+        ("HOSTESS_PRIORITY_CLASS", "Not A Name"),
         *(("REGISTRY_IMAGE", value) for value in ("two words", "/registry", "registry/", "a//b")),
         ("HOSTESS_DOCKER_REGISTRY", "docker.io/"),
         *(("HOSTESS_DOCKER_TAG", value) for value in ("1 2", "a/b", "x" * 129)),

@@ -1,0 +1,119 @@
+"""What the controller's account may change of objects that it may patch: caBundle, and its own finalizer."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from controller import kinds
+from deploy.local.system import CONTROLLER
+from tests.support.kube import NAMESPACE, Kube
+from tests.support.mirrors import a_mirror
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from controller.kinds import Kind
+    from tests.cluster.conftest import Running
+
+Json = dict[str, Any]
+REGISTRATIONS = pytest.mark.parametrize("kind", [kinds.MUTATING, kinds.VALIDATING], ids=lambda kind: kind.name)
+OWNER = {"apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": "00000000-0000-0000-0000-000000000000"}
+
+
+@pytest.fixture(scope="module")
+def controller(shared: Running) -> Iterator[Kube]:
+    """Somebody who has the controller's account."""
+    groups = ["system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}"]
+    user = f"system:serviceaccount:{NAMESPACE}:{CONTROLLER}"
+    kube = Kube(shared.cluster, shared.cluster.kubeconfig_for(user, groups, shared.cluster.folder / "as-controller"))
+    yield kube
+    kube.close()
+
+
+def tried(kube: Kube, kind: Kind, name: str, body: Json) -> tuple[int, str]:
+    """Status and message of a merge patch that is only tried."""
+    headers = {"Content-Type": "application/merge-patch+json"}
+    path = kind.path(NAMESPACE, name)
+    answer = kube.http.patch(path, content=json.dumps(body), headers=headers, params={"dryRun": "All"})
+    return answer.status_code, answer.json().get("message", "")
+
+
+def changed(change: Callable[[Json], object]) -> Callable[[Json], Json]:
+    """The webhooks of a registration after `change` of the first."""
+
+    def patch(live: Json) -> Json:
+        webhook = json.loads(json.dumps(live["webhooks"][0]))
+        change(webhook)
+        return {"webhooks": [webhook]}
+
+    return patch
+
+
+FORBIDDEN: dict[str, Callable[[Json], Json]] = {
+    "failurePolicy": changed(lambda one: one.update(failurePolicy="Ignore")),
+    "its rules": changed(lambda one: one["rules"][0].update(resources=["*"])),
+    "the operations": changed(lambda one: one["rules"][0].update(operations=["CREATE"])),
+    "an address": changed(
+        lambda one: one.update(
+            clientConfig={"url": "https://evil.example.com/", "caBundle": one["clientConfig"]["caBundle"]}
+        )
+    ),
+    "the path": changed(lambda one: one["clientConfig"]["service"].update(path="/other")),
+    "the Service": changed(lambda one: one["clientConfig"]["service"].update(namespace="default")),
+    "namespaceSelector": changed(lambda one: one.update(namespaceSelector={"matchLabels": {"a": "b"}})),
+    "objectSelector": changed(lambda one: one.update(objectSelector={"matchLabels": {"a": "b"}})),
+    "matchConditions": changed(lambda one: one.update(matchConditions=[{"name": "never", "expression": "false"}])),
+    "the time-out": changed(lambda one: one.update(timeoutSeconds=1)),
+    "the webhook's name": changed(lambda one: one.update(name="other.registrymirrors.k8s.osp.tech")),
+    "caBundle and more": changed(lambda one: (one["clientConfig"].pop("caBundle"), one.update(timeoutSeconds=1))),
+    "one webhook more": lambda live: {"webhooks": [*live["webhooks"], {**live["webhooks"][0], "name": "a.b.c"}]},
+    "no webhook": lambda _: {"webhooks": []},
+    "labels": lambda _: {"metadata": {"labels": {"a": "b"}}},
+    "annotations": lambda _: {"metadata": {"annotations": {"a": "b"}}},
+    "an owner": lambda _: {"metadata": {"ownerReferences": [OWNER]}},
+    "finalizers": lambda _: {"metadata": {"finalizers": ["example.com/for-ever"]}},
+}
+
+
+@REGISTRATIONS
+def test_of_a_registration_the_controller_may_change_cabundle_alone(
+    shared: Running, controller: Kube, kind: Kind
+) -> None:
+    """That it publishes it is in test_install; the administrator may change everything."""
+    live = shared.kube.get(kind, "registrymirror")
+    bundle = base64.b64encode(b"another authority").decode()
+    for value in (bundle, None):
+        published = changed(lambda one, value=value: one["clientConfig"].update(caBundle=value))(live)  # type: ignore[misc]
+        assert tried(controller, kind, "registrymirror", published) == (200, "")
+    for what, patch in FORBIDDEN.items():
+        status, message = tried(controller, kind, "registrymirror", patch(live))
+        sentence = "the controller of registry-mirror may change nothing of a webhook configuration but caBundle"
+        assert (status, sentence in message) == (422, True), (what, message)
+        assert tried(shared.kube, kind, "registrymirror", patch(live))[0] == 200, what
+
+
+def test_of_a_mirror_the_controller_may_change_its_own_finalizer_alone(kube: Kube, controller: Kube, name: str) -> None:
+    kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
+    kube.until_condition(name, "Accepted", "True", "Valid")
+    kube.json_patch(kinds.MIRROR, name, {"op": "add", "path": "/metadata/finalizers/-", "value": "example.com/own"})
+    foreign = ["example.com/own"]
+    for finalizers in (foreign, ["k8s.osp.tech/nodes", *foreign]):
+        assert tried(controller, kinds.MIRROR, name, {"metadata": {"finalizers": finalizers}}) == (200, "")
+    forbidden: list[Json] = [
+        {"metadata": {"finalizers": None}},
+        {"metadata": {"finalizers": ["k8s.osp.tech/nodes", *foreign, "example.com/another"]}},
+        {"metadata": {"labels": {"team": "x"}}},
+        {"metadata": {"annotations": {"team": "x"}}},
+        {"metadata": {"ownerReferences": [OWNER]}},
+        {"spec": {"upstreamUrl": "evil.example.com"}},
+        {"spec": {"ttl": "1h"}},
+    ]
+    for patch in forbidden:
+        status, message = tried(controller, kinds.MIRROR, name, patch)
+        sentence = "may change nothing of a RegistryMirror but its status and its own finalizer, k8s.osp.tech/nodes"
+        assert (status, sentence in message) == (422, True), (patch, message)
+    kube.patch(kinds.MIRROR, name, {"metadata": {"finalizers": ["k8s.osp.tech/nodes"]}})

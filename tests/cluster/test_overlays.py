@@ -1,0 +1,100 @@
+"""What can be had besides (deploy/overlays/): a real API server accepts it, and the programs its settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from common.settings import read
+from controller.settings import ControllerSettings
+from deploy.local.system import REPOSITORY
+from webhook.settings import WebhookSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cluster.conftest import Running
+    from tests.support.kube import Kube
+
+Json = dict[str, Any]
+OVERLAYS = ("hardened", "autoscaling")
+ALONE_AND_TOGETHER = pytest.mark.parametrize("overlays", [*((each,) for each in OVERLAYS), OVERLAYS], ids="+".join)
+
+
+@pytest.fixture
+def with_overlays(tmp_path: Path, overlays: tuple[str, ...]) -> Path:
+    """A kustomization of a person's own: deploy/, and these of its overlays."""
+    (tmp_path / "base").symlink_to(REPOSITORY / "deploy")
+    body = {"resources": ["base"], "components": [f"base/overlays/{each}" for each in overlays]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(body))
+    return tmp_path
+
+
+def built(kube: Kube, folder: Path) -> list[Json]:
+    return list(yaml.safe_load_all(kube.kubectl("kustomize", str(folder))))
+
+
+def container(objects: list[Json], program: str) -> Json:
+    (found,) = (
+        each
+        for each in objects
+        if (each["kind"], each["metadata"]["name"]) == ("Deployment", f"registrymirror-{program}")
+    )
+    first: Json = found["spec"]["template"]["spec"]["containers"][0]
+    return first
+
+
+@ALONE_AND_TOGETHER
+def test_it_is_accepted_as_it_is(kube: Kube, with_overlays: Path) -> None:
+    """All objects of it, by the server's own judgement; and the images are those that the base names."""
+    objects = built(kube, with_overlays)
+    printed = kube.kubectl("apply", "--dry-run=server", "-k", str(with_overlays))
+    accepted = [line for line in printed.splitlines() if line.endswith("(server dry run)")]
+    assert len(accepted) == len(objects), printed
+    for program in ("webhook", "controller"):
+        assert container(objects, program)["image"] == f"registry.example.com/registry-mirror/{program}:0.1.0"
+
+
+@pytest.mark.parametrize("overlays", [("hardened",)], ids="+".join)
+def test_the_programs_take_the_settings_of_the_hardened_one(kube: Kube, with_overlays: Path) -> None:
+    objects = built(kube, with_overlays)
+    variables = {
+        program: {each["name"]: each.get("value", "from-the-pod") for each in container(objects, program)["env"]}
+        for program in ("webhook", "controller")
+    }
+    controller = read(ControllerSettings, variables["controller"])
+    assert controller.secret_opt_in is True
+    assert controller.masquerade_domains == ("mirror.internal",)
+    assert read(WebhookSettings, variables["webhook"]).masquerade_domains == ("mirror.internal",)
+
+
+@pytest.mark.parametrize("overlays", [("hardened",)], ids="+".join)
+def test_pods_that_it_limits_are_ours_and_may_still_ask_for_names(kube: Kube, with_overlays: Path) -> None:
+    """Each policy about calls concerns the pods of one of the base about callers."""
+    policies = [each for each in built(kube, with_overlays) if each["kind"] == "NetworkPolicy"]
+    base = {each["metadata"]["name"]: each["spec"]["podSelector"] for each in policies if "ingress" in each["spec"]}
+    calls = {each["metadata"]["name"]: each["spec"] for each in policies if "egress" in each["spec"]}
+    assert calls.keys() == {f"{name}-calls" for name in base} - {"registrymirror-webhook-calls"}
+    for name, spec in calls.items():
+        assert spec["podSelector"] == base[name.removesuffix("-calls")]
+        anywhere = [port["port"] for rule in spec["egress"] if "to" not in rule for port in rule["ports"]]
+        assert {53, 443} <= set(anywhere), name
+
+
+@pytest.mark.parametrize("overlays", [("autoscaling",)], ids="+".join)
+def test_applying_again_leaves_what_the_autoscaler_has_done(shared: Running, with_overlays: Path) -> None:
+    kube = shared.kube
+    (scaler,) = (each for each in built(kube, with_overlays) if each["kind"] == "HorizontalPodAutoscaler")
+    only = [each for each in built(kube, with_overlays) if each["metadata"]["name"] == "registrymirror-webhook"]
+    deployment = next(each for each in only if each["kind"] == "Deployment")
+    assert scaler["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    kube.apply(deployment)
+    try:
+        kube.kubectl("scale", "deployment/registrymirror-webhook", "-n", "registry-mirror", "--replicas=4")
+        kube.apply(deployment)
+        said = kube.kubectl("get", "deployment/registrymirror-webhook", "-n", "registry-mirror", "-o", "yaml")
+        assert yaml.safe_load(said)["spec"]["replicas"] == 4
+    finally:
+        kube.kubectl("delete", "deployment/registrymirror-webhook", "-n", "registry-mirror")
