@@ -20,7 +20,8 @@ from controller.admission import Admission
 from controller.agents import Agents, http_door
 from controller.apply import Applier
 from controller.cleaning import Cleaner
-from controller.cluster import Cluster, load_configuration
+from controller.cluster import Cluster
+from controller.connection import load_configuration
 from controller.contest import Contest
 from controller.election import REQUEST_TIMEOUT, Election
 from controller.errors import ClusterError
@@ -39,6 +40,7 @@ from controller.workers import Inbox, Workers
 if TYPE_CHECKING:
     from kubernetes.aio import client
 
+    from controller.failing import Failure
     from controller.outcomes import Outcome
 
 WRONG_SETTINGS = 2  # exit status, as of a command that was called wrongly
@@ -82,7 +84,11 @@ def _assembled(
     async def reconcile(key: str) -> Outcome:
         return await (admission.reconcile() if key == ADMISSION_KEY else mirrors.reconcile(key))
 
-    workers = Workers(inbox, reconcile, log, metrics)
+    async def tell(key: str, failure: Failure) -> None:
+        if key != ADMISSION_KEY:
+            await mirrors.tell(key, failure)
+
+    workers = Workers(inbox, reconcile, tell, log, metrics)
     metrics.registry.register(StateCollector(state, inbox.queue))
     followed = watches(cluster, settings, state, log, metrics)
     return Manager(followed, state, leadership, workers, prober, recorder, metrics)

@@ -41,6 +41,8 @@ class Applied:
     contested: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     passing: list[str] = field(default_factory=list)
+    # Of those on their way out: since when, and the finalizers that hold them.
+    going: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
     wait: float = 0.0
 
 
@@ -92,6 +94,8 @@ class Applier:
             applied.foreign[what] = describe_owner(live)
         elif whose is Standing.PASSING:
             applied.passing.append(what)
+            if since := live["metadata"].get("deletionTimestamp"):
+                applied.going[what] = since, list(live["metadata"].get("finalizers") or [])
         else:
             await self._mend(kind, live, body, whose, applied)
 

@@ -16,6 +16,7 @@ import orjson
 from kubernetes.aio import client
 from kubernetes.aio import config as client_config
 
+from controller.connection import Writing
 from controller.errors import ClusterError, NotFound, Unavailable, error_for
 
 if TYPE_CHECKING:
@@ -33,43 +34,16 @@ REQUEST_TIMEOUT: Final = 35.0
 WATCH_SILENCE: Final = 90.0
 # Seconds that one watch lasts; the server spreads watches by its own choice between this and twice as much.
 WATCH_DURATION: Final = 300
-# Connections: a dozen watches, twice sixteen workers (a write and a status each), a few for the lease and events.
-CONNECTIONS: Final = 64
 # Objects asked for at a time when a kind is listed. A list of 500 StatefulSets is 3 MB, ten times as much decoded, and
 # memory that was once taken is hardly ever given back.
 PAGE: Final = 50
 
 
-async def load_configuration(kubeconfig: str | None) -> client.Configuration:
-    """Where the API server is and who we are: from a kubeconfig file, or from the pod's service account where None.
-
-    Raises ClusterError with a sentence where neither can be read.
-    """
-    configuration = client.Configuration()
-    try:
-        if kubeconfig:
-            await client_config.load_kube_config(  # type: ignore[no-untyped-call]
-                config_file=kubeconfig, client_configuration=configuration
-            )
-        else:
-            client_config.load_incluster_config(  # type: ignore[no-untyped-call]
-                client_configuration=configuration
-            )
-    except (client_config.ConfigException, OSError) as error:
-        where = f"KUBECONFIG={kubeconfig}" if kubeconfig else "the service account of a pod (KUBECONFIG is not set)"
-        raise ClusterError(f"no way to the cluster: {where}: {error}") from error
-    configuration.connection_pool_maxsize = CONNECTIONS
-    # Python 3.13 refuses authorities without key identifiers, as EKS and old clusters have them; Go does not.
-    configuration.disable_strict_ssl_verification = True
-    # HTTPS_PROXY and NO_PROXY are for the caches and for the upstreams; the API server is asked directly.
-    configuration.client_session_kwargs = {"trust_env": False}
-    return configuration
-
-
 class Cluster:
     """Reads and writes objects as JSON.
 
-    `may_write` is asked before each write: it raises where it may not be sent, or gives the seconds it may take.
+    `may_write` is asked before each write, and again for each piece of it that leaves the process: it raises where it
+    may not be sent, or gives the seconds it may take.
     """
 
     def __init__(
@@ -81,6 +55,7 @@ class Cluster:
         self._configuration = configuration
         self._request_timeout = request_timeout
         self._rest = client.ApiClient(configuration).rest_client
+        self._writing = Writing(configuration, may_write)
         self._may_write = may_write
 
     async def __aenter__(self) -> Self:
@@ -88,6 +63,7 @@ class Cluster:
 
     async def __aexit__(self, *_: object) -> None:
         await self._rest.close()
+        await self._writing.close()
 
     async def pages(
         self, kind: Kind, namespace: str | None, selector: str = "", labels: str = ""
@@ -189,15 +165,24 @@ class Cluster:
         path: str,
         query: dict[str, str] | None = None,
         body: Json | None = None,
-        within: float = math.inf,
+        within: float | None = None,
     ) -> Json:
-        timeout = aiohttp.ClientTimeout(total=min(within, self._request_timeout))
-        response = await self._send(method, path, query or {}, body, timeout)
+        """One request; with `within`, seconds, one that is sent only while this process may write."""
+        fenced = within is not None
+        timeout = aiohttp.ClientTimeout(total=min(within or math.inf, self._request_timeout))
+        response = await self._send(method, path, query or {}, body, timeout, fenced=fenced)
         async with _translated():
             return orjson.loads(await response.read())  # type: ignore[no-any-return]
 
     async def _send(
-        self, method: str, path: str, query: dict[str, str], body: Json | None, limits: aiohttp.ClientTimeout
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str],
+        body: Json | None,
+        limits: aiohttp.ClientTimeout,
+        *,
+        fenced: bool = False,
     ) -> aiohttp.ClientResponse:
         async with _translated():
             headers = {"Accept": "application/json", **await self._authorization()}
@@ -205,7 +190,8 @@ class Cluster:
             headers["Content-Type"] = "application/merge-patch+json"
         url = f"{self._configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
         async with _translated():
-            answer = await self._rest.request(  # type: ignore[no-untyped-call]
+            transport = self._writing if fenced else self._rest
+            answer = await transport.request(  # type: ignore[no-untyped-call]
                 method, url, headers=headers, body=body, _request_timeout=limits
             )
             response: aiohttp.ClientResponse = answer.response

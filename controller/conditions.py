@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from common.problems import Problem
     from controller.facts import Lacking
+    from controller.failing import Failure
     from controller.findings import Findings
     from controller.mirror import Mirror
     from controller.storage import StorageResult
@@ -29,6 +30,8 @@ UPSTREAM_REACHABLE: Final = "UpstreamReachable"
 CREDENTIALS_AVAILABLE: Final = "CredentialsAvailable"
 NODES_CONFIGURED: Final = "NodesConfigured"
 STORAGE_RESIZED: Final = "StorageResized"
+# Only there once it was False: that it is so is what all the others are about.
+RECONCILED: Final = "Reconciled"
 
 MESSAGE_MAX: Final = 1024  # characters: a longer message would be cut by whatever shows it, and etcd keeps each
 
@@ -51,6 +54,17 @@ def accepted(problems: list[Problem]) -> Condition:
     return Condition(
         ACCEPTED, "False", "InvalidSpec", f"{told}. What exists is left as it is until the spec is mended."
     )
+
+
+def unreconciled(failure: Failure) -> Condition:
+    """That the mirror could not be brought to what its spec says, for a reason that no other condition has."""
+    return Condition(RECONCILED, "False", failure.reason, failure.message)
+
+
+def reconciled_again(before: list[Json]) -> list[Condition]:
+    """That it could, where it last could not."""
+    failed = any(each["type"] == RECONCILED and each["status"] == "False" for each in before)
+    return [Condition(RECONCILED, "True", "Reconciled", "All is done that the spec asks for.")] if failed else []
 
 
 def is_uncounted(raw: Json, findings: Findings) -> bool:

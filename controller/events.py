@@ -107,6 +107,7 @@ class Recorder:
     instance: str
     log: Logger
     _waiting: asyncio.Queue[Json] = field(default_factory=lambda: asyncio.Queue(WAITING_MAX))
+    _leaving: bool = False
 
     def record(self, raw: Json, occurrences: Iterable[Occurrence]) -> None:
         """Takes events about a mirror; returns at once."""
@@ -126,15 +127,20 @@ class Recorder:
             await self._post(body)
             self._waiting.task_done()
 
-    async def drained(self) -> None:
-        """Returns when all that was recorded is posted or given up."""
+    async def last_words(self) -> None:
+        """Returns when all that was recorded is posted or given up, without the lease, which was given up in order.
+
+        What was done while it was held stays true, whoever leads now; who leads next would not tell of it.
+        """
+        self._leaving = True
         await self._waiting.join()
 
     async def _post(self, body: Json) -> None:
         """Tries until it is posted: an API server that starts is away, and then does not know our rights yet."""
         for attempt in range(TRIES):
+            create = self.cluster.create_unfenced if self._leaving else self.cluster.create
             try:
-                await self.cluster.create(EVENT, NAMESPACE, body)
+                await create(EVENT, NAMESPACE, body)
             except (Unavailable, Forbidden, Fenced) as error:
                 why = str(error)
                 await asyncio.sleep(min(2.0**attempt * FIRST_PAUSE, LONGEST_PAUSE))

@@ -89,8 +89,8 @@ class Manager:
         crashed = [task for task in (*background, campaign) if task.done() and not stopping.is_set()]
         stopping.set()
         await asyncio.wait([campaign])
-        await self._tell_the_last()
         await self.leadership.release()
+        await self._tell_the_last()
         for task in (*background, end):
             task.cancel()
         await asyncio.gather(*background, end, return_exceptions=True)
@@ -98,9 +98,9 @@ class Manager:
             task.result()
 
     async def _tell_the_last(self) -> None:
-        """Events of the last reconciles can be posted only while the lease is ours."""
+        """Posts the Events of the last reconciles, for whom nobody has to wait: another leads already."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.recorder.drained(), DRAIN)
+            await asyncio.wait_for(self.recorder.last_words(), DRAIN)
 
     async def _campaign(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():

@@ -12,10 +12,14 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Something outside must happen first. `after` seconds are the longest wait before looking again."""
+    """Something outside must happen first. `after` seconds are the longest wait before looking again.
+
+    `deaf` seconds are the shortest, whatever news comes: where there is so much of it that it would keep a worker busy.
+    """
 
     after: float
     reason: str
+    deaf: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,11 +59,16 @@ class Queue:
         self._drop_stale()
         return self._heap[0][0] if self._heap else None
 
-    def done(self, key: str, now: float, again_at: float | None = None) -> None:
-        """Gives `key` back, due again at `again_at` if that is given, at once if it was added meanwhile."""
+    def done(self, key: str, now: float, again_at: float | None = None, deaf: float = 0.0) -> None:
+        """Gives `key` back, due again at `again_at` if that is given, at once if it was added meanwhile.
+
+        Whatever was or will be added, it is not due for `deaf` seconds.
+        """
         self._working.discard(key)
         self._failures.pop(key, None)
         self._deaf_until.pop(key, None)
+        if deaf:
+            self._deaf_until[key] = now + deaf
         if key in self._dirty:
             self._dirty.discard(key)
             again_at = now
@@ -86,6 +91,10 @@ class Queue:
         self._dirty.discard(key)
         self.add(key, now + wait)
         return wait
+
+    def failures(self, key: str) -> int:
+        """How many times in a row `key` has failed."""
+        return self._failures.get(key, 0)
 
     def depth(self, now: float) -> int:
         """Keys that are due and wait for a worker."""

@@ -24,7 +24,7 @@ from controller.leaving import FINALIZER, finalizers, is_leaving
 from controller.mirror import judge
 from controller.node_conditions import are_pending
 from controller.outcomes import Done, Outcome, Stalled, Waiting
-from controller.report import status_of, status_of_invalid, status_of_leaving, status_patch
+from controller.report import status_of, status_of_failing, status_of_invalid, status_of_leaving, status_patch
 from controller.standing import Standing, standing
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from controller.cleaning import Cleaner
     from controller.cluster import Cluster
     from controller.events import Recorder
+    from controller.failing import Failure
     from controller.kinds import Kind
     from controller.mirror import Mirror
     from controller.probing.prober import Prober
@@ -51,6 +52,8 @@ PASSING_LOOK: Final = 10.0
 # A quota, an admission rule of somebody else's, a StorageClass: mended elsewhere, without an event for us.
 REFUSED_LOOK: Final = 60.0
 
+# Seconds of quiet with an object that somebody keeps changing: each change would be looked at otherwise, in vain.
+CONTESTED_DEAFNESS: Final = 1.0
 # Seconds between questions to agents whose nodes are not ready; with many mirrors, of which one dead node keeps each
 # from being ready, so seldom that listing their pods stays at ten requests a second.
 SURVEY_LOOK: Final = 10.0
@@ -96,6 +99,12 @@ class Reconciler:
         findings = replace(findings, verdict=self.prober.follow(mirror, facts))
         await self._publish(raw, status_of(raw, mirror, findings, self.settings.namespace, _stamp(now)))
         return _outcome(findings, now, self._next_survey(findings))
+
+    async def tell(self, name: str, failure: Failure) -> None:
+        """Lets a mirror's status say that its reconcile fails. Raises ClusterError."""
+        raw = self.state.mirrors.get(name)
+        if raw is not None:
+            await self._publish(raw, status_of_failing(raw, failure, _stamp(datetime.now(UTC))))
 
     async def _part(self, raw: Json) -> Outcome:
         """A mirror that is being deleted: its nodes are cleaned, and it goes. What was made for it is left alone."""
@@ -188,7 +197,9 @@ def _outcome(findings: Findings, now: datetime, survey: float | None) -> Outcome
     if survey is not None:
         waits["NodesPending"] = survey
     reason = min(waits, key=waits.__getitem__, default=None)
-    return Done() if reason is None else Waiting(waits[reason], reason)
+    if reason is None:
+        return Done()
+    return Waiting(waits[reason], reason, CONTESTED_DEAFNESS if "Contested" in waits else 0.0)
 
 
 def _waits(findings: Findings, facts: Facts, now: datetime) -> Iterator[tuple[str, float]]:

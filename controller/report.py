@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from common.defaults import dict_at
-from controller import conditions, node_conditions, upstream_conditions
+from controller import conditions, failing, node_conditions, upstream_conditions
 from controller.facts import Lacking
 
 if TYPE_CHECKING:
     from common.problems import Problem
     from controller.conditions import Condition
+    from controller.failing import Failure
     from controller.findings import Findings
     from controller.mirror import Mirror
 
@@ -20,6 +22,9 @@ Json = dict[str, Any]
 def status_of(raw: Json, mirror: Mirror, findings: Findings, namespace: str, now: str) -> Json:
     """Status of a valid mirror. `raw` is the stored object, whose transition times go on; `now` is RFC 3339."""
     found = _conditions(raw, mirror, findings, namespace)
+    stuck = failing.stuck(findings.applied, datetime.fromisoformat(now))
+    if stuck is not None:  # before what follows from it
+        found.insert(1, conditions.unreconciled(stuck))
     desired, ready = node_conditions.node_counts(findings.daemon_set)
     status = {
         "upstream": mirror.upstream.url,
@@ -36,6 +41,11 @@ def status_of(raw: Json, mirror: Mirror, findings: Findings, namespace: str, now
 def status_of_invalid(raw: Json, problems: list[Problem], now: str) -> Json:
     """Status of a mirror whose spec cannot be acted on: the last known facts stay, the conditions tell."""
     return _complete(raw, _kept(raw), [conditions.accepted(problems)], now)
+
+
+def status_of_failing(raw: Json, failure: Failure, now: str) -> Json:
+    """Status of a mirror whose reconcile fails: the last known facts stay."""
+    return _complete(raw, _kept(raw), [conditions.unreconciled(failure)], now)
 
 
 def status_of_leaving(raw: Json, waiting: str, now: str) -> Json:
@@ -75,8 +85,10 @@ def _conditions(raw: Json, mirror: Mirror, findings: Findings, namespace: str) -
 
 def _complete(raw: Json, status: Json, found: list[Condition], now: str) -> Json:
     generation = raw["metadata"].get("generation", 0)  # Kubernetes before 1.11 gave custom resources none
-    everything = [conditions.ready(found), *found]
     before = conditions.stated(raw)
+    if all(each.type != conditions.RECONCILED for each in found):
+        found = [*found, *conditions.reconciled_again(before)]
+    everything = [conditions.ready(found), *found]
     merged = conditions.merged(everything, before, generation, now)
     # What was not looked at this time stays as it was last seen.
     looked_at = {condition.type for condition in everything}

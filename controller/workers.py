@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from controller import failing
 from controller.errors import ClusterError, Conflict, Fenced, Unavailable
 from controller.outcomes import Outcome, Stalled, Waiting
 from controller.queue import Queue
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
 # One process has one core; so many requests under way at once keep it busy while the API server works, and are few
 # enough for its fair queueing. More were no faster when 500 mirrors came at once.
 WORKERS: Final = 16
+# Seconds after which a pass is not worked on but waited for (an admission webhook of somebody's that hangs, a node that
+# does not answer): somebody else takes its place, so that mirrors which hang do not keep the others waiting.
+PATIENCE: Final = 1.0
+# So many of those at most: each has a request at the API server, whose fair queueing has room for some 200 of ours.
+RELIEFS: Final = 48
+# Seconds that passes in hand have when the process is to end: what makes everything of a mirror takes some tens of
+# milliseconds. One that is cut off is as one that was killed, and the next leader, who waits for us, finishes it.
+FINISH: Final = 0.4
 
 
 @dataclass(slots=True)
@@ -37,33 +46,66 @@ class Inbox:
 
 @dataclass(slots=True)
 class Workers:
-    """Those who work on an inbox."""
+    """Those who work on an inbox. `tell` is told of a pass that fails and goes on failing, for the mirror's status."""
 
     inbox: Inbox
     reconcile: Callable[[str], Awaitable[Outcome]]
+    tell: Callable[[str, failing.Failure], Awaitable[None]]
     log: Logger
     metrics: Metrics
+    _reliefs: int = 0
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Works until `stopping` is set and what is in hand is finished."""
+        """Works until `stopping` is set and what is in hand is finished, or was given FINISH seconds to be."""
+        self._reliefs = 0
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._wake_at(stopping))
-            for _ in range(WORKERS):
-                group.create_task(self._work(stopping))
+            working: set[asyncio.Task[None]] = set()
 
-    async def _wake_at(self, stopping: asyncio.Event) -> None:
+            def hire() -> None:
+                working.add(task := group.create_task(self._work(stopping, hire)))
+                task.add_done_callback(working.discard)
+
+            group.create_task(self._end_at(stopping, working))
+            for _ in range(WORKERS):
+                hire()
+
+    async def _end_at(self, stopping: asyncio.Event, working: set[asyncio.Task[None]]) -> None:
         await stopping.wait()
         self.inbox.news.set()
+        if working:
+            _, late = await asyncio.wait(working, timeout=FINISH)
+            for task in late:
+                task.cancel()
 
-    async def _work(self, stopping: asyncio.Event) -> None:
+    async def _work(self, stopping: asyncio.Event, hire: Callable[[], None]) -> None:
+        """Takes key after key. Where one takes long, another worker is hired, and this one goes when it is done."""
         while not stopping.is_set():
             key = self.inbox.queue.take(time.monotonic())
             if key is None:
                 await self._rest(stopping)
-            else:
-                await self._one(key)
-                # A reconcile that ends before its first request has let nobody else in: not the lease, not a probe.
-                await asyncio.sleep(0)
+            elif await self._hung(key, hire):
+                self._reliefs -= 1
+                return
+            # A reconcile that ends before its first request has let nobody else in: not the lease, not a probe.
+            await asyncio.sleep(0)
+
+    async def _hung(self, key: str, hire: Callable[[], None]) -> bool:
+        """One pass. Returns whether it took so long that another worker was hired in this one's place."""
+        hired = False
+
+        def relieve() -> None:
+            nonlocal hired
+            if self._reliefs < RELIEFS:
+                hired = True
+                self._reliefs += 1
+                hire()
+
+        patience = asyncio.get_running_loop().call_later(PATIENCE, relieve)
+        try:
+            await self._one(key)
+        finally:
+            patience.cancel()
+        return hired
 
     async def _rest(self, stopping: asyncio.Event) -> None:
         """Waits for news or for the next due key, whichever is first."""
@@ -83,6 +125,7 @@ class Workers:
             self.inbox.queue.failed(key, time.monotonic())
             raise
         except Exception as error:  # noqa: BLE001 (the one boundary: one mirror's failure is not another's)
+            await self._tell(key, error, started)
             self._failed(key, error, started)
         else:
             self._finished(key, outcome, started)
@@ -91,10 +134,19 @@ class Workers:
         now = time.monotonic()
         again = now + outcome.after if isinstance(outcome, Waiting) else None
         result = type(outcome).__name__.lower()
-        self.inbox.queue.done(key, now, again)
+        self.inbox.queue.done(key, now, again, outcome.deaf if isinstance(outcome, Waiting) else 0.0)
         self._count(result, now - started)
         why = outcome.reason if isinstance(outcome, Waiting | Stalled) else ""
         self.log.info("reconciled", mirror=key, outcome=result, why=why, seconds=round(now - started, 4))
+
+    async def _tell(self, key: str, error: Exception, started: float) -> None:
+        """Lets the mirror's status say so, where that can be written; it may be the very thing that fails."""
+        told = failing.worth_telling(error, self.inbox.queue.failures(key) + 1, time.monotonic() - started)
+        if told is not None:
+            try:
+                await self.tell(key, told)
+            except ClusterError as refused:
+                self.log.debug("failure not told", mirror=key, why=str(refused))
 
     def _failed(self, key: str, error: Exception, started: float) -> None:
         now = time.monotonic()

@@ -13,7 +13,7 @@ import pytest
 from common.logs import logger
 from controller import kinds
 from controller.cluster import Cluster as Door
-from controller.cluster import load_configuration
+from controller.connection import load_configuration
 from controller.errors import ClusterError, Gone
 from controller.store import Store
 from controller.watching import Watch

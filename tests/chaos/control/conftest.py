@@ -1,0 +1,64 @@
+"""A cluster for each file, with the system beside it: what a fault leaves usable is shared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.local.cluster import Cluster
+from tests.cluster.conftest import Running
+from tests.support.audit import credential
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+HERE = Path(__file__).parent
+# Seconds for one test: most take one minute, the random operations as long as they were told to.
+LONGEST = 1800
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fifteen minutes of random operations are no hang."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.timeout(LONGEST))
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
+    """Makes clusters with the manifests installed and no program started; settings of the programs are keywords."""
+    made: list[Running] = []
+
+    def make(*arguments: str, controllers: bool = True, **environment: str) -> Running:
+        cluster = Cluster(tmp_path_factory.mktemp("chaos"))
+        cluster.start(controllers=controllers, scheduler=False, extra_apiserver_args=arguments)
+        running = Running(cluster, **environment)
+        made.append(running)
+        running.system.install()
+        return running
+
+    yield make
+    for running in made:
+        running.stop()
+        running.cluster.remove()
+
+
+@pytest.fixture(scope="module")
+def running(ground: Callable[..., Running]) -> Running:
+    """The cluster of a file's tests, webhook and controller started."""
+    running = ground()
+    running.system.start()
+    return running
+
+
+def launched(running: Running, name: str = "controller", **environment: str) -> str:
+    """Starts a controller, and returns how the API server knows it: each has a certificate of its own."""
+    running.system.start_controller(name, **environment)
+    pid = running.system.processes.record(name).pid
+    variables = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    kubeconfig = next(each.partition("=")[2] for each in variables if each.startswith("KUBECONFIG="))
+    user = json.loads(Path(kubeconfig).read_text())["users"][0]["user"]
+    return credential(Path(user["client-certificate"]))

@@ -1,0 +1,101 @@
+"""Mirrors that hang do not keep others waiting, a process that ends does not wait for them, and failures are told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from common.logs import logger
+from controller import workers
+from controller.errors import Conflict, Unavailable
+from controller.metrics import Metrics
+from controller.outcomes import Done, Outcome
+from controller.workers import WORKERS, Inbox, Workers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from controller.failing import Failure
+
+
+class _Mirrors:
+    """Those called `hang...` never come to an end, `fail...` and `crash...` do what they say, others are done."""
+
+    def __init__(self) -> None:
+        self.inbox = Inbox()
+        self.seen: list[str] = []
+        self.told: dict[str, Failure] = {}
+        self.stopping = asyncio.Event()
+        log, metrics = logger("ERROR", "test"), Metrics(CollectorRegistry())
+        self.workers = Workers(self.inbox, self.reconcile, self.tell, log, metrics)
+
+    async def reconcile(self, key: str) -> Outcome:
+        self.seen.append(key)
+        if key.startswith("hang"):
+            await asyncio.Event().wait()
+        if key.startswith("fail"):
+            raise Unavailable("webhook said no", 500)
+        if key.startswith("conflict"):
+            raise Conflict("somebody was faster", 409)
+        if key.startswith("crash"):
+            raise KeyError("a secret")
+        return Done()
+
+    async def tell(self, key: str, failure: Failure) -> None:
+        self.told[key] = failure
+
+    async def until(self, seconds: float, key: str) -> None:
+        async with asyncio.timeout(seconds):
+            while key not in self.seen:  # noqa: ASYNC110 (a state is waited for, not an event)
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def mirrors(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[_Mirrors]:
+    monkeypatch.setattr(workers, "PATIENCE", 0.2)
+    mirrors = _Mirrors()
+    running = asyncio.create_task(mirrors.workers.run(mirrors.stopping))
+    yield mirrors
+    mirrors.stopping.set()
+    async with asyncio.timeout(2):
+        await running
+
+
+async def test_twice_as_many_mirrors_that_hang_as_there_are_workers_keep_no_other_waiting_for_long(
+    mirrors: _Mirrors,
+) -> None:
+    for number in range(2 * WORKERS):
+        mirrors.inbox.enqueue(f"hang{number}")
+    mirrors.inbox.enqueue("other")
+    await mirrors.until(2, "other")
+    assert len(mirrors.seen) == 2 * WORKERS + 1
+
+
+async def test_those_that_hang_are_not_waited_for_at_the_end(mirrors: _Mirrors) -> None:
+    mirrors.inbox.enqueue("hang")
+    await mirrors.until(1, "hang")
+    began = time.monotonic()
+    mirrors.stopping.set()
+    await asyncio.sleep(0)
+    async with asyncio.timeout(2):
+        while mirrors.inbox.queue.failures("hang") == 0:  # noqa: ASYNC110 (a state is waited for, not an event)
+            await asyncio.sleep(0.01)
+    assert time.monotonic() - began >= workers.FINISH / 2, "it was given its time"
+
+
+async def test_failures_are_told_when_they_go_on_and_crashes_at_once_without_their_words(mirrors: _Mirrors) -> None:
+    for key in ("fail", "conflict", "crash"):
+        mirrors.inbox.enqueue(key)
+    async with asyncio.timeout(3):
+        while "fail" not in mirrors.told:  # noqa: ASYNC110 (a state is waited for, not an event)
+            await asyncio.sleep(0.01)
+    assert mirrors.seen.count("fail") >= 5
+    assert mirrors.told["fail"].reason == "ReconcileFailed"
+    assert "webhook said no" in mirrors.told["fail"].message
+    assert mirrors.told["crash"].reason == "Crashed"
+    assert "a secret" not in mirrors.told["crash"].message
+    assert "conflict" not in mirrors.told
