@@ -38,6 +38,8 @@ NAME_MAX: Final = STATEFUL_SET_NAME_MAX - len(PREFIX)
 
 DNS_LABEL_MAX: Final = 63
 DNS_NAME_MAX: Final = 253
+# A last label that makes resolvers read the whole as an IPv4 address: decimal, or hexadecimal as in 0x7f.1 and 1.0x7f.
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _DNS_LABEL: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
 # The name of most objects, a "DNS subdomain" in Kubernetes' words: as a whole at most 253, its labels of any length.
 OBJECT_NAME: Final = rf"{_DNS_LABEL.pattern}(?:\.{_DNS_LABEL.pattern})*".replace("(?:", "(")
@@ -52,7 +54,7 @@ def is_dns_label(text: str) -> bool:
 def is_dns_name(text: str) -> bool:
     """Whether `text` is a lower-case DNS name of at most 253 characters that cannot be mistaken for an IPv4 address."""
     labels = text.split(".")
-    return len(text) <= DNS_NAME_MAX and all(map(is_dns_label, labels)) and not labels[-1].isdecimal()
+    return len(text) <= DNS_NAME_MAX and all(map(is_dns_label, labels)) and not _NUMBER.fullmatch(labels[-1])
 
 
 def is_object_name(text: str) -> bool:

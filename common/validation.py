@@ -162,12 +162,18 @@ def _no_name(metadata: dict[str, Any]) -> str:
     return f'{_NAME_RULE}; for example "name: docker"'
 
 
+def _why_not_given(name: str, allowed: tuple[str, ...]) -> str | None:
+    """Stricter than for a name that is implied, which begins with `mirror-` and so is nobody else's."""
+    local = "must have a dot: names of one part are those of nodes, and no image can be named after them"
+    return policy.why_not(name, allowed) or (local if policy.is_local(name) else None)
+
+
 def _masquerade_problems(spec: dict[str, Any], allowed: tuple[str, ...]) -> list[Problem]:
     """Judges the name that nodes would use, given or implied; where there is none yet, something else is wrong."""
     given = spec.get("masqueradeUrl")
     example = f'; for example "masqueradeUrl: mirror.{allowed[0] if allowed else "example.com"}"'
     if given is not None:
-        why = policy.why_not(given, allowed) if isinstance(given, str) else None
+        why = _why_not_given(given, allowed) if isinstance(given, str) else None
         return [Problem("spec.masqueradeUrl", INVALID, why + example, given)] if why else []
     written = spec.get("upstreamUrl")
     try:

@@ -30,7 +30,15 @@ def _secret_names(value: tuple[str, ...]) -> tuple[str, ...]:
 
 def _absolute(value: str) -> str:
     path = PurePosixPath(value)
-    if not path.is_absolute() or ".." in path.parts or str(path) != value or ":" in value or value == path.root:
+    if (
+        not value.isprintable()
+        or value != value.strip()
+        or not path.is_absolute()
+        or ".." in path.parts
+        or str(path) != value
+        or ":" in value
+        or value == path.root
+    ):
         raise ValueError("expected the absolute path of one folder of the node, without . or .. or a colon in it")
     return value
 
@@ -45,8 +53,8 @@ def _certs_dir(value: str) -> str:
 
 
 def _image_part(value: str) -> str:
-    if not re.fullmatch(r"[^\s/]+(/[^\s/]+)*", value):
-        raise ValueError("expected a part of an image's name: no spaces, and no slash at its ends")
+    if not re.fullmatch(r"[\w.:@-]+(/[\w.:@-]+)*", value, re.ASCII):
+        raise ValueError("expected a part of an image's name: no spaces, quotes or the like, and no slash at its ends")
     return value
 
 

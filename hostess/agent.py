@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from common.agent import State
 from hostess import files
@@ -33,6 +33,7 @@ SOON: Final = 0.5
 # Seconds after which the last verdict says nothing any more. A look takes some 15 at most: 6 for an answer that is slow
 # at each step, 5 for the lock, twice; a node's disk or an API server may need some more.
 STALE: Final = 60.0
+RESERVED: Final = "ReservedName"
 GONE: Final = Verdict(State.PENDING, "ServiceGone", "The mirror's Service is gone; the node is left as it is.")
 STUCK: Final = Verdict(
     State.HINDERED,
@@ -126,6 +127,8 @@ class Agent:
             if not cleaned:
                 self.node.clean()
             return Verdict(State.CLEANED, "Cleaned", "The mirror is being deleted; nothing of it is left on this node.")
+        if self.settings.takes_nodes_name:
+            self._refused()
         addresses = view.addresses or self._known
         authority = files.content_of(self.settings.authority)
         if not authority:
@@ -137,6 +140,16 @@ class Agent:
         if not self._liveness.alive:
             return self._unanswered(view, () if gone else addresses, authority)
         return GONE if gone else self._configured(addresses, authority)
+
+    def _refused(self) -> NoReturn:
+        """Raises Hindrance, with nothing of the mirror on the node: it would be found where the node is sought."""
+        if self.verdict.reason != RESERVED:
+            self.node.clean()
+        raise Hindrance(
+            RESERVED,
+            f"{self.settings.masquerade} is the name of the node itself or of the API server, and is left to it: set"
+            " another spec.masqueradeUrl.",
+        )
 
     def _unanswered(self, view: View, addresses: tuple[str, ...], authority: bytes) -> Verdict:
         """Out of the way first, before anything that may fail; then known by name, for when it answers."""

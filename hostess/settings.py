@@ -66,6 +66,11 @@ class Settings:
         return self.service.removeprefix(names.PREFIX)
 
     @property
+    def takes_nodes_name(self) -> bool:
+        """Whether the mirror would be known under the name of the node itself, or of the API server."""
+        return self.masquerade in (self.node_name, self.api_host)
+
+    @property
     def hides_upstream(self) -> bool:
         """Whether nodes reach the mirror under the upstream's own name, so that the hosts entry hides the upstream."""
         return bool(self.upstream_url) and urlsplit(self.upstream_url).hostname == self.masquerade

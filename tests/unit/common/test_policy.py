@@ -13,6 +13,7 @@ ALLOWED = ("example.com", "mirrors.internal")
     "name",
     [
         *("localhost", "a.localhost", "localhost.localdomain", "kubernetes", "kubernetes.default"),
+        *("host.docker.internal", "control-plane.minikube.internal", "metadata.google.internal", "host.k3d.internal"),
         *("kubernetes.default.svc", "registry.tools.svc", "a.svc.cluster.local", "cluster.local"),
     ],
 )

@@ -154,6 +154,8 @@ def test_what_kubernetes_allows_and_a_cache_can_use_is_accepted(mirror: MirrorBu
     [
         (a_mirror().known_as("a.example.com"), ("example.com",), None),
         (a_mirror().known_as("a.other.net"), ("example.com",), "is not within the domains"),
+        (a_mirror().known_as("node-1"), (), "must have a dot"),
+        (a_mirror().of("registry:5000"), (), None),
         (a_mirror(), ("example.com",), 'nodes would know the mirror as "mirror-quay.io", which is not within'),
         (a_mirror().of("hub.example.com"), ("example.com",), None),
         (a_mirror().of("registry.tools.svc:5000"), (), 'nodes would know the mirror as "mirror-registry.tools.svc"'),
@@ -179,6 +181,47 @@ def test_one_mistake_in_a_masquerade_url_is_one_line() -> None:
     """Not also that it is outside of the allowed domains, which nobody can tell before it is a name."""
     problems = problems_of(a_mirror().known_as("https://a.b").raw(), None, ("example.com",))
     assert [problem.sentence.partition(":")[0] for problem in problems] == ["must be a host name alone"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("localhost.", "a.localhost.", "LOCALHOST", "A.Svc", "quay.io.", ".quay.io", "*.quay.io", "*", "a..b", ""),
+        *("127.0.0.1", "0x7f.1", "1.0x7f", "0x7f000001", "2130706433", "127.1", "0177.0.0.1", "::1", "[::1]", "a.0x"),
+        *(
+            "\u043aubernetes.default",
+            "b\u00fccher.example",
+            "localhost\u3002example",
+            "local\u00adhost",
+            "a\u200b.example",
+        ),
+        *(
+            "a b.example",
+            "a\tb.example",
+            "a\n10.0.0.1 b.example",
+            "a#b.example",
+            "a.example\n",
+            "a.example\0",
+            "-a.example",
+        ),
+        *(
+            "a_b.example",
+            "a.example:443",
+            "https://a.example",
+            "a.example/x",
+            "u@a.example",
+            'a".example',
+            "a" * 64 + ".b",
+        ),
+    ],
+)
+def test_what_is_no_plain_name_in_lower_case_is_no_name_for_a_mirror(name: str) -> None:
+    (problem,) = problems_of(a_mirror().known_as(name).raw())
+    assert problem.path == "spec.masqueradeUrl"
+
+
+def test_a_name_in_other_letters_is_one_in_the_form_of_dns() -> None:
+    assert problems_of(a_mirror().known_as("xn--bcher-kva.example").raw()) == []
 
 
 def test_a_name_left_to_the_api_server_is_refused_with_the_reason() -> None:

@@ -121,6 +121,20 @@ def test_a_mirror_that_refuses_is_withdrawn_and_comes_back(one: Running, server:
     print(f"withdrawn in {took:.1f} s")  # noqa: T201 (a figure for the report)
 
 
+@pytest.mark.parametrize("variable", ["NODE_NAME", "KUBERNETES_SERVICE_HOST"])
+def test_a_mirror_takes_neither_the_nodes_name_nor_the_api_servers(node: ANode, server: Server, variable: str) -> None:
+    node.agent(SHADOW_FQDN=HOST_NAME).configure(("10.96.0.7",), b"ca", None)
+    named = Running(node, server, **{variable: HOST_NAME}).start()
+    try:
+        named.says(State.HINDERED, "ReservedName")
+        assert node.hosts.read_bytes() == LOCALHOST
+        assert not named.toml.exists()
+        named.agent.changed(View(("127.0.0.1",), cleaning=True))
+        named.says(State.CLEANED, "Cleaned")
+    finally:
+        named.stop()
+
+
 @pytest.mark.parametrize("how", ["at the handshake", "after the request"])
 def test_a_mirror_that_hangs_is_withdrawn_and_comes_back(one: Running, server: Server, how: str) -> None:
     one.start().configured()

@@ -1,0 +1,203 @@
+"""No value breaks out of its place: hosts files, TOML, the registry's configuration, scripts, variables, JSON.
+
+With any text in every field and every variable, as for what was stored while no webhook watched: it is refused, or it
+stands where it was meant to, and the rest is as without it.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common import names
+from common.settings import SettingsError, read
+from controller.desired import desired_objects, files
+from controller.facts import Credentials, CredentialsState, Facts, Tls
+from controller.kinds import STATEFUL_SET
+from controller.mirror import Mirror, judge
+from controller.settings import ControllerSettings
+from tests.support import strategies
+from tests.support.controller import AUTHORITY, PAIR, facts, judged, settings, stored
+from tests.support.mirrors import CLAIM, MirrorBuilder, a_mirror
+from tests.support.places import assert_in_place, pods_of
+
+Json = dict[str, Any]
+
+METADATA = "spec.volumeClaimTemplate.metadata"
+# What means something to a shell, to YAML, TOML, JSON, a resolver, a URL or a terminal.
+SHARP = (
+    *(
+        "\n",
+        "\r",
+        "\t",
+        "\0",
+        "\x1b[2J",
+        "\x7f",
+        "\u2028",
+        "\ufeff",
+        "\u202e",
+        " ",
+        "#",
+        ";",
+        "&",
+        "|",
+        "'",
+        '"',
+        "`",
+        "\\",
+    ),
+    *(
+        "$(id)",
+        "${IFS}",
+        "$HOME",
+        "*",
+        "~",
+        "../",
+        "/",
+        "//",
+        "?",
+        "%0a",
+        "@",
+        ":",
+        ": ",
+        "- ",
+        "!!python/name:os",
+        "{{",
+        "}",
+    ),
+    *('"\nserver = "http://evil.example"', '"]\n[host."http://evil.example"]', "\n10.0.0.1\tevil.example", "\nEND\n"),
+)
+VALID: Json = {
+    "spec.upstreamUrl": "https://quay.io:5000",
+    "spec.masqueradeUrl": "mirror.example.com",
+    "spec.credentialsSecret": "login",
+    "spec.ttl": "1h30m",
+    "metadata.name": "docker",
+    f"{CLAIM}.storageClassName": "fast",
+    f"{CLAIM}.volumeAttributesClassName": "fast",
+    f"{CLAIM}.resources.requests.storage": "20Gi",
+    f"{CLAIM}.resources.limits.storage": "30Gi",
+    f"{METADATA}.labels": {"team": "platform"},
+    f"{METADATA}.annotations": {"example.com/backup": "no"},
+    f"{CLAIM}.selector.matchLabels": {"disk": "ssd"},
+    f"{CLAIM}.dataSource": {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "warm"},
+    f"{CLAIM}.dataSourceRef": {"apiGroup": "x.example.com", "kind": "Warm", "name": "warm", "namespace": "other"},
+}
+VARIABLES = {
+    "NAMESPACE": "registry-mirror",
+    "DOCKER_CERTIFICATE_SECRET": "wildcard",
+    "HOSTESS_DOCKER_REGISTRY": "registry.example.com:5000",
+    "HOSTESS_DOCKER_IMAGE": "team/hostess",
+    "HOSTESS_DOCKER_TAG": "2.0",
+    "HOSTESS_NODE_SELECTOR": "type=metal",
+    "CONTAINERD_CERTS_DIR": "/etc/containerd/certs.d",
+    "IMAGE_PULL_SECRETS": "one,two",
+    "CA_CERTIFICATE_BUNDLE": "bundle",
+    "REGISTRY_IMAGE": "registry.example.com/registry:3",
+    "HTTPS_PROXY": "http://proxy.example.com:3128",
+    "NO_PROXY": "10.0.0.0/8",
+}
+
+
+def texts(valid: str) -> st.SearchStrategy[str]:
+    """A valid text with something sharp at any place in it, or any text at all."""
+    sharp = st.tuples(st.sampled_from(SHARP), st.integers(0, len(valid)))
+    return st.text(max_size=20) | sharp.map(lambda pair: valid[: pair[1]] + pair[0] + valid[pair[1] :])
+
+
+def values(valid: str | Json) -> st.SearchStrategy[Any]:
+    """The same for an object of texts, in its keys and in its values."""
+    if isinstance(valid, str):
+        return texts(valid)
+    keys = st.sampled_from(sorted(valid))
+    renamed = keys.flatmap(lambda key: texts(key).map(lambda new: {new: valid[key]}))
+    return renamed | keys.flatmap(lambda key: texts(valid[key]).map(lambda new: {**valid, key: new}))
+
+
+def known() -> st.SearchStrategy[Facts]:
+    """Facts with any credentials."""
+    found = st.builds(Credentials, st.just(CredentialsState.FOUND), st.text(), st.text())
+    return found.map(lambda credentials: facts(credentials=credentials, tls=Tls(AUTHORITY, PAIR)))
+
+
+@pytest.mark.parametrize("path", VALID)
+@given(st.data())
+def test_any_text_in_a_field_is_refused_or_stays_in_its_place(path: str, data: st.DataObject) -> None:
+    mirror = judge(stored(a_mirror().having(path, data.draw(values(VALID[path])))), ())
+    if isinstance(mirror, Mirror):
+        assert_in_place(mirror, settings(), data.draw(known()))
+        assert yaml.safe_load(files.configuration(mirror))["proxy"]["remoteurl"] == mirror.upstream.url
+        claims_are_labelled(mirror)
+
+
+def claims_are_labelled(mirror: Mirror) -> None:
+    """The claims are found by our labels and their name, whatever else they are given."""
+    sets = [body for kind, body in desired_objects(mirror, settings(), facts()) if kind is STATEFUL_SET]
+    (claim,) = sets[0]["spec"]["volumeClaimTemplates"]
+    assert claim["metadata"]["name"] == names.CLAIM_TEMPLATE
+    assert set(claim["metadata"]) <= {"name", "labels", "annotations"}
+    assert names.labels(mirror.name).items() <= claim["metadata"]["labels"].items()
+    assert claim["metadata"].get("annotations") == (mirror.claim.get("metadata") or {}).get("annotations")
+
+
+@pytest.mark.parametrize("path", VALID)
+def test_what_is_valid_in_each_field_is_not_refused(path: str) -> None:
+    """So that the test above has looked at more than refusals."""
+    assert_in_place(judged(a_mirror().having(path, VALID[path])), settings(), facts())
+
+
+@given(strategies.mirrors(), known())
+def test_all_that_the_webhook_lets_through_stays_in_its_place(builder: MirrorBuilder, around: Facts) -> None:
+    mirror = judge(stored(builder), ())
+    assert isinstance(mirror, Mirror)
+    assert_in_place(mirror, settings(), around)
+    claims_are_labelled(mirror)
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+@given(st.data())
+def test_any_text_in_a_variable_is_refused_or_stays_in_its_place(variable: str, data: st.DataObject) -> None:
+    # No environment holds the one, and the other is as good as no variable.
+    text = data.draw(texts(VARIABLES[variable]).filter(lambda text: "\0" not in text and text.strip()))
+    try:
+        chosen = read(ControllerSettings, {**VARIABLES, variable: text})
+    except SettingsError:
+        return
+    known_facts = facts(bundle="PEM")
+    mirror = judged()
+    assert_in_place(mirror, chosen, known_facts)
+    expected = read(ControllerSettings, VARIABLES)
+    plain = pods_of(desired_objects(mirror, expected, known_facts))
+    for pod, other in zip(pods_of(desired_objects(mirror, chosen, known_facts)), plain, strict=True):
+        assert without(pod) == without(other)
+    assert images(mirror, chosen) == [chosen.registry_image, chosen.hostess_image]
+    assert host_paths(mirror, chosen) == {
+        *("/etc/hosts", "/etc/hosts.backup", "/var/lock/mirror-hostess", "/etc/docker"),
+        str(PurePosixPath(chosen.containerd_certs_dir).parent),
+    }
+
+
+def without(pod: Json) -> Json:
+    """A pod but for what the settings are for: all else is as it always is, commands above all."""
+    (container,) = pod["containers"]
+    kept = {key: value for key, value in container.items() if key not in ("image", "env", "volumeMounts")}
+    env = [each["name"] for each in container["env"] if not each["name"].endswith(("_PROXY", "CERT_DIR"))]
+    rest = {key: value for key, value in pod.items() if key not in ("imagePullSecrets", "nodeSelector", "volumes")}
+    return {**rest, "containers": [{**kept, "env": env}]}
+
+
+def images(mirror: Mirror, chosen: ControllerSettings) -> list[str]:
+    """Images of the pods."""
+    pods = pods_of(desired_objects(mirror, chosen, facts(bundle="PEM")))
+    return [pod["containers"][0]["image"] for pod in pods]
+
+
+def host_paths(mirror: Mirror, chosen: ControllerSettings) -> set[str]:
+    """What the pods have of the node."""
+    pods = pods_of(desired_objects(mirror, chosen, facts(bundle="PEM")))
+    return {volume["hostPath"]["path"] for pod in pods for volume in pod["volumes"] if "hostPath" in volume}
