@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from controller.apply import Applier
     from controller.cluster import Cluster
     from controller.events import Recorder
+    from controller.nodes import Agent
     from controller.settings import ControllerSettings
     from controller.state import State
 
@@ -86,15 +87,27 @@ class Cleaner:
         return None
 
     async def is_off(self, raw: Json) -> bool:
-        """Whether the agents of a mirror that has lost its host name to another have taken it off their nodes."""
+        """Whether the agents of a mirror that has lost its host name to another have taken it off their nodes.
+
+        At the deadline, counted from the first question, it counts as being off, with an Event that names the nodes.
+        """
+        progress, now = self._progress_of(raw), datetime.now(UTC)
+        progress.began = progress.began or now
+        if progress.given_up:
+            return True
         try:
             agents = await self.agents.ask(await self.agents.every(raw["metadata"]["name"]))
+            if self._seen(progress, agents, raw, lost=True) == (set(), 0):
+                return True
         except (Forbidden, Gone):
-            return False
-        return Progress().see(agents, self._expected(raw, lost=True)) == (set(), 0)
+            pass
+        progress.given_up = (now - progress.began).total_seconds() >= self.settings.node_cleanup_deadline
+        if progress.given_up and (ending := _ending(progress, leaving.nodes_before(raw))):
+            self.recorder.record(raw, [ending])
+        return progress.given_up
 
     def forget(self, name: str) -> None:
-        """Drops what is remembered of a mirror that is gone."""
+        """Drops what is remembered of a mirror that is gone, or is not to be taken off its nodes."""
         self._progress.pop(name, None)
 
     def _progress_of(self, raw: Json) -> Progress:
@@ -113,11 +126,16 @@ class Cleaner:
         except (Forbidden, Invalid, Gone) as error:
             return f"Being deleted; the agents cannot be found, {deadline:.0f} s at most: {error}"
         asked = await self.agents.ask(agent for agent in agents if agent.node not in progress.clean)
-        waiting, starting = progress.see(asked, self._expected(raw, lost=bool(refused)))
+        waiting, starting = self._seen(progress, asked, raw, lost=bool(refused))
         if not waiting and not starting:
             return None
         sentence = leaving.waiting_sentence(waiting, starting, deadline)
         return f"{sentence} The API server refused: {refused}" if refused else sentence
+
+    def _seen(self, progress: Progress, agents: list[Agent], raw: Json, *, lost: bool) -> tuple[set[str], int]:
+        live = self.state.children[DAEMON_SET].get(identity_of(raw).object_name)
+        untouched = leaving.is_untouched(raw, live)
+        return progress.see(agents, self._expected(raw, lost=lost), untouched=untouched)
 
     async def _told(self, raw: Json) -> str:
         """Tells the agents what to do, those that were deleted too early made again. Returns what was refused."""

@@ -1,7 +1,8 @@
 """How far the nodes are cleaned of a mirror that is being deleted. Pure.
 
 Waited for is every agent that may still clean its node: one that runs, whether it answers or not, and one that is about
-to start. Not waited for is one that its node does not start; whoever ends at the deadline is named.
+to start, or cannot start now, as in a broken rollout, where an earlier one may have written to the node. Not waited for
+is one that no kubelet takes up, nor one that cannot start where none ever has. Whoever ends at the deadline is named.
 """
 
 from __future__ import annotations
@@ -58,15 +59,26 @@ def nodes_before(raw: Json) -> int:
     return desired if isinstance(desired, int) else 0
 
 
+def is_untouched(raw: Json, daemon_set: Json | None) -> bool:
+    """Whether no agent has had a node ready, nor was there ever another template that agents may have run by."""
+    generation = dict_at(daemon_set, "metadata").get("generation")
+    return generation == 1 and not dict_at(raw, "status", "nodes").get("ready")
+
+
 @dataclass(slots=True)
 class Progress:
-    """What was seen of the nodes of one mirror: all that had an agent, and those that were clean."""
+    """What was seen of the nodes of one mirror: all that had an agent, and those that were clean.
+
+    `began`: when that was asked for, where the mirror does not say so; `given_up`: nobody is waited for any more.
+    """
 
     known: set[str] = field(default_factory=set)
     clean: set[str] = field(default_factory=set)
+    began: datetime | None = None
+    given_up: bool = False
 
-    def see(self, agents: Iterable[Agent], expected: int) -> tuple[set[str], int]:
-        """Takes in what the agents say, of which so many are expected to be there.
+    def see(self, agents: Iterable[Agent], expected: int, *, untouched: bool = False) -> tuple[set[str], int]:
+        """Takes in what the agents say, of which so many are expected to be there; `untouched`: none has ever run.
 
         Returns the nodes that are to be waited for, and how many agents that are about to start besides.
         """
@@ -82,7 +94,9 @@ class Progress:
                 there.add(agent.node)
             if agent.state == CLEANED:
                 self.clean.add(agent.node)
-            elif not agent.over and (agent.ready or agent.state or agent.hopeful):
+            elif not agent.over and (
+                agent.ready or agent.state or (agent.hopeful and not (agent.blocked and untouched))
+            ):
                 waiting.add(agent.node)
         return waiting - self.clean, starting + max(0, expected - len(there) - homeless)
 

@@ -24,7 +24,7 @@ SENTENCE_MAX: Final = 250  # characters of what one agent says: three of them an
 _REASON: Final = re.compile(r"[A-Z][A-Za-z]{0,63}")
 # Seconds. A pod that no kubelet has taken up after so long stands on a node that is down, or on paper;
 UNTAKEN: Final = 10.0
-# one that was taken up and has never run since cannot get its image, or what it mounts.
+# one that was taken up and has not run since cannot get its image, or what it mounts: it may yet, but hardly soon.
 UNSTARTED: Final = 30.0
 
 
@@ -32,7 +32,8 @@ UNSTARTED: Final = 30.0
 class Agent:
     """One agent: its pod as Kubernetes has it, then what it says, empty where it was not asked or does not answer.
 
-    `over`: the pod has ended, or is about to, and will be replaced. `hopeful`: not ready, but it may be yet.
+    `over`: the pod has ended, or is about to, and will be replaced. `hopeful`: not ready, but it may be yet. `blocked`:
+    hopeful too, but for long it has not been able to start.
     """
 
     node: str
@@ -40,6 +41,7 @@ class Agent:
     ready: bool = False
     over: bool = False
     hopeful: bool = True
+    blocked: bool = False
     state: str = ""
     reason: str = ""
     message: str = ""
@@ -50,20 +52,17 @@ def agent_of(pod: Json, now: datetime) -> Agent:
     status = dict_at(pod, "status")
     conditions = status.get("conditions") or []
     phase = status.get("phase")
+    taken_up = "startTime" in status
+    age = (now - datetime.fromisoformat(pod["metadata"]["creationTimestamp"])).total_seconds()
     return Agent(
         node=dict_at(pod, "spec").get("nodeName") or "",
         address=status.get("podIP") or "",
         ready=any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions),
         # A pod on its way out may end before it has cleaned; the one that follows it is waited for.
         over=phase in ("Failed", "Succeeded") or "deletionTimestamp" in pod["metadata"],
-        hopeful=phase == "Running" or (phase == "Pending" and _is_young(pod, now)),
+        hopeful=phase == "Running" or (phase == "Pending" and (taken_up or age < UNTAKEN)),
+        blocked=phase == "Pending" and taken_up and age >= UNSTARTED,
     )
-
-
-def _is_young(pod: Json, now: datetime) -> bool:
-    taken_up = "startTime" in dict_at(pod, "status")
-    age = (now - datetime.fromisoformat(pod["metadata"]["creationTimestamp"])).total_seconds()
-    return age < (UNSTARTED if taken_up else UNTAKEN)
 
 
 def told(agent: Agent, answer: object) -> Agent:

@@ -93,7 +93,9 @@ class Reconciler:
         facts = gather(mirror, self.settings, self.state, now)
         self.prober.follow(mirror, facts)  # asked while the objects are applied
         raw = await self.cleaner.hold(raw)
-        if isinstance(facts, Facts) and facts.withdrawing and await self.cleaner.is_off(raw):
+        if not isinstance(facts, Facts) or not facts.withdrawing:
+            self.cleaner.forget(name)
+        elif await self.cleaner.is_off(raw):
             facts = replace(facts, withdrawing=False)
         findings = await self._surveyed(mirror, await self._act(raw, mirror, facts))
         findings = replace(findings, verdict=self.prober.follow(mirror, facts))

@@ -346,3 +346,28 @@ def test_a_mirror_that_loses_its_host_name_is_taken_off_the_nodes_before_its_age
     kube.patch(kinds.MIRROR, "older", {"spec": {"masqueradeUrl": "older.example.com"}})
     kube.until_there(kinds.DAEMON_SET, "registry-mirror-younger")
     assert not place.told_to_clean()
+
+
+@pytest.mark.parametrize("own", [4], indirect=True)
+def test_a_mirror_that_loses_its_host_name_does_not_wait_for_a_dead_node_for_ever(
+    own: Running, nodes: Callable[..., Nodes]
+) -> None:
+    kube = own.kube
+    kube.mirror(one("older").known_as("older.example.com"))
+    kube.until_there(kinds.DAEMON_SET, "registry-mirror-older")
+    created = kube.get(kinds.MIRROR, "older")["metadata"]["creationTimestamp"]
+    until(lambda: _clock(kube) > created, why="the next second")
+    kube.mirror(one("younger").known_as("younger.example.com"))
+    place = nodes("younger", "alive", "dead")
+    ready(own, place)
+    place.agents["dead"].stop()
+    place.report("dead", ready=False)
+    began = time.monotonic()
+    kube.patch(kinds.MIRROR, "older", {"spec": {"masqueradeUrl": "younger.example.com"}})
+    until(place.told_to_clean, why="the agents are told")
+    place.agents["alive"].say(*CLEANED)
+    kube.until_gone(kinds.DAEMON_SET, "registry-mirror-younger")
+    assert time.monotonic() - began > 3
+    notes = lambda: [each[2] for each in kube.events("younger") if each[1] == "NodesNotCleaned"]  # noqa: E731
+    (note,) = until(notes, why="an Event")
+    assert "clean of the mirror: dead." in note

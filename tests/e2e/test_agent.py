@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from controller.kinds import POD, SERVICE
 from hostess import hosts
 from tests.support.traces import agents, changed, entry, traces
 
@@ -49,7 +50,7 @@ def test_an_agent_is_killed_at_random_points_fifty_times(land: Land) -> None:
         assert node.read(ELSEWHERE) == THEIRS
         node.run("rm", "-f", ours)
         node.write("/etc/hosts", foreign)
-        land.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
+        land.kube.delete(POD, pod, gracePeriodSeconds=0)
         land.until(lambda pod=pod: land.agent("kills") not in {"", pod}, SOON)  # type: ignore[misc]
     land.until(lambda: land.hosts_toml(land.world.host), SOON)
     land.pull(land.world.push("lib/kills:1"))
@@ -91,8 +92,7 @@ def test_the_address_of_a_mirror_changes(land: Land) -> None:
     land.pull(image)
     land.kubectl("delete", "service", "registry-mirror-moved")
     land.pull(image)
-    service = ("get", "service", "registry-mirror-moved", "--ignore-not-found", "-o", "jsonpath={.spec.clusterIP}")
-    land.until(lambda: land.kubectl(*service) not in {"", address}, SOON)
+    land.until(lambda: land.kube.find(SERVICE, "registry-mirror-moved") and land.address("moved") != address, SOON)
     land.until(lambda: entry(land.node, "moved").split()[:1] == [land.address("moved").encode()], SOON)
     land.wait_ready("moved")
     passed = land.counted("moved")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from controller.kinds import MIRROR
 from deploy.local.node.impostor import frozen
 from deploy.local.node.kubelet import KUBELET
 from deploy.local.node.onpaper import add_dead_node, remove_node
@@ -55,15 +56,14 @@ def test_a_mirror_is_deleted_while_one_of_its_nodes_is_dead(land: Land) -> None:
     land.mirror("paper", land.world)
     dead = add_dead_node(land.node)
     try:
-        nodes = ("get", "rm", "paper", "-o", "jsonpath={.status.nodes.desired}")
-        land.until(lambda: land.kubectl(*nodes) == "2", SOON)
+        land.until(lambda: land.kube.get(MIRROR, "paper")["status"]["nodes"]["desired"] == 2, SOON)
         land.kubectl("delete", "rm", "paper", "--wait=false")
         land.until(lambda: not changed(land.node, before), 15)
         land.kubectl("wait", "--for=delete", "rm/paper", "--timeout=60s")
     finally:
         remove_node(land.node, dead)
         land.system.set_environment(NODE_CLEANUP_DEADLINE="120")
-    land.delete("paper", 150)  # of a node that is gone, pods go after a minute
+    land.delete("paper")
     fields = "--field-selector=reason=NodesNotCleaned"
     said = land.node.cluster.run_kubectl("get", "events", fields, "-o", "jsonpath={.items[*].message}").stdout
     assert dead in said

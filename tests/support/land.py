@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from controller.kinds import MIRROR, POD
+from controller.kinds import CLAIM, MIRROR, POD, SERVICE
 from deploy.local.node.installed import NAMESPACE
 from tests.support.kube import Kube
 from tests.support.pods import a_pod, eventually, logs, pull_secret, remove
@@ -104,8 +104,12 @@ class Land:
     def delete(self, name: str, seconds: float = 90.0) -> None:
         """Delete a mirror; return when it and its pods are gone."""
         self.kubectl("delete", "rm", name, "--ignore-not-found", f"--timeout={seconds:.0f}s")
-        gone = eventually(lambda: not self.kubectl("get", "pods,pvc", "-l", f"mirror={name}", "-o", "name"), seconds)
+        gone = eventually(lambda: not self.left_of(name), seconds)
         assert gone, self.kubectl("get", "all,pvc", "-l", f"mirror={name}")
+
+    def left_of(self, name: str) -> list[Json]:
+        """Pods and claims of a mirror, which go after it."""
+        return [each for kind in (POD, CLAIM) for each in self.kube.every(kind, labelSelector=f"mirror={name}")]
 
     def condition(self, name: str, kind: str) -> Json:
         """One condition of a mirror, as far as it is about the present spec; an empty one until it is."""
@@ -140,7 +144,7 @@ class Land:
 
     def address(self, name: str) -> str:
         """The cluster IP of a mirror."""
-        return self.kubectl("get", "service", f"registry-mirror-{name}", "-o", "jsonpath={.spec.clusterIP}")
+        return str(self.kube.get(SERVICE, f"registry-mirror-{name}")["spec"]["clusterIP"])
 
     def caches(self, name: str) -> dict[str, str]:
         """Names and addresses of the cache pods of a mirror."""
@@ -185,15 +189,9 @@ class Land:
         return int(self.node.run("du", "--bytes", "--summarize", str(volume)).stdout.split()[0])
 
     def agent(self, name: str) -> str:
-        """The name of the agent's pod of a mirror."""
-        return self.kubectl(
-            "get",
-            "pods",
-            "-l",
-            f"mirror={name},component=hostess-certificate",
-            "-o",
-            "jsonpath={.items[0].metadata.name}",
-        )
+        """The name of the agent's pod of a mirror; empty where there is none."""
+        pods = self.kube.every(POD, labelSelector=f"mirror={name},component=hostess-certificate")
+        return next((str(pod["metadata"]["name"]) for pod in pods), "")
 
     def hosts_toml(self, host: str) -> bool:
         """Whether there is a hosts.toml for an image host."""

@@ -12,9 +12,11 @@ from deploy.local.cluster import Cluster
 from deploy.local.errors import LocalClusterError
 from deploy.local.node import volumes
 from deploy.local.node.sandbox import DNS_ADDRESS, Sandbox
-from deploy.local.processes import POLL, Processes, resident_bytes
+from deploy.local.processes import Processes, resident_bytes
 
 NAMES = "/etc/local-names/hosts"  # what CoreDNS answers with, beside the cluster's own names
+# Seconds between two questions: each is a program that is started, which takes from what is waited for.
+PAUSE = 0.1
 DEADLINE = 90.0  # seconds; 6 to 9 are usual, a machine that compiles at the same time takes a minute
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 1)"
 
@@ -105,13 +107,15 @@ class Inside:
         manifest = {"apiVersion": "v1", "kind": "List", "items": objects}
         self.cluster.run_kubectl("apply", "--filename=-", stdin=json.dumps(manifest))
 
-    def wait_for(self, what: str, question: Callable[[], bool], seconds: float = DEADLINE) -> None:
+    def wait_for(
+        self, what: str, question: Callable[[], bool], seconds: float = DEADLINE, pause: float = PAUSE
+    ) -> None:
         """Ask until the answer is yes; raises LocalClusterError naming `what` when that takes longer."""
         limit = time.monotonic() + seconds
         while not question():
             if time.monotonic() > limit:
                 raise LocalClusterError(f"{what}: not within {seconds:.0f} s. See {self.cluster.folder / 'logs'}.")
-            time.sleep(POLL)
+            time.sleep(pause)
 
     def _firewall(self, what: str, address: str) -> None:
         # in the table `raw`, which packets pass before a Service's address becomes a pod's

@@ -47,8 +47,7 @@ def test_a_pod_that_runs_is_an_agent_that_can_be_asked() -> None:
         (_pod("Running"), True),
         (_pod("Pending", 9), True),
         (_pod("Pending", 11), False),  # no kubelet has taken it up
-        (_pod("Pending", 29, startTime="x"), True),
-        (_pod("Pending", 31, startTime="x"), False),  # no image
+        (_pod("Pending", 31, startTime="x"), True),  # no image
         (_pod("Failed"), False),
         (_pod("Unknown"), False),
         (_pod(None), False),
@@ -56,6 +55,19 @@ def test_a_pod_that_runs_is_an_agent_that_can_be_asked() -> None:
 )
 def test_a_pod_that_runs_or_has_just_been_made_may_yet_clean(pod: Json, *, hopeful: bool) -> None:
     assert agent_of(pod, NOW).hopeful is hopeful
+
+
+@pytest.mark.parametrize(
+    ("pod", "blocked"),
+    [
+        (_pod("Running", startTime="x"), False),
+        (_pod("Pending", 29, startTime="x"), False),
+        (_pod("Pending", 31, startTime="x"), True),
+        (_pod("Pending", 31), False),
+    ],
+)
+def test_a_pod_that_its_kubelet_cannot_start_is_blocked(pod: Json, *, blocked: bool) -> None:
+    assert agent_of(pod, NOW).blocked is blocked
 
 
 def test_a_pod_without_anything_is_an_agent_nobody_can_ask() -> None:
@@ -178,6 +190,27 @@ def test_every_agent_that_may_yet_clean_is_waited_for() -> None:
     waiting, starting = progress.see(agents, expected=6)
     assert (waiting, starting) == ({"ready", "answers", "restarts"}, 0)
     assert progress.unseen(6) == "answers, over, ready, restarts, unstarted"
+
+
+def test_an_agent_that_cannot_start_is_waited_for_where_an_earlier_one_may_have_run() -> None:
+    """A broken rollout leaves what the agents before it wrote; where none ever ran nothing can be left."""
+    agents = [Agent("blocked", blocked=True)]
+    assert Progress().see(agents, expected=1, untouched=False) == ({"blocked"}, 0)
+    assert Progress().see(agents, expected=1, untouched=True) == (set(), 0)
+    assert Progress().see([Agent("runs")], expected=1, untouched=True) == ({"runs"}, 0)
+
+
+@pytest.mark.parametrize(
+    ("generation", "ready", "untouched"),
+    [(1, 0, True), (1, None, True), (2, 0, False), (1, 1, False), (None, 0, False)],
+)
+def test_nodes_are_untouched_by_agents_of_a_first_template_that_were_never_ready(
+    generation: int | None, ready: int | None, *, untouched: bool
+) -> None:
+    raw = stored()
+    raw["status"] = {"nodes": {"desired": 1, "ready": ready}}
+    live = None if generation is None else {"metadata": {"generation": generation}}
+    assert leaving.is_untouched(raw, live) is untouched
 
 
 def test_a_node_that_was_seen_clean_stays_so_when_its_agent_goes() -> None:
