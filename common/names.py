@@ -25,6 +25,8 @@ APP_LABEL: Final = "app"
 APP: Final = "docker-registry"
 MIRROR_LABEL: Final = "mirror"
 COMPONENT_LABEL: Final = "component"
+# On cache pods, a digest of the upstream: with it the Service leads to none that still serves a former one.
+UPSTREAM_LABEL: Final = f"{GROUP}/upstream"
 REGISTRY: Final = "registry"
 HOSTESS: Final = "hostess-certificate"
 

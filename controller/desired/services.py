@@ -8,6 +8,7 @@ from common import names
 from common.agent import CLEANING_ANNOTATION
 from controller.desired.frame import framed
 from controller.kinds import SERVICE
+from controller.mirror import Mirror
 
 if TYPE_CHECKING:
     from controller.mirror import Identity
@@ -40,8 +41,13 @@ def service(mirror: Identity, settings: ControllerSettings, *, cleaning: bool = 
     A node stays with one replica (session affinity), so that the layers of one image come from one cache: each has
     a volume of its own, and going round would fetch each blob once a replica. `cleaning` tells the agents to take the
     mirror off their nodes; without it such an order, of an earlier mirror of this name, is taken out.
+
+    Turned to another upstream, the mirror is without endpoints until a first pod of the new one is ready: those that
+    have yet to be rolled would answer for the new one with what the former gave.
     """
     body = {"type": "ClusterIP", "sessionAffinity": "ClientIP", **_common(mirror)}
+    if isinstance(mirror, Mirror):
+        body["selector"] = {**body["selector"], names.UPSTREAM_LABEL: mirror.upstream.directory}
     order = {CLEANING_ANNOTATION: mirror.uid if cleaning else None}
     return framed(SERVICE, mirror, settings, {"spec": body}, annotations=order)
 

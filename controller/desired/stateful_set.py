@@ -47,7 +47,10 @@ def stateful_set(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> 
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
         "selector": {"matchLabels": selector},
         "template": {
-            "metadata": {"labels": selector, "annotations": {CONFIGURATION_ANNOTATION: digest}},
+            "metadata": {
+                "labels": {**selector, names.UPSTREAM_LABEL: mirror.upstream.directory},
+                "annotations": {CONFIGURATION_ANNOTATION: digest},
+            },
             "spec": _pod(mirror, settings, facts, selector),
         },
         "volumeClaimTemplates": [_claim(mirror)],

@@ -27,6 +27,7 @@ from controller.facts import Credentials, CredentialsState, Facts, Tls
 from controller.immutable import frozen_differences, without_frozen
 from controller.kinds import DAEMON_SET, SECRET, STATEFUL_SET, Kind
 from controller.mirror import Mirror, judge
+from controller.settings import ControllerSettings
 from controller.standing import Standing, standing
 from tests.support import strategies
 from tests.support.controller import AUTHORITY, PAIR, Json, facts, judged, merged, settings, stored
@@ -196,9 +197,28 @@ def test_selectors_tell_cache_pods_and_agents_apart() -> None:
     components = {
         kind: spec["selector"]["matchLabels"]["component"]
         for kind, spec in templates.items()
-        if spec["template"]["metadata"]["labels"] == spec["selector"]["matchLabels"]
+        if spec["template"]["metadata"]["labels"].items() >= spec["selector"]["matchLabels"].items()
     }
     assert components == {STATEFUL_SET: "registry", DAEMON_SET: "hostess-certificate"}
+
+
+def test_the_service_leads_to_no_pod_of_a_former_upstream() -> None:
+    """One that has yet to be rolled would answer for the new upstream with what the former gave."""
+
+    def selector_and_labels(upstream: str) -> tuple[Json, Json]:
+        bodies = {(kind, body["metadata"]["name"]): body for kind, body in desired_objects(*_case(upstream))}
+        template = bodies[STATEFUL_SET, "registry-mirror-docker"]["spec"]["template"]
+        service = bodies[kinds.SERVICE, "registry-mirror-docker"]
+        return service["spec"]["selector"], template["metadata"]["labels"]
+
+    before, after = selector_and_labels("staging.example.com"), selector_and_labels("prod.example.com")
+    for selector, labels in (before, after):
+        assert selector.items() <= labels.items()
+    assert not after[0].items() <= before[1].items()
+
+
+def _case(upstream: str) -> tuple[Mirror, ControllerSettings, Facts]:
+    return judged(a_mirror().named("docker").of(upstream).known_as("mirror.example.com")), settings(), facts()
 
 
 def test_every_volume_that_is_mounted_is_there_and_every_one_that_is_there_is_mounted() -> None:
