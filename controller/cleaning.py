@@ -21,7 +21,8 @@ from controller.gather import gather
 from controller.kinds import DAEMON_SET, MIRROR, SECRET, SERVICE
 from controller.leaving import Progress, is_leaving
 from controller.mirror import identity_of, judge
-from controller.node_conditions import is_behind, node_counts
+from controller.node_conditions import node_counts
+from controller.rollout import is_behind
 from controller.standing import Standing, controller_of, standing
 
 if TYPE_CHECKING:

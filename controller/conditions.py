@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from common.defaults import dict_at
 from controller.kinds import DAEMON_SET
+from controller.rollout import is_turning, ready_replicas, rolled_replicas
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -90,8 +91,19 @@ def cache_available(raw: Json, mirror: Mirror, findings: Findings) -> Condition:
     if ready == 0:
         message = f"None of {wanted} cache pods is ready; {describe(mirror, 'statefulset,pod')}"
         return Condition(CACHE_AVAILABLE, "False", "NoReplicaReady", message)
+    if is_turning(raw, mirror, findings.stateful_set):
+        message = f"No cache pod for {mirror.upstream.url} is ready yet; pulls go to the upstream meanwhile."
+        return Condition(CACHE_AVAILABLE, "False", "Turning", message)
+    return _serving(ready, rolled_replicas(findings.stateful_set), wanted)
+
+
+def _serving(ready: int, rolled: int, wanted: int) -> Condition:
+    message = f"{ready} of {wanted} cache pods are ready."
+    if rolled < ready:
+        told = f"{message} {rolled} of them run what the spec asks for now; the others are replaced one by one."
+        return Condition(CACHE_AVAILABLE, "True", "RollingOut", told)
     reason = "AllReplicasReady" if ready >= wanted else "SomeReplicasReady"
-    return Condition(CACHE_AVAILABLE, "True", reason, f"{ready} of {wanted} cache pods are ready.")
+    return Condition(CACHE_AVAILABLE, "True", reason, message)
 
 
 def cache_lacking(lacking: Lacking) -> Condition:
@@ -156,11 +168,6 @@ def _merged(condition: Condition, before: Json, generation: int, now: str) -> Js
         "reason": condition.reason,
         "message": message,
     }
-
-
-def ready_replicas(stateful_set: Json | None) -> int:
-    """Cache pods that can serve."""
-    return int(dict_at(stateful_set, "status").get("readyReplicas") or 0)
 
 
 def foreign(findings: Findings, *, nodes: bool) -> str:

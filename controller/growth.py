@@ -25,7 +25,8 @@ Json = dict[str, Any]
 class Growth:
     """What is to be done, in this order: ask `claims` for more, replace the StatefulSet, make `pending` claims again.
 
-    `missing` names the claims that have not been granted what is wanted yet; `granted` is what every claim has.
+    `missing` names the claims that have not been granted what is wanted yet, `absent` those that are not there at all;
+    `granted` is what every claim has.
     """
 
     wanted: str
@@ -33,13 +34,15 @@ class Growth:
     replace: bool = False
     pending: list[Json] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
     granted: str | None = None
 
 
 def plan(mirror: Mirror, stateful_set: Json | None, claims: Iterable[Json]) -> Growth:
     """What the difference between wanted and present storage asks for. `claims` are those of the mirror's pods."""
     wanted = _stored(mirror.storage)
-    present = {claim["metadata"]["name"]: claim for claim in claims if "deletionTimestamp" not in claim["metadata"]}
+    there = {claim["metadata"]["name"]: claim for claim in claims}
+    present = {name: claim for name, claim in there.items() if "deletionTimestamp" not in claim["metadata"]}
     bound = [claim for claim in present.values() if is_bound(claim)]
     expected = [names.claim_name(mirror.name, ordinal) for ordinal in range(mirror.spec.replicas)]
     capacities = [capacity_of(present[name]) if name in present else None for name in expected]
@@ -48,10 +51,16 @@ def plan(mirror: Mirror, stateful_set: Json | None, claims: Iterable[Json]) -> G
         wanted=mirror.storage,
         claims=[claim for claim in bound if _asks(claim) != wanted and (capacity_of(claim) or 0) < wanted],
         replace=stateful_set is not None and _template_storage(stateful_set) != wanted,
-        pending=[claim for claim in present.values() if not is_bound(claim) and _asks(claim) != wanted],
+        # Those of pods that are scaled away would not come back.
+        pending=[present[name] for name in expected if name in present and _is_to_renew(present[name], wanted)],
+        absent=[name for name in expected if name not in there],
         missing=[name for name, capacity in zip(expected, capacities, strict=True) if (capacity or 0) < wanted],
         granted=_smallest(present[name] for name in expected) if len(granted) == len(expected) else None,
     )
+
+
+def _is_to_renew(claim: Json, wanted: Decimal) -> bool:
+    return not is_bound(claim) and _asks(claim) != wanted
 
 
 def is_bound(claim: Json) -> bool:

@@ -8,6 +8,7 @@ from common.defaults import dict_at
 from controller import nodes
 from controller.conditions import NODES_CONFIGURED, Condition, describe, foreign
 from controller.facts import Lacking
+from controller.rollout import is_behind
 
 if TYPE_CHECKING:
     from controller.facts import Facts
@@ -70,11 +71,6 @@ def node_counts(daemon_set: Json | None) -> tuple[int, int]:
     status = dict_at(daemon_set, "status")
     ready = min(int(status.get("numberReady") or 0), int(status.get("updatedNumberScheduled") or 0))
     return int(status.get("desiredNumberScheduled") or 0), ready
-
-
-def is_behind(live: Json) -> bool:
-    """Whether the status is not that of the spec: a DaemonSet just made says that it wants no node at all."""
-    return int(dict_at(live, "status").get("observedGeneration") or 0) < int(live["metadata"].get("generation") or 0)
 
 
 def are_pending(findings: Findings) -> bool:

@@ -187,6 +187,7 @@ class Reconciler:
     def _forget(self, name: str) -> None:
         self.prober.forget(name)
         self.cleaner.forget(name)
+        self.storage.forget(name)
         for child in (names.object_name(name), names.headless_name(name)):
             for kind in self.state.children:
                 self.applier.contest.forget(f"{kind.name} {child}")

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from common.defaults import dict_at
-from controller import conditions, failing, node_conditions, upstream_conditions
+from controller import conditions, failing, node_conditions, rollout, upstream_conditions
 from controller.facts import Lacking
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def status_of(raw: Json, mirror: Mirror, findings: Findings, namespace: str, now
         found.insert(1, conditions.unreconciled(stuck))
     desired, ready = node_conditions.node_counts(findings.daemon_set)
     status = {
-        "upstream": mirror.upstream.url,
+        "upstream": _upstream(raw, mirror, findings),
         "masqueradeUrl": mirror.masquerade,
         "clusterIPs": dict_at(findings.service, "spec").get("clusterIPs"),
         # Where storage was not looked at the last known stays: admission measures a shrinking claim by it.
@@ -36,6 +36,12 @@ def status_of(raw: Json, mirror: Mirror, findings: Findings, namespace: str, now
         "nodes": {"desired": desired, "ready": ready},
     }
     return _complete(raw, status, found, now)
+
+
+def _upstream(raw: Json, mirror: Mirror, findings: Findings) -> str:
+    """What is asked: the former upstream, until a cache pod of the new one serves."""
+    turning = rollout.is_turning(raw, mirror, findings.stateful_set)
+    return str(dict_at(raw, "status")["upstream"]) if turning else mirror.upstream.url
 
 
 def status_of_invalid(raw: Json, problems: list[Problem], now: str) -> Json:
@@ -65,7 +71,7 @@ def _replicas(raw: Json, findings: Findings) -> Json:
         return {key: dict_at(raw, "status").get(key) for key in ("replicas", "readyReplicas")}
     return {
         "replicas": int(dict_at(findings.stateful_set, "status").get("replicas") or 0),
-        "readyReplicas": conditions.ready_replicas(findings.stateful_set),
+        "readyReplicas": rollout.ready_replicas(findings.stateful_set),
     }
 
 

@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from common import names
+from common.defaults import dict_at
 from controller import growth
 from controller.errors import Forbidden, Invalid
 from controller.kinds import CLAIM, STATEFUL_SET
 from controller.standing import Standing, standing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from controller.cluster import Cluster
     from controller.growth import Growth
     from controller.mirror import Mirror
@@ -23,13 +26,15 @@ Json = dict[str, Any]
 RENEWED_ANNOTATION: Final = f"{names.GROUP}/claims-renewed"
 # More replicas than a mirror may have (10), so that claims of pods that were scaled away are seen too.
 _ORDINALS: Final = 16
+# Seconds between two nudges: where Kubernetes does look and cannot make a claim (a quota), it tries by itself.
+NUDGE_PAUSE: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class StorageResult:
     """How the storage of a mirror stands. `refused` is what the API server said where a claim cannot grow.
 
-    `renewing`: claims were deleted to be made again, and are not there yet.
+    `renewing`: there are pods whose claims have yet to be made again.
     """
 
     plan: Growth
@@ -45,13 +50,14 @@ def _is_of(mirror: Mirror, claim: Json) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Claims and StatefulSets of one namespace."""
+    """Claims and StatefulSets of one namespace. `clock` gives seconds that never go backwards."""
 
     cluster: Cluster
     namespace: str
     state: State
-    # By mirror, names and UIDs of the claims that were deleted to be made again.
-    _renewed: dict[str, dict[str, str]] = field(default_factory=dict)
+    clock: Callable[[], float]
+    # By mirror, when Kubernetes may be made to look at its StatefulSet again.
+    _next_nudge: dict[str, float] = field(default_factory=dict)
 
     async def settle(self, mirror: Mirror) -> StorageResult:
         """Does what the plan asks for. `replacing`: the StatefulSet is gone or going, and is to be made again."""
@@ -69,32 +75,34 @@ class Storage:
             return StorageResult(plan)
         for claim in plan.pending:
             await self.cluster.delete(CLAIM, self.namespace, claim)
-            self._renewed.setdefault(mirror.name, {})[claim["metadata"]["name"]] = claim["metadata"]["uid"]
-        return StorageResult(plan, renewing=await self._renewing(mirror, live))
+        return StorageResult(plan, renewing=await self._renewing(mirror, live, plan))
 
-    async def _renewing(self, mirror: Mirror, live: Json) -> bool:
-        """Whether deleted claims are not there again yet.
+    async def _renewing(self, mirror: Mirror, live: Json, plan: Growth) -> bool:
+        """Whether there are pods whose claims are gone.
 
-        Kubernetes makes them for pods that wait, when it looks at their StatefulSet; but that a claim is gone is no
-        reason for it to look, so a change of the StatefulSet has to be.
+        Kubernetes makes them again when it looks at their StatefulSet; but that a claim is gone is no reason for it to
+        look, so a change of the StatefulSet has to be. Seen in the cluster and not remembered: who deleted the claims
+        may have been another controller, or this one before it was killed.
         """
-        renewed = self._renewed.pop(mirror.name, {})
-        present = {name: self.state.claims.get(name) for name in renewed}
-        waiting = {
-            name: uid
-            for name, uid in renewed.items()
-            if (claim := present[name]) is None or claim["metadata"]["uid"] == uid
-        }
-        if not waiting:
+        if not (plan.absent and dict_at(live, "status").get("replicas")):
             return False
-        self._renewed[mirror.name] = waiting
-        if any(present[name] is None for name in waiting):
-            metadata = live["metadata"]
-            version = {key: metadata[key] for key in ("uid", "resourceVersion")}
-            body = {"metadata": {**version, "annotations": {RENEWED_ANNOTATION: metadata["resourceVersion"]}}}
-            stored = await self.cluster.patch(STATEFUL_SET, self.namespace, metadata["name"], body)
-            self.state.children[STATEFUL_SET].put(stored, quietly=True)
+        if self.clock() >= self._next_nudge.get(mirror.name, 0.0):
+            await self._nudge(live)
+            self._next_nudge[mirror.name] = self.clock() + NUDGE_PAUSE
         return True
+
+    async def _nudge(self, live: Json) -> None:
+        """A change that means nothing."""
+        metadata, store = live["metadata"], self.state.children[STATEFUL_SET]
+        version = {key: metadata[key] for key in ("uid", "resourceVersion")}
+        body = {"metadata": {**version, "annotations": {RENEWED_ANNOTATION: metadata["resourceVersion"]}}}
+        with store.writing(metadata["name"]):
+            stored = await self.cluster.patch(STATEFUL_SET, self.namespace, metadata["name"], body)
+            store.put(stored, quietly=True)
+
+    def forget(self, name: str) -> None:
+        """Drops what is remembered of a mirror that is gone."""
+        self._next_nudge.pop(name, None)
 
     def _claims(self, mirror: Mirror) -> list[Json]:
         found = (self.state.claims.get(names.claim_name(mirror.name, ordinal)) for ordinal in range(_ORDINALS))

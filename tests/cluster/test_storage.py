@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from controller import kinds
+from tests.support.faults import log_of
 from tests.support.hands import POD, a_storage_class, resizer_grants, volumes
 from tests.support.kube import Kube, until
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
+    from tests.cluster.conftest import Running
     from tests.support.mirrors import MirrorBuilder
 
 Json = dict[str, Any]
+QUOTA = kinds.Kind("v1", "resourcequotas", "ResourceQuota")
 
 
 def one(name: str) -> MirrorBuilder:
@@ -105,6 +109,35 @@ def test_pending_claims_are_made_again_with_the_new_size(kube: Kube, name: str) 
     assert template(kube, name) == "25Gi"
     grow(kube, name, "10Gi")
     until(lambda: asked(kube, name) == ["10Gi", "10Gi"], why="nothing was granted, so it may go down too")
+
+
+def test_a_claim_that_cannot_be_made_again_is_not_asked_for_in_a_loop(shared: Running, name: str) -> None:
+    """A quota refuses it: Kubernetes is made to look at the StatefulSet once, and then tries by itself."""
+    kube = shared.kube
+    kube.mirror(one(name).on_class(name))
+    until(lambda: asked(kube, name) == ["20Gi", "20Gi"], why="both claims are there, unbound")
+    until(lambda: kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["status"].get("replicas") == 2, why="pods")
+    limit = {f"{name}.storageclass.storage.k8s.io/requests.storage": "50Gi"}
+    kube.create(QUOTA, {"metadata": {"name": name}, "spec": {"hard": limit}})
+    until(lambda: kube.get(QUOTA, name)["status"].get("used"), why="the quota counts")
+    grow(kube, name, "40Gi")
+    until(lambda: len(asked(kube, name)) < 2 and template(kube, name) == "40Gi", why="a claim cannot be made again")
+
+    def looked() -> list[Json]:
+        lines = log_of(shared, "controller")
+        return [line for line in lines if line.get("mirror") == name and line.get("why") == "ClaimsRenewing"]
+
+    before = len(looked())
+    until(lambda: len(looked()) > before + 1, why="it is looked at now and then", seconds=30)
+    patched = [line["objectRef"]["resource"] for line in audited(shared, "patch", f"registry-mirror-{name}")]
+    assert 1 <= patched.count("statefulsets") <= 3
+    kube.delete(QUOTA, name)
+
+
+def audited(running: Running, verb: str, name: str) -> list[Json]:
+    """The audit log's entries about one object."""
+    lines = map(json.loads, running.cluster.audit_log.read_text().splitlines())
+    return [line for line in lines if line["verb"] == verb and line.get("objectRef", {}).get("name") == name]
 
 
 def test_the_same_amount_in_another_spelling_is_no_change(kube: Kube, name: str) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def test_nothing_of_the_first_upstream_is_served_or_kept_after_the_turn(land: Land) -> None:
     """By tag and by blob; what the second one has is, and the first one's bytes leave the volumes.
 
-    The mirror keeps its name, and its pods are rolled one by one: none of them answers for the wrong upstream meanwhile.
+    The mirror keeps its name, and its pods are rolled one by one: none answers for the wrong upstream meanwhile.
     """
     other = Upstream(land.node, "other.local.test", 12, authority=PUBLIC).prepare().start()
     volumes = land.mirror("turned", land.world, replicas=2, masqueradeUrl="turned.local.test")
@@ -29,7 +29,7 @@ def test_nothing_of_the_first_upstream_is_served_or_kept_after_the_turn(land: La
     def turned() -> bool:
         if land.hosts_toml(other.host) and land.serves("turned", "lib/turned", "1"):
             served_wrongly.append(land.told("turned"))
-        return land.condition("turned", "Ready")["status"] == "True"
+        return bool(land.condition("turned", "Ready")["status"] == "True")
 
     land.until(turned, 120)
     assert not served_wrongly, served_wrongly[0]

@@ -9,7 +9,7 @@ import pytest
 
 from common.problems import INVALID, Problem
 from common.status import Condition as StoredCondition
-from controller import conditions, node_conditions, upstream_conditions
+from controller import conditions, node_conditions, rollout, upstream_conditions
 from controller.apply import Applied
 from controller.conditions import Condition, Json
 from controller.facts import Credentials, CredentialsState, Lacking
@@ -277,5 +277,5 @@ def test_conditions_beside_broken_ones_are_stated() -> None:
 
 @pytest.mark.parametrize("live", [None, {}, {"status": None}, {"status": {}}, {"status": {"readyReplicas": None}}])
 def test_what_is_not_there_counts_nothing(live: Json | None) -> None:
-    assert conditions.ready_replicas(live) == 0
+    assert rollout.ready_replicas(live) == 0
     assert node_conditions.node_counts(live) == (0, 0)

@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -27,11 +27,13 @@ from controller.facts import Credentials, CredentialsState, Facts, Tls
 from controller.immutable import frozen_differences, without_frozen
 from controller.kinds import DAEMON_SET, SECRET, STATEFUL_SET, Kind
 from controller.mirror import Mirror, judge
-from controller.settings import ControllerSettings
 from controller.standing import Standing, standing
 from tests.support import strategies
 from tests.support.controller import AUTHORITY, PAIR, Json, facts, judged, merged, settings, stored
 from tests.support.mirrors import MirrorBuilder, a_mirror
+
+if TYPE_CHECKING:
+    from controller.settings import ControllerSettings
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -31,6 +31,7 @@ class Case:
     replace: bool = False
     again: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
     granted: str | None = None
 
 
@@ -42,8 +43,8 @@ _LOST = a_claim(0, "20Gi")
 _LOST["status"] = {"phase": "Lost"}
 
 CASES = {
-    "nothing exists yet": Case("20Gi", None, [], missing=[ZERO, ONE]),
-    "the StatefulSet has just been made": Case("20Gi", "20Gi", [], missing=[ZERO, ONE]),
+    "nothing exists yet": Case("20Gi", None, [], missing=[ZERO, ONE], absent=[ZERO, ONE]),
+    "the StatefulSet has just been made": Case("20Gi", "20Gi", [], missing=[ZERO, ONE], absent=[ZERO, ONE]),
     "all is as wanted": Case("20Gi", "20Gi", [a_claim(0, "20Gi", "20Gi"), a_claim(1, "20Gi", "20Gi")], granted="20Gi"),
     "the same amount in another spelling": Case(
         "20480Mi", "20Gi", [a_claim(0, "20Gi", "20Gi"), a_claim(1, "20Gi", "20Gi")], granted="20Gi"
@@ -130,11 +131,10 @@ CASES = {
         "20Gi",
         "20Gi",
         [a_claim(0, "20Gi", "20Gi"), a_claim(1, "20Gi", "20Gi"), a_claim(2, "5Gi")],
-        again=[TWO],
         granted="20Gi",
     ),
     "scaled up, and the new claim does not exist yet": Case(
-        "20Gi", "20Gi", [a_claim(1, "20Gi", "20Gi")], missing=[ZERO]
+        "20Gi", "20Gi", [a_claim(1, "20Gi", "20Gi")], missing=[ZERO], absent=[ZERO]
     ),
     "a claim on its way out": Case("20Gi", "20Gi", [_GOING, a_claim(1, "20Gi", "20Gi")], missing=[ZERO]),
     "a claim bound and its capacity not told": Case(
@@ -152,6 +152,7 @@ def test_the_plan(case: Case) -> None:
     assert plan.replace is case.replace
     assert _names(plan.pending) == case.again
     assert plan.missing == case.missing
+    assert plan.absent == case.absent
     assert plan.granted == case.granted
 
 
