@@ -1,0 +1,120 @@
+"""No Secret's content in any log, Event, status, metric or annotation: a canary is put into each, and looked for."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import threading
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from controller import kinds
+from deploy.local.pages import page
+from tests.support.canary import objects, traces
+from tests.support.kube import Kube, until
+from tests.support.mirrors import a_mirror
+from tests.support.upstreams import Front, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.cluster.conftest import Running
+
+Json = dict[str, Any]
+CORE = "Canary7c1f0e93ab"
+USERNAME = f"{CORE}User"
+PASSWORD = f'pass "{CORE}" \\ w\u00f6rd: {{x}} #1'
+NOISE = f"{CORE}Garbled"
+GARBLED = base64.b64encode(b"\xff\xfe" + NOISE.encode() + b"\xff").decode()
+
+
+@pytest.fixture
+def front() -> Iterator[Front]:
+    """An upstream that wants other credentials."""
+    made, ready, loops = Front("basic"), threading.Event(), list[asyncio.AbstractEventLoop]()
+    stop = asyncio.Event()
+
+    async def run() -> None:
+        loops.append(asyncio.get_running_loop())
+        async with serving(made):
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    assert ready.wait(10)
+    yield made
+    loops[0].call_soon_threadsafe(stop.set)
+    thread.join(10)
+
+
+def test_no_secret_is_told_anywhere(front: Front, fresh: Callable[..., Running]) -> None:
+    """Wrong credentials, garbled ones, a certificate that is none, user information in a URL, and our own keys."""
+    running = fresh(UPSTREAM_PROBE_SECONDS="1", CA_CERTIFICATE_BUNDLE="bundle", LOG_LEVEL="DEBUG")
+    kube, system = running.kube, running.system
+    bundle = {"metadata": {"name": "bundle"}, "data": {"ca-certificates.crt": front.authority}}
+    kube.create(kinds.CONFIG_MAP, bundle)
+    system.start()
+    _credentials_are_refused(kube, front)
+    _what_stands_in_the_wrong_place_is_refused(kube)
+    own = system.start_controller("controller-own", DOCKER_CERTIFICATE_SECRET="own", POD_NAME="own")
+    pages = _pages(running, own)
+    system.processes.stop(["controller"])
+    kube.create(kinds.SECRET, {"metadata": {"name": "own"}, "stringData": {"tls.crt": NOISE, "tls.key": NOISE}})
+    kube.until_condition("one", "CacheAvailable", "False", "CertificateSecretInvalid")
+    held = objects(running.cluster)
+    secrets = held.pop("secrets")
+    logs = {name: system.processes.log(name).read_text() for name in system.processes.names() if "etcd" not in name}
+    canaries = [CORE, USERNAME, PASSWORD, NOISE, *_keys(kube)]
+    assert len(canaries) > 5, "our own keys are among them"
+    assert traces({"secrets": secrets}, [PASSWORD]), "the looking finds what is there"
+    assert any("CredentialsRefused" in text for text in held.values()), "the failures have been told"
+    places = {**held, **logs, **pages}
+    assert {"registrymirrors.k8s.osp.tech", "events", "webhook", "controller", "controller-own"} <= set(places)
+    assert traces(places, canaries) == []
+
+
+def _credentials_are_refused(kube: Kube, front: Front) -> None:
+    kube.secret("login", username=USERNAME, password=PASSWORD)
+    one = a_mirror().named("one").of(front.url).known_as("mirror.example.com").logging_in_with("login")
+    kube.mirror(one)
+    kube.until_condition("one", "CredentialsAvailable", "False", "CredentialsRefused")
+    front.wants = "bearer"
+    front.token_status = 401
+    until(lambda: "/token" in front.requests, why="the token service is asked")
+    kube.create(kinds.SECRET, {"metadata": {"name": "garbled"}, "data": {"username": GARBLED, "password": GARBLED}})
+    kube.patch(kinds.MIRROR, "one", {"spec": {"credentialsSecret": "garbled"}})
+    kube.until_condition("one", "CredentialsAvailable", "False", "SecretIncomplete")
+    kube.patch(kinds.MIRROR, "one", {"spec": {"credentialsSecret": "login"}})
+
+
+def _what_stands_in_the_wrong_place_is_refused(kube: Kube) -> None:
+    """Where a person might put a password; the API server itself refuses the last one, naming keys and no values."""
+    for path, value in (
+        ("spec.upstreamUrl", f"https://{USERNAME}:{CORE}@quay.io"),
+        ("spec.credentialsSecret", {"username": USERNAME, "password": PASSWORD}),
+    ):
+        said = kube.kubectl("create", "-f", "-", stdin=a_mirror().named("two").having(path, value).raw())
+        assert "is invalid" in said or "strict decoding error" in said
+        assert CORE not in said
+    assert kube.find(kinds.MIRROR, "two") is None
+
+
+def _pages(running: Running, own: int) -> dict[str, str]:
+    """What the programs say of themselves over HTTP."""
+    found = {f"metrics {port}": page(port, "/metrics") or "" for port in (running.system.metrics_port, own)}
+    url = f"https://127.0.0.1:{running.system.webhook_port}/metrics"
+    found["metrics webhook"] = httpx.get(url, verify=False, trust_env=False).text  # noqa: S501 (what it says counts)
+    assert all("_total" in text for text in found.values())
+    return found
+
+
+def _keys(kube: Kube) -> list[str]:
+    """A line from the middle of each private key that the controller has made."""
+    found = []
+    for secret in kube.every(kinds.SECRET):
+        key = base64.b64decode(secret.get("data", {}).get("tls.key", "")).decode(errors="replace")
+        found += key.splitlines()[2:3]
+    return found
