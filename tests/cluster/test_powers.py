@@ -1,0 +1,233 @@
+"""What a writer of RegistryMirrors can do, and what they cannot: the README's table, row by row, on a real API server.
+
+The specs are as hostile as the API server stores them, at first with the webhook before it, and then without.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from controller import kinds
+from deploy.local.cluster import Cluster
+from tests.cluster.conftest import Running
+from tests.support.kube import NAMESPACE, Kube, until
+from tests.support.mirrors import CLAIM, MirrorBuilder, a_mirror
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Json = dict[str, Any]
+METADATA = "spec.volumeClaimTemplate.metadata"
+REGISTRY, HOSTESS = "registry.example.com/distribution:3", "registry.example.com/hostess:1"
+MADE = (*kinds.CHILDREN, kinds.CONFIG_MAP, kinds.POD)
+# All that the agent has of a node: it writes its own lines and files there, and no mirror has a say in where.
+OF_THE_NODE = {"/etc/hosts", "/etc/hosts.backup", "/var/lock/mirror-hostess", "/etc/docker", "/etc/containerd"}
+SHARP = ("$(id)", "a\n10.0.0.1 evil.example.com", '"]\n[host."http://evil"]', "../../etc", "a;b", "${IFS}", "a b", "#")
+NAMES = ("localhost", "x.localhost", "kubernetes.default.svc", "x.svc", "x.cluster.local", "metadata.google.internal")
+ODD_NAMES = ("node-1", "1.2.3.4", "0x7f.1", "1.0x7f", "localhost.", "LOCALHOST", "*.example.com", "x.minikube.internal")
+FIELDS = ("spec.upstreamUrl", "spec.masqueradeUrl", "spec.credentialsSecret", "spec.ttl", f"{CLAIM}.storageClassName")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A system of its own, as its webhook is taken away, with images that no default is."""
+    with Cluster(tmp_path_factory.mktemp("powers")).start() as cluster:
+        registry, _, image = HOSTESS.partition("/")
+        image, _, tag = image.partition(":")
+        hostess = {"HOSTESS_DOCKER_REGISTRY": registry, "HOSTESS_DOCKER_IMAGE": image, "HOSTESS_DOCKER_TAG": tag}
+        made = Running(cluster, REGISTRY_IMAGE=REGISTRY, **hostess)
+        made.system.install().start()
+        made.kube.secret("login", username="robot", password="canary")
+        yield made
+        made.stop()
+
+
+@pytest.fixture
+def kube(running: Running) -> Kube:
+    """The administrator's view of it."""
+    return running.kube
+
+
+def sent(kube: Kube, builder: MirrorBuilder) -> str:
+    """What the API server refuses a mirror with; nothing where it stores it."""
+    response = kube.http.post(kinds.MIRROR.path(None), json=builder.raw())
+    return "" if response.is_success else response.text
+
+
+def hostile() -> Iterator[MirrorBuilder]:
+    """Mirrors with something sharp in each field, and with fields that no mirror has."""
+    for number, field in enumerate(FIELDS):
+        for other, text in enumerate(SHARP):
+            yield a_mirror().named(f"sharp-{number}-{other}").having(field, text)
+    pod = {"image": "evil.example.com/x", "command": ["sh"], "namespace": "kube-system", "hostPath": {"path": "/"}}
+    yield a_mirror().named("pod").having("spec.template", {"spec": {"containers": [pod]}})
+    yield a_mirror().named("fields").having("spec", {"upstreamUrl": "fields.example.com", **pod})
+
+
+def odd() -> Iterator[MirrorBuilder]:
+    """Mirrors that are right, and as odd as the rules allow."""
+    claims = {"app": "another", "mirror": "another", "component": "hostess-certificate"}
+    yield a_mirror().named("odd-labels").of("labels.example.com").with_claims_labelled(claims)
+    annotations = {"k8s.osp.tech/cleaning": "x", "example.com/text": "".join(SHARP)}
+    yield a_mirror().named("odd-annotations").of("annotations.example.com").with_claims_annotated(annotations)
+    yield a_mirror().named("odd-class").of("class.example.com").on_class("theirs").storing("900Ti").replicated(10)
+    yield a_mirror().named("odd-upstream").of("http://[::1]:65535").logging_in_with("login").keeping("0s")
+    yield a_mirror().named("odd-name").of("name.example.com").known_as("xn--bcher-kva.example.com").keeping("1ns")
+    source = {"kind": "PersistentVolumeClaim", "name": "somebodys"}
+    yield a_mirror().named("odd-source").of("source.example.com").having(f"{CLAIM}.dataSource", source)
+
+
+def made_for(kube: Kube, mirror: str) -> list[Json]:
+    """All objects in all namespaces that this mirror owns, or that carry its label."""
+    every = [each for kind in MADE for each in _everywhere(kube, kind)]
+    return [each for each in every if _is_of(each, mirror)]
+
+
+def _everywhere(kube: Kube, kind: kinds.Kind) -> list[Json]:
+    everywhere = kinds.Kind(kind.api, kind.plural, kind.name, namespaced=False)
+    return [{**each, "kind": kind.name} for each in kube.every(everywhere)]
+
+
+def _is_of(each: Json, mirror: str) -> bool:
+    owners = [(owner["kind"], owner["name"]) for owner in each["metadata"].get("ownerReferences", ())]
+    return (kinds.MIRROR.name, mirror) in owners
+
+
+def template(kube: Kube, kind: kinds.Kind, mirror: str) -> Json:
+    """The pod that an object of a mirror makes."""
+    spec: Json = kube.until_there(kind, f"registry-mirror-{mirror}")["spec"]["template"]["spec"]
+    return spec
+
+
+def shape(pod: Json, mirror: str) -> Json:
+    """A pod but for what is its mirror's: the name, and what the agent is told."""
+    (container,) = pod["containers"]
+    told = {"SHADOW_FQDN", "UPSTREAM_URL", "UPSTREAM_HOST"}
+    env = [{"name": each["name"]} if each["name"] in told else each for each in container["env"]]
+    text = json.dumps({**pod, "containers": [{**container, "env": env}]})
+    named = text.replace(f'"registry-mirror-{mirror}"', '"registry-mirror-NAME"').replace(f'"{mirror}"', '"NAME"')
+    return dict(json.loads(named))
+
+
+def test_no_image_command_path_or_namespace_is_theirs(kube: Kube) -> None:
+    kube.mirror(a_mirror().named("plain").of("plain.example.com"))
+    plain = {kind: shape(template(kube, kind, "plain"), "plain") for kind in (kinds.STATEFUL_SET, kinds.DAEMON_SET)}
+    for builder in hostile():
+        response = kube.http.post(kinds.MIRROR.path(None), json=builder.raw())
+        if response.is_success:  # unknown fields, which the API server drops
+            assert set(response.json()["spec"]) <= {"upstreamUrl", "replicas", "ttl", "volumeClaimTemplate"}
+            kube.delete(kinds.MIRROR, builder.raw()["metadata"]["name"])
+    stored = [builder.raw()["metadata"]["name"] for builder in odd() if sent(kube, builder) == ""]
+    assert len(stored) == len(list(odd()))
+    for name in stored:
+        for kind, meant in plain.items():
+            assert shape(template(kube, kind, name), name) == meant
+        assert {each["metadata"]["namespace"] for each in made_for(kube, name)} == {NAMESPACE}
+        assert len({each["kind"] for each in made_for(kube, name)}) == len(kinds.CHILDREN)
+    caches, agents = plain[kinds.STATEFUL_SET], plain[kinds.DAEMON_SET]
+    assert [pod["containers"][0]["image"] for pod in (caches, agents)] == [REGISTRY, HOSTESS]
+    assert caches["containers"][0]["command"] == ["/bin/sh", "/etc/registry-mirror/start"]
+    assert "command" not in agents["containers"][0]
+
+
+def test_only_our_own_files_of_a_node(kube: Kube) -> None:
+    template(kube, kinds.DAEMON_SET, "odd-name")
+    templates = [each["spec"]["template"]["spec"] for each in _everywhere(kube, kinds.DAEMON_SET)]
+    paths = {volume["hostPath"]["path"] for pod in templates for volume in pod["volumes"] if "hostPath" in volume}
+    assert paths == OF_THE_NODE
+    for kind in (kinds.STATEFUL_SET, kinds.DAEMON_SET):
+        for pod in (each["spec"]["template"]["spec"] for each in _everywhere(kube, kind)):
+            (container,) = pod["containers"]
+            assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(pod)
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    for each in _everywhere(kube, kinds.STATEFUL_SET):
+        assert not any("hostPath" in volume for volume in each["spec"]["template"]["spec"]["volumes"])
+
+
+@pytest.mark.parametrize("host", [*NAMES, *ODD_NAMES])
+def test_no_reserved_host_name_at_admission(kube: Kube, host: str) -> None:
+    assert "spec.masqueradeUrl" in sent(kube, a_mirror().named("reserved").of("free.example.com").known_as(host))
+
+
+@pytest.mark.parametrize("secret", ["kube-system/login", "../login", "login@other", "LOGIN"])
+def test_no_secret_of_another_namespace(kube: Kube, secret: str) -> None:
+    assert "spec.credentialsSecret" in sent(kube, a_mirror().named("elsewhere").logging_in_with(secret))
+
+
+def test_no_secret_without_username_and_password(kube: Kube) -> None:
+    kube.mirror(a_mirror().named("keys").of("keys.example.com").logging_in_with("registrymirror-webhook-tls"))
+    kube.until_condition("keys", "CredentialsAvailable", "False", "SecretIncomplete")
+
+
+def test_claims_are_theirs_but_for_their_name_and_our_labels(kube: Kube) -> None:
+    template(kube, kinds.STATEFUL_SET, "odd-labels")
+    (claim,) = kube.get(kinds.STATEFUL_SET, "registry-mirror-odd-labels")["spec"]["volumeClaimTemplates"]
+    assert claim["metadata"]["name"] == "image-store"
+    assert {"app": "docker-registry", "mirror": "odd-labels"}.items() <= claim["metadata"]["labels"].items()
+    for part in ("metadata.name", "spec.volumeName"):
+        taken = a_mirror().named("taken").having(f"spec.volumeClaimTemplate.{part}", "somebodys")
+        assert f"spec.volumeClaimTemplate.{part}" in sent(kube, taken)
+
+
+@pytest.mark.parametrize("number", [0, 11, 1000, -1])
+def test_no_more_than_ten_caches_a_mirror(kube: Kube, number: int) -> None:
+    assert "spec.replicas" in sent(kube, a_mirror().named("many").replicated(number))
+
+
+def test_nothing_of_anybody_elses_is_touched(kube: Kube) -> None:
+    spec = {"ports": [{"name": "x", "port": 1}]}
+    holder = kube.create(kinds.CONFIG_MAP, {"metadata": {"name": "somebody"}})["metadata"]["uid"]
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "somebody", "uid": holder, "controller": True}
+    metadata = {"name": "registry-mirror-taken", "ownerReferences": [owner]}
+    theirs = kube.create(kinds.SERVICE, {"metadata": metadata, "spec": spec})
+    kube.mirror(a_mirror().named("taken").of("taken.example.com"))
+    kube.until_condition("taken", "CacheAvailable", "False", "ForeignObject")
+    left = kube.get(kinds.SERVICE, "registry-mirror-taken")
+    assert (left["metadata"]["uid"], left["spec"]) == (theirs["metadata"]["uid"], theirs["spec"])
+
+
+def test_the_rules_hold_for_what_was_stored_while_no_webhook_watched(running: Running) -> None:
+    kube = running.kube
+    for kind in (kinds.MUTATING, kinds.VALIDATING):
+        kube.kubectl("delete", kind.plural, "--all")
+    reserved = {f"reserved-{number}": host for number, host in enumerate((*NAMES, *ODD_NAMES))}
+    stored = [
+        name
+        for name, host in reserved.items()
+        if not sent(kube, a_mirror().named(name).of(f"{name}.example.com").known_as(host))
+    ]
+    assert len(stored) >= len(NAMES), "the schema knows no reserved names"
+    stored += [builder.raw()["metadata"]["name"] for builder in hostile() if not sent(kube, builder)]
+    assert any(name.startswith("sharp") for name in stored)
+    for name in stored:
+        until(lambda name=name: kube.conditions(name), why=f"{name} is judged")  # type: ignore[misc]
+        status, reason = kube.condition(name, "Accepted")
+        made = made_for(kube, name)
+        assert (status, reason) == ("False", "InvalidSpec") or name in ("fields", "pod")
+        assert not made or name in ("fields", "pod"), made
+    for name in ("fields", "pod"):
+        assert shape(template(kube, kinds.STATEFUL_SET, name), name) == shape(
+            template(kube, kinds.STATEFUL_SET, "plain"), "plain"
+        )
+
+
+def test_what_an_administrator_narrows_holds_at_once_and_for_what_is_there(running: Running) -> None:
+    """MASQUERADE_DOMAINS and SECRET_OPT_IN, set for a system that runs, with its mirrors and webhooks."""
+    kube, system = running.kube, running.system
+    system.processes.stop(["controller", "webhook"])
+    system.install()
+    narrowed = {"MASQUERADE_DOMAINS": "mirrors.example.com", "SECRET_OPT_IN": "true"}
+    system.start_webhook(MASQUERADE_DOMAINS=narrowed["MASQUERADE_DOMAINS"])
+    system.start_controller(**narrowed)
+    kube.until_condition("odd-name", "Accepted", "False", "InvalidSpec")
+    assert kube.find(kinds.DAEMON_SET, "registry-mirror-odd-name"), "what exists stays as it is"
+    until(lambda: "is not within" in sent(kube, a_mirror().named("out").known_as("a.example.com")), why="it is refused")
+    inside = a_mirror().named("in").of("in.example.com").known_as("in.mirrors.example.com").logging_in_with("login")
+    until(lambda: not sent(kube, inside), why="a name inside is taken")
+    kube.until_condition("in", "CredentialsAvailable", "False", "SecretNotOptedIn")
+    kube.patch(kinds.MIRROR, "odd-name", {"spec": {"masqueradeUrl": "odd.mirrors.example.com"}})
+    kube.until_condition("odd-name", "Accepted", "True", "Valid")
