@@ -19,7 +19,8 @@ class Condition(Part):
         max_length=316,
         description=(
             "Ready sums up the others: Accepted, CacheAvailable, UpstreamReachable, CredentialsAvailable,"
-            " NodesConfigured, StorageResized, and Reconciled where something once kept the controller from its work."
+            " NodesConfigured, CertificateValid, StorageResized, and Reconciled where something once kept the"
+            " controller from its work."
         ),
     )
     status: Literal["True", "False", "Unknown"] = Field(description="True, False or Unknown.")

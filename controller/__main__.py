@@ -29,6 +29,7 @@ from controller.events import Recorder
 from controller.leadership import Leadership
 from controller.manager import Manager, watches
 from controller.metrics import Metrics, StateCollector
+from controller.patience import Patience
 from controller.probing.prober import Prober
 from controller.reconcile import Reconciler
 from controller.server import application
@@ -69,7 +70,7 @@ async def run(settings: ControllerSettings, configuration: client.Configuration,
 def _assembled(
     cluster: Cluster, leadership: Leadership, agents: Agents, settings: ControllerSettings, log: Logger
 ) -> Manager:
-    metrics, inbox = Metrics(CollectorRegistry()), Inbox()
+    metrics, inbox, patience = Metrics(CollectorRegistry()), Inbox(), Patience()
     shared = frozenset({settings.docker_certificate_secret} if settings.docker_certificate_secret else ())
     state = State(inbox.enqueue, shared_secrets=shared)
     state.leases.listen(leadership.notice)
@@ -78,8 +79,8 @@ def _assembled(
     storage = Storage(cluster, settings.namespace, state, time.monotonic)
     prober = Prober(settings, inbox.enqueue, log)
     cleaner = Cleaner(cluster, settings, state, applier, agents, recorder)
-    mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, cleaner, prober)
-    admission = Admission(cluster, settings.namespace, state, log)
+    mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, cleaner, prober, patience)
+    admission = Admission(cluster, settings, state, patience, log)
 
     async def reconcile(key: str) -> Outcome:
         return await (admission.reconcile() if key == ADMISSION_KEY else mirrors.reconcile(key))

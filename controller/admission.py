@@ -9,103 +9,139 @@ from __future__ import annotations
 import base64
 import copy
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from controller.certificates import Pair, issue_authority, issue_leaf, renewal_due, usable_authority, usable_leaf
+from common.defaults import dict_at
+from controller import clock, trust
+from controller.certificates import Pair, issue_authority, renewal_due, succession_due, usable_authority
 from controller.desired import files
-from controller.gather import pair_in
-from controller.kinds import MUTATING, SECRET, VALIDATING, Kind
-from controller.outcomes import Outcome, Waiting
+from controller.kinds import MUTATING, SECRET, VALIDATING
+from controller.outcomes import Done, Outcome, Waiting
+from controller.serving import pair_in
 from controller.state import (
+    ADMISSION_KEY,
     CONFIGURATIONS,
     MIRRORS_AUTHORITY,
     WEBHOOK_AUTHORITY,
     WEBHOOK_CERTIFICATE,
     State,
 )
+from controller.trust import Issuing, Place, Step
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator
+    from datetime import datetime
+
     from common.logs import Logger
     from controller.cluster import Cluster
+    from controller.kinds import Kind
+    from controller.patience import Patience
+    from controller.settings import ControllerSettings
     from controller.store import Store
 
 Json = dict[str, Any]
 
 WEBHOOK_SERVICE: Final = "registrymirror-webhook"
-# Seconds: what is due lies months ahead; looking twice a day bears a clock that jumps.
+# Seconds: what is due lies months ahead; clocks that are set are noticed by themselves.
 LONGEST_LOOK: Final = 43_200.0
 # Seconds until a configuration that is not installed is looked for without having been seen to appear.
 MISSING_LOOK: Final = 60.0
+# Seconds: what is due now was done in this pass, and the ends of certificates are whole seconds.
+SHORTEST_LOOK: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Certificates and authorities of one installation, whose Service is in `namespace`."""
+    """Certificates and authorities of one installation, whose Service is in the namespace of the settings."""
 
     cluster: Cluster
-    namespace: str
+    settings: ControllerSettings
     state: State
+    patience: Patience
     log: Logger
 
     async def reconcile(self) -> Outcome:
         """One pass. Raises ClusterError where a request failed."""
-        now = datetime.now(UTC)
-        await self._authority(MIRRORS_AUTHORITY, "registry mirrors", now)
-        authority = await self._authority(WEBHOOK_AUTHORITY, "registry mirror webhook", now)
-        leaf = await self._leaf(authority, now)
+        now = clock.now()
+        waits = [LONGEST_LOOK]
+        if self.settings.docker_certificate_secret is None:
+            authority = await self._authority(MIRRORS_AUTHORITY, "registry mirrors", now)
+            waits.append(self._until_succession(authority, now))
+        if not self.settings.external_webhook_certificate:
+            authority = await self._authority(WEBHOOK_AUTHORITY, "registry mirror webhook", now)
+            waits += [self._until_succession(authority, now), *await self._webhook(authority, now)]
+        if len(waits) == 1:
+            return Done()  # nothing is issued here
+        return Waiting(max(SHORTEST_LOOK, min(waits)), "CertificateRenewal")
+
+    async def _webhook(self, authority: Pair, now: datetime) -> list[float]:
+        """Certificate and bundles of the webhook; returns the seconds after which to look again."""
+        service, lifetimes = f"{WEBHOOK_SERVICE}.{self.settings.namespace}", self.settings.lifetimes
+        hosts = (f"{service}.svc", service, f"{service}.svc.cluster.local")
+        place = self._place()
+        step = trust.step(place, Issuing(authority, hosts, now, lifetimes), self._held)
         published = [
-            await self._publish(MUTATING, self.state.mutating, authority.certificate),
-            await self._publish(VALIDATING, self.state.validating, authority.certificate),
+            await self._publish(MUTATING, self.state.mutating, step.bundle),
+            await self._publish(VALIDATING, self.state.validating, step.bundle),
         ]
-        due = (renewal_due(leaf.certificate) - now).total_seconds()
-        longest = LONGEST_LOOK if all(published) else MISSING_LOOK
-        return Waiting(max(1.0, min(due, longest)), "CertificateRenewal")
+        await self._keep_leaf(place, step)
+        due = (renewal_due(step.leaf.certificate, authority.certificate, lifetimes) - now).total_seconds()
+        waits = [due, *([] if step.wait is None else [step.wait])]
+        return waits if all(published) else [MISSING_LOOK, *waits]
+
+    def _place(self) -> Place:
+        """The webhook as the API server and its pods see it: they follow their files, so that time settles them."""
+        bundles = tuple(bundle for store in (self.state.mutating, self.state.validating) for bundle in _bundles(store))
+        remembered = self.state.secret_text(WEBHOOK_CERTIFICATE, files.AUTHORITY) or ""
+        return Place(bundles, pair_in(self.state, WEBHOOK_CERTIFICATE), remembered)
+
+    def _held(self, what: Hashable) -> float:
+        return self.patience.held(ADMISSION_KEY, what, clock.running())
+
+    def _until_succession(self, authority: Pair, now: datetime) -> float:
+        return (succession_due(authority.certificate, self.settings.lifetimes) - now).total_seconds()
 
     async def _authority(self, name: str, title: str, now: datetime) -> Pair:
         present = pair_in(self.state, name)
-        if present is not None and usable_authority(present, now):
+        if present is not None and usable_authority(present, now, self.settings.lifetimes):
             return present
-        made = issue_authority(title, now)
+        made = issue_authority(title, now, self.settings.lifetimes)
         await self._store(name, made, {})
-        self.log.info("authority issued", secret=f"{self.namespace}/{name}")
+        self.log.info("authority issued", secret=f"{self.settings.namespace}/{name}")
         return made
 
-    async def _leaf(self, authority: Pair, now: datetime) -> Pair:
-        service = f"{WEBHOOK_SERVICE}.{self.namespace}"
-        hosts = (f"{service}.svc", service, f"{service}.svc.cluster.local")
-        present = pair_in(self.state, WEBHOOK_CERTIFICATE)
-        if present is not None and usable_leaf(present, authority, hosts, now):
-            return present
-        made = issue_leaf(authority, hosts, now)
-        await self._store(WEBHOOK_CERTIFICATE, made, {files.AUTHORITY: authority.certificate})
-        self.log.info("certificate issued", secret=f"{self.namespace}/{WEBHOOK_CERTIFICATE}")
-        return made
+    async def _keep_leaf(self, place: Place, step: Step) -> None:
+        """The bundle is kept beside the leaf: former authorities are known by it where configurations are made anew."""
+        if (step.leaf, step.bundle) == (place.leaf, place.remembered):
+            return
+        await self._store(WEBHOOK_CERTIFICATE, step.leaf, {files.AUTHORITY: step.bundle})
+        if step.leaf != place.leaf:
+            self.log.info("certificate issued", secret=f"{self.settings.namespace}/{WEBHOOK_CERTIFICATE}")
 
     async def _store(self, name: str, pair: Pair, more: dict[str, str]) -> None:
         texts = {files.CERTIFICATE: pair.certificate, files.KEY: pair.key, **more}
         data = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
-        live = self.state.secrets.get(name)
+        namespace, live = self.settings.namespace, self.state.secrets.get(name)
         if live is None:
             body = {
                 "apiVersion": SECRET.api,
                 "kind": SECRET.name,
-                "metadata": {"name": name, "namespace": self.namespace},
+                "metadata": {"name": name, "namespace": namespace},
                 "type": "kubernetes.io/tls",
                 "data": data,
             }
-            stored = await self.cluster.create(SECRET, self.namespace, body)
+            stored = await self.cluster.create(SECRET, namespace, body)
         else:
             version = {"uid": live["metadata"]["uid"], "resourceVersion": live["metadata"]["resourceVersion"]}
-            stored = await self.cluster.patch(SECRET, self.namespace, name, {"metadata": version, "data": data})
+            stored = await self.cluster.patch(SECRET, namespace, name, {"metadata": version, "data": data})
         self.state.secrets.put(stored)
 
-    async def _publish(self, kind: Kind, store: Store, authority: str) -> bool:
+    async def _publish(self, kind: Kind, store: Store, bundle: str) -> bool:
         """Returns whether there is such a configuration."""
         live = store.get(CONFIGURATIONS)
         if live is None:
             return False
-        webhooks = with_bundle(live.get("webhooks") or [], authority)
+        webhooks = with_bundle(live.get("webhooks") or [], bundle)
         if webhooks != live.get("webhooks"):
             metadata = {"uid": live["metadata"]["uid"], "resourceVersion": live["metadata"]["resourceVersion"]}
             body = {"metadata": metadata, "webhooks": webhooks}
@@ -114,10 +150,17 @@ class Admission:
         return True
 
 
-def with_bundle(webhooks: list[Json], authority: str) -> list[Json]:
-    """The webhooks of a configuration with `authority` (PEM) as what the API server trusts them by."""
-    bundle = base64.b64encode(authority.encode()).decode()
+def with_bundle(webhooks: list[Json], bundle: str) -> list[Json]:
+    """The webhooks of a configuration with `bundle` (PEM) as what the API server trusts them by."""
+    encoded = base64.b64encode(bundle.encode()).decode()
     changed = copy.deepcopy(webhooks)
     for webhook in changed:
-        webhook.setdefault("clientConfig", {})["caBundle"] = bundle
+        webhook.setdefault("clientConfig", {})["caBundle"] = encoded
     return changed
+
+
+def _bundles(store: Store) -> Iterator[str]:
+    """What each webhook of a configuration is trusted by; the API server lets no caBundle in that is no base64."""
+    for webhook in (store.get(CONFIGURATIONS) or {}).get("webhooks") or []:
+        encoded = dict_at(webhook, "clientConfig").get("caBundle") or ""
+        yield base64.b64decode(encoded).decode("utf-8", "replace")

@@ -30,6 +30,7 @@ CACHE_AVAILABLE: Final = "CacheAvailable"
 UPSTREAM_REACHABLE: Final = "UpstreamReachable"
 CREDENTIALS_AVAILABLE: Final = "CredentialsAvailable"
 NODES_CONFIGURED: Final = "NodesConfigured"
+CERTIFICATE_VALID: Final = "CertificateValid"
 STORAGE_RESIZED: Final = "StorageResized"
 # Only there once it was False: that it is so is what all the others are about.
 RECONCILED: Final = "Reconciled"
@@ -106,9 +107,12 @@ def _serving(ready: int, rolled: int, wanted: int) -> Condition:
     return Condition(CACHE_AVAILABLE, "True", reason, message)
 
 
-def cache_lacking(lacking: Lacking) -> Condition:
-    """Why no cache can be built."""
-    return Condition(CACHE_AVAILABLE, "False", lacking.reason, lacking.message)
+def lacking(what: Lacking) -> list[Condition]:
+    """Why no cache can be built; what was known of its certificate counts no more, where that is lacking."""
+    found = [Condition(CACHE_AVAILABLE, "False", what.reason, what.message)]
+    if what.reason.startswith("CertificateSecret"):
+        found.append(Condition(CERTIFICATE_VALID, "Unknown", what.reason, what.message))
+    return found
 
 
 def storage_resized(storage: StorageResult) -> Condition:

@@ -37,6 +37,8 @@ NOTE_MAX: Final = 1024  # bytes, by the API
 _ORDINARY: Final = frozenset(
     {"NoReplicaReady", "NodesPending", "AuthorityPending", "Resizing", "ClaimsPending", "Cleaning"}
 )
+# Of conditions that are met, and will not be for long.
+_WARNINGS: Final = frozenset({"ExpiresSoon"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,18 @@ def transitions(before: Iterable[Json], after: Iterable[Json]) -> list[Occurrenc
         was = known.get(condition["type"], {})
         if (was.get("status"), was.get("reason")) == (condition["status"], condition["reason"]):
             continue
-        if condition["status"] == "False" and condition["type"] != "Ready" and condition["reason"] not in _ORDINARY:
+        if _is_warning(condition):
             found.append(Occurrence("Warning", condition["reason"], condition["message"]))
         elif condition["status"] == "True" and _is_news(condition, was):
             found.append(Occurrence("Normal", condition["reason"], condition["message"]))
     return found
+
+
+def _is_warning(condition: Json) -> bool:
+    """Whether it needs attention: it is not met, but for what is ordinary, or will not be for long."""
+    if condition["status"] == "False":
+        return condition["type"] != "Ready" and condition["reason"] not in _ORDINARY
+    return condition["status"] == "True" and condition["reason"] in _WARNINGS
 
 
 def _is_news(condition: Json, was: Json) -> bool:

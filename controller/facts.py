@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from controller.certificates import Pair
+    from controller.conditions import Condition
 
 
 class CredentialsState(Enum):
@@ -32,11 +33,16 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """What the cache serves with. `authority` (PEM) is what nodes trust; `secret` names a person's own Secret."""
+    """What the cache serves with. `authority` (PEM) is what nodes trust; `secret` names a person's own Secret.
+
+    `again`: seconds until another look is due, as the certificate is to be renewed, or authorities change.
+    """
 
     authority: str
     pair: Pair = field(repr=False)
     secret: str | None = None
+    again: float | None = None
+    validity: Condition | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from common import names, upstream
 from common.defaults import dict_at
-from controller.certificates import Pair, issue_leaf, matches, usable_authority, usable_leaf
-from controller.desired import files
 from controller.desired.stateful_set import BUNDLE_FILE
-from controller.facts import Credentials, CredentialsState, Facts, Lacking, Tls
+from controller.facts import Credentials, CredentialsState, Facts, Lacking
 from controller.kinds import DAEMON_SET
+from controller.serving import Serving
 from controller.standing import Standing, standing
-from controller.state import MIRRORS_AUTHORITY, State, text_of
+from controller.state import State, text_of
+from controller.trust import never
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from common.upstream import Upstream
     from controller.mirror import Mirror
     from controller.settings import ControllerSettings
+    from controller.trust import Held
 
 Json = dict[str, Any]
 
@@ -27,10 +28,11 @@ Json = dict[str, Any]
 UPSTREAMS_ANNOTATION: Final = f"{names.GROUP}/upstreams"
 
 
-def gather(mirror: Mirror, settings: ControllerSettings, state: State, now: datetime) -> Facts | Lacking:
-    """The facts, or what is lacking for a cache to be built at all."""
-    named = settings.docker_certificate_secret
-    tls = _given_tls(named, state) if named else _issued_tls(mirror, settings, state, now)
+def gather(
+    mirror: Mirror, settings: ControllerSettings, state: State, now: datetime, held: Held = never
+) -> Facts | Lacking:
+    """The facts, or what is lacking for a cache to be built at all. `held` is about this mirror's certificates."""
+    tls = Serving(mirror, settings, state, now, held).tls()
     if isinstance(tls, Lacking):
         return tls
     bundle = settings.ca_certificate_bundle
@@ -83,40 +85,3 @@ def _parsed(text: str) -> Upstream | None:
         return upstream.parse(text.strip())
     except ValueError:
         return None
-
-
-def _given_tls(name: str, state: State) -> Tls | Lacking:
-    certificate, key = state.secret_text(name, files.CERTIFICATE), state.secret_text(name, files.KEY)
-    if certificate is None or key is None:
-        return Lacking(
-            "CertificateSecretMissing",
-            f"Secret {name} (DOCKER_CERTIFICATE_SECRET) is missing, or lacks {files.CERTIFICATE} or {files.KEY};"
-            " create it, and the cache follows.",
-        )
-    pair = Pair(certificate, key)
-    if not matches(pair):
-        return Lacking(
-            "CertificateSecretInvalid",
-            f"Secret {name} (DOCKER_CERTIFICATE_SECRET): {files.CERTIFICATE} and {files.KEY} are no certificate and key"
-            " that belong together; caches that run keep what they have.",
-        )
-    # Where no authority is given the certificate itself is what nodes trust, as the seed has it.
-    return Tls(state.secret_text(name, files.AUTHORITY) or certificate, pair, name)
-
-
-def _issued_tls(mirror: Mirror, settings: ControllerSettings, state: State, now: datetime) -> Tls | Lacking:
-    authority = pair_in(state, MIRRORS_AUTHORITY)
-    if authority is None or not usable_authority(authority, now):
-        return Lacking("AuthorityPending", "The certificate authority of the mirrors is being made.")
-    hosts = (mirror.masquerade, *names.service_hosts(mirror.name, settings.namespace))
-    present = pair_in(state, mirror.object_name)
-    if present is not None and usable_leaf(present, authority, hosts, now):
-        return Tls(authority.certificate, present)
-    return Tls(authority.certificate, issue_leaf(authority, hosts, now))
-
-
-def pair_in(state: State, secret: str) -> Pair | None:
-    """Certificate and key of a Secret; None where it lacks one of them."""
-    live = state.secrets.get(secret)
-    certificate, key = text_of(live, files.CERTIFICATE), text_of(live, files.KEY)
-    return None if certificate is None or key is None else Pair(certificate, key)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from controller import kinds
+from controller import clock, kinds
 from controller.leadership import LEASE_NAME
 from controller.state import ADMISSION_KEY, CONFIGURATIONS, State
 from controller.watching import Watch
@@ -40,9 +40,10 @@ def watches(cluster: Cluster, settings: ControllerSettings, state: State, log: L
         *((kind, namespace, store, "") for kind, store in state.children.items()),
         (kinds.CLAIM, namespace, state.claims, ""),
         (kinds.LEASE, namespace, state.leases, f"metadata.name={LEASE_NAME}"),
-        (kinds.MUTATING, None, state.mutating, f"metadata.name={CONFIGURATIONS}"),
-        (kinds.VALIDATING, None, state.validating, f"metadata.name={CONFIGURATIONS}"),
     ]
+    if not settings.external_webhook_certificate:
+        ours = f"metadata.name={CONFIGURATIONS}"
+        followed += [(kinds.MUTATING, None, state.mutating, ours), (kinds.VALIDATING, None, state.validating, ours)]
     if settings.ca_certificate_bundle:
         bundle = f"metadata.name={settings.ca_certificate_bundle}"
         followed.append((kinds.CONFIG_MAP, namespace, state.bundles, bundle))
@@ -116,6 +117,12 @@ class Manager:
         await asyncio.gather(*(watch.synced.wait() for watch in self.watches))
         await self.leadership.acquire()
 
+    def _clock_set(self, seconds: float) -> None:
+        """What is due by the wall clock was planned by one that only goes forward: look at everything at once."""
+        self.workers.log.warning("clock was set", seconds=round(seconds))
+        self.workers.inbox.enqueue(ADMISSION_KEY)
+        self.state.enqueue_all()
+
     async def _lead(self, stopping: asyncio.Event) -> None:
         """Works until asked to stop, finishing what is in hand, or until the lease is lost, dropping it."""
         self.workers.inbox.enqueue(ADMISSION_KEY)
@@ -123,7 +130,8 @@ class Manager:
         keeping = asyncio.create_task(self.leadership.keep())
         probing = asyncio.create_task(self.prober.run())
         working = asyncio.create_task(self.workers.run(stopping))
-        parts = (keeping, probing, working)
+        clocks = asyncio.create_task(clock.follow(self._clock_set))
+        parts = (keeping, probing, working, clocks)
         await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         for task in parts:
             if not task.done():

@@ -9,7 +9,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Plat
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from common import names
+from controller.certificates import dates_of
 from controller.conditions import stated
+from controller.desired import files
+from controller.state import MIRRORS_AUTHORITY, WEBHOOK_AUTHORITY, WEBHOOK_CERTIFICATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,14 +47,14 @@ class Metrics:
 
 
 class StateCollector(Collector):
-    """What is counted at the moment somebody asks: the queue, and the mirrors by condition."""
+    """What is read at the moment somebody asks: the queue, the mirrors by condition, the ends of certificates."""
 
     def __init__(self, state: State, queue: Queue) -> None:
         self._state = state
         self._queue = queue
 
     def collect(self) -> Iterable[Any]:
-        """Yields the queue's depth and the number of mirrors by condition and status."""
+        """Yields the queue's depth, the number of mirrors by condition and status, and when certificates end."""
         depth = GaugeMetricFamily("registrymirror_queue_depth", "Mirrors that wait for a reconcile.")
         depth.add_metric([], self._queue.depth(time.monotonic()))
         yield depth
@@ -65,3 +69,21 @@ class StateCollector(Collector):
         for (kind, status), count in sorted(counts.items()):
             mirrors.add_metric([kind, status], count)
         yield mirrors
+        yield self._ends()
+
+    def _ends(self) -> GaugeMetricFamily:
+        """Of both authorities, the webhook, each mirror, and the Secret of a person's own.
+
+        Absolute: seconds that are left would be wrong by the age of each sample.
+        """
+        ends = GaugeMetricFamily(
+            "registrymirror_certificate_not_after_seconds",
+            "When the certificate in a Secret ends, in seconds since 1970.",
+            labels=["secret"],
+        )
+        ours = (MIRRORS_AUTHORITY, WEBHOOK_AUTHORITY, WEBHOOK_CERTIFICATE, *sorted(self._state.shared_secrets))
+        for name in (*ours, *map(names.object_name, self._state.mirrors)):
+            dates = dates_of(self._state.secret_text(name, files.CERTIFICATE))
+            if dates is not None:
+                ends.add_metric([name], dates[1].timestamp())
+        return ends

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from common import names
 from common.defaults import dict_at
-from controller import events
+from controller import clock, events
 from controller.apply import Applied
-from controller.certificates import renewal_due
 from controller.cleaning import LOOK
 from controller.conditions import stated
 from controller.desired import desired_objects
@@ -28,7 +27,8 @@ from controller.report import status_of, status_of_failing, status_of_invalid, s
 from controller.standing import Standing, standing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
+    from datetime import datetime
 
     from controller.agents import Agents
     from controller.apply import Applier
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from controller.failing import Failure
     from controller.kinds import Kind
     from controller.mirror import Mirror
+    from controller.patience import Patience
     from controller.probing.prober import Prober
     from controller.settings import ControllerSettings
     from controller.state import State
@@ -45,8 +46,10 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-# Seconds. A certificate's renewal lies months ahead; looking twice a day bears a clock that jumps.
+# Seconds. A certificate's renewal lies months ahead; clocks that are set are noticed by themselves.
 LONGEST_LOOK: Final = 43_200.0
+# What is due now was done in this pass; a second more, since the ends of certificates are whole seconds.
+CERTIFICATE_LOOK: Final = 1.0
 # What the watch brings by itself, should it ever not: an object on its way out, a claim that is to be bound.
 PASSING_LOOK: Final = 10.0
 # A quota, an admission rule of somebody else's, a StorageClass: mended elsewhere, without an event for us.
@@ -75,6 +78,7 @@ class Reconciler:
     agents: Agents
     cleaner: Cleaner
     prober: Prober
+    patience: Patience
 
     async def reconcile(self, name: str) -> Outcome:
         """One pass over the mirror of that name. Raises ClusterError where a request failed: try again later."""
@@ -85,12 +89,12 @@ class Reconciler:
         if is_leaving(raw):
             return await self._part(raw)
         mirror = judge(raw, self.settings.masquerade_domains)
-        now = datetime.now(UTC)
+        now = clock.now()
         if isinstance(mirror, list):
             self.prober.forget(name)
             await self._publish(raw, status_of_invalid(raw, mirror, _stamp(now)))
             return Stalled("InvalidSpec", "; ".join(map(str, mirror)))
-        facts = gather(mirror, self.settings, self.state, now)
+        facts = gather(mirror, self.settings, self.state, now, partial(self._held, name))
         self.prober.follow(mirror, facts)  # asked while the objects are applied
         raw = await self.cleaner.hold(raw)
         if not isinstance(facts, Facts) or not facts.withdrawing:
@@ -100,13 +104,13 @@ class Reconciler:
         findings = await self._surveyed(mirror, await self._act(raw, mirror, facts))
         findings = replace(findings, verdict=self.prober.follow(mirror, facts))
         await self._publish(raw, status_of(raw, mirror, findings, self.settings.namespace, _stamp(now)))
-        return _outcome(findings, now, self._next_survey(findings))
+        return _outcome(findings, self._next_survey(findings))
 
     async def tell(self, name: str, failure: Failure) -> None:
         """Lets a mirror's status say that its reconcile fails. Raises ClusterError."""
         raw = self.state.mirrors.get(name)
         if raw is not None:
-            await self._publish(raw, status_of_failing(raw, failure, _stamp(datetime.now(UTC))))
+            await self._publish(raw, status_of_failing(raw, failure, _stamp(clock.now())))
 
     async def _part(self, raw: Json) -> Outcome:
         """A mirror that is being deleted: its nodes are cleaned, and it goes. What was made for it is left alone."""
@@ -117,7 +121,7 @@ class Reconciler:
         waiting = await self.cleaner.look(raw)
         if waiting is None:
             return Done()
-        await self._publish(raw, status_of_leaving(raw, waiting, _stamp(datetime.now(UTC))))
+        await self._publish(raw, status_of_leaving(raw, waiting, _stamp(clock.now())))
         return Waiting(LOOK, "Cleaning")
 
     async def _act(self, raw: Json, mirror: Mirror, facts: Facts | Lacking) -> Findings:
@@ -184,19 +188,24 @@ class Reconciler:
             return  # deleted meanwhile: there is nobody left to tell
         self.recorder.record(raw, events.transitions(stated(raw), status["conditions"]))
 
+    def _held(self, name: str, what: Hashable) -> float:
+        """Seconds for which something about a mirror's certificates has been so."""
+        return self.patience.held(name, what, clock.running())
+
     def _forget(self, name: str) -> None:
         self.prober.forget(name)
         self.cleaner.forget(name)
         self.storage.forget(name)
+        self.patience.forget(name)
         for child in (names.object_name(name), names.headless_name(name)):
             for kind in self.state.children:
                 self.applier.contest.forget(f"{kind.name} {child}")
 
 
-def _outcome(findings: Findings, now: datetime, survey: float | None) -> Outcome:
+def _outcome(findings: Findings, survey: float | None) -> Outcome:
     if isinstance(findings.facts, Lacking):
         return Stalled(findings.facts.reason, findings.facts.message)
-    waits = dict(_waits(findings, findings.facts, now))
+    waits = dict(_waits(findings, findings.facts))
     if survey is not None:
         waits["NodesPending"] = survey
     reason = min(waits, key=waits.__getitem__, default=None)
@@ -205,7 +214,7 @@ def _outcome(findings: Findings, now: datetime, survey: float | None) -> Outcome
     return Waiting(waits[reason], reason, CONTESTED_DEAFNESS if "Contested" in waits else 0.0)
 
 
-def _waits(findings: Findings, facts: Facts, now: datetime) -> Iterator[tuple[str, float]]:
+def _waits(findings: Findings, facts: Facts) -> Iterator[tuple[str, float]]:
     """Everything that is to be looked at again without an event having to bring it back, and in how many seconds."""
     applied, storage = findings.applied, findings.storage
     if findings.refused is not None:
@@ -220,9 +229,8 @@ def _waits(findings: Findings, facts: Facts, now: datetime) -> Iterator[tuple[st
         yield "Contested", applied.wait
     if facts.withdrawing:
         yield "NodesLeaving", SURVEY_LOOK
-    if facts.tls.secret is None:
-        due = (renewal_due(facts.tls.pair.certificate) - now).total_seconds()
-        yield "CertificateRenewal", max(PASSING_LOOK, min(due, LONGEST_LOOK))
+    if facts.tls.again is not None:
+        yield "CertificateRenewal", max(CERTIFICATE_LOOK, min(facts.tls.again, LONGEST_LOOK))
 
 
 def _stamp(now: datetime) -> str:

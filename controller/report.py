@@ -78,7 +78,7 @@ def _replicas(raw: Json, findings: Findings) -> Json:
 def _conditions(raw: Json, mirror: Mirror, findings: Findings, namespace: str) -> list[Condition]:
     """Lacking what a cache is built from, nothing was looked at but that."""
     if isinstance(findings.facts, Lacking):
-        return [conditions.accepted([]), conditions.cache_lacking(findings.facts)]
+        return [conditions.accepted([]), *conditions.lacking(findings.facts)]
     found = [
         conditions.accepted([]),
         conditions.cache_available(raw, mirror, findings),
@@ -86,6 +86,8 @@ def _conditions(raw: Json, mirror: Mirror, findings: Findings, namespace: str) -
         upstream_conditions.credentials_available(raw, mirror, namespace, findings.facts, findings.verdict),
         node_conditions.nodes_configured(mirror, findings, findings.facts.masquerade_holder),
     ]
+    if findings.facts.tls.validity is not None:
+        found.append(findings.facts.tls.validity)
     return [*found, conditions.storage_resized(findings.storage)] if findings.storage else found
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import PurePosixPath
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from common import duration
 from common.fields import LabelKey, LabelValue
 from common.settings import LONGEST_PAUSE, Domains, LogLevel, Names, Port, Settings, dns_label, object_name
+from controller.lifetimes import DEFAULT, Lifetimes
 
 ORIGINAL_HOSTESS: Final = "ocadotechnology/mirror-hostess"
 _PARENTS_MIN: Final = 2  # of a path that lies in a folder right under /
@@ -70,6 +73,10 @@ def _probe_period(value: float) -> float:
     return value
 
 
+def _duration(value: object) -> object:
+    return timedelta(microseconds=duration.parse(value) // 1000) if isinstance(value, str) else value
+
+
 ObjectName = Annotated[str, AfterValidator(object_name)]
 Namespace = Annotated[str, AfterValidator(dns_label)]
 Labels = Annotated[tuple[tuple[LabelKey, LabelValue], ...], BeforeValidator(_labels)]
@@ -77,6 +84,7 @@ ImagePart = Annotated[str, AfterValidator(_image_part)]
 ImageTag = Annotated[str, AfterValidator(_image_tag)]
 ProbePeriod = Annotated[float, AfterValidator(_probe_period)]
 NodePath = Annotated[str, AfterValidator(_certs_dir)]
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
 
 
 class ControllerSettings(Settings):
@@ -104,12 +112,39 @@ class ControllerSettings(Settings):
     # Seconds between questions to an upstream that answers: an administrator looks after minutes, and 500 upstreams are
     # then asked less than twice a second. 0: never.
     upstream_probe_seconds: ProbePeriod = Field(300, alias="UPSTREAM_PROBE_SECONDS")
+    # Each default has its reason beside it in controller/lifetimes.py.
+    ca_lifetime: Duration = Field(DEFAULT.authority, alias="CA_LIFETIME")
+    ca_lead: Duration = Field(DEFAULT.authority_lead, alias="CA_LEAD")
+    certificate_lifetime: Duration = Field(DEFAULT.leaf, alias="CERTIFICATE_LIFETIME")
+    certificate_lead: Duration = Field(DEFAULT.leaf_lead, alias="CERTIFICATE_LEAD")
+    certificate_overlap: Duration = Field(DEFAULT.overlap, alias="CERTIFICATE_OVERLAP")
+    certificate_warning: Duration = Field(DEFAULT.warning, alias="CERTIFICATE_WARNING")
+    external_webhook_certificate: bool = Field(default=False, alias="EXTERNAL_WEBHOOK_CERTIFICATE")
     secret_opt_in: bool = Field(default=False, alias="SECRET_OPT_IN")
     masquerade_domains: Domains = Field((), alias="MASQUERADE_DOMAINS")
     metrics_port: Port = Field(8080, alias="METRICS_PORT")
     log_level: LogLevel = Field("INFO", alias="LOG_LEVEL")
     kubeconfig: str | None = Field(None, alias="KUBECONFIG")
     identity: str | None = Field(None, alias="POD_NAME")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = "\n".join(self.lifetimes.problems())
+        if problems:
+            raise ValueError(problems)
+        return self
+
+    @property
+    def lifetimes(self) -> Lifetimes:
+        """How long certificates live, and how early and how slowly they are replaced."""
+        return Lifetimes(
+            self.ca_lifetime,
+            self.ca_lead,
+            self.certificate_lifetime,
+            self.certificate_lead,
+            self.certificate_overlap,
+            self.certificate_warning,
+        )
 
     @property
     def hostess_image(self) -> str:

@@ -36,7 +36,7 @@ SSL_CERT_DIR: Final = f"/etc/ssl/certs:{BUNDLE_DIRECTORY}"
 def stateful_set(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> Json:
     """The cache. A change of configuration, certificate or CA bundle rolls its pods one at a time."""
     selector = names.pod_labels(mirror.name, names.REGISTRY)
-    digest = facts.digest(files.configuration(mirror), files.helper(), files.start_script(mirror))
+    digest = configuration_digest(mirror, facts)
     body = {
         "replicas": mirror.spec.replicas,
         "ordinals": None,
@@ -56,6 +56,11 @@ def stateful_set(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> 
         "volumeClaimTemplates": [_claim(mirror)],
     }
     return framed(STATEFUL_SET, mirror, settings, {"spec": body})
+
+
+def configuration_digest(mirror: Mirror, facts: Facts) -> str:
+    """Fingerprint of all that a cache pod reads at its start."""
+    return facts.digest(files.configuration(mirror), files.helper(), files.start_script(mirror))
 
 
 def _claim(mirror: Mirror) -> Json:

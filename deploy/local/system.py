@@ -59,13 +59,16 @@ class System:
         self.start_webhook()
         return self
 
-    def start_controller(self, name: str = "controller", **environment: str) -> int:
-        """Start a controller called `name`; return its metrics port when it has seen all of the cluster."""
-        port = self.launch_controller(name, **environment)
+    def start_controller(self, name: str = "controller", *, module: str = "controller", **environment: str) -> int:
+        """Start a controller called `name`; return its metrics port when it has seen all of the cluster.
+
+        `module` is the program, or one that makes it another in some way.
+        """
+        port = self.launch_controller(name, module=module, **environment)
         self.processes.wait_ready(name, lambda: page(port, "/readyz") is not None)
         return port
 
-    def launch_controller(self, name: str = "controller", **environment: str) -> int:
+    def launch_controller(self, name: str = "controller", *, module: str = "controller", **environment: str) -> int:
         """Start a controller without waiting for it; return its metrics port."""
         port = self.metrics_port if name == "controller" else free_port()
         user = f"system:serviceaccount:{NAMESPACE}:{CONTROLLER}"
@@ -76,7 +79,7 @@ class System:
             "METRICS_PORT": str(port),
             **_agents_image(),
         }
-        self._launch(name, "controller", {**own, **self.environment, **environment})
+        self._launch(name, module, {**own, **self.environment, **environment})
         return port
 
     def start_webhook(self, name: str = "webhook", **environment: str) -> None:

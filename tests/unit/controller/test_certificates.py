@@ -14,20 +14,25 @@ from cryptography.x509.oid import NameOID
 
 from controller import certificates
 from controller.certificates import (
-    AUTHORITY_LIFETIME,
+    BEGINNING,
     CLOCK_SKEW,
-    LEAF_LEAD,
-    LEAF_LIFETIME,
     Pair,
+    certificates_in,
+    covers,
+    dates_of,
     issue_authority,
     issue_leaf,
+    issued_by,
     matches,
     renewal_due,
+    serves,
+    succession_due,
     usable_authority,
-    usable_leaf,
 )
+from controller.lifetimes import DEFAULT, Lifetimes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
@@ -37,6 +42,13 @@ SECOND = timedelta(seconds=1)
 HOSTS = ("mirror-quay.io", "registry-mirror-quay.mirrors", "registry-mirror-quay.mirrors.svc")
 AUTHORITY = issue_authority("registry mirrors", NOW)
 LEAF = issue_leaf(AUTHORITY, HOSTS, NOW)
+
+
+def usable_leaf(pair: Pair | None, authority: Pair, hosts: Iterable[str], now: datetime) -> bool:
+    """Whether a leaf may stay in use: it serves, is the authority's, and is not to be renewed."""
+    if pair is None or not serves(pair, hosts) or not issued_by(pair.certificate, authority.certificate):
+        return False
+    return now <= renewal_due(pair.certificate, authority.certificate)
 
 
 def test_what_was_just_issued_is_usable() -> None:
@@ -67,9 +79,9 @@ def test_a_leaf_of_another_authority_is_not_usable_even_if_that_has_the_same_nam
         (timedelta(0), True),
         (-CLOCK_SKEW, True),
         (-CLOCK_SKEW - SECOND, True),  # a clock that is behind replaces nothing
-        (LEAF_LIFETIME - LEAF_LEAD, True),
-        (LEAF_LIFETIME - LEAF_LEAD + SECOND, False),
-        (LEAF_LIFETIME + SECOND, False),
+        (DEFAULT.leaf - DEFAULT.leaf_lead, True),
+        (DEFAULT.leaf - DEFAULT.leaf_lead + SECOND, False),
+        (DEFAULT.leaf + SECOND, False),
     ],
 )
 def test_a_leaf_is_used_from_its_beginning_until_a_third_of_its_life_is_left(
@@ -80,8 +92,8 @@ def test_a_leaf_is_used_from_its_beginning_until_a_third_of_its_life_is_left(
 
 
 def test_renewal_is_due_exactly_when_a_leaf_stops_being_usable() -> None:
-    due = renewal_due(LEAF.certificate)
-    assert due == NOW + LEAF_LIFETIME - LEAF_LEAD
+    due = renewal_due(LEAF.certificate, AUTHORITY.certificate)
+    assert due == NOW + DEFAULT.leaf - DEFAULT.leaf_lead
     assert usable_leaf(LEAF, AUTHORITY, HOSTS, due)
     assert not usable_leaf(LEAF, AUTHORITY, HOSTS, due + SECOND)
 
@@ -89,13 +101,12 @@ def test_renewal_is_due_exactly_when_a_leaf_stops_being_usable() -> None:
 @pytest.mark.parametrize(
     ("age", "usable"),
     [
-        (-CLOCK_SKEW, True),
-        (-CLOCK_SKEW - SECOND, True),  # a clock that is behind replaces nothing
-        (AUTHORITY_LIFETIME - LEAF_LIFETIME, True),
-        (AUTHORITY_LIFETIME - LEAF_LIFETIME + SECOND, False),
+        (-timedelta(days=9999), True),  # a clock that is behind replaces nothing
+        (DEFAULT.authority - DEFAULT.authority_lead, True),
+        (DEFAULT.authority - DEFAULT.authority_lead + SECOND, False),
     ],
 )
-def test_an_authority_is_used_as_long_as_it_outlives_what_it_signs(
+def test_an_authority_is_used_until_its_successor_is_due(
     age: timedelta,
     usable: bool,  # noqa: FBT001 (a column of the table)
 ) -> None:
@@ -103,9 +114,29 @@ def test_an_authority_is_used_as_long_as_it_outlives_what_it_signs(
 
 
 def test_a_leaf_signed_at_the_last_moment_ends_no_later_than_its_authority() -> None:
-    last = NOW + AUTHORITY_LIFETIME - LEAF_LIFETIME
-    leaf = _parsed(issue_leaf(AUTHORITY, HOSTS, last))
-    assert leaf.not_valid_after_utc <= _parsed(AUTHORITY).not_valid_after_utc
+    last = NOW + DEFAULT.authority - timedelta(days=30)
+    leaf = issue_leaf(AUTHORITY, HOSTS, last)
+    end = _parsed(AUTHORITY).not_valid_after_utc
+    assert _parsed(leaf).not_valid_after_utc == end
+    assert renewal_due(leaf.certificate, AUTHORITY.certificate) == end, "another could not last longer"
+    assert usable_leaf(leaf, AUTHORITY, HOSTS, end)
+    assert not usable_leaf(leaf, AUTHORITY, HOSTS, end + SECOND)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(days=730), timedelta(days=-9999)])
+def test_what_is_issued_by_a_clock_that_is_years_off_is_valid_now(ahead: timedelta) -> None:
+    """Not yet valid it would be from the day on that the clock says; ended, where the clock is behind by its life."""
+    authority = issue_authority("registry mirrors", NOW + ahead)
+    leaf = issue_leaf(AUTHORITY, HOSTS, NOW + ahead)
+    assert _parsed(authority).not_valid_before_utc <= min(BEGINNING, NOW + ahead)
+    assert _parsed(leaf).not_valid_before_utc <= min(BEGINNING, NOW + ahead)
+
+
+def test_a_persons_own_authority_is_respected_for_two_thirds_of_its_life() -> None:
+    own = _self_signed(rsa.generate_private_key(65537, 2048), timedelta(days=300))
+    assert succession_due(own.certificate) == NOW + timedelta(days=200)
+    assert usable_authority(own, NOW + timedelta(days=200))
+    assert not usable_authority(own, NOW + timedelta(days=200) + SECOND)
 
 
 def test_a_leaf_is_no_authority() -> None:
@@ -174,11 +205,10 @@ def test_a_key_of_an_algorithm_that_nobody_knows_is_not_usable() -> None:
     ids=["RSA", "P-384", "Ed25519"],
 )
 def test_a_pair_of_a_persons_own_matches_whatever_its_algorithm(key: CertificateIssuerPrivateKeyTypes) -> None:
-    """DOCKER_CERTIFICATE_SECRET holds what a company's own authority issues; as an authority of ours it is no use."""
+    """DOCKER_CERTIFICATE_SECRET holds what a company's own authority issues."""
     pair = _self_signed(key)
     assert matches(pair)
     assert not matches(Pair(pair.certificate, LEAF.key))
-    assert not usable_authority(pair, NOW)
     assert not usable_leaf(pair, AUTHORITY, HOSTS, NOW)
 
 
@@ -187,10 +217,56 @@ def test_the_first_certificate_of_a_chain_is_the_one_that_counts() -> None:
     assert not matches(Pair(AUTHORITY.certificate + LEAF.certificate, LEAF.key))
 
 
-def test_an_authority_with_an_rsa_key_is_not_used_to_sign() -> None:
-    """`issue_leaf` is asked only of what `usable_authority` accepts; this one lacks a key identifier."""
-    with pytest.raises(TypeError, match="not one of an elliptic curve"):
-        issue_leaf(_self_signed(rsa.generate_private_key(65537, 2048)), HOSTS, NOW)
+@pytest.mark.parametrize("key", [rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP384R1())])
+def test_an_authority_of_a_persons_own_signs_leaves(key: CertificateIssuerPrivateKeyTypes) -> None:
+    own = _self_signed(key)
+    assert usable_authority(own, NOW)
+    leaf = issue_leaf(own, HOSTS, NOW)
+    assert usable_leaf(leaf, own, HOSTS, NOW)
+    assert not issued_by(leaf.certificate, AUTHORITY.certificate)
+
+
+def test_an_authority_with_a_key_that_we_cannot_sign_with_is_of_no_use() -> None:
+    own = _self_signed(ed25519.Ed25519PrivateKey.generate())
+    assert matches(own)
+    assert not usable_authority(own, NOW)
+
+
+def test_the_certificates_of_a_bundle_are_found_between_anything_else() -> None:
+    text = f"# ours\n{AUTHORITY.certificate}\n-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+    text += LEAF.key + LEAF.certificate.replace("\n", "\r\n") + AUTHORITY.certificate + "the end"
+    assert certificates_in(text) == [AUTHORITY.certificate, LEAF.certificate]
+    assert certificates_in("") == []
+
+
+@pytest.mark.parametrize(
+    ("hosts", "covered"),
+    [
+        (("mirror-quay.io",), True),
+        (("*.io",), True),
+        (("*.quay.io", "quay.io", "mirror-quay"), False),
+    ],
+)
+def test_a_certificate_covers_its_names_and_one_label_for_a_wildcard(
+    hosts: tuple[str, ...],
+    covered: bool,  # noqa: FBT001 (a column of the table)
+) -> None:
+    assert covers(issue_leaf(AUTHORITY, hosts, NOW).certificate, "mirror-quay.io") is covered
+    assert not covers(AUTHORITY.certificate, "mirror-quay.io"), "it has no names"
+
+
+def test_dates_are_told_of_a_certificate_alone() -> None:
+    assert dates_of(LEAF.certificate) == (BEGINNING, NOW + DEFAULT.leaf)
+    assert dates_of(LEAF.key) is None
+    assert dates_of(None) is None
+
+
+def test_lifetimes_can_be_seconds() -> None:
+    short = Lifetimes(*(timedelta(seconds=each) for each in (60, 40, 30, 12, 5, 3)))
+    authority = issue_authority("registry mirrors", NOW, short)
+    assert succession_due(authority.certificate, short) == NOW + timedelta(seconds=20)
+    leaf = issue_leaf(authority, HOSTS, NOW, short)
+    assert renewal_due(leaf.certificate, authority.certificate, short) == NOW + timedelta(seconds=18)
 
 
 def test_a_pair_does_not_show_its_key_where_it_is_printed() -> None:
@@ -256,11 +332,11 @@ def _shake_hands(folder: Path, leaf: Pair, authority: Pair, host: str) -> str | 
     return client.version()
 
 
-def _self_signed(key: CertificateIssuerPrivateKeyTypes) -> Pair:
+def _self_signed(key: CertificateIssuerPrivateKeyTypes, life: timedelta = DEFAULT.authority) -> Pair:
     """A certificate that is its own authority, as a person makes one for a registry."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "registry.example")])
     certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW + AUTHORITY_LIFETIME)
+        x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW + life)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
     )

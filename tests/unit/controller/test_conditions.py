@@ -95,7 +95,7 @@ EVERY = [
         ),
     ),
     (
-        conditions.cache_lacking(Lacking("CABundleMissing", "create it")),
+        conditions.lacking(Lacking("CABundleMissing", "create it"))[0],
         ("CacheAvailable", "False", "CABundleMissing"),
         "create it",
     ),

@@ -33,6 +33,9 @@ def _condition(kind: str, status: str, reason: str) -> Json:
         (("StorageResized", "True", "Granted"), ("StorageResized", "False", "Resizing"), None),
         (None, ("StorageResized", "Unknown", "ClaimsPending"), None),
         (None, ("UpstreamReachable", "Unknown", "NotProbed"), None),
+        # Met, and not for long
+        (("CertificateValid", "True", "Valid"), ("CertificateValid", "True", "ExpiresSoon"), "Warning"),
+        (("CertificateValid", "True", "ExpiresSoon"), ("CertificateValid", "True", "Valid"), None),
         # Good news after bad
         (("Accepted", "False", "InvalidSpec"), ("Accepted", "True", "Valid"), "Normal"),
         (("CredentialsAvailable", "False", "SecretMissing"), ("CredentialsAvailable", "True", "Found"), "Normal"),

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from controller import kinds
-from controller.certificates import LEAF_LEAD, LEAF_LIFETIME, Pair, issue_authority, issue_leaf, usable_leaf
+from controller.certificates import Pair, issue_authority, issue_leaf, issued_by, serves
 from controller.facts import Credentials, CredentialsState, Facts, Lacking
-from controller.gather import gather, pair_in
+from controller.gather import gather
+from controller.lifetimes import DEFAULT
+from controller.serving import pair_in
 from controller.state import ADMISSION_KEY, MIRRORS_AUTHORITY, WEBHOOK_AUTHORITY, WEBHOOK_CERTIFICATE, State, text_of
 from tests.support.controller import Json, judged, settings, stored
 from tests.support.mirrors import a_mirror
@@ -104,18 +106,21 @@ def test_a_certificate_is_issued_for_every_name_of_the_mirror_and_then_kept() ->
     issued = world.facts().tls
     service = "registry-mirror-docker.mirrors"
     hosts = ("mirror-quay.io", service, f"{service}.svc", f"{service}.svc.cluster.local")
-    assert usable_leaf(issued.pair, AUTHORITY, hosts, NOW)
+    assert serves(issued.pair, hosts)
+    assert issued_by(issued.pair.certificate, AUTHORITY.certificate)
     assert (issued.authority, issued.secret) == (AUTHORITY.certificate, None)
     world.pair("registry-mirror-docker", issued.pair)
     assert world.facts().tls == issued
-    assert world.facts(NOW + LEAF_LIFETIME - LEAF_LEAD).tls == issued
+    due = NOW + DEFAULT.leaf - DEFAULT.leaf_lead
+    assert world.facts(due).tls.pair == issued.pair
+    assert issued.again == (due - NOW).total_seconds()
 
 
 def test_a_certificate_near_its_end_is_replaced() -> None:
     world = _ready()
     issued = world.facts().tls.pair
     world.pair("registry-mirror-docker", issued)
-    assert world.facts(NOW + LEAF_LIFETIME - LEAF_LEAD + timedelta(seconds=1)).tls.pair != issued
+    assert world.facts(NOW + DEFAULT.leaf - DEFAULT.leaf_lead + timedelta(seconds=1)).tls.pair != issued
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from common.settings import SettingsError, read
+from controller.lifetimes import DEFAULT, Lifetimes
 from controller.settings import ControllerSettings
 from tests.support.controller import settings
 
@@ -92,6 +95,9 @@ def test_domains_are_read_as_the_webhook_reads_them() -> None:
         ("HOSTESS_DOCKER_REGISTRY", "docker.io/"),
         *(("HOSTESS_DOCKER_TAG", value) for value in ("1 2", "a/b", "x" * 129)),
         ("MASQUERADE_DOMAINS", "not a domain"),
+        *(("CA_LIFETIME", value) for value in ("10y", "3650d", "-1h", "7", "9999999h")),
+        *(("CERTIFICATE_OVERLAP", value) for value in ("15", "15min")),
+        ("EXTERNAL_WEBHOOK_CERTIFICATE", "perhaps"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_variable(variable: str, value: str) -> None:
@@ -100,6 +106,29 @@ def test_a_wrong_value_is_named_with_its_variable(variable: str, value: str) -> 
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"{variable}=")
     assert line.partition(": ")[2]
+
+
+def test_lifetimes_are_durations_down_to_seconds() -> None:
+    found = settings(
+        CA_LIFETIME="1h30m",
+        CA_LEAD="1h",
+        CERTIFICATE_LIFETIME="30m",
+        CERTIFICATE_LEAD="10m",
+        CERTIFICATE_OVERLAP="1500ms",
+        CERTIFICATE_WARNING="0s",
+    )
+    seconds = (5400, 3600, 1800, 600, 1.5, 0)
+    assert found.lifetimes == Lifetimes(*(timedelta(seconds=each) for each in seconds))
+    assert settings().lifetimes == DEFAULT
+
+
+def test_lifetimes_that_do_not_fit_together_are_told_each_in_a_sentence() -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(CA_LEAD="90000h", CERTIFICATE_LEAD="9000h")
+    assert [line.partition(" must be ")[0] for line in str(caught.value).splitlines()] == [
+        "CA_LEAD",
+        "CERTIFICATE_LEAD",
+    ]
 
 
 def test_all_mistakes_are_told_together() -> None:

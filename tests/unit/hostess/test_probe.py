@@ -100,6 +100,15 @@ def test_a_rotated_authority_is_used_at_once(server: Server, probe: Probe) -> No
         ask(probe, server)
 
 
+def test_of_two_authorities_in_one_file_either_is_trusted(server: Server, probe: Probe) -> None:
+    """As while one follows on the other: the file is the whole bundle."""
+    other = Issuer("another issuer")
+    for bundle in (server.issuer.certificate + other.certificate, other.certificate + server.issuer.certificate):
+        probe.ask(IP, bundle)
+    with pytest.raises(NoAnswer, match="not trusted"):
+        probe.ask(IP, other.certificate)
+
+
 @pytest.mark.parametrize("authority", [b"", b"\xff\xfe", b"no certificate", b"-----BEGIN CERTIFICATE-----\nAAAA"])
 def test_an_authority_that_is_none_is_told(server: Server, probe: Probe, authority: bytes) -> None:
     with pytest.raises(NoAnswer):

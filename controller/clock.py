@@ -1,0 +1,38 @@
+"""The wall clock, which people and daemons set, beside one that only goes forward."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Seconds between two looks: two readings of a clock, and a certificate that a jump makes due waits no longer than this.
+LOOK: Final = 5.0
+# Seconds by which a clock must have left the other to count as set: more than NTP's slewing moves it in months of one
+# look each, less than anything that matters to a certificate.
+JUMP: Final = 30.0
+
+
+def now() -> datetime:
+    """What the wall clock says."""
+    return datetime.fromtimestamp(time.time(), UTC)
+
+
+def running() -> float:
+    """Seconds of a clock that only goes forward."""
+    return time.monotonic()
+
+
+async def follow(jumped: Callable[[float], None]) -> None:
+    """Calls `jumped` with the seconds by which the wall clock was set, whenever it was; until cancelled."""
+    apart = time.time() - time.monotonic()
+    while True:
+        await asyncio.sleep(LOOK)
+        moved = time.time() - time.monotonic() - apart
+        if abs(moved) >= JUMP:
+            apart += moved
+            jumped(moved)

@@ -1,0 +1,228 @@
+"""Certificates on a real API server: rotated, lost, garbled and replaced, with a client that is never refused."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from controller import kinds
+from controller.certificates import (
+    Pair,
+    certificates_in,
+    dates_of,
+    issue_authority,
+    issue_leaf,
+    issued_by,
+    matches,
+)
+from deploy.local.cluster import Cluster
+from deploy.local.pages import page
+from tests.cluster.conftest import Running
+from tests.support.admitting import Admitting, bundle
+from tests.support.faults import log_of
+from tests.support.kube import Kube, until
+from tests.support.mirrors import a_mirror
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+WEBHOOK_CA, WEBHOOK_TLS, MIRRORS_CA = "registrymirror-webhook-ca", "registrymirror-webhook-tls", "registrymirror-ca"
+MIRROR = "registry-mirror-kept"
+DAY = timedelta(days=1)
+# Long enough for the courier of a busy machine to bring a Secret to the webhook, so short that it fits in a test.
+OVERLAP = 5
+ROTATING = {
+    "CA_LIFETIME": "60s",
+    "CA_LEAD": "45s",
+    "CERTIFICATE_LIFETIME": "38s",
+    "CERTIFICATE_LEAD": "19s",
+    "CERTIFICATE_OVERLAP": f"{OVERLAP}s",
+    "CERTIFICATE_WARNING": "3s",
+}
+# Of one rotation: what is left of an authority, two overlaps, and some seconds for looks and rollouts.
+PATIENCE = 60.0
+
+
+def pair(kube: Kube, secret: str) -> Pair:
+    """Certificate and key in a Secret."""
+    return Pair(text(kube, secret, "tls.crt"), text(kube, secret, "tls.key"))
+
+
+def text(kube: Kube, secret: str, key: str) -> str:
+    """One value of a Secret; empty where there is none."""
+    data = (kube.find(kinds.SECRET, secret) or {}).get("data") or {}
+    return base64.b64decode(data.get(key, "")).decode(errors="replace")
+
+
+def is_at_rest(kube: Kube) -> bool:
+    """Whether everybody trusts the authorities in force alone, and has a certificate of them."""
+    webhook, mirrors = text(kube, WEBHOOK_CA, "tls.crt"), text(kube, MIRRORS_CA, "tls.crt")
+    published = {bundle(kube, kinds.MUTATING), bundle(kube, kinds.VALIDATING), text(kube, WEBHOOK_TLS, "ca.crt")}
+    return (
+        published == {webhook}
+        and text(kube, MIRROR, "ca.crt") == mirrors
+        and issued_by(text(kube, WEBHOOK_TLS, "tls.crt"), webhook)
+        and issued_by(text(kube, MIRROR, "tls.crt"), mirrors)
+    )
+
+
+def a_kept_mirror(running: Running) -> None:
+    """A mirror of one cache pod, which a StatefulSet replaces without a kubelet's help."""
+    running.kube.mirror(a_mirror().named("kept").replicated(1))
+    running.kube.until_there(kinds.STATEFUL_SET, MIRROR)
+    until(lambda: is_at_rest(running.kube), why="the mirror has its certificate")
+
+
+def test_both_authorities_are_followed_by_another_and_nobody_is_refused(fresh: Callable[..., Running]) -> None:
+    running = fresh(**ROTATING)
+    running.system.start()
+    kube = running.kube
+    a_kept_mirror(running)
+    first = text(kube, WEBHOOK_CA, "tls.crt"), text(kube, MIRRORS_CA, "tls.crt")
+    seen: list[tuple[bool, bool]] = []
+
+    def is_over() -> bool:
+        # Bundle before leaf: what is read later may be newer, and must be trusted by what was read before.
+        trusted, shown = certificates_in(text(kube, MIRROR, "ca.crt")), text(kube, MIRROR, "tls.crt")
+        seen.append((first[1] in trusted, issued_by(shown, first[1])))
+        return is_at_rest(kube) and text(kube, WEBHOOK_CA, "tls.crt") != first[0] and first[1] not in trusted
+
+    with Admitting(running) as client:
+        until(is_over, why="both have been followed by another", seconds=PATIENCE)
+    assert client.refusals == []
+    assert client.turns > 50
+    assert len(client.serials) > 1, "the webhook has served with several"
+    order = list(dict.fromkeys(seen))
+    assert order == [(True, True), (True, False), (False, False)], "of the old one: in use, trusted only, gone"
+
+
+@pytest.fixture(scope="module")
+def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A system whose certificates live for years, but where nobody waits long."""
+    with Cluster(tmp_path_factory.mktemp("hurried")).start() as cluster:
+        running = Running(cluster, CERTIFICATE_OVERLAP=f"{OVERLAP}s")
+        running.system.install().start()
+        a_kept_mirror(running)
+        yield running
+        running.stop()
+
+
+def _deleted(kube: Kube, secret: str) -> None:
+    kube.delete(kinds.SECRET, secret)
+
+
+def _emptied(kube: Kube, secret: str) -> None:
+    kube.patch(kinds.SECRET, secret, {"data": {"tls.crt": "", "tls.key": "", "ca.crt": None}})
+
+
+def _garbled(kube: Kube, secret: str) -> None:
+    kube.patch(kinds.SECRET, secret, {"stringData": {"tls.key": pair(kube, secret).certificate, "tls.crt": "garbled"}})
+
+
+def _somebodys(kube: Kube, secret: str) -> None:
+    """An authority is replaced by another, a leaf by one of an authority that nobody knows."""
+    now = datetime.now(UTC)
+    own = issue_authority("a person's own", now)
+    put = own if secret in (WEBHOOK_CA, MIRRORS_CA) else issue_leaf(own, ("mirror.example.com",), now)
+    kube.patch(kinds.SECRET, secret, {"stringData": {"tls.crt": put.certificate, "tls.key": put.key}})
+
+
+DEEDS = (_deleted, _emptied, _garbled, _somebodys)
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_an_authority_that_is_lost_or_replaced_is_trusted_until_the_next_has_arrived(
+    hurried: Running, deed: Callable[[Kube, str], None]
+) -> None:
+    """One deed follows on the other before the last one's consequences are over."""
+    kube = hurried.kube
+    with Admitting(hurried) as client:
+        before = {secret: text(kube, secret, "tls.crt") for secret in (WEBHOOK_TLS, MIRROR)}
+        made = {secret: _done(kube, secret, deed) for secret in (WEBHOOK_CA, MIRRORS_CA)}
+        until(lambda: all(each.certificate in _published(kube) for each in made.values()), why="both are published")
+        for secret, leaf in before.items():
+            assert text(kube, secret, "tls.crt") == leaf, f"{secret} stays until everybody knows the new authority"
+            assert any(issued_by(leaf, each) for each in certificates_in(text(kube, secret, "ca.crt")))
+        until(lambda: _changed(kube, before), why="each has a certificate of the new authority")
+    assert client.refusals == []
+    assert {secret: pair(kube, secret) for secret in made} == made, "they stay, a person's own as well"
+    if deed is DEEDS[-1]:
+        until(lambda: is_at_rest(kube), why="the old ones are gone")
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_a_certificate_that_is_lost_or_replaced_is_issued_again_at_once(
+    hurried: Running, deed: Callable[[Kube, str], None]
+) -> None:
+    with Admitting(hurried) as client:
+        for secret in (WEBHOOK_TLS, MIRROR):
+            _done(hurried.kube, secret, deed)
+        until(lambda: is_at_rest(hurried.kube), why="both are as they were")
+    assert client.refusals == []
+
+
+def _done(kube: Kube, secret: str, deed: Callable[[Kube, str], None]) -> Pair:
+    """What is in the Secret after the deed, once it is a certificate again."""
+    old = pair(kube, secret)
+    deed(kube, secret)
+    return until(lambda: _another(kube, secret, old), why=f"{secret} is there again") or old
+
+
+def _another(kube: Kube, secret: str, old: Pair) -> Pair | None:
+    found = pair(kube, secret)
+    return found if matches(found) and found != old else None
+
+
+def _published(kube: Kube) -> str:
+    return bundle(kube, kinds.MUTATING) + text(kube, MIRROR, "ca.crt")
+
+
+def _changed(kube: Kube, before: dict[str, str]) -> bool:
+    return all(text(kube, secret, "tls.crt") != leaf for secret, leaf in before.items())
+
+
+def test_a_clock_that_is_two_years_ahead_and_right_again_refuses_nobody(hurried: Running, tmp_path: Path) -> None:
+    """What it finds due is issued anew, so that everybody accepts it today; and nothing is taken back."""
+    kube, ahead = hurried.kube, tmp_path / "ahead"
+    ahead.write_text("0")
+    before = {secret: text(kube, secret, "tls.crt") for secret in (WEBHOOK_TLS, MIRROR)}
+    hurried.system.processes.stop(["controller"])
+    with Admitting(hurried) as client:
+        port = hurried.system.start_controller(module="tests.support.shifted", SECONDS_AHEAD_FILE=str(ahead))
+        until(lambda: "registrymirror_leading 1.0" in (page(port, "/metrics") or ""), why="it leads")
+        _set(ahead, hurried, 730 * DAY)
+        until(lambda: _changed(kube, before), why="what lasts a year is due")
+        after = {secret: text(kube, secret, "tls.crt") for secret in before}
+        for certificate in after.values():
+            begin, end = dates_of(certificate) or pytest.fail("no certificate")
+            assert begin < datetime.now(UTC), "valid by the clocks of all others"
+            assert end - datetime.now(UTC) > 3 * 364 * DAY, "and by this one"
+        _set(ahead, hurried, timedelta(0))
+        kube.mirror(a_mirror().named("later").of("later.example.com"))
+        kube.until_there(kinds.STATEFUL_SET, "registry-mirror-later")
+        until(lambda: is_at_rest(kube), why="everybody trusts what is in force")
+    assert not any(text(kube, secret, "tls.crt") != each for secret, each in after.items())
+    assert client.refusals == []
+
+
+def _set(ahead: Path, running: Running, moved: timedelta) -> None:
+    """Sets the controller's clock, and waits until it has noticed."""
+    told = _times_set(running)
+    ahead.write_text(str(moved.total_seconds()))
+    until(lambda: _times_set(running) > told, why="the controller has noticed that its clock was set")
+
+
+def _times_set(running: Running) -> int:
+    return [line["event"] for line in log_of(running, "controller")].count("clock was set")
+
+
+def test_the_ends_of_all_certificates_are_metrics(hurried: Running) -> None:
+    shown = page(hurried.system.metrics_port, "/metrics") or ""
+    for secret in (WEBHOOK_CA, WEBHOOK_TLS, MIRRORS_CA, MIRROR):
+        _, end = dates_of(text(hurried.kube, secret, "tls.crt")) or pytest.fail(secret)
+        (line,) = [each for each in shown.splitlines() if f'not_after_seconds{{secret="{secret}"}}' in each]
+        assert float(line.split()[-1]) == end.timestamp()

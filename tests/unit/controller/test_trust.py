@@ -1,0 +1,260 @@
+"""From one authority to the next nothing is ever shown to who does not trust it, whatever is lost on the way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller import trust
+from controller.certificates import (
+    Pair,
+    certificates_in,
+    dates_of,
+    issue_authority,
+    issue_leaf,
+    issued_by,
+    usable_authority,
+)
+from controller.lifetimes import Lifetimes
+from controller.patience import Patience
+from controller.trust import Issuing, Place, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from controller.trust import Held
+
+START = datetime(2026, 6, 1, tzinfo=UTC)
+HOSTS = ("mirror-quay.io",)
+# In seconds; what counts is their order.
+TIMES = Lifetimes(*(timedelta(seconds=each) for each in (1000, 400, 300, 100, 20, 5)))
+# What a kubelet needs at most, less than the overlap.
+PROPAGATION = 17
+_issued_by = cache(issued_by)
+
+
+class World:
+    """A place whose Secret reaches nodes and servers within PROPAGATION, and a controller that may be away."""
+
+    def __init__(self, *, knows: bool = True) -> None:
+        self.knows = knows  # whether servers can be seen to be started anew, as those of a StatefulSet
+        self.seconds = 0
+        self.ahead = 0
+        self.authority: Pair | None = None
+        self.place = Place((), None)
+        self.patience = Patience()
+        self.wait: float | None = None
+        self.bundles: list[tuple[int, str]] = []
+        self.leaves: list[tuple[int, str]] = []
+        self.reconcile()
+
+    def reconcile(self) -> Step:
+        """One pass: the authority first, then the place, its bundle before its leaf."""
+        now = START + timedelta(seconds=self.seconds + self.ahead)
+        if self.authority is None or not usable_authority(self.authority, now, TIMES):
+            self.authority = issue_authority("mirrors", now, TIMES)
+        held = partial(self._held)
+        step = trust.step(self.place, Issuing(self.authority, HOSTS, now, TIMES), held)
+        self.place = Place((step.bundle,), step.leaf, settled=self._settled(step.leaf.certificate))
+        self.bundles.append((self.seconds, step.bundle))
+        self.leaves.append((self.seconds, step.leaf.certificate))
+        self.wait = step.wait
+        self._check()
+        return step
+
+    def _held(self, what: object) -> float:
+        return self.patience.held("place", what, float(self.seconds))
+
+    def _settled(self, leaf: str) -> bool:
+        return not self.knows or set(self._possible(self.leaves)) == {leaf}
+
+    def pass_by(self, seconds: int, look: int = 1) -> None:
+        """Time passes, with a look every so many seconds."""
+        for _ in range(0, seconds, look):
+            self.seconds += look
+            self.place = replace(self.place, settled=self._settled(self.leaves[-1][1]))
+            self.reconcile()
+
+    def be_away(self, seconds: int) -> None:
+        """Time passes without a controller; then another one leads."""
+        self.seconds += seconds
+        self.patience = Patience()
+        self.reconcile()
+
+    def _possible(self, history: list[tuple[int, str]]) -> list[str]:
+        """What somebody may hold now: anything of the last seconds, and what stood before them."""
+        since = self.seconds - PROPAGATION
+        earlier = [what for when, what in history if when <= since]
+        return [*earlier[-1:], *(what for when, what in history if when > since)]
+
+    def _check(self) -> None:
+        now = START + timedelta(seconds=self.seconds)
+        bundles = {bundle: certificates_in(bundle) for bundle in self._possible(self.bundles)}
+        for leaf in set(self._possible(self.leaves)):
+            begin, end = dates_of(leaf) or (now, now)
+            assert begin <= now < end, "a leaf in use that has ended, or not begun, by the right clock"
+            for authorities in bundles.values():
+                assert any(_issued_by(leaf, each) for each in authorities), "a leaf in use that somebody does not trust"
+
+
+def _lose(world: World) -> None:
+    world.authority = None
+    world.reconcile()
+
+
+def _garble(world: World) -> None:
+    assert world.authority is not None
+    world.authority = Pair(world.authority.certificate, "garbled")
+    world.reconcile()
+
+
+def _replace(world: World) -> None:
+    now = START + timedelta(seconds=world.seconds)
+    world.authority = issue_authority("a person's own", now, replace(TIMES, authority=timedelta(seconds=900)))
+    world.reconcile()
+
+
+def _set_clock(world: World, ahead: int) -> None:
+    world.ahead = ahead
+    world.reconcile()
+
+
+EVENTS: st.SearchStrategy[Callable[[World], None]] = st.one_of(
+    st.sampled_from([_lose, _garble, _replace]),
+    st.integers(1, 60).map(lambda seconds: partial(World.pass_by, seconds=seconds, look=2)),
+    st.integers(1, 60).map(lambda seconds: partial(World.be_away, seconds=seconds)),
+    st.sampled_from([0, 10, 350, 5000]).map(lambda ahead: partial(_set_clock, ahead=ahead)),
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(events=st.lists(EVENTS, max_size=12), knows=st.booleans())
+def test_no_leaf_in_use_is_ever_shown_to_who_does_not_trust_it(
+    events: list[Callable[[World], None]], *, knows: bool
+) -> None:
+    """Checked at each look, with whatever Secrets nodes and servers may have by then, by the right clock."""
+    world = World(knows=knows)
+    for happen in events:
+        happen(world)
+    world.pass_by(72, look=2)
+    assert world.authority is not None
+    assert world.reconcile().bundle == world.authority.certificate, "the old ones are gone in the end"
+    assert issued_by(world.reconcile().leaf.certificate, world.authority.certificate)
+
+
+def test_a_life_of_three_authorities_goes_by_without_a_person() -> None:
+    world = World()
+    seen = set()
+    for _ in range(190):
+        world.pass_by(10, look=10)
+        assert world.authority is not None
+        seen.add(world.authority.certificate)
+    assert len(seen) == 4  # one at the start, others after 600, 1200 and 1800
+
+
+def test_the_order_is_bundle_then_use_then_removal() -> None:
+    world = World()
+    world.pass_by(50)
+    old, leaf = world.place.bundles[0], world.place.leaf
+    _lose(world)
+    assert world.authority is not None
+    new = world.authority.certificate
+    assert world.place.bundles == (new + old,)
+    assert world.place.leaf == leaf
+    world.pass_by(20)
+    assert world.place.leaf == leaf
+    world.pass_by(1)  # written at one look, seen at the next: from then on 20
+    assert world.place.leaf != leaf
+    assert world.place.bundles == (new + old,)
+    world.pass_by(20 + PROPAGATION + 1)
+    assert world.place.bundles == (new,)
+
+
+def test_a_place_whose_servers_are_not_all_started_anew_keeps_trusting_the_old_one() -> None:
+    world = World()
+    old = world.place.bundles[0]
+    _lose(world)
+    world.pass_by(21)
+    for _ in range(100):
+        world.seconds += 1
+        world.place = replace(world.place, settled=False)
+        assert old in world.reconcile().bundle
+
+
+def so_for(seconds: float) -> Held:
+    """Everything has been so for that long."""
+    return lambda what: 0.0 if what is None else seconds
+
+
+A, B = (issue_authority(name, START, TIMES) for name in "AB")
+LEAF = issue_leaf(A, HOSTS, START, TIMES)
+
+
+def _step(place: Place, authority: Pair, held: float = 0.0) -> Step:
+    return trust.step(place, Issuing(authority, HOSTS, START, TIMES), so_for(held))
+
+
+def test_a_place_that_is_right_is_left_alone() -> None:
+    place = Place((A.certificate,), LEAF)
+    assert _step(place, A, 1e9) == Step(A.certificate, LEAF)
+
+
+@pytest.mark.parametrize("bundles", [("",), ("garbled",), ("", A.certificate)])
+def test_a_bundle_that_is_emptied_or_garbled_is_put_right_and_the_leaf_stays(bundles: tuple[str, ...]) -> None:
+    found = _step(Place(bundles, LEAF), A)
+    assert (found.bundle, found.leaf) == (A.certificate, LEAF)
+
+
+def test_of_several_copies_of_a_bundle_each_must_have_the_successor() -> None:
+    both = B.certificate + A.certificate
+    assert _step(Place((both, A.certificate), LEAF), B, 1e9).leaf == LEAF
+    assert _step(Place((both, both), LEAF), B, 1e9).leaf != LEAF
+
+
+def test_what_was_published_beside_the_leaf_tells_the_former_authority_where_the_bundles_are_lost() -> None:
+    found = _step(Place(("", ""), LEAF, remembered=A.certificate), B)
+    assert (found.bundle, found.leaf) == (B.certificate + A.certificate, LEAF)
+
+
+def test_a_leaf_that_is_lost_is_issued_at_once_and_nothing_that_is_trusted_is_taken_away() -> None:
+    for leaf in (None, Pair("garbled", "garbled"), issue_leaf(A, ("other.example",), START, TIMES)):
+        found = _step(Place((A.certificate,), leaf), B)
+        assert found.bundle == B.certificate + A.certificate
+        assert issued_by(found.leaf.certificate, B.certificate)
+
+
+def test_a_bundle_does_not_grow_without_end_and_keeps_whose_leaf_is_in_use() -> None:
+    others = "".join(issue_authority(str(number), START, TIMES).certificate for number in range(20))
+    found = _step(Place((others + A.certificate,), LEAF), B)
+    assert len(certificates_in(found.bundle)) == trust.TRUSTED_MAX
+    assert certificates_in(found.bundle)[:2] == [B.certificate, A.certificate]
+
+
+def test_what_a_person_gives_is_trusted_beside_what_was_until_all_servers_show_it() -> None:
+    def told(held: float, *, settled: bool) -> tuple[str, float | None]:
+        place = Place((A.certificate,), LEAF, settled=settled)
+        return trust.given(place, "# theirs\n" + B.certificate, TIMES.overlap, so_for(held))
+
+    both = "# theirs\n" + B.certificate + A.certificate
+    assert told(1e9, settled=False) == (both, None)
+    assert told(0.0, settled=True) == (both, 20.0)
+    assert told(20.0, settled=True) == ("# theirs\n" + B.certificate, None)
+    assert trust.given(Place((), None), "any text", TIMES.overlap, trust.never) == ("any text", None)
+
+
+def test_patience_begins_anew_with_anything_else() -> None:
+    patience = Patience()
+    assert patience.held("a", "x", 100.0) == 0.0
+    assert patience.held("a", "x", 107.0) == 7.0
+    assert patience.held("b", "x", 107.0) == 0.0
+    assert patience.held("a", "y", 108.0) == 0.0
+    assert patience.held("a", None, 109.0) == 0.0
+    assert patience.held("a", "y", 110.0) == 0.0
+    patience.forget("b")
+    assert patience.held("b", "x", 120.0) == 0.0

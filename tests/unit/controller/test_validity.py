@@ -1,0 +1,88 @@
+"""A certificate's end is told in time, without a mirror that works being called unready."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from controller import conditions
+from controller.certificates import dates_of, issue_authority, issue_leaf
+from controller.facts import Lacking
+from controller.lifetimes import DEFAULT, Lifetimes
+from controller.validity import certificate_valid, seconds_to_change
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+LEAF = issue_leaf(issue_authority("theirs", NOW), ("*.example.com",), NOW).certificate
+END = NOW + DEFAULT.leaf
+
+
+@pytest.mark.parametrize(
+    ("moment", "status", "reason"),
+    [
+        (NOW, "True", "Valid"),
+        (END - 14 * DAY - timedelta(seconds=1), "True", "Valid"),
+        (END - 14 * DAY, "True", "ExpiresSoon"),
+        (END - timedelta(seconds=1), "True", "ExpiresSoon"),
+        (END, "False", "Expired"),
+    ],
+)
+def test_the_end_is_told_two_weeks_before(moment: datetime, status: str, reason: str) -> None:
+    found = certificate_valid("Secret own", LEAF, "mirror.example.com", moment, DEFAULT.warning)
+    assert (found.status, found.reason) == (status, reason)
+    assert found.message.startswith("Secret own holds a certificate that is valid until 2027-06-01 00:00 UTC")
+    assert (conditions.ready([found]).status == "True") is (status == "True")
+
+
+def test_each_change_of_it_brings_the_mirror_back() -> None:
+    assert seconds_to_change(LEAF, NOW, DEFAULT.warning) == (END - 14 * DAY - NOW).total_seconds()
+    assert seconds_to_change(LEAF, END - DAY, DEFAULT.warning) == DAY.total_seconds()
+    assert seconds_to_change(LEAF, END, DEFAULT.warning) is None
+    assert seconds_to_change("no certificate", NOW, DEFAULT.warning) is None
+
+
+def test_one_that_is_not_for_the_mirrors_name_says_which_is_missing() -> None:
+    found = certificate_valid("Secret own", LEAF, "mirror-quay.io", NOW, DEFAULT.warning)
+    assert (found.status, found.reason) == ("False", "NameMissing")
+    assert "not for mirror-quay.io, under which nodes reach this mirror" in found.message
+
+
+def test_one_that_lives_for_days_is_warned_of_in_the_last_sixth_of_its_life() -> None:
+    """A machine renews it each few days: a warning that always stands is none."""
+    begin, end = dates_of(LEAF) or pytest.fail("no certificate")
+    sixth = (end - begin) / 6
+    assert certificate_valid("x", LEAF, "a.example.com", end - sixth - DAY, 999 * DAY).reason == "Valid"
+    assert certificate_valid("x", LEAF, "a.example.com", end - sixth, 999 * DAY).reason == "ExpiresSoon"
+
+
+def test_text_that_is_no_certificate_is_told() -> None:
+    assert certificate_valid("Secret own", "x", "mirror-quay.io", NOW, DEFAULT.warning).reason == "Unreadable"
+
+
+def test_what_lacks_says_nothing_true_of_a_certificate() -> None:
+    found = conditions.lacking(Lacking("CertificateSecretMissing", "create it"))
+    assert [(each.type, each.status) for each in found] == [
+        ("CacheAvailable", "False"),
+        ("CertificateValid", "Unknown"),
+    ]
+
+
+def test_the_defaults_fit_together() -> None:
+    assert list(DEFAULT.problems()) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "sentence"),
+    [
+        ((100, 100, 30, 10, 5, 3), "CA_LEAD must be shorter than CA_LIFETIME"),
+        ((100, 40, 30, 30, 5, 3), "CERTIFICATE_LEAD must be shorter than CERTIFICATE_LIFETIME"),
+        ((100, 34, 30, 10, 5, 3), "CA_LEAD must be at least CERTIFICATE_LIFETIME and CERTIFICATE_OVERLAP together"),
+        ((100, 50, 30, 10, 10, 3), "CERTIFICATE_OVERLAP must be shorter than CERTIFICATE_LEAD"),
+        ((100, 50, 30, 10, 5, 10), "CERTIFICATE_WARNING must be shorter than CERTIFICATE_LEAD"),
+        ((100, 50, 30, 10, 0, 3), "at least 1s each"),
+    ],
+)
+def test_what_does_not_fit_together_is_said_in_a_sentence(seconds: tuple[int, ...], sentence: str) -> None:
+    (told,) = Lifetimes(*(timedelta(seconds=each) for each in seconds)).problems()
+    assert sentence in told
