@@ -36,6 +36,7 @@ class System:
         self.cluster = cluster
         self.environment = dict(environment or {})
         self.namespace = NAMESPACE
+        self.manifests = REPOSITORY / "deploy"
         self.processes = Processes(cluster.folder)
         self.webhook_port = free_port()
         self.metrics_port = free_port()
@@ -110,8 +111,8 @@ class System:
         self.processes.start(name, [sys.executable, "-m", module], {**inherited, **environment})
 
     def _manifests(self) -> Iterator[Json]:
-        """The objects of deploy/, less the pods, with the webhook's Service leading to this machine."""
-        rendered = self.cluster.run_kubectl("kustomize", str(REPOSITORY / "deploy")).stdout
+        """The objects of `manifests`, less the pods, with the webhook's Service leading to this machine."""
+        rendered = self.cluster.run_kubectl("kustomize", str(self.manifests)).stdout
         for each in yaml.safe_load_all(rendered):
             if each["kind"] not in _FOR_PODS:
                 yield self._local(each)
