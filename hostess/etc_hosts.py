@@ -42,6 +42,7 @@ class HostsFile:
         """Gives `host` these addresses on the node; whether it had others, or none."""
         before = self._mended()
         after = hosts.with_entry(before, mirror, host, addresses)
+        self._keep_foreign(before)  # also where ours need no change: others may have changed theirs
         self._write(before, after)
         return before != after
 
@@ -88,12 +89,15 @@ class HostsFile:
             files.remove(self._journal)
         return content
 
+    def _keep_foreign(self, content: bytes) -> None:
+        foreign = hosts.parse(content).foreign
+        if files.content_of(self.backup) != foreign:
+            files.replace(self.backup, foreign, self._part.name)
+
     def _write(self, before: bytes, after: bytes) -> None:
         if before == after:
             return
-        foreign = hosts.parse(before).foreign
-        if files.content_of(self.backup) != foreign:
-            files.replace(self.backup, foreign, self._part.name)
+        self._keep_foreign(before)
         files.replace(self._journal, _rendered(before, after), self._part.name)
         self._overwrite(before, after)
         files.remove(self._journal)

@@ -66,12 +66,16 @@ class Node:
         return news
 
     def withdraw(self) -> None:
-        """Takes the mirror out of the way of pulls by the upstream's own name."""
-        if not self._stands_before_upstream():
+        """Takes the mirror out of the way of pulls by the upstream's own name, and by that of a former upstream."""
+        former = [path.parent for path in self._hosts_tomls() if path.parent != self._upstream]
+        if not former and not self._stands_before_upstream():
             return
         # Without the lock first: whoever holds it must not keep pulls going to a dead mirror.
-        self._remove_hosts_toml(self._upstream)
+        for folder in (*former, self._upstream):
+            self._remove_hosts_toml(folder)
         with files.locked(self.settings.lock_file):
+            for folder in former:
+                folders.release(folder)
             if self.settings.hides_upstream:
                 self.hosts.drop(self.settings.mirror)
             if self._upstream in self._trusting:  # the folder would hide what others have set for the upstream

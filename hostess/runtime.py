@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 CONTAINERD: Final = "containerd"
+DEFAULT_FOLDER: Final = "/etc/containerd/certs.d"
 TWO_ROOTS: Final = "/etc/containerd/certs.d:/etc/docker/certs.d"
 # From 2.2 on the default is two roots; from 2.1 on the default puller takes such a list for the name of one folder.
 _TWO_ROOTS_SINCE: Final = (2, 2)
@@ -55,11 +56,20 @@ def reading(configurations: Iterable[bytes], runtime: Runtime, folder: str) -> R
             f"the runtime is {runtime.name}, which reads no hosts.toml: images come through the mirror only where they"
             " are named after spec.masqueradeUrl.",
         )
-    found = [path for text in configurations for path in _config_paths(text)]
+    texts = list(configurations)
+    if not texts and folder != DEFAULT_FOLDER:
+        return Reading()  # its configuration is not beside the folder, which a person has named: they know
+    found = [path for text in texts for path in _config_paths(text)]
     # An empty one is as good as none: containerd 2.2 and newer take their default then, too.
     path = found[-1] if found and (found[-1] or runtime.version is None) else _default(runtime)
     if path is None:
         return Reading()
+    if path == TWO_ROOTS and not any(found) and any(map(_has_mirrors, texts)):
+        raise Hindrance(
+            REASON,
+            f"containerd has registry.mirrors in its configuration ({_section(runtime)}) and so reads no hosts.toml:"
+            " move what they say to hosts.toml files, take them out, and restart it.",
+        )
     if path == "":
         raise Hindrance(
             REASON,
@@ -97,6 +107,12 @@ def _config_paths(text: bytes) -> list[str]:
         if isinstance(value, str):
             return [value]
     return []
+
+
+def _has_mirrors(text: bytes) -> bool:
+    """Whether a file has mirrors in the old way, for which containerd leaves its default config_path away."""
+    plugins = _parsed(text).get("plugins")
+    return any(_table(_table(plugins, section), "registry").get("mirrors") for section in _SECTIONS)
 
 
 def imports(text: bytes) -> list[str]:

@@ -134,6 +134,14 @@ def test_what_others_change_is_kept_and_backed_up(file: HostsFile) -> None:
     assert file.backup.read_bytes() == foreign
 
 
+def test_what_others_change_is_backed_up_also_where_ours_stays_as_it_is(file: HostsFile) -> None:
+    file.set("one", "mirror.example.com", ("10.0.0.1",))
+    changed = b"10.9.9.9 by.hand.too\n" + file.path.read_bytes()
+    file.path.write_bytes(changed)
+    assert not file.set("one", "mirror.example.com", ("10.0.0.1",))
+    assert b"by.hand.too" in file.backup.read_bytes()
+
+
 def test_what_others_write_while_we_are_at_it_is_seen_before_anything_is_overwritten(file: HostsFile) -> None:
     file.path.write_bytes(FOREIGN + b"10.0.0.2 just now\n")
     with pytest.raises(TimeoutError, match="somebody else"):

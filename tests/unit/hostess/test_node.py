@@ -113,6 +113,14 @@ def test_another_upstream_moves_the_hosts_toml_and_no_upstream_takes_it_away(nod
     assert not (node.containerd / "b.example.com_5000_").exists()
 
 
+def test_the_hosts_toml_of_a_former_upstream_goes_also_while_the_mirror_is_away(node: ANode) -> None:
+    node.agent().configure(IP, AUTHORITY, None)
+    turned = node.agent(UPSTREAM_URL="https://two.example.com", UPSTREAM_HOST="two.example.com")
+    assert (node.containerd / "one.example.com/hosts.toml").exists()
+    turned.withdraw()
+    assert not (node.containerd / "one.example.com").exists()
+
+
 def test_another_masquerade_url_leaves_no_trace_of_the_former(node: ANode) -> None:
     node.agent().configure(IP, AUTHORITY, None)
     node.agent(SHADOW_FQDN="other.example.com").configure(IP, AUTHORITY, None)

@@ -56,6 +56,18 @@ def test_by_default_a_new_one_takes_its_two_roots_for_one_name(version: str) -> 
     assert of(version, toml(None, 3)) == TWO_ROOTS
 
 
+@pytest.mark.parametrize("generation", [2, 3])
+def test_mirrors_set_in_the_old_way_take_the_default_away(generation: int) -> None:
+    mirrors = f'[plugins."{SECTIONS[generation]}".registry.mirrors."quay.io"]\nendpoint = ["https://q.example.com"]\n'
+    with pytest.raises(Hindrance, match="registry.mirrors"):
+        of("2.2.1", toml(None, generation), mirrors.encode())
+    assert of("2.2.1", toml(FOLDER, generation), mirrors.encode()) is None
+
+
+def test_where_the_configuration_is_not_beside_a_folder_that_a_person_named_it_is_taken_for_read() -> None:
+    assert of("1.7.0", folder=K3S) is None
+
+
 @pytest.mark.parametrize("version", ["1.6.20", "1.7.0", "2.0.5", "2.1.4"])
 def test_by_default_an_older_one_reads_nothing_and_the_message_says_what_to_set(version: str) -> None:
     with pytest.raises(Hindrance, match=f'config_path = "{FOLDER}"') as hindrance:
