@@ -72,7 +72,7 @@ def _assembled(
 ) -> Manager:
     metrics, inbox, patience = Metrics(CollectorRegistry()), Inbox(), Patience()
     shared = frozenset({settings.docker_certificate_secret} if settings.docker_certificate_secret else ())
-    state = State(inbox.enqueue, shared_secrets=shared)
+    state = State(inbox.enqueue, shared, settings.masquerade_domains)
     state.leases.listen(leadership.notice)
     recorder = Recorder(cluster, leadership.election.identity, log)
     applier = Applier(cluster, settings.namespace, state, Contest(), time.monotonic)

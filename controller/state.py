@@ -12,7 +12,9 @@ from common.defaults import dict_at
 from controller import kinds
 from controller.desired import files
 from controller.desired.stateful_set import BUNDLE_FILE
+from controller.mirror import judge
 from controller.precedence import Precedence, image_host_of
+from controller.standing import controller_of
 from controller.store import Store, without_managed_fields
 
 if TYPE_CHECKING:
@@ -73,10 +75,12 @@ class State:
     """The stores and what is derived from them.
 
     `enqueue` is told the key of each mirror that a change concerns; `shared_secrets` concern them all.
+    `masquerade_domains` are what mirrors are judged by.
     """
 
     enqueue: Callable[[str], None]
     shared_secrets: frozenset[str] = frozenset()
+    masquerade_domains: tuple[str, ...] = ()
     credentials_of: dict[str, str] = field(default_factory=dict)
     precedence: Precedence = field(default_factory=Precedence)
     images: Precedence = field(default_factory=lambda: Precedence(image_host_of))
@@ -94,6 +98,7 @@ class State:
         self.children[kinds.SECRET] = self.secrets
         for kind, store in self.children.items():
             store.listen(lambda name, *_, kind=kind: self._child_changed(kind, name))
+        self.children[kinds.DAEMON_SET].listen(self._agents_changed)
         self.mirrors.listen(self._mirror_changed)
         self.secrets.listen(lambda name, *_: self._secret_changed(name))
         self.bundles.listen(lambda *_: self.enqueue_all())
@@ -118,11 +123,26 @@ class State:
     def _rivals(self, name: str, after: Json | None) -> set[str]:
         """Other mirrors whose standing on the nodes this change may alter."""
         held_by = self.precedence.holder(name)
-        rivals = self.precedence.update(name, after)
+        claim = self._claim(after)
+        rivals = self.precedence.update(name, claim)
         # Who gains or loses its host name gains or loses the images that go through it.
         moved = rivals if self.precedence.holder(name) == held_by else [name, *rivals]
         affected = [other for each in moved for other in self.images.claimants(each)]
-        return {*rivals, *affected, *self.images.update(name, after)} - {name}
+        return {*rivals, *affected, *self.images.update(name, claim)} - {name}
+
+    def _claim(self, raw: Json | None) -> Json | None:
+        """The mirror, where it wants anything on the nodes: one that was never built, for its wrong spec, must not."""
+        if raw is None or not isinstance(judge(raw, self.masquerade_domains), list):
+            return raw
+        agents = self.children[kinds.DAEMON_SET].get(names.object_name(raw["metadata"]["name"]))
+        owner = controller_of(agents) if agents else None
+        return raw if owner and owner["uid"] == raw["metadata"]["uid"] else None
+
+    def _agents_changed(self, child: str, before: Json | None, after: Json | None) -> None:
+        mirror = mirror_of_child(kinds.DAEMON_SET, child)
+        if mirror is not None and mirror in self.mirrors and (before is None) != (after is None):
+            for rival in self._rivals(mirror, self.mirrors.get(mirror)):
+                self.enqueue(rival)
 
     def images_holder(self, mirror: str) -> str | None:
         """The older mirror through which nodes pull images of this one's upstream; None where it is this one.

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from controller import kinds
 from controller.mirror import Mirror, judge
 from controller.precedence import Precedence, image_host_of, masquerade_of
 from controller.state import State
@@ -153,6 +154,27 @@ def test_a_mirror_that_no_node_reaches_holds_no_images_and_whoever_gets_them_is_
     state.mirrors.put(_of("quay.io", "shadowed", "y.example", 2, version=5))  # by its own change this time
     assert state.images_holder("young") is None
     assert "young" in told
+
+
+def test_a_mirror_that_was_never_built_holds_nothing_and_one_that_was_goes_on_to() -> None:
+    """Its spec is wrong, so that nodes know nothing of it: unless its agents are there from when it was right."""
+    state, told = _state()
+    wrong = _of("quay.io", "wrong", "x.example", 1, version=1)
+    wrong["spec"]["replicas"] = 0
+    state.mirrors.put(wrong)
+    state.mirrors.put(_of("quay.io", "right", "x.example", 2, version=2))
+    assert (state.images_holder("right"), state.precedence.holder("right")) == (None, None)
+    told.clear()
+    owner = {"kind": "RegistryMirror", "uid": "wrong", "controller": True}
+    metadata = {"name": "registry-mirror-wrong", "uid": "d", "resourceVersion": "3", "ownerReferences": [owner]}
+    agents = {"kind": "DaemonSet", "metadata": metadata}
+    state.children[kinds.DAEMON_SET].put(agents)
+    assert (state.images_holder("right"), state.precedence.holder("right")) == ("wrong", "wrong")
+    assert "right" in told
+    told.clear()
+    state.children[kinds.DAEMON_SET].remove("registry-mirror-wrong", 4)
+    assert (state.images_holder("right"), state.precedence.holder("right")) == (None, None)
+    assert "right" in told
 
 
 def _state() -> tuple[State, list[str]]:

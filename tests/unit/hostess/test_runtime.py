@@ -59,7 +59,7 @@ def test_by_default_a_new_one_takes_its_two_roots_for_one_name(version: str) -> 
 @pytest.mark.parametrize("generation", [2, 3])
 def test_mirrors_set_in_the_old_way_take_the_default_away(generation: int) -> None:
     mirrors = f'[plugins."{SECTIONS[generation]}".registry.mirrors."quay.io"]\nendpoint = ["https://q.example.com"]\n'
-    with pytest.raises(Hindrance, match="registry.mirrors"):
+    with pytest.raises(Hindrance, match=r"registry\.mirrors"):
         of("2.2.1", toml(None, generation), mirrors.encode())
     assert of("2.2.1", toml(FOLDER, generation), mirrors.encode()) is None
 
