@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed-$(shell cksum < $(LOCK) | cut -d' ' -f1)
 WITHOUT_NODE := $(filter 0,$(NODE))
 
 .DEFAULT_GOAL := help
-.PHONY: help build up down demo test e2e chaos check unit fuzz bench crd lock clean
+.PHONY: help build up down demo test e2e chaos check unit fuzz bench crd audit lock clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,10 +63,15 @@ bench: build  ## the figures of the README, with the limit measured in the same 
 crd: $(STAMP)  ## write deploy/crd.yaml from the model
 	@$(BIN)/python -m common.crd > deploy/crd.yaml
 
+audit: $(STAMP)  ## ask a database of vulnerabilities about all locked packages; fails where it cannot be reached
+	@$(BIN)/python -m deploy.audit
+
 lock: $(STAMP)  ## write deploy/requirements/*.txt from pyproject.toml
 	@for extra in webhook controller dev; do \
 	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	    --python-version 3.11 --extra $$extra pyproject.toml --no-emit-package registry-mirror -o deploy/requirements/$$extra.txt || exit 1; done
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --python-version 3.11 --group sbom -o deploy/requirements/sbom.txt
 
 clean:  ## remove the virtual environment and caches (the build cache of the cluster is kept)
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -25,8 +25,13 @@ Right = tuple[str, str, str]  # namespace or "", resource.group/subresource, ver
 
 def granted() -> set[Right]:
     """What deploy/ lets the controller do."""
+    return of_roles("controller.yaml", "controller-events.yaml")
+
+
+def of_roles(*files: str) -> set[Right]:
+    """What the roles in these files of deploy/ grant."""
     found: set[Right] = set()
-    for file in ("controller.yaml", "controller-events.yaml"):
+    for file in files:
         for each in yaml.safe_load_all((REPOSITORY / "deploy" / file).read_text()):
             if each["kind"] in ("Role", "ClusterRole"):
                 found |= set(_rights(each["metadata"].get("namespace", ""), each["rules"]))
@@ -48,7 +53,7 @@ def _named(group: str, resource: str) -> str:
 
 def used(running: Running) -> set[Right]:
     """What the controller asked the API server for, whatever the answer."""
-    return {_right(entry) for entry in requests(running)}
+    return {right_of(entry) for entry in requests(running)}
 
 
 def requests(running: Running) -> list[Json]:
@@ -59,7 +64,8 @@ def requests(running: Running) -> list[Json]:
     return [entry for entry in entries if entry["user"]["username"] == user and "objectRef" in entry]
 
 
-def _right(entry: Json) -> Right:
+def right_of(entry: Json) -> Right:
+    """What a request of the audit log needs."""
     reference = entry["objectRef"]
     resource = reference["resource"] + (f"/{reference['subresource']}" if "subresource" in reference else "")
     return reference.get("namespace", ""), _named(reference.get("apiGroup", ""), resource), entry["verb"]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from deploy.local.node import dockerfiles
 from deploy.local.node.impostor import processes
-from deploy.local.node.installed import NAMESPACE
+from deploy.local.node.installed import NAMESPACE, REPOSITORY
 from tests.support.traces import agents, resident
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from tests.support.land import Land
 
 TOKEN = "/var/run/secrets/kubernetes.io"
+NOT_ON_LINUX: set[str] = set()  # packages of the locks that no image has
 LIMITS = {"webhook": 120_000_000, "controller": 120_000_000, "hostess": 80_000_000}  # bytes, unpacked, over the base
 AGENT = 32 * 1024 * 1024  # bytes of memory, as there is one a mirror on every node
 
@@ -39,6 +43,34 @@ def test_the_images_are_small(program: str, record_testsuite_property: Callable[
     size = dockerfiles.unpacked_over_base(dockerfiles.build(program))
     record_testsuite_property(f"bytes of {program}", size)
     assert size < LIMITS[program]
+
+
+def locked(program: str) -> dict[str, set[str]]:
+    """Packages of a program's lock as `name==version`, with the hashes that it allows; the node agent has none."""
+    file = REPOSITORY / "deploy" / "requirements" / f"{program}.txt"
+    entries = re.split(r"^(?=\S)", file.read_text() if file.exists() else "", flags=re.MULTILINE)
+    return {entry.split()[0]: set(re.findall(r"sha256:(\w+)", entry)) for entry in entries if entry}
+
+
+@pytest.mark.parametrize("program", LIMITS)
+def test_each_image_tells_what_is_in_it(program: str) -> None:
+    """By a bill that its schema allows: the packages of the lock, each from a file that the lock allows, and Python."""
+    text = dockerfiles.content(dockerfiles.build(program), "app/sbom.cdx.json").decode()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    bill = json.loads(text)
+    assert bill["metadata"]["component"]["name"] == program
+    python, packages = (
+        [each for each in bill["components"] if each["type"] == kind] for kind in ("platform", "library")
+    )
+    assert [each["name"] for each in python] == ["python"]
+    allowed = locked(program)
+    for each in packages:
+        (digest,) = each["hashes"]
+        assert digest["content"] in allowed[each["bom-ref"]]
+        assert each["purl"] == f"pkg:pypi/{each['name']}@{each['version']}"
+        assert each["licenses"], each["name"]
+    # The lock is for other systems too: what only they need is not there.
+    assert allowed.keys() - {each["bom-ref"] for each in packages} <= NOT_ON_LINUX
 
 
 def test_two_replicas_each_and_no_token_for_the_webhook(land: Land) -> None:

@@ -48,6 +48,17 @@ def unpacked_over_base(archive: Path, environment: Mapping[str, str] = os.enviro
     return sum(layer.size for layer in _layers(archive) if layer.name not in base)
 
 
+def content(archive: Path, path: str) -> bytes:
+    """Return what a file in an image holds; raises FileNotFoundError where no layer has it."""
+    with tarfile.open(archive) as packed:
+        manifest = packed.extractfile("manifest.json")
+        for name in reversed(json.load(manifest)[0]["Layers"] if manifest else []):
+            with tarfile.open(fileobj=packed.extractfile(name)) as layer:
+                if path in layer.getnames() and (found := layer.extractfile(path)):
+                    return found.read()
+    raise FileNotFoundError(f"{path} in {archive}")
+
+
 def _layers(archive: Path) -> list[tarfile.TarInfo]:
     """Return the layers of an archive, each named by its digest and the size of what is in it."""
     found = []
@@ -64,10 +75,13 @@ def _layers(archive: Path) -> list[tarfile.TarInfo]:
 
 
 def _key(program: str, bases: Sequence[str]) -> str:
-    sources = [REPOSITORY / f"Dockerfile.{program}"]
+    sources = [REPOSITORY / name for name in (f"Dockerfile.{program}", "pyproject.toml", "deploy/sbom.py")]
     # the node agent has nothing but the standard library
-    sources += (REPOSITORY / "deploy" / "requirements").glob(f"{program}.txt")
-    sources = [path for path in sources if path.exists()]  # hostess needs no packages
+    sources += [
+        path
+        for path in (REPOSITORY / "deploy" / "requirements" / f"{name}.txt" for name in (program, "sbom"))
+        if path.exists()
+    ]
     for folder in ("common", program):
         sources += sorted(path for path in (REPOSITORY / folder).rglob("*") if _counts(path))
     digests = [f"{path.relative_to(REPOSITORY)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in sources]

@@ -1,0 +1,265 @@
+"""Each right of ours is needed: it alone is taken away, and something that we do is refused, and told.
+
+What deploy/ grants is compared with what is used in test_rights; here each of it is missed. A request is judged by
+itself, so that the watches, which all begin by themselves, miss theirs in one start of the controller.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from controller import kinds
+from controller.kinds import Kind
+from deploy.local.system import CONTROLLER
+from hostess.__main__ import _collections
+from hostess.containerd import Containerd
+from hostess.log import Log
+from hostess.watching import Follower
+from tests.cluster.test_hostess import Account
+from tests.cluster.test_rights import Right, granted, of_roles, one, requests, right_of
+from tests.support.hands import a_node, a_storage_class, volumes
+from tests.support.kube import NAMESPACE, Kube, until
+from tests.unit.hostess.a_node import ANode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.cluster.conftest import Running
+
+Json = dict[str, Any]
+AGENT = "registrymirror-hostess"
+
+ROLE = Kind("rbac.authorization.k8s.io/v1", "roles", "Role")
+CLUSTER_ROLE = Kind("rbac.authorization.k8s.io/v1", "clusterroles", "ClusterRole", namespaced=False)
+REVIEW = Kind("authorization.k8s.io/v1", "subjectaccessreviews", "SubjectAccessReview", namespaced=False)
+OF_A_MIRROR: Final = {
+    "secrets": kinds.SECRET,
+    "services": kinds.SERVICE,
+    "statefulsets.apps": kinds.STATEFUL_SET,
+    "daemonsets.apps": kinds.DAEMON_SET,
+    "poddisruptionbudgets.policy": kinds.BUDGET,
+}
+STANDING = "standing"  # a mirror that is there throughout
+
+
+def made(kube: Kube, name: str) -> None:
+    kube.mirror(one(name))
+
+
+def edited(kube: Kube, _: str, *, kind: Kind) -> None:
+    kube.patch(kind, f"registry-mirror-{STANDING}", {"metadata": {"labels": {"app": f"edited-{kind.plural}"}}})
+
+
+def replaced(kube: Kube, name: str, *, kind: Kind) -> None:
+    """An object that is ours to adopt and cannot be changed stands where a mirror needs one."""
+    labels = {"app": "docker-registry", "mirror": name}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "x", "image": "x.example.com/x"}]}}
+    workload = {"spec": {"selector": {"matchLabels": labels}, "template": pod}}
+    bodies: dict[Kind, Json] = {
+        kinds.SECRET: {"immutable": True},
+        kinds.SERVICE: {"spec": {"clusterIP": "None", "ports": [{"port": 1}]}},
+        kinds.STATEFUL_SET: {"spec": {**workload["spec"], "serviceName": "x"}},
+        kinds.DAEMON_SET: workload,
+    }
+    kube.create(kind, {"metadata": {"name": f"registry-mirror-{name}", "labels": labels}, **bodies[kind]})
+    made(kube, name)
+
+
+def grown(kube: Kube, name: str) -> None:
+    """Of two claims one is bound, which is patched, and one is not, which is deleted to be made again."""
+    volumes(kube, "growing", [name], "20Gi")
+    kube.mirror(one(name).on_class("growing"))
+    claims = [f"image-store-registry-mirror-{name}-{number}" for number in (0, 1)]
+    until(lambda: {_phase(kube, claim) for claim in claims} == {"Bound", "Pending"}, why="one claim of two is bound")
+    larger = {"volumeClaimTemplate": {"spec": {"resources": {"requests": {"storage": "30Gi"}}}}}
+    kube.patch(kinds.MIRROR, name, {"spec": larger})
+
+
+def _phase(kube: Kube, claim: str) -> str:
+    return str((kube.find(kinds.CLAIM, claim) or {}).get("status", {}).get("phase"))
+
+
+def unpublished(kube: Kube, _: str, *, kind: Kind) -> None:
+    kube.json_patch(kind, "registrymirror", {"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"})
+
+
+def deleted(kube: Kube, _: str) -> None:
+    """Its agents are looked for, whether they are clean."""
+    kube.delete(kinds.MIRROR, STANDING)
+
+
+def lease_gone(kube: Kube, _: str) -> None:
+    kube.delete(kinds.LEASE, CONTROLLER)
+
+
+def nothing(_: Kube, __: str) -> None:
+    """The lease is renewed every two seconds."""
+
+
+MIRRORS, ADMISSION = "registrymirrors.k8s.osp.tech", "webhookconfigurations.admissionregistration.k8s.io"
+LEASES = "leases.coordination.k8s.io"
+DEEDS: dict[Right, Callable[[Kube, str], object]] = {
+    ("", MIRRORS, "patch"): made,
+    ("", f"{MIRRORS}/status", "patch"): made,
+    ("", f"mutating{ADMISSION}", "patch"): partial(unpublished, kind=kinds.MUTATING),
+    ("", f"validating{ADMISSION}", "patch"): partial(unpublished, kind=kinds.VALIDATING),
+    ("default", "events.events.k8s.io", "create"): partial(edited, kind=kinds.SECRET),
+    **{(NAMESPACE, resource, "create"): made for resource in OF_A_MIRROR},
+    **{(NAMESPACE, resource, "patch"): partial(edited, kind=kind) for resource, kind in OF_A_MIRROR.items()},
+    **{
+        (NAMESPACE, resource, "delete"): partial(replaced, kind=kind)
+        for resource, kind in OF_A_MIRROR.items()
+        if kind is not kinds.BUDGET
+    },
+    (NAMESPACE, "persistentvolumeclaims", "patch"): grown,
+    (NAMESPACE, "persistentvolumeclaims", "delete"): grown,
+    (NAMESPACE, LEASES, "get"): nothing,
+    (NAMESPACE, LEASES, "update"): nothing,
+    (NAMESPACE, LEASES, "create"): lease_gone,
+    # The last: the mirror that stands goes by it.
+    (NAMESPACE, "pods", "list"): deleted,
+}
+
+
+class Roles:
+    """The roles of one account, of which rights can be taken."""
+
+    def __init__(self, kube: Kube, account: str) -> None:
+        self.kube, self.account = kube, account
+        self.user = f"system:serviceaccount:{NAMESPACE}:{account}"
+
+    @contextmanager
+    def without(self, *rights: Right) -> Iterator[None]:
+        """All rights but these, for as long as the block lasts."""
+        places = {namespace for namespace, _, _ in rights}
+        before = {place: self._role(place)["rules"] for place in places}
+        for place, rules in before.items():
+            taken = {(resource, verb) for namespace, resource, verb in rights if namespace == place}
+            self._put(place, list(_less(rules, taken)))
+        try:
+            until(lambda: not any(map(self._may, rights)), why=f"{rights} are taken away")
+            yield
+        finally:
+            for place, rules in before.items():
+                self._put(place, rules)
+            until(lambda: all(map(self._may, rights)), why=f"{rights} are given back")
+
+    def _named(self, place: str) -> tuple[Kind, str, str]:
+        """Kind, namespace and name of the role for a place; the empty place is the whole cluster."""
+        suffix = "-events" if place == "default" else ""
+        return (ROLE if place else CLUSTER_ROLE), place or NAMESPACE, f"{self.account}{suffix}"
+
+    def _role(self, place: str) -> Json:
+        kind, namespace, name = self._named(place)
+        return self.kube.get(kind, name, namespace)
+
+    def _put(self, place: str, rules: list[Json]) -> None:
+        kind, namespace, name = self._named(place)
+        headers = {"Content-Type": "application/merge-patch+json"}
+        answer = self.kube.http.patch(kind.path(namespace, name), content=json.dumps({"rules": rules}), headers=headers)
+        assert answer.is_success, answer.text
+
+    def _may(self, right: Right) -> bool:
+        namespace, resource, verb = right
+        kind, _, subresource = resource.partition("/")
+        plural, _, group = kind.partition(".")
+        asked = {"namespace": namespace, "group": group, "resource": plural, "subresource": subresource, "verb": verb}
+        # Some rules are for one object; of the others each name will do.
+        asked["name"] = "registrymirror" if "webhook" in plural else CONTROLLER
+        body = {"spec": {"user": self.user, "resourceAttributes": asked}}
+        return bool(self.kube.create(REVIEW, body)["status"]["allowed"])
+
+
+def _less(rules: list[Json], taken: set[tuple[str, str]]) -> Iterator[Json]:
+    """The same rules, one for each resource, without what is taken."""
+    for rule in rules:
+        for resource in rule["resources"]:
+            (group,) = rule["apiGroups"]
+            kind, _, subresource = resource.partition("/")
+            named = f"{kind}.{group}/{subresource}".rstrip("/").rstrip(".")
+            verbs = [verb for verb in rule["verbs"] if (named, verb) not in taken]
+            if verbs:
+                yield {**rule, "resources": [resource], "verbs": verbs}
+
+
+class Log403:
+    """Requests of the controller that the API server has refused since this was made."""
+
+    def __init__(self, running: Running) -> None:
+        self.running, self.begin = running, len(requests(running))
+
+    def rights(self) -> set[Right]:
+        """What would have been needed."""
+        new = requests(self.running)[self.begin :]
+        return {right_of(entry) for entry in new if entry.get("responseStatus", {}).get("code") == 403}
+
+    def until_refused(self, *rights: Right) -> None:
+        """Waits until each of these was asked for in vain; fails where something else was."""
+        until(lambda: set(rights) <= self.rights(), why=f"{set(rights)} are missed; refused were {self.rights()}")
+        assert self.rights() == set(rights)
+
+
+@pytest.mark.timeout(600)
+def test_each_right_of_the_controller_is_missed(fresh: Callable[..., Running]) -> None:
+    running = fresh(CA_CERTIFICATE_BUNDLE="bundle")
+    kube, roles = running.kube, Roles(running.kube, CONTROLLER)
+    kube.create(kinds.CONFIG_MAP, {"metadata": {"name": "bundle"}, "data": {"ca-certificates.crt": "PEM"}})
+    for verb in ("list", "watch"):
+        of_watches = {right for right in granted() if right[2] == verb} - DEEDS.keys()
+        with roles.without(*of_watches):
+            refused = Log403(running)
+            running.system.launch_controller(f"controller-{verb}")
+            refused.until_refused(*of_watches)
+        running.system.processes.stop([f"controller-{verb}"])
+    assert granted() == {right for right in granted() if right[2] in ("list", "watch")} | DEEDS.keys()
+    running.system.start()
+    a_storage_class(kube, "growing", growing=True)
+    made(kube, STANDING)
+    for kind in kinds.CHILDREN:
+        kube.until_there(kind, f"registry-mirror-{STANDING}")
+    for number, (right, deed) in enumerate(DEEDS.items()):
+        with roles.without(right):
+            refused = Log403(running)
+            deed(kube, f"missed-{number}")
+            refused.until_refused(right)
+    kube.until_gone(kinds.MIRROR, STANDING)
+
+
+def test_each_right_of_the_node_agent_is_missed(
+    fresh: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Each alone, and each is told in its log."""
+    running = fresh(controllers=False)
+    folder = tmp_path_factory.mktemp("agent")
+    account, roles = Account(running, folder / "account"), Roles(running.kube, AGENT)
+    settings = ANode(folder / "node").settings(NODE_NAME="node-1")
+    a_node(running.kube, "node-1")
+    rights = of_roles("hostess.yaml")
+    assert rights == {
+        ("", "nodes", "get"),
+        *(
+            (NAMESPACE, resource, verb)
+            for resource in ("services", "endpointslices.discovery.k8s.io")
+            for verb in ("list", "watch")
+        ),
+    }
+    for right in rights:
+        log, stopping = io.StringIO(), threading.Event()
+        with roles.without(right):
+            if right[2] == "get":
+                Containerd(settings, account.api, Log(log)).ask()
+            else:
+                path, selector = _collections(settings)[right[1].partition(".")[0]]
+                follower = Follower(account.api, path, selector, lambda _: None, Log(log), stopping)
+                threading.Thread(target=follower.forever, daemon=True).start()
+            until(lambda log=log: "is forbidden" in log.getvalue(), why=f"{right} is missed")  # type: ignore[misc]
+            stopping.set()
+        told = log.getvalue().replace("\\", "")
+        assert f'cannot {right[2]} resource "{right[1].partition(".")[0]}"' in told
