@@ -62,6 +62,15 @@ class Applier:
         Writes down in `applied` what it does. Raises ClusterError where the API server refuses one; what was done
         before stays, and is found done next time.
         """
+        await self.keep(mirror, objects, applied)
+        if f"{SECRET.name} {mirror.object_name}" in applied.foreign:
+            return
+        desired = {(kind, body["metadata"]["name"]) for kind, body in objects}
+        for kind in reversed(CHILDREN):
+            await self._prune(mirror, kind, desired, applied)
+
+    async def keep(self, mirror: Mirror, objects: list[tuple[Kind, Json]], applied: Applied) -> None:
+        """The same, deleting nothing: of a part of a mirror's objects."""
         for kind, body in objects:
             try:
                 await self._one(mirror, kind, body, applied)
@@ -70,9 +79,6 @@ class Applier:
                 applied.refused[f"{kind.name} {body['metadata']['name']}"] = str(error)
             if kind is SECRET and applied.foreign:
                 return  # pods would mount somebody else's Secret, and each pass would issue another certificate
-        desired = {(kind, body["metadata"]["name"]) for kind, body in objects}
-        for kind in reversed(CHILDREN):
-            await self._prune(mirror, kind, desired, applied)
 
     async def create(self, kind: Kind, body: Json) -> None:
         """Makes an object that is not there. Raises ClusterError."""

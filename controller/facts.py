@@ -47,10 +47,14 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Lacking:
-    """Something without which a cache cannot be built. `reason` and `message` are those of the condition."""
+    """Something without which a cache cannot be built. `reason` and `message` are those of the condition.
+
+    `rest` is all else, for what needs nothing of it: a person's mistake must not let that decay.
+    """
 
     reason: str
     message: str
+    rest: Facts | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from common import names, upstream
 from common.defaults import dict_at
+from controller.certificates import Pair
 from controller.desired.stateful_set import BUNDLE_FILE
-from controller.facts import Credentials, CredentialsState, Facts, Lacking
+from controller.facts import Credentials, CredentialsState, Facts, Lacking, Tls
 from controller.kinds import DAEMON_SET
 from controller.serving import Serving
 from controller.standing import Standing, standing
@@ -26,6 +28,7 @@ Json = dict[str, Any]
 
 # On a Secret, with SECRET_OPT_IN: the upstreams that may be sent its credentials, separated by commas.
 UPSTREAMS_ANNOTATION: Final = f"{names.GROUP}/upstreams"
+_NO_TLS: Final = Tls("", Pair("", ""))
 
 
 def gather(
@@ -33,24 +36,24 @@ def gather(
 ) -> Facts | Lacking:
     """The facts, or what is lacking for a cache to be built at all. `held` is about this mirror's certificates."""
     tls = Serving(mirror, settings, state, now, held).tls()
-    if isinstance(tls, Lacking):
-        return tls
     bundle = settings.ca_certificate_bundle
     content = state.bundle(bundle) if bundle else None
-    if bundle and content is None:
+    lacking = tls if isinstance(tls, Lacking) else None
+    if lacking is None and bundle and content is None:
         where = f"ConfigMap {settings.namespace}/{bundle} (CA_CERTIFICATE_BUNDLE)"
-        return Lacking(
+        lacking = Lacking(
             "CABundleMissing", f"{where} is missing, or has no key {BUNDLE_FILE}; create it, and the cache follows."
         )
     holder = state.precedence.holder(mirror.name)
-    return Facts(
+    facts = Facts(
         credentials=credentials_of(mirror, settings, state),
-        tls=tls,
+        tls=_NO_TLS if isinstance(tls, Lacking) else tls,
         bundle=content,
         masquerade_holder=holder,
         images_holder=state.images_holder(mirror.name),
         withdrawing=holder is not None and not settings.hostess_is_original and _has_agents(mirror, state),
     )
+    return facts if lacking is None else replace(lacking, rest=facts)
 
 
 def _has_agents(mirror: Mirror, state: State) -> bool:

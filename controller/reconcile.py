@@ -13,7 +13,7 @@ from controller import clock, events
 from controller.apply import Applied
 from controller.cleaning import LOOK
 from controller.conditions import stated
-from controller.desired import desired_objects
+from controller.desired import desired_objects, without_certificate
 from controller.errors import Forbidden, Gone, Invalid, NotFound
 from controller.facts import Facts, Lacking
 from controller.findings import Findings
@@ -125,14 +125,9 @@ class Reconciler:
         return Waiting(LOOK, "Cleaning")
 
     async def _act(self, raw: Json, mirror: Mirror, facts: Facts | Lacking) -> Findings:
-        if isinstance(facts, Lacking):
-            return self._observed(mirror, Findings(facts))
         applied = Applied()
         try:
-            storage = await self.storage.settle(mirror)
-            if storage.replacing:
-                return self._observed(mirror, Findings(facts, storage=storage))
-            await self.applier.apply(mirror, desired_objects(mirror, self.settings, facts), applied)
+            return self._observed(mirror, await self._applied(mirror, facts, applied))
         except (Forbidden, Invalid) as error:
             return self._observed(mirror, Findings(facts, applied, refused=str(error)))
         finally:
@@ -140,8 +135,17 @@ class Reconciler:
             seen = dict_at(raw, "status").get("observedGeneration")
             changed = seen != raw["metadata"].get("generation")
             self.recorder.record(raw, events.deeds(applied, first=seen is None, changed=changed))
-        refused = "; ".join(applied.refused.values()) or None
-        return self._observed(mirror, Findings(facts, applied, storage, refused=refused))
+
+    async def _applied(self, mirror: Mirror, facts: Facts | Lacking, applied: Applied) -> Findings:
+        if isinstance(facts, Lacking):
+            if facts.rest is not None and mirror.object_name in self.state.secrets:  # a mirror that was whole once
+                await self.applier.keep(mirror, without_certificate(mirror, self.settings, facts.rest), applied)
+            return Findings(facts, applied)
+        storage = await self.storage.settle(mirror)
+        if storage.replacing:
+            return Findings(facts, storage=storage)
+        await self.applier.apply(mirror, desired_objects(mirror, self.settings, facts), applied)
+        return Findings(facts, applied, storage, refused="; ".join(applied.refused.values()) or None)
 
     async def _surveyed(self, mirror: Mirror, findings: Findings) -> Findings:
         """The findings, with what the agents say that keep their nodes from being ready."""

@@ -21,13 +21,27 @@ Json = dict[str, Any]
 
 def desired_objects(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> list[tuple[Kind, Json]]:
     """All that is to exist for a mirror, in the order of applying."""
-    objects = [
+    return [
         (SECRET, secret(mirror, settings, facts)),
+        *_reached(mirror, settings, facts),
+        (STATEFUL_SET, stateful_set(mirror, settings, facts)),
+        *_agents(mirror, settings, facts),
+    ]
+
+
+def without_certificate(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> list[tuple[Kind, Json]]:
+    """Those in which neither certificate nor CA bundle has a part."""
+    return [*_reached(mirror, settings, facts), *_agents(mirror, settings, facts)]
+
+
+def _reached(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> list[tuple[Kind, Json]]:
+    return [
         (SERVICE, service(mirror, settings, cleaning=facts.masquerade_holder is not None)),
         (SERVICE, headless_service(mirror, settings)),
         (BUDGET, budget(mirror, settings)),
-        (STATEFUL_SET, stateful_set(mirror, settings, facts)),
     ]
-    if facts.masquerade_holder is None or facts.withdrawing:
-        objects.append((DAEMON_SET, daemon_set(mirror, settings, facts)))
-    return objects
+
+
+def _agents(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> list[tuple[Kind, Json]]:
+    wanted = facts.masquerade_holder is None or facts.withdrawing
+    return [(DAEMON_SET, daemon_set(mirror, settings, facts))] if wanted else []

@@ -85,6 +85,19 @@ def test_certificate_and_bundle_of_ones_own_are_waited_for_used_and_followed(con
     until(lambda: _annotation(kube) != before, why="another bundle rolls the pods")
 
 
+def test_what_needs_no_certificate_is_kept_while_that_is_missing(configured: Running) -> None:
+    kube = configured.kube
+    kube.until_there(kinds.STATEFUL_SET, STATEFUL_SET)
+    kube.delete(kinds.SECRET, "own-certificate")
+    kube.until_condition("set", "CacheAvailable", "False", "CertificateSecretMissing")
+    kube.delete(kinds.SERVICE, STATEFUL_SET)
+    kube.until_there(kinds.SERVICE, STATEFUL_SET)
+    kube.delete(kinds.DAEMON_SET, STATEFUL_SET)
+    kube.until_there(kinds.DAEMON_SET, STATEFUL_SET)
+    kube.secret("own-certificate", **_certificate())
+    kube.until_condition("set", "CacheAvailable", "False", "NoReplicaReady")
+
+
 def test_the_pods_get_images_pull_secrets_bundle_and_proxies(configured: Running) -> None:
     kube = configured.kube
     pod = kube.until_there(kinds.STATEFUL_SET, STATEFUL_SET)["spec"]["template"]["spec"]
