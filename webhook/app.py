@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
@@ -30,9 +30,31 @@ if TYPE_CHECKING:
 # Bytes. etcd stores at most 1.5 MiB of an object, and a review carries the old and the new one; the last MiB is for
 # who asks and how. The API server reads up to 3 MiB of a new object, but could not store what exceeds this.
 BODY_MAX: Final = 4 * 2**20
+# Bytes of a body that always find room: ten times what a usual review has.
+BODY_USUAL: Final = 2**16
+# Bytes of larger ones in hand at a time, of all connections together: eight of the largest. The API server sends few at
+# once; without a bound sixty connections that bring 4 MiB each, and then wait, end a container of 256 MiB.
+ROOM: Final = 8 * BODY_MAX
 _DIGITS: Final = 20  # of the largest number of 64 bits
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _CLOSING: Final = {"connection": "close"}  # the rest of a body that nobody reads must not be taken for a request
+
+
+class NoRoomError(Exception):
+    """A large body while others are in hand that take all the room, in a sentence."""
+
+
+class Room:
+    """Counts the bytes of large bodies in hand."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def grow(self, before: int, after: int) -> None:
+        """A body of `before` bytes has `after` now; 0 where it is in hand no more. Raises NoRoomError."""
+        self.taken += max(0, after - BODY_USUAL) - max(0, before - BODY_USUAL)
+        if after > before and self.taken > ROOM:
+            raise NoRoomError(f"more than {ROOM} bytes of large reviews are in hand; this one finds room later")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +65,7 @@ class Shell:
     metrics: Metrics
     is_ready: Callable[[], bool]
     masquerade_domains: tuple[str, ...] = ()
+    room: Room = field(default_factory=Room)
 
 
 class TooLargeError(Exception):
@@ -74,8 +97,8 @@ class ReviewEndpoint:
         """One review, as an ASGI application."""
         started = perf_counter()
         try:
-            asked = review.parse(await _body(scope, receive))
-        except (MalformedError, TooLargeError) as error:
+            asked = review.parse(await _body(scope, receive, self._shell.room))
+        except (MalformedError, TooLargeError, NoRoomError) as error:
             await self._refused(error, started)(scope, receive, send)
             return
         await self._answered(asked, started)(scope, receive, send)
@@ -102,9 +125,8 @@ class ReviewEndpoint:
         )
         return Response(content, media_type="application/json")
 
-    def _refused(self, error: MalformedError | TooLargeError, started: float) -> Response:
-        is_large = isinstance(error, TooLargeError)
-        status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if is_large else HTTPStatus.BAD_REQUEST
+    def _refused(self, error: Exception, started: float) -> Response:
+        status = _STATUS[type(error)]
         seconds = perf_counter() - started
         self._shell.metrics.reviewed(self._path, "", "malformed", seconds)
         self._shell.log.warning(
@@ -117,8 +139,15 @@ class ReviewEndpoint:
         return PlainTextResponse(f"{error}\n", status, headers=_CLOSING)
 
 
-async def _body(scope: Scope, receive: Receive) -> bytes:
-    """The whole body of a request that says it is JSON. Raises MalformedError and TooLargeError.
+_STATUS: Final = {
+    MalformedError: HTTPStatus.BAD_REQUEST,
+    TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    NoRoomError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+async def _body(scope: Scope, receive: Receive, room: Room) -> bytes:
+    """The whole body of a request that says it is JSON. Raises MalformedError, TooLargeError and NoRoomError.
 
     How long it may take is the server's business: its clock ends the connection.
     """
@@ -130,16 +159,20 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
     size = int(length[:_DIGITS]) if length.isdigit() else 0
     parts: list[bytes] = []
     arrived, more = 0, True
-    while more:
-        if size > BODY_MAX:
-            raise TooLargeError(f"the body is larger than {BODY_MAX} bytes, which no review of a mirror is")
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise MalformedError("the connection ended before the body did")
-        parts.append(message.get("body", b""))
-        arrived += len(parts[-1])
-        size = max(size, arrived)
-        more = message.get("more_body", False)
+    try:
+        while more:
+            if size > BODY_MAX:
+                raise TooLargeError(f"the body is larger than {BODY_MAX} bytes, which no review of a mirror is")
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise MalformedError("the connection ended before the body did")
+            parts.append(message.get("body", b""))
+            before, arrived = arrived, arrived + len(parts[-1])
+            room.grow(before, arrived)
+            size = max(size, arrived)
+            more = message.get("more_body", False)
+    finally:
+        room.grow(arrived, 0)
     return b"".join(parts)
 
 

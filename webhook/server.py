@@ -21,6 +21,9 @@ IDLE_SECONDS: Final = 120
 REQUEST_SECONDS: Final = 10.0
 # Bytes of a head. The API server's has some 300; the parser itself would gather any number of them.
 HEAD_MAX: Final = 2**16
+# Requests that may come before the first of them is answered. The API server sends one; each costs some 2 KB until its
+# turn has come, and a client that sends on and reads nothing could have any number of them here.
+WAITING_MAX: Final = 100
 # Seconds for reviews in hand after SIGTERM: as long as a request may take. kubelet kills after 30.
 GRACE_SECONDS: Final = 10
 
@@ -78,11 +81,14 @@ class Gathering:
 class Protocol(HttpToolsProtocol):
     """HTTP/1.1 with what uvicorn lacks: it times idleness only after a first answer, and takes a head of any length.
 
-    A clock runs while a request has begun and not ended. The usual one comes in one piece, and starts none.
+    A clock runs while a request has begun and not ended. The usual one comes in one piece, and starts none. Another
+    runs while a client does not read what it is answered.
     """
 
     request_seconds = REQUEST_SECONDS
+    waiting_max = WAITING_MAX
     _clock: asyncio.TimerHandle | None = None
+    _unread_clock: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _is_whole = True
 
@@ -101,9 +107,11 @@ class Protocol(HttpToolsProtocol):
             self._wait_for_rest(len(data))
 
     def on_headers_complete(self) -> None:
-        """Notes that the head has ended."""
+        """Notes that the head has ended; ends a connection on which too many wait."""
         super().on_headers_complete()
         self._head_bytes = 0
+        if len(self.pipeline) > self.waiting_max:
+            self.transport.abort()
 
     def on_message_complete(self) -> None:
         """Notes that the request has ended."""
@@ -114,7 +122,24 @@ class Protocol(HttpToolsProtocol):
         """Stops the clocks, which would keep the connection in memory."""
         super().connection_lost(exc)
         self._stop_clock()
+        self._stop_unread_clock()
         self._unset_keepalive_if_required()
+
+    def pause_writing(self) -> None:
+        """Starts the other clock: answers wait for a client that does not read, and take up memory."""
+        super().pause_writing()
+        self._stop_unread_clock()
+        self._unread_clock = self.loop.call_later(self.request_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Stops it."""
+        super().resume_writing()
+        self._stop_unread_clock()
+
+    def _stop_unread_clock(self) -> None:
+        if self._unread_clock is not None:
+            self._unread_clock.cancel()
+            self._unread_clock = None
 
     def _wait_for_rest(self, received: int) -> None:
         is_in_head = self.cycle is None or not self.cycle.more_body

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import ssl
 import subprocess
@@ -50,14 +51,23 @@ def free_port() -> int:
         return port
 
 
-class Client:
-    """A TLS connection that trusts one issuer, by the webhook's name or, without SNI, by its address."""
+_CLOSED, _CLOSE_WAIT = 7, 8  # states of TCP, as Linux numbers them
 
-    def __init__(self, port: int, issuer: bytes, host: str = HOST) -> None:
+
+class Client:
+    """A TLS connection that trusts one issuer, by the webhook's name or, without SNI, by its address.
+
+    `receives` are the bytes that it takes before it reads them; 0 for as many as usual.
+    """
+
+    def __init__(self, port: int, issuer: bytes, host: str = HOST, receives: int = 0) -> None:
         context = ssl.create_default_context(cadata=issuer.decode())
-        self._socket = context.wrap_socket(
-            socket.create_connection(("127.0.0.1", port), timeout=PATIENCE), server_hostname=host
-        )
+        plain = socket.socket()
+        if receives:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
+        plain.settimeout(PATIENCE)
+        plain.connect(("127.0.0.1", port))
+        self._socket = context.wrap_socket(plain, server_hostname=host)
 
     def __enter__(self) -> Self:
         return self
@@ -70,6 +80,18 @@ class Client:
         """Serial number of the certificate that was served."""
         told: Any = self._socket.getpeercert()
         return str(told["serialNumber"])
+
+    def has_come(self) -> bool:
+        """Whether there is something to read."""
+        return self._socket.pending() > 0 or bool(select.select([self._socket], [], [], 0)[0])
+
+    def is_cut(self) -> bool:
+        """Whether the server has ended the connection, by TCP's own state, whatever is left to be read."""
+        return self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in (_CLOSED, _CLOSE_WAIT)
+
+    def half_close(self) -> None:
+        """Sends no more."""
+        self._socket.shutdown(socket.SHUT_WR)
 
     def send(self, data: bytes) -> None:
         """Sends bytes as they are."""
