@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,11 +13,12 @@ from controller import clock, events
 from controller.apply import Applied
 from controller.cleaning import LOOK
 from controller.conditions import stated
-from controller.desired import desired_objects, without_certificate
+from controller.desired import desired_objects, files, without_certificate
 from controller.errors import Forbidden, Gone, Invalid, NotFound
 from controller.facts import Facts, Lacking
 from controller.findings import Findings
 from controller.gather import gather
+from controller.issued import Issued
 from controller.kinds import DAEMON_SET, MIRROR, SERVICE, STATEFUL_SET
 from controller.leaving import FINALIZER, finalizers, is_leaving
 from controller.mirror import judge
@@ -79,6 +80,7 @@ class Reconciler:
     cleaner: Cleaner
     prober: Prober
     patience: Patience
+    issued: Issued = field(default_factory=Issued)
 
     async def reconcile(self, name: str) -> Outcome:
         """One pass over the mirror of that name. Raises ClusterError where a request failed: try again later."""
@@ -95,6 +97,7 @@ class Reconciler:
             await self._publish(raw, status_of_invalid(raw, mirror, _stamp(now)))
             return Stalled("InvalidSpec", "; ".join(map(str, mirror)))
         facts = gather(mirror, self.settings, self.state, now, partial(self._held, name))
+        facts = self._steady(mirror, facts)
         self.prober.follow(mirror, facts)  # asked while the objects are applied
         raw = await self.cleaner.hold(raw)
         if not isinstance(facts, Facts) or not facts.withdrawing:
@@ -111,6 +114,11 @@ class Reconciler:
         raw = self.state.mirrors.get(name)
         if raw is not None:
             await self._publish(raw, status_of_failing(raw, failure, _stamp(clock.now())))
+
+    def _steady(self, mirror: Mirror, facts: Facts | Lacking) -> Facts | Lacking:
+        certificate, key = (self.state.secret_text(mirror.object_name, each) for each in (files.CERTIFICATE, files.KEY))
+        now = self.applier.clock()
+        return self.issued.steady(mirror, facts, (certificate, key), now) if isinstance(facts, Facts) else facts
 
     async def _part(self, raw: Json) -> Outcome:
         """A mirror that is being deleted: its nodes are cleaned, and it goes. What was made for it is left alone."""
@@ -201,6 +209,7 @@ class Reconciler:
         self.cleaner.forget(name)
         self.storage.forget(name)
         self.patience.forget(name)
+        self.issued.forget(name)
         for child in (names.object_name(name), names.headless_name(name)):
             for kind in self.state.children:
                 self.applier.contest.forget(f"{kind.name} {child}")

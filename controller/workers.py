@@ -118,12 +118,15 @@ class Workers:
             return
 
     async def _one(self, key: str) -> None:
-        started = time.monotonic()
         try:
-            outcome = await self.reconcile(key)
-        except asyncio.CancelledError:
+            await self._tried(key, time.monotonic())
+        except asyncio.CancelledError:  # at whatever it was: the key is given back
             self.inbox.queue.failed(key, time.monotonic())
             raise
+
+    async def _tried(self, key: str, started: float) -> None:
+        try:
+            outcome = await self.reconcile(key)
         except Exception as error:  # noqa: BLE001 (the one boundary: one mirror's failure is not another's)
             await self._tell(key, error, started)
             self._failed(key, error, started)
@@ -145,7 +148,7 @@ class Workers:
         if told is not None:
             try:
                 await self.tell(key, told)
-            except ClusterError as refused:
+            except Exception as refused:  # noqa: BLE001 (the boundary's own: the pass has failed in any case)
                 self.log.debug("failure not told", mirror=key, why=str(refused))
 
     def _failed(self, key: str, error: Exception, started: float) -> None:

@@ -11,6 +11,8 @@ import pytest
 from deploy.local.cluster import Cluster
 from tests.cluster.conftest import Running
 from tests.support.audit import credential
+from tests.support.faults import complete, one
+from tests.support.kube import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,7 +53,17 @@ def running(ground: Callable[..., Running]) -> Running:
     """The cluster of a file's tests, webhook and controller started."""
     running = ground()
     running.system.start()
+    until_served(running)
     return running
+
+
+def until_served(running: Running) -> None:
+    """Returns when a mirror was taken, called `undisturbed`, and is complete.
+
+    The API server takes a moment to notice that it may trust the webhook, and longer on a machine that is busy.
+    """
+    until(lambda: "created" in running.kube.apply(one("undisturbed").raw()), why="a mirror is taken", seconds=60)
+    until(lambda: complete(running.kube, "undisturbed"), why="and complete", seconds=60)
 
 
 def launched(running: Running, name: str = "controller", **environment: str) -> str:

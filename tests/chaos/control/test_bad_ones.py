@@ -15,7 +15,7 @@ import pytest
 from controller import kinds
 from controller.kinds import Kind
 from deploy.local.ports import LOOPBACK
-from tests.chaos.control.conftest import launched
+from tests.chaos.control.conftest import launched, until_served
 from tests.support.audit import requests
 from tests.support.faults import complete, one
 from tests.support.gate import Gate
@@ -76,6 +76,7 @@ def running(ground: Callable[..., Running]) -> Running:
     """Upstreams are asked here; what the controller may not accept, the webhook does."""
     running = ground(UPSTREAM_PROBE_SECONDS="60")
     running.system.start()
+    until_served(running)
     running.system.processes.stop(["controller"])
     return running
 

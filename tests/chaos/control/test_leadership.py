@@ -10,7 +10,7 @@ import pytest
 
 from controller.election import LEASE_DURATION
 from deploy.local.pages import page
-from tests.chaos.control.conftest import launched
+from tests.chaos.control.conftest import launched, until_served
 from tests.support.audit import Asked, requests
 from tests.support.faults import complete, events_of, one
 from tests.support.kube import until
@@ -32,9 +32,8 @@ FIRST, SECOND = "controller", "controller-2"
 def running(ground: Callable[..., Running]) -> Running:
     """A cluster whose controllers each test starts."""
     running = ground()
-    running.system.start_controller()
-    running.system.start_courier()
-    running.system.start_webhook()
+    running.system.start()
+    until_served(running)
     running.system.processes.stop([FIRST])
     return running
 

@@ -47,6 +47,10 @@ class _Mirrors:
 
     async def tell(self, key: str, failure: Failure) -> None:
         self.told[key] = failure
+        if key == "crash-untold":
+            await asyncio.Event().wait()
+        if key == "crash-twice":
+            raise TypeError("another bug")
 
     async def until(self, seconds: float, key: str) -> None:
         async with asyncio.timeout(seconds):
@@ -99,3 +103,18 @@ async def test_failures_are_told_when_they_go_on_and_crashes_at_once_without_the
     assert mirrors.told["crash"].reason == "Crashed"
     assert "a secret" not in mirrors.told["crash"].message
     assert "conflict" not in mirrors.told
+
+
+async def test_a_mirror_is_not_forgotten_whose_failure_cannot_be_told(mirrors: _Mirrors) -> None:
+    """Neither where telling it fails as well, nor where it hangs until the lease is lost."""
+    for key in ("crash-twice", "crash-untold"):
+        mirrors.inbox.enqueue(key)
+    await mirrors.until(1, "crash-untold")
+    async with asyncio.timeout(3):
+        while mirrors.seen.count("crash-twice") < 2:  # noqa: ASYNC110 (a state is waited for, not an event)
+            await asyncio.sleep(0.01)
+    mirrors.stopping.set()
+    async with asyncio.timeout(3):
+        while mirrors.inbox.queue.failures("crash-untold") == 0:  # noqa: ASYNC110 (a state is waited for, not an event)
+            await asyncio.sleep(0.01)
+    assert "crash-untold" in mirrors.inbox.queue._due

@@ -1,0 +1,212 @@
+"""The controller dies between any two writes of a reconcile; and a watch is told that its version is too old."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from common.logs import logger
+from controller import cluster as door
+from controller import kinds
+from controller.connection import load_configuration
+from controller.store import Store
+from controller.watching import Watch
+from deploy.local.commands import API_SERVER
+from deploy.local.pages import page
+from deploy.local.probe import port_of
+from deploy.local.system import CONTROLLER, NAMESPACE
+from tests.chaos.control.conftest import until_served
+from tests.support.faults import CHILDREN, complete, normal_form, one
+from tests.support.gate import Gate
+from tests.support.kube import until
+from tests.support.proxy import Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.cluster.conftest import Running
+    from tests.support.chaos import Chaos
+    from tests.support.kube import Kube
+
+Json = dict[str, Any]
+USER = f"system:serviceaccount:{NAMESPACE}:{CONTROLLER}"
+GROUPS = ["system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}"]
+# Of history that etcd keeps here, in seconds; 300 is usual. Without its cache of changes the API server asks etcd for
+# what a watch has missed, and etcd has no more than this.
+KEPT = 2
+
+
+@pytest.fixture(scope="module")
+def running(ground: Callable[..., Running]) -> Running:
+    """Nobody but the API server, so that nobody else writes."""
+    running = ground("--watch-cache=false", f"--etcd-compaction-interval={KEPT}s", controllers=False)
+    running.system.start()
+    until_served(running)
+    return running
+
+
+@pytest.fixture(scope="module")
+def gate(running: Running) -> Iterator[Gate]:
+    """Keeps writes of the controller waiting, all but those of its lease and its Events."""
+    with Gate(running.cluster) as gate:
+        everything = {"apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"]}
+        others = "!(request.resource.resource in ['leases', 'events'])"
+        gate.stand_before(running.kube, "gate", everything, f"request.userInfo.username == '{USER}'", others)
+        yield gate
+
+
+def _dies(running: Running) -> None:
+    """Killed; its lease is taken from it, to save the 15 s until it would run out."""
+    running.system.processes.kill("controller", signal.SIGKILL)
+    until(lambda: not running.system.processes.alive("controller"), why="it is dead")
+    with suppress(AssertionError):
+        running.kube.delete(kinds.LEASE, "registrymirror-controller")
+
+
+def _stopped_at(gate: Gate, over: Callable[[], bool]) -> list[str]:
+    """What the gate holds, once it holds something; nothing where all is done without."""
+    return until(lambda: gate.held or (["nothing"] if over() else []), why="a write is held, or all is done")
+
+
+def test_killed_before_each_write_of_making_changing_and_deleting_a_mirror(
+    running: Running, gate: Gate, chaos: Chaos
+) -> None:
+    """Whoever follows finishes, and it ends in the same objects as without."""
+    kube, expected = running.kube, normal_form(running.kube, "undisturbed")
+    made = changed = deleted = 0
+    for phase in range(30):
+        name = f"p{phase}"
+        gate.hold(after=phase)
+        kube.mirror(one(name))
+        held = _stopped_at(gate, lambda name=name: complete(kube, name))  # type: ignore[misc]
+        if held == ["nothing"]:
+            break
+        made += 1
+        _dies(running)
+        assert not complete(kube, name), held
+        gate.release()
+        running.system.start_controller()
+        until(lambda name=name: complete(kube, name), why=f"{name}, killed before {held}", seconds=30)  # type: ignore[misc]
+        assert normal_form(kube, name) == expected, held
+    for phase in range(30):
+        gate.hold(after=phase)
+        kube.patch(
+            kinds.MIRROR, "p0", {"spec": {"upstreamUrl": f"changed{phase}.example.com", "replicas": 2 + phase % 2}}
+        )
+        turned = lambda phase=phase: _turned(kube, "p0", f"changed{phase}", 2 + phase % 2)  # noqa: E731
+        held = _stopped_at(gate, turned)
+        if held == ["nothing"]:
+            break
+        changed += 1
+        _dies(running)
+        gate.release()
+        running.system.start_controller()
+        until(turned, why=f"changed, killed before {held}", seconds=30)
+    for phase in range(5):
+        gate.hold(after=phase)
+        kube.delete(kinds.MIRROR, f"p{phase}")
+        gone = lambda phase=phase: kube.find(kinds.MIRROR, f"p{phase}") is None  # noqa: E731
+        held = _stopped_at(gate, gone)
+        if held == ["nothing"]:
+            break
+        deleted += 1
+        _dies(running)
+        gate.release()
+        running.system.start_controller()
+        until(gone, why=f"gone, killed before {held}", seconds=30)
+    gate.release()
+    assert made >= 8, "finalizer, Secret, two Services, budget, StatefulSet, DaemonSet, status"
+    assert changed >= 3
+    assert deleted >= 1
+    what = f"controller killed before each write of making ({made}), changing ({changed}), deleting ({deleted})"
+    chaos.row(what, note="each ends as undisturbed")
+
+
+def _turned(kube: Kube, name: str, host: str, replicas: int) -> bool:
+    live, mirror = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}"), kube.get(kinds.MIRROR, name)
+    seen = mirror.get("status", {}).get("observedGeneration") == mirror["metadata"]["generation"]
+    return seen and host in mirror["status"]["upstream"] and live["spec"]["replicas"] == replicas
+
+
+async def test_a_watch_whose_version_etcd_has_compacted_away_lists_again_and_misses_nothing(
+    running: Running, chaos: Chaos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real 410: streams end after a second, and of a kind without news the last version is soon too old."""
+    kube, restarts, store = running.kube, list[str](), Store()
+    monkeypatch.setattr(door, "WATCH_DURATION", 1)
+    kube.create(kinds.CONFIG_MAP, {"metadata": {"name": "goes"}})
+    configuration = await load_configuration(str(running.cluster.kubeconfig))
+    async with door.Cluster(configuration) as cluster:
+        log = logger("ERROR", "test")
+        watch = Watch(cluster, kinds.CONFIG_MAP, NAMESPACE, store, log, 1.0, restarts.append)
+        following = asyncio.create_task(watch.forever())
+        await watch.synced.wait()
+        began = time.monotonic()
+        async with asyncio.timeout(60):
+            while "expired" not in restarts:
+                kube.patch(kinds.SECRET, "registrymirror-ca", {"metadata": {"labels": {"time": str(time.time_ns())}}})
+                await asyncio.sleep(0.1)  # etcd's history goes on
+            took = time.monotonic() - began
+            kube.create(kinds.CONFIG_MAP, {"metadata": {"name": "comes"}})
+            kube.delete(kinds.CONFIG_MAP, "goes")
+            while "comes" not in store or "goes" in store:  # noqa: ASYNC110 (a state is waited for, not an event)
+                await asyncio.sleep(0.05)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+    assert set(restarts) == {"expired"}, "no other trouble"
+    chaos.row("etcd compacted under a watch (410)", note=f"refused after {took:.0f} s, listed again, nothing missed")
+
+
+def test_cut_off_for_longer_than_etcd_keeps_history_it_misses_nothing(running: Running, chaos: Chaos) -> None:
+    kube, expected = running.kube, normal_form(running.kube, "undisturbed")
+    running.system.processes.stop(["controller"])
+    argv = running.system.processes.record(API_SERVER).argv
+    with Proxy(port_of(argv)) as proxy:
+        running.system.start_controller(KUBECONFIG=str(proxy.kubeconfig(running.cluster, USER, GROUPS)))
+        for name in ("deleted", "broken", "bereft"):
+            kube.mirror(one(name))
+        for name in ("deleted", "broken", "bereft"):
+            until(lambda name=name: complete(kube, name), why=f"{name} is complete")  # type: ignore[misc]
+        before = _lists(running)
+        proxy.drop()
+        kube.mirror(one("new"))
+        kube.delete(kinds.MIRROR, "deleted")
+        kube.patch(kinds.STATEFUL_SET, "registry-mirror-broken", {"spec": {"replicas": 0}})
+        for kind, suffix in CHILDREN:
+            kube.delete(kind, f"registry-mirror-bereft{suffix}")
+        _history_is_gone(kube)
+        proxy.cut()
+        proxy.restore()
+        back = time.monotonic()
+        for name in ("new", "broken", "bereft"):
+            until(lambda name=name: complete(kube, name), why=f"{name} is complete", seconds=30)  # type: ignore[misc]
+            until(lambda name=name: normal_form(kube, name) == expected, why=f"{name} is like any other")  # type: ignore[misc]
+        kube.until_gone(kinds.MIRROR, "deleted")
+        took = time.monotonic() - back
+        lists = _lists(running) - before
+        running.system.processes.stop(["controller"])
+    assert lists > 0, "it has read all there is"
+    chaos.row("cut off for longer than etcd keeps history", recovered=took, note=f"{lists:.0f} watches listed again")
+
+
+def _history_is_gone(kube: Kube) -> None:
+    """Returns when a watch from now on would be refused: twice what is kept, and a moment."""
+    live = kube.create(kinds.CONFIG_MAP, {"metadata": {"name": "marks-a-version"}})
+    query = {"watch": "true", "resourceVersion": live["metadata"]["resourceVersion"], "timeoutSeconds": "1"}
+    path = kinds.CONFIG_MAP.path(NAMESPACE)
+
+    def refused() -> bool:
+        kube.patch(kinds.CONFIG_MAP, "marks-a-version", {"data": {"time": str(time.time())}})
+        return '"code":410' in kube.http.get(path, params=query).text
+
+    until(refused, why="etcd has compacted", seconds=60)
+
+
+def _lists(running: Running) -> float:
+    lines = (page(running.system.metrics_port, "/metrics") or "").splitlines()
+    return sum(float(line.split()[-1]) for line in lines if "watch_restarts_total{" in line)
