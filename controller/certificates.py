@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, cast
 
 from cryptography import x509
@@ -221,6 +222,7 @@ def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Pai
     return Pair(certificate.public_bytes(pem).decode(), secret.decode())
 
 
+@lru_cache(maxsize=16)  # one look at a mirror asks some ten things of two or three certificates
 def _certificate(pem: str) -> x509.Certificate:
     return x509.load_pem_x509_certificate(pem.encode())
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from controller import kinds
 from controller.certificates import Pair, issue_authority, issue_leaf, issued_by, serves
+from controller.desired.frame import CONFIGURATION_ANNOTATION
+from controller.desired.stateful_set import configuration_digest
 from controller.facts import Credentials, CredentialsState, Facts, Lacking
 from controller.gather import gather
 from controller.lifetimes import DEFAULT
@@ -121,6 +124,38 @@ def test_a_certificate_near_its_end_is_replaced() -> None:
     issued = world.facts().tls.pair
     world.pair("registry-mirror-docker", issued)
     assert world.facts(NOW + DEFAULT.leaf - DEFAULT.leaf_lead + timedelta(seconds=1)).tls.pair != issued
+
+
+def test_a_former_authority_is_trusted_until_every_cache_pod_was_started_with_the_new_certificate() -> None:
+    """As the StatefulSet's status has it; one that is not made anew yet, or of another certificate, does not count."""
+    former = issue_authority("registry mirrors", NOW).certificate
+    world, mirror, long = _ready(), judged(LOGIN), partial(_so_for, 1e9)
+    leaf = world.facts().tls.pair
+    world.pair("registry-mirror-docker", leaf, ca_crt=AUTHORITY.certificate + former)
+    found = world.facts()
+    digest = configuration_digest(mirror, found)
+
+    def trusted(digest: str, **status: int) -> str:
+        template = {"metadata": {"annotations": {CONFIGURATION_ANNOTATION: digest}}}
+        live = world._named("registry-mirror-docker", spec={"template": template}, status=status)
+        live["metadata"]["generation"] = 4
+        world.state.children[kinds.STATEFUL_SET].put(live)
+        facts = gather(mirror, world.settings, world.state, NOW, long)
+        assert isinstance(facts, Facts)
+        assert facts.tls.pair == leaf
+        return facts.tls.authority
+
+    both = AUTHORITY.certificate + former
+    assert found.tls.authority == both, "nobody has waited yet"
+    assert trusted("another", observedGeneration=4, replicas=2, updatedReplicas=2) == both
+    assert trusted(digest, observedGeneration=3, replicas=2, updatedReplicas=2) == both
+    assert trusted(digest, observedGeneration=4, replicas=2, updatedReplicas=1) == both
+    assert trusted(digest, observedGeneration=4, replicas=2) == both
+    assert trusted(digest, observedGeneration=4, replicas=2, updatedReplicas=2) == AUTHORITY.certificate
+
+
+def _so_for(seconds: float, what: object) -> float:
+    return 0.0 if what is None else seconds
 
 
 @pytest.mark.parametrize(
