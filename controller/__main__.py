@@ -78,7 +78,7 @@ def _assembled(
     applier = Applier(cluster, settings.namespace, state, Contest(), time.monotonic)
     storage = Storage(cluster, settings.namespace, state, time.monotonic)
     prober = Prober(settings, inbox.enqueue, log)
-    cleaner = Cleaner(cluster, settings, state, applier, agents, recorder)
+    cleaner = Cleaner(cluster, settings, state, applier, agents, recorder, time.monotonic)
     mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, cleaner, prober, patience)
     admission = Admission(cluster, settings, state, patience, log)
 

@@ -26,6 +26,8 @@ from controller.rollout import is_behind
 from controller.standing import Standing, controller_of, standing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from controller.agents import Agents
     from controller.apply import Applier
     from controller.cluster import Cluster
@@ -42,7 +44,7 @@ LOOK: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Cleaner:
-    """Takes mirrors off the nodes."""
+    """Takes mirrors off the nodes. `clock` gives seconds that never go backwards."""
 
     cluster: Cluster
     settings: ControllerSettings
@@ -50,7 +52,8 @@ class Cleaner:
     applier: Applier
     agents: Agents
     recorder: Recorder
-    _progress: dict[str, tuple[str, Progress]] = field(default_factory=dict)
+    clock: Callable[[], float]
+    _progress: dict[str, tuple[tuple[str, bool], Progress]] = field(default_factory=dict)
 
     async def hold(self, raw: Json) -> Json:
         """The mirror with our finalizer, so that it stays until its nodes are clean. Before any node is touched."""
@@ -72,7 +75,7 @@ class Cleaner:
             ending = Occurrence("Normal", "NodesKept", kept, "Clean")
         else:
             progress = self._progress_of(raw)
-            overdue = leaving.is_overdue(raw, self.settings.node_cleanup_deadline, datetime.now(UTC))
+            overdue = progress.is_overdue(self.settings.node_cleanup_deadline, self.clock())
             try:
                 waiting = await self._waited_for(raw, progress)
             except (Conflict, Fenced):
@@ -92,8 +95,8 @@ class Cleaner:
 
         At the deadline, counted from the first question, it counts as being off, with an Event that names the nodes.
         """
-        progress, now = self._progress_of(raw), datetime.now(UTC)
-        progress.began = progress.began or now
+        progress = self._progress_of(raw)
+        overdue = progress.is_overdue(self.settings.node_cleanup_deadline, self.clock())
         if progress.given_up:
             return True
         try:
@@ -102,7 +105,7 @@ class Cleaner:
                 return True
         except (Forbidden, Gone):
             pass
-        progress.given_up = (now - progress.began).total_seconds() >= self.settings.node_cleanup_deadline
+        progress.given_up = overdue
         if progress.given_up and (ending := _ending(progress, leaving.nodes_before(raw))):
             self.recorder.record(raw, [ending])
         return progress.given_up
@@ -112,9 +115,10 @@ class Cleaner:
         self._progress.pop(name, None)
 
     def _progress_of(self, raw: Json) -> Progress:
-        name, uid = raw["metadata"]["name"], raw["metadata"]["uid"]
-        if self._progress.get(name, ("",))[0] != uid:
-            self._progress[name] = uid, Progress()
+        # To be deleted is another reason than to have lost a host name, and gives the nodes their time anew.
+        name, why = raw["metadata"]["name"], (raw["metadata"]["uid"], is_leaving(raw))
+        if name not in self._progress or self._progress[name][0] != why:
+            self._progress[name] = why, Progress()
         return self._progress[name][1]
 
     async def _waited_for(self, raw: Json, progress: Progress) -> str | None:

@@ -49,12 +49,17 @@ class Leadership:
     async def acquire(self) -> None:
         """Returns when this process leads."""
         told = False
-        while not await self._try():
+        while not await self._looked():
             if not told:
                 self.log.info("standing by", lease=f"{self.namespace}/{LEASE_NAME}")
                 told = True
             await self._pause()
         self.log.info("leading", identity=self.election.identity)
+
+    async def _looked(self) -> bool:
+        """One try; a change of the lease that comes in the midst of it is not forgotten by the pause that follows."""
+        self._changed.clear()
+        return await self._try()
 
     async def keep(self) -> None:
         """Renews until the lease is lost; returns then."""
@@ -121,11 +126,12 @@ class Leadership:
 
     async def _pause(self) -> None:
         """Waits for a change of the lease, at most until the next look is due."""
-        self._changed.clear()
         # A lease that is free and was not to be had (no answer, no right, another was faster): a full period.
         free_in = self.election.free_at() - clock()
         try:
-            await asyncio.wait_for(self._changed.wait(), min(RETRY_PERIOD, free_in) if free_in > 0 else RETRY_PERIOD)
+            # Not wait_for: until Python 3.12 it forgets that it was cancelled where news comes at the same time.
+            async with asyncio.timeout(min(RETRY_PERIOD, free_in) if free_in > 0 else RETRY_PERIOD):
+                await self._changed.wait()
         except TimeoutError:
             return
 

@@ -8,7 +8,6 @@ is one that no kubelet takes up, nor one that cannot start where none ever has. 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from common import names
@@ -48,11 +47,6 @@ def finalizer_patch(raw: Json, *, held: bool) -> Json | None:
     return {"metadata": {**version, "finalizers": wanted}}
 
 
-def is_overdue(raw: Json, deadline: float, now: datetime) -> bool:
-    """Whether the nodes have had their time."""
-    return now >= datetime.fromisoformat(raw["metadata"]["deletionTimestamp"]) + timedelta(seconds=deadline)
-
-
 def nodes_before(raw: Json) -> int:
     """Nodes that had an agent when the mirror was last looked at before its deletion."""
     desired = dict_at(raw, "status", "nodes").get("desired")
@@ -69,13 +63,23 @@ def is_untouched(raw: Json, daemon_set: Json | None) -> bool:
 class Progress:
     """What was seen of the nodes of one mirror: all that had an agent, and those that were clean.
 
-    `began`: when that was asked for, where the mirror does not say so; `given_up`: nobody is waited for any more.
+    `began`: when they were first looked at, in seconds of a clock that never goes backwards; `given_up`: nobody is waited
+    for any more.
     """
 
     known: set[str] = field(default_factory=set)
     clean: set[str] = field(default_factory=set)
-    began: datetime | None = None
+    began: float | None = None
     given_up: bool = False
+
+    def is_overdue(self, deadline: float, now: float) -> bool:
+        """Whether the nodes have had their time, counted from the first look.
+
+        Not from the time of deletion, which is of another machine's clock; a controller that starts anew gives them all
+        of it again.
+        """
+        self.began = now if self.began is None else self.began
+        return now - self.began >= deadline
 
     def see(self, agents: Iterable[Agent], expected: int, *, untouched: bool = False) -> tuple[set[str], int]:
         """Takes in what the agents say, of which so many are expected to be there; `untouched`: none has ever run.

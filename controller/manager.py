@@ -101,7 +101,8 @@ class Manager:
     async def _tell_the_last(self) -> None:
         """Posts the Events of the last reconciles, for whom nobody has to wait: another leads already."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.recorder.last_words(), DRAIN)
+            async with asyncio.timeout(DRAIN):
+                await self.recorder.last_words()
 
     async def _campaign(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():

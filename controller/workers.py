@@ -113,7 +113,9 @@ class Workers:
             self.inbox.news.clear()
         due = self.inbox.queue.next_due()
         try:
-            await asyncio.wait_for(self.inbox.news.wait(), None if due is None else max(0.0, due - time.monotonic()))
+            # Not wait_for: until Python 3.12 it forgets that it was cancelled where news comes at the same time.
+            async with asyncio.timeout(None if due is None else max(0.0, due - time.monotonic())):
+                await self.inbox.news.wait()
         except TimeoutError:
             return
 
