@@ -31,10 +31,10 @@ def warnings_for(spec: RegistryMirrorSpec) -> list[str]:
             + " in clear: whoever is on the way can read and change them",
         ),
         (
-            spec.masquerade_url == written.host,
+            spec.masquerade_url == asked.host,
             (
-                "spec.masqueradeUrl: is the upstream's own name, so that nodes reach the mirror under it and nothing"
-                " else: while the mirror is down, they cannot pull from the upstream"
+                "spec.masqueradeUrl: is the upstream's own name, so that everything on a node reaches the mirror under"
+                " it and not the upstream, until the mirror does not answer and the node's agent takes the entry out"
             ),
         ),
         (

@@ -143,7 +143,7 @@ def ready(others: Iterable[Condition]) -> Condition:
             away = condition
     if away is not None:
         return Condition(READY, "True", away.reason, f"The cache serves; {away.type}: {away.message}")
-    return Condition(READY, "True", "Ready", "The cache serves and every node points at it.")
+    return Condition(READY, "True", "Ready", "The cache serves, and every node that is to points at it.")
 
 
 def stated(raw: Json) -> list[Json]:

@@ -63,8 +63,8 @@ def is_untouched(raw: Json, daemon_set: Json | None) -> bool:
 class Progress:
     """What was seen of the nodes of one mirror: all that had an agent, and those that were clean.
 
-    `began`: when they were first looked at, in seconds of a clock that never goes backwards; `given_up`: nobody is waited
-    for any more.
+    `began`: when they were first looked at, in seconds of a clock that never goes backwards; `given_up`: nobody is
+    waited for any more.
     """
 
     known: set[str] = field(default_factory=set)

@@ -13,8 +13,8 @@ CLEAR = "in clear: whoever is on the way can read and change them"
 FOR_EVER = "spec.ttl: 0s never frees space; when the volume is full, nodes pull from the upstream again"
 EVERYBODY = "spec.credentialsSecret: every pod of the cluster can pull the private images that these credentials open"
 SAME_NAME = (
-    "spec.masqueradeUrl: is the upstream's own name, so that nodes reach the mirror under it and nothing else: while"
-    " the mirror is down, they cannot pull from the upstream"
+    "spec.masqueradeUrl: is the upstream's own name, so that everything on a node reaches the mirror under it and not"
+    " the upstream, until the mirror does not answer and the node's agent takes the entry out"
 )
 TINY = "is less than any image needs (it counts bytes; m is a thousandth); 20Gi holds some 50 images"
 
@@ -60,6 +60,7 @@ def test_a_name_that_is_no_registry_is_told_with_what_is_used(host: str, spellin
         (a_mirror().keeping("0.1ns"), [FOR_EVER]),  # Go counts whole nanoseconds
         (a_mirror().logging_in_with("internal"), [EVERYBODY]),
         (a_mirror().known_as("quay.io"), [SAME_NAME]),
+        (a_mirror().of("registry-1.docker.io").known_as("registry-1.docker.io"), [SAME_NAME]),
         (a_mirror().storing("100m"), [f"{CLAIM}.resources.requests.storage: 100m {TINY}"]),
         (a_mirror().storing(20), [f"{CLAIM}.resources.requests.storage: 20 {TINY}"]),
     ],

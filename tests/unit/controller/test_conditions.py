@@ -188,7 +188,7 @@ EVERY = [
     (
         conditions.ready([]),
         ("Ready", "True", "Ready"),
-        "The cache serves and every node points at it.",
+        "The cache serves, and every node that is to points at it.",
     ),
 ]
 
