@@ -187,6 +187,19 @@ def test_a_termination_lets_the_review_in_hand_finish_and_ends_with_status_0(mou
         assert started.events("review")[0]["result"] == "denied"
 
 
+def test_a_termination_takes_leave_of_clients_that_keep_their_connections(mount: Mount, issuer: Issuer) -> None:
+    """An API server that posts without a pause has no connection closed under a review that is on its way."""
+    mount.hold_pair(issuer.issue())
+    context = ssl.create_default_context(cadata=issuer.certificate.decode())
+    with program(mount) as (started, port), httpx.Client(verify=context, base_url=f"https://127.0.0.1:{port}") as kept:
+        started.told("webhook listens")
+        assert "connection" not in kept.get("/healthz").headers
+        started.process.send_signal(signal.SIGTERM)
+        answers = iter(lambda: kept.get("/healthz"), None)
+        assert next(answer for answer in answers if "connection" in answer.headers).headers["connection"] == "close"
+        assert started.end() == (0, "")
+
+
 def test_a_taken_port_ends_it_with_a_line_that_says_so(mount: Mount, issuer: Issuer) -> None:
     mount.hold_pair(issuer.issue())
     with socket.socket() as taken:
