@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from tests.support.kube import Kube
 
 Json = dict[str, Any]
+# A label whose value follows from the upstream, and so differs from one mirror to the next.
+UPSTREAM = "k8s.osp.tech/upstream"
 CHILDREN = (*((kind, "") for kind in kinds.CHILDREN), (kinds.SERVICE, "-headless"))
 
 
@@ -56,7 +59,8 @@ def _normal(live: Json, name: str) -> Json:
     spec.get("template", {}).get("metadata", {}).pop("annotations", None)
     kept = {"labels": live["metadata"]["labels"], "owners": len(live["metadata"]["ownerReferences"]), "spec": spec}
     text = json.dumps({**kept, "keys": sorted(live.get("data", {}))}, sort_keys=True)
-    parsed: Json = json.loads(text.replace(name, "NAME"))
+    text = re.sub(rf'("{re.escape(UPSTREAM)}": )"[0-9a-f]+"', r'\1"UPSTREAM"', text.replace(name, "NAME"))
+    parsed: Json = json.loads(text)
     return parsed
 
 
