@@ -22,7 +22,7 @@ class ByFlavour(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no type
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, test = nodeid.partition("::")
-        return next((flavour for flavour in FLAVOURS if f"[{flavour}" in test), file)
+        return next((flavour for flavour in FLAVOURS if flavour in test), file)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from controller.kinds import POD, SERVICE
+from controller.kinds import SERVICE
 from hostess import hosts
 from tests.support.traces import agents, changed, entry, traces
 
@@ -28,7 +28,7 @@ def test_an_agent_is_killed_at_random_points_fifty_times(land: Land) -> None:
     """Nothing foreign is lost meanwhile, nothing of ours is left in the end.
 
     Each time what it wrote is taken away by hand before its successor starts, so that each is killed in the middle of
-    writing all of it. Its pod is made anew, as the kubelet would let a killed container wait for minutes.
+    writing all of it.
     """
     node = land.node
     foreign = node.read("/etc/hosts") + b"192.0.2.7\tforeign.local.test\n# latin-1: \xe9\n10.0.0.1 no-end-of-line"
@@ -40,7 +40,6 @@ def test_an_agent_is_killed_at_random_points_fifty_times(land: Land) -> None:
     ours = f"/etc/containerd/certs.d/{land.world.host}/hosts.toml"
     killed = 0
     while killed < KILLS:
-        pod = land.agent("kills")
         land.until(lambda: agents(node, "kills"), SOON)
         moment = f"{random.uniform(0, LIFE):.2f}"  # noqa: S311 - of its life, no secret
         # The kubelet may have ended it before: then it is not one of the fifty.
@@ -50,8 +49,6 @@ def test_an_agent_is_killed_at_random_points_fifty_times(land: Land) -> None:
         assert node.read(ELSEWHERE) == THEIRS
         node.run("rm", "-f", ours)
         node.write("/etc/hosts", foreign)
-        land.kube.delete(POD, pod, gracePeriodSeconds=0)
-        land.until(lambda pod=pod: land.agent("kills") not in {"", pod}, SOON)  # type: ignore[misc]
     land.until(lambda: land.hosts_toml(land.world.host), SOON)
     land.pull(land.world.push("lib/kills:1"))
     land.delete("kills")

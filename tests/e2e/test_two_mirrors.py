@@ -26,8 +26,9 @@ def points_at(land: Land, host: str) -> bytes:
 def test_two_mirrors_of_two_upstreams(land: Land) -> None:
     """Each has its images; when one goes the other stays as it is."""
     before = traces(land.node)
-    land.mirror("one", land.world)
+    land.apply_mirror("one", land.world.host)
     land.mirror("two", land.private, credentialsSecret=land.credentials(land.private))
+    land.wait_ready("one")
     images = {"one": land.world.push("lib/two:1", (2.0,)), "two": land.private.push("lib/two:1", (2.0,))}
     for name, image in images.items():
         land.pull(image)

@@ -44,8 +44,9 @@ def test_nothing_is_left_of_it(bare: Node) -> None:
     system = Installed(bare).install()
     land = Land(bare, system, world, world, world)
     with closing(land.kube):
-        land.mirror("first", world)
+        land.apply_mirror("first", world.host)
         land.mirror("second", world, masqueradeUrl="second.local.test")
+        land.wait_ready("first")
         land.pull(world.push("lib/used:1", (2.0,)))
         assert land.counted("first") > 2_000_000
     system.uninstall()

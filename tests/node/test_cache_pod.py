@@ -6,17 +6,23 @@ import base64
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from common import names
 from controller.certificates import issue_authority, issue_leaf
 from controller.desired import desired_objects, files
 from controller.facts import Tls
 from controller.kinds import SECRET, SERVICE, STATEFUL_SET
 from deploy.local.node import images
+from deploy.local.node.runtime import MODULES
 from tests.support.controller import facts, judged, settings
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
     from deploy.local.node.node import Node
+
+# Probes and volumes are kubelet's work, whichever runtime it has; tests/e2e fills a cache's volume with each.
+pytestmark = pytest.mark.parametrize("node", [MODULES], indirect=True, scope="module")
 
 Json = dict[str, Any]
 POD = "registry-mirror-docker-0"

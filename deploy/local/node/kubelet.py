@@ -45,6 +45,8 @@ def kubelet_settings(layout: Layout, serving: Identity) -> Json:
         "imageGCLowThresholdPercent": 99,
         "registryPullQPS": 0,  # no limit, so that ten pods at once do pull at once
         "serializeImagePulls": False,
+        # five minutes by default: so long a container that was killed several times may wait to be started again
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "1s"},
         "syncFrequency": "5s",  # a minute by default: so long a changed Secret may take into a pod
     }
 
