@@ -97,8 +97,15 @@ class HostsFile:
     def _write(self, before: bytes, after: bytes) -> None:
         if before == after:
             return
-        self._keep_foreign(before)
-        files.replace(self._journal, _rendered(before, after), self._part.name)
+        try:
+            self._keep_foreign(before)
+            files.replace(self._journal, _rendered(before, after), self._part.name)
+        except OSError:
+            # A full disk, say. A dead mirror's entry is taken out all the same, if that touches nothing but our blocks.
+            if len(after) > len(before) or _common(before, after) < len(hosts.parse(before).foreign):
+                raise
+            self._overwrite(before, after)
+            return
         self._overwrite(before, after)
         files.remove(self._journal)
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import resource
+import shutil
 import time
 from typing import TYPE_CHECKING
 
@@ -209,3 +210,33 @@ def test_without_room_for_the_backup_the_file_is_not_touched(file: HostsFile, no
     file.retire()
     assert file.path.read_bytes() == FOREIGN
     assert list(file.backup.parent.iterdir()) == []
+
+
+def without_a_place_for_notes(file: HostsFile) -> None:
+    """Neither backup nor journal can be written, as on a full disk."""
+    shutil.rmtree(file.backup.parent)
+    file.backup.parent.write_bytes(b"")
+
+
+def test_an_entry_is_taken_out_where_no_note_can_be_taken_of_it(file: HostsFile) -> None:
+    """It may hide an upstream behind a mirror that is dead; foreign lines before it are not touched."""
+    file.set("one", "registry.example.com", IP)
+    file.set("two", "two.example.com", IP)
+    without_a_place_for_notes(file)
+    file.drop("one")
+    assert file.path.read_bytes() == written(FOREIGN, ["two"])
+    file.drop("two")
+    assert file.path.read_bytes() == FOREIGN
+
+
+def test_without_a_note_nothing_is_written_that_a_crash_could_make_others_lose(file: HostsFile) -> None:
+    file.set("one", "registry.example.com", IP)
+    with file.path.open("ab") as stream:
+        stream.write(b"10.0.0.10 appended.by.hand\n")
+    before = file.path.read_bytes()
+    without_a_place_for_notes(file)
+    with pytest.raises(OSError, match="Not a directory"):
+        file.drop("one")
+    with pytest.raises(OSError, match="Not a directory"):
+        file.set("two", "two.example.com", IP)
+    assert file.path.read_bytes() == before
