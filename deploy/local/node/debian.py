@@ -1,5 +1,6 @@
 """Debian's packages: installed where the node runs their programs, only unpacked where they become an image."""
 
+import functools
 import os
 import re
 import shutil
@@ -41,7 +42,8 @@ def install(needed: Mapping[str, str] = NEEDED) -> None:
         _updated(["install", "--yes", "--quiet", "--no-install-recommends", *missing])
 
 
-def closure(packages: Iterable[str]) -> list[str]:
+@functools.cache  # seconds each time, and asked for each image that is built on Python
+def closure(packages: tuple[str, ...]) -> list[str]:
     """Return the file names (name, version, machine) of `packages` and all they depend on, sorted."""
     said = _updated([*_from_nothing(Path("/nonexistent")), "--print-uris", "install", *packages])
     return sorted(match["file"] for match in ADDRESS.finditer(said))
