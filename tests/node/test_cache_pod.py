@@ -1,4 +1,4 @@
-"""A cache pod as the controller describes it, under a real kubelet: without an upstream, full, and not full again."""
+"""A cache pod as the controller describes it, under a real kubelet: without upstream, scanned, full, and not full."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import pytest
 from common import names
 from controller.certificates import issue_authority, issue_leaf
 from controller.desired import desired_objects, files
+from controller.desired.services import TARGET_PORT
 from controller.facts import Tls
 from controller.kinds import SECRET, SERVICE, STATEFUL_SET
-from deploy.local.node import images
+from deploy.local.node import debian, images
 from deploy.local.node.runtime import MODULES
 from tests.support.controller import facts, judged, settings
 from tests.support.mirrors import a_mirror
+from tests.support.scanner import PACKAGE, Scan, assert_modern, command
 
 if TYPE_CHECKING:
     from deploy.local.node.node import Node
@@ -62,6 +64,9 @@ def test_it_is_ready_without_its_upstream_and_not_while_its_volume_is_full(node:
     (volume,) = node.add_volumes(1, "100Mi", megabytes=100)
     cache(node)
     node.wait_for("the cache pod to be Ready", lambda: is_ready(node))
+    address = node.cluster.run_kubectl("get", "pod", POD, "-o", "jsonpath={.status.podIP}").stdout
+    debian.install(PACKAGE)
+    assert_modern(Scan(node.run(*command(TARGET_PORT, address)).stdout))
     node.run("dd", "if=/dev/zero", f"of={volume}/filler", "bs=1M", "count=97", check=False)
     node.wait_for("the full cache not to be Ready", lambda: not is_ready(node))
     log = node.cluster.run_kubectl("logs", POD).stdout
