@@ -5,6 +5,7 @@ The specs are as hostile as the API server stores them, at first with the webhoo
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -215,9 +216,19 @@ def test_the_rules_hold_for_what_was_stored_while_no_webhook_watched(running: Ru
         )
 
 
+def _credentials(kube: Kube, mirror: str) -> Json:
+    """What the cache of a mirror is given."""
+    data = kube.get(kinds.SECRET, f"registry-mirror-{mirror}")["data"]
+    return dict(json.loads(base64.b64decode(data["credentials.json"])))
+
+
 def test_what_an_administrator_narrows_holds_at_once_and_for_what_is_there(running: Running) -> None:
     """MASQUERADE_DOMAINS and SECRET_OPT_IN, set for a system that runs, with its mirrors and webhooks."""
     kube, system = running.kube, running.system
+    old = a_mirror().named("old").of("old.example.com").known_as("old.mirrors.example.com").logging_in_with("login")
+    kube.mirror(old)
+    kube.until_condition("old", "CredentialsAvailable", "True", "Found")
+    assert _credentials(kube, "old") == {"Username": "robot", "Secret": "canary"}
     system.processes.stop(["controller", "webhook"])
     system.install()
     narrowed = {"MASQUERADE_DOMAINS": "mirrors.example.com", "SECRET_OPT_IN": "true"}
@@ -229,5 +240,7 @@ def test_what_an_administrator_narrows_holds_at_once_and_for_what_is_there(runni
     inside = a_mirror().named("in").of("in.example.com").known_as("in.mirrors.example.com").logging_in_with("login")
     until(lambda: not sent(kube, inside), why="a name inside is taken")
     kube.until_condition("in", "CredentialsAvailable", "False", "SecretNotOptedIn")
+    kube.until_condition("old", "CredentialsAvailable", "False", "SecretNotOptedIn")
+    assert _credentials(kube, "old") == {"Username": "", "Secret": ""}
     kube.patch(kinds.MIRROR, "odd-name", {"spec": {"masqueradeUrl": "odd.mirrors.example.com"}})
     kube.until_condition("odd-name", "Accepted", "True", "Valid")
