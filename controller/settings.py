@@ -56,7 +56,7 @@ def _certs_dir(value: str) -> str:
 
 
 def _image_part(value: str) -> str:
-    if not re.fullmatch(r"[\w.:@-]+(/[\w.:@-]+)*", value, re.ASCII):
+    if not re.fullmatch(r"[\w.:@\[\]-]+(/[\w.:@-]+)*", value, re.ASCII):
         raise ValueError("expected a part of an image's name: no spaces, quotes or the like, and no slash at its ends")
     return value
 

@@ -65,14 +65,14 @@ def test_no_secret_is_told_anywhere(front: Front, fresh: Callable[..., Running])
     kube.create(kinds.SECRET, {"metadata": {"name": "own"}, "stringData": {"tls.crt": NOISE, "tls.key": NOISE}})
     kube.until_condition("one", "CacheAvailable", "False", "CertificateSecretInvalid")
     held = objects(running.cluster)
-    secrets = held.pop("secrets")
+    secrets = held.pop("Secret")
     logs = {name: system.processes.log(name).read_text() for name in system.processes.names() if "etcd" not in name}
     canaries = [CORE, USERNAME, PASSWORD, NOISE, *_keys(kube)]
     assert len(canaries) > 5, "our own keys are among them"
     assert traces({"secrets": secrets}, [PASSWORD]), "the looking finds what is there"
     assert any("CredentialsRefused" in text for text in held.values()), "the failures have been told"
     places = {**held, **logs, **pages}
-    assert {"registrymirrors.k8s.osp.tech", "events", "webhook", "controller", "controller-own"} <= set(places)
+    assert {"RegistryMirror", "Event", "webhook", "controller", "controller-own"} <= set(places)
     assert traces(places, canaries) == []
 
 

@@ -14,6 +14,7 @@ from deploy.local.node.installed import NAMESPACE, Installed
 from deploy.local.node.node import Node
 from deploy.local.node.runtime import FLAVOURS
 from deploy.local.node.upstream import PUBLIC, Upstream
+from tests.support.canary import traces
 from tests.support.land import Land
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def land(flavour: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan
         system = Installed(node, CA_CERTIFICATE_BUNDLE="bundle", UPSTREAM_PROBE_SECONDS="5").install()
         there = Land(node, system, *upstreams)
         yield there
+        assert traces(there.told_anywhere(), [ACCOUNT.password]) == [], "the password is in the Secrets alone"
         there.kube.close()
 
 

@@ -11,12 +11,13 @@ import json
 import re
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from controller.kinds import CLAIM, MIRROR, POD, SERVICE
 from deploy.local.node.installed import NAMESPACE
+from tests.support.canary import objects
 from tests.support.kube import Kube
 from tests.support.pods import a_pod, eventually, logs, pull_secret, remove
 
@@ -47,6 +48,7 @@ class Land:
     hub: Upstream
     private: Upstream
     _pods: int = 0
+    _logs: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def kube(self) -> Kube:
@@ -103,9 +105,26 @@ class Land:
 
     def delete(self, name: str, seconds: float = 90.0) -> None:
         """Delete a mirror; return when it and its pods are gone."""
+        self.keep_logs(f"mirror={name}")
         self.kubectl("delete", "rm", name, "--ignore-not-found", f"--timeout={seconds:.0f}s")
         gone = eventually(lambda: not self.left_of(name), seconds)
         assert gone, self.kubectl("get", "all,pvc", "-l", f"mirror={name}")
+
+    def keep_logs(self, selector: str = "") -> None:
+        """Keep what the pods of the system have said, before they go."""
+        for pod in self.kubectl("get", "pods", "-o", "name", "-l", selector).split():
+            said = self.kubectl("logs", pod, "--all-containers", "--tail=-1", check=False)
+            self._logs[pod] = self._logs.get(pod, "") + said
+
+    def told_anywhere(self) -> dict[str, str]:
+        """All that is told of the system: what its pods say, every object but Secrets, its files on the node."""
+        self.keep_logs()
+        found = objects(self.node.cluster)
+        del found["Secret"]
+        ours = "/etc/hosts /etc/hosts.backup /etc/containerd /etc/docker /var/lock/mirror-hostess"
+        files = self.node.run("sh", "-c", f"find {ours} -type f -exec cat {{}} +", check=False).stdout
+        assert "localhost" in files
+        return {**found, **self._logs, "files of the node": files}
 
     def left_of(self, name: str) -> list[Json]:
         """Pods and claims of a mirror, which go after it."""
