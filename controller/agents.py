@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -31,6 +32,9 @@ ANSWER_TIMEOUT: Final = 2.0
 AT_ONCE: Final = 50
 # Seconds for all of them, so that a worker that is asked to stop ends before its pod is killed.
 ROUND: Final = 20.0
+# Seconds that agents of a node are not asked after one of them took all its time: a dead node has one of each mirror,
+# and each question would hold a worker.
+SILENCE: Final = 10.0
 ANSWER_MAX: Final = 65_536  # bytes; an answer has few hundred
 
 
@@ -41,6 +45,8 @@ class Agents:
     cluster: Cluster
     namespace: str
     door: Door
+    clock: Callable[[], float] = time.monotonic
+    _silent_until: dict[str, float] = field(default_factory=dict)  # by node
 
     async def every(self, mirror: str) -> list[Agent]:
         """All agents of a mirror, as Kubernetes knows them. Raises ClusterError."""
@@ -57,7 +63,7 @@ class Agents:
         return await self.ask(found)
 
     async def ask(self, agents: Iterable[Agent]) -> list[Agent]:
-        """The same agents with what they say, those without an address unasked."""
+        """The same agents with what they say; those without an address, or of a node that is silent, unasked."""
         gate = asyncio.Semaphore(AT_ONCE)
         asked = list(agents)
         tasks = [asyncio.create_task(self._one(agent, gate)) for agent in asked]
@@ -69,10 +75,16 @@ class Agents:
         return [said if isinstance(said, Agent) else agent for agent, said in zip(asked, answers, strict=True)]
 
     async def _one(self, agent: Agent, gate: asyncio.Semaphore) -> Agent:
-        if not agent.address:
-            return agent
         async with gate:
-            return told(agent, await self.door(agent.address))
+            began = self.clock()
+            if not agent.address or began < self._silent_until.get(agent.node, began):
+                return agent
+            answer = await self.door(agent.address)
+            if answer is None and self.clock() - began > ANSWER_TIMEOUT / 2:
+                self._silent_until[agent.node] = self.clock() + SILENCE
+            else:
+                self._silent_until.pop(agent.node, None)
+            return told(agent, answer)
 
     async def _listed(self, mirror: str) -> AsyncIterator[Agent]:
         labels = {names.MIRROR_LABEL: mirror, names.COMPONENT_LABEL: names.HOSTESS}

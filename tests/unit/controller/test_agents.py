@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from common.agent import STATUS_PORT
-from controller.agents import ANSWER_MAX, ANSWER_TIMEOUT, AT_ONCE, Agents, http_door
+from controller.agents import ANSWER_MAX, ANSWER_TIMEOUT, AT_ONCE, SILENCE, Agents, http_door
 from controller.nodes import Agent
 from tests.support.agents import free_address
 
@@ -58,6 +58,26 @@ async def test_a_question_that_fails_counts_as_unanswered() -> None:
         raise RuntimeError("a bug")
 
     assert await _agents(door).ask([Agent("one", "10.0.0.1")]) == [Agent("one", "10.0.0.1")]
+
+
+async def test_a_node_that_is_silent_holds_up_one_question_and_not_one_for_each_mirror() -> None:
+    now, asked = [100.0], list[str]()
+
+    async def door(address: str) -> object:
+        asked.append(address)
+        if address != "10.0.0.1":
+            return {"state": "cleaned"}
+        now[0] += ANSWER_TIMEOUT
+        return None
+
+    agents = Agents(cast("Cluster", None), "mirrors", door, lambda: now[0])
+    for _ in range(2):
+        await agents.ask([Agent("dead", "10.0.0.1")])
+        await agents.ask([Agent("alive", "10.0.0.2")])
+    assert asked == ["10.0.0.1", "10.0.0.2", "10.0.0.2"]
+    now[0] += SILENCE
+    await agents.ask([Agent("dead", "10.0.0.9")])
+    assert asked[-1] == "10.0.0.9"
 
 
 async def _whole(_: web.Request) -> web.Response:
