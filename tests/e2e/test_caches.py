@@ -9,8 +9,6 @@ from deploy.local.node.impostor import processes
 from deploy.local.node.installed import NAMESPACE
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.land import Land
 
 PULL = 15.0  # seconds that the pull of some MB and the start of its pod take at most on a machine under load
@@ -23,7 +21,7 @@ def test_a_cache_whose_volume_is_full_leaves_its_service(land: Land) -> None:
     (volume,) = land.mirror("full", land.private, megabytes=60, credentialsSecret=land.credentials(land.private))
     warm = land.private.push("lib/warm:1", (2.0,))
     land.pull(warm, **login)
-    fill(land, volume, leaving=10_000_000)
+    land.fill(volume, leaving=10_000_000)
     large = land.private.push("lib/large:1", (20.0,))
     land.private.slow(1_000_000)  # bytes a second: as long as a large volume takes at a network's rate
     pod, began = land.start_pull(large, **login), time.monotonic()
@@ -37,13 +35,6 @@ def test_a_cache_whose_volume_is_full_leaves_its_service(land: Land) -> None:
     land.until(lambda: not land.hosts_toml(land.private.host), 15)
     assert land.pull(warm, **login) < PULL
     land.delete("full")
-
-
-def fill(land: Land, volume: Path, leaving: int) -> None:
-    """Put something into a volume that leaves so many bytes for who is not root."""
-    free = land.node.run("stat", "--file-system", "--format=%a %S", str(volume)).stdout.split()
-    size = int(free[0]) * int(free[1]) - leaving
-    land.node.run("fallocate", "--length", str(size), f"{volume}/filler")
 
 
 def test_one_of_two_replicas_is_killed_in_the_middle_of_a_large_pull(land: Land) -> None:

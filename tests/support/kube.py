@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import ssl
 import time
@@ -35,6 +36,11 @@ def until(look: Callable[[], T], *, why: str, seconds: float = DEADLINE) -> T:
         assert time.monotonic() < limit, f"not within {seconds:.0f} s: {why}; last seen: {found!r}"
         time.sleep(POLL)
     return found
+
+
+def text(secret: Json, key: str) -> str:
+    """A text of a Secret."""
+    return base64.b64decode(secret["data"][key]).decode()
 
 
 class Kube:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from controller.kinds import CLAIM, MIRROR, POD, SERVICE
+from controller.kinds import CLAIM, MIRROR, POD, SERVICE, STATEFUL_SET
 from deploy.local.node.installed import NAMESPACE
 from tests.support.canary import objects
 from tests.support.kube import Kube
@@ -175,10 +175,20 @@ class Land:
         return sum(self.counted_at(address, what, kind) for address in self.caches(name).values())
 
     def counted_at(self, address: str, what: str = "pushed_bytes", kind: str = "blob") -> int:
-        """A counter of one cache."""
-        page = self.node.run("curl", "--silent", f"http://{address}:5001/metrics").stdout
+        """A counter of one cache; 0 for one that is dead, as for one that has just started."""
+        page = self.node.run("curl", "--silent", f"http://{address}:5001/metrics", check=False).stdout
         found = {(each["what"], each["kind"]): each["value"] for each in METRIC.finditer(page)}
         return int(float(found.get((what, kind), 0)))
+
+    def fetch(self, address: str, image: str) -> None:
+        """Let one cache fetch an image `host/path:tag` of its upstream, so that it has it."""
+        path, _, tag = image.partition("/")[2].rpartition(":")
+        accept = "Accept: application/vnd.oci.image.manifest.v1+json"
+        ask = ("curl", "--silent", "--show-error", "--fail", "--insecure", "--header", accept)
+        repository = f"https://{address}:5000/v2/{path}"
+        manifest = json.loads(self.node.run(*ask, f"{repository}/manifests/{tag}").stdout)
+        for blob in (manifest["config"], *manifest["layers"]):
+            self.node.run(*ask, "--output", "/dev/null", f"{repository}/blobs/{blob['digest']}")
 
     def serves(self, name: str, path: str, tag: str) -> bool:
         """Whether a mirror answers for a tag."""
@@ -202,6 +212,16 @@ class Land:
         ask = ("curl", "--silent", "--insecure", "--header", accept)
         said = self.node.run(*ask, f"https://{upstream.address}/v2/{path}/manifests/{tag}").stdout
         return [layer["digest"] for layer in json.loads(said)["layers"]]
+
+    def fill(self, volume: Path, leaving: int) -> None:
+        """Put something into a volume that leaves so many bytes for who is not root."""
+        free = self.node.run("stat", "--file-system", "--format=%a %S", str(volume)).stdout.split()
+        size = int(free[0]) * int(free[1]) - leaving
+        self.node.run("fallocate", "--length", str(size), f"{volume}/filler")
+
+    def ready_caches(self, name: str) -> int:
+        """How many caches of a mirror are ready."""
+        return int(self.kube.get(STATEFUL_SET, f"registry-mirror-{name}")["status"].get("readyReplicas", 0))
 
     def size(self, volume: Path) -> int:
         """Bytes of all files of a volume."""
@@ -238,6 +258,10 @@ class Land:
         done = self.node.cluster.run_kubectl("wait", "--for=condition=Ready", f"pod/{pod}", ready, check=False)
         assert done.returncode == 0, self.node.cluster.run_kubectl("describe", "pod", pod).stdout[-3000:]
         assert logs(self.node, pod) == f"this is {image}\n"
+
+    def running(self, pod: str) -> bool:
+        """Whether a pod has its image and runs."""
+        return bool(self.kube.get(POD, pod, "default")["status"]["phase"] == "Running")
 
     def forget(self, pod: str, image: str) -> None:
         """Remove a pod and its image from the node."""

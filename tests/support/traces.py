@@ -41,6 +41,20 @@ def entry(node: Node, mirror: str) -> bytes:
     return hosts.parse(node.read("/etc/hosts")).blocks.get(mirror, b"")
 
 
+def add_foreign(node: Node, lines: bytes) -> bytes:
+    """Put somebody else's lines into the hosts file; return all that is somebody else's, when an agent has seen them.
+
+    Agents put the lines of their mirrors behind all others.
+    """
+    node.append("/etc/hosts", lines)
+    node.wait_for("the agent has seen foreign lines", lambda: _is_in_order(node.read("/etc/hosts")))
+    return hosts.parse(node.read("/etc/hosts")).foreign
+
+
+def _is_in_order(content: bytes) -> bool:
+    return hosts.render(hosts.parse(content)) == content
+
+
 def agents(node: Node, mirror: str) -> list[str]:
     """Process ids, as the node counts, of the agents of a mirror."""
     said = node.run("sh", "-c", AGENTS, "sh", f"registry-mirror-{mirror}", check=False).stdout

@@ -67,11 +67,20 @@ def _mount_run() -> None:
 
 
 def _mount_etc(folder: Path, settings: Settings) -> None:
-    """Lay an /etc over this machine's: the paths are the real ones, and what is written stays in the node."""
+    """Lay an /etc over this machine's: the paths are the real ones, and what is written stays in the node.
+
+    A node that was started before finds it as it left it.
+    """
     upper, work = folder / "etc", folder / "etc-work"
+    is_new = not upper.exists()
     for each in (upper, work):
         each.mkdir(parents=True, exist_ok=True)
     _run("mount", "-t", "overlay", "-o", f"lowerdir=/etc,upperdir={upper},workdir={work}", "overlay", "/etc")
+    if is_new:
+        _furnish_etc(settings)
+
+
+def _furnish_etc(settings: Settings) -> None:
     for certs in ("/etc/containerd/certs.d", "/etc/docker/certs.d"):
         Path(certs).mkdir(parents=True, exist_ok=True)
     Path("/etc/hosts").write_text(f"127.0.0.1 localhost {settings.name}\n")

@@ -71,13 +71,16 @@ class Inside:
         """Return the resident memory of a program that was started in the node, in bytes."""
         return resident_bytes(self.sandbox.pid_of(name))
 
-    def drop_packets(self, address: str) -> None:
-        """Let every packet to `address`, a Service's too, vanish, as if the network had a hole there."""
-        self._firewall("--insert", address)
+    def drop_packets(self, address: str, *, source: str | None = None, share: float = 1.0) -> None:
+        """Let every packet to `address`, a Service's too, vanish, as if the network had a hole there.
 
-    def let_packets(self, address: str) -> None:
+        With `source` those alone that come from there, an address of a pod; with `share` so many of them by chance.
+        """
+        self._firewall("--insert", address, source, share)
+
+    def let_packets(self, address: str, *, source: str | None = None, share: float = 1.0) -> None:
         """Undo drop_packets."""
-        self._firewall("--delete", address)
+        self._firewall("--delete", address, source, share)
 
     def add_name(self, name: str, address: str) -> None:
         """Let the node and its pods know `name` as `address`, whatever it was; return when CoreDNS says so, in 1 s.
@@ -117,7 +120,10 @@ class Inside:
                 raise LocalClusterError(f"{what}: not within {seconds:.0f} s. See {self.cluster.folder / 'logs'}.")
             time.sleep(pause)
 
-    def _firewall(self, what: str, address: str) -> None:
+    def _firewall(self, what: str, address: str, source: str | None, share: float) -> None:
         # in the table `raw`, which packets pass before a Service's address becomes a pod's
         for chain in ("OUTPUT", "PREROUTING"):
-            self.run("iptables", "--wait", "--table", "raw", what, chain, "--destination", address, "--jump", "DROP")
+            whose = ("--source", source) if source else ()
+            chance = ("-m", "statistic", "--mode", "random", "--probability", str(share)) if share < 1 else ()
+            rule = (*whose, "--destination", address, *chance, "--jump", "DROP")
+            self.run("iptables", "--wait", "--table", "raw", what, chain, *rule)

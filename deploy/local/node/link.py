@@ -29,13 +29,16 @@ class Link:
         return f"{NETWORK}.{self.number}.{host}"
 
 
-def connect(pid: int, folder: Path) -> Link:
-    """Lay a cable to the network of process `pid`, in the node of the cluster in `folder`, and write down which."""
-    for number in NUMBERS:
-        link = Link(number)
+def connect(pid: int, folder: Path, number: int | None = None) -> Link:
+    """Lay a cable to the network of process `pid`, in the node of the cluster in `folder`, and write down which.
+
+    With `number` that very one, which a node has had before.
+    """
+    for each in NUMBERS if number is None else (number,):
+        link = Link(each)
         made = _ip("link", "add", link.interface, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
         if made.returncode == 0:
-            folder.joinpath(RECORD).write_text(str(number))
+            folder.joinpath(RECORD).write_text(str(each))
             _address(link, pid)
             return link
         if TAKEN not in made.stderr:

@@ -18,18 +18,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deploy.local import kubeconfig
+from deploy.local import commands, kubeconfig
 from deploy.local.build import build
 from deploy.local.cluster import Cluster
-from deploy.local.commands import SERVICE_OF_API_SERVER
 from deploy.local.errors import LocalClusterError
 from deploy.local.layout import Layout
-from deploy.local.node import images, kubelet, runtime
+from deploy.local.node import images, kubelet, leftovers, runtime
 from deploy.local.node.able import why_not
 from deploy.local.node.inside import NAMES, Inside
 from deploy.local.node.publicca import BUNDLE, public_ca_file
 from deploy.local.node.runtime import Runtime
-from deploy.local.node.sandbox import DNS_ADDRESS
+from deploy.local.node.sandbox import DNS_ADDRESS, NAME
 from deploy.local.pki import Authority, Identity
 from deploy.local.place import Place
 
@@ -141,6 +140,30 @@ class Node(Inside):
         if name == CONTAINERD:
             self.wait_for("containerd answers", lambda: self.ctr("version", check=False).returncode == 0)
 
+    def cut_power(self) -> None:
+        """End everything in the node by SIGKILL, and the API server's machine with it; disks stay as they are."""
+        names = [NAME, *(name for name in self.processes.names() if name not in {NAME, commands.ETCD})]
+        for name in names:
+            self.processes.kill(name)
+        self.processes.stop(names)
+
+    def boot(self) -> None:
+        """Start the node again after a power cut; return when Services and names are answered as before.
+
+        With it what is left of its disks: /etc, kubelet's and containerd's folders, folders as volumes. Not so
+        registries outside, which were processes in its network too: start them again.
+        """
+        number = self.sandbox.link.number
+        leftovers.remove(self.cluster.folder)
+        self.sandbox.start(number)
+        self.start_component(CONTAINERD)
+        for name in commands.SERVERS:
+            self.cluster.start_component(name)
+        for name in (KUBELET, KUBE_PROXY):
+            self.start_component(name)
+        self._wait_for_services()
+        self._wait_for_names()
+
     def _open(self) -> Place:
         """Make the sandbox, and start containerd in it, which needs no API server."""
         self.sandbox.start()
@@ -176,7 +199,7 @@ class Node(Inside):
 
     def _wait_for_services(self) -> None:
         """Wait for kube-proxy, which follows by up to a second: a pull in between would be tried again after ten."""
-        self.wait_for("the API server's Service answers", lambda: self.answers(SERVICE_OF_API_SERVER, 443))
+        self.wait_for("the API server's Service answers", lambda: self.answers(commands.SERVICE_OF_API_SERVER, 443))
 
     def _wait_for_names(self) -> None:
         deployment = ("-n", "kube-system", "deployment", "coredns", "-o", "jsonpath={.status.readyReplicas}")

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
 
 from deploy.local.errors import LocalClusterError
@@ -33,8 +32,11 @@ class Sandbox:
         self.folder = folder
         self._processes = processes
 
-    def start(self) -> None:
-        """Make it; return when its mounts and its network are there."""
+    def start(self, number: int | None = None) -> None:
+        """Make it; return when its mounts and its network are there. `number` is that of its cable, where it had one.
+
+        In the folder of one that has ended it goes on with its /etc and its other files, as a machine does with a disk.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         ready = self.folder / "ready"
         ready.unlink(missing_ok=True)
@@ -44,9 +46,11 @@ class Sandbox:
         unshare = ["unshare", *NAMESPACES, "--fork", "--kill-child", "--propagation=private", "--", *first]
         self._processes.start(NAME, self._joined(unshare), {**os.environ, "PATH": PATH})
         self._processes.wait_ready(NAME, ready.exists)
-        link.connect(self.pid, self._processes.folder)
+        link.connect(self.pid, self._processes.folder, number)
+        self._net.unlink(missing_ok=True)
+        self._net.symlink_to(f"/proc/{self.pid}/ns/net")
 
-    @cached_property
+    @property
     def pid(self) -> int:
         """The process id, as this machine counts, of the first process inside."""
         return self.pid_of(NAME)
@@ -62,8 +66,15 @@ class Sandbox:
 
     @property
     def network(self) -> tuple[str, ...]:
-        """What goes before a command line to run it in the node's network, and nothing else of the node."""
-        return ("nsenter", f"--net=/proc/{self.pid}/ns/net", "--")
+        """What goes before a command line to run it in the node's network, and nothing else of the node.
+
+        The same words after a restart of the node too.
+        """
+        return ("nsenter", f"--net={self._net}", "--")
+
+    @property
+    def _net(self) -> Path:
+        return self._processes.folder / "net"
 
     def run(
         self, argv: Sequence[str], stdin: bytes | None = None, *, check: bool = True, seconds: float = 300

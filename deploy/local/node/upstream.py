@@ -76,10 +76,8 @@ class Upstream:
         return public_ca_file() if self.authority == PUBLIC else self.node.cluster.ca_file
 
     def prepare(self) -> "Upstream":
-        """Give it an address and a name that node and pods know; returns itself."""
+        """Give it a name that node and pods know, and its certificate; returns itself."""
         self.folder.mkdir(parents=True)
-        # by way of /32: a second address of the same network would become the source of the node's own packets
-        self.node.run("ip", "address", "add", f"{self.address}/32", "dev", "eth0")
         for name in {self.host, self.auth_host}:
             self.node.add_name(name, self.address)
         self._issue("serving")
@@ -88,7 +86,9 @@ class Upstream:
         return self
 
     def start(self) -> "Upstream":
-        """Start it; returns itself when it takes connections."""
+        """Start it, at its address; returns itself when it takes connections."""
+        # by way of /32: a second address of the same network would become the source of the node's own packets
+        self.node.run("ip", "address", "replace", f"{self.address}/32", "dev", "eth0")
         binary = programs.build(programs.REGISTRY)
         command = [str(binary), "serve", str(self._config)]
         self.node.sandbox.launch(self._name, command, {"OTEL_TRACES_EXPORTER": "none"})

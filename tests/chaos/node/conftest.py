@@ -1,0 +1,49 @@
+"""One node with the system installed in it, shared by all of these tests: each leaves it as it found it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.local.node.runtime import DEBIAN
+from tests.support.lands import a_land, mark
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.land import Land
+
+HERE = Path(__file__).parent
+# How long old and new authorities overlap, where a quarter of an hour is usual: as long as tests can wait, and longer
+# than the kubelet needs to bring a Secret to a pod that it has been made to look at.
+OVERLAP = "40s"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip all where no node can run."""
+    mark(items, HERE)
+
+
+# A parameter of one value, so that tests/conftest.py gives all of its tests to one worker.
+@pytest.fixture(scope="session", params=[DEBIAN])
+def land(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Land]:
+    """The node. Its runtime is the one that need not be built."""
+    with a_land(tmp_path_factory.mktemp("chaos") / "cluster", request.param, CERTIFICATE_OVERLAP=OVERLAP) as there:
+        yield there
+
+
+@pytest.fixture(scope="session")
+def world(land: Land) -> Iterator[Land]:
+    """A mirror `world` with two replicas of the upstream that everybody trusts."""
+    land.mirror("world", land.world, replicas=2)
+    yield land
+    land.delete("world")
+
+
+@pytest.fixture(autouse=True)
+def as_before(world: Land) -> None:
+    """No test begins before the mirror is well, whatever the one before it has done."""
+    world.wait_ready("world")
+    world.until(lambda: world.hosts_toml(world.world.host))

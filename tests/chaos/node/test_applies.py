@@ -1,0 +1,143 @@
+"""The webhook's pods are killed while several clients apply mirrors: each apply is stored as a whole, or refused."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from common import names
+from controller.kinds import MIRROR, POD
+from deploy.local.node.impostor import processes
+from deploy.local.node.installed import NAMESPACE
+from tests.support.kube import Kube
+
+if TYPE_CHECKING:
+    import random
+
+    from tests.support.chaos import Chaos
+    from tests.support.land import Land
+
+Json = dict[str, Any]
+
+CLIENTS, APPLIES, MIRRORS = 4, 125, 10  # of each client: applies, and mirrors that it makes and changes
+REPLICAS = 2  # of the webhook
+PACE = 0.15  # seconds from one apply to the next, so that all of them take 20 and pods die in between
+WRONG_EVERY = 10  # applies: one has a ttl that the webhook alone can name in a sentence
+WEBHOOK = "app.kubernetes.io/name=registrymirror-webhook"
+DEFAULTS = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "20Gi"}}}
+
+
+@dataclass
+class Client:
+    """Applies mirrors of its own, and knows of each what the API server has said yes to last."""
+
+    kube: Kube
+    number: int
+    said_yes: dict[str, Json] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+    wrong: int = 0
+
+    def apply_all(self) -> None:
+        """All applies, one after the other, each seen to be stored as it was meant or not at all."""
+        due = time.monotonic()
+        for turn in range(APPLIES):
+            time.sleep(max(0.0, due - time.monotonic()))
+            due += PACE
+            self._apply(turn)
+
+    def _apply(self, turn: int) -> None:
+        name, is_wrong = f"applied-{self.number}-{turn % MIRRORS}", turn % WRONG_EVERY == WRONG_EVERY - 1
+        spec = {"upstreamUrl": f"{name}.example.com", "ttl": "7d" if is_wrong else f"{turn + 1}h", "replicas": 1}
+        body = {"apiVersion": MIRROR.api, "kind": MIRROR.name, "metadata": {"name": name}, "spec": spec}
+        answer = self.kube.http.patch(
+            MIRROR.path(None, name),
+            params={"fieldManager": f"client-{self.number}", "force": "true"},
+            content=json.dumps(body),
+            headers={"Content-Type": "application/apply-patch+yaml"},
+        )
+        if answer.is_success:
+            assert not is_wrong, answer.text
+            self.said_yes[name] = spec
+        else:
+            self._refused(answer, is_wrong=is_wrong)
+        live = self.kube.find(MIRROR, name)
+        assert (live is None) == (name not in self.said_yes)
+        if live is not None:
+            whole(live, self.said_yes[name])
+
+    def _refused(self, answer: httpx.Response, *, is_wrong: bool) -> None:
+        message = answer.json()["message"]
+        if answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
+            assert is_wrong, message
+            assert "spec.ttl" in message
+            self.wrong += 1
+        else:
+            assert "failed calling webhook" in message, answer.text
+            self.refused.append(message)
+
+
+def whole(live: Json, spec: Json) -> None:
+    """What is stored is what was applied, with all that the webhook adds."""
+    stored = dict(live["spec"])
+    assert stored.pop("volumeClaimTemplate")["spec"] == DEFAULTS
+    assert stored == spec
+    assert live["metadata"]["labels"].items() >= {"mirror": live["metadata"]["name"], "app": names.APP}.items()
+
+
+def test_webhooks_are_killed_while_mirrors_are_applied(land: Land, chaos: Chaos, dice: random.Random) -> None:
+    """By SIGKILL of their processes and by deletion of their pods, both at once too."""
+    clients = [Client(Kube(land.node.cluster), number) for number in range(CLIENTS)]
+    with land.without_controller(), ThreadPoolExecutor(CLIENTS) as pool:
+        ended = threading.Event()
+        killing = threading.Thread(target=_kill, args=(land, dice, ended))
+        killing.start()
+        try:
+            for done in [pool.submit(client.apply_all) for client in clients]:
+                done.result()
+        finally:
+            ended.set()
+            killing.join()
+        recovered = land.until(lambda: _ready(land) == REPLICAS, 120)
+        for client in clients:
+            for name, spec in client.said_yes.items():
+                whole(land.kube.get(MIRROR, name), spec)
+                land.kube.delete(MIRROR, name)
+            client.kube.close()
+    assert all(client.said_yes for client in clients)
+    refused, wrong = sum(len(client.refused) for client in clients), sum(client.wrong for client in clients)
+    assert wrong > 0
+    total = CLIENTS * APPLIES
+    note = f"{total} applies: {total - refused - wrong} stored, {wrong} refused by the webhook, {refused} without one"
+    chaos.row("webhooks killed during applies", recovered=recovered, note=note)
+
+
+def _kill(land: Land, dice: random.Random, ended: threading.Event) -> None:
+    """Kill one or both, in one of three ways, when both are ready again and have been for a moment."""
+    while not ended.wait(dice.uniform(0.5, 2)):
+        if _ready(land) < REPLICAS:
+            continue
+        names_of_pods = [pod["metadata"]["name"] for pod in land.kube.every(POD, labelSelector=WEBHOOK)]
+        how = dice.choice(("kill", "delete", "delete at once"))
+        for name in dice.sample(names_of_pods, min(len(names_of_pods), dice.choice((1, 2)))):
+            if how == "kill":
+                # the pod may be gone by now, or not yet have a process
+                pids = processes(land.node, name, NAMESPACE)
+                land.node.run("kill", "-9", *pids, check=False)
+            else:
+                grace = ("--grace-period=0", "--force") if how == "delete at once" else ()
+                land.kubectl("delete", "pod", name, "--ignore-not-found", "--wait=false", *grace, check=False)
+
+
+def _ready(land: Land) -> int:
+    """How many of the webhook's pods are ready and stay."""
+    return sum(
+        any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", ()))
+        for pod in land.kube.every(POD, labelSelector=WEBHOOK)
+        if "deletionTimestamp" not in pod["metadata"]
+    )

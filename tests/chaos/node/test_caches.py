@@ -1,0 +1,64 @@
+"""Caches that die or fill up while pods start, one after the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deploy.local.node.impostor import processes
+from deploy.local.node.installed import NAMESPACE
+
+if TYPE_CHECKING:
+    from tests.support.chaos import Chaos
+    from tests.support.land import Land
+
+PULL = 15.0  # seconds that the pull of some MB and the start of its pod take at most on a machine under load
+BODY_CUT = 30.0  # seconds more, where a body was cut off and kubelet has to try again
+RATE = 5_000_000  # bytes a second from the upstream, so that a pull of SIZE takes two
+SIZE = 10.0  # megabytes
+
+
+def test_a_cache_is_killed_in_the_middle_of_each_pull(world: Land, chaos: Chaos) -> None:
+    """Each pod starts, by the other replica, the upstream, or the kubelet's next try."""
+    images = [world.world.push(f"lib/victim:{number}", (SIZE,)) for number in range(3)]
+    took = []
+    world.world.slow(RATE)
+    try:
+        for image in images:
+            before, counted = world.world.bytes(), world.counted("world")
+            pod = world.start_pull(image)
+            world.until(lambda: world.world.bytes() > before or world.counted("world") > counted, PULL)  # noqa: B023
+            caches = world.caches("world")
+            serving = max(caches, key=lambda name: world.counted_at(caches[name], "requests"))
+            world.node.run("kill", "-9", *processes(world.node, serving, NAMESPACE))
+            took.append(world.until(lambda: world.running(pod), PULL + BODY_CUT))  # noqa: B023
+            world.runs(pod, image)
+            world.forget(pod, image)
+    finally:
+        world.world.slow(None)
+    recovered = world.until(lambda: world.ready_caches("world") == 2, 90)
+    world.wait_ready("world")
+    chaos.row("cache killed in a pull, three times", recovered=recovered, note=f"pods ran after {max(took):.1f} s")
+
+
+def test_the_volume_of_one_cache_is_full(land: Land, chaos: Chaos) -> None:
+    """It leaves the Service, the other one serves, and all pods start."""
+    login = land.login(land.private)
+    credentials = land.credentials(land.private)
+    volumes = land.mirror("full", land.private, megabytes=60, replicas=2, credentialsSecret=credentials)
+    warm = land.private.push("lib/warm:1", (2.0,))
+    land.pull(warm, **login)
+    land.fill(volumes[0], leaving=1_000_000)
+    land.until(lambda: land.ready_caches("full") == 1)
+    took = [land.pull(warm, PULL, **login) for _ in range(3)]
+    assert land.condition("full", "Ready")["status"] == "True"
+    land.fill(volumes[1], leaving=1_000_000)
+    told = land.until(lambda: land.condition("full", "CacheAvailable")["status"] == "False")
+    withdrawn = land.until(lambda: not land.hosts_toml(land.private.host), PULL)
+    took += [land.pull(warm, PULL, **login) for _ in range(2)]
+    land.delete("full")
+    chaos.row(
+        "volumes of both caches full",
+        condition=told,
+        recovered=told + withdrawn,
+        note=f"pods ran after {max(took):.1f} s",
+    )

@@ -1,0 +1,118 @@
+"""Holes in the network between our programs and the API server."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from controller.kinds import LEASE, POD
+from deploy.local.commands import SERVICE_OF_API_SERVER
+from tests.support.pulling import pulling, pushed
+from tests.support.traces import traces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.chaos import Chaos
+    from tests.support.land import Land
+
+LEASE_SECONDS = 15.0
+CONTROLLER = "app.kubernetes.io/name=registrymirror-controller"
+WITHDRAWN = 12.0  # seconds until a dead mirror is out of the way, as everywhere
+
+
+@contextmanager
+def cut_off(land: Land, pod: str) -> Iterator[str]:
+    """Let all that a pod sends to the API server vanish for as long as the block lasts; gives the pod's address."""
+    address: str = land.kube.get(POD, pod)["status"]["podIP"]
+    land.node.drop_packets(SERVICE_OF_API_SERVER, source=address)
+    try:
+        yield address
+    finally:
+        land.node.let_packets(SERVICE_OF_API_SERVER, source=address)
+
+
+def leader(land: Land) -> str:
+    """The pod that holds the lease."""
+    holder: str = land.kube.get(LEASE, "registrymirror-controller")["spec"]["holderIdentity"]
+    pods = (pod["metadata"]["name"] for pod in land.kube.every(POD))
+    return next((name for name in pods if holder.startswith(name)), "")
+
+
+def writes_from(land: Land, address: str) -> int:
+    """How many requests of a pod that change something but leases the API server has accepted."""
+    lines = (json.loads(line) for line in land.node.cluster.audit_log.read_text().splitlines())
+    return sum(
+        line["stage"] == "ResponseComplete"
+        and address in line.get("sourceIPs", ())
+        and line["verb"] in {"create", "update", "patch", "delete"}
+        and line.get("objectRef", {}).get("resource") not in {"leases", "events"}
+        and line["responseStatus"]["code"] < 300
+        for line in lines
+    )
+
+
+def test_the_leader_is_cut_off_from_the_api_server(world: Land, chaos: Chaos) -> None:
+    """Another leads and follows changes; the former leader writes nothing more, then stands by again."""
+    former = leader(world)
+    with cut_off(world, former) as address:
+        other = world.until(lambda: leader(world) not in {"", former}, 4 * LEASE_SECONDS)
+        written = writes_from(world, address)
+        world.change("world", ttl="100h")
+        told = other + world.until(lambda: world.condition("world", "Accepted")["status"] == "True")
+        successor = leader(world)
+    world.wait_ready("world")
+    back = world.until(lambda: ready(world, former), 90)
+    assert leader(world) == successor
+    assert writes_from(world, address) == written
+    chaos.row("leader cut off from the API server", condition=told, recovered=told + back, note="it wrote nothing more")
+    world.change("world", ttl=None)
+
+
+def ready(land: Land, pod: str) -> bool:
+    """Whether a pod is Ready."""
+    found = land.kube.get(POD, pod)["status"]["conditions"]
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in found)
+
+
+def test_an_agent_is_cut_off_from_the_api_server(world: Land, chaos: Chaos) -> None:
+    """It keeps the node as it is, and still takes a dead mirror out of the way and brings it back."""
+    images = pushed(world, "cutoff")
+    with cut_off(world, world.agent("world")):
+        with pulling(world, images) as pulls:
+            pulls.more(len(images))
+            files, taken, passed = traces(world.node), world.world.count("blob"), world.counted("world")
+            pulls.more(len(images))
+            assert traces(world.node) == files
+            assert world.world.count("blob") == taken
+            assert world.counted("world") > passed
+        mirror = world.address("world")
+        world.node.drop_packets(mirror)
+        try:
+            withdrawn = world.until(lambda: not world.hosts_toml(world.world.host), WITHDRAWN)
+            with pulling(world, images) as others:
+                others.more(len(images))
+        finally:
+            world.node.let_packets(mirror)
+        back = world.until(lambda: world.hosts_toml(world.world.host), WITHDRAWN)
+        assert traces(world.node) == files
+    assert pulls.failed + others.failed == []
+    note = f"a mirror that died meanwhile was withdrawn after {withdrawn:.1f} s"
+    chaos.row("agent cut off from the API server", recovered=back, note=note)
+
+
+def test_the_network_of_the_controllers_is_slow(world: Land, chaos: Chaos) -> None:
+    """Every second packet to the API server is lost: what is changed is followed all the same, by one leader alone."""
+    addresses = [pod["status"]["podIP"] for pod in world.kube.every(POD, labelSelector=CONTROLLER)]
+    for address in addresses:
+        world.node.drop_packets(SERVICE_OF_API_SERVER, source=address, share=0.5)
+    try:
+        world.change("world", ttl="101h")
+        told = world.until(lambda: world.condition("world", "Accepted")["status"] == "True", 90)
+    finally:
+        for address in addresses:
+            world.node.let_packets(SERVICE_OF_API_SERVER, source=address, share=0.5)
+    world.change("world", ttl=None)
+    recovered = world.until(lambda: world.condition("world", "Ready")["status"] == "True", 90)
+    chaos.row("half of the controllers' packets lost", condition=told, recovered=recovered)

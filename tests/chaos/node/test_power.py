@@ -1,0 +1,56 @@
+"""A power cut: everything of the node is gone at once, but what is on its disks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hostess import hosts
+from tests.support.pulling import pulling, pushed
+from tests.support.traces import add_foreign, entry, traces
+
+if TYPE_CHECKING:
+    from tests.support.chaos import Chaos
+    from tests.support.land import Land
+
+PATIENCE = 180.0  # seconds until a node whose pods all start at once has done so; 40 are usual
+THEIRS = "/etc/containerd/certs.d/elsewhere.local.test/hosts.toml"
+
+
+def test_the_node_loses_power(world: Land, chaos: Chaos) -> None:
+    """It comes up as it was: pods, entry, hosts.toml, foreign lines. What must be pulled before the mirror is, is."""
+    node, early, images = world.node, pushed(world, "early", 1)[0], pushed(world, "late")
+    node.write(THEIRS, 'server = "https://elsewhere.local.test"\n')
+    given = node.read("/etc/hosts")
+    foreign = add_foreign(node, b"192.0.2.7\tforeign.local.test\n# latin-1: \xe9\n")
+    files, mirrored = on_disk(world), entry(node, "world")
+    # with this node its API server goes down too, so that nobody puts right the number of replicas before
+    world.kubectl("scale", "statefulset", "registry-mirror-world", "--replicas=0")
+    pod = world.start_pull(early)  # will hardly have begun
+    node.cut_power()
+    node.boot()
+    for upstream in (world.world, world.hub, world.private):
+        upstream.start()
+    up = world.until(lambda: world.running(pod), PATIENCE)
+    world.runs(pod, early)
+    recovered = up + world.until(lambda: world.ready_caches("world") == 2, PATIENCE)
+    world.wait_ready("world")
+    world.until(lambda: world.hosts_toml(world.world.host))
+    assert entry(node, "world") == mirrored
+    assert hosts.parse(node.read("/etc/hosts")).foreign == foreign
+    assert on_disk(world) == files
+    passed = world.counted("world")
+    with pulling(world, images) as pulls:
+        pulls.more(len(images))
+    assert pulls.failed == []
+    assert world.counted("world") > passed
+    world.forget(pod, early)
+    node.write("/etc/hosts", given)
+    node.run("rm", "-r", THEIRS.rpartition("/")[0])
+    chaos.row(
+        "power cut of the node", recovered=recovered, note=f"a pod whose image was not there ran after {up:.1f} s"
+    )
+
+
+def on_disk(land: Land) -> set[str]:
+    """Everything where agents write, but for the link that they make for a runtime whose version they do not know."""
+    return {line for line in traces(land.node) if "certs.d:" not in line}

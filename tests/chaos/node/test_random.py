@@ -1,0 +1,131 @@
+"""Random pulls beside random faults, both as the seed has them."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from controller.kinds import POD
+from deploy.local.node.impostor import processes
+from deploy.local.node.installed import NAMESPACE
+from hostess import hosts
+from tests.support.pulling import pushed
+from tests.support.traces import add_foreign, traces
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from tests.support.chaos import Chaos
+    from tests.support.land import Land
+
+    Fault = Callable[[Land, random.Random, list[str]], AbstractContextManager[None]]
+
+REPLICAS = 2
+# Seconds until a pod runs, whatever has just happened: a body that was cut off, kubelet's next try, a loaded machine.
+DEADLINE = 60.0
+CALM = 180.0  # seconds until all is well again; the runtime waits longer from one restart of a container to the next
+LONGEST = 3.0  # minutes here, however long random operations go on elsewhere
+# From the second on the kubelet waits 20 s, 40 s and more: then the pod is deleted, and its successor starts at once.
+RESTARTS = 1
+FOREIGN = b"192.0.2.9\trandom.local.test\n# latin-1: \xe9\n"
+CACHES, AGENTS = "mirror=world,component=registry", "mirror=world,component=hostess-certificate"
+CONTROLLERS, WEBHOOKS = (f"app.kubernetes.io/name=registrymirror-{each}" for each in ("controller", "webhook"))
+
+
+def test_random_pulls_beside_random_faults(world: Land, chaos: Chaos, dice: random.Random, minutes: float) -> None:
+    """Each pull that upstream or cache can serve ends well within a deadline; in the end all is as it was."""
+    node = world.node
+    given = node.read("/etc/hosts")
+    foreign, files = add_foreign(node, FOREIGN), on_the_node(world)
+    images, took, faults = pushed(world, "warm"), [], []
+    deck: list[str] = []
+    ends = time.monotonic() + 60 * min(minutes, LONGEST)
+    while time.monotonic() < ends:
+        deck = deck or dice.sample(list(FAULTS), len(FAULTS))  # each has its turn, in an order of chance
+        name = deck.pop()
+        with FAULTS[name](world, dice, images):
+            image = dice.choice(images)
+            took.append(world.pull(image, DEADLINE))
+        faults.append(name)
+        assert hosts.parse(node.read("/etc/hosts")).foreign == foreign
+    recovered = world.until(lambda: world.ready_caches("world") == REPLICAS and on_the_node(world) == files, CALM)
+    world.wait_ready("world")
+    assert hosts.parse(node.read("/etc/hosts")).foreign == foreign
+    node.write("/etc/hosts", given)
+    note = f"{len(took)} pulls, the slowest {max(took):.1f} s; " + ", ".join(
+        f"{faults.count(each)} {each}" for each in FAULTS
+    )
+    chaos.row("random faults beside random pulls", recovered=recovered, note=note)
+
+
+def on_the_node(land: Land) -> set[str]:
+    """Everything that stands on the node but for the backup, which holds what is foreign as of the last write."""
+    return {line for line in traces(land.node) if "/etc/hosts.backup" not in line}
+
+
+@contextmanager
+def nothing(_land: Land, _dice: random.Random, _images: list[str]) -> Iterator[None]:
+    """No fault but those that are not over yet."""
+    yield
+
+
+def death_of(selector: str) -> Fault:
+    """One of these pods is killed, and nobody waits for it."""
+
+    @contextmanager
+    def killed(land: Land, dice: random.Random, _images: list[str]) -> Iterator[None]:
+        die(land, dice.choice(sorted(pods(land, selector))))
+        yield
+
+    return killed
+
+
+def pods(land: Land, selector: str) -> list[str]:
+    """Names of pods."""
+    return [pod["metadata"]["name"] for pod in land.kube.every(POD, labelSelector=selector)]
+
+
+def die(land: Land, pod: str) -> None:
+    """Kill a pod's processes, or the pod."""
+    live = land.kube.find(POD, pod) or {"status": {}}
+    if any(each["restartCount"] >= RESTARTS for each in live["status"].get("containerStatuses", ())):
+        land.kubectl("delete", "pod", pod, "--ignore-not-found", "--force", "--grace-period=0")
+    else:
+        land.node.run("kill", "-9", *processes(land.node, pod, NAMESPACE), check=False)
+
+
+@contextmanager
+def scaled_to_zero(land: Land, _dice: random.Random, _images: list[str]) -> Iterator[None]:
+    """By hand: the controller puts it right, with volumes that are empty."""
+    land.node.add_volumes(REPLICAS)
+    land.kubectl("scale", "statefulset", "registry-mirror-world", "--replicas=0")
+    yield
+
+
+@contextmanager
+def without_upstream(land: Land, dice: random.Random, images: list[str]) -> Iterator[None]:
+    """The upstream is gone, when both caches have all images and the node points at them; then one of them dies too."""
+    land.until(lambda: land.ready_caches("world") == REPLICAS and land.hosts_toml(land.world.host), CALM)
+    for address in land.caches("world").values():
+        for image in images:
+            land.fetch(address, image)
+    land.world.stop()
+    try:
+        die(land, dice.choice(sorted(land.caches("world"))))
+        yield
+    finally:
+        land.world.start()
+
+
+FAULTS: dict[str, Fault] = {
+    "none": nothing,
+    "cache killed": death_of(CACHES),
+    "agent killed": death_of(AGENTS),
+    "controller killed": death_of(CONTROLLERS),
+    "webhook killed": death_of(WEBHOOKS),
+    "scaled to 0": scaled_to_zero,
+    "without upstream": without_upstream,
+}

@@ -1,0 +1,68 @@
+"""Makes a land: a node with the system installed in it and registries outside; and says where none can be."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.local.cluster import Cluster
+from deploy.local.node.able import why_not
+from deploy.local.node.accounts import Account
+from deploy.local.node.installed import NAMESPACE, Installed
+from deploy.local.node.node import Node
+from deploy.local.node.upstream import PUBLIC, Upstream
+from tests.support.land import Land
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ACCOUNT = Account("puller", "a password: {with} #signs")
+
+
+def mark(items: list[pytest.Item], here: Path) -> None:
+    """Give the tests below a folder the time that a first node takes, and skip them where no node can run."""
+    for item in items:
+        if here not in item.path.parents:
+            continue
+        item.add_marker(pytest.mark.timeout(1800))  # a first run builds containerd, runc and CoreDNS
+        if reason := why_not():
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@contextmanager
+def a_land(folder: Path, flavour: str, **environment: str) -> Iterator[Land]:
+    """A node, three registries outside of the cluster, and the system, which trusts the private one by a CA bundle.
+
+    `environment` is what the controller gets beside what all tests have.
+    """
+    with Node(Cluster(folder), flavour=flavour).start() as node:
+        upstreams = upstreams_of(node)
+        for upstream in upstreams:
+            upstream.prepare().start()
+        # What an administrator has set for the private one: its CA, in the folder that ours has to share.
+        node.write(f"/etc/containerd/certs.d/{upstreams[2].host}/ca.crt", upstreams[2].ca_file.read_bytes())
+        bundle = {"ca-certificates.crt": upstreams[2].ca_file.read_text()}
+        metadata = {"name": "bundle", "namespace": NAMESPACE}
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        node.apply([namespace, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": bundle}])
+        there = Land(node, system_of(node, **environment).install(), *upstreams)
+        yield there
+        there.kube.close()
+
+
+def upstreams_of(node: Node) -> tuple[Upstream, Upstream, Upstream]:
+    """The registries outside: one that everybody trusts, one in Docker Hub's place, a private one."""
+    hub = {"tokens": True, "public": True, "auth_host": "auth.docker.io"}
+    return (
+        Upstream(node, "world.local.test", 9, authority=PUBLIC),
+        Upstream(node, "registry-1.docker.io", 4, ACCOUNT, authority=PUBLIC, **hub),  # type: ignore[arg-type]
+        Upstream(node, "private.local.test", 5, ACCOUNT),
+    )
+
+
+def system_of(node: Node, **environment: str) -> Installed:
+    """The system as the tests have it."""
+    return Installed(node, CA_CERTIFICATE_BUNDLE="bundle", UPSTREAM_PROBE_SECONDS="5", **environment)

@@ -1,0 +1,81 @@
+"""Pulls that go on beside a fault: by the node's runtime, one after the other, each of an image that it does not have.
+
+with pulling(land, images) as pulls:
+    ...                      # the fault
+    pulls.more(5)            # five more have ended
+assert not pulls.failed
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from deploy.local.node.runtime import ONE_ROOT
+from tests.support.kube import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tests.support.land import Land
+
+PATIENCE: Final = 120.0  # seconds; a pull takes half of one, and a minute and more where packets vanish
+# Of containerd. In the kubelet's own, images would get further names, which keep their content on the node.
+OWN: Final = "--namespace=pulls"
+LAYER: Final = 1.0  # megabytes of an image here: enough to see in the caches' counters, and soon pulled
+
+
+@dataclass
+class Pulls:
+    """What became of them. By containerd's own client, which reads hosts.toml as kubelet's pulls do."""
+
+    land: Land
+    seconds: list[float] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def pull(self, image: str) -> None:
+        """Pull an image and remove it from the node again; not by the kubelet, which would try again after a failure.
+
+        Without an API server too, which the kubelet could not do.
+        """
+        began = time.monotonic()
+        done = self.land.node.ctr(OWN, "images", "pull", f"--hosts-dir={ONE_ROOT}", image, check=False)
+        if done.returncode:
+            self.failed.append(f"{image} after {time.monotonic() - began:.1f} s: {done.stderr[-500:]}")
+        else:
+            self.land.node.ctr(OWN, "images", "rm", "--sync", image)
+        self.seconds.append(time.monotonic() - began)
+
+    def more(self, count: int, seconds: float = PATIENCE) -> None:
+        """Wait until so many more have begun and ended."""
+        goal = len(self.seconds) + count + 1
+        until(lambda: len(self.seconds) >= goal, why=f"{count} more pulls end; {self.failed}", seconds=seconds)
+
+
+@contextmanager
+def pulling(land: Land, images: Sequence[str]) -> Iterator[Pulls]:
+    """Pull these images in turn for as long as the block lasts."""
+    pulls, ended = Pulls(land), threading.Event()
+
+    def pull_each() -> None:
+        for image in itertools.cycle(images):
+            if ended.is_set():
+                return
+            pulls.pull(image)
+
+    thread = threading.Thread(target=pull_each)
+    thread.start()
+    try:
+        yield pulls
+    finally:
+        ended.set()
+        thread.join()
+
+
+def pushed(land: Land, name: str, count: int = 3) -> list[str]:
+    """Push images of one name and tags of their own to the upstream that everybody trusts; return their full names."""
+    return [land.world.push(f"lib/{name}:{number}", (LAYER,)) for number in range(count)]

@@ -1,0 +1,33 @@
+"""What servers in the node's network serve with, and what Secrets say that they should."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from controller.kinds import SECRET
+from tests.support.kube import text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tests.support.land import Land
+
+ASK = "import ssl, sys; print(ssl.get_server_certificate((sys.argv[1], int(sys.argv[2])), timeout=2))"
+
+
+def served(land: Land, addresses: Iterable[str], port: int) -> set[bytes]:
+    """The certificates of the servers at these addresses; one of them empty where one does not answer."""
+    ask = [*land.node.sandbox.network, sys.executable, "-I", "-S", "-c", ASK]
+    answers = (
+        subprocess.run([*ask, each, str(port)], capture_output=True, text=True, check=False) for each in addresses
+    )
+    return {ssl.PEM_cert_to_DER_cert(each.stdout) if each.stdout else b"" for each in answers}
+
+
+def issued(land: Land, secret: str) -> bytes:
+    """The certificate of a Secret; empty where there is none."""
+    live = land.kube.find(SECRET, secret)
+    return ssl.PEM_cert_to_DER_cert(text(live, "tls.crt")) if live else b""
