@@ -52,6 +52,7 @@ endif
 
 # Two workers: faults of the control plane beside those of the node (NODE=0: the former alone).
 chaos: build  ## faults, ending in a table: what was lost, seconds to recover (CHAOS_SEED, CHAOS_MINUTES=15)
+	@$(if $(WITHOUT_NODE),,$(BIN)/python -m deploy.local able)
 	@$(BIN)/python -m pytest tests/chaos/control $(if $(WITHOUT_NODE),,tests/chaos/node) --numprocesses=2 --dist=loadgroup --durations=10
 
 fuzz: $(STAMP)  ## coverage-guided fuzzing of all that reads what others wrote, FUZZ_SECONDS=60 a target
