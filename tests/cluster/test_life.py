@@ -84,10 +84,13 @@ def test_the_service_leads_from_443_to_the_registry_with_affinity_and_selects_ca
 ) -> None:
     kube.mirror(one(name))
     made(kube, name)
+    until(lambda: len(kube.every(kinds.POD, labelSelector=f"mirror={name},component=registry")) == 2, why="pods")
     spec = kube.get(kinds.SERVICE, f"registry-mirror-{name}")["spec"]
     assert [(port["name"], port["port"], port["targetPort"]) for port in spec["ports"]] == [("https", 443, 5000)]
     assert spec["sessionAffinity"] == "ClientIP"
-    assert spec["selector"] == {"app": "docker-registry", "mirror": name, "component": "registry"}
+    assert {"app": "docker-registry", "mirror": name, "component": "registry"}.items() <= spec["selector"].items()
+    pods = kube.every(kinds.POD, labelSelector=",".join(f"{key}={value}" for key, value in spec["selector"].items()))
+    assert {pod["metadata"]["name"] for pod in pods} == {f"registry-mirror-{name}-{number}" for number in (0, 1)}
     assert kube.get(kinds.SERVICE, f"registry-mirror-{name}-headless")["spec"]["clusterIP"] == "None"
 
 
