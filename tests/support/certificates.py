@@ -54,11 +54,16 @@ class Issuer:
         signed = _builder(self._name, self._name, self._key, (-1, 30)).add_extension(basic, critical=True)
         self.certificate = _pem(signed.sign(self._key, hashes.SHA256()))
 
-    def issue(self, days: tuple[float, float] = (-1, 10), usage: x509.ObjectIdentifier | None = None) -> Issued:
-        """A serving certificate for HOST and 127.0.0.1, valid between these days from now."""
+    def issue(
+        self,
+        days: tuple[float, float] = (-1, 10),
+        usage: x509.ObjectIdentifier | None = None,
+        hosts: tuple[str, ...] = (HOST,),
+    ) -> Issued:
+        """A serving certificate for these hosts and 127.0.0.1, valid between these days from now."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [x509.DNSName(HOST), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        builder = _builder(_named(HOST), self._name, key, days)
+        names = [*map(x509.DNSName, hosts), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        builder = _builder(_named(hosts[0]), self._name, key, days)
         for extension, critical in (
             (x509.BasicConstraints(ca=False, path_length=None), True),
             (x509.ExtendedKeyUsage([usage or ExtendedKeyUsageOID.SERVER_AUTH]), False),

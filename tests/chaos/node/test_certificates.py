@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
+from common import names
 from controller.kinds import MIRROR, SECRET
+from deploy.local.node.installed import NAMESPACE
 from deploy.local.node.runtime import ONE_ROOT
+from tests.support.certificates import Issuer
 from tests.support.kube import text
 from tests.support.pulling import pulling, pushed
 from tests.support.serving import issued, served
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
 
 REPLICAS = 2
 OURS = "registry-mirror-world"
+GIVEN = "given-certificate"
+TWO_YEARS = 730.0  # days
 # Seconds until two pods, one after the other, have a new certificate, and the kubelet has brought the agent its CA.
 ROLLED = 180.0
 
@@ -32,6 +38,41 @@ def test_the_authority_of_the_mirrors_is_deleted_under_pulls(world: Land, chaos:
         world.until(lambda: world.counted("world") > passed)
     assert pulls.failed == []
     chaos.row("mirrors' authority deleted under pulls", recovered=recovered, note=f"{len(pulls.seconds)} pulls")
+
+
+def test_the_clock_of_the_node_is_two_years_off(world: Land, chaos: Chaos) -> None:
+    """As certificates show it, that are not valid yet or have ended: status says so, and no pull fails.
+
+    The clock itself is this machine's; namespaces have none of their own.
+    """
+    images, authority = pushed(world, "clocks"), Issuer("an administrator's")
+    masquerade = world.kube.get(MIRROR, "world")["status"]["masqueradeUrl"]
+
+    def given(first: float) -> float:
+        leaf = authority.issue((first, first + 100), hosts=(masquerade, *names.service_hosts("world", NAMESPACE)))
+        files = {"tls.crt": leaf.certificate, "tls.key": leaf.key, "ca.crt": authority.certificate}
+        world.secret(GIVEN, **{name: content.decode() for name, content in files.items()})
+        return time.monotonic()
+
+    def told(word: str) -> float:
+        world.until(lambda: word in world.condition("world", "NodesConfigured")["message"], ROLLED)
+        assert not world.hosts_toml(world.world.host)
+        return time.monotonic()
+
+    with pulling(world, images) as pulls:
+        began = given(TWO_YEARS)
+        world.system.set_environment(DOCKER_CERTIFICATE_SECRET=GIVEN)
+        early = told("not yet valid") - began
+        began = given(-TWO_YEARS)
+        late = told("expired") - began
+        assert world.condition("world", "CertificateValid")["reason"] == "Expired"
+        pulls.more(len(images))
+        world.system.set_environment(DOCKER_CERTIFICATE_SECRET="")
+        recovered = world.until(lambda: rolled(world), ROLLED)
+    assert pulls.failed == []
+    world.kubectl("delete", "secret", GIVEN)
+    chaos.row("certificate not valid yet (a node's clock two years behind)", condition=early)
+    chaos.row("certificate expired (a node's clock two years ahead)", condition=late, recovered=recovered)
 
 
 def rolled(land: Land) -> bool:
