@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from controller.facts import Lacking
     from controller.failing import Failure
     from controller.findings import Findings
+    from controller.growth import Growth
     from controller.mirror import Mirror
     from controller.storage import StorageResult
 
@@ -123,11 +124,22 @@ def storage_resized(storage: StorageResult) -> Condition:
         return Condition(STORAGE_RESIZED, "False", "ResizeRefused", message)
     if not plan.missing:
         return Condition(STORAGE_RESIZED, "True", "Granted", f"Every claim has at least {plan.wanted}.")
+    waiting = [claim for claim in plan.missing if claim not in plan.foreign]
+    if not waiting:
+        return Condition(STORAGE_RESIZED, "False", "ClaimForeign", f"{_left_alone(plan)} {plan.granted} are granted.")
+    others = f" {_left_alone(plan)}" if plan.foreign else ""
     if plan.granted is None:
-        message = f"{_first(plan.missing)} not bound to a volume yet; kubectl describe pvc -A says why."
+        message = f"{_first(waiting)} not bound to a volume yet; kubectl describe pvc -A says why.{others}"
         return Condition(STORAGE_RESIZED, "Unknown", "ClaimsPending", message)
-    message = f"{_first(plan.missing)} waiting to grow to {plan.wanted}; {plan.granted} are granted."
+    message = f"{_first(waiting)} waiting to grow to {plan.wanted}; {plan.granted} are granted.{others}"
     return Condition(STORAGE_RESIZED, "False", "Resizing", message)
+
+
+def _left_alone(plan: Growth) -> str:
+    return (
+        f"{_first(plan.foreign)} somebody's own, without this mirror's labels, and not grown to {plan.wanted}: grow it"
+        " by hand, or ask for what it has."
+    )
 
 
 def ready(others: Iterable[Condition]) -> Condition:

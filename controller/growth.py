@@ -25,8 +25,8 @@ Json = dict[str, Any]
 class Growth:
     """What is to be done, in this order: ask `claims` for more, replace the StatefulSet, make `pending` claims again.
 
-    `missing` names the claims that have not been granted what is wanted yet, `absent` those that are not there at all;
-    `granted` is what every claim has.
+    `missing` names the claims that have not been granted what is wanted yet, `foreign` those of them that are a
+    person's own, `absent` those that are not there at all; `granted` is what every claim has.
     """
 
     wanted: str
@@ -34,29 +34,45 @@ class Growth:
     replace: bool = False
     pending: list[Json] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     granted: str | None = None
 
 
 def plan(mirror: Mirror, stateful_set: Json | None, claims: Iterable[Json]) -> Growth:
-    """What the difference between wanted and present storage asks for. `claims` are those of the mirror's pods."""
+    """What the difference between wanted and present storage asks for.
+
+    `claims` are those that the mirror's pods use, whoever made them: one that a person made before, by that name, holds
+    their data as well, but is left as it is.
+    """
     wanted = _stored(mirror.storage)
     there = {claim["metadata"]["name"]: claim for claim in claims}
     present = {name: claim for name, claim in there.items() if "deletionTimestamp" not in claim["metadata"]}
-    bound = [claim for claim in present.values() if is_bound(claim)]
+    ours = {name: claim for name, claim in present.items() if _is_of(mirror, claim)}
     expected = [names.claim_name(mirror.name, ordinal) for ordinal in range(mirror.spec.replicas)]
     capacities = [capacity_of(present[name]) if name in present else None for name in expected]
     granted = [capacity for capacity in capacities if capacity is not None]
+    missing = [name for name, capacity in zip(expected, capacities, strict=True) if (capacity or 0) < wanted]
     return Growth(
         wanted=mirror.storage,
-        claims=[claim for claim in bound if _asks(claim) != wanted and (capacity_of(claim) or 0) < wanted],
+        claims=[claim for claim in ours.values() if is_bound(claim) and _is_to_grow(claim, wanted)],
         replace=stateful_set is not None and _template_storage(stateful_set) != wanted,
         # Those of pods that are scaled away would not come back.
-        pending=[present[name] for name in expected if name in present and _is_to_renew(present[name], wanted)],
+        pending=[ours[name] for name in expected if name in ours and _is_to_renew(ours[name], wanted)],
         absent=[name for name in expected if name not in there],
-        missing=[name for name, capacity in zip(expected, capacities, strict=True) if (capacity or 0) < wanted],
+        missing=missing,
+        foreign=[name for name in missing if name in present and name not in ours and is_bound(present[name])],
         granted=_smallest(present[name] for name in expected) if len(granted) == len(expected) else None,
     )
+
+
+def _is_of(mirror: Mirror, claim: Json) -> bool:
+    """Whether a StatefulSet made the claim from our template: one of that name may be a person's own."""
+    return names.mirror_of(claim["metadata"].get("labels") or {}) == mirror.name
+
+
+def _is_to_grow(claim: Json, wanted: Decimal) -> bool:
+    return _asks(claim) != wanted and (capacity_of(claim) or 0) < wanted
 
 
 def _is_to_renew(claim: Json, wanted: Decimal) -> bool:

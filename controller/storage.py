@@ -43,11 +43,6 @@ class StorageResult:
     renewing: bool = False
 
 
-def _is_of(mirror: Mirror, claim: Json) -> bool:
-    """Whether a StatefulSet made the claim from our template: one of that name may be a person's own."""
-    return names.mirror_of(claim["metadata"].get("labels") or {}) == mirror.name
-
-
 @dataclass(frozen=True, slots=True)
 class Storage:
     """Claims and StatefulSets of one namespace. `clock` gives seconds that never go backwards."""
@@ -106,7 +101,7 @@ class Storage:
 
     def _claims(self, mirror: Mirror) -> list[Json]:
         found = (self.state.claims.get(names.claim_name(mirror.name, ordinal)) for ordinal in range(_ORDINALS))
-        return [claim for claim in found if claim is not None and _is_of(mirror, claim)]
+        return [claim for claim in found if claim is not None]
 
     async def _grow(self, plan: Growth) -> str | None:
         """Asks every claim for more, first without effect, so that a refusal leaves all of them as they are."""

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from controller import kinds
+from controller.storage import RENEWED_ANNOTATION
 from tests.support.faults import log_of
 from tests.support.hands import POD, a_storage_class, resizer_grants, volumes
 from tests.support.kube import Kube, until
@@ -132,6 +133,23 @@ def test_a_claim_that_cannot_be_made_again_is_not_asked_for_in_a_loop(shared: Ru
     patched = [line["objectRef"]["resource"] for line in audited(shared, "patch", f"registry-mirror-{name}")]
     assert 1 <= patched.count("statefulsets") <= 3
     kube.delete(QUOTA, name)
+
+
+def test_a_claim_that_a_person_made_before_is_used_told_and_left_alone(shared: Running, name: str) -> None:
+    """It is there, so Kubernetes is not made to look at the StatefulSet; and what it has counts."""
+    kube = shared.kube
+    a_storage_class(kube, name, growing=True)
+    volumes(kube, name, [f"{name}-0"], "10Gi")
+    volumes(kube, name, [f"{name}-1"], "20Gi")
+    spec = {"accessModes": ["ReadWriteOnce"], "storageClassName": name, "resources": {"requests": {"storage": "10Gi"}}}
+    kube.create(kinds.CLAIM, {"metadata": {"name": claims(name)[0]}, "spec": {**spec, "volumeName": f"{name}-0"}})
+    kube.mirror(one(name).on_class(name).storing("20Gi"))
+    told = kube.until_condition(name, "StorageResized", "False", "ClaimForeign")
+    assert told.startswith(f"Claim {claims(name)[0]} is somebody's own")
+    assert kube.get(kinds.MIRROR, name)["status"]["storage"] == "10Gi"
+    assert asked(kube, name) == ["10Gi", "20Gi"]
+    live = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]
+    assert RENEWED_ANNOTATION not in live.get("annotations", {})
 
 
 def audited(running: Running, verb: str, name: str) -> list[Json]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+from common import names
 from common.settings import read
 from controller.certificates import Pair
 from controller.facts import Credentials, CredentialsState, Facts, Tls
@@ -72,7 +73,11 @@ def a_claim(ordinal: int, asks: str, has: str | None = None, mirror: str = "dock
     """A claim of a cache pod, bound to a volume of size `has`, or Pending where that is None."""
     status: Json = {"phase": "Pending"} if has is None else {"phase": "Bound", "capacity": {"storage": has}}
     return {
-        "metadata": {"name": f"image-store-registry-mirror-{mirror}-{ordinal}", "uid": f"claim-{ordinal}"},
+        "metadata": {
+            "name": f"image-store-registry-mirror-{mirror}-{ordinal}",
+            "uid": f"claim-{ordinal}",
+            "labels": names.labels(mirror),
+        },
         "spec": {"resources": {"requests": {"storage": asks}}},
         "status": status,
     }

@@ -41,8 +41,14 @@ def _upstream(verdict: Verdict | None = None) -> Condition:
     return upstream_conditions.upstream_reachable(stored(), MIRROR, verdict)
 
 
-def _storage(missing: list[str] | None = None, granted: str | None = None, refused: str | None = None) -> Condition:
-    return conditions.storage_resized(StorageResult(Growth("30Gi", missing=missing or [], granted=granted), refused))
+def _storage(
+    missing: list[str] | None = None,
+    granted: str | None = None,
+    refused: str | None = None,
+    foreign: list[str] | None = None,
+) -> Condition:
+    plan = Growth("30Gi", missing=missing or [], foreign=foreign or [], granted=granted)
+    return conditions.storage_resized(StorageResult(plan, refused))
 
 
 EVERY = [
@@ -179,6 +185,23 @@ EVERY = [
         _storage([CLAIM, "another"], granted="20Gi"),
         ("StorageResized", "False", "Resizing"),
         f"Claim {CLAIM} and 1 more are waiting to grow to 30Gi; 20Gi are granted.",
+    ),
+    (
+        _storage([CLAIM], granted="20Gi", foreign=[CLAIM]),
+        ("StorageResized", "False", "ClaimForeign"),
+        (
+            f"Claim {CLAIM} is somebody's own, without this mirror's labels, and not grown to 30Gi: grow it by hand, or"
+            " ask for what it has. 20Gi are granted."
+        ),
+    ),
+    (
+        _storage(["another", CLAIM], foreign=[CLAIM]),
+        ("StorageResized", "Unknown", "ClaimsPending"),
+        (
+            "Claim another is not bound to a volume yet; kubectl describe pvc -A says why. Claim"
+            f" {CLAIM} is somebody's own, without this mirror's labels, and not grown to 30Gi: grow it by hand, or ask"
+            " for what it has."
+        ),
     ),
     (
         _storage([CLAIM], refused="only dynamically provisioned pvc can be resized"),

@@ -32,6 +32,7 @@ class Case:
     again: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
     granted: str | None = None
 
 
@@ -41,6 +42,14 @@ _UNCOUNTED = a_claim(0, "20Gi", "20Gi")
 del _UNCOUNTED["status"]["capacity"]
 _LOST = a_claim(0, "20Gi")
 _LOST["status"] = {"phase": "Lost"}
+
+
+def _own(ordinal: int, asks: str, has: str | None = None) -> Json:
+    """A claim that a person made before the mirror's pods needed it."""
+    claim = a_claim(ordinal, asks, has)
+    del claim["metadata"]["labels"]
+    return claim
+
 
 CASES = {
     "nothing exists yet": Case("20Gi", None, [], missing=[ZERO, ONE], absent=[ZERO, ONE]),
@@ -140,6 +149,30 @@ CASES = {
     "a claim bound and its capacity not told": Case(
         "20Gi", "20Gi", [_UNCOUNTED, a_claim(1, "20Gi", "20Gi")], missing=[ZERO]
     ),
+    "a person's own claim that is large enough": Case(
+        "20Gi", "20Gi", [_own(0, "50Gi", "50Gi"), a_claim(1, "20Gi", "20Gi")], granted="20Gi"
+    ),
+    "a person's own claim lacks size, and is not asked for more": Case(
+        "20Gi",
+        "20Gi",
+        [_own(0, "10Gi", "10Gi"), a_claim(1, "20Gi", "20Gi")],
+        missing=[ZERO],
+        foreign=[ZERO],
+        granted="10Gi",
+    ),
+    "growth beside a person's own claim": Case(
+        "30Gi",
+        "20Gi",
+        [_own(0, "20Gi", "20Gi"), a_claim(1, "20Gi", "20Gi")],
+        grow=[ONE],
+        replace=True,
+        missing=[ZERO, ONE],
+        foreign=[ZERO],
+        granted="20Gi",
+    ),
+    "a person's own claim that waits is not made again": Case(
+        "20Gi", "20Gi", [_own(0, "10Gi"), a_claim(1, "20Gi", "20Gi")], missing=[ZERO]
+    ),
     "a claim that lost its volume": Case("20Gi", "20Gi", [_LOST, a_claim(1, "20Gi", "20Gi")], missing=[ZERO]),
 }
 
@@ -152,6 +185,7 @@ def test_the_plan(case: Case) -> None:
     assert plan.replace is case.replace
     assert _names(plan.pending) == case.again
     assert plan.missing == case.missing
+    assert plan.foreign == case.foreign
     assert plan.absent == case.absent
     assert plan.granted == case.granted
 
