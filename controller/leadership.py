@@ -75,11 +75,17 @@ class Leadership:
             return
         self.election.lost()
         try:
-            lease = await self.cluster.get(LEASE, self.namespace, LEASE_NAME)
-            if lease["spec"].get("holderIdentity") == self.election.identity:
-                await self._write(lease, release=True)
+            try:
+                await self._give_up()
+            except Conflict:  # a renewal that was still on its way when it was cancelled; there was but one
+                await self._give_up()
         except ClusterError as error:
             self.log.warning("lease not released", why=str(error), others_wait_seconds=LEASE_DURATION)
+
+    async def _give_up(self) -> None:
+        lease = await self.cluster.get(LEASE, self.namespace, LEASE_NAME)
+        if lease["spec"].get("holderIdentity") == self.election.identity:
+            await self._write(lease, release=True)
 
     async def _try(self) -> bool:
         """One look, and a write where the lease is free or ours."""
