@@ -3,6 +3,9 @@
 The lease is checked before each request, but a process may be stopped at any point after that (a suspended machine, a
 frozen container, SIGSTOP) and go on when another one leads. What had not left it by then must not leave it at all: not
 a request that was just being put together, nor the rest of one in a buffer.
+
+What the kernel has taken is out of our hands: where the network is cut it is sent again and again, and would arrive
+whenever that heals. So the kernel is told to give it up before anybody else may write.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
+from controller.election import LEASE_DURATION, RENEW_DEADLINE
 from controller.errors import Fenced
 
 if TYPE_CHECKING:
@@ -22,6 +26,10 @@ if TYPE_CHECKING:
     # Raises Fenced where this process may not write.
     MayWrite = Callable[[], object]
 
+# Milliseconds for which the kernel may go on sending what is not acknowledged: taken at the last moment at which we may
+# write, it is given up when another may. Linux has it.
+UNACKNOWLEDGED_MAX: Final = round((LEASE_DURATION - RENEW_DEADLINE) * 1000)
+_USER_TIMEOUT: Final[int | None] = getattr(socket, "TCP_USER_TIMEOUT", None)
 REFUSED: Final = "not sent: the lease was lost on the way"
 
 
@@ -53,6 +61,8 @@ def connector(may_write: MayWrite, limit: int, trust: ssl.SSLContext) -> aiohttp
     def fenced(address: tuple[Any, ...]) -> FencedSocket:
         made = FencedSocket(*address[:3])
         made.may_write = may_write
+        if _USER_TIMEOUT is not None:
+            made.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, UNACKNOWLEDGED_MAX)
         return made
 
     return aiohttp.TCPConnector(limit=limit, ssl=trust, socket_factory=fenced)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 
 import aiohttp
 import pytest
 
+from controller.election import LEASE_DURATION, RENEW_DEADLINE
 from controller.errors import Fenced
 from controller.fence import connector
 
@@ -56,6 +58,31 @@ async def test_nothing_leaves_once_the_lease_is_lost(held_for: int) -> None:
     text = b"".join(got)
     assert [f"write {number}".encode() in text for number in range(4)] == [number < held_for for number in range(4)]
     assert failed == 4 - held_for
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux has it")
+async def test_what_the_kernel_holds_is_given_up_before_another_may_lead() -> None:
+    """A network that heals later would bring it to the API server otherwise, long after the lease was lost."""
+    over = asyncio.Event()
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await over.wait()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    door = connector(_Lease(1000), 8, ssl.create_default_context())
+    async with aiohttp.ClientSession(connector=door) as session, session.post(url, data="write") as answer:
+        assert answer.connection is not None
+        assert answer.connection.transport is not None
+        used = answer.connection.transport.get_extra_info("socket")
+        milliseconds = used.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        over.set()
+        await answer.read()
+    server.close()
+    await server.wait_closed()
+    assert 0 < milliseconds <= 1000 * (LEASE_DURATION - RENEW_DEADLINE)
 
 
 async def test_while_it_is_held_everything_does() -> None:
