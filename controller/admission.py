@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from common.defaults import dict_at
 from controller import clock, trust
-from controller.certificates import Pair, issue_authority, renewal_due, succession_due, usable_authority
+from controller.certificates import Pair, can_sign, issue_authority, renewal_due, succession_due, usable_authority
 from controller.desired import files
+from controller.errors import ClusterError
 from controller.kinds import MUTATING, SECRET, VALIDATING
 from controller.outcomes import Done, Outcome, Waiting
 from controller.serving import pair_in
@@ -29,7 +30,7 @@ from controller.state import (
 from controller.trust import Issuing, Place, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Awaitable, Callable, Hashable, Iterator
     from datetime import datetime
 
     from common.logs import Logger
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from controller.patience import Patience
     from controller.settings import ControllerSettings
     from controller.store import Store
+
+    # Keeps one authority's side; appends what failed and stands in the way of nothing else. Returns seconds to wait.
+    Keep = Callable[[datetime, list[ClusterError]], Awaitable[list[float]]]
 
 Json = dict[str, Any]
 
@@ -61,18 +65,35 @@ class Admission:
     log: Logger
 
     async def reconcile(self) -> Outcome:
-        """One pass. Raises ClusterError where a request failed."""
+        """One pass. Raises ClusterError where a request failed, after all that does not depend on it is done."""
         now = clock.now()
         waits = [LONGEST_LOOK]
-        if self.settings.docker_certificate_secret is None:
-            authority = await self._authority(MIRRORS_AUTHORITY, "registry mirrors", now)
-            waits.append(self._until_succession(authority, now))
-        if not self.settings.external_webhook_certificate:
-            authority = await self._authority(WEBHOOK_AUTHORITY, "registry mirror webhook", now)
-            waits += [self._until_succession(authority, now), *await self._webhook(authority, now)]
+        failed: list[ClusterError] = []
+        # The webhook first: without it nothing can be stored, while a mirror that is late costs nobody a pull.
+        for keep in self._kept():
+            try:
+                waits += await keep(now, failed)
+            except ClusterError as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
         if len(waits) == 1:
             return Done()  # nothing is issued here
         return Waiting(max(SHORTEST_LOOK, min(waits)), "CertificateRenewal")
+
+    def _kept(self) -> Iterator[Keep]:
+        if not self.settings.external_webhook_certificate:
+            yield self._webhooks
+        if self.settings.docker_certificate_secret is None:
+            yield self._mirrors
+
+    async def _mirrors(self, now: datetime, failed: list[ClusterError]) -> list[float]:
+        authority = await self._authority(MIRRORS_AUTHORITY, "registry mirrors", now, failed)
+        return [self._until_succession(authority, now)]
+
+    async def _webhooks(self, now: datetime, failed: list[ClusterError]) -> list[float]:
+        authority = await self._authority(WEBHOOK_AUTHORITY, "registry mirror webhook", now, failed)
+        return [self._until_succession(authority, now), *await self._webhook(authority, now)]
 
     async def _webhook(self, authority: Pair, now: datetime) -> list[float]:
         """Certificate and bundles of the webhook; returns the seconds after which to look again."""
@@ -101,12 +122,19 @@ class Admission:
     def _until_succession(self, authority: Pair, now: datetime) -> float:
         return (succession_due(authority.certificate, self.settings.lifetimes) - now).total_seconds()
 
-    async def _authority(self, name: str, title: str, now: datetime) -> Pair:
+    async def _authority(self, name: str, title: str, now: datetime, failed: list[ClusterError]) -> Pair:
+        """The authority in force. One whose successor cannot be stored goes on, as long as it has not ended."""
         present = pair_in(self.state, name)
         if present is not None and usable_authority(present, now, self.settings.lifetimes):
             return present
         made = issue_authority(title, now, self.settings.lifetimes)
-        await self._store(name, made, {})
+        try:
+            await self._store(name, made, {})
+        except ClusterError as error:
+            if present is None or not can_sign(present, now):
+                raise
+            failed.append(error)
+            return present
         self.log.info("authority issued", secret=f"{self.settings.namespace}/{name}")
         return made
 
@@ -122,6 +150,10 @@ class Admission:
         texts = {files.CERTIFICATE: pair.certificate, files.KEY: pair.key, **more}
         data = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
         namespace, live = self.settings.namespace, self.state.secrets.get(name)
+        if live is not None and live.get("immutable"):  # so made by somebody: it can be replaced, and not changed
+            await self.cluster.delete(SECRET, namespace, live)
+            self.log.info("immutable Secret replaced", secret=f"{namespace}/{name}")
+            live = None
         if live is None:
             body = {
                 "apiVersion": SECRET.api,

@@ -28,7 +28,8 @@ BEGINNING: Final = datetime(2025, 1, 1, tzinfo=UTC)
 # The same for a clock that stands before that day (at 1970, say): its neighbours may be a little behind it.
 CLOCK_SKEW: Final = timedelta(hours=1)
 _COMMON_NAME_MAX: Final = 64  # X.520's bound; the names that count are in the extension
-_BLOCK: Final = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+# Both spellings that are read; openssl itself wrote the longer one once.
+_BLOCK: Final = re.compile("-----BEGIN (?:X509 )?CERTIFICATE-----.*?-----END (?:X509 )?CERTIFICATE-----", re.DOTALL)
 # What text that anybody may have put into a Secret can end in.
 _UNUSABLE: Final = (
     ValueError,
@@ -81,16 +82,22 @@ def issue_leaf(authority: Pair, hosts: Iterable[str], now: datetime, lifetimes: 
     return _pair(builder.sign(issuer_key, hashes.SHA256()), key)
 
 
-def usable_authority(pair: Pair | None, now: datetime, lifetimes: Lifetimes = DEFAULT) -> bool:
-    """Whether this is an authority with its own key, and its successor is not due."""
+def can_sign(pair: Pair | None, now: datetime) -> bool:
+    """Whether this is an authority with its own key that has not ended. That its successor may be due is no matter."""
     try:
         if pair is None or not _belong(pair):
             return False
         _key(pair.key)  # TypeError where it is none that we can sign with
-        constraints = _certificate(pair.certificate).extensions.get_extension_for_class(x509.BasicConstraints).value
-        return constraints.ca and now <= succession_due(pair.certificate, lifetimes)
+        certificate = _certificate(pair.certificate)
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+        return constraints.ca and now < certificate.not_valid_after_utc
     except _UNUSABLE:
         return False
+
+
+def usable_authority(pair: Pair | None, now: datetime, lifetimes: Lifetimes = DEFAULT) -> bool:
+    """Whether this is an authority that can sign, and its successor is not due."""
+    return pair is not None and can_sign(pair, now) and now <= succession_due(pair.certificate, lifetimes)
 
 
 def succession_due(authority: str, lifetimes: Lifetimes = DEFAULT) -> datetime:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from common import names
 from common.defaults import dict_at
 from controller import trust
-from controller.certificates import Pair, matches, renewal_due, usable_authority
+from controller.certificates import Pair, can_sign, matches, renewal_due
 from controller.desired import files
 from controller.desired.frame import CONFIGURATION_ANNOTATION
 from controller.desired.stateful_set import configuration_digest
@@ -65,7 +65,7 @@ class Serving:
 
     def _issued(self) -> Tls | Lacking:
         authority, lifetimes = pair_in(self.state, MIRRORS_AUTHORITY), self.settings.lifetimes
-        if authority is None or not usable_authority(authority, self.now, lifetimes):
+        if authority is None or not can_sign(authority, self.now):
             return Lacking("AuthorityPending", "The certificate authority of the mirrors is being made.")
         name, host = self.mirror.object_name, self.mirror.masquerade
         hosts = (host, *names.service_hosts(self.mirror.name, self.settings.namespace))

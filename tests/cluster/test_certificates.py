@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,11 +20,12 @@ from controller.certificates import (
     issued_by,
     matches,
 )
+from controller.lifetimes import Lifetimes
 from deploy.local.cluster import Cluster
 from deploy.local.pages import page
 from tests.cluster.conftest import Running
 from tests.support.admitting import Admitting, bundle
-from tests.support.faults import log_of
+from tests.support.faults import events_of, log_of
 from tests.support.kube import Kube, until
 from tests.support.mirrors import a_mirror
 
@@ -221,6 +224,60 @@ def _set(ahead: Path, running: Running, moved: timedelta) -> None:
 
 def _times_set(running: Running) -> int:
     return [line["event"] for line in log_of(running, "controller")].count("clock was set")
+
+
+def _policy() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Somebody's policy that lets nobody change the mirrors' authority."""
+    api, core = "admissionregistration.k8s.io/v1", {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"]}
+    rules = [{**core, "resourceNames": [MIRRORS_CA], "operations": ["UPDATE"]}]
+    policy = {
+        "apiVersion": api,
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": "kept"},
+        "spec": {"matchConstraints": {"resourceRules": rules}, "validations": [{"expression": "false"}]},
+    }
+    binding = {"policyName": "kept", "validationActions": ["Deny"]}
+    kind = "ValidatingAdmissionPolicyBinding"
+    return policy, {"apiVersion": api, "kind": kind, "metadata": {"name": "kept"}, "spec": binding}
+
+
+def _due() -> dict[str, str]:
+    """A person's own authority that has months left, and whose successor is due."""
+    own = issue_authority("a person's own", datetime.now(UTC), Lifetimes(authority=100 * DAY))
+    return {"tls.crt": own.certificate, "tls.key": own.key}
+
+
+def test_an_authority_whose_successor_is_refused_goes_on_and_stops_nothing_else(hurried: Running) -> None:
+    kube, due = hurried.kube, _due()
+    hurried.system.processes.stop(["controller"])
+    kube.patch(kinds.SECRET, MIRRORS_CA, {"stringData": due})
+    kube.apply(*_policy())
+
+    def is_refused() -> bool:
+        with suppress(AssertionError):
+            kube.patch(kinds.SECRET, MIRRORS_CA, {"metadata": {"labels": {"tried": str(time.time_ns())}}})
+            return False
+        return True
+
+    until(is_refused, why="the policy is in force")
+    kube.delete(kinds.SECRET, WEBHOOK_TLS)
+    hurried.system.start_controller()
+    until(lambda: matches(pair(kube, WEBHOOK_TLS)), why="the webhook has its certificate")
+    kube.mirror(a_mirror().named("late").of("late.example.com"))
+    kube.until_there(kinds.STATEFUL_SET, "registry-mirror-late")
+    assert issued_by(text(kube, "registry-mirror-late", "tls.crt"), due["tls.crt"])
+    until(lambda: "reconcile failed" in events_of(hurried, "controller"), why="the log says what was refused")
+    assert text(kube, MIRRORS_CA, "tls.crt") == due["tls.crt"]
+    kube.kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "kept")
+    until(lambda: text(kube, MIRRORS_CA, "tls.crt") != due["tls.crt"], why="the successor is there")
+    until(lambda: is_at_rest(kube), why="it has taken over")
+
+
+def test_an_immutable_authority_is_replaced_when_its_successor_is_due(hurried: Running) -> None:
+    kube, due = hurried.kube, _due()
+    kube.patch(kinds.SECRET, MIRRORS_CA, {"immutable": True, "stringData": due})
+    until(lambda: matches(pair(kube, MIRRORS_CA)) and text(kube, MIRRORS_CA, "tls.crt") != due["tls.crt"], why="it is")
+    until(lambda: is_at_rest(kube), why="it has taken over")
 
 
 def test_the_ends_of_all_certificates_are_metrics(hurried: Running) -> None:
