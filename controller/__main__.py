@@ -75,7 +75,7 @@ def _assembled(
     state = State(inbox.enqueue, shared, settings.masquerade_domains)
     state.leases.listen(leadership.notice)
     recorder = Recorder(cluster, leadership.election.identity, log)
-    applier = Applier(cluster, settings.namespace, state, Contest(), time.monotonic)
+    applier = Applier(cluster, settings.namespace, state, Contest(), patience, time.monotonic)
     storage = Storage(cluster, settings.namespace, state, time.monotonic)
     prober = Prober(settings, inbox.enqueue, log)
     cleaner = Cleaner(cluster, settings, state, applier, agents, recorder, time.monotonic)
@@ -92,7 +92,7 @@ def _assembled(
     workers = Workers(inbox, reconcile, tell, log, metrics)
     metrics.registry.register(StateCollector(state, inbox.queue))
     followed = watches(cluster, settings, state, log, metrics)
-    return Manager(followed, state, leadership, workers, prober, recorder, metrics)
+    return Manager(followed, state, leadership, workers, prober, recorder, metrics, patience)
 
 
 def main() -> int:

@@ -6,7 +6,6 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +14,7 @@ import orjson
 
 from common import names
 from common.agent import STATUS_PATH, STATUS_PORT
+from controller import clock
 from controller.kinds import POD
 from controller.nodes import Agent, agent_of, told
 
@@ -89,7 +89,7 @@ class Agents:
     async def _listed(self, mirror: str) -> AsyncIterator[Agent]:
         labels = {names.MIRROR_LABEL: mirror, names.COMPONENT_LABEL: names.HOSTESS}
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
-        now = datetime.now(UTC)
+        now = clock.now()
         async for pods, _ in self.cluster.pages(POD, self.namespace, labels=selector):
             for pod in pods:
                 yield agent_of(pod, now)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from controller.contest import Contest
     from controller.kinds import Kind
     from controller.mirror import Mirror
+    from controller.patience import Patience
     from controller.state import State
 
 Json = dict[str, Any]
@@ -41,8 +42,9 @@ class Applied:
     contested: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     passing: list[str] = field(default_factory=list)
-    # Of those on their way out: since when, and the finalizers that hold them.
-    going: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
+    # Of those on their way out: since when by the API server's clock, the finalizers that hold them, and for how many
+    # seconds this process has seen them go.
+    going: dict[str, tuple[str, list[str], float]] = field(default_factory=dict)
     wait: float = 0.0
 
 
@@ -54,6 +56,7 @@ class Applier:
     namespace: str
     state: State
     contest: Contest
+    patience: Patience
     clock: Callable[[], float]
 
     async def apply(self, mirror: Mirror, objects: list[tuple[Kind, Json]], applied: Applied) -> None:
@@ -80,6 +83,11 @@ class Applier:
             if kind is SECRET and applied.foreign:
                 return  # pods would mount somebody else's Secret, and each pass would issue another certificate
 
+    def forget(self, what: str) -> None:
+        """Drops what is remembered of an object whose mirror is gone."""
+        self.contest.forget(what)
+        self.patience.forget(what)
+
     async def create(self, kind: Kind, body: Json) -> None:
         """Makes an object that is not there. Raises ClusterError."""
         store, name = self.state.children[kind], body["metadata"]["name"]
@@ -88,20 +96,21 @@ class Applier:
 
     async def _one(self, mirror: Mirror, kind: Kind, body: Json, applied: Applied) -> None:
         name = body["metadata"]["name"]
-        store = self.state.children[kind]
-        live = store.get(name)
-        if live is None:
-            await self.create(kind, body)
-            applied.created.append(f"{kind.name} {name}")
-            return
         what = f"{kind.name} {name}"
+        live = self.state.children[kind].get(name)
+        if live is None:
+            self.patience.forget(what)
+            await self.create(kind, body)
+            applied.created.append(what)
+            return
         whose = standing(live, mirror)
         if whose is Standing.FOREIGN:
             applied.foreign[what] = describe_owner(live)
         elif whose is Standing.PASSING:
             applied.passing.append(what)
             if since := live["metadata"].get("deletionTimestamp"):
-                applied.going[what] = since, list(live["metadata"].get("finalizers") or [])
+                seen = self.patience.held(what, live["metadata"]["uid"], self.clock())
+                applied.going[what] = since, list(live["metadata"].get("finalizers") or []), seen
         else:
             await self._mend(kind, live, body, whose, applied)
 

@@ -6,12 +6,11 @@ Everything is read anew at each look, so that a controller that starts in the mi
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from common.agent import CLEANING_ANNOTATION
 from common.defaults import dict_at
-from controller import leaving
+from controller import clock, leaving
 from controller.desired import desired_objects
 from controller.desired.services import service
 from controller.errors import ClusterError, Conflict, Fenced, Forbidden, Gone, Invalid, NotFound
@@ -177,7 +176,7 @@ class Cleaner:
         mirror = judge(raw, self.settings.masquerade_domains)
         if isinstance(mirror, list):
             return
-        facts = gather(mirror, self.settings, self.state, datetime.now(UTC))
+        facts = gather(mirror, self.settings, self.state, clock.now())
         if isinstance(facts, Lacking):
             return
         for kind, body in desired_objects(mirror, self.settings, facts):

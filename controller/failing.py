@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from controller.errors import ClusterError, Conflict, Fenced
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 FAILURES: Final = 5
 # Seconds: whatever was waited for that long before it failed is no blip either.
 LONG: Final = 1.0
-# Seconds that an object may take to go; Kubernetes takes one or two where nothing holds it.
+# Seconds that an object may be seen on its way out; Kubernetes takes one or two where nothing holds it.
 GOING: Final = 10.0
 
 
@@ -46,14 +45,16 @@ def worth_telling(error: Exception, in_a_row: int, seconds: float) -> Failure | 
     return Failure("ReconcileFailed", f"Tried again and again, more and more rarely. The API server says: {error}")
 
 
-def stuck(applied: Applied | None, now: datetime) -> Failure | None:
-    """What is told of objects that were deleted some time ago and do not go; None where there are none."""
-    going = applied.going.items() if applied else ()
-    late = {what: each for what, each in going if now - datetime.fromisoformat(each[0]) >= timedelta(seconds=GOING)}
+def stuck(applied: Applied | None) -> Failure | None:
+    """What is told of objects that were deleted some time ago and do not go; None where there are none.
+
+    When that was by the API server's clock is told, not measured by: our own may be years away from it.
+    """
+    late = {what: each for what, each in (applied.going if applied else {}).items() if each[2] >= GOING}
     if not late:
         return None
     listed = "; ".join(
         f"{what} is being deleted since {since}" + (f", held by the finalizers {', '.join(held)}" if held else "")
-        for what, (since, held) in sorted(late.items())
+        for what, (since, held, _) in sorted(late.items())
     )
     return Failure("ObjectTerminating", f"{listed}. It is made again as soon as it is gone.")

@@ -31,3 +31,7 @@ class Patience:
     def forget(self, key: str) -> None:
         """Drops what is known of `key`."""
         self._since.pop(key, None)
+
+    def clear(self) -> None:
+        """Drops everything: who has not been looking cannot say that nothing was in between."""
+        self._since.clear()

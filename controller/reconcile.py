@@ -212,7 +212,7 @@ class Reconciler:
         self.issued.forget(name)
         for child in (names.object_name(name), names.headless_name(name)):
             for kind in self.state.children:
-                self.applier.contest.forget(f"{kind.name} {child}")
+                self.applier.forget(f"{kind.name} {child}")
 
 
 def _outcome(findings: Findings, survey: float | None) -> Outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from common.defaults import dict_at
@@ -22,7 +21,7 @@ Json = dict[str, Any]
 def status_of(raw: Json, mirror: Mirror, findings: Findings, namespace: str, now: str) -> Json:
     """Status of a valid mirror. `raw` is the stored object, whose transition times go on; `now` is RFC 3339."""
     found = _conditions(raw, mirror, findings, namespace)
-    stuck = failing.stuck(findings.applied, datetime.fromisoformat(now))
+    stuck = failing.stuck(findings.applied)
     if stuck is not None:  # before what follows from it
         found.insert(1, conditions.unreconciled(stuck))
     desired, ready = node_conditions.node_counts(findings.daemon_set)
