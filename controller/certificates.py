@@ -152,9 +152,23 @@ def dates_of(certificate: str | None) -> tuple[datetime, datetime] | None:
     return None if parsed is None else (parsed.not_valid_before_utc, parsed.not_valid_after_utc)
 
 
-def covers(certificate: str, host: str) -> bool:
-    """Whether clients accept this certificate under `host`: it, or a wildcard for its first label, is in it."""
-    return not {host, f"*.{host.partition('.')[2]}"}.isdisjoint(_dns_names(_certificate(certificate)))
+def host_names(certificate: str) -> list[str] | None:
+    """The DNS names in a certificate; None where nobody can read them, as where one is not ASCII."""
+    try:
+        names = _dns_names(_certificate(certificate))
+    except _UNUSABLE:
+        return None
+    return names if "".join(names).isascii() else None
+
+
+def covers(names: Iterable[str], host: str) -> bool:
+    """Whether clients accept a certificate of these names under `host`, of which a wildcard stands for one label."""
+    return not {host, f"*.{host.partition('.')[2]}"}.isdisjoint(map(str.lower, names))
+
+
+def spelt(certificate: str) -> str:
+    """The (first) certificate of a PEM text in our own spelling. Raises ValueError where it is none."""
+    return _certificate(certificate).public_bytes(serialization.Encoding.PEM).decode()
 
 
 def certificates_in(bundle: str) -> list[str]:
@@ -162,7 +176,7 @@ def certificates_in(bundle: str) -> list[str]:
     found: dict[str, None] = {}
     for block in _BLOCK.findall(bundle):
         try:
-            found[_certificate(block).public_bytes(serialization.Encoding.PEM).decode()] = None
+            found[spelt(block)] = None
         except _UNUSABLE:
             continue
     return list(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from common import names
 from common.defaults import dict_at
@@ -16,7 +16,7 @@ from controller.facts import Credentials, CredentialsState, Facts, Lacking, Tls
 from controller.kinds import STATEFUL_SET
 from controller.state import MIRRORS_AUTHORITY, State, text_of
 from controller.trust import Issuing, Place
-from controller.validity import certificate_valid, seconds_to_change
+from controller.validity import Source, certificate_valid, seconds_to_change
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from controller.mirror import Mirror
     from controller.settings import ControllerSettings
     from controller.trust import Held
+
+_OURS: Final = "The controller renews it by itself; its log says what keeps it from that."
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Serving:
         authority = self.state.secret_text(name, files.AUTHORITY) or certificate
         overlap, warning = self.settings.lifetimes.overlap, self.settings.lifetimes.warning
         bundle, wait = trust.given(self._place(pair, name), authority, overlap, self.held)
-        validity = certificate_valid(where, certificate, self.mirror.masquerade, self.now, warning)
+        validity = certificate_valid(Source(where), certificate, self.mirror.masquerade, self.now, warning)
         return Tls(bundle, pair, name, _soonest(wait, seconds_to_change(certificate, self.now, warning)), validity)
 
     def _issued(self) -> Tls | Lacking:
@@ -73,8 +75,8 @@ class Serving:
         step = trust.step(place, Issuing(authority, hosts, self.now, lifetimes), self.held)
         shown = step.leaf.certificate
         due = (renewal_due(shown, authority.certificate, lifetimes) - self.now).total_seconds()
-        where = f"Secret {self.settings.namespace}/{name}, which the controller renews,"
-        validity = certificate_valid(where, shown, host, self.now, lifetimes.warning)
+        source = Source(f"Secret {self.settings.namespace}/{name}", _OURS)
+        validity = certificate_valid(source, shown, host, self.now, lifetimes.warning)
         return Tls(step.bundle, step.leaf, None, _soonest(step.wait, due), validity)
 
     def _place(self, leaf: Pair | None, secret: str | None = None) -> Place:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from controller.certificates import certificates_in, issue_leaf, issued_by, renewal_due, serves
+from controller.certificates import certificates_in, issue_leaf, issued_by, renewal_due, serves, spelt
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -72,7 +72,7 @@ class Issuing:
 
 def step(place: Place, issuing: Issuing, held: Held) -> Step:
     """The next step of a place; the same place as it is where there is none to take."""
-    current = certificates_in(issuing.authority.certificate)[0]
+    current = spelt(issuing.authority.certificate)
     former = [each for each in _trusted(place) if each != current]
     leaf = place.leaf
     signer = _signer(leaf, [current, *former], issuing)

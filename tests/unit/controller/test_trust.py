@@ -205,6 +205,12 @@ def test_a_place_that_is_right_is_left_alone() -> None:
     assert _step(place, A, 1e9) == Step(A.certificate, LEAF)
 
 
+def test_an_authority_in_the_longer_spelling_is_the_same() -> None:
+    spelling = A.certificate.replace("BEGIN CERT", "BEGIN X509 CERT").replace("END CERT", "END X509 CERT")
+    for bundle in (A.certificate, spelling):
+        assert _step(Place((bundle,), LEAF), Pair(spelling, A.key), 1e9) == Step(A.certificate, LEAF)
+
+
 @pytest.mark.parametrize("bundles", [("",), ("garbled",), ("", A.certificate)])
 def test_a_bundle_that_is_emptied_or_garbled_is_put_right_and_the_leaf_stays(bundles: tuple[str, ...]) -> None:
     found = _step(Place(bundles, LEAF), A)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from controller import conditions
 from controller.certificates import dates_of, issue_authority, issue_leaf
 from controller.facts import Lacking
 from controller.lifetimes import DEFAULT, Lifetimes
-from controller.validity import certificate_valid, seconds_to_change
+from controller.validity import Source, certificate_valid, seconds_to_change
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -29,7 +30,7 @@ END = NOW + DEFAULT.leaf
     ],
 )
 def test_the_end_is_told_two_weeks_before(moment: datetime, status: str, reason: str) -> None:
-    found = certificate_valid("Secret own", LEAF, "mirror.example.com", moment, DEFAULT.warning)
+    found = certificate_valid(Source("Secret own"), LEAF, "mirror.example.com", moment, DEFAULT.warning)
     assert (found.status, found.reason) == (status, reason)
     assert found.message.startswith("Secret own holds a certificate that is valid until 2027-06-01 00:00 UTC")
     assert (conditions.ready([found]).status == "True") is (status == "True")
@@ -43,7 +44,7 @@ def test_each_change_of_it_brings_the_mirror_back() -> None:
 
 
 def test_one_that_is_not_for_the_mirrors_name_says_which_is_missing() -> None:
-    found = certificate_valid("Secret own", LEAF, "mirror-quay.io", NOW, DEFAULT.warning)
+    found = certificate_valid(Source("Secret own"), LEAF, "mirror-quay.io", NOW, DEFAULT.warning)
     assert (found.status, found.reason) == ("False", "NameMissing")
     assert "not for mirror-quay.io, under which nodes reach this mirror" in found.message
 
@@ -52,12 +53,40 @@ def test_one_that_lives_for_days_is_warned_of_in_the_last_sixth_of_its_life() ->
     """A machine renews it each few days: a warning that always stands is none."""
     begin, end = dates_of(LEAF) or pytest.fail("no certificate")
     sixth = (end - begin) / 6
-    assert certificate_valid("x", LEAF, "a.example.com", end - sixth - DAY, 999 * DAY).reason == "Valid"
-    assert certificate_valid("x", LEAF, "a.example.com", end - sixth, 999 * DAY).reason == "ExpiresSoon"
+    assert certificate_valid(Source("x"), LEAF, "a.example.com", end - sixth - DAY, 999 * DAY).reason == "Valid"
+    assert certificate_valid(Source("x"), LEAF, "a.example.com", end - sixth, 999 * DAY).reason == "ExpiresSoon"
 
 
 def test_text_that_is_no_certificate_is_told() -> None:
-    assert certificate_valid("Secret own", "x", "mirror-quay.io", NOW, DEFAULT.warning).reason == "Unreadable"
+    assert certificate_valid(Source("Secret own"), "x", "mirror-quay.io", NOW, DEFAULT.warning).reason == "Unreadable"
+
+
+def test_one_that_is_valid_from_tomorrow_is_not_valid_and_looked_at_then() -> None:
+    begin, _ = dates_of(LEAF) or pytest.fail("no certificate")
+    found = certificate_valid(Source("Secret own"), LEAF, "mirror.example.com", begin - DAY, DEFAULT.warning)
+    assert (found.status, found.reason) == ("False", "NotYetValid")
+    assert "valid only from 2025-01-01 00:00 UTC on" in found.message
+    assert seconds_to_change(LEAF, begin - DAY, DEFAULT.warning) == DAY.total_seconds()
+    assert certificate_valid(Source("x"), LEAF, "mirror.example.com", begin, DEFAULT.warning).reason == "Valid"
+
+
+def test_names_count_in_capitals_too() -> None:
+    shouted = issue_leaf(issue_authority("theirs", NOW), ("Mirror-QUAY.io",), NOW).certificate
+    assert certificate_valid(Source("x"), shouted, "mirror-quay.io", NOW, DEFAULT.warning).reason == "Valid"
+
+
+@pytest.mark.parametrize("name", ["mirror-q\u00e4y.io".encode(), "mirror-qua\u00e4.io".encode("latin-1")])
+def test_names_that_nobody_can_read_are_told(name: bytes) -> None:
+    """A DNS name beyond ASCII, as some tools write it: clients refuse the whole certificate."""
+    der = ssl.PEM_cert_to_DER_cert(issue_leaf(issue_authority("theirs", NOW), ("mirror-quay.io",), NOW).certificate)
+    # Of the two places the first is the subject's, where UTF-8 may stand.
+    broken = name.join(der.rsplit(b"mirror-quay.io", 1))
+    found = certificate_valid(
+        Source("Secret own"), ssl.DER_cert_to_PEM_cert(broken), "mirror-quay.io", NOW, DEFAULT.warning
+    )
+    assert (found.status, found.reason) == ("False", "Unreadable")
+    assert "names cannot be read" in found.message
+    assert "Put another there" in found.message
 
 
 def test_what_lacks_says_nothing_true_of_a_certificate() -> None:
