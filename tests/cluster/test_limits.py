@@ -10,7 +10,7 @@ import pytest
 
 from controller import kinds
 from deploy.local.system import CONTROLLER
-from tests.support.kube import NAMESPACE, Kube
+from tests.support.kube import NAMESPACE, Kube, until
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 REGISTRATIONS = pytest.mark.parametrize("kind", [kinds.MUTATING, kinds.VALIDATING], ids=lambda kind: kind.name)
+MARKING = kinds.Kind(
+    "admissionregistration.k8s.io/v1", "mutatingadmissionpolicies", "MutatingAdmissionPolicy", namespaced=False
+)
+MARKING_BINDING = kinds.Kind(
+    "admissionregistration.k8s.io/v1",
+    "mutatingadmissionpolicybindings",
+    "MutatingAdmissionPolicyBinding",
+    namespaced=False,
+)
 OWNER = {"apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": "00000000-0000-0000-0000-000000000000"}
 
 
@@ -100,14 +109,18 @@ def test_of_a_mirror_the_controller_may_change_its_own_finalizer_alone(kube: Kub
     kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
     kube.until_condition(name, "Accepted", "True", "Valid")
     kube.json_patch(kinds.MIRROR, name, {"op": "add", "path": "/metadata/finalizers/-", "value": "example.com/own"})
+    kube.patch(kinds.MIRROR, name, {"metadata": {"annotations": {"note": "kept"}}})
     foreign = ["example.com/own"]
     for finalizers in (foreign, ["k8s.osp.tech/nodes", *foreign]):
         assert tried(controller, kinds.MIRROR, name, {"metadata": {"finalizers": finalizers}}) == (200, "")
     forbidden: list[Json] = [
         {"metadata": {"finalizers": None}},
         {"metadata": {"finalizers": ["k8s.osp.tech/nodes", *foreign, "example.com/another"]}},
-        {"metadata": {"labels": {"team": "x"}}},
-        {"metadata": {"annotations": {"team": "x"}}},
+        {"metadata": {"labels": {"mirror": "another"}}},
+        {"metadata": {"labels": {"mirror": None}}},
+        {"metadata": {"labels": None}},
+        {"metadata": {"annotations": {"note": "changed"}}},
+        {"metadata": {"annotations": {"note": None}}},
         {"metadata": {"ownerReferences": [OWNER]}},
         {"spec": {"upstreamUrl": "evil.example.com"}},
         {"spec": {"ttl": "1h"}},
@@ -117,3 +130,37 @@ def test_of_a_mirror_the_controller_may_change_its_own_finalizer_alone(kube: Kub
         sentence = "may change nothing of a RegistryMirror but its status and its own finalizer, k8s.osp.tech/nodes"
         assert (status, sentence in message) == (422, True), (patch, message)
     kube.patch(kinds.MIRROR, name, {"metadata": {"finalizers": ["k8s.osp.tech/nodes"]}})
+
+
+def test_a_mirror_goes_also_where_a_policy_of_somebodys_marks_whatever_is_updated(kube: Kube, name: str) -> None:
+    """As Kyverno and Gatekeeper do: the controller's patch of its finalizer is judged with their marks."""
+    kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
+    kube.until_condition(name, "Accepted", "True", "Valid")
+    marks = "Object{metadata: Object.metadata{labels: {'seen': 'yes'}, annotations: {'seen-by': 'a-policy'}}}"
+    rule = {
+        "apiGroups": ["k8s.osp.tech"],
+        "apiVersions": ["*"],
+        "operations": ["UPDATE"],
+        "resources": ["registrymirrors"],
+        "resourceNames": [name],
+    }
+    spec = {
+        "matchConstraints": {"resourceRules": [rule]},
+        "failurePolicy": "Fail",
+        "reinvocationPolicy": "Never",
+        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": marks}}],
+    }
+    kube.create(MARKING, {"metadata": {"name": name}, "spec": spec})
+    kube.create(MARKING_BINDING, {"metadata": {"name": name}, "spec": {"policyName": name}})
+    until(lambda: _marked(kube, name), why="whatever is updated is marked")
+    kube.delete(kinds.MIRROR, name)
+    until(lambda: kube.find(kinds.MIRROR, name) is None, why="the mirror is gone")
+    kube.delete(MARKING_BINDING, name)
+    kube.delete(MARKING, name)
+
+
+def _marked(kube: Kube, name: str) -> bool:
+    headers = {"Content-Type": "application/merge-patch+json"}
+    body = json.dumps({"metadata": {"labels": {"touched": "yes"}}})
+    answer = kube.http.patch(kinds.MIRROR.path(None, name), content=body, headers=headers, params={"dryRun": "All"})
+    return answer.status_code == 200 and "seen" in answer.json()["metadata"]["labels"]
