@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import socket
+import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +20,12 @@ if TYPE_CHECKING:
 
     from hostess.verdict import Verdict
 
-SILENCE: Final = 5.0  # seconds until a client that says nothing is let go
+# Seconds from a connection's first moment to its last. A question and its answer are some hundred bytes each, from the
+# kubelet on this node or the controller, which waits for two seconds.
+REQUEST_SECONDS: Final = 5.0
+# Connections at a time, each with a thread and some 27 KB: four megabytes of the agent's 128. The kubelet has two, the
+# controller hardly ever more than one.
+CONNECTIONS_MAX: Final = 128
 
 
 class Status(ThreadingHTTPServer):
@@ -32,6 +39,33 @@ class Status(ThreadingHTTPServer):
         self.socket = _listening(port)
         self.server_address = self.socket.getsockname()
         self.node, self.verdict, self.is_stuck = node, verdict, is_stuck
+        self._open: dict[Any, float] = {}  # connections, since when, the oldest first
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Takes another connection; where it is one too many the oldest goes, as one that asks is soon answered."""
+        if len(self._open) >= CONNECTIONS_MAX:
+            self._end_oldest()
+        self._open[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def service_actions(self) -> None:
+        """Ends what has been open for too long, however much it says: a deadline for each byte is none for all."""
+        while any(time.monotonic() - began > REQUEST_SECONDS for began in list(self._open.values())[:1]):
+            self._end_oldest()
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forgets a connection that has ended."""
+        self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, *_: Any) -> None:
+        """Whoever is ended, or ends in the middle of an answer, is no concern of ours."""
+
+    def _end_oldest(self) -> None:
+        for oldest in list(self._open)[:1]:  # a copy in one step, as threads take theirs out meanwhile
+            self._open.pop(oldest, None)
+            with suppress(OSError):  # its thread has just ended it
+                oldest.shutdown(socket.SHUT_RDWR)  # which its thread takes for the other side's end
 
     def answer(self, path: str) -> tuple[int, bytes]:
         """Status code and body."""
@@ -57,7 +91,7 @@ def _listening(port: int) -> socket.socket:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    timeout = SILENCE
+    timeout = REQUEST_SECONDS
     server: Status
 
     def do_GET(self) -> None:

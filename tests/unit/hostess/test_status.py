@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from common.agent import State
-from hostess.status import Status
+from hostess import status
+from hostess.status import CONNECTIONS_MAX, Status
 from hostess.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -76,3 +79,28 @@ def test_it_answers_at_an_ipv6_address_too(served: Served) -> None:
 def test_one_who_says_nothing_holds_up_nobody(served: Served) -> None:
     with socket.create_connection(("127.0.0.1", served.port)):
         assert json.loads(served.get().content)["reason"] == "Starting"
+
+
+def test_one_who_says_a_byte_now_and_then_is_let_go(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "REQUEST_SECONDS", 0.5)
+    with socket.create_connection(("127.0.0.1", served.port)) as slow:
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() - began < 20:
+                slow.sendall(b"G")
+                time.sleep(0.1)  # so slow it is
+        assert time.monotonic() - began < 10
+
+
+def test_any_number_that_says_nothing_takes_a_bounded_number_of_threads_and_holds_up_nobody(served: Served) -> None:
+    before, silent = threading.active_count(), list[socket.socket]()
+    for _ in range(3 * CONNECTIONS_MAX):
+        silent.append(socket.create_connection(("127.0.0.1", served.port)))
+    assert served.get().json()["reason"] == "Starting"
+    assert served.get("/livez").status_code == 200
+    deadline = time.monotonic() + 4  # they themselves would be let go after five
+    while threading.active_count() - before > CONNECTIONS_MAX and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() - before <= CONNECTIONS_MAX
+    for each in silent:
+        each.close()
