@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from webhook.entrance import Entrance
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
@@ -46,9 +48,15 @@ class Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
-        """Tells once it listens."""
-        await super().startup(sockets)
+        """Tells once it listens, by an entrance of ours instead of asyncio's."""
+        await super().startup(sockets or [])
+        listener = self.config.bind_socket()
+        listener.listen(self.config.backlog)
+        self.servers.append(cast("asyncio.Server", Entrance(listener, self._protocol, self.config.ssl)))
         self._listening()
+
+    def _protocol(self) -> Protocol:
+        return Protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     async def shutdown(self, sockets: list[Any] | None = None) -> None:
         """Takes leave first: uvicorn closes at once what is idle, reviews on their way to it or not."""
@@ -101,6 +109,8 @@ class Protocol(HttpToolsProtocol):
 
     request_seconds = REQUEST_SECONDS
     waiting_max = WAITING_MAX
+    _has_asked = False  # a whole request has come
+    _heard = 0.0  # when the last bytes came
     _clock: asyncio.TimerHandle | None = None
     _unread_clock: asyncio.TimerHandle | None = None
     _head_bytes = 0
@@ -109,11 +119,13 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Gives a fresh connection as long as an idle one: clients open some in advance."""
         super().connection_made(cast("asyncio.Transport", Gathering(transport, self.loop)))
+        self._heard = self.loop.time()
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def data_received(self, data: bytes) -> None:
         """Starts the clock with what is not (yet) a whole request, and stops it with what is."""
         self._is_whole = False
+        self._heard = self.loop.time()
         super().data_received(data)
         if self._is_whole:
             self._stop_clock()
@@ -130,7 +142,20 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Notes that the request has ended."""
         super().on_message_complete()
-        self._is_whole = True
+        self._is_whole = self._has_asked = True
+
+    def is_answering(self) -> bool:
+        """Whether a whole request waits for its answer."""
+        return self._clock is None and self.cycle is not None and not self.cycle.response_complete
+
+    def wanted(self) -> tuple[bool, float]:
+        """Least are those that never asked, then those that were not heard of for longest."""
+        return self._has_asked, self._heard
+
+    def end(self) -> None:
+        """Ends the connection at once, and counts it no more."""
+        self.connections.discard(self)
+        self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops the clocks, which would keep the connection in memory."""

@@ -16,6 +16,7 @@ from tests.support.certificates import HOST, Issuer, Mount
 from tests.support.reviews import a_review
 from tests.support.webhooks import Client, eventually, get, post, program, served
 from webhook.app import BODY_MAX, BODY_USUAL, ROOM
+from webhook.entrance import CONNECTIONS_MAX
 from webhook.server import HEAD_MAX, Protocol
 
 if TYPE_CHECKING:
@@ -82,11 +83,11 @@ def webhook(mount: Mount, issuer: Issuer) -> Iterator[Webhook]:
         assert not started.events("review failed")
 
 
-def test_reviews_are_answered_beside_five_hundred_idle_connections_and_as_many_that_never_speak(
+def test_reviews_are_answered_beside_four_hundred_idle_connections_and_as_many_that_never_speak(
     webhook: Webhook,
 ) -> None:
-    idle = [webhook.client() for _ in range(500)]
-    silent = [webhook.plain() for _ in range(500)]
+    idle = [webhook.client() for _ in range(400)]
+    silent = [webhook.plain() for _ in range(400)]
     try:
         assert max(webhook.answers() for _ in range(20)) < 5  # the API server waits ten
         assert webhook.megabytes() < MEMORY
@@ -97,6 +98,27 @@ def test_reviews_are_answered_beside_five_hundred_idle_connections_and_as_many_t
             client.__exit__()
         for connection in silent:
             connection.close()
+
+
+@pytest.mark.parametrize("speaks_tls", [False, True])
+def test_thousands_of_connections_that_never_ask_drive_out_each_other_and_no_api_server(
+    webhook: Webhook, *, speaks_tls: bool
+) -> None:
+    """Two and a half times as many as there is room for, among them one that asks now and then."""
+    with webhook.client() as server:
+        others: list[Client | socket.socket] = []
+        try:
+            for number in range(5 * CONNECTIONS_MAX // 2):
+                others.append(webhook.client() if speaks_tls else webhook.plain())
+                if number % 100 == 0:
+                    server.send(REVIEW)
+                    assert server.answer()[0] == 200
+            assert webhook.answers() < 5
+            assert len(list(Path(f"/proc/{webhook.pid}/fd").iterdir())) < CONNECTIONS_MAX + 50
+            assert webhook.megabytes() < MEMORY
+        finally:
+            for each in others:
+                each.__exit__()
 
 
 def test_large_bodies_that_do_not_end_find_room_up_to_a_bound_and_usual_reviews_always(webhook: Webhook) -> None:

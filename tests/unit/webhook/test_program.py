@@ -208,7 +208,7 @@ def test_a_taken_port_ends_it_with_a_line_that_says_so(mount: Mount, issuer: Iss
         with program(mount, WEBHOOK_PORT=str(taken.getsockname()[1])) as (started, _):
             status, _ = started.end()
             assert status != 0
-            assert "address already in use" in started.told("library reported")["text"]
+            assert "Address already in use" in started.told("library reported")["text"]
 
 
 def test_any_of_a_thousand_hostile_bodies_over_tls_gets_an_answer_and_never_a_5xx(mount: Mount, issuer: Issuer) -> None:
