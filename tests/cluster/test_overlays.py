@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from tests.support.kube import Kube
 
 Json = dict[str, Any]
+CREDENTIALS = ("169.254.169.254", "168.63.129.16", "100.100.100.200", "fd00:ec2::254")
 OVERLAYS = ("hardened", "autoscaling")
 ALONE_AND_TOGETHER = pytest.mark.parametrize("overlays", [*((each,) for each in OVERLAYS), OVERLAYS], ids="+".join)
 
@@ -71,7 +74,9 @@ def test_the_programs_take_the_settings_of_the_hardened_one(kube: Kube, with_ove
 
 
 @pytest.mark.parametrize("overlays", [("hardened",)], ids="+".join)
-def test_pods_that_it_limits_are_ours_and_may_still_ask_for_names(kube: Kube, with_overlays: Path) -> None:
+def test_pods_that_it_limits_are_ours_and_may_ask_for_names_but_not_for_a_nodes_credentials(
+    kube: Kube, with_overlays: Path
+) -> None:
     """Each policy about calls concerns the pods of one of the base about callers."""
     policies = [each for each in built(kube, with_overlays) if each["kind"] == "NetworkPolicy"]
     base = {each["metadata"]["name"]: each["spec"]["podSelector"] for each in policies if "ingress" in each["spec"]}
@@ -79,8 +84,26 @@ def test_pods_that_it_limits_are_ours_and_may_still_ask_for_names(kube: Kube, wi
     assert calls.keys() == {f"{name}-calls" for name in base} - {"registrymirror-webhook-calls"}
     for name, spec in calls.items():
         assert spec["podSelector"] == base[name.removesuffix("-calls")]
-        anywhere = [port["port"] for rule in spec["egress"] if "to" not in rule for port in rule["ports"]]
-        assert {53, 443} <= set(anywhere), name
+        assert _lets(spec, "203.0.113.7", 53), name
+        assert _lets(spec, "203.0.113.7", 443), name
+        assert _lets(spec, "2001:db8::7", 443), name
+        # Where clouds hand out a node's credentials; some resolve names there too.
+        for address, port in itertools.product(CREDENTIALS, (80, 443)):
+            assert not _lets(spec, address, port), (name, address, port)
+
+
+def _lets(spec: Json, address: str, port: int) -> bool:
+    """Whether a policy lets calls through to an address that is no pod's."""
+    rules = [rule for rule in spec["egress"] if port in [each["port"] for each in rule.get("ports", [{"port": port}])]]
+    blocks = [peer["ipBlock"] for rule in rules for peer in rule.get("to", []) if "ipBlock" in peer]
+    return any("to" not in rule for rule in rules) or any(
+        _is_in(address, block["cidr"]) and not any(_is_in(address, each) for each in block["except"])
+        for block in blocks
+    )
+
+
+def _is_in(address: str, network: str) -> bool:
+    return ipaddress.ip_address(address) in ipaddress.ip_network(network)
 
 
 @pytest.mark.parametrize("overlays", [("autoscaling",)], ids="+".join)
