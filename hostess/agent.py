@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 PAUSE: Final = 2.0
 # Seconds until the next look while the last ones contradict what stands.
 SOON: Final = 0.5
-# Seconds after which the last verdict says nothing any more. A look takes some 15 at most: 6 for an answer that is slow
-# at each step, 5 for the lock, twice; a node's disk or an API server may need some more.
+# Seconds after which the last verdict says nothing any more. A look takes some 32 at most: 6 for an answer that is slow
+# at each step, 10 and the last one's 6 for those of the pods, 5 for the lock, twice; a node's disk may need some more.
 STALE: Final = 60.0
 RESERVED: Final = "ReservedName"
 GONE: Final = Verdict(State.PENDING, "ServiceGone", "The mirror's Service is gone; the node is left as it is.")
@@ -51,10 +51,12 @@ class Patience:
     `hosts_read`: after a change of the hosts file a runtime written in Go may still go by what it read before.
     `passing`: a mirror with ready pods may be silent so long before a person has to look: kube-proxy and a rollout need
     some.
+    `pods`: together they may take so long to answer, one after another: ten that need more make each pull slow.
     """
 
     hosts_read: float = 5.0
     passing: float = 15.0
+    pods: float = 10.0
 
 
 @dataclass(slots=True)
@@ -177,7 +179,10 @@ class Agent:
     def _ask_pods(self, endpoints: tuple[Endpoint, ...], authority: bytes) -> None:
         """The first one that is silent ends it, so that a look takes hardly longer with ten of them than with two."""
         doubtful = not self._liveness.alive or bool(self._liveness.contrary)
+        until = time.monotonic() + self.patience.pods
         for endpoint in self._turns.of(endpoints, doubtful=doubtful):
+            if time.monotonic() > until:
+                raise NoAnswer(f"its cache pods are too slow to be asked within {self.patience.pods:.0f} s")
             try:
                 self.probe.ask(endpoint.address, authority, endpoint.port)
             except NoAnswer as why:

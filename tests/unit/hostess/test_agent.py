@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,9 +22,10 @@ from hostess.probe import Probe
 from hostess.view import Endpoint, View
 from tests.support.kube import until
 from tests.unit.hostess.a_node import LOCALHOST, ANode
-from tests.unit.hostess.a_server import HOST_NAME, Server, answering
+from tests.unit.hostess.a_server import GOOD, HOST_NAME, Server, answering
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -290,6 +292,23 @@ def test_one_of_several_replicas_that_hangs_while_it_is_ready_withdraws_the_mirr
         second.behave = good
         second.start()
         one.configured()
+
+
+def test_many_replicas_that_are_slow_hold_up_no_look_for_long(one: Running, server: Server) -> None:
+    """Ten that take a second each, and more, would have the agent called stuck; a tenth of the times here."""
+
+    def slowly(client: ssl.SSLSocket) -> None:
+        client.recv(4096)
+        time.sleep(0.4)
+        client.sendall(GOOD)
+
+    server.behave = slowly
+    one.agent.patience = replace(QUICK, pods=1.0)
+    began = time.monotonic()
+    one.start(replicas(*[server] * 10))
+    until(lambda: "too slow to be asked within 1 s" in one.agent.verdict.message, why="it says so")
+    # The Service's answer, three of the pods, and slack for a slow machine: ten would take 4.4 s.
+    assert time.monotonic() - began < 3.5
 
 
 def test_a_replica_that_a_rollout_takes_away_withdraws_nothing(one: Running, server: Server, tmp_path: Path) -> None:
