@@ -26,7 +26,7 @@ HEAD_MAX: Final = 2**16
 # Requests that may come before the first of them is answered. The API server sends one; each costs some 2 KB until its
 # turn has come, and a client that sends on and reads nothing could have any number of them here.
 WAITING_MAX: Final = 100
-# Seconds for reviews in hand after SIGTERM: as long as a request may take. kubelet kills after 30.
+# Seconds for reviews in hand after SIGTERM: as long as a request may take. kubelet kills after 20.
 GRACE_SECONDS: Final = 10
 # Seconds after SIGTERM in which clients are told with each answer to come to us no more. One whose connection is closed
 # just when it sends a review has that refused; who has sent none for so long will hardly send one in that moment.
