@@ -31,6 +31,7 @@ from controller.manager import Manager, watches
 from controller.metrics import Metrics, StateCollector
 from controller.patience import Patience
 from controller.probing.prober import Prober
+from controller.quarrels import Quarrels
 from controller.reconcile import Reconciler
 from controller.server import application
 from controller.settings import ControllerSettings
@@ -80,7 +81,7 @@ def _assembled(
     prober = Prober(settings, inbox.enqueue, log)
     cleaner = Cleaner(cluster, settings, state, applier, agents, recorder, time.monotonic)
     mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, cleaner, prober, patience)
-    admission = Admission(cluster, settings, state, patience, log)
+    admission = Admission(cluster, settings, state, patience, Quarrels(Contest(), time.monotonic, log), log)
 
     async def reconcile(key: str) -> Outcome:
         return await (admission.reconcile() if key == ADMISSION_KEY else mirrors.reconcile(key))

@@ -37,11 +37,14 @@ if TYPE_CHECKING:
     from controller.cluster import Cluster
     from controller.kinds import Kind
     from controller.patience import Patience
+    from controller.quarrels import Quarrels
     from controller.settings import ControllerSettings
     from controller.store import Store
 
-    # Keeps one authority's side; appends what failed and stands in the way of nothing else. Returns seconds to wait.
-    Keep = Callable[[datetime, list[ClusterError]], Awaitable[list[float]]]
+    # Seconds, and what for.
+    Wait = tuple[float, str]
+    # Keeps one authority's side; appends what failed and stands in the way of nothing else. Returns what to wait for.
+    Keep = Callable[[datetime, list[ClusterError]], Awaitable[list[Wait]]]
 
 Json = dict[str, Any]
 
@@ -52,6 +55,9 @@ LONGEST_LOOK: Final = 43_200.0
 MISSING_LOOK: Final = 60.0
 # Seconds: what is due now was done in this pass, and the ends of certificates are whole seconds.
 SHORTEST_LOOK: Final = 1.0
+CONTESTED: Final = "Contested"
+# Seconds of quiet while somebody keeps changing what is kept here: each change would be looked at otherwise, in vain.
+CONTESTED_DEAFNESS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +68,13 @@ class Admission:
     settings: ControllerSettings
     state: State
     patience: Patience
+    quarrels: Quarrels
     log: Logger
 
     async def reconcile(self) -> Outcome:
         """One pass. Raises ClusterError where a request failed, after all that does not depend on it is done."""
         now = clock.now()
-        waits = [LONGEST_LOOK]
+        waits = [(LONGEST_LOOK, "CertificateRenewal")]
         failed: list[ClusterError] = []
         # The webhook first: without it nothing can be stored, while a mirror that is late costs nobody a pull.
         for keep in self._kept():
@@ -79,7 +86,9 @@ class Admission:
             raise failed[0]
         if len(waits) == 1:
             return Done()  # nothing is issued here
-        return Waiting(max(SHORTEST_LOOK, min(waits)), "CertificateRenewal")
+        after, reason = min(waits)
+        contested = any(each == CONTESTED for _, each in waits)
+        return Waiting(max(SHORTEST_LOOK, after), reason, CONTESTED_DEAFNESS if contested else 0.0)
 
     def _kept(self) -> Iterator[Keep]:
         if not self.settings.external_webhook_certificate:
@@ -87,28 +96,30 @@ class Admission:
         if self.settings.docker_certificate_secret is None:
             yield self._mirrors
 
-    async def _mirrors(self, now: datetime, failed: list[ClusterError]) -> list[float]:
+    async def _mirrors(self, now: datetime, failed: list[ClusterError]) -> list[Wait]:
         authority = await self._authority(MIRRORS_AUTHORITY, "registry mirrors", now, failed)
         return [self._until_succession(authority, now)]
 
-    async def _webhooks(self, now: datetime, failed: list[ClusterError]) -> list[float]:
+    async def _webhooks(self, now: datetime, failed: list[ClusterError]) -> list[Wait]:
         authority = await self._authority(WEBHOOK_AUTHORITY, "registry mirror webhook", now, failed)
         return [self._until_succession(authority, now), *await self._webhook(authority, now)]
 
-    async def _webhook(self, authority: Pair, now: datetime) -> list[float]:
-        """Certificate and bundles of the webhook; returns the seconds after which to look again."""
+    async def _webhook(self, authority: Pair, now: datetime) -> list[Wait]:
+        """Certificate and bundles of the webhook; returns when and for what to look again."""
         service, lifetimes = f"{WEBHOOK_SERVICE}.{self.settings.namespace}", self.settings.lifetimes
         hosts = (f"{service}.svc", service, f"{service}.svc.cluster.local")
         place = self._place()
         step = trust.step(place, Issuing(authority, hosts, now, lifetimes), self._held)
-        published = [
-            await self._publish(MUTATING, self.state.mutating, step.bundle),
-            await self._publish(VALIDATING, self.state.validating, step.bundle),
+        # What is fought over is trust in one authority, whatever else is in the bundle or comes with each new leaf.
+        desired = hash(authority.certificate)
+        contested = [
+            await self._publish(MUTATING, self.state.mutating, step.bundle, desired),
+            await self._publish(VALIDATING, self.state.validating, step.bundle, desired),
+            await self._keep_leaf(place, step, desired),
         ]
-        await self._keep_leaf(place, step)
         due = (renewal_due(step.leaf.certificate, authority.certificate, lifetimes) - now).total_seconds()
-        waits = [due, *([] if step.wait is None else [step.wait])]
-        return waits if all(published) else [MISSING_LOOK, *waits]
+        later = [due, *([] if step.wait is None else [step.wait])]
+        return [*((each, "CertificateRenewal") for each in later), *(each for each in contested if each is not None)]
 
     def _place(self) -> Place:
         """The webhook as the API server and its pods see it: they follow their files, so that time settles them."""
@@ -119,8 +130,9 @@ class Admission:
     def _held(self, what: Hashable) -> float:
         return self.patience.held(ADMISSION_KEY, what, clock.running())
 
-    def _until_succession(self, authority: Pair, now: datetime) -> float:
-        return (succession_due(authority.certificate, self.settings.lifetimes) - now).total_seconds()
+    def _until_succession(self, authority: Pair, now: datetime) -> Wait:
+        due = succession_due(authority.certificate, self.settings.lifetimes)
+        return (due - now).total_seconds(), "CertificateRenewal"
 
     async def _authority(self, name: str, title: str, now: datetime, failed: list[ClusterError]) -> Pair:
         """The authority in force. One whose successor cannot be stored goes on, as long as it has not ended."""
@@ -138,15 +150,21 @@ class Admission:
         self.log.info("authority issued", secret=f"{self.settings.namespace}/{name}")
         return made
 
-    async def _keep_leaf(self, place: Place, step: Step) -> None:
+    async def _keep_leaf(self, place: Place, step: Step, desired: int) -> Wait | None:
         """The bundle is kept beside the leaf: former authorities are known by it where configurations are made anew."""
         if (step.leaf, step.bundle) == (place.leaf, place.remembered):
-            return
-        await self._store(WEBHOOK_CERTIFICATE, step.leaf, {files.AUTHORITY: step.bundle})
+            return None
+        live, what = self.state.secrets.get(WEBHOOK_CERTIFICATE), f"{SECRET.name} {WEBHOOK_CERTIFICATE}"
+        wait = self.quarrels.wait(what, desired, live)
+        if wait:
+            return wait, CONTESTED
+        stored = await self._store(WEBHOOK_CERTIFICATE, step.leaf, {files.AUTHORITY: step.bundle})
+        self.quarrels.written(what, desired, live, stored)
         if step.leaf != place.leaf:
             self.log.info("certificate issued", secret=f"{self.settings.namespace}/{WEBHOOK_CERTIFICATE}")
+        return None
 
-    async def _store(self, name: str, pair: Pair, more: dict[str, str]) -> None:
+    async def _store(self, name: str, pair: Pair, more: dict[str, str]) -> Json:
         texts = {files.CERTIFICATE: pair.certificate, files.KEY: pair.key, **more}
         data = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
         namespace, live = self.settings.namespace, self.state.secrets.get(name)
@@ -167,19 +185,25 @@ class Admission:
             version = {"uid": live["metadata"]["uid"], "resourceVersion": live["metadata"]["resourceVersion"]}
             stored = await self.cluster.patch(SECRET, namespace, name, {"metadata": version, "data": data})
         self.state.secrets.put(stored)
+        return stored
 
-    async def _publish(self, kind: Kind, store: Store, bundle: str) -> bool:
-        """Returns whether there is such a configuration."""
-        live = store.get(CONFIGURATIONS)
+    async def _publish(self, kind: Kind, store: Store, bundle: str, desired: int) -> Wait | None:
+        """Returns when and for what to look again; None where it is published."""
+        live, what = store.get(CONFIGURATIONS), f"{kind.name} {CONFIGURATIONS}"
         if live is None:
-            return False
+            return MISSING_LOOK, "ConfigurationMissing"
         webhooks = with_bundle(live.get("webhooks") or [], bundle)
-        if webhooks != live.get("webhooks"):
-            metadata = {"uid": live["metadata"]["uid"], "resourceVersion": live["metadata"]["resourceVersion"]}
-            body = {"metadata": metadata, "webhooks": webhooks}
-            store.put(await self.cluster.patch(kind, None, CONFIGURATIONS, body), quietly=True)
-            self.log.info("authority published", configuration=f"{kind.name} {CONFIGURATIONS}")
-        return True
+        if webhooks == live.get("webhooks"):
+            return None
+        wait = self.quarrels.wait(what, desired, live)
+        if wait:
+            return wait, CONTESTED
+        metadata = {"uid": live["metadata"]["uid"], "resourceVersion": live["metadata"]["resourceVersion"]}
+        stored = await self.cluster.patch(kind, None, CONFIGURATIONS, {"metadata": metadata, "webhooks": webhooks})
+        self.quarrels.written(what, desired, live, stored)
+        store.put(stored, quietly=True)
+        self.log.info("authority published", configuration=what)
+        return None
 
 
 def with_bundle(webhooks: list[Json], bundle: str) -> list[Json]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from controller import kinds
+from controller.admission import with_bundle
 from controller.certificates import (
     Pair,
     certificates_in,
@@ -286,3 +288,25 @@ def test_the_ends_of_all_certificates_are_metrics(hurried: Running) -> None:
         _, end = dates_of(text(hurried.kube, secret, "tls.crt")) or pytest.fail(secret)
         (line,) = [each for each in shown.splitlines() if f'not_after_seconds{{secret="{secret}"}}' in each]
         assert float(line.split()[-1]) == end.timestamp()
+
+
+def test_who_keeps_changing_what_is_published_makes_repairs_rarer(hurried: Running) -> None:
+    """As an injector of somebody's does. Of many changes few are answered, and the log tells of the quarrel."""
+    kube = hurried.kube
+    theirs = issue_authority("an injector", datetime.now(UTC))
+    changed = with_bundle(kube.get(kinds.MUTATING, "registrymirror")["webhooks"], theirs.certificate)
+    before = Counter(events_of(hurried, "controller"))
+
+    def quarrel() -> bool:
+        kube.patch(kinds.MUTATING, "registrymirror", {"webhooks": changed})
+        kube.patch(kinds.SECRET, WEBHOOK_TLS, {"stringData": {"tls.crt": theirs.certificate, "tls.key": theirs.key}})
+        return (Counter(events_of(hurried, "controller")) - before)["contested"] >= 2
+
+    until(quarrel, why="the log says that both are contested")
+    settled = Counter(events_of(hurried, "controller"))
+    for _ in range(20):
+        quarrel()
+    done = Counter(events_of(hurried, "controller"))
+    assert done["authority published"] - settled["authority published"] <= 2
+    assert done["certificate issued"] - settled["certificate issued"] <= 1
+    until(lambda: is_at_rest(kube), why="it is put right all the same", seconds=PATIENCE)
