@@ -54,23 +54,26 @@ class Entrance:
         self._task.cancel()
 
     async def wait_closed(self) -> None:
-        """Returns when the socket is closed too: not before the loop looks at it no more."""
+        """Returns when the socket is closed too."""
         with suppress(asyncio.CancelledError):
             await self._task
-        self._listener.close()
 
     async def _accept(self) -> None:
+        with self._listener:  # closed with this task, when the loop looks at it no more
+            while True:
+                try:
+                    connection, _ = await asyncio.get_running_loop().sock_accept(self._listener)
+                except OSError:
+                    await asyncio.sleep(_PAUSE)
+                else:
+                    self._take(connection)
+
+    def _take(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, _ = await loop.sock_accept(self._listener)
-            except OSError:
-                await asyncio.sleep(_PAUSE)
-                continue
-            self._waiting[connection] = loop.time()
-            task = loop.create_task(self._begin(connection))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        self._waiting[connection] = loop.time()
+        task = loop.create_task(self._begin(connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _begin(self, connection: socket.socket) -> None:
         protocol = self._serves()
