@@ -11,7 +11,6 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from common.logs import Logger, logger
@@ -33,7 +32,7 @@ from controller.patience import Patience
 from controller.probing.prober import Prober
 from controller.quarrels import Quarrels
 from controller.reconcile import Reconciler
-from controller.server import application
+from controller.server import application, served
 from controller.settings import ControllerSettings
 from controller.state import ADMISSION_KEY, State
 from controller.storage import Storage
@@ -59,12 +58,10 @@ async def run(settings: ControllerSettings, configuration: client.Configuration,
         async with Cluster(configuration, leadership.check) as cluster, http_door() as door:
             agents = Agents(cluster, settings.namespace, door)
             manager = _assembled(cluster, leadership, agents, settings, log)
-            runner = web.AppRunner(application(manager.metrics.registry, manager.not_ready), access_log=None)
-            await runner.setup()
-            await web.TCPSite(runner, port=settings.metrics_port).start()
-            log.info("started", namespace=settings.namespace, port=settings.metrics_port, identity=identity)
-            await manager.run(stopping)
-            await runner.cleanup()
+            app = application(manager.metrics.registry, manager.not_ready)
+            async with served(app, settings.metrics_port):
+                log.info("started", namespace=settings.namespace, port=settings.metrics_port, identity=identity)
+                await manager.run(stopping)
     log.info("stopped")
 
 
