@@ -23,6 +23,7 @@ from controller.cluster import Cluster
 from controller.connection import load_configuration
 from controller.contest import Contest
 from controller.election import REQUEST_TIMEOUT, Election
+from controller.ends import Ends
 from controller.errors import ClusterError
 from controller.events import Recorder
 from controller.leadership import Leadership
@@ -78,7 +79,8 @@ def _assembled(
     prober = Prober(settings, inbox.enqueue, log)
     cleaner = Cleaner(cluster, settings, state, applier, agents, recorder, time.monotonic)
     mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, cleaner, prober, patience)
-    admission = Admission(cluster, settings, state, patience, Quarrels(Contest(), time.monotonic, log), log)
+    quarrels, ends = Quarrels(Contest(), time.monotonic, log), Ends(state, settings.lifetimes.warning, log)
+    admission = Admission(cluster, settings, state, patience, quarrels, ends, log)
 
     async def reconcile(key: str) -> Outcome:
         return await (admission.reconcile() if key == ADMISSION_KEY else mirrors.reconcile(key))

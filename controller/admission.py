@@ -17,7 +17,7 @@ from controller.certificates import Pair, can_sign, issue_authority, renewal_due
 from controller.desired import files
 from controller.errors import ClusterError
 from controller.kinds import MUTATING, SECRET, VALIDATING
-from controller.outcomes import Done, Outcome, Waiting
+from controller.outcomes import Outcome, Waiting
 from controller.serving import pair_in
 from controller.state import (
     ADMISSION_KEY,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from common.logs import Logger
     from controller.cluster import Cluster
+    from controller.ends import Ends
     from controller.kinds import Kind
     from controller.patience import Patience
     from controller.quarrels import Quarrels
@@ -69,6 +70,7 @@ class Admission:
     state: State
     patience: Patience
     quarrels: Quarrels
+    ends: Ends
     log: Logger
 
     async def reconcile(self) -> Outcome:
@@ -82,10 +84,9 @@ class Admission:
                 waits += await keep(now, failed)
             except ClusterError as error:
                 failed.append(error)
+        self.ends.tell(now, clock.running())
         if failed:
             raise failed[0]
-        if len(waits) == 1:
-            return Done()  # nothing is issued here
         after, reason = min(waits)
         contested = any(each == CONTESTED for _, each in waits)
         return Waiting(max(SHORTEST_LOOK, after), reason, CONTESTED_DEAFNESS if contested else 0.0)

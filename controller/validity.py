@@ -38,7 +38,7 @@ def certificate_valid(source: Source, certificate: str, host: str, now: datetime
         other = f"{holds} that is not for {host}, under which nodes reach this mirror; list it there."
         return Condition(CERTIFICATE_VALID, "False", "NameMissing", other)
     told = f"{holds} that is valid until {_shown(dates[1])}"
-    if now >= _near(dates, warning):
+    if now >= near(dates, warning):
         soon = f"{told}; then nodes pull from the upstream. {source.way_out}"
         return Condition(CERTIFICATE_VALID, "True", "ExpiresSoon", soon)
     return Condition(CERTIFICATE_VALID, "True", "Valid", f"{told}.")
@@ -59,11 +59,11 @@ def _shown(moment: datetime) -> str:
 def seconds_to_change(certificate: str, now: datetime, warning: timedelta) -> float | None:
     """Seconds until the condition changes by time alone; None where it does not."""
     dates = dates_of(certificate)
-    moments = [] if dates is None else [dates[0], _near(dates, warning), dates[1]]
+    moments = [] if dates is None else [dates[0], near(dates, warning), dates[1]]
     return min(((moment - now).total_seconds() for moment in moments if moment > now), default=None)
 
 
-def _near(dates: tuple[datetime, datetime], warning: timedelta) -> datetime:
+def near(dates: tuple[datetime, datetime], warning: timedelta) -> datetime:
     """From when on the end is near."""
     begin, end = dates
     return end - min(warning, (end - begin) / _SHORT)
