@@ -1,7 +1,7 @@
 """Faults, and the report of what they cost: `make chaos` ends with a table, one row a fault.
 
 def test_a_fault(chaos, dice):
-    chaos.row("API server killed for 20 s", lost="nothing", condition=1.2, recovered=3.4)
+    chaos.row("API server killed for 20 s", lost=pulls.lost(), condition=1.2, recovered=3.4)
 
 Whatever is random comes from `dice`, whose seed is printed first and taken from CHAOS_SEED where that is set.
 """

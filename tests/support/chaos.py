@@ -13,9 +13,10 @@ _HEAD: Final = ("fault", "lost", "s to a true condition", "s to recovery", "note
 
 
 class Row(NamedTuple):
-    """One fault: what was lost (`nothing`), seconds until a condition told the truth, and until all was well again.
+    """One fault: what was lost, and seconds until a condition told the truth, and until all was well again.
 
-    None where there is nothing to tell: no condition is concerned, or nothing had to recover.
+    What was lost is told as it was counted: `0 of 12 mirrors`. None of the seconds where there is nothing to tell: no
+    condition is concerned, or nothing had to recover.
     """
 
     fault: str
@@ -35,7 +36,7 @@ class Chaos:
         self,
         fault: str,
         *,
-        lost: str = "nothing",
+        lost: str,
         condition: float | None = None,
         recovered: float | None = None,
         note: str = "",

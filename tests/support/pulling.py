@@ -50,6 +50,10 @@ class Pulls:
             self.land.node.ctr(OWN, "images", "rm", "--sync", image)
         self.seconds.append(time.monotonic() - began)
 
+    def lost(self) -> str:
+        """How many failed, as the report tells it."""
+        return f"{len(self.failed)} of {len(self.seconds)} pulls"
+
     def more(self, count: int, seconds: float = PATIENCE) -> None:
         """Wait until so many more have begun and ended."""
         goal = len(self.seconds) + count + 1

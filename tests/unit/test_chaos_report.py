@@ -7,9 +7,9 @@ from tests.support.chaos import Chaos, Row, table
 
 def test_a_row_has_what_was_told_and_blanks_for_what_was_not() -> None:
     rows: list[Row] = []
-    Chaos(rows.append).row("node restarted", recovered=12.34)
+    Chaos(rows.append).row("node restarted", lost="0 of 3 pulls", recovered=12.34)
     (_, _, line) = table(rows, []).splitlines()
-    assert [cell.strip() for cell in line.strip("|").split("|")] == ["node restarted", "nothing", "", "12.3", ""]
+    assert [cell.strip() for cell in line.strip("|").split("|")] == ["node restarted", "0 of 3 pulls", "", "12.3", ""]
 
 
 def test_failed_tests_are_told_below() -> None:

@@ -108,12 +108,18 @@ def test_forty_mirrors_are_made_as_fast_beside_thirty_that_fail_in_every_way_as_
     # cores), and the second after which a pass that hangs no longer holds a worker.
     assert beside.last < 1.5 * alone.last + 1.0, (alone, beside)
     assert beside.median < 1.5 * alone.median + 1.0, (alone, beside)
+    lost = f"0 of {GOOD} mirrors beside"
     for bad in WAYS:
         chaos.row(
-            bad.way, condition=told[bad.name], recovered=recovered.get(bad.name), note=f"{bad.condition} {bad.reason}"
+            bad.way,
+            lost=lost,
+            condition=told[bad.name],
+            recovered=recovered.get(bad.name),
+            note=f"{bad.condition} {bad.reason}",
         )
     chaos.row(
         f"{GOOD} mirrors beside {len(WAYS) + HUNG} bad ones",
+        lost=f"0 of {GOOD} mirrors",
         note=f"last one complete after {beside.last:.1f} s, without bad ones {alone.last:.1f} s",
     )
 

@@ -90,7 +90,12 @@ def test_a_leader_that_is_told_to_stop_hands_over_within_a_second(running: Runni
     assert events_of(running, FIRST)[-1] == "stopped"
     two.end()
     assert taken - began < 1.0
-    chaos.row("leader told to stop (SIGTERM), at work", recovered=taken - began, note="s until the other has the lease")
+    chaos.row(
+        "leader told to stop (SIGTERM), at work",
+        lost=f"0 of {MANY} mirrors",
+        recovered=taken - began,
+        note="s until the other has the lease",
+    )
 
 
 def test_a_leader_that_is_killed_is_followed_within_its_lease(running: Running, chaos: Chaos) -> None:
@@ -101,7 +106,12 @@ def test_a_leader_that_is_killed_is_followed_within_its_lease(running: Running, 
     two.all_complete()
     two.end()
     assert taken - began < LEASE_DURATION + LOOK
-    chaos.row("leader killed (SIGKILL), at work", recovered=taken - began, note="s until the other has the lease")
+    chaos.row(
+        "leader killed (SIGKILL), at work",
+        lost=f"0 of {MANY} mirrors",
+        recovered=taken - began,
+        note="s until the other has the lease",
+    )
 
 
 def test_a_leader_that_was_stopped_beyond_its_lease_writes_nothing_when_it_is_woken(
@@ -130,6 +140,7 @@ def test_a_leader_that_was_stopped_beyond_its_lease_writes_nothing_when_it_is_wo
     two.end()
     chaos.row(
         "leader stopped beyond its lease (SIGSTOP), then woken",
+        lost=f"0 of {MANY} mirrors",
         recovered=taken - stopped,
         note="s until the other has the lease; writes accepted of the woken one: 0",
     )

@@ -124,7 +124,7 @@ def test_killed_before_each_write_of_making_changing_and_deleting_a_mirror(
     assert changed >= 3
     assert deleted >= 1
     what = f"controller killed before each write of making ({made}), changing ({changed}), deleting ({deleted})"
-    chaos.row(what, note="each ends as undisturbed")
+    chaos.row(what, lost=f"0 of {made + changed + deleted} mirrors", note="each ends as undisturbed")
 
 
 def _turned(kube: Kube, name: str, host: str, replicas: int) -> bool:
@@ -159,7 +159,11 @@ async def test_a_watch_whose_version_etcd_has_compacted_away_lists_again_and_mis
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
     assert set(restarts) == {"expired"}, "no other trouble"
-    chaos.row("etcd compacted under a watch (410)", note=f"refused after {took:.0f} s, listed again, nothing missed")
+    chaos.row(
+        "etcd compacted under a watch (410)",
+        lost="0 of 2 changes",
+        note=f"refused after {took:.0f} s, listed again, nothing missed",
+    )
 
 
 def test_cut_off_for_longer_than_etcd_keeps_history_it_misses_nothing(running: Running, chaos: Chaos) -> None:
@@ -191,7 +195,12 @@ def test_cut_off_for_longer_than_etcd_keeps_history_it_misses_nothing(running: R
         lists = _lists(running) - before
         running.system.processes.stop(["controller"])
     assert lists > 0, "it has read all there is"
-    chaos.row("cut off for longer than etcd keeps history", recovered=took, note=f"{lists:.0f} watches listed again")
+    chaos.row(
+        "cut off for longer than etcd keeps history",
+        lost="0 of 4 changes",
+        recovered=took,
+        note=f"{lists:.0f} watches listed again",
+    )
 
 
 def _history_is_gone(kube: Kube) -> None:

@@ -263,7 +263,12 @@ def test_random_operations_of_two_users_beside_random_faults_end_as_a_model_pred
         raise AssertionError(f"{error}\nWhat was done is in {path}.") from error
     operations = sum(user.count for user in users)
     note = f"{operations} operations of two users, {faults.count} faults, {len(model.mirrors)} mirrors at the end"
-    chaos.row(f"{minutes:.0f} minutes of anything", recovered=time.monotonic() - ended, note=note)
+    chaos.row(
+        f"{minutes:.0f} minutes of anything",
+        lost=f"0 of {len(model.mirrors)} mirrors",
+        recovered=time.monotonic() - ended,
+        note=note,
+    )
 
 
 def _as_predicted(running: Running, model: Model) -> None:

@@ -101,7 +101,11 @@ def test_away_for_longer_than_the_lease(behind: Behind, chaos: Chaos, component:
     cluster.start_component(component)
     back = time.monotonic()
     behind.right(names)
-    chaos.row(f"{component} killed for {LONG:.0f} s, {MANY} mirrors in work", recovered=time.monotonic() - back)
+    chaos.row(
+        f"{component} killed for {LONG:.0f} s, {MANY} mirrors in work",
+        lost=f"0 of {len(names)} mirrors",
+        recovered=time.monotonic() - back,
+    )
     assert behind.told("reconcile crashed") == 0
     behind.gone(names)
 
@@ -126,7 +130,11 @@ def test_a_network_that_loses_everything_for_longer_than_the_lease(behind: Behin
         kube.until_gone(kind, f"registry-mirror-{changed[2]}{suffix}")
     took = time.monotonic() - back
     behind.gone([*names, *changed[:2]])
-    chaos.row(f"network to the API server lost for {LONG:.0f} s, {MANY} mirrors in work", recovered=took)
+    chaos.row(
+        f"network to the API server lost for {LONG:.0f} s, {MANY} mirrors in work",
+        lost=f"0 of {len(names) + len(changed)} changes",
+        recovered=took,
+    )
 
 
 def test_a_network_that_is_slow(behind: Behind, chaos: Chaos) -> None:
@@ -143,7 +151,7 @@ def test_a_network_that_is_slow(behind: Behind, chaos: Chaos) -> None:
     took = time.monotonic() - began
     behind.gone(names)
     assert behind.told("lease lost") == lost
-    chaos.row(f"network with 0.25 s each way, {MANY} mirrors made", recovered=took)
+    chaos.row(f"network with 0.25 s each way, {MANY} mirrors made", lost=f"0 of {len(names)} mirrors", recovered=took)
 
 
 def test_a_network_that_breaks_every_connection_again_and_again(behind: Behind, chaos: Chaos) -> None:
@@ -154,7 +162,11 @@ def test_a_network_that_breaks_every_connection_again_and_again(behind: Behind, 
     began = time.monotonic()
     behind.right(names)
     behind.gone(names)
-    chaos.row(f"all connections broken 20 times, {MANY} mirrors in work", recovered=time.monotonic() - began)
+    chaos.row(
+        f"all connections broken 20 times, {MANY} mirrors in work",
+        lost=f"0 of {len(names)} mirrors",
+        recovered=time.monotonic() - began,
+    )
 
 
 def test_others_who_change_all_objects_of_a_mirror_in_a_loop(behind: Behind, chaos: Chaos) -> None:
@@ -181,7 +193,11 @@ def test_others_who_change_all_objects_of_a_mirror_in_a_loop(behind: Behind, cha
     assert count > 3 * len(repairs), "it was outnumbered"
     note = f"{count} edits, {len(repairs)} repairs in {over - began:.0f} s; told by Events"
     chaos.row(
-        "others change all objects of a mirror in a loop", condition=told, recovered=time.time() - over, note=note
+        "others change all objects of a mirror in a loop",
+        lost=f"0 of {len(fought)} objects",
+        condition=told,
+        recovered=time.time() - over,
+        note=note,
     )
 
 
@@ -229,7 +245,11 @@ def test_its_definition_is_deleted_and_made_again(behind: Behind, chaos: Chaos) 
     behind.running.system.install()
     began = time.monotonic()
     until_served(behind.running)
-    chaos.row("definition (CRD) deleted and made again", recovered=time.monotonic() - began)
+    chaos.row(
+        "definition (CRD) deleted and made again",
+        lost="all mirrors, as with any definition",
+        recovered=time.monotonic() - began,
+    )
     behind.right(behind.mirrors("r", 3))
     assert behind.running.system.processes.alive("controller")
 
@@ -260,7 +280,12 @@ def test_its_namespace_does_not_go_and_is_made_again(behind: Behind, chaos: Chao
     recovered = time.monotonic() - back
     until(lambda: _made(kube, "afterwards"), why="the webhook has a certificate of the new authority", seconds=30)
     behind.right(["afterwards"])
-    chaos.row("namespace stuck in deletion, then made again", condition=condition, recovered=recovered)
+    chaos.row(
+        "namespace stuck in deletion, then made again",
+        lost=f"0 of {len(mirrors)} mirrors",
+        condition=condition,
+        recovered=recovered,
+    )
 
 
 def _says_that_it_cannot(kube: Kube, name: str) -> bool:

@@ -41,4 +41,5 @@ def test_api_server_and_etcd_are_killed_while_the_node_pulls(world: Land, chaos:
     assert world.world.count("blob") == taken
     assert world.counted("world") >= passed + during * LAYER * 1_000_000
     note = f"{during} pulls through the mirror meanwhile"
-    chaos.row(f"API server and etcd killed for {AWAY:.0f} s", condition=told, recovered=recovered, note=note)
+    fault = f"API server and etcd killed for {AWAY:.0f} s"
+    chaos.row(fault, lost=pulls.lost(), condition=told, recovered=recovered, note=note)

@@ -37,7 +37,12 @@ def test_a_cache_is_killed_in_the_middle_of_each_pull(world: Land, chaos: Chaos)
         world.world.slow(None)
     recovered = world.until(lambda: world.ready_caches("world") == 2, 90)
     world.wait_ready("world")
-    chaos.row("cache killed in a pull, three times", recovered=recovered, note=f"pods ran after {max(took):.1f} s")
+    chaos.row(
+        "cache killed in a pull, three times",
+        lost=f"0 of {len(took)} pods",
+        recovered=recovered,
+        note=f"pods ran after {max(took):.1f} s",
+    )
 
 
 def test_the_volume_of_one_cache_is_full(land: Land, chaos: Chaos) -> None:
@@ -58,6 +63,7 @@ def test_the_volume_of_one_cache_is_full(land: Land, chaos: Chaos) -> None:
     land.delete("full")
     chaos.row(
         "volumes of both caches full",
+        lost=f"0 of {len(took)} pods",
         condition=told,
         recovered=told + withdrawn,
         note=f"pods ran after {max(took):.1f} s",

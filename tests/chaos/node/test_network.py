@@ -66,7 +66,13 @@ def test_the_leader_is_cut_off_from_the_api_server(world: Land, chaos: Chaos) ->
     back = world.until(lambda: ready(world, former), 90)
     assert leader(world) == successor
     assert writes_from(world, address) == written
-    chaos.row("leader cut off from the API server", condition=told, recovered=told + back, note="it wrote nothing more")
+    chaos.row(
+        "leader cut off from the API server",
+        lost="0 of 1 changes",
+        condition=told,
+        recovered=told + back,
+        note="it wrote nothing more",
+    )
     world.change("world", ttl=None)
 
 
@@ -98,12 +104,13 @@ def test_an_agent_is_cut_off_from_the_api_server(world: Land, chaos: Chaos) -> N
         back = world.until(lambda: world.hosts_toml(world.world.host), WITHDRAWN)
         assert traces(world.node) == files
     assert pulls.failed + others.failed == []
+    lost = f"{len(pulls.failed + others.failed)} of {len(pulls.seconds + others.seconds)} pulls"
     note = f"a mirror that died meanwhile was withdrawn after {withdrawn:.1f} s"
-    chaos.row("agent cut off from the API server", recovered=back, note=note)
+    chaos.row("agent cut off from the API server", lost=lost, recovered=back, note=note)
 
 
 def test_the_network_of_the_controllers_is_slow(world: Land, chaos: Chaos) -> None:
-    """Every second packet to the API server is lost: what is changed is followed all the same, by one leader alone."""
+    """Every second packet to the API server is lost: what is changed is followed all the same."""
     addresses = [pod["status"]["podIP"] for pod in world.kube.every(POD, labelSelector=CONTROLLER)]
     for address in addresses:
         world.node.drop_packets(SERVICE_OF_API_SERVER, source=address, share=0.5)
@@ -115,4 +122,4 @@ def test_the_network_of_the_controllers_is_slow(world: Land, chaos: Chaos) -> No
             world.node.let_packets(SERVICE_OF_API_SERVER, source=address, share=0.5)
     world.change("world", ttl=None)
     recovered = world.until(lambda: world.condition("world", "Ready")["status"] == "True", 90)
-    chaos.row("half of the controllers' packets lost", condition=told, recovered=recovered)
+    chaos.row("half of the controllers' packets lost", lost="0 of 2 changes", condition=told, recovered=recovered)

@@ -47,7 +47,10 @@ def test_the_node_loses_power(world: Land, chaos: Chaos) -> None:
     node.write("/etc/hosts", given)
     node.run("rm", "-r", THEIRS.rpartition("/")[0])
     chaos.row(
-        "power cut of the node", recovered=recovered, note=f"a pod whose image was not there ran after {up:.1f} s"
+        "power cut of the node",
+        lost=pulls.lost(),
+        recovered=recovered,
+        note=f"a pod whose image was not there ran after {up:.1f} s",
     )
 
 
