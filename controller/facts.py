@@ -63,7 +63,8 @@ class Facts:
 
     `masquerade_holder` is the older mirror that has this one's masqueradeUrl, `images_holder` the older one through
     which nodes pull this upstream's images; `bundle` the content of the CA bundle. `withdrawing`: the host name is
-    lost, and there are agents yet that take the mirror off the nodes.
+    lost, and there are agents yet that take the mirror off the nodes. `unmarked`: only pods without the label of their
+    upstream serve.
     """
 
     credentials: Credentials
@@ -72,6 +73,7 @@ class Facts:
     masquerade_holder: str | None = None
     images_holder: str | None = None
     withdrawing: bool = False
+    unmarked: bool = False
 
     def digest(self, *parts: str) -> str:
         """Fingerprint of all that the cache reads once, at its start: what changes it must restart the pods."""

@@ -10,7 +10,8 @@ from common.defaults import dict_at
 from controller.certificates import Pair
 from controller.desired.stateful_set import BUNDLE_FILE
 from controller.facts import Credentials, CredentialsState, Facts, Lacking, Tls
-from controller.kinds import DAEMON_SET
+from controller.kinds import DAEMON_SET, SERVICE, STATEFUL_SET
+from controller.rollout import is_unmarked
 from controller.serving import Serving
 from controller.standing import Standing, standing
 from controller.state import State, text_of
@@ -52,8 +53,14 @@ def gather(
         masquerade_holder=holder,
         images_holder=state.images_holder(mirror.name),
         withdrawing=holder is not None and not settings.hostess_is_original and _has_agents(mirror, state),
+        unmarked=_is_unmarked(mirror, state),
     )
     return facts if lacking is None else replace(lacking, rest=facts)
+
+
+def _is_unmarked(mirror: Mirror, state: State) -> bool:
+    live = (state.children[kind].get(mirror.object_name) for kind in (SERVICE, STATEFUL_SET))
+    return is_unmarked(state.mirrors.get(mirror.name) or {}, mirror, *live)
 
 
 def _has_agents(mirror: Mirror, state: State) -> bool:

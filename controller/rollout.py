@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from common import names
 from common.defaults import dict_at
 
 if TYPE_CHECKING:
@@ -39,6 +40,20 @@ def is_turning(raw: Json, mirror: Mirror, stateful_set: Json | None) -> bool:
     former = dict_at(raw, "status").get("upstream")
     turned = former is not None and former != mirror.upstream.url
     return turned and ready_replicas(stateful_set) > 0 and not rolled_replicas(stateful_set)
+
+
+def is_unmarked(raw: Json, mirror: Mirror, service: Json | None, stateful_set: Json | None) -> bool:
+    """Whether only cache pods without the label of their upstream can serve, as an older version made them.
+
+    The Service led to them before, and is to do so until the first marked one is ready, or pulls would miss the cache
+    meanwhile. Not those of a former upstream.
+    """
+    if names.UPSTREAM_LABEL in dict_at(service, "spec", "selector") or not ready_replicas(stateful_set):
+        return False
+    if service is None or dict_at(raw, "status").get("upstream") != mirror.upstream.url:
+        return False
+    marked = names.UPSTREAM_LABEL in dict_at(stateful_set, "spec", "template", "metadata", "labels")
+    return not (marked and rolled_replicas(stateful_set))
 
 
 def is_behind(live: Json) -> bool:

@@ -36,7 +36,7 @@ def without_certificate(mirror: Mirror, settings: ControllerSettings, facts: Fac
 
 def _reached(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> list[tuple[Kind, Json]]:
     return [
-        (SERVICE, service(mirror, settings, cleaning=facts.masquerade_holder is not None)),
+        (SERVICE, service(mirror, settings, cleaning=facts.masquerade_holder is not None, unmarked=facts.unmarked)),
         (SERVICE, headless_service(mirror, settings)),
         (BUDGET, budget(mirror, settings)),
     ]

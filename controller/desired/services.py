@@ -35,7 +35,7 @@ _INSIDE_ONLY: Final = dict.fromkeys(
 )
 
 
-def service(mirror: Identity, settings: ControllerSettings, *, cleaning: bool = False) -> Json:
+def service(mirror: Identity, settings: ControllerSettings, *, cleaning: bool = False, unmarked: bool = False) -> Json:
     """The Service of the mirror.
 
     A node stays with one replica (session affinity), so that the layers of one image come from one cache: each has
@@ -43,10 +43,10 @@ def service(mirror: Identity, settings: ControllerSettings, *, cleaning: bool = 
     mirror off their nodes; without it such an order, of an earlier mirror of this name, is taken out.
 
     Turned to another upstream, the mirror is without endpoints until a first pod of the new one is ready: those that
-    have yet to be rolled would answer for the new one with what the former gave.
+    have yet to be rolled would answer for the new one with what the former gave. `unmarked`: not yet, see is_unmarked.
     """
     body = {"type": "ClusterIP", "sessionAffinity": "ClientIP", **_common(mirror)}
-    if isinstance(mirror, Mirror):
+    if isinstance(mirror, Mirror) and not unmarked:
         body["selector"] = {**body["selector"], names.UPSTREAM_LABEL: mirror.upstream.directory}
     order = {CLEANING_ANNOTATION: mirror.uid if cleaning else None}
     return framed(SERVICE, mirror, settings, {"spec": body}, annotations=order)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from common import names
 from controller import conditions, rollout
+from controller.desired import desired_objects
 from controller.findings import Findings
+from controller.kinds import SERVICE
 from controller.report import status_of
-from tests.support.controller import NOW, Json, a_stateful_set, facts, judged, stored
+from tests.support.controller import NOW, Json, a_stateful_set, facts, judged, settings, stored
 from tests.support.mirrors import a_mirror
 
 NEW, FORMER = "https://prod.example.com", "https://staging.example.com"
@@ -23,6 +28,12 @@ def rolling(ready: int, updated: int, replicas: int = 2, *, seen: int = 2) -> Js
         "metadata": {**live["metadata"], "generation": 2},
         "status": {**live["status"], **counts, "observedGeneration": seen},
     }
+
+
+def _marked(live: Json) -> Json:
+    """The same, whose template has the label."""
+    template = {"metadata": {"labels": {names.UPSTREAM_LABEL: "x"}}}
+    return {**live, "spec": {**live["spec"], "template": template}}
 
 
 @pytest.mark.parametrize(
@@ -55,6 +66,30 @@ def test_a_mirror_is_not_available_while_only_pods_of_a_former_upstream_are() ->
         cache = next(each for each in status["conditions"] if each["type"] == "CacheAvailable")
         assert (cache["status"], status["upstream"]) == (available, upstream)
         raw = {**raw, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("upstream", "selected", "live", "unmarked"),
+    [
+        (NEW, {}, rolling(2, 0), True),
+        (NEW, {}, a_stateful_set(ready=2), True),  # its template has yet to be given the label
+        (NEW, {}, _marked(rolling(2, 0)), True),
+        (NEW, {}, _marked(rolling(2, 1)), False),
+        (NEW, {}, _marked(rolling(0, 1)), False),
+        (NEW, {names.UPSTREAM_LABEL: "x"}, _marked(rolling(2, 0)), False),
+        (FORMER, {}, rolling(2, 0), False),
+    ],
+)
+def test_the_service_of_an_older_version_goes_on_leading_to_its_pods_until_a_marked_one_serves(
+    upstream: str, selected: Json, live: Json, *, unmarked: bool
+) -> None:
+    raw = {**stored(TURNED), "status": {"upstream": upstream}}
+    service = {"spec": {"selector": {"mirror": "docker", **selected}}}
+    mirror = judged(TURNED)
+    assert rollout.is_unmarked(raw, mirror, service, live) is unmarked
+    known = replace(facts(), unmarked=unmarked)
+    first = next(body for kind, body in desired_objects(mirror, settings(), known) if kind is SERVICE)
+    assert (names.UPSTREAM_LABEL in first["spec"]["selector"]) is not unmarked
 
 
 def test_a_turned_mirror_without_any_pod_names_the_new_upstream() -> None:

@@ -1,0 +1,55 @@
+"""A mirror of a version whose cache pods had no label of their upstream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from common.names import UPSTREAM_LABEL
+from controller import kinds
+from tests.support.faults import complete, one
+from tests.support.hands import kubelet_says, pods_become_ready, pods_of
+from tests.support.kube import Kube, until
+
+if TYPE_CHECKING:
+    from tests.cluster.conftest import Running
+
+CHILD = "registry-mirror-old"
+
+
+def marked(kube: Kube) -> list[str]:
+    """The cache pods with the label."""
+    found = pods_of(kube, "old", "registry")
+    return sorted(pod["metadata"]["name"] for pod in found if UPSTREAM_LABEL in pod["metadata"]["labels"])
+
+
+def selected(kube: Kube) -> bool:
+    """Whether the Service asks for it."""
+    return UPSTREAM_LABEL in kube.get(kinds.SERVICE, CHILD)["spec"]["selector"]
+
+
+def test_its_service_leads_to_its_pods_until_the_first_of_the_new_version_is_ready(own: Running) -> None:
+    kube = own.kube
+    kube.mirror(one("old"))
+    until(lambda: complete(kube, "old"), why="complete")
+    pods_become_ready(kube, "old", "registry", 2)
+    kube.until_condition("old", "CacheAvailable", "True", "AllReplicasReady")
+
+    own.system.processes.stop(["controller"])
+    unmarked = {"labels": {UPSTREAM_LABEL: None}}
+    kube.patch(kinds.SERVICE, CHILD, {"spec": {"selector": {UPSTREAM_LABEL: None}}})
+    kube.patch(kinds.STATEFUL_SET, CHILD, {"spec": {"template": {"metadata": unmarked}}})
+    for number in (1, 0):
+        until(lambda number=number: f"{CHILD}-{number}" not in marked(kube), why="rolled back")  # type: ignore[misc]
+        pods_become_ready(kube, "old", "registry", 2)
+    until(lambda: kube.get(kinds.STATEFUL_SET, CHILD)["status"].get("readyReplicas") == 2, why="old ones serve")
+
+    own.system.start_controller()
+    until(lambda: marked(kube) == [f"{CHILD}-1"], why="the first is replaced")
+    kube.until_condition("old", "CacheAvailable", "True", "RollingOut")
+    assert not selected(kube)
+    kubelet_says(
+        kube,
+        next(pod for pod in pods_of(kube, "old", "registry") if pod["metadata"]["name"] in marked(kube)),
+        ready=True,
+    )
+    until(lambda: selected(kube), why="the Service leads to the new ones")
