@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,12 +12,13 @@ import pytest
 from controller.election import LEASE_DURATION
 from deploy.local.pages import page
 from tests.chaos.control.conftest import launched, until_served
-from tests.support.audit import Asked, requests
+from tests.support.audit import CREDENTIAL, Asked, requests
 from tests.support.faults import complete, events_of, one
+from tests.support.gate import CONFIGURATION, Gate
 from tests.support.kube import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.cluster.conftest import Running
     from tests.support.chaos import Chaos
@@ -67,9 +69,29 @@ class Two:
         for name in self.names:
             until(lambda name=name: complete(self.running.kube, name), why=f"{name} is complete", seconds=60)  # type: ignore[misc]
 
+    def incomplete(self) -> list[str]:
+        """Mirrors that lack something."""
+        return [name for name in self.names if not complete(self.running.kube, name)]
+
     def end(self) -> None:
         """Leaves none of them."""
         self.running.system.processes.stop([FIRST, SECOND])
+
+
+@contextmanager
+def _held(running: Running, credential: str) -> Iterator[Gate]:
+    """Meanwhile the writes of one of them wait, all but those of its lease and its Events."""
+    with Gate(running.cluster) as gate:
+        gate.hold()
+        extra = "request.userInfo.extra"
+        whose = f"has({extra}) && '{CREDENTIAL}' in {extra} && '{credential}' in {extra}['{CREDENTIAL}']"
+        everything = {"apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"]}
+        others = "!(request.resource.resource in ['leases', 'events'])"
+        gate.stand_before(running.kube, "gate", everything, whose, others)
+        try:
+            yield gate
+        finally:
+            running.kube.delete(CONFIGURATION, "gate")
 
 
 def leads(port: int) -> bool:
@@ -117,17 +139,25 @@ def test_a_leader_that_is_killed_is_followed_within_its_lease(running: Running, 
 def test_a_leader_that_was_stopped_beyond_its_lease_writes_nothing_when_it_is_woken(
     running: Running, chaos: Chaos
 ) -> None:
-    """By the API server's audit log: writes that were under way when it was stopped are the last that are accepted."""
+    """By the API server's audit log: writes that were under way when it was stopped are the last that are accepted.
+
+    What the second writes is held until then, so that there is much that the first would have to write.
+    """
     two = Two(running, "s")
     stopped = time.time()
     running.system.processes.kill(FIRST, signal.SIGSTOP)
     before = [each for each in two.of(two.first) if each.accepted]
-    taken = two.second_leads(seconds=LEASE_DURATION + 2 * LOOK)
+    with _held(running, two.second) as gate:
+        taken = two.second_leads(seconds=LEASE_DURATION + 2 * LOOK)
+        until(lambda: gate.held, why="the second wants to write")
+        missing = two.incomplete()
+        woken = time.time()
+        running.system.processes.kill(FIRST, signal.SIGCONT)
+        until(lambda: "lease lost" in events_of(running, FIRST), why="the first says that it leads no more")
+        until(lambda: page(running.system.metrics_port, "/readyz"), why="the first has seen the cluster again")
+        assert len(missing) > MANY / 4, "much was left to do"
+        assert two.incomplete() == missing, "and nobody has done it"
     two.all_complete()
-    woken = time.time()
-    running.system.processes.kill(FIRST, signal.SIGCONT)
-    until(lambda: "lease lost" in events_of(running, FIRST), why="the first says that it leads no more")
-    until(lambda: page(running.system.metrics_port, "/readyz"), why="the first has seen the cluster again")
     # It goes on standing by: work that comes now is the second's.
     running.kube.mirror(one("after-waking"))
     until(lambda: complete(running.kube, "after-waking"), why="the second works")
