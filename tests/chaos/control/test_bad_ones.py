@@ -176,7 +176,8 @@ def _bad_ones(kube: Kube, gate: Gate, port: int) -> dict[str, float]:
     kube.mirror(one("older").known_as("claimed.example.com"))
     kube.mirror(one("fixed").on_class("fixed").storing("20Gi"))
     kube.mirror(one("stuck"))
-    until(lambda: kube.get(kinds.MIRROR, "fixed").get("status", {}).get("storage") == "20Gi", why="claims are bound")
+    # Kubernetes makes claims and pods of the 80 mirrors before, twenty objects a second, and then these.
+    until(lambda: kube.get(kinds.MIRROR, "fixed").get("status", {}).get("storage") == "20Gi", why="bound", seconds=90)
     until(lambda: complete(kube, "stuck") and complete(kube, "older"), why="made before it goes wrong")
     # The policies are known to the API server a moment after they were made.
     until(lambda: not _creatable(kube), why="the policies hold")
