@@ -63,6 +63,8 @@ class Entrance:
             while True:
                 try:
                     connection, _ = await asyncio.get_running_loop().sock_accept(self._listener)
+                except ConnectionError:
+                    continue  # one that was given up before it was taken says nothing of the next
                 except OSError:
                     await asyncio.sleep(_PAUSE)
                 else:
