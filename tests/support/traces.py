@@ -26,14 +26,14 @@ FIND = (
 AGENTS = 'grep --files-with-matches --null-data --line-regexp "SERVICE_NAME=$1" /proc/[0-9]*/environ 2> /dev/null'
 
 
-def traces(node: Node) -> set[str]:
-    """Everything at the places where agents write, with its content."""
-    return set(node.run("sh", "-c", FIND).stdout.splitlines())
+def traces(node: Node, *, in_motion: bool = False) -> set[str]:
+    """Everything at the places where agents write, with its content; of a file that goes meanwhile, its path alone."""
+    return set(node.run("sh", "-c", FIND, check=not in_motion).stdout.splitlines())
 
 
 def changed(node: Node, before: set[str]) -> set[str]:
     """What is there now and was not before, or the other way round."""
-    return traces(node) ^ before
+    return traces(node, in_motion=True) ^ before
 
 
 def entry(node: Node, mirror: str) -> bytes:
