@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import threading
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -15,7 +13,7 @@ from deploy.local.pages import page
 from tests.support.canary import objects, traces
 from tests.support.kube import Kube, until
 from tests.support.mirrors import a_mirror
-from tests.support.upstreams import Front, serving
+from tests.support.upstreams import Front, beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,21 +31,8 @@ GARBLED = base64.b64encode(b"\xff\xfe" + NOISE.encode() + b"\xff").decode()
 @pytest.fixture
 def front() -> Iterator[Front]:
     """An upstream that wants other credentials."""
-    made, ready, loops = Front("basic"), threading.Event(), list[asyncio.AbstractEventLoop]()
-    stop = asyncio.Event()
-
-    async def run() -> None:
-        loops.append(asyncio.get_running_loop())
-        async with serving(made):
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
-    thread.start()
-    assert ready.wait(10)
-    yield made
-    loops[0].call_soon_threadsafe(stop.set)
-    thread.join(10)
+    with beside(Front("basic")) as made:
+        yield made
 
 
 def test_no_secret_is_told_anywhere(front: Front, fresh: Callable[..., Running]) -> None:

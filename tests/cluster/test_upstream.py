@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +10,7 @@ from controller import kinds
 from tests.support.hands import pods_become_ready, pods_of
 from tests.support.kube import NAMESPACE, Kube, until
 from tests.support.mirrors import a_mirror
-from tests.support.upstreams import Front, serving
+from tests.support.upstreams import Front, beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,21 +25,8 @@ BUNDLE = "upstream-ca"
 @pytest.fixture
 def front() -> Iterator[Front]:
     """An upstream in a thread of its own, which wants tokens."""
-    made, ready, stop = Front("bearer"), threading.Event(), asyncio.Event()
-    loops: list[asyncio.AbstractEventLoop] = []
-
-    async def run() -> None:
-        loops.append(asyncio.get_running_loop())
-        async with serving(made):
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
-    thread.start()
-    assert ready.wait(10)
-    yield made
-    loops[0].call_soon_threadsafe(stop.set)
-    thread.join(10)
+    with beside(Front("bearer")) as made:
+        yield made
 
 
 @pytest.fixture

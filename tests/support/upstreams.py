@@ -6,7 +6,8 @@ import asyncio
 import base64
 import ssl
 import tempfile
-from contextlib import asynccontextmanager
+import threading
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from deploy.local.ports import free_port
 from tests.support.certificates import Issuer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 TOKEN = "a-token"
 
@@ -104,3 +105,23 @@ async def serving(front: Front) -> AsyncIterator[Front]:
         yield front
     finally:
         await runner.cleanup()
+
+
+@contextmanager
+def beside(front: Front) -> Iterator[Front]:
+    """Runs it in a thread of its own, for tests that are no coroutines."""
+    ready, stop = threading.Event(), asyncio.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def run() -> None:
+        loops.append(asyncio.get_running_loop())
+        async with serving(front):
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    assert ready.wait(10)
+    yield front
+    loops[0].call_soon_threadsafe(stop.set)
+    thread.join(10)
