@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +16,8 @@ from tests.support.kube import Kube
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    Making = Callable[..., "Running"]
 
 
 class Running:
@@ -29,6 +33,36 @@ class Running:
         """Ends the programs; the cluster is somebody else's to end."""
         self.kube.close()
         self.system.stop()
+
+
+@contextmanager
+def clusters(
+    request: pytest.FixtureRequest, factory: pytest.TempPathFactory, *, scheduler: bool = True
+) -> Iterator[Making]:
+    """Makes clusters with the manifests installed and no program started; settings of the programs are keywords.
+
+    With `controllers=False` there is nobody but the API server, and so nobody else who writes. All end with the block;
+    where a test failed meanwhile their data and logs stay, to look at.
+    """
+    made: list[Running] = []
+    failed = request.session.testsfailed
+
+    def make(*arguments: str, controllers: bool = True, **environment: str) -> Running:
+        cluster = Cluster(factory.mktemp("cluster"))
+        cluster.start(controllers=controllers, scheduler=scheduler and controllers, extra_apiserver_args=arguments)
+        running = Running(cluster, **environment)
+        made.append(running)
+        running.system.install()
+        return running
+
+    yield make
+    for running in made:
+        running.stop()
+        if request.session.testsfailed == failed:
+            running.cluster.remove()
+        else:
+            running.cluster.stop()
+            sys.stderr.write(f"\nA test failed: its cluster's logs and data stay in {running.cluster.folder}.\n")
 
 
 @pytest.fixture(scope="session")
@@ -48,29 +82,14 @@ def kube(shared: Running) -> Kube:
 
 
 @pytest.fixture
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
-    """Makes clusters of one's own, with the manifests installed and no program started; settings are keywords.
-
-    With `controllers=False` there is nobody but the API server, and so nobody else who writes.
-    """
-    made: list[Running] = []
-
-    def make(*, controllers: bool = True, **environment: str) -> Running:
-        folder = tmp_path_factory.mktemp("fresh")
-        cluster = Cluster(folder).start(controllers=controllers, scheduler=controllers)
-        running = Running(cluster, **environment)
-        made.append(running)
-        running.system.install()
-        return running
-
-    yield make
-    for running in made:
-        running.stop()
-        running.cluster.remove()
+def fresh(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Making]:
+    """Makes clusters of one's own: see `clusters`."""
+    with clusters(request, tmp_path_factory) as make:
+        yield make
 
 
 @pytest.fixture
-def own(fresh: Callable[..., Running]) -> Running:
+def own(fresh: Making) -> Running:
     """A cluster of its own with the system started."""
     running = fresh()
     running.system.start()

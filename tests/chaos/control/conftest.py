@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.cluster import Cluster
-from tests.cluster.conftest import Running
+from tests.cluster.conftest import clusters
 from tests.support.audit import credential
 from tests.support.faults import complete, one
 from tests.support.kube import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    from tests.cluster.conftest import Making, Running
 
 HERE = Path(__file__).parent
 # Seconds for one test: most take one minute, the random operations as long as they were told to.
@@ -30,26 +31,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
-    """Makes clusters with the manifests installed and no program started; settings of the programs are keywords."""
-    made: list[Running] = []
-
-    def make(*arguments: str, controllers: bool = True, **environment: str) -> Running:
-        cluster = Cluster(tmp_path_factory.mktemp("chaos"))
-        cluster.start(controllers=controllers, scheduler=False, extra_apiserver_args=arguments)
-        running = Running(cluster, **environment)
-        made.append(running)
-        running.system.install()
-        return running
-
-    yield make
-    for running in made:
-        running.stop()
-        running.cluster.remove()
+def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Making]:
+    """Makes clusters that a file's tests share, without a scheduler, whose Events would tell of each pod."""
+    with clusters(request, tmp_path_factory, scheduler=False) as make:
+        yield make
 
 
 @pytest.fixture(scope="module")
-def running(ground: Callable[..., Running]) -> Running:
+def running(ground: Making) -> Running:
     """The cluster of a file's tests, webhook and controller started."""
     running = ground()
     running.system.start()
