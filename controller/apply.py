@@ -10,9 +10,9 @@ import orjson
 from common import names
 from controller import difference
 from controller.contest import REPLACEMENT
-from controller.errors import Forbidden, Invalid
+from controller.errors import Conflict, Forbidden, Invalid
 from controller.immutable import frozen_differences, without_frozen
-from controller.kinds import CHILDREN, SECRET
+from controller.kinds import CHILDREN, MIRROR, SECRET
 from controller.standing import Standing, describe_owner, standing
 
 if TYPE_CHECKING:
@@ -42,10 +42,13 @@ class Applied:
     contested: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     passing: list[str] = field(default_factory=list)
+    cleared: list[str] = field(default_factory=list)
     # Of those on their way out: since when by the API server's clock, the finalizers that hold them, and for how many
     # seconds this process has seen them go.
     going: dict[str, tuple[str, list[str], float]] = field(default_factory=dict)
     wait: float = 0.0
+    # The API server was asked, and knows no later mirror of this name.
+    latest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +114,14 @@ class Applier:
             if since := live["metadata"].get("deletionTimestamp"):
                 seen = self.patience.held(what, live["metadata"]["uid"], self.clock())
                 applied.going[what] = since, list(live["metadata"].get("finalizers") or []), seen
+            else:
+                await self._clear(mirror, kind, live, body, applied)
         else:
             await self._mend(kind, live, body, whose, applied)
 
     async def _mend(self, kind: Kind, live: Json, body: Json, whose: Standing, applied: Applied) -> None:
         what = f"{kind.name} {body['metadata']['name']}"
-        desired = hash(orjson.dumps(body, option=orjson.OPT_SORT_KEYS))
+        desired = _fingerprint(body)
         frozen = frozen_differences(kind, live, body)
         if frozen:
             await self._replace(kind, live, desired, frozen, applied)
@@ -144,6 +149,30 @@ class Applier:
         self.contest.repaired(what, desired, self.clock(), REPLACEMENT)
         applied.replaced[what] = frozen
 
+    async def _clear(self, mirror: Mirror, kind: Kind, live: Json, body: Json, applied: Applied) -> None:
+        """Deletes what an earlier mirror of this name has left, to be made anew; rarely, where it comes back.
+
+        Kubernetes' garbage collector would, and minutes later: it makes twenty requests a second.
+        """
+        what, desired = f"{kind.name} {live['metadata']['name']}", _fingerprint(body)
+        if self._contested(what, desired, applied):
+            return
+        await self._be_latest(mirror, applied)
+        await self.cluster.delete(kind, self.namespace, live)
+        self.contest.repaired(what, desired, self.clock(), REPLACEMENT)
+        applied.cleared.append(what)
+
+    async def _be_latest(self, mirror: Mirror, applied: Applied) -> None:
+        """Raises Conflict where another mirror has this name by now, which the watch has yet to bring.
+
+        What another leader made for that one would look like an earlier one's.
+        """
+        if not applied.latest:
+            pages = self.cluster.pages(MIRROR, None, f"metadata.name={mirror.name}")
+            if {each["metadata"]["uid"] async for items, _ in pages for each in items} != {mirror.uid}:
+                raise Conflict(f"RegistryMirror {mirror.name} was deleted since it was read")
+            applied.latest = True
+
     def _contested(self, what: str, desired: int, applied: Applied) -> bool:
         wait = self.contest.wait(what, desired, self.clock())
         if wait:
@@ -160,6 +189,10 @@ class Applier:
                 continue
             await self.cluster.delete(kind, self.namespace, live)
             applied.pruned.append(f"{kind.name} {name}")
+
+
+def _fingerprint(body: Json) -> int:
+    return hash(orjson.dumps(body, option=orjson.OPT_SORT_KEYS))
 
 
 def _keeping_owners(live: Json, desired: Json) -> Json:

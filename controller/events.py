@@ -101,6 +101,9 @@ def deeds(applied: Applied, *, first: bool, changed: bool = False) -> list[Occur
         Occurrence("Normal", "Adopted", f"Adopted {what}, which had no owner.", "Adopt") for what in applied.adopted
     ]
     found += [Occurrence("Normal", "Pruned", f"Deleted {what}, no longer wanted.", "Delete") for what in applied.pruned]
+    if applied.cleared:
+        note = f"Deleted what an earlier mirror of this name had left, to be made anew: {', '.join(applied.cleared)}."
+        found.append(Occurrence("Normal", "Pruned", note, "Delete"))
     found += [
         Occurrence("Warning", "Contested", f"Somebody keeps changing {what}; it is put right twice a minute.", "Repair")
         for what in applied.contested

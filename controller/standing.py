@@ -18,7 +18,7 @@ class Standing(Enum):
 
     OURS = auto()
     ORPHAN = auto()  # ours by its labels, without a controller: restored, orphaned, or of an old installation
-    PASSING = auto()  # on its way out
+    PASSING = auto()  # on its way out, or left by an earlier mirror of this name
     FOREIGN = auto()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+import uuid
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +18,7 @@ import pytest
 
 from controller import kinds
 from controller.kinds import Kind
+from deploy.local.commands import CONTROLLER_MANAGER
 from deploy.local.system import CONTROLLER
 from hostess.__main__ import _collections
 from hostess.containerd import Containerd
@@ -72,6 +74,15 @@ def replaced(kube: Kube, name: str, *, kind: Kind) -> None:
     made(kube, name)
 
 
+def left_over(kube: Kube, name: str) -> None:
+    """What an earlier mirror of this name has made stands where a mirror needs one, and nobody collects it any more."""
+    kube.cluster.kill(CONTROLLER_MANAGER)
+    earlier = {"apiVersion": kinds.MIRROR.api, "kind": kinds.MIRROR.name, "name": name, "uid": str(uuid.uuid4())}
+    metadata = {"name": f"registry-mirror-{name}", "ownerReferences": [{**earlier, "controller": True}]}
+    kube.create(kinds.BUDGET, {"metadata": metadata, "spec": {"maxUnavailable": 1}})
+    made(kube, name)
+
+
 def grown(kube: Kube, name: str) -> None:
     """Of two claims one is bound, which is patched, and one is not, which is deleted to be made again."""
     volumes(kube, "growing", [name], "20Gi")
@@ -120,6 +131,7 @@ DEEDS: dict[Right, Callable[[Kube, str], object]] = {
     },
     (NAMESPACE, "persistentvolumeclaims", "patch"): grown,
     (NAMESPACE, "persistentvolumeclaims", "delete"): grown,
+    (NAMESPACE, "poddisruptionbudgets.policy", "delete"): left_over,
     (NAMESPACE, LEASES, "get"): nothing,
     (NAMESPACE, LEASES, "update"): nothing,
     (NAMESPACE, LEASES, "create"): lease_gone,

@@ -21,6 +21,7 @@ from deploy.local.cluster import Cluster
 from deploy.local.errors import LocalClusterError
 from deploy.local.layout import Layout
 from deploy.local.pki import Authority
+from tests.support.audit import entries
 
 REPOSITORY = Path(__file__).parents[2]
 WIDGETS = {
@@ -190,7 +191,7 @@ def test_the_longest_user_name_of_a_service_account_works(cluster: Cluster) -> N
 def test_the_audit_log_has_a_request_before_its_client_has_the_answer(cluster: Cluster) -> None:
     """Each request is one line, with who asked what and the answer's status."""
     cluster.run_kubectl("get", "configmap", "never-made", check=False)
-    events = [json.loads(line) for line in cluster.audit_log.read_text().splitlines()]
+    events = list(entries(cluster))
     (event,) = [event for event in events if event["requestURI"].endswith("/configmaps/never-made")]
     assert (event["user"]["username"], event["verb"], event["responseStatus"]["code"]) == ("admin", "get", 404)
     assert {event["stage"] for event in events} <= {"ResponseStarted", "ResponseComplete", "Panic"}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from controller import kinds
 from controller.storage import RENEWED_ANNOTATION
+from tests.support.audit import entries
 from tests.support.faults import log_of
 from tests.support.hands import POD, a_storage_class, resizer_grants, volumes
 from tests.support.kube import Kube, until
@@ -154,8 +154,11 @@ def test_a_claim_that_a_person_made_before_is_used_told_and_left_alone(shared: R
 
 def audited(running: Running, verb: str, name: str) -> list[Json]:
     """The audit log's entries about one object."""
-    lines = map(json.loads, running.cluster.audit_log.read_text().splitlines())
-    return [line for line in lines if line["verb"] == verb and line.get("objectRef", {}).get("name") == name]
+    return [
+        line
+        for line in entries(running.cluster)
+        if line["verb"] == verb and line.get("objectRef", {}).get("name") == name
+    ]
 
 
 def test_the_same_amount_in_another_spelling_is_no_change(kube: Kube, name: str) -> None:

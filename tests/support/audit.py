@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from deploy.local.cluster import Cluster
 
+Json = dict[str, Any]
 WRITES: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 CREDENTIAL: Final = "authentication.kubernetes.io/credential-id"
 
@@ -37,27 +38,31 @@ class Asked:
         return self.verb in WRITES and self.status < 300
 
 
-def requests(cluster: Cluster, credential: str | None = None, user: str | None = None) -> Iterator[Asked]:
-    """All that was answered so far, of one certificate or of one user, but watches."""
+def entries(cluster: Cluster) -> Iterator[Json]:
+    """The lines of the audit log as they are; without one that is being written now."""
     with cluster.audit_log.open() as lines:
         for line in lines:
-            if not line.endswith("\n"):
-                return
-            event: dict[str, Any] = json.loads(line)
-            if event["verb"] == "watch" or "objectRef" not in event:
-                continue
-            if credential and credential not in event["user"].get("extra", {}).get(CREDENTIAL, []):
-                continue
-            if user and event["user"].get("username") != user:
-                continue
-            ref, status = event["objectRef"], event.get("responseStatus", {})
-            yield Asked(
-                at=datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp(),
-                verb=event["verb"],
-                resource="/".join(filter(None, (ref.get("resource"), ref.get("subresource")))),
-                name=ref.get("name", ""),
-                status=status.get("code", 0),
-            )
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+
+def requests(cluster: Cluster, credential: str | None = None, user: str | None = None) -> Iterator[Asked]:
+    """All that was answered so far, of one certificate or of one user, but watches."""
+    for event in entries(cluster):
+        if event["verb"] == "watch" or "objectRef" not in event:
+            continue
+        if credential and credential not in event["user"].get("extra", {}).get(CREDENTIAL, []):
+            continue
+        if user and event["user"].get("username") != user:
+            continue
+        ref, status = event["objectRef"], event.get("responseStatus", {})
+        yield Asked(
+            at=datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp(),
+            verb=event["verb"],
+            resource="/".join(filter(None, (ref.get("resource"), ref.get("subresource")))),
+            name=ref.get("name", ""),
+            status=status.get("code", 0),
+        )
 
 
 def credential(certificate: Path) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from controller.kinds import LEASE, POD
 from deploy.local.commands import SERVICE_OF_API_SERVER
+from tests.support.audit import entries
 from tests.support.pulling import pulling, pushed
 from tests.support.traces import traces
 
@@ -42,14 +42,13 @@ def leader(land: Land) -> str:
 
 def writes_from(land: Land, address: str) -> int:
     """How many requests of a pod that change something but leases the API server has accepted."""
-    lines = (json.loads(line) for line in land.node.cluster.audit_log.read_text().splitlines())
     return sum(
         line["stage"] == "ResponseComplete"
         and address in line.get("sourceIPs", ())
         and line["verb"] in {"create", "update", "patch", "delete"}
         and line.get("objectRef", {}).get("resource") not in {"leases", "events"}
         and line["responseStatus"]["code"] < 300
-        for line in lines
+        for line in entries(land.node.cluster)
     )
 
 
