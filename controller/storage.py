@@ -26,8 +26,10 @@ Json = dict[str, Any]
 RENEWED_ANNOTATION: Final = f"{names.GROUP}/claims-renewed"
 # More replicas than a mirror may have (10), so that claims of pods that were scaled away are seen too.
 _ORDINALS: Final = 16
-# Seconds between two nudges: where Kubernetes does look and cannot make a claim (a quota), it tries by itself.
-NUDGE_PAUSE: Final = 60.0
+# Seconds between two nudges, twice as many each time: Kubernetes may have looked before it saw that the claim is gone;
+# where it saw and cannot make one (a quota), it tries by itself.
+FIRST_PAUSE: Final = 5.0
+LONGEST_PAUSE: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,15 @@ class StorageResult:
 
 
 @dataclass(frozen=True, slots=True)
+class _Nudged:
+    """That Kubernetes was made to look at a StatefulSet, by UID, and from when on it may be again."""
+
+    uid: str
+    pause: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class Storage:
     """Claims and StatefulSets of one namespace. `clock` gives seconds that never go backwards."""
 
@@ -51,8 +62,7 @@ class Storage:
     namespace: str
     state: State
     clock: Callable[[], float]
-    # By mirror, when Kubernetes may be made to look at its StatefulSet again.
-    _next_nudge: dict[str, float] = field(default_factory=dict)
+    _nudged: dict[str, _Nudged] = field(default_factory=dict)  # by mirror
 
     async def settle(self, mirror: Mirror) -> StorageResult:
         """Does what the plan asks for. `replacing`: the StatefulSet is gone or going, and is to be made again."""
@@ -81,9 +91,15 @@ class Storage:
         """
         if not (plan.absent and dict_at(live, "status").get("replicas")):
             return False
-        if self.clock() >= self._next_nudge.get(mirror.name, 0.0):
-            await self._nudge(live)
-            self._next_nudge[mirror.name] = self.clock() + NUDGE_PAUSE
+        last, now = self._nudged.get(mirror.name), self.clock()
+        if last is None or last.uid != live["metadata"]["uid"]:
+            pause = FIRST_PAUSE
+        elif now >= last.until:
+            pause = min(2 * last.pause, LONGEST_PAUSE)
+        else:
+            return True
+        await self._nudge(live)
+        self._nudged[mirror.name] = _Nudged(live["metadata"]["uid"], pause, now + pause)
         return True
 
     async def _nudge(self, live: Json) -> None:
@@ -97,7 +113,7 @@ class Storage:
 
     def forget(self, name: str) -> None:
         """Drops what is remembered of a mirror that is gone."""
-        self._next_nudge.pop(name, None)
+        self._nudged.pop(name, None)
 
     def _claims(self, mirror: Mirror) -> list[Json]:
         found = (self.state.claims.get(names.claim_name(mirror.name, ordinal)) for ordinal in range(_ORDINALS))
