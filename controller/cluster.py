@@ -157,6 +157,9 @@ class Cluster:
         try:
             yield _events(response)
         finally:
+            # In the middle of a stream the goodbye of TLS would go on behind our back, and outlive the event loop.
+            if response.connection is not None and response.connection.transport is not None:
+                response.connection.transport.abort()
             response.close()
 
     async def _request(
