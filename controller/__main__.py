@@ -29,13 +29,13 @@ from controller.events import Recorder
 from controller.leadership import Leadership
 from controller.manager import Manager, watches
 from controller.metrics import Metrics, StateCollector
-from controller.patience import Patience
 from controller.probing.prober import Prober
 from controller.quarrels import Quarrels
 from controller.reconcile import Reconciler
 from controller.server import application, served
 from controller.settings import ControllerSettings
 from controller.state import ADMISSION_KEY, State
+from controller.stopwatches import Stopwatches
 from controller.storage import Storage
 from controller.workers import Inbox, Workers
 
@@ -69,18 +69,18 @@ async def run(settings: ControllerSettings, configuration: client.Configuration,
 def _assembled(
     cluster: Cluster, leadership: Leadership, agents: Agents, settings: ControllerSettings, log: Logger
 ) -> Manager:
-    metrics, inbox, patience = Metrics(CollectorRegistry()), Inbox(), Patience()
+    metrics, inbox, stopwatches = Metrics(CollectorRegistry()), Inbox(), Stopwatches()
     shared = frozenset({settings.docker_certificate_secret} if settings.docker_certificate_secret else ())
     state = State(inbox.enqueue, shared, settings.masquerade_domains)
     state.leases.listen(leadership.notice)
     recorder = Recorder(cluster, leadership.election.identity, log)
-    applier = Applier(cluster, settings.namespace, state, Contest(), patience, time.monotonic)
+    applier = Applier(cluster, settings.namespace, state, Contest(), stopwatches, time.monotonic)
     storage = Storage(cluster, settings.namespace, state, time.monotonic)
     prober = Prober(settings, inbox.enqueue, log)
     cleaner = Cleaner(cluster, settings, state, applier, agents, recorder, time.monotonic)
-    mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, cleaner, prober, patience)
+    mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, cleaner, prober, stopwatches)
     quarrels, ends = Quarrels(Contest(), time.monotonic, log), Ends(state, settings.lifetimes.warning, log)
-    admission = Admission(cluster, settings, state, patience, quarrels, ends, log)
+    admission = Admission(cluster, settings, state, stopwatches, quarrels, ends, log)
 
     async def reconcile(key: str) -> Outcome:
         return await (admission.reconcile() if key == ADMISSION_KEY else mirrors.reconcile(key))
@@ -92,7 +92,7 @@ def _assembled(
     workers = Workers(inbox, reconcile, tell, log, metrics)
     metrics.registry.register(StateCollector(state, inbox.queue))
     followed = watches(cluster, settings, state, log, metrics)
-    return Manager(followed, state, leadership, workers, prober, recorder, metrics, patience)
+    return Manager(followed, state, leadership, workers, prober, recorder, metrics, stopwatches)
 
 
 def main() -> int:

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from controller.cluster import Cluster
     from controller.ends import Ends
     from controller.kinds import Kind
-    from controller.patience import Patience
     from controller.quarrels import Quarrels
     from controller.settings import ControllerSettings
+    from controller.stopwatches import Stopwatches
     from controller.store import Store
 
     # Seconds, and what for.
@@ -68,7 +68,7 @@ class Admission:
     cluster: Cluster
     settings: ControllerSettings
     state: State
-    patience: Patience
+    stopwatches: Stopwatches
     quarrels: Quarrels
     ends: Ends
     log: Logger
@@ -129,7 +129,7 @@ class Admission:
         return Place(bundles, pair_in(self.state, WEBHOOK_CERTIFICATE), remembered)
 
     def _held(self, what: Hashable) -> float:
-        return self.patience.held(ADMISSION_KEY, what, clock.running())
+        return self.stopwatches.held(ADMISSION_KEY, what, clock.running())
 
     def _until_succession(self, authority: Pair, now: datetime) -> Wait:
         due = succession_due(authority.certificate, self.settings.lifetimes)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from controller.contest import Contest
     from controller.kinds import Kind
     from controller.mirror import Mirror
-    from controller.patience import Patience
     from controller.state import State
+    from controller.stopwatches import Stopwatches
 
 Json = dict[str, Any]
 
@@ -59,7 +59,7 @@ class Applier:
     namespace: str
     state: State
     contest: Contest
-    patience: Patience
+    stopwatches: Stopwatches
     clock: Callable[[], float]
 
     async def apply(self, mirror: Mirror, objects: list[tuple[Kind, Json]], applied: Applied) -> None:
@@ -89,7 +89,7 @@ class Applier:
     def forget(self, what: str) -> None:
         """Drops what is remembered of an object whose mirror is gone."""
         self.contest.forget(what)
-        self.patience.forget(what)
+        self.stopwatches.forget(what)
 
     async def create(self, kind: Kind, body: Json) -> None:
         """Makes an object that is not there. Raises ClusterError."""
@@ -102,7 +102,7 @@ class Applier:
         what = f"{kind.name} {name}"
         live = self.state.children[kind].get(name)
         if live is None:
-            self.patience.forget(what)
+            self.stopwatches.forget(what)
             await self.create(kind, body)
             applied.created.append(what)
             return
@@ -112,7 +112,7 @@ class Applier:
         elif whose is Standing.PASSING:
             applied.passing.append(what)
             if since := live["metadata"].get("deletionTimestamp"):
-                seen = self.patience.held(what, live["metadata"]["uid"], self.clock())
+                seen = self.stopwatches.held(what, live["metadata"]["uid"], self.clock())
                 applied.going[what] = since, list(live["metadata"].get("finalizers") or []), seen
             else:
                 await self._clear(mirror, kind, live, body, applied)

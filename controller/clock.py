@@ -1,4 +1,4 @@
-"""The wall clock, which people and daemons set, beside one that only goes forward."""
+"""The wall clock, which people and daemons set, beside two that only go forward."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def now() -> datetime:
 def running() -> float:
     """Seconds of a clock that only goes forward."""
     return time.monotonic()
+
+
+def since_boot() -> float:
+    """Seconds that go on while the machine is suspended, unlike those of `running`."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 async def follow(jumped: Callable[[float], None]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -74,8 +73,3 @@ class Facts:
     images_holder: str | None = None
     withdrawing: bool = False
     unmarked: bool = False
-
-    def digest(self, *parts: str) -> str:
-        """Fingerprint of all that the cache reads once, at its start: what changes it must restart the pods."""
-        pieces = (*parts, self.tls.pair.certificate, self.tls.pair.key, self.bundle or "")
-        return hashlib.sha256("\0".join(pieces).encode()).hexdigest()[:32]

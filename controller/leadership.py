@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from controller import clock
 from controller.election import LEASE_DURATION, RENEW_DEADLINE, RETRY_AFTER_FAILURE, RETRY_PERIOD, Election
 from controller.errors import ClusterError, Conflict, Fenced, NotFound
 from controller.kinds import LEASE
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 LEASE_NAME = "registrymirror-controller"
-
-
-def clock() -> float:
-    """Seconds that go on while the machine is suspended, unlike those of a monotonic clock."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(slots=True)
@@ -38,9 +33,9 @@ class Leadership:
 
     def check(self) -> float:
         """Seconds until somebody else may write; raises Fenced where this process may not. Asked before each write."""
-        if not self.election.leads(clock()):
+        if not self.election.leads(clock.since_boot()):
             raise Fenced("not sent: the lease is not held by this process any more")
-        return self.election.held_until() + LEASE_DURATION - RENEW_DEADLINE - clock()
+        return self.election.held_until() + LEASE_DURATION - RENEW_DEADLINE - clock.since_boot()
 
     def notice(self, *_: object) -> None:
         """Says that the lease was seen to change, so that a candidate need not wait for its next look."""
@@ -64,14 +59,14 @@ class Leadership:
     async def keep(self) -> None:
         """Renews until the lease is lost; returns then."""
         renewed = True
-        while self.election.leads(clock()):
+        while self.election.leads(clock.since_boot()):
             await asyncio.sleep(RETRY_PERIOD if renewed else RETRY_AFTER_FAILURE)
             renewed = await self._try()
         self.log.warning("lease lost", identity=self.election.identity)
 
     async def release(self) -> None:
         """Gives the lease up, if we hold it, so that another candidate need not wait for its end."""
-        if not self.election.leads(clock()):
+        if not self.election.leads(clock.since_boot()):
             return
         self.election.lost()
         try:
@@ -89,11 +84,11 @@ class Leadership:
 
     async def _try(self) -> bool:
         """One look, and a write where the lease is free or ours."""
-        started = clock()
+        started = clock.since_boot()
         try:
             lease = await self._read()
-            self.election.observe(lease, clock())
-            if clock() < self.election.free_at():
+            self.election.observe(lease, clock.since_boot())
+            if clock.since_boot() < self.election.free_at():
                 self.election.lost()
                 return False
             await self._write(lease)
@@ -133,7 +128,7 @@ class Leadership:
     async def _pause(self) -> None:
         """Waits for a change of the lease, at most until the next look is due."""
         # A lease that is free and was not to be had (no answer, no right, another was faster): a full period.
-        free_in = self.election.free_at() - clock()
+        free_in = self.election.free_at() - clock.since_boot()
         try:
             # Not wait_for: until Python 3.12 it forgets that it was cancelled where news comes at the same time.
             async with asyncio.timeout(min(RETRY_PERIOD, free_in) if free_in > 0 else RETRY_PERIOD):
@@ -142,4 +137,4 @@ class Leadership:
             return
 
     def _left(self) -> float:
-        return round(max(self.election.held_until() - clock(), 0.0), 1)
+        return round(max(self.election.held_until() - clock.since_boot(), 0.0), 1)

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from controller.kinds import Kind
     from controller.leadership import Leadership
     from controller.metrics import Metrics
-    from controller.patience import Patience
     from controller.probing.prober import Prober
     from controller.settings import ControllerSettings
+    from controller.stopwatches import Stopwatches
     from controller.store import Store
     from controller.workers import Workers
 
@@ -75,7 +75,7 @@ class Manager:
     prober: Prober
     recorder: Recorder
     metrics: Metrics
-    patience: Patience
+    stopwatches: Stopwatches
 
     def not_ready(self) -> list[str]:
         """Kinds of which no list has been read yet."""
@@ -128,7 +128,7 @@ class Manager:
 
     async def _lead(self, stopping: asyncio.Event) -> None:
         """Works until asked to stop, finishing what is in hand, or until the lease is lost, dropping it."""
-        self.patience.clear()  # what was seen as an earlier leader
+        self.stopwatches.clear()  # what was seen as an earlier leader
         self.workers.inbox.enqueue(ADMISSION_KEY)
         self.state.enqueue_all()
         keeping = asyncio.create_task(self.leadership.keep())

@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from controller.failing import Failure
     from controller.kinds import Kind
     from controller.mirror import Mirror
-    from controller.patience import Patience
     from controller.probing.prober import Prober
     from controller.settings import ControllerSettings
     from controller.state import State
+    from controller.stopwatches import Stopwatches
     from controller.storage import Storage
 
 Json = dict[str, Any]
@@ -79,7 +79,7 @@ class Reconciler:
     agents: Agents
     cleaner: Cleaner
     prober: Prober
-    patience: Patience
+    stopwatches: Stopwatches
     issued: Issued = field(default_factory=Issued)
 
     async def reconcile(self, name: str) -> Outcome:
@@ -202,13 +202,13 @@ class Reconciler:
 
     def _held(self, name: str, what: Hashable) -> float:
         """Seconds for which something about a mirror's certificates has been so."""
-        return self.patience.held(name, what, clock.running())
+        return self.stopwatches.held(name, what, clock.running())
 
     def _forget(self, name: str) -> None:
         self.prober.forget(name)
         self.cleaner.forget(name)
         self.storage.forget(name)
-        self.patience.forget(name)
+        self.stopwatches.forget(name)
         self.issued.forget(name)
         for child in (names.object_name(name), names.headless_name(name)):
             for kind in self.state.children:

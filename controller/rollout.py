@@ -56,6 +56,13 @@ def is_unmarked(raw: Json, mirror: Mirror, service: Json | None, stateful_set: J
     return not (marked and rolled_replicas(stateful_set))
 
 
+def is_rolled_out(stateful_set: Json) -> bool:
+    """Whether all of its pods are of the present template, ready or not."""
+    status = dict_at(stateful_set, "status")
+    updated, all_of_them = (int(status.get(key) or 0) for key in ("updatedReplicas", "replicas"))
+    return not is_behind(stateful_set) and updated == all_of_them
+
+
 def is_behind(live: Json) -> bool:
     """Whether the status of an object is not that of its spec yet: one just made says that it wants no pod at all."""
     return int(dict_at(live, "status").get("observedGeneration") or 0) < int(live["metadata"].get("generation") or 0)

@@ -12,8 +12,9 @@ from controller.certificates import Pair, can_sign, matches, renewal_due
 from controller.desired import files
 from controller.desired.frame import CONFIGURATION_ANNOTATION
 from controller.desired.stateful_set import configuration_digest
-from controller.facts import Credentials, CredentialsState, Facts, Lacking, Tls
+from controller.facts import Lacking, Tls
 from controller.kinds import STATEFUL_SET
+from controller.rollout import is_rolled_out
 from controller.state import MIRRORS_AUTHORITY, State, text_of
 from controller.trust import Issuing, Place
 from controller.validity import Source, certificate_valid, seconds_to_change
@@ -61,7 +62,7 @@ class Serving:
         # Where no authority is given the certificate itself is what nodes trust, as the seed has it.
         authority = self.state.secret_text(name, files.AUTHORITY) or certificate
         overlap, warning = self.settings.lifetimes.overlap, self.settings.lifetimes.warning
-        bundle, wait = trust.given(self._place(pair, name), authority, overlap, self.held)
+        bundle, wait = trust.given(self._place(pair), authority, overlap, self.held)
         validity = certificate_valid(Source(where), certificate, self.mirror.masquerade, self.now, warning)
         return Tls(bundle, pair, name, _soonest(wait, seconds_to_change(certificate, self.now, warning)), validity)
 
@@ -79,26 +80,21 @@ class Serving:
         validity = certificate_valid(source, shown, host, self.now, lifetimes.warning)
         return Tls(step.bundle, step.leaf, None, _soonest(step.wait, due), validity)
 
-    def _place(self, leaf: Pair | None, secret: str | None = None) -> Place:
+    def _place(self, leaf: Pair | None) -> Place:
         """What nodes trust this mirror by, and whether its cache pods were all started with `leaf`."""
         live = self.state.secrets.get(self.mirror.object_name)
         bundles = () if live is None else (text_of(live, files.AUTHORITY) or "",)
-        return Place(bundles, leaf, settled=leaf is not None and self._started_with(leaf, secret))
+        return Place(bundles, leaf, settled=leaf is not None and self._started_with(leaf))
 
-    def _started_with(self, leaf: Pair, secret: str | None) -> bool:
+    def _started_with(self, leaf: Pair) -> bool:
         live = self.state.children[STATEFUL_SET].get(self.mirror.object_name)
         if live is None:
             return True
         named = self.settings.ca_certificate_bundle
         bundle = self.state.bundle(named) if named else None
-        facts = Facts(Credentials(CredentialsState.NOT_REQUIRED), Tls("", leaf, secret), bundle)
         template = dict_at(live, "spec", "template", "metadata", "annotations")
-        status = dict_at(live, "status")
-        return (
-            template.get(CONFIGURATION_ANNOTATION) == configuration_digest(self.mirror, facts)
-            and status.get("observedGeneration") == live["metadata"].get("generation")
-            and (status.get("updatedReplicas") or 0) == (status.get("replicas") or 0)
-        )
+        digest = configuration_digest(self.mirror, leaf, bundle)
+        return template.get(CONFIGURATION_ANNOTATION) == digest and is_rolled_out(live)
 
 
 def pair_in(state: State, secret: str) -> Pair | None:

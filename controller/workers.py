@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WORKERS: Final = 16
 # Seconds after which a pass is not worked on but waited for (an admission webhook of somebody's that hangs, a node that
 # does not answer): somebody else takes its place, so that mirrors which hang do not keep the others waiting.
-PATIENCE: Final = 1.0
+HUNG_AFTER: Final = 1.0
 # So many of those at most: each has a request at the API server, whose fair queueing has room for some 200 of ours.
 RELIEFS: Final = 48
 # Seconds that passes in hand have when the process is to end: what makes everything of a mirror takes some tens of
@@ -100,11 +100,11 @@ class Workers:
                 self._reliefs += 1
                 hire()
 
-        patience = asyncio.get_running_loop().call_later(PATIENCE, relieve)
+        looked_at = asyncio.get_running_loop().call_later(HUNG_AFTER, relieve)
         try:
             await self._one(key)
         finally:
-            patience.cancel()
+            looked_at.cancel()
         return hired
 
     async def _rest(self, stopping: asyncio.Event) -> None:

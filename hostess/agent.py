@@ -45,7 +45,7 @@ NOTHING_YET: Final = Verdict(State.PENDING, "Starting", "The agent has just star
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Deadlines:
     """Seconds that others are given.
 
     `hosts_read`: after a change of the hosts file a runtime written in Go may still go by what it read before.
@@ -68,7 +68,7 @@ class Agent:
     probe: Probe
     containerd: Containerd
     log: Log
-    patience: Patience = Patience()
+    deadlines: Deadlines = Deadlines()
     verdict: Verdict = NOTHING_YET
     _view: View | None = None
     _known: tuple[str, ...] = ()  # addresses of the last configured state
@@ -179,10 +179,10 @@ class Agent:
     def _ask_pods(self, endpoints: tuple[Endpoint, ...], authority: bytes) -> None:
         """The first one that is silent ends it, so that a look takes hardly longer with ten of them than with two."""
         doubtful = not self._liveness.alive or bool(self._liveness.contrary)
-        until = time.monotonic() + self.patience.pods
+        until = time.monotonic() + self.deadlines.pods
         for endpoint in self._turns.of(endpoints, doubtful=doubtful):
             if time.monotonic() > until:
-                raise NoAnswer(f"its cache pods are too slow to be asked within {self.patience.pods:.0f} s")
+                raise NoAnswer(f"its cache pods are too slow to be asked within {self.deadlines.pods:.0f} s")
             try:
                 self.probe.ask(endpoint.address, authority, endpoint.port)
             except NoAnswer as why:
@@ -207,7 +207,7 @@ class Agent:
 
     def _noted(self, *, news: bool) -> None:
         if news:
-            self._known_from = time.monotonic() + self.patience.hosts_read
+            self._known_from = time.monotonic() + self.deadlines.hosts_read
 
     def _away(self, view: View) -> Verdict:
         """Withdrawn is all that a node can be while no cache pod is ready; that one is and does not answer is wrong."""
@@ -217,5 +217,5 @@ class Agent:
             return Verdict(State.CONFIGURED if self._served else State.PENDING, "MirrorAway", message)
         now = time.monotonic()
         self._silent_since = now if self._silent_since is None else self._silent_since
-        state = State.HINDERED if now - self._silent_since > self.patience.passing else State.PENDING
+        state = State.HINDERED if now - self._silent_since > self.deadlines.passing else State.PENDING
         return Verdict(state, "MirrorUnreachable", message)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 HTTPS: Final = 443
 # Seconds for a whole answer. A registry gives this one without asking its upstream or its disk, in milliseconds; one
 # that needs longer would make each pull slow.
-PATIENCE: Final = 2.0
+ANSWER_WITHIN: Final = 2.0
 BODY_MAX: Final = 4096  # bytes; a registry answers `{}`
 
 
@@ -41,10 +41,10 @@ class Probe:
 
 
 def _connected(host: str, port: int, address: str, authority: bytes) -> http.client.HTTPConnection:
-    connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
+    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_WITHIN)
     try:
         trust = _trusting(authority)
-        plain = socket.create_connection((address, port), PATIENCE)
+        plain = socket.create_connection((address, port), ANSWER_WITHIN)
         # A handshake ends by the socket's time-out as a whole, however the bytes drip in.
         connection.sock = trust.wrap_socket(plain, server_hostname=host)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError, a CA that is no PEM a ValueError
@@ -62,7 +62,7 @@ def _trusting(authority: bytes) -> ssl.SSLContext:
 
 def _get(connection: http.client.HTTPConnection) -> None:
     try:
-        with _within(connection.sock, PATIENCE):
+        with _within(connection.sock, ANSWER_WITHIN):
             connection.request("GET", "/v2/", headers={"User-Agent": "hostess"})
             answer = connection.getresponse()
             answer.read(BODY_MAX)
@@ -93,5 +93,5 @@ def _told(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({error.verify_message})"
     if isinstance(error, TimeoutError):
-        return f"no answer within {PATIENCE:.0f} s"
+        return f"no answer within {ANSWER_WITHIN:.0f} s"
     return str(error) or type(error).__name__

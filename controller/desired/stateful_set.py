@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
 from common import names
@@ -19,6 +20,7 @@ from controller.desired.services import TARGET_PORT
 from controller.kinds import STATEFUL_SET
 
 if TYPE_CHECKING:
+    from controller.certificates import Pair
     from controller.facts import Facts
     from controller.mirror import Mirror
     from controller.settings import ControllerSettings
@@ -36,7 +38,7 @@ SSL_CERT_DIR: Final = f"/etc/ssl/certs:{BUNDLE_DIRECTORY}"
 def stateful_set(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> Json:
     """The cache. A change of configuration, certificate or CA bundle rolls its pods one at a time."""
     selector = names.pod_labels(mirror.name, names.REGISTRY)
-    digest = configuration_digest(mirror, facts)
+    digest = configuration_digest(mirror, facts.tls.pair, facts.bundle)
     body = {
         "replicas": mirror.spec.replicas,
         "ordinals": None,
@@ -58,9 +60,10 @@ def stateful_set(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> 
     return framed(STATEFUL_SET, mirror, settings, {"spec": body})
 
 
-def configuration_digest(mirror: Mirror, facts: Facts) -> str:
-    """Fingerprint of all that a cache pod reads at its start."""
-    return facts.digest(files.configuration(mirror), files.helper(), files.start_script(mirror))
+def configuration_digest(mirror: Mirror, pair: Pair, bundle: str | None) -> str:
+    """Fingerprint of all that a cache pod reads once, at its start: what changes it must restart the pods."""
+    read = (files.configuration(mirror), files.helper(), files.start_script(mirror), pair.certificate, pair.key)
+    return hashlib.sha256("\0".join((*read, bundle or "")).encode()).hexdigest()[:32]
 
 
 def _claim(mirror: Mirror) -> Json:

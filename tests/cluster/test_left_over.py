@@ -15,8 +15,8 @@ from controller.connection import load_configuration
 from controller.contest import Contest
 from controller.errors import Conflict
 from controller.mirror import Mirror, judge
-from controller.patience import Patience
 from controller.state import State
+from controller.stopwatches import Stopwatches
 from tests.support.faults import CHILDREN, complete, one
 from tests.support.kube import NAMESPACE, Kube, until
 
@@ -108,7 +108,7 @@ async def test_what_a_later_mirror_has_is_left_alone_by_who_has_not_heard_of_it(
     budget = kube.get(kinds.BUDGET, NAME)
     state.children[kinds.BUDGET].put(budget)
     async with Door(await load_configuration(str(running.cluster.kubeconfig))) as door:
-        applier = Applier(door, NAMESPACE, state, Contest(), Patience(), time.monotonic)
+        applier = Applier(door, NAMESPACE, state, Contest(), Stopwatches(), time.monotonic)
         with pytest.raises(Conflict, match="was deleted since it was read"):
             await applier.keep(mirror, [(kinds.BUDGET, budget)], Applied())
     assert owners(kube) == {later}

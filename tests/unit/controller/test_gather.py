@@ -135,7 +135,7 @@ def test_a_former_authority_is_trusted_until_every_cache_pod_was_started_with_th
     leaf = world.facts().tls.pair
     world.pair("registry-mirror-docker", leaf, ca_crt=AUTHORITY.certificate + former)
     found = world.facts()
-    digest = configuration_digest(mirror, found)
+    digest = configuration_digest(mirror, found.tls.pair, found.bundle)
 
     def trusted(digest: str, **status: int) -> str:
         template = {"metadata": {"annotations": {CONFIGURATION_ANNOTATION: digest}}}

@@ -22,7 +22,7 @@ from controller.certificates import (
     usable_authority,
 )
 from controller.lifetimes import Lifetimes
-from controller.patience import Patience
+from controller.stopwatches import Stopwatches
 from controller.trust import Issuing, Place, Step
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class World:
         self.ahead = 0
         self.authority: Pair | None = None
         self.place = Place((), None)
-        self.patience = Patience()
+        self.stopwatches = Stopwatches()
         self.wait: float | None = None
         self.bundles: list[tuple[int, str]] = []
         self.leaves: list[tuple[int, str]] = []
@@ -69,7 +69,7 @@ class World:
         return step
 
     def _held(self, what: object) -> float:
-        return self.patience.held("place", what, float(self.seconds))
+        return self.stopwatches.held("place", what, float(self.seconds))
 
     def _settled(self, leaf: str) -> bool:
         return not self.knows or set(self._possible(self.leaves)) == {leaf}
@@ -84,7 +84,7 @@ class World:
     def be_away(self, seconds: int) -> None:
         """Time passes without a controller; then another one leads."""
         self.seconds += seconds
-        self.patience = Patience()
+        self.stopwatches = Stopwatches()
         self.reconcile()
 
     def _possible(self, history: list[tuple[int, str]]) -> list[str]:
@@ -255,12 +255,12 @@ def test_what_a_person_gives_is_trusted_beside_what_was_until_all_servers_show_i
 
 
 def test_patience_begins_anew_with_anything_else() -> None:
-    patience = Patience()
-    assert patience.held("a", "x", 100.0) == 0.0
-    assert patience.held("a", "x", 107.0) == 7.0
-    assert patience.held("b", "x", 107.0) == 0.0
-    assert patience.held("a", "y", 108.0) == 0.0
-    assert patience.held("a", None, 109.0) == 0.0
-    assert patience.held("a", "y", 110.0) == 0.0
-    patience.forget("b")
-    assert patience.held("b", "x", 120.0) == 0.0
+    stopwatches = Stopwatches()
+    assert stopwatches.held("a", "x", 100.0) == 0.0
+    assert stopwatches.held("a", "x", 107.0) == 7.0
+    assert stopwatches.held("b", "x", 107.0) == 0.0
+    assert stopwatches.held("a", "y", 108.0) == 0.0
+    assert stopwatches.held("a", None, 109.0) == 0.0
+    assert stopwatches.held("a", "y", 110.0) == 0.0
+    stopwatches.forget("b")
+    assert stopwatches.held("b", "x", 120.0) == 0.0

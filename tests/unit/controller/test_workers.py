@@ -60,7 +60,7 @@ class _Mirrors:
 
 @pytest.fixture
 async def mirrors(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[_Mirrors]:
-    monkeypatch.setattr(workers, "PATIENCE", 0.2)
+    monkeypatch.setattr(workers, "HUNG_AFTER", 0.2)
     mirrors = _Mirrors()
     running = asyncio.create_task(mirrors.workers.run(mirrors.stopping))
     yield mirrors

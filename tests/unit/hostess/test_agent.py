@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from common.agent import State
-from hostess.agent import PAUSE, STALE, Agent, Patience
+from hostess.agent import PAUSE, STALE, Agent, Deadlines
 from hostess.api import Api
 from hostess.containerd import Containerd
 from hostess.etc_hosts import Replaced
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UP = View(("127.0.0.1",), endpoints=(Endpoint("127.0.0.1", 5000),))  # one alone is asked by the Service
-QUICK = Patience(hosts_read=0.5, passing=4.0)  # the usual one is proven on the real node
+QUICK = Deadlines(hosts_read=0.5, passing=4.0)  # the usual one is proven on the real node
 AWAY = 10.0  # seconds within which a dead mirror is to be withdrawn
 
 
@@ -303,7 +303,7 @@ def test_many_replicas_that_are_slow_hold_up_no_look_for_long(one: Running, serv
         client.sendall(GOOD)
 
     server.behave = slowly
-    one.agent.patience = replace(QUICK, pods=1.0)
+    one.agent.deadlines = replace(QUICK, pods=1.0)
     began = time.monotonic()
     one.start(replicas(*[server] * 10))
     until(lambda: "too slow to be asked within 1 s" in one.agent.verdict.message, why="it says so")

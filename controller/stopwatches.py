@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Patience:
+class Stopwatches:
     """What is waited for, one thing a key, and since when, in seconds of one clock."""
 
     _since: dict[str, tuple[Hashable, float]] = field(default_factory=dict)
