@@ -59,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=help_text)
         if name == "up":
             _add_node(command)
+        if name == "build":
+            command.add_argument("--cert-manager", action="store_true", help="and cert-manager, which its tests need")
         if name == "demo":
             command.add_argument("--no-node", action="store_true", help="without pods, also where a node could run")
     return parser
@@ -68,6 +70,8 @@ def _further(options: argparse.Namespace) -> dict[str, Any]:
     """What a command takes beside the cluster's folder."""
     if options.command == "up":
         return {"flavour": options.node}
+    if options.command == "build":
+        return {"cert_manager": options.cert_manager}
     return {"node": not options.no_node} if options.command == "demo" else {}
 
 

@@ -6,9 +6,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from deploy.local import build as builder
+from deploy.local.cert_manager import CERT_MANAGER
 from deploy.local.cluster import Cluster
 from deploy.local.errors import LocalClusterError
 from deploy.local.locks import exclusive
+from deploy.local.node import programs
 from deploy.local.node.able import why_not
 from deploy.local.node.node import Node
 
@@ -46,9 +48,11 @@ def status(folder: Path) -> int:
     return 0 if running else 1
 
 
-def build(_: Path) -> int:
-    """Build the components and print where they are."""
+def build(_: Path, *, cert_manager: bool = False) -> int:
+    """Build the components, and cert-manager where wanted, and print where they are."""
     print(builder.build())
+    if cert_manager:
+        print(programs.build(CERT_MANAGER))
     return 0
 
 

@@ -1,27 +1,26 @@
-"""With certificates from elsewhere nothing of ours is issued: the overlay for cert-manager, whose part the test plays.
-
-cert-manager itself does not run here. Its kinds are served without a schema, and the test writes the Secrets and
-caBundle that it would write, as its documentation says.
-"""
+"""With certificates from elsewhere nothing of ours is issued: the overlay for cert-manager, and cert-manager itself."""
 
 from __future__ import annotations
 
-import base64
+import ssl
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from cryptography import x509
 
 from controller import kinds
-from controller.certificates import Pair, issue_authority, issue_leaf
+from controller.certificates import issue_authority, issue_leaf
 from controller.lifetimes import Lifetimes
+from deploy.local.cert_manager import CertManager
 from deploy.local.cluster import Cluster
 from deploy.local.pages import page
+from deploy.local.ports import LOOPBACK
 from deploy.local.system import REPOSITORY
 from tests.cluster.conftest import Running
 from tests.cluster.test_rights import requests
-from tests.support.kube import Kube, until
+from tests.support.kube import Kube, text, until
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
@@ -30,28 +29,41 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 CERTIFICATE = kinds.Kind("cert-manager.io/v1", "certificates", "Certificate")
-ISSUER = kinds.Kind("cert-manager.io/v1", "issuers", "Issuer")
+CONFIGURATIONS = (kinds.MUTATING, kinds.VALIDATING)
 MIRRORS_TLS = "registrymirror-mirrors-tls"
 DAY = timedelta(days=1)
 
 
+class Managed(Running):
+    """A cluster with deploy/ and the overlay, and cert-manager beside it."""
+
+    def __init__(self, cluster: Cluster, folder: Path) -> None:
+        manifests = _with_overlay(folder)
+        super().__init__(cluster, **_settings(cluster, manifests))
+        self.system.manifests = manifests
+        self.cert_manager = CertManager(cluster)
+
+
 @pytest.fixture(scope="module")
-def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A cluster with deploy/ and the overlay; the controller has its settings, the webhook its certificate."""
-    folder = tmp_path_factory.mktemp("managed")
-    (folder / "base").symlink_to(REPOSITORY / "deploy")
-    body = {"resources": ["base"], "components": ["base/overlays/cert-manager"]}
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(body))
+def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
+    """The controller has the overlay's settings, the webhook a certificate of cert-manager's."""
     with Cluster(tmp_path_factory.mktemp("cluster")).start() as cluster:
-        running = Running(cluster, **_settings(cluster, folder))
-        for kind in (CERTIFICATE, ISSUER):
-            _serve(running.kube, kind)
-        running.system.manifests = folder
+        running = Managed(cluster, tmp_path_factory.mktemp("managed"))
+        running.cert_manager.install()
+        running.cert_manager.start()
         running.system.install()
-        _issue_as_cert_manager_would(running.kube)
+        until(lambda: _ready(running.kube), why="cert-manager issues and publishes")
         running.system.start()
         yield running
         running.stop()
+
+
+def _with_overlay(folder: Path) -> Path:
+    """The folder, with a kustomization that has deploy/ and the overlay."""
+    (folder / "base").symlink_to(REPOSITORY / "deploy")
+    body = {"resources": ["base"], "components": ["base/overlays/cert-manager"]}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(body))
+    return folder
 
 
 def _settings(cluster: Cluster, folder: Path) -> dict[str, str]:
@@ -64,61 +76,62 @@ def _settings(cluster: Cluster, folder: Path) -> dict[str, str]:
     return {}
 
 
-def _serve(kube: Kube, kind: kinds.Kind) -> None:
-    anything = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
-    version = {"name": "v1", "served": True, "storage": True, "schema": anything}
-    names = {"kind": kind.name, "plural": kind.plural, "singular": kind.name.lower()}
-    spec = {"group": "cert-manager.io", "scope": "Namespaced", "names": names, "versions": [version]}
-    name = f"{kind.plural}.cert-manager.io"
-    metadata = {"name": name}
-    kube.apply(
-        {
-            "apiVersion": "apiextensions.k8s.io/v1",
-            "kind": "CustomResourceDefinition",
-            "metadata": metadata,
-            "spec": spec,
-        }
-    )
-    kube.kubectl("wait", "--for=condition=Established", f"crd/{name}")
+def _ready(kube: Kube) -> bool:
+    """All Certificates are issued, and the authority is published in both configurations."""
+    conditions = [_condition(each, "Ready") for each in kube.every(CERTIFICATE)]
+    bundles = [_bundle(kube, kind) for kind in CONFIGURATIONS]
+    return len(conditions) == 4 and set(conditions) == {"True"} and all(bundles)
 
 
-def _issue_as_cert_manager_would(kube: Kube) -> None:
-    """A Secret for each Certificate that is no authority's, and the injector's caBundle."""
-    now = datetime.now(UTC)
-    for each in kube.every(CERTIFICATE):
-        if not each["spec"].get("isCA"):
-            authority = issue_authority(each["spec"]["issuerRef"]["name"], now)
-            leaf = issue_leaf(authority, each["spec"]["dnsNames"], now)
-            kube.secret(each["spec"]["secretName"], **_data(leaf, authority))
-            _inject(kube, f"{each['metadata']['namespace']}/{each['metadata']['name']}", authority)
+def _condition(live: Json, kind: str) -> str:
+    every = live.get("status", {}).get("conditions", [])
+    return next((each["status"] for each in every if each["type"] == kind), "")
 
 
-def _data(leaf: Pair, authority: Pair) -> dict[str, str]:
-    return {"tls.crt": leaf.certificate, "tls.key": leaf.key, "ca.crt": authority.certificate}
+def _bundle(kube: Kube, kind: kinds.Kind) -> str:
+    (webhook,) = kube.get(kind, "registrymirror")["webhooks"]
+    return str(webhook["clientConfig"].get("caBundle", ""))
 
 
-def _inject(kube: Kube, certificate: str, authority: Pair) -> None:
-    bundle = base64.b64encode(authority.certificate.encode()).decode()
-    for kind in (kinds.MUTATING, kinds.VALIDATING):
-        live = kube.get(kind, "registrymirror")
-        if live["metadata"]["annotations"].get("cert-manager.io/inject-ca-from") == certificate:
-            add = {"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": bundle}
-            kube.json_patch(kind, "registrymirror", add)
+def _renew(kube: Kube, certificate: str) -> str:
+    """The new certificate in its Secret, issued again as `cmctl renew` asks for it."""
+    live, before = kube.get(CERTIFICATE, certificate), _issued(kube, certificate)
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    asked = {"type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "lastTransitionTime": now}
+    conditions = [*live["status"]["conditions"], asked]
+    kube.patch(CERTIFICATE, certificate, {"status": {"conditions": conditions}}, subresource="status")
+    until(lambda: not _condition(kube.get(CERTIFICATE, certificate), "Issuing"), why=f"{certificate} is issued again")
+    assert _issued(kube, certificate) != before
+    return _issued(kube, certificate)
+
+
+def _issued(kube: Kube, certificate: str) -> str:
+    return text(kube.get(kinds.SECRET, kube.get(CERTIFICATE, certificate)["spec"]["secretName"]), "tls.crt").strip()
+
+
+def _served(running: Running) -> str:
+    return ssl.get_server_certificate((LOOPBACK, running.system.webhook_port)).strip()
+
+
+def _revision(kube: Kube, name: str) -> str:
+    """Which pods the StatefulSet wants; empty while its controller has not seen its present template."""
+    live = kube.find(kinds.STATEFUL_SET, name) or {"metadata": {"generation": -1}}
+    status = live.get("status", {})
+    seen = status.get("observedGeneration") == live["metadata"]["generation"]
+    return str(status.get("updateRevision", "")) if seen else ""
 
 
 def _mirror(kube: Kube, name: str, masquerade: str = "") -> None:
     kube.mirror(a_mirror().named(name).of(f"{name}.example.com").known_as(masquerade or f"{name}.mirror.internal"))
 
 
-def test_mirrors_are_admitted_and_served_and_nothing_of_ours_is_issued_or_published(managed: Running) -> None:
+def test_mirrors_are_admitted_and_served_and_nothing_of_ours_is_issued_or_published(managed: Managed) -> None:
     kube = managed.kube
-    before = {kind: kube.get(kind, "registrymirror") for kind in (kinds.MUTATING, kinds.VALIDATING)}
+    before = {kind: kube.get(kind, "registrymirror") for kind in CONFIGURATIONS}
     _mirror(kube, "one")
     volumes = kube.until_there(kinds.STATEFUL_SET, "registry-mirror-one")["spec"]["template"]["spec"]["volumes"]
     assert MIRRORS_TLS in [each.get("secret", {}).get("secretName") for each in volumes]
     kube.until_condition("one", "CertificateValid", "True", "Valid")
-    assert kube.find(kinds.SECRET, "registrymirror-ca") is None
-    assert kube.find(kinds.SECRET, "registrymirror-webhook-ca") is None
     assert {kind: kube.get(kind, "registrymirror") for kind in before} == before
     made = requests(managed)
     assert not [each for each in made if each["objectRef"].get("apiGroup") == "admissionregistration.k8s.io"]
@@ -127,7 +140,57 @@ def test_mirrors_are_admitted_and_served_and_nothing_of_ours_is_issued_or_publis
     assert not [each for each in made if each.get("responseStatus", {}).get("code") == 403], "and lacks no right"
 
 
-def test_a_mirror_whose_name_the_certificate_lacks_says_so(managed: Running) -> None:
+def test_the_overlay_applied_again_leaves_what_the_injector_has_published(managed: Managed) -> None:
+    before = [_generation(managed.kube, kind) for kind in CONFIGURATIONS]
+    managed.system.install()
+    assert [_generation(managed.kube, kind) for kind in CONFIGURATIONS] == before
+
+
+def _generation(kube: Kube, kind: kinds.Kind) -> int:
+    """It counts changes, also one that the injector has undone at once."""
+    return int(kube.get(kind, "registrymirror")["metadata"]["generation"])
+
+
+def test_a_certificate_that_is_issued_again_is_taken_up_by_the_webhook_without_a_restart(managed: Managed) -> None:
+    renewed = _renew(managed.kube, "registrymirror-webhook")
+    until(lambda: _served(managed) == renewed, why="the webhook serves with it")
+    assert managed.system.processes.alive("webhook")
+    _mirror(managed.kube, "after")
+
+
+def test_a_certificate_that_is_issued_again_replaces_the_caches(managed: Managed) -> None:
+    kube, name = managed.kube, "registry-mirror-rolled"
+    _mirror(kube, "rolled")
+    before = until(lambda: _revision(kube, name), why="the StatefulSet is seen")
+    _renew(kube, "registrymirror-mirrors")
+    until(lambda: _revision(kube, name) not in ("", before), why="the StatefulSet rolls")
+    kube.until_condition("rolled", "CertificateValid", "True", "Valid")
+
+
+@pytest.mark.parametrize(
+    ("authority", "leaf"),
+    [("registrymirror-webhook-ca", "registrymirror-webhook"), ("registrymirror-ca", "registrymirror-mirrors")],
+)
+def test_who_trusts_an_authority_trusts_it_when_it_is_issued_again_and_the_other_way_round(
+    managed: Managed, authority: str, leaf: str
+) -> None:
+    """By the same key: for a while nodes and API server know one alone, and what the other has signed is served."""
+    kube = managed.kube
+    former, signed = (x509.load_pem_x509_certificate(_issued(kube, each).encode()) for each in (authority, leaf))
+    renewed, fresh = (x509.load_pem_x509_certificate(_renew(kube, each).encode()) for each in (authority, leaf))
+    assert former != renewed
+    assert _key_identifier(former) == _key_identifier(renewed)
+    for each in (former, renewed):
+        signed.verify_directly_issued_by(each)
+        fresh.verify_directly_issued_by(each)
+
+
+def _key_identifier(authority: x509.Certificate) -> bytes:
+    """By what some libraries find the authority of a certificate."""
+    return authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+
+
+def test_a_mirror_whose_name_the_certificate_lacks_says_so(managed: Managed) -> None:
     kube = managed.kube
     _mirror(kube, "other", "other.example.com")
     told = kube.until_condition("other", "CertificateValid", "False", "NameMissing")
@@ -136,10 +199,11 @@ def test_a_mirror_whose_name_the_certificate_lacks_says_so(managed: Running) -> 
     )
 
 
-def test_a_certificate_of_a_persons_own_is_warned_of_before_its_end_and_called_ended_after(managed: Running) -> None:
+def test_a_certificate_of_a_persons_own_is_warned_of_before_its_end_and_called_ended_after(managed: Managed) -> None:
     kube = managed.kube
     _mirror(kube, "ends")
     kube.until_condition("ends", "CertificateValid", "True", "Valid")
+    managed.cert_manager.stop()  # it would put its own there at once
     _put(kube, 3 * DAY)
     kube.until_condition("ends", "CertificateValid", "True", "ExpiresSoon")
     until(lambda: "ExpiresSoon" in _warned(kube), why="an Event warns of it")
@@ -152,13 +216,32 @@ def test_a_certificate_of_a_persons_own_is_warned_of_before_its_end_and_called_e
     until(lambda: "Expired" in _warned(kube), why="an Event tells it")
     kube.delete(kinds.SECRET, MIRRORS_TLS)
     kube.until_condition("ends", "CertificateValid", "Unknown", "CertificateSecretMissing")
+    managed.cert_manager.start()
+    kube.until_condition("ends", "CertificateValid", "True", "Valid")
+
+
+def test_an_installation_that_issues_its_own_is_turned_over(own: Running, tmp_path: Path) -> None:
+    kube, system, cert_manager = own.kube, own.system, CertManager(own.cluster)
+    _mirror(kube, "early")
+    kube.until_condition("early", "CertificateValid", "True", "Valid")
+    cert_manager.install()
+    cert_manager.start()
+    system.manifests = _with_overlay(tmp_path)
+    system.install()
+    system.processes.stop(["controller"])
+    until(lambda: _ready(kube), why="cert-manager takes over")
+    system.start_controller(**_settings(own.cluster, tmp_path))
+    until(lambda: MIRRORS_TLS in kube.conditions("early")["CertificateValid"][2], why="the mirror serves with it")
+    until(lambda: _served(own) == _issued(kube, "registrymirror-webhook"), why="the webhook serves with it")
+    _mirror(kube, "late")
 
 
 def _put(kube: Kube, life: timedelta) -> None:
     now = datetime.now(UTC)
     authority = issue_authority("cert-manager", now)
     leaf = issue_leaf(authority, ("*.mirror.internal",), now, Lifetimes(leaf=life))
-    kube.patch(kinds.SECRET, MIRRORS_TLS, {"stringData": _data(leaf, authority)})
+    data = {"tls.crt": leaf.certificate, "tls.key": leaf.key, "ca.crt": authority.certificate}
+    kube.patch(kinds.SECRET, MIRRORS_TLS, {"stringData": data})
 
 
 def _warned(kube: Kube) -> list[str]:

@@ -56,9 +56,7 @@ def build(program: Program, environment: Mapping[str, str] = os.environ) -> Path
 
     Raises LocalClusterError where there is no Go to be had or it does not compile.
     """
-    cache = cache_folder(environment)
-    needed = toolchain.needed_version((toolchain.COMPONENTS / "go.mod").read_text())
-    go = toolchain.find(needed, cache, environment.get("PATH"))
+    cache, go = cache_folder(environment), compiler_of(environment)
     binary = cache / f"{program.name}-{build_key(program, go.version)}" / program.name
     if not binary.exists():
         with exclusive(cache / "build.lock", "another build of the components"):
@@ -66,6 +64,12 @@ def build(program: Program, environment: Mapping[str, str] = os.environ) -> Path
                 toolchain.install(go)
                 _build(program, go, binary, environment)
     return binary
+
+
+def compiler_of(environment: Mapping[str, str]) -> toolchain.Go:
+    """Return the Go that builds programs here."""
+    needed = toolchain.needed_version((toolchain.COMPONENTS / "go.mod").read_text())
+    return toolchain.find(needed, cache_folder(environment), environment.get("PATH"))
 
 
 def build_key(program: Program, go_version: str) -> str:
