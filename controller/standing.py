@@ -27,7 +27,7 @@ def standing(live: Json, mirror: Identity) -> Standing:
     metadata = live["metadata"]
     owner = controller_of(live)
     if owner is not None and owner["uid"] != mirror.uid:
-        earlier = owner.get("kind") == names.KIND and owner.get("name") == mirror.name
+        earlier = (_kind(owner), owner.get("name")) == (f"{names.KIND}.{names.GROUP}", mirror.name)
         return Standing.PASSING if earlier else Standing.FOREIGN
     if owner is None and names.mirror_of(metadata.get("labels") or {}) != mirror.name:
         return Standing.FOREIGN
@@ -45,4 +45,10 @@ def controller_of(live: Json) -> Json | None:
 def describe_owner(live: Json) -> str:
     """Who has an object, for a person: its controller, or that it has none and lacks our labels."""
     owner = controller_of(live)
-    return f"belongs to {owner['kind']} {owner['name']}" if owner else "has no owner and not our labels"
+    return f"belongs to {_kind(owner)} {owner['name']}" if owner else "has no owner and not our labels"
+
+
+def _kind(owner: Json) -> str:
+    """As kubectl names it, `Deployment.apps`: another group may have a RegistryMirror too."""
+    group, slash, _ = owner["apiVersion"].partition("/")
+    return f"{owner['kind']}.{group}" if slash else str(owner["kind"])

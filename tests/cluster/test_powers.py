@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from common import names
 from controller import kinds
 from deploy.local.cluster import Cluster
 from tests.cluster.conftest import Running
@@ -183,12 +184,15 @@ def test_nothing_of_anybody_elses_is_touched(kube: Kube) -> None:
     spec = {"ports": [{"name": "x", "port": 1}]}
     holder = kube.create(kinds.CONFIG_MAP, {"metadata": {"name": "somebody"}})["metadata"]["uid"]
     owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "somebody", "uid": holder, "controller": True}
-    metadata = {"name": "registry-mirror-taken", "ownerReferences": [owner]}
-    theirs = kube.create(kinds.SERVICE, {"metadata": metadata, "spec": spec})
-    kube.mirror(a_mirror().named("taken").of("taken.example.com"))
-    kube.until_condition("taken", "CacheAvailable", "False", "ForeignObject")
-    left = kube.get(kinds.SERVICE, "registry-mirror-taken")
-    assert (left["metadata"]["uid"], left["spec"]) == (theirs["metadata"]["uid"], theirs["spec"])
+    # Nobody serves that group: the garbage collector cannot tell whether the owner is gone.
+    namesake = {**owner, "apiVersion": "mirror.example.com/v1", "kind": names.KIND, "name": "taken-too"}
+    for name, holding in (("taken", owner), ("taken-too", namesake)):
+        metadata = {"name": f"registry-mirror-{name}", "ownerReferences": [holding]}
+        theirs = kube.create(kinds.SERVICE, {"metadata": metadata, "spec": spec})
+        kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
+        kube.until_condition(name, "CacheAvailable", "False", "ForeignObject")
+        left = kube.get(kinds.SERVICE, f"registry-mirror-{name}")
+        assert (left["metadata"]["uid"], left["spec"]) == (theirs["metadata"]["uid"], theirs["spec"])
 
 
 def test_the_rules_hold_for_what_was_stored_while_no_webhook_watched(running: Running) -> None:

@@ -10,6 +10,7 @@ from tests.support.controller import UID, judged
 LABELS = {"app": "docker-registry", "mirror": "docker"}
 OURS = {"apiVersion": "k8s.osp.tech/v1", "kind": "RegistryMirror", "name": "docker", "uid": UID, "controller": True}
 EARLIER = {**OURS, "uid": "an earlier one"}
+NAMESAKE = {**EARLIER, "apiVersion": "mirror.example.com/v1"}  # a kind of another group, called as ours is
 THEIRS = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "x", "controller": True}
 VISITOR = {"apiVersion": "v1", "kind": "ConfigMap", "name": "note", "uid": "y"}
 GOING = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
@@ -30,6 +31,7 @@ GOING = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
         ({"ownerReferences": [EARLIER], "labels": LABELS}, Standing.PASSING),
         ({"ownerReferences": [EARLIER], "labels": LABELS, **GOING}, Standing.PASSING),
         ({"ownerReferences": [{**EARLIER, "name": "other"}], "labels": LABELS}, Standing.FOREIGN),
+        ({"ownerReferences": [NAMESAKE], "labels": LABELS}, Standing.FOREIGN),
         ({"ownerReferences": [THEIRS], "labels": LABELS}, Standing.FOREIGN),
         ({"ownerReferences": [THEIRS], "labels": LABELS, **GOING}, Standing.FOREIGN),
         ({"ownerReferences": [VISITOR]}, Standing.FOREIGN),
@@ -47,5 +49,5 @@ def test_standing(metadata: Json, whose: Standing) -> None:
 
 def test_a_foreign_object_is_named_with_its_owner() -> None:
     owned = {"metadata": {"ownerReferences": [VISITOR, THEIRS]}}
-    assert describe_owner(owned) == "belongs to Deployment web"
+    assert describe_owner(owned) == "belongs to Deployment.apps web"
     assert describe_owner({"metadata": {}}) == "has no owner and not our labels"
