@@ -34,6 +34,8 @@ REQUEST_TIMEOUT: Final = 35.0
 WATCH_SILENCE: Final = 90.0
 # Seconds that one watch lasts; the server spreads watches by its own choice between this and twice as much.
 WATCH_DURATION: Final = 300
+# What managedFields and conflicts of a server-side apply call us; unset it would be "Python".
+AGENT: Final = "registrymirror-controller"
 # Objects asked for at a time when a kind is listed. A list of 500 StatefulSets is 3 MB, ten times as much decoded, and
 # memory that was once taken is hardly ever given back.
 PAGE: Final = 50
@@ -188,7 +190,7 @@ class Cluster:
         fenced: bool = False,
     ) -> aiohttp.ClientResponse:
         async with _translated():
-            headers = {"Accept": "application/json", **await self._authorization()}
+            headers = {"Accept": "application/json", "User-Agent": AGENT, **await self._authorization()}
         if method == "PATCH":
             headers["Content-Type"] = "application/merge-patch+json"
         url = f"{self._configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")

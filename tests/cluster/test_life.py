@@ -61,6 +61,10 @@ def test_a_mirror_becomes_a_daemonset_a_statefulset_services_a_budget_and_a_secr
         (owner,) = live["metadata"]["ownerReferences"]
         assert (owner["kind"], owner["name"], owner["uid"]) == ("RegistryMirror", name, raw["metadata"]["uid"])
         assert owner["controller"] is True
+        (wrote,) = {
+            each["manager"] for each in live["metadata"]["managedFields"] if "status" not in each.get("subresource", "")
+        }
+        assert wrote == "registrymirror-controller"
 
 
 def test_one_label_shows_the_whole_mirror(kube: Kube, name: str) -> None:
