@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+# Seconds until what was stored otherwise than it was sent is sent again: as long as it has been so, within these.
+# Nothing tells when somebody's admission webhook or policy goes, and many of them are there to stay.
+ALTERED_LOOK: Final = 60.0
+LONGEST_ALTERED_LOOK: Final = 3600.0
+
 
 @dataclass(slots=True)
 class Applied:
@@ -43,6 +48,9 @@ class Applied:
     refused: dict[str, str] = field(default_factory=dict)
     passing: list[str] = field(default_factory=list)
     cleared: list[str] = field(default_factory=list)
+    # Fields that were stored otherwise than they were sent; told once. `altered_wait` says that it goes on.
+    altered: dict[str, list[str]] = field(default_factory=dict)
+    altered_wait: float = 0.0
     # Of those on their way out: since when by the API server's clock, the finalizers that hold them, and for how many
     # seconds this process has seen them go.
     going: dict[str, tuple[str, list[str], float]] = field(default_factory=dict)
@@ -91,11 +99,13 @@ class Applier:
         self.contest.forget(what)
         self.stopwatches.forget(what)
 
-    async def create(self, kind: Kind, body: Json) -> None:
-        """Makes an object that is not there. Raises ClusterError."""
+    async def create(self, kind: Kind, body: Json) -> Json:
+        """Makes an object that is not there and returns it as stored. Raises ClusterError."""
         store, name = self.state.children[kind], body["metadata"]["name"]
         with store.writing(name):
-            store.put(await self.cluster.create(kind, self.namespace, difference.without_nulls(body)), quietly=True)
+            stored = await self.cluster.create(kind, self.namespace, difference.without_nulls(body))
+            store.put(stored, quietly=True)
+        return stored
 
     async def _one(self, mirror: Mirror, kind: Kind, body: Json, applied: Applied) -> None:
         name = body["metadata"]["name"]
@@ -103,7 +113,7 @@ class Applier:
         live = self.state.children[kind].get(name)
         if live is None:
             self.stopwatches.forget(what)
-            await self.create(kind, body)
+            self._compare(kind, await self.create(kind, body), body, applied)
             applied.created.append(what)
             return
         whose = standing(live, mirror)
@@ -126,19 +136,38 @@ class Applier:
         if frozen:
             await self._replace(kind, live, desired, frozen, applied)
             return
-        patch = difference.merge_patch(live, _keeping_owners(live, without_frozen(kind, body)))
+        patch = _missing(kind, live, body)
+        if not patch:
+            self.stopwatches.forget(what)
         if not patch or self._contested(what, desired, applied):
             return
         version = {"resourceVersion": live["metadata"]["resourceVersion"], "uid": live["metadata"]["uid"]}
         sent = {**patch, "metadata": {**patch.get("metadata", {}), **version}}
         store, name = self.state.children[kind], body["metadata"]["name"]
         with store.writing(name):
-            store.put(await self.cluster.patch(kind, self.namespace, name, sent), quietly=True)
+            stored = await self.cluster.patch(kind, self.namespace, name, sent)
+            store.put(stored, quietly=True)
+        self._compare(kind, stored, body, applied)
+        if stored["metadata"]["resourceVersion"] == version["resourceVersion"]:
+            return  # nothing came of it
         self.contest.repaired(what, desired, self.clock())
         if whose is Standing.ORPHAN:
             applied.adopted.append(what)
         else:
             applied.repaired[what] = difference.paths(patch)
+
+    def _compare(self, kind: Kind, stored: Json, body: Json, applied: Applied) -> None:
+        """Notes what was stored otherwise than it was sent, by somebody's admission webhook or policy."""
+        what, now = f"{kind.name} {body['metadata']['name']}", self.clock()
+        fields = tuple(difference.paths(_missing(kind, stored, body)))
+        if not fields:
+            self.stopwatches.forget(what)
+            return
+        held = self.stopwatches.held(what, fields, now)
+        if not held:
+            applied.altered[what] = list(fields)
+        wait = min(max(held, ALTERED_LOOK), LONGEST_ALTERED_LOOK)
+        applied.altered_wait = min(wait, applied.altered_wait or wait)
 
     async def _replace(self, kind: Kind, live: Json, desired: int, frozen: list[str], applied: Applied) -> None:
         """Deletes what cannot be changed, to be made again; rarely, where it comes back as it was."""
@@ -189,6 +218,11 @@ class Applier:
                 continue
             await self.cluster.delete(kind, self.namespace, live)
             applied.pruned.append(f"{kind.name} {name}")
+
+
+def _missing(kind: Kind, live: Json, body: Json) -> Json:
+    """What is to be patched of `live`, as far as it can be."""
+    return difference.merge_patch(live, _keeping_owners(live, without_frozen(kind, body)))
 
 
 def _fingerprint(body: Json) -> int:

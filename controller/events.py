@@ -108,6 +108,16 @@ def deeds(applied: Applied, *, first: bool, changed: bool = False) -> list[Occur
         Occurrence("Warning", "Contested", f"Somebody keeps changing {what}; it is put right twice a minute.", "Repair")
         for what in applied.contested
     ]
+    found += [
+        Occurrence(
+            "Warning",
+            "Altered",
+            f"An admission webhook or policy of somebody's changes {what} as it is stored: {', '.join(fields)}."
+            " It stays so, and is tried again ever more rarely.",
+            "Repair",
+        )
+        for what, fields in applied.altered.items()
+    ]
     return found
 
 

@@ -21,6 +21,7 @@ from controller.gather import gather
 from controller.issued import Issued
 from controller.kinds import DAEMON_SET, MIRROR, SERVICE, STATEFUL_SET
 from controller.leaving import FINALIZER, finalizers, is_leaving
+from controller.looks import SURVEY_LOOK, outcome
 from controller.mirror import judge
 from controller.node_conditions import are_pending
 from controller.outcomes import Done, Outcome, Stalled, Waiting
@@ -28,7 +29,7 @@ from controller.report import status_of, status_of_failing, status_of_invalid, s
 from controller.standing import Standing, standing
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable
     from datetime import datetime
 
     from controller.agents import Agents
@@ -47,20 +48,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-# Seconds. A certificate's renewal lies months ahead; clocks that are set are noticed by themselves.
-LONGEST_LOOK: Final = 43_200.0
-# What is due now was done in this pass; a second more, since the ends of certificates are whole seconds.
-CERTIFICATE_LOOK: Final = 1.0
-# What the watch brings by itself, should it ever not: an object on its way out, a claim that is to be bound.
-PASSING_LOOK: Final = 10.0
-# A quota, an admission rule of somebody else's, a StorageClass: mended elsewhere, without an event for us.
-REFUSED_LOOK: Final = 60.0
-
-# Seconds of quiet with an object that somebody keeps changing: each change would be looked at otherwise, in vain.
-CONTESTED_DEAFNESS: Final = 1.0
-# Seconds between questions to agents whose nodes are not ready; with many mirrors, of which one dead node keeps each
-# from being ready, so seldom that listing their pods stays at ten requests a second.
-SURVEY_LOOK: Final = 10.0
+# Seconds for each mirror there is; with many, of which one dead node keeps each from being ready, agents are asked so
+# seldom that listing their pods stays at ten requests a second.
 SURVEY_SPREAD: Final = 0.1
 # A message names three; so many tell whether they agree.
 AGENTS_ASKED: Final = 20
@@ -107,12 +96,11 @@ class Reconciler:
         findings = await self._surveyed(mirror, await self._act(raw, mirror, facts))
         findings = replace(findings, verdict=self.prober.follow(mirror, facts))
         await self._publish(raw, status_of(raw, mirror, findings, self.settings.namespace, _stamp(now)))
-        return _outcome(findings, self._next_survey(findings))
+        return outcome(findings, self._next_survey(findings))
 
     async def tell(self, name: str, failure: Failure) -> None:
         """Lets a mirror's status say that its reconcile fails. Raises ClusterError."""
-        raw = self.state.mirrors.get(name)
-        if raw is not None:
+        if (raw := self.state.mirrors.get(name)) is not None:
             await self._publish(raw, status_of_failing(raw, failure, _stamp(clock.now())))
 
     def _steady(self, mirror: Mirror, facts: Facts | Lacking) -> Facts | Lacking:
@@ -186,8 +174,7 @@ class Reconciler:
         return None if live is None or standing(live, mirror) is Standing.FOREIGN else live
 
     async def _publish(self, raw: Json, status: Json) -> None:
-        before = dict_at(raw, "status")
-        patch = status_patch(before, status)
+        patch = status_patch(dict_at(raw, "status"), status)
         if patch is None:
             return
         metadata = {"uid": raw["metadata"]["uid"], "resourceVersion": raw["metadata"]["resourceVersion"]}
@@ -213,37 +200,6 @@ class Reconciler:
         for child in (names.object_name(name), names.headless_name(name)):
             for kind in self.state.children:
                 self.applier.forget(f"{kind.name} {child}")
-
-
-def _outcome(findings: Findings, survey: float | None) -> Outcome:
-    if isinstance(findings.facts, Lacking):
-        return Stalled(findings.facts.reason, findings.facts.message)
-    waits = dict(_waits(findings, findings.facts))
-    if survey is not None:
-        waits["NodesPending"] = survey
-    reason = min(waits, key=waits.__getitem__, default=None)
-    if reason is None:
-        return Done()
-    return Waiting(waits[reason], reason, CONTESTED_DEAFNESS if "Contested" in waits else 0.0)
-
-
-def _waits(findings: Findings, facts: Facts) -> Iterator[tuple[str, float]]:
-    """Everything that is to be looked at again without an event having to bring it back, and in how many seconds."""
-    applied, storage = findings.applied, findings.storage
-    if findings.refused is not None:
-        yield "ApplyFailed", REFUSED_LOOK
-    if storage is not None and storage.refused is not None:
-        yield "ResizeRefused", REFUSED_LOOK
-    if applied is not None and (applied.passing or applied.replaced):
-        yield "ObjectsPassing", PASSING_LOOK
-    if storage is not None and storage.renewing:
-        yield "ClaimsRenewing", PASSING_LOOK
-    if applied is not None and applied.wait:
-        yield "Contested", applied.wait
-    if facts.withdrawing:
-        yield "NodesLeaving", SURVEY_LOOK
-    if facts.tls.again is not None:
-        yield "CertificateRenewal", max(CERTIFICATE_LOOK, min(facts.tls.again, LONGEST_LOOK))
 
 
 def _stamp(now: datetime) -> str:

@@ -70,6 +70,7 @@ def test_every_deed_is_told_with_what_was_done() -> None:
         replaced={"StatefulSet d": ["spec.selector"]},
         pruned=["DaemonSet e"],
         contested=["Service f"],
+        altered={"Service g": ["spec.sessionAffinity"]},
     )
     told = [(occurrence.kind, occurrence.reason, occurrence.note) for occurrence in deeds(applied, first=False)]
     assert told == [
@@ -79,6 +80,14 @@ def test_every_deed_is_told_with_what_was_done() -> None:
         ("Normal", "Adopted", "Adopted Secret c, which had no owner."),
         ("Normal", "Pruned", "Deleted DaemonSet e, no longer wanted."),
         ("Warning", "Contested", "Somebody keeps changing Service f; it is put right twice a minute."),
+        (
+            "Warning",
+            "Altered",
+            (
+                "An admission webhook or policy of somebody's changes Service g as it is stored: spec.sessionAffinity."
+                " It stays so, and is tried again ever more rarely."
+            ),
+        ),
     ]
 
 

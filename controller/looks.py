@@ -1,0 +1,67 @@
+"""When a mirror is to be looked at again after a pass. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from controller.facts import Facts, Lacking
+from controller.outcomes import Done, Outcome, Stalled, Waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from controller.apply import Applied
+    from controller.findings import Findings
+
+# Seconds. A certificate's renewal lies months ahead; clocks that are set are noticed by themselves.
+LONGEST_LOOK: Final = 43_200.0
+# What is due now was done in this pass; a second more, since the ends of certificates are whole seconds.
+CERTIFICATE_LOOK: Final = 1.0
+# What the watch brings by itself, should it ever not: an object on its way out, a claim that is to be bound.
+PASSING_LOOK: Final = 10.0
+# A quota, an admission rule of somebody else's, a StorageClass: mended elsewhere, without an event for us.
+REFUSED_LOOK: Final = 60.0
+
+# Seconds of quiet with an object that somebody keeps changing: each change would be looked at otherwise, in vain.
+CONTESTED_DEAFNESS: Final = 1.0
+# Between questions to agents whose nodes are not ready, or are to be left.
+SURVEY_LOOK: Final = 10.0
+
+
+def outcome(findings: Findings, survey: float | None) -> Outcome:
+    """What a pass came to; `survey` is in how many seconds agents are to be asked again."""
+    if isinstance(findings.facts, Lacking):
+        return Stalled(findings.facts.reason, findings.facts.message)
+    waits = dict(_waits(findings, findings.facts))
+    if survey is not None:
+        waits["NodesPending"] = survey
+    reason = min(waits, key=waits.__getitem__, default=None)
+    if reason is None:
+        return Done()
+    return Waiting(waits[reason], reason, CONTESTED_DEAFNESS if "Contested" in waits else 0.0)
+
+
+def _waits(findings: Findings, facts: Facts) -> Iterator[tuple[str, float]]:
+    """Everything that is to be looked at again without an event having to bring it back, and in how many seconds."""
+    applied, storage = findings.applied, findings.storage
+    if findings.refused is not None:
+        yield "ApplyFailed", REFUSED_LOOK
+    if storage is not None and storage.refused is not None:
+        yield "ResizeRefused", REFUSED_LOOK
+    if storage is not None and storage.renewing:
+        yield "ClaimsRenewing", PASSING_LOOK
+    if applied is not None:
+        yield from _of_objects(applied)
+    if facts.withdrawing:
+        yield "NodesLeaving", SURVEY_LOOK
+    if facts.tls.again is not None:
+        yield "CertificateRenewal", max(CERTIFICATE_LOOK, min(facts.tls.again, LONGEST_LOOK))
+
+
+def _of_objects(applied: Applied) -> Iterator[tuple[str, float]]:
+    if applied.passing or applied.replaced:
+        yield "ObjectsPassing", PASSING_LOOK
+    if applied.wait:
+        yield "Contested", applied.wait
+    if applied.altered_wait:
+        yield "Altered", applied.altered_wait
