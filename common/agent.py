@@ -13,6 +13,10 @@ CLEANING_ANNOTATION: Final = f"{names.GROUP}/cleaning"
 STATUS_PORT: Final = 8081
 STATUS_PATH: Final = "/readyz"
 ALIVE_PATH: Final = "/livez"  # for the kubelet alone: whether the agent still looks at its node at all
+# An agent's reason for being given a new pod: the node has other files than those that are mounted into the one it has.
+# Not by a restart within its pod: for that the runtime makes a directory where no hosts file is, as in the middle of an
+# edit by hand, and the node has none any more. A new pod waits for a file.
+REPLACED: Final = "NodeFilesReplaced"
 
 
 class State(Enum):

@@ -1,10 +1,10 @@
-"""Asks the agents on the nodes how they stand. The one module that talks to them."""
+"""Asks the agents on the nodes how they stand; the one module that talks to them. Who needs a new pod gets it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -13,8 +13,9 @@ import aiohttp
 import orjson
 
 from common import names
-from common.agent import STATUS_PATH, STATUS_PORT
+from common.agent import REPLACED, STATUS_PATH, STATUS_PORT
 from controller import clock
+from controller.errors import Conflict, Forbidden, Gone
 from controller.kinds import POD
 from controller.nodes import Agent, agent_of, told
 
@@ -63,7 +64,10 @@ class Agents:
         return await self.ask(found)
 
     async def ask(self, agents: Iterable[Agent]) -> list[Agent]:
-        """The same agents with what they say; those without an address, or of a node that is silent, unasked."""
+        """The same agents with what they say; those without an address, or of a node that is silent, unasked.
+
+        One that needs a new pod gets it. Raises ClusterError.
+        """
         gate = asyncio.Semaphore(AT_ONCE)
         asked = list(agents)
         tasks = [asyncio.create_task(self._one(agent, gate)) for agent in asked]
@@ -72,7 +76,15 @@ class Agents:
         for task in tasks:
             task.cancel()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
-        return [said if isinstance(said, Agent) else agent for agent, said in zip(asked, answers, strict=True)]
+        found = [said if isinstance(said, Agent) else agent for agent, said in zip(asked, answers, strict=True)]
+        for agent in found:
+            if agent.reason == REPLACED and not agent.over:
+                await self._renew(agent)
+        return found
+
+    async def _renew(self, agent: Agent) -> None:
+        with suppress(Conflict, Forbidden, Gone):  # tried again at the next look, for as long as the agent says so
+            await self.cluster.delete(POD, self.namespace, {"metadata": agent.pod})
 
     async def _one(self, agent: Agent, gate: asyncio.Semaphore) -> Agent:
         async with gate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,6 +45,7 @@ class Agent:
     state: str = ""
     reason: str = ""
     message: str = ""
+    pod: Json = field(default_factory=dict, compare=False)  # metadata by which exactly this one is deleted
 
 
 def agent_of(pod: Json, now: datetime) -> Agent:
@@ -53,15 +54,17 @@ def agent_of(pod: Json, now: datetime) -> Agent:
     conditions = status.get("conditions") or []
     phase = status.get("phase")
     taken_up = "startTime" in status
-    age = (now - datetime.fromisoformat(pod["metadata"]["creationTimestamp"])).total_seconds()
+    metadata = pod["metadata"]
+    age = (now - datetime.fromisoformat(metadata["creationTimestamp"])).total_seconds()
     return Agent(
         node=dict_at(pod, "spec").get("nodeName") or "",
         address=status.get("podIP") or "",
         ready=any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions),
         # A pod on its way out may end before it has cleaned; the one that follows it is waited for.
-        over=phase in ("Failed", "Succeeded") or "deletionTimestamp" in pod["metadata"],
+        over=phase in ("Failed", "Succeeded") or "deletionTimestamp" in metadata,
         hopeful=phase == "Running" or (phase == "Pending" and (taken_up or age < UNTAKEN)),
         blocked=phase == "Pending" and taken_up and age >= UNSTARTED,
+        pod={key: metadata[key] for key in ("name", "uid", "resourceVersion") if key in metadata},
     )
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 from hostess.agent import Agent
 from hostess.api import Api
 from hostess.containerd import Containerd
-from hostess.etc_hosts import Replaced
 from hostess.log import Log
 from hostess.node import Node
 from hostess.probe import Probe
@@ -32,7 +31,7 @@ STACK: Final = 512 * 1024
 
 
 def run(settings: Settings, log: Log, stopping: threading.Event) -> None:
-    """The agent, from its parts to its end. Raises Replaced."""
+    """The agent, from its parts to its end."""
     api = Api(settings.api_host, settings.api_port, settings.account)
     containerd = Containerd(settings, api, log)
     agent = Agent(settings, Node(settings), Probe(settings.masquerade), containerd, log)
@@ -81,7 +80,7 @@ def _collections(settings: Settings) -> dict[str, tuple[str, dict[str, str]]]:
 
 
 def main() -> int:
-    """Returns the exit status: 0 after SIGTERM and where the hosts file was replaced, 2 for wrong settings."""
+    """Returns the exit status: 0 after SIGTERM, 2 for wrong settings."""
     try:
         settings = read(os.environ)
     except SettingsError as error:
@@ -89,11 +88,7 @@ def main() -> int:
         return WRONG_SETTINGS
     log = Log(program="hostess")
     threading.stack_size(STACK)
-    try:
-        run(settings, log, threading.Event())
-    except Replaced as why:
-        log.warning("hosts file replaced", why=str(why))
-        return 0
+    run(settings, log, threading.Event())
     log.info("stopped")
     return 0
 

@@ -8,8 +8,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from common.agent import State
+from common.agent import REPLACED, State
 from hostess import files
+from hostess.etc_hosts import Replaced
 from hostess.liveness import DEAD, Liveness
 from hostess.probe import NoAnswer
 from hostess.turns import Turns
@@ -40,6 +41,12 @@ STUCK: Final = Verdict(
     "AgentStuck",
     f"The agent has not looked at its node for {STALE:.0f} s; a file system that hangs would do that. Its kubelet"
     " restarts it.",
+)
+OUTDATED: Final = Verdict(
+    State.PENDING,
+    REPLACED,
+    "/etc/hosts, or a folder that the agent writes to, was removed or replaced on the node; the agent gets a new pod,"
+    " which waits for the file, and makes the folder.",
 )
 NOTHING_YET: Final = Verdict(State.PENDING, "Starting", "The agent has just started.")
 
@@ -101,8 +108,8 @@ class Agent:
         self._wake.set()
 
     def run(self, stopping: threading.Event) -> None:
-        """Looks at the node until `stopping`. Raises Replaced where the hosts file is no longer the node's."""
-        with contextlib.suppress(OSError):  # told by the first look
+        """Looks at the node until `stopping`."""
+        with contextlib.suppress(OSError, Hindrance, Replaced):  # told by the first look
             self._known = self.node.addresses()
         while not stopping.is_set():
             self._wake.clear()
@@ -117,9 +124,13 @@ class Agent:
             return self._brought(self._view or View())
         except Hindrance as hindrance:
             return Verdict(State.HINDERED, hindrance.reason, hindrance.message)
+        except Replaced:
+            return OUTDATED
         except TimeoutError as error:
             return Verdict(State.PENDING, "NodeBusy", f"{error}.")
         except OSError as error:
+            if self.node.is_outdated:
+                return OUTDATED
             where = f"{error.filename}: " if error.filename else ""
             return Verdict(State.HINDERED, "NodeFilesUnwritable", f"{where}{error.strerror or error}.")
 

@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 
 _JOURNAL = ".journal"
 _PART = ".part"
+UNWRITABLE: Final = "HostsFileUnwritable"
 # Seconds. Whoever empties the file to write it anew is done by then; one that is still empty was left so.
 SETTLED: Final = 2.0
+# Bytes of a hosts file. With before and after, and the journal of both, a look takes some twelve times as much, of the
+# agent's 128 MB; one that is ended for it again and again would take no dead mirror out of the node's way.
+MOST: Final = 6 * 1024 * 1024
 
 
 class Replaced(Exception):
-    """The hosts file that is mounted here is no longer the node's: somebody replaced it by a rename."""
+    """The hosts file that is mounted here is no longer the node's: somebody has removed it, or put another there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +69,19 @@ class HostsFile:
             files.remove(path)
 
     def _read(self) -> bytes:
-        with self.path.open("rb") as stream:
-            if os.fstat(stream.fileno()).st_nlink == 0:
-                raise Replaced(f"{self.path} was replaced on the node; the agent ends, to be given the new one.")
-            return stream.read()
+        found = self.path.stat()
+        if found.st_nlink == 0:
+            raise Replaced
+        if found.st_size > MOST:
+            raise Hindrance(UNWRITABLE, f"the node's hosts file is larger than the agent can hold ({MOST >> 20} MB).")
+        try:
+            return self.path.read_bytes()
+        except IsADirectoryError as error:
+            raise Hindrance(
+                UNWRITABLE,
+                "the node's hosts file is a directory, as runtimes make one where nothing is: remove it, and write the"
+                " file; the agent gets a new pod then.",
+            ) from error
 
     def _is_being_written(self) -> bool:
         """Whether somebody has just emptied the file: what we wrote then would be mixed with what they write."""
@@ -121,7 +134,7 @@ class HostsFile:
             raise
         except OSError as error:
             raise Hindrance(
-                "HostsFileUnwritable",
+                UNWRITABLE,
                 f"the node's hosts file cannot be written ({error.strerror}); where /etc/hosts is read-only nodes"
                 " can have no entry for the mirror.",
             ) from error
@@ -175,8 +188,14 @@ def is_between(before: bytes, after: bytes, found: bytes) -> bool:
 
 def _common(one: bytes, other: bytes) -> int:
     """How many bytes the two begin with alike."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+    alike, others = 0, min(len(one), len(other))
+    while alike < others:  # by halves, as bytes are compared by the thousand at once, and a hosts file may be megabytes
+        middle = (alike + others + 1) // 2
+        if one[alike:middle] == other[alike:middle]:
+            alike = middle
+        else:
+            others = middle - 1
+    return alike
 
 
 def _rendered(before: bytes, after: bytes) -> bytes:

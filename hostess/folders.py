@@ -7,6 +7,8 @@ no folder whose maker is unknown. Container runtimes read only files of certain 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import shutil
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +23,8 @@ def ensure(path: Path) -> None:
     """Makes a folder, and those above it, where missing. Under the lock. Raises OSError."""
     if path.is_dir():
         return
+    if os.path.lexists(path):  # before anything is made in vain
+        raise NotADirectoryError(errno.ENOTDIR, "no folder, or a link that leads out of what the agent sees", str(path))
     ensure(path.parent)
     unfinished = path.parent / _UNFINISHED
     shutil.rmtree(unfinished, ignore_errors=True)  # of one who was killed

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 # The first block says so where it had to end the last foreign line: that break is taken out with it.
-_BEGIN: Final = re.compile(rb"# BEGIN registry-mirror (?P<mirror>[a-z0-9-]+)(?P<unended> \(and a line break\))?\n?")
+_MARK: Final = b"# BEGIN registry-mirror "
+_BEGIN: Final = re.compile(_MARK + rb"(?P<mirror>[a-z0-9-]+)(?P<unended> \(and a line break\))?\n?")
 _END: Final = re.compile(rb"# END registry-mirror [a-z0-9-]+\n?")
 _ENTRY: Final = re.compile(rb"[0-9a-f.:]+\t(?P<host>[a-z0-9.-]+)\n")
 # What is left of a line of ours whose writer was killed: the last one, without its end.
@@ -39,24 +40,31 @@ def parse(content: bytes) -> Hosts:
     The line that it was at is left out. Lines that others wrote into a block, or after one that was cut off, are
     foreign too.
     """
-    hosts, block, broken = Hosts(), None, False
-    for line in _lines(content):
+    place = _first_block(content)
+    # Joined once: a list of a hundred thousand blocked names would be copied as often.
+    foreign, blocks, block, broken = [content[:place]], dict[str, bytes](), None, False
+    for line in _lines(content[place:]):
         begin = _BEGIN.fullmatch(line)
         if begin:
             block = begin["mirror"].decode()
-            hosts.blocks[block] = b""
+            blocks[block] = b""
             broken = broken or begin["unended"] is not None
         elif block is not None and _END.fullmatch(line):
             block = None
-        elif block is not None and _is_ours(line, hosts.blocks[block]):
+        elif block is not None and _is_ours(line, blocks[block]):
             # The start of a line would be joined with what is written after it, and then be nobody's.
-            hosts.blocks[block] += line if line.endswith(b"\n") else b""
+            blocks[block] += line if line.endswith(b"\n") else b""
         else:
-            hosts.foreign += line
+            foreign.append(line)
             broken = False
-    if broken:
-        hosts.foreign = hosts.foreign.removesuffix(b"\n")
-    return hosts
+    theirs = b"".join(foreign)
+    return Hosts(theirs.removesuffix(b"\n") if broken else theirs, blocks)
+
+
+def _first_block(content: bytes) -> int:
+    """Where the first line begins that may be ours: what stands before it is foreign, however much it is."""
+    found = content.find(_MARK)
+    return content.rfind(b"\n", 0, found) + 1 if found >= 0 else len(content)
 
 
 def render(hosts: Hosts) -> bytes:

@@ -37,6 +37,14 @@ class Node:
         """Where the mirror was last known to be: a restarted agent probes it before the API server has answered."""
         return self.hosts.entries(self.settings.mirror, self.settings.masquerade)
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether something that is mounted here was removed on the node, and so leads to nothing of the node's."""
+        settings = self.settings
+        folders_of = (settings.containerd_certs, settings.docker_certs, settings.backup, settings.lock_file)
+        mounted = (settings.hosts_file, *(path.parent for path in folders_of))
+        return any(path.exists() and path.stat().st_nlink == 0 for path in mounted)
+
     def introduce(self, addresses: tuple[str, ...], authority: bytes) -> bool:
         """Makes the mirror known by name and CA, where neither stands in the way of the upstream; whether that is news.
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from common.agent import REPLACED
 from controller import kinds
 from controller.kinds import Kind
 from deploy.local.commands import CONTROLLER_MANAGER
@@ -26,7 +27,8 @@ from hostess.log import Log
 from hostess.watching import Follower
 from tests.cluster.test_hostess import Account
 from tests.cluster.test_rights import Right, granted, of_roles, one, requests, right_of
-from tests.support.hands import a_node, a_storage_class, volumes
+from tests.support.agents import Agent, Nodes
+from tests.support.hands import a_node, a_node_with_room, a_storage_class, volumes
 from tests.support.kube import NAMESPACE, Kube, until
 from tests.unit.hostess.a_node import ANode
 
@@ -101,9 +103,23 @@ def unpublished(kube: Kube, _: str, *, kind: Kind) -> None:
     kube.json_patch(kind, "registrymirror", {"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"})
 
 
+def _bundled(kube: Kube, kind: Kind) -> bool:
+    webhooks = kube.get(kind, "registrymirror")["webhooks"]
+    return all(webhook["clientConfig"].get("caBundle") for webhook in webhooks)
+
+
 def deleted(kube: Kube, _: str) -> None:
     """Its agents are looked for, whether they are clean."""
     kube.delete(kinds.MIRROR, STANDING)
+
+
+def outdated(kube: Kube, name: str) -> None:
+    """An agent needs a new pod."""
+    a_node_with_room(kube, "edited")
+    made(kube, name)
+    place = Nodes(kube, name, {"edited": Agent("edited")})
+    for agent in place.run():
+        agent.say("pending", REPLACED, "Its hosts file was replaced.")
 
 
 def lease_gone(kube: Kube, _: str) -> None:
@@ -131,6 +147,7 @@ DEEDS: dict[Right, Callable[[Kube, str], object]] = {
     },
     (NAMESPACE, "persistentvolumeclaims", "patch"): grown,
     (NAMESPACE, "persistentvolumeclaims", "delete"): grown,
+    (NAMESPACE, "pods", "delete"): outdated,
     (NAMESPACE, "poddisruptionbudgets.policy", "delete"): left_over,
     (NAMESPACE, LEASES, "get"): nothing,
     (NAMESPACE, LEASES, "update"): nothing,
@@ -241,6 +258,10 @@ def test_each_right_of_the_controller_is_missed(fresh: Callable[..., Running]) -
             refused = Log403(running)
             deed(kube, f"missed-{number}")
             refused.until_refused(right)
+        until(
+            lambda: all(_bundled(kube, each) for each in (kinds.MUTATING, kinds.VALIDATING)),
+            why="mirrors can be made again",
+        )
     kube.until_gone(kinds.MIRROR, STANDING)
 
 

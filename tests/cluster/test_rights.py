@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from common.agent import REPLACED
 from controller import kinds
 from deploy.local.commands import CONTROLLER_MANAGER
 from deploy.local.system import CONTROLLER, REPOSITORY
+from tests.support.agents import Agent, Nodes
 from tests.support.audit import entries
-from tests.support.hands import a_storage_class, volumes
+from tests.support.hands import POD, a_node_with_room, a_storage_class, volumes
 from tests.support.kube import NAMESPACE, Kube, until
 from tests.support.mirrors import MirrorBuilder, a_mirror
 
@@ -85,6 +87,7 @@ def test_the_controller_has_the_rights_it_uses_and_no_other(fresh: Callable[...,
     _what_cannot_change_is_made_again(kube)
     _storage_grows(kube)
     _a_daemon_set_is_pruned(kube)
+    _an_agent_gets_a_new_pod(kube)
     _what_an_earlier_one_has_left_is_made_again(running)
     # The lease is renewed every two seconds, which all this may not take.
     until(lambda: granted() <= used(running), why="each right is used")
@@ -101,6 +104,18 @@ def _everything_is_repaired(kube: Kube) -> None:
         kube.until_there(kind, name)
         kube.patch(kind, name, {"metadata": {"labels": {"app": "edited"}}})
         _labelled_again(kube, kind, name)
+
+
+def _an_agent_gets_a_new_pod(kube: Kube) -> None:
+    """As a deletion waits for agents that run, and nobody ends this pod, it is the last that is made on the node."""
+    a_node_with_room(kube, "edited")
+    kube.mirror(one("renewed"))
+    place = Nodes(kube, "renewed", {"edited": Agent("edited")})
+    pod = place.run().pods()["edited"]["metadata"]
+    for agent in place:
+        agent.say("pending", REPLACED, "Its hosts file was replaced.")
+    until(lambda: kube.get(POD, pod["name"])["metadata"].get("deletionTimestamp"), why="its pod goes")
+    place.stop()
 
 
 def _labelled_again(kube: Kube, kind: Kind, name: str) -> None:

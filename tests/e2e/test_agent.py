@@ -99,7 +99,7 @@ def test_the_address_of_a_mirror_changes(land: Land) -> None:
 
 
 def test_the_hosts_file_is_replaced_by_a_rename(land: Land) -> None:
-    """The agent has the old one mounted: it ends, and its successor writes the new one."""
+    """The agent has the old one mounted: it gets a new pod, which writes the new one."""
     land.mirror("renamed", land.world)
     written = hosts.parse(land.node.read("/etc/hosts")).foreign
     land.node.write("/etc/hosts.new", written + b"192.0.2.8 new.local.test\n")
@@ -108,3 +108,21 @@ def test_the_hosts_file_is_replaced_by_a_rename(land: Land) -> None:
     land.delete("renamed")
     assert land.node.read("/etc/hosts") == written + b"192.0.2.8 new.local.test\n"
     land.node.write("/etc/hosts", written)
+
+
+def test_the_hosts_file_is_removed_and_written_anew_later_and_a_folder_removed(land: Land) -> None:
+    """No directory takes the file's place meanwhile, which a container that is restarted would get the node."""
+    before = traces(land.node)
+    land.mirror("removed", land.world)
+    written, first = hosts.parse(land.node.read("/etc/hosts")).foreign, land.agent("removed")
+    land.node.run("rm", "/etc/hosts")
+    land.until(lambda: land.agent("removed") not in (first, ""), SOON)
+    land.until(lambda: "is not a file" in land.kubectl("describe", "pod", land.agent("removed"), check=False), SOON)
+    assert not land.node.exists("/etc/hosts")
+    land.node.write("/etc/hosts", written)
+    land.until(lambda: entry(land.node, "removed"), 60)
+    land.node.run("rm", "-r", "/etc/docker/certs.d", "/etc/docker")
+    land.until(lambda: land.node.exists("/etc/docker/certs.d"), SOON)
+    land.delete("removed")
+    land.node.run("mkdir", "--parents", "/etc/docker/certs.d")
+    assert changed(land.node, before) == set()

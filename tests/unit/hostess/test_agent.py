@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -10,11 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from common.agent import State
+from common.agent import REPLACED, State
 from hostess.agent import PAUSE, STALE, Agent, Deadlines
 from hostess.api import Api
 from hostess.containerd import Containerd
-from hostess.etc_hosts import Replaced
 from hostess.files import locked
 from hostess.log import Log
 from hostess.node import Node
@@ -47,14 +48,7 @@ class Running:
         self.agent = Agent(settings, Node(settings), self.probe, containerd, log, QUICK)
         self.toml = node.containerd / settings.upstream_host / "hosts.toml"
         self.stopping = threading.Event()
-        self.ended: BaseException | None = None
-        self.thread = threading.Thread(target=self._run)
-
-    def _run(self) -> None:
-        try:
-            self.agent.run(self.stopping)
-        except Replaced as why:
-            self.ended = why
+        self.thread = threading.Thread(target=self.agent.run, args=(self.stopping,))
 
     def start(self, view: View | None = UP) -> Running:
         """The loop runs."""
@@ -247,15 +241,30 @@ def test_without_the_authority_nobody_can_ask_and_the_mirror_is_withdrawn(one: R
     one.says(State.PENDING, "MirrorUnknown")
 
 
-def test_a_hosts_file_that_was_replaced_ends_the_agent(node: ANode, server: Server) -> None:
+def test_whose_hosts_file_was_replaced_asks_for_a_new_pod(node: ANode, server: Server) -> None:
+    """And does not end: for a restart in its pod the runtime may make a directory where the hosts file was."""
     with node.hosts.open("r+b") as mounted:
         replaced = Running(node, server, HOSTS_FILE=f"/proc/self/fd/{mounted.fileno()}").start()
         replaced.configured()
         node.put("etc/new", LOCALHOST).rename(node.hosts)
-        replaced.thread.join(10)
-        assert isinstance(replaced.ended, Replaced)
+        replaced.says(State.PENDING, REPLACED)
+        server.stop()
+        assert withdrawn(replaced) < AWAY
+        assert replaced.thread.is_alive()
         replaced.stop()
     assert node.hosts.read_bytes() == LOCALHOST
+
+
+def test_whose_folder_was_removed_asks_for_a_new_pod(node: ANode, server: Server) -> None:
+    """As where containerd is installed anew."""
+    node.containerd.parent.mkdir(parents=True, exist_ok=True)
+    mounted = os.open(node.containerd.parent, os.O_RDONLY)
+    removed = Running(node, server, CONTAINERD_CERTS_DIR=f"/proc/self/fd/{mounted}/certs.d").start()
+    removed.configured()
+    shutil.rmtree(node.containerd.parent)
+    removed.says(State.PENDING, REPLACED)
+    removed.stop()
+    os.close(mounted)
 
 
 def test_a_dead_mirror_is_withdrawn_whoever_holds_the_lock(one: Running, server: Server) -> None:

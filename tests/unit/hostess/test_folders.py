@@ -34,6 +34,13 @@ def test_a_folder_of_others_stays_and_so_does_one_of_ours_that_they_use(tmp_path
     assert (tmp_path / "theirs").is_dir()
 
 
+def test_a_link_that_leads_out_of_what_is_seen_is_told_and_nothing_made_in_vain(tmp_path: Path) -> None:
+    (tmp_path / "certs.d").symlink_to("/nowhere")
+    with pytest.raises(NotADirectoryError, match="a link that leads out of what the agent sees"):
+        folders.ensure(tmp_path / "certs.d/host")
+    assert [path.name for path in tmp_path.iterdir()] == ["certs.d"]
+
+
 def test_what_a_killed_one_left_is_neither_in_the_way_nor_left(tmp_path: Path) -> None:
     (tmp_path / ".registry-mirror.new").mkdir()
     folders.ensure(tmp_path / "a")
