@@ -23,11 +23,18 @@ _FIELDS: Final[dict[Kind, tuple[str, ...]]] = {
 def frozen_differences(kind: Kind, live: Json, desired: Json) -> list[str]:
     """Paths of the fields that differ and cannot be changed: an adopted object of an old installation may have them."""
     if kind is SECRET:
-        return [field for field in ("type", "immutable") if (live.get(field) or None) != desired.get(field)]
+        return _frozen_of_secret(live, desired)
     differing = [f"spec.{field}" for field in _FIELDS.get(kind, ()) if not _same(live["spec"], desired["spec"], field)]
     if kind is STATEFUL_SET and _claim_name(live) != _claim_name(desired):
         differing.append("spec.volumeClaimTemplates")  # of another name: the pods of ours would not find their volume
     return differing
+
+
+def _frozen_of_secret(live: Json, desired: Json) -> list[str]:
+    """One that is immutable may stay while its content is right: somebody's policy may make all of them so."""
+    differing = ["type"] if live.get("type") != desired.get("type") else []
+    stale = live.get("immutable") and not contains(live.get("data"), desired.get("data"))
+    return [*differing, "immutable"] if stale else differing
 
 
 def _claim_name(stateful_set: Json) -> str | None:

@@ -370,6 +370,21 @@ def test_an_orphan_of_an_old_installation_whose_selector_cannot_change_is_made_a
     assert selector == {**labels, "component": "registry"}
 
 
+def test_an_immutable_secret_stays_until_its_content_is_to_change(kube: Kube, name: str) -> None:
+    """Each one that is made again has another certificate, for which all cache pods are replaced."""
+    child = f"registry-mirror-{name}"
+    kube.mirror(one(name))
+    made(kube, name)
+    uid = kube.patch(kinds.SECRET, child, {"immutable": True, "metadata": {"labels": {"app": "x"}}})["metadata"]["uid"]
+    until(lambda: kube.get(kinds.SECRET, child)["metadata"]["labels"]["app"] != "x", why="what can change is mended")
+    assert kube.get(kinds.SECRET, child)["metadata"]["uid"] == uid
+    kube.patch(kinds.MIRROR, name, {"spec": {"ttl": "1h"}})
+    until(
+        lambda: (kube.find(kinds.SECRET, child) or {"metadata": {"uid": uid}})["metadata"]["uid"] != uid,
+        why="made again for the changed configuration",
+    )
+
+
 def test_deleting_a_mirror_leaves_nothing_behind(kube: Kube, name: str) -> None:
     kube.mirror(one(name))
     made(kube, name)

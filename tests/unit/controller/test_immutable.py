@@ -39,7 +39,10 @@ HEADLESS = f"{NAME}-headless"
         (BUDGET, NAME, {"spec": {"selector": {}}}, []),
         (SECRET, NAME, {"data": None}, []),
         (SECRET, NAME, {"immutable": False}, []),
-        (SECRET, NAME, {"immutable": True}, ["immutable"]),
+        (SECRET, NAME, {"immutable": True}, []),
+        (SECRET, NAME, {"immutable": True, "metadata": {"labels": None}}, []),
+        (SECRET, NAME, {"immutable": True, "data": {"config.yml": "eA=="}}, ["immutable"]),
+        (SECRET, NAME, {"immutable": True, "data": None}, ["immutable"]),
         (SECRET, NAME, {"type": "kubernetes.io/tls"}, ["type"]),
     ],
 )
