@@ -7,6 +7,7 @@ resource version is too old. `stream` is one watch, which the server ends now an
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,9 @@ FIRST_WAIT: Final = 0.1
 # Seconds, where SECONDS_BETWEEN_STREAMS allows so many: an API server that comes back finds us soon, and a dozen
 # watches that knock every few seconds are nothing to it. What a person must mend first waits the whole setting.
 LONGEST_WAIT_FOR_ANSWER: Final = 3.0
+# Seconds. A watch that ends sooner and has told nothing was ended by a proxy, say, that knows no watches: what there is
+# is listed again, ever more rarely. Those of the API server last for minutes.
+SHORTEST_STREAM: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -60,14 +64,17 @@ class Watch:
                 await asyncio.sleep(self._next_wait(error))
 
     async def list_then_watch(self) -> None:
-        """Lists, then follows stream after stream. Raises Gone when that needs a new list."""
+        """Lists, then follows stream after stream. Raises Gone, or ClusterError, when that needs a new list."""
         version = await self._list()
         self.synced.set()
         self._tell_back()
         while True:
+            began, before = time.monotonic(), version
             version = await self.stream(version)
+            if version == before and time.monotonic() - began < SHORTEST_STREAM:
+                raise ClusterError("ended at once and without a word, as by a proxy that lets no watch through")
             self._wait = FIRST_WAIT
-            await asyncio.sleep(FIRST_WAIT)  # a proxy that ends every watch at once is not to be asked without a pause
+            await asyncio.sleep(FIRST_WAIT)  # one that brings something and ends is not to be asked without a pause
 
     async def stream(self, version: str) -> str:
         """Follows one watch to its end. Returns the resource version to go on from."""
@@ -115,6 +122,6 @@ class Watch:
 def _why(error: ClusterError, kind: Kind) -> str:
     if isinstance(error, NotFound):
         return f"{kind.plural} are not served: is the CustomResourceDefinition installed? (kubectl apply -k deploy/)"
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable) or not error.status:
         return str(error)
     return f"{error.reason or error.status}: {error}"

@@ -29,6 +29,10 @@ class Stream:
     def __init__(self, *events: Json | ClusterError) -> None:
         self._events = events
 
+    async def pages(self, *_: object) -> AsyncIterator[tuple[list[Json], str]]:
+        """A list of nothing."""
+        yield [], "4"
+
     @asynccontextmanager
     async def watch(self, *_: object) -> AsyncIterator[AsyncIterator[Json]]:
         """Gives the events, whatever is asked."""
@@ -74,6 +78,16 @@ async def test_a_bookmark_moves_the_place_to_go_on_from_and_nothing_else() -> No
 
 async def test_a_stream_that_brought_nothing_goes_on_from_where_it_began() -> None:
     assert await _watch().stream("4") == "4"
+
+
+async def test_a_stream_that_ends_at_once_with_nothing_needs_a_new_list_and_a_longer_wait_each_time() -> None:
+    watch = _watch()
+    waits = []
+    for _ in range(12):
+        with pytest.raises(ClusterError, match="lets no watch through") as raised:
+            await watch.list_then_watch()
+        waits.append(watch._next_wait(raised.value))
+    assert waits == [min(FIRST_WAIT * 2**count, 30.0) for count in range(12)]
 
 
 async def test_an_error_in_the_stream_leaves_what_came_before_it() -> None:
