@@ -112,6 +112,7 @@ def test_the_hosts_file_is_replaced_by_a_rename(land: Land) -> None:
 
 def test_the_hosts_file_is_removed_and_written_anew_later_and_a_folder_removed(land: Land) -> None:
     """No directory takes the file's place meanwhile, which a container that is restarted would get the node."""
+    land.node.run("chmod", "644", "/etc/hosts")  # as it will be when it is written anew
     before = traces(land.node)
     land.mirror("removed", land.world)
     written, first = hosts.parse(land.node.read("/etc/hosts")).foreign, land.agent("removed")
