@@ -87,8 +87,10 @@ def step(place: Place, issuing: Issuing, held: Held) -> Step:
     left = _until_arrived(place, current, issuing.lifetimes.overlap, held)
     if left == 0.0:
         return _issued(current, former, issuing, held)
-    # The one whose leaf is in use comes first: a bundle that is cut must not lose it.
-    return Step(_bundle(current, [signer, *former]), leaf, AT_ONCE if left is None else left)
+    # Whose leaves may be in use come first, the present one's and those from before it: a bundle that is cut must not
+    # lose them. Those that came after it have signed nothing yet.
+    at = former.index(signer)
+    return Step(_bundle(current, [*former[at:], *former[:at]]), leaf, AT_ONCE if left is None else left)
 
 
 def given(place: Place, authority: str, overlap: timedelta, held: Held) -> tuple[str, float | None]:
