@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from hostess import files, hosts
+from hostess import files, hosts, mounts
 from hostess.verdict import Hindrance
 
 if TYPE_CHECKING:
@@ -37,10 +37,14 @@ class Replaced(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HostsFile:
-    """The file and its backup. Every method is called under the lock, and raises OSError or Replaced."""
+    """The file and its backup. Every method is called under the lock, and raises OSError or Replaced.
+
+    `source` is what was mounted at `path` at first (see mounts); None where it is no mount.
+    """
 
     path: Path
     backup: Path
+    source: str | None = None
 
     def set(self, mirror: str, host: str, addresses: tuple[str, ...]) -> bool:
         """Gives `host` these addresses on the node; whether it had others, or none."""
@@ -70,7 +74,7 @@ class HostsFile:
 
     def _read(self) -> bytes:
         found = self.path.stat()
-        if found.st_nlink == 0:
+        if found.st_nlink == 0 or (self.source is not None and mounts.source_of(self.path) != self.source):
             raise Replaced
         if found.st_size > MOST:
             raise Hindrance(UNWRITABLE, f"the node's hosts file is larger than the agent can hold ({MOST >> 20} MB).")

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from common import names
-from hostess import files, folders, foreign, hosts_toml, places
+from hostess import files, folders, foreign, hosts_toml, mounts, places
 from hostess import literal as literally
 from hostess.etc_hosts import HostsFile
 from hostess.verdict import Hindrance
@@ -31,7 +31,8 @@ class Node:
     @cached_property
     def hosts(self) -> HostsFile:
         """The node's hosts file."""
-        return HostsFile(self.settings.hosts_file, self.settings.backup)
+        path = self.settings.hosts_file
+        return HostsFile(path, self.settings.backup, mounts.source_of(path))
 
     def addresses(self) -> tuple[str, ...]:
         """Where the mirror was last known to be: a restarted agent probes it before the API server has answered."""

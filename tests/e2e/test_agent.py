@@ -99,14 +99,19 @@ def test_the_address_of_a_mirror_changes(land: Land) -> None:
 
 
 def test_the_hosts_file_is_replaced_by_a_rename(land: Land) -> None:
-    """The agent has the old one mounted: it gets a new pod, which writes the new one."""
+    """The agent has the old one mounted: it gets a new pod, which writes the new one. Also where the old one stays."""
     land.mirror("renamed", land.world)
     written = hosts.parse(land.node.read("/etc/hosts")).foreign
-    land.node.write("/etc/hosts.new", written + b"192.0.2.8 new.local.test\n")
-    land.node.run("mv", "/etc/hosts.new", "/etc/hosts")
-    land.until(lambda: entry(land.node, "renamed"), 60)
+    for line, keep in ((b"192.0.2.8 new.local.test\n", False), (b"192.0.2.9 newer.local.test\n", True)):
+        land.node.write("/etc/hosts.new", written + line)
+        if keep:
+            land.node.run("mv", "/etc/hosts", "/etc/hosts.bak")
+        land.node.run("mv", "/etc/hosts.new", "/etc/hosts")
+        land.until(lambda: entry(land.node, "renamed"), 60)
+        assert hosts.parse(land.node.read("/etc/hosts")).foreign == written + line
     land.delete("renamed")
-    assert land.node.read("/etc/hosts") == written + b"192.0.2.8 new.local.test\n"
+    assert land.node.read("/etc/hosts") == written + b"192.0.2.9 newer.local.test\n"
+    land.node.run("rm", "/etc/hosts.bak")
     land.node.write("/etc/hosts", written)
 
 
