@@ -23,7 +23,7 @@ def wall() -> float:
     return time.time() + float(AHEAD.read_text() or 0)
 
 
-vars(clock)["time"] = SimpleNamespace(time=wall, monotonic=time.monotonic)
+vars(clock)["time"] = SimpleNamespace(**{**vars(time), "time": wall})  # all its other clocks as they are
 
 if __name__ == "__main__":
     sys.exit(main())
