@@ -19,7 +19,10 @@ LONGEST_LOOK: Final = 43_200.0
 CERTIFICATE_LOOK: Final = 1.0
 # What the watch brings by itself, should it ever not: an object on its way out, a claim that is to be bound.
 PASSING_LOOK: Final = 10.0
-# A quota, an admission rule of somebody else's, a StorageClass: mended elsewhere, without an event for us.
+# A quota, an admission rule of somebody else's, a StorageClass: mended elsewhere, without an event for us. So looked at
+# again after as long as it has been so, within these: an API server that has just started knows no rights yet, and
+# refuses for a second.
+FIRST_REFUSED_LOOK: Final = 1.0
 REFUSED_LOOK: Final = 60.0
 
 # Seconds of quiet with an object that somebody keeps changing: each change would be looked at otherwise, in vain.
@@ -28,11 +31,19 @@ CONTESTED_DEAFNESS: Final = 1.0
 SURVEY_LOOK: Final = 10.0
 
 
-def outcome(findings: Findings, survey: float | None) -> Outcome:
-    """What a pass came to; `survey` is in how many seconds agents are to be asked again."""
+def is_refused(findings: Findings) -> bool:
+    """Whether the API server would not have something that is wanted."""
+    return findings.refused is not None or (findings.storage is not None and findings.storage.refused is not None)
+
+
+def outcome(findings: Findings, survey: float | None, refused: float) -> Outcome:
+    """What a pass came to.
+
+    `survey` is in how many seconds agents are to be asked again, `refused` for how many something has been refused.
+    """
     if isinstance(findings.facts, Lacking):
         return Stalled(findings.facts.reason, findings.facts.message)
-    waits = dict(_waits(findings, findings.facts))
+    waits = dict(_waits(findings, findings.facts, refused))
     if survey is not None:
         waits["NodesPending"] = survey
     reason = min(waits, key=waits.__getitem__, default=None)
@@ -41,13 +52,12 @@ def outcome(findings: Findings, survey: float | None) -> Outcome:
     return Waiting(waits[reason], reason, CONTESTED_DEAFNESS if "Contested" in waits else 0.0)
 
 
-def _waits(findings: Findings, facts: Facts) -> Iterator[tuple[str, float]]:
+def _waits(findings: Findings, facts: Facts, refused: float) -> Iterator[tuple[str, float]]:
     """Everything that is to be looked at again without an event having to bring it back, and in how many seconds."""
     applied, storage = findings.applied, findings.storage
-    if findings.refused is not None:
-        yield "ApplyFailed", REFUSED_LOOK
-    if storage is not None and storage.refused is not None:
-        yield "ResizeRefused", REFUSED_LOOK
+    if is_refused(findings):
+        reason = "ResizeRefused" if findings.refused is None else "ApplyFailed"
+        yield reason, min(max(refused, FIRST_REFUSED_LOOK), REFUSED_LOOK)
     if storage is not None and storage.renewing:
         yield "ClaimsRenewing", PASSING_LOOK
     if applied is not None:

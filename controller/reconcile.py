@@ -21,7 +21,7 @@ from controller.gather import gather
 from controller.issued import Issued
 from controller.kinds import DAEMON_SET, MIRROR, SERVICE, STATEFUL_SET
 from controller.leaving import FINALIZER, finalizers, is_leaving
-from controller.looks import SURVEY_LOOK, outcome
+from controller.looks import SURVEY_LOOK, is_refused, outcome
 from controller.mirror import judge
 from controller.node_conditions import are_pending
 from controller.outcomes import Done, Outcome, Stalled, Waiting
@@ -96,7 +96,8 @@ class Reconciler:
         findings = await self._surveyed(mirror, await self._act(raw, mirror, facts))
         findings = replace(findings, verdict=self.prober.follow(mirror, facts))
         await self._publish(raw, status_of(raw, mirror, findings, self.settings.namespace, _stamp(now)))
-        return outcome(findings, self._next_survey(findings))
+        refused = self._held(f"{name} refused", is_refused(findings) or None)
+        return outcome(findings, self._next_survey(findings), refused)
 
     async def tell(self, name: str, failure: Failure) -> None:
         """Lets a mirror's status say that its reconcile fails. Raises ClusterError."""
@@ -187,15 +188,16 @@ class Reconciler:
             return  # deleted meanwhile: there is nobody left to tell
         self.recorder.record(raw, events.transitions(stated(raw), status["conditions"]))
 
-    def _held(self, name: str, what: Hashable) -> float:
-        """Seconds for which something about a mirror's certificates has been so."""
-        return self.stopwatches.held(name, what, clock.running())
+    def _held(self, key: str, what: Hashable) -> float:
+        """Seconds for which something about a mirror has been so: under its name what its certificates wait for."""
+        return self.stopwatches.held(key, what, clock.running())
 
     def _forget(self, name: str) -> None:
         self.prober.forget(name)
         self.cleaner.forget(name)
         self.storage.forget(name)
         self.stopwatches.forget(name)
+        self.stopwatches.forget(f"{name} refused")
         self.issued.forget(name)
         for child in (names.object_name(name), names.headless_name(name)):
             for kind in self.state.children:

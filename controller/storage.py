@@ -98,9 +98,22 @@ class Storage:
             pause = min(2 * last.pause, LONGEST_PAUSE)
         else:
             return True
+        if not await self._is_absent(plan.absent):
+            return True  # the watch brings it any moment
         await self._nudge(live)
         self._nudged[mirror.name] = _Nudged(live["metadata"]["uid"], pause, now + pause)
         return True
+
+    async def _is_absent(self, claims: list[str]) -> bool:
+        """Whether one of them is not there, as the API server has it.
+
+        Of what was just made one watch may bring the count of pods before another brings the claims, made first.
+        """
+        for name in claims:
+            pages = self.cluster.pages(CLAIM, self.namespace, f"metadata.name={name}")
+            if not [claim async for found, _ in pages for claim in found]:
+                return True
+        return False
 
     async def _nudge(self, live: Json) -> None:
         """A change that means nothing."""

@@ -37,7 +37,8 @@ def test_the_api_server_killed_in_the_middle_of_20_reconciles_costs_nothing_but_
     own.cluster.kill_apiserver()
     own.cluster.start_apiserver()
     for name in names:
-        until(lambda name=name: complete(own.kube, name), why=f"{name} is complete", seconds=60)  # type: ignore[misc]
+        # It refuses for a second until it knows the rights of anybody, and what it refused is soon asked again.
+        until(lambda name=name: complete(own.kube, name), why=f"{name} is complete", seconds=30)  # type: ignore[misc]
     told = events_of(own, "controller")
     assert "reconcile crashed" not in told
     assert told.count("watch lost") == told.count("watch restored")
