@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography import x509
 
 from controller import kinds
 from controller.admission import with_bundle
@@ -23,17 +24,19 @@ from controller.certificates import (
     matches,
 )
 from controller.lifetimes import Lifetimes
-from deploy.local.cluster import Cluster
 from deploy.local.pages import page
-from tests.cluster.conftest import Running
-from tests.support.admitting import Admitting, bundle
+from tests.cluster.conftest import clusters
+from tests.support.admitting import HOST, Admitting, bundle
 from tests.support.faults import events_of, log_of
 from tests.support.kube import Kube, until
 from tests.support.mirrors import a_mirror
+from tests.support.webhooks import Client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.cluster.conftest import Running
 
 WEBHOOK_CA, WEBHOOK_TLS, MIRRORS_CA = "registrymirror-webhook-ca", "registrymirror-webhook-tls", "registrymirror-ca"
 MIRROR = "registry-mirror-kept"
@@ -108,14 +111,13 @@ def test_both_authorities_are_followed_by_another_and_nobody_is_refused(fresh: C
 
 
 @pytest.fixture(scope="module")
-def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def hurried(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A system whose certificates live for years, but where nobody waits long."""
-    with Cluster(tmp_path_factory.mktemp("hurried")).start() as cluster:
-        running = Running(cluster, CERTIFICATE_OVERLAP=f"{OVERLAP}s")
-        running.system.install().start()
+    with clusters(request, tmp_path_factory) as make:
+        running = make(CERTIFICATE_OVERLAP=f"{OVERLAP}s")
+        running.system.start()
         a_kept_mirror(running)
         yield running
-        running.stop()
 
 
 def _deleted(kube: Kube, secret: str) -> None:
@@ -170,7 +172,22 @@ def test_a_certificate_that_is_lost_or_replaced_is_there_again_at_once(
         for secret in (WEBHOOK_TLS, MIRROR):
             deed(hurried.kube, secret)
         until(lambda: is_at_rest(hurried.kube), why="both are as they were")
-    assert client.refusals == []
+    until(lambda: _served(hurried) == _serial(hurried.kube), why="the webhook serves with it")
+    # A usable pair that nobody trusts is served until the webhook has the right one again.
+    assert deed is _somebodys or client.refusals == []
+
+
+def _served(running: Running) -> int:
+    """The serial number of what the webhook serves with; 0 where it is not trusted by what is published."""
+    try:
+        with Client(running.system.webhook_port, bundle(running.kube, kinds.MUTATING).encode(), HOST) as client:
+            return int(client.serial, 16)
+    except OSError:
+        return 0
+
+
+def _serial(kube: Kube) -> int:
+    return x509.load_pem_x509_certificate(text(kube, WEBHOOK_TLS, "tls.crt").encode()).serial_number
 
 
 def _done(kube: Kube, secret: str, deed: Callable[[Kube, str], None]) -> Pair:
