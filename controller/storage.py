@@ -10,6 +10,7 @@ from common.defaults import dict_at
 from controller import growth
 from controller.errors import Forbidden, Invalid
 from controller.kinds import CLAIM, STATEFUL_SET
+from controller.rollout import is_behind
 from controller.standing import Standing, standing
 
 if TYPE_CHECKING:
@@ -83,13 +84,15 @@ class Storage:
         return StorageResult(plan, renewing=await self._renewing(mirror, live, plan))
 
     async def _renewing(self, mirror: Mirror, live: Json, plan: Growth) -> bool:
-        """Whether there are pods whose claims are gone.
+        """Whether there are, or should be, pods whose claims are gone.
 
         Kubernetes makes them again when it looks at their StatefulSet; but that a claim is gone is no reason for it to
         look, so a change of the StatefulSet has to be. Seen in the cluster and not remembered: who deleted the claims
         may have been another controller, or this one before it was killed.
         """
-        if not (plan.absent and dict_at(live, "status").get("replicas")):
+        # Also where it has looked and made no pod: one that was scaled to nothing and back may wait for claims to go.
+        looked = dict_at(live, "status").get("replicas") or not is_behind(live)
+        if not (plan.absent and looked):
             return False
         last, now = self._nudged.get(mirror.name), self.clock()
         if last is None or last.uid != live["metadata"]["uid"]:
