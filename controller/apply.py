@@ -97,6 +97,7 @@ class Applier:
     def forget(self, what: str) -> None:
         """Drops what is remembered of an object whose mirror is gone."""
         self.contest.forget(what)
+        self.contest.forget(_left_over(what))
         self.stopwatches.forget(what)
 
     async def create(self, kind: Kind, body: Json) -> Json:
@@ -184,11 +185,12 @@ class Applier:
         Kubernetes' garbage collector would, and minutes later: it makes twenty requests a second.
         """
         what, desired = f"{kind.name} {live['metadata']['name']}", _fingerprint(body)
-        if self._contested(what, desired, applied):
+        # A quarrel of its own: repairs of what is made anew are not to wait for it.
+        if self._contested(_left_over(what), desired, applied):
             return
         await self._be_latest(mirror, applied)
         await self.cluster.delete(kind, self.namespace, live)
-        self.contest.repaired(what, desired, self.clock(), REPLACEMENT)
+        self.contest.repaired(_left_over(what), desired, self.clock(), REPLACEMENT)
         applied.cleared.append(what)
 
     async def _be_latest(self, mirror: Mirror, applied: Applied) -> None:
@@ -223,6 +225,10 @@ class Applier:
 def _missing(kind: Kind, live: Json, body: Json) -> Json:
     """What is to be patched of `live`, as far as it can be."""
     return difference.merge_patch(live, _keeping_owners(live, without_frozen(kind, body)))
+
+
+def _left_over(what: str) -> str:
+    return f"{what} of an earlier mirror"
 
 
 def _fingerprint(body: Json) -> int:
