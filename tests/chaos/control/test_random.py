@@ -33,8 +33,8 @@ MIRRORS = 5  # of each user
 SECRETS = 2
 # Seconds that a request may take to be answered at all: an API server that is killed is back within a few.
 PATIENCE = 90.0
-# Seconds until all is as predicted, once all faults are over: a leader's lease, half minutes of what was broken again and
-# again and is put right more rarely, and a busy machine.
+# Seconds until all is as predicted, once all faults are over: a leader's lease, half minutes for what was broken again
+# and again and is put right more rarely, and a busy machine.
 SETTLED = 120.0
 # Seconds until Kubernetes has collected what deleted mirrors have left: twenty requests a second, and a mirror that was
 # deleted has a dozen objects with two requests each. After a quarter of an hour it is thousands behind.
