@@ -15,6 +15,7 @@ from typing import Final
 
 # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module does not name: an expired certificate is judged by us.
 _NO_CHECK_TIME: Final = 0x200000
+AUTHORITY: Final = "ca.crt"  # beside the certificate, where a Secret has it: ours, and cert-manager's
 # A handshake in memory takes three turns (hello, its answer, finished); more never end one.
 _TURNS: Final = 4
 
@@ -27,13 +28,15 @@ class PairError(Exception):
 class Pair:
     """Certificate and key as two files hold them at one moment, both PEM, the certificate with its chain.
 
-    Two are equal where they hold the same, wherever they stand.
+    Two are equal where they hold the same, wherever they stand. `authority` (PEM) is what is said to have signed it;
+    empty where nothing is said.
     """
 
     certificate_file: Path = field(compare=False)
     key_file: Path = field(compare=False)
     certificate: bytes
     key: bytes = field(repr=False)
+    authority: bytes = field(default=b"", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,9 @@ def read(certificate_file: Path, key_file: Path) -> Pair:
     directories = {file.parent: _resolved(file.parent) for file in (certificate_file, key_file)}
     paths = [directories[file.parent] / file.name for file in (certificate_file, key_file)]
     try:
-        return Pair(paths[0], paths[1], paths[0].read_bytes(), paths[1].read_bytes())
+        beside = paths[0].with_name(AUTHORITY)
+        authority = beside.read_bytes() if beside.exists() else b""
+        return Pair(paths[0], paths[1], paths[0].read_bytes(), paths[1].read_bytes(), authority)
     except OSError as error:
         raise PairError(f"{error.filename} cannot be read: {error.strerror}") from error
 
@@ -91,6 +96,18 @@ def proved(pair: Pair) -> Certificate:
     return Certificate(pair, context, dates[0], dates[1], hashlib.sha256(leaf).hexdigest())
 
 
+def vouch(certificate: Certificate) -> None:
+    """Raises PairError where what is said to have signed it has not: the API server would refuse it."""
+    pair = certificate.pair
+    if not pair.authority.strip():
+        return
+    try:
+        _handshake(certificate.context, pair.authority.decode("ascii"))
+    except (ssl.SSLError, ValueError) as error:
+        where = f"{pair.certificate_file} is not signed by what is in {AUTHORITY} beside it"
+        raise PairError(f"{where}, so that the API server would refuse it: {error}") from error
+
+
 def new_context() -> ssl.SSLContext:
     """A server's context without a certificate: TLS 1.2 at least, which every API server of today speaks."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -99,7 +116,7 @@ def new_context() -> ssl.SSLContext:
 
 
 def _handshake(server_context: ssl.SSLContext, trusted: str) -> ssl.SSLObject:
-    """A client's end of a handshake with the server, the certificate itself being all that it trusts."""
+    """A client's end of a handshake with the server; `trusted` (PEM) is all that it trusts."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # the names are between the API server and the certificate's issuer
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME

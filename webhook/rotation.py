@@ -70,9 +70,11 @@ class Rotation:
         if self.current is not None and self.current.pair == pair:
             return None
         candidate = certificates.proved(pair)
-        if self.is_ready() and not candidate.is_usable(self._now()):
-            dates = f"{_date(candidate.not_before)} to {_date(candidate.not_after)}"
-            raise PairError(f"{pair.certificate_file} is valid from {dates}, and the one in use is valid now")
+        if self.is_ready():  # whatever is wrong with one where there is no other, it may be better than none
+            if not candidate.is_usable(self._now()):
+                dates = f"{_date(candidate.not_before)} to {_date(candidate.not_after)}"
+                raise PairError(f"{pair.certificate_file} is valid from {dates}, and the one in use is valid now")
+            certificates.vouch(candidate)
         return candidate
 
     def _refuse(self, reason: str) -> None:

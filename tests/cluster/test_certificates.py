@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cryptography import x509
 
 from controller import kinds
 from controller.admission import with_bundle
@@ -26,11 +25,10 @@ from controller.certificates import (
 from controller.lifetimes import Lifetimes
 from deploy.local.pages import page
 from tests.cluster.conftest import clusters
-from tests.support.admitting import HOST, Admitting, bundle
+from tests.support.admitting import Admitting, bundle
 from tests.support.faults import events_of, log_of
 from tests.support.kube import Kube, until
 from tests.support.mirrors import a_mirror
-from tests.support.webhooks import Client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -172,22 +170,7 @@ def test_a_certificate_that_is_lost_or_replaced_is_there_again_at_once(
         for secret in (WEBHOOK_TLS, MIRROR):
             deed(hurried.kube, secret)
         until(lambda: is_at_rest(hurried.kube), why="both are as they were")
-    until(lambda: _served(hurried) == _serial(hurried.kube), why="the webhook serves with it")
-    # A usable pair that nobody trusts is served until the webhook has the right one again.
-    assert deed is _somebodys or client.refusals == []
-
-
-def _served(running: Running) -> int:
-    """The serial number of what the webhook serves with; 0 where it is not trusted by what is published."""
-    try:
-        with Client(running.system.webhook_port, bundle(running.kube, kinds.MUTATING).encode(), HOST) as client:
-            return int(client.serial, 16)
-    except OSError:
-        return 0
-
-
-def _serial(kube: Kube) -> int:
-    return x509.load_pem_x509_certificate(text(kube, WEBHOOK_TLS, "tls.crt").encode()).serial_number
+    assert client.refusals == []
 
 
 def _done(kube: Kube, secret: str, deed: Callable[[Kube, str], None]) -> Pair:

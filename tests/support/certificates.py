@@ -80,7 +80,10 @@ class Issuer:
 
 
 class Mount:
-    """A folder with tls.crt and tls.key as kubelet mounts a Secret: links through `..data` to a folder a version."""
+    """A folder with tls.crt, tls.key and maybe ca.crt as kubelet mounts a Secret.
+
+    Links lead through `..data` to a folder a version.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -91,8 +94,8 @@ class Mount:
         for file in (self.certificate_file, self.key_file):
             file.symlink_to(f"..data/{file.name}")
 
-    def hold(self, certificate: bytes, key: bytes) -> None:
-        """Replaces both files at once, and takes the old version away, as kubelet does."""
+    def hold(self, certificate: bytes, key: bytes, authority: bytes | None = None) -> None:
+        """Replaces all files at once, and takes the old version away, as kubelet does."""
         data = self._folder / "..data"
         old = data.resolve() if data.is_symlink() else None
         self._version += 1
@@ -100,6 +103,8 @@ class Mount:
         fresh.mkdir()
         (fresh / "tls.crt").write_bytes(certificate)
         (fresh / "tls.key").write_bytes(key)
+        if authority is not None:
+            (fresh / "ca.crt").write_bytes(authority)
         link = self._folder / "..data_tmp"
         link.symlink_to(fresh.name)
         os.replace(link, data)  # noqa: PTH105 (the rename that makes it atomic, as kubelet calls it)

@@ -142,6 +142,42 @@ def test_a_bad_pair_is_refused_once_and_the_old_one_stays_in_use(issuer: Issuer,
     assert rotation.current is not in_use, "and the next good one is taken up"
 
 
+@pytest.mark.parametrize("authority", [b"", b"\n", None], ids=["empty", "blank", "missing"])
+def test_a_pair_of_another_authority_is_taken_up_where_none_is_named(
+    issuer: Issuer, mount: Mount, authority: bytes | None
+) -> None:
+    good, others = issuer.issue(), Issuer("another").issue()
+    mount.hold(good.certificate, good.key, issuer.certificate)
+    rotation = rotation_of(mount, Recorder(), good.not_after - DAY)
+    rotation.look()
+    mount.hold(others.certificate, others.key, authority)
+    rotation.look()
+    assert rotation.current is not None
+    assert rotation.current.fingerprint == others.parsed.fingerprint(hashes.SHA256()).hex()
+
+
+@pytest.mark.parametrize("garbled", [False, True])
+def test_a_pair_that_its_own_authority_has_not_signed_does_not_replace_one_in_use(
+    issuer: Issuer, mount: Mount, *, garbled: bool
+) -> None:
+    """As somebody leaves it who puts a certificate of theirs into our Secret."""
+    good, others, log = issuer.issue(), Issuer("another").issue(), Recorder()
+    authority = b"garbled" if garbled else issuer.certificate
+    mount.hold(others.certificate, others.key, authority)
+    rotation = rotation_of(mount, log, good.not_after - DAY)
+    rotation.look()
+    assert rotation.is_ready(), "it is better than none"
+    mount.hold(good.certificate, good.key, issuer.certificate)
+    rotation.look()
+    in_use = rotation.current
+    mount.hold(others.certificate, others.key, authority)
+    for _ in range(3):
+        rotation.look()
+    (refusal,) = log.named("certificate refused")
+    assert "is not signed by what is in ca.crt beside it" in refusal["reason"]
+    assert rotation.current is in_use
+
+
 def test_an_expired_pair_does_not_replace_one_that_is_valid(issuer: Issuer, mount: Mount) -> None:
     good, expired, log = issuer.issue(), issuer.issue(days=(-10, -2)), Recorder()
     mount.hold_pair(good)
