@@ -90,9 +90,10 @@ class Storage:
         look, so a change of the StatefulSet has to be. Seen in the cluster and not remembered: who deleted the claims
         may have been another controller, or this one before it was killed.
         """
-        # Also where it has looked and made no pod: one that was scaled to nothing and back may wait for claims to go.
-        looked = dict_at(live, "status").get("replicas") or not is_behind(live)
-        if not (plan.absent and looked):
+        # One that is still to be scaled is looked at for that; and where Kubernetes has looked, and made no pod as the
+        # claims were going (scaled to nothing and back), it has no reason to look again either.
+        settled = dict_at(live, "spec").get("replicas") == mirror.spec.replicas and not is_behind(live)
+        if not (plan.absent and settled):
             return False
         last, now = self._nudged.get(mirror.name), self.clock()
         if last is None or last.uid != live["metadata"]["uid"]:
