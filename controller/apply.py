@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-# Seconds until what was stored otherwise than it was sent is sent again: as long as it has been so, within these.
-# Nothing tells when somebody's admission webhook or policy goes, and many of them are there to stay.
-ALTERED_LOOK: Final = 60.0
-LONGEST_ALTERED_LOOK: Final = 3600.0
-
 
 @dataclass(slots=True)
 class Applied:
@@ -48,9 +43,10 @@ class Applied:
     refused: dict[str, str] = field(default_factory=dict)
     passing: list[str] = field(default_factory=list)
     cleared: list[str] = field(default_factory=list)
-    # Fields that were stored otherwise than they were sent; told once. `altered_wait` says that it goes on.
+    # Fields that were stored otherwise than they were sent; told once. `altered_for` says that it goes on: of the
+    # latest of them, for how many seconds.
     altered: dict[str, list[str]] = field(default_factory=dict)
-    altered_wait: float = 0.0
+    altered_for: float | None = None
     # Of those on their way out: since when by the API server's clock, the finalizers that hold them, and for how many
     # seconds this process has seen them go.
     going: dict[str, tuple[str, list[str], float]] = field(default_factory=dict)
@@ -167,8 +163,7 @@ class Applier:
         held = self.stopwatches.held(what, fields, now)
         if not held:
             applied.altered[what] = list(fields)
-        wait = min(max(held, ALTERED_LOOK), LONGEST_ALTERED_LOOK)
-        applied.altered_wait = min(wait, applied.altered_wait or wait)
+        applied.altered_for = held if applied.altered_for is None else min(held, applied.altered_for)
 
     async def _replace(self, kind: Kind, live: Json, desired: int, frozen: list[str], applied: Applied) -> None:
         """Deletes what cannot be changed, to be made again; rarely, where it comes back as it was."""

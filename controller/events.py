@@ -105,7 +105,9 @@ def deeds(applied: Applied, *, first: bool, changed: bool = False) -> list[Occur
         note = f"Deleted what an earlier mirror of this name had left, to be made anew: {', '.join(applied.cleared)}."
         found.append(Occurrence("Normal", "Pruned", note, "Delete"))
     found += [
-        Occurrence("Warning", "Contested", f"Somebody keeps changing {what}; it is put right twice a minute.", "Repair")
+        Occurrence(
+            "Warning", "Contested", f"Somebody keeps changing {what}; it is put right more rarely now.", "Repair"
+        )
         for what in applied.contested
     ]
     found += [

@@ -19,11 +19,12 @@ LONGEST_LOOK: Final = 43_200.0
 CERTIFICATE_LOOK: Final = 1.0
 # What the watch brings by itself, should it ever not: an object on its way out, a claim that is to be bound.
 PASSING_LOOK: Final = 10.0
-# A quota, an admission rule of somebody else's, a StorageClass: mended elsewhere, without an event for us. So looked at
-# again after as long as it has been so, within these: an API server that has just started knows no rights yet, and
-# refuses for a second.
-FIRST_REFUSED_LOOK: Final = 1.0
-REFUSED_LOOK: Final = 60.0
+# What is mended elsewhere, without an event for us, is looked at again after as long as it has been so, within these.
+# Refused, by a quota, an admission rule of somebody else's, a StorageClass; and for a second by an API server that has
+# just started and knows no rights yet.
+REFUSED_LOOKS: Final = (1.0, 60.0)
+# Stored otherwise than it was sent, by somebody's admission webhook or policy: many of them are there to stay.
+ALTERED_LOOKS: Final = (60.0, 3600.0)
 
 # Seconds of quiet with an object that somebody keeps changing: each change would be looked at otherwise, in vain.
 CONTESTED_DEAFNESS: Final = 1.0
@@ -57,7 +58,7 @@ def _waits(findings: Findings, facts: Facts, refused: float) -> Iterator[tuple[s
     applied, storage = findings.applied, findings.storage
     if is_refused(findings):
         reason = "ResizeRefused" if findings.refused is None else "ApplyFailed"
-        yield reason, min(max(refused, FIRST_REFUSED_LOOK), REFUSED_LOOK)
+        yield reason, _as_long_again(refused, REFUSED_LOOKS)
     if storage is not None and storage.renewing:
         yield "ClaimsRenewing", PASSING_LOOK
     if applied is not None:
@@ -73,5 +74,10 @@ def _of_objects(applied: Applied) -> Iterator[tuple[str, float]]:
         yield "ObjectsPassing", PASSING_LOOK
     if applied.wait:
         yield "Contested", applied.wait
-    if applied.altered_wait:
-        yield "Altered", applied.altered_wait
+    if applied.altered_for is not None:
+        yield "Altered", _as_long_again(applied.altered_for, ALTERED_LOOKS)
+
+
+def _as_long_again(seconds: float, within: tuple[float, float]) -> float:
+    shortest, longest = within
+    return min(max(seconds, shortest), longest)

@@ -79,7 +79,7 @@ def test_every_deed_is_told_with_what_was_done() -> None:
         ("Normal", "Replaced", "Making StatefulSet d again: spec.selector cannot be changed."),
         ("Normal", "Adopted", "Adopted Secret c, which had no owner."),
         ("Normal", "Pruned", "Deleted DaemonSet e, no longer wanted."),
-        ("Warning", "Contested", "Somebody keeps changing Service f; it is put right twice a minute."),
+        ("Warning", "Contested", "Somebody keeps changing Service f; it is put right more rarely now."),
         (
             "Warning",
             "Altered",
