@@ -137,31 +137,37 @@ def test_a_claim_that_cannot_be_made_again_is_not_asked_for_in_a_loop(shared: Ru
 
 def test_scaled_to_nothing_and_back_while_the_claims_go_it_gets_pods_again(own: Running) -> None:
     """Kubernetes looks at the StatefulSet while the claims are going, makes no pod, and has no reason to look again."""
-    kube, name = own.kube, "scaled"
-    kube.mirror(one(name).on_class("nobody-makes-volumes-of-this"))
-    child = f"registry-mirror-{name}"
-    kube.until_there(kinds.STATEFUL_SET, child)
-    counted = lambda: kube.get(kinds.STATEFUL_SET, child)["status"].get("replicas")  # noqa: E731
-    until(lambda: counted() == 2 and len(asked(kube, name)) == 2, why="pods and claims are there")
-    own.system.processes.stop(["controller"])
-    before = {claim: kube.get(kinds.CLAIM, claim)["metadata"]["uid"] for claim in claims(name)}
-    for claim in before:
-        kube.patch(kinds.CLAIM, claim, {"metadata": {"finalizers": ["example.com/hold"]}})
-    kube.patch(kinds.STATEFUL_SET, child, {"spec": {"replicas": 0}})
-    going = lambda claim: "deletionTimestamp" in kube.get(kinds.CLAIM, claim)["metadata"]  # noqa: E731
-    until(lambda: all(map(going, before)) and not counted(), why="the pods are gone, and the claims are going")
-    own.system.start_controller()
+    kube, name, child = own.kube, "scaled", "registry-mirror-scaled"
+
+    def counted() -> int:
+        return int(kube.get(kinds.STATEFUL_SET, child)["status"].get("replicas") or 0)
+
+    def uids() -> dict[str, str]:
+        """Of the claims that are not going."""
+        live = [each["metadata"] for claim in claims(name) if (each := kube.find(kinds.CLAIM, claim))]
+        return {each["name"]: each["uid"] for each in live if "deletionTimestamp" not in each}
 
     def looked() -> bool:
         live = kube.get(kinds.STATEFUL_SET, child)
-        seen = live["status"]["observedGeneration"] == live["metadata"]["generation"]
-        return bool(seen and live["spec"]["replicas"] == 2)
+        return bool(
+            live["spec"]["replicas"] == 2 and live["status"]["observedGeneration"] == live["metadata"]["generation"]
+        )
 
+    kube.mirror(one(name).on_class("nobody-makes-volumes-of-this"))
+    kube.until_there(kinds.STATEFUL_SET, child)
+    until(lambda: counted() == 2 and len(uids()) == 2, why="pods and claims are there")
+    own.system.processes.stop(["controller"])
+    before = uids()
+    for claim in before:
+        kube.patch(kinds.CLAIM, claim, {"metadata": {"finalizers": ["example.com/hold"]}})
+    kube.patch(kinds.STATEFUL_SET, child, {"spec": {"replicas": 0}})
+    until(lambda: not uids() and not counted(), why="the pods are gone, and the claims are going")
+    own.system.start_controller()
     until(looked, why="it is scaled back, and Kubernetes has looked")
     for claim in before:
         kube.patch(kinds.CLAIM, claim, {"metadata": {"finalizers": None}})
-    anew = lambda claim, uid: (kube.find(kinds.CLAIM, claim) or {"metadata": {"uid": uid}})["metadata"]["uid"] != uid  # noqa: E731
-    until(lambda: all(anew(*each) for each in before.items()) and counted() == 2, why="claims and pods are made again")
+    until(lambda: len(uids()) == 2 and counted() == 2, why="claims and pods are made again")
+    assert not set(uids().values()) & set(before.values())
 
 
 def test_a_claim_that_a_person_made_before_is_used_told_and_left_alone(shared: Running, name: str) -> None:
