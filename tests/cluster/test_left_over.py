@@ -66,6 +66,9 @@ def test_a_mirror_made_again_does_not_wait_for_the_garbage_collector(fresh: Call
     assert second != first
     until(lambda: len(cleared(kube)) == 1, why="one Event tells")
     assert all(f"{kind.name} {NAME}" in cleared(kube)[0] for kind in kinds.CHILDREN)
+    kube.patch(kinds.BUDGET, NAME, {"spec": {"maxUnavailable": 0}})
+    repaired = lambda: kube.get(kinds.BUDGET, NAME)["spec"]["maxUnavailable"] == 1  # noqa: E731
+    until(repaired, why="repairs of what was made anew wait for nothing")
 
 
 def test_what_somebody_puts_back_again_and_again_is_taken_away_ever_more_rarely(fresh: Callable[..., Running]) -> None:
