@@ -7,7 +7,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from controller.kinds import SECRET
+from controller.kinds import MIRROR, SECRET
+from deploy.local.node.runtime import ONE_ROOT
 from tests.support.kube import text
 
 if TYPE_CHECKING:
@@ -31,3 +32,14 @@ def issued(land: Land, secret: str) -> bytes:
     """The certificate of a Secret; empty where there is none."""
     live = land.kube.find(SECRET, secret)
     return ssl.PEM_cert_to_DER_cert(text(live, "tls.crt")) if live else b""
+
+
+def trusted(land: Land, mirror: str) -> str:
+    """The authorities that the node's runtime trusts a mirror by."""
+    masquerade = land.kube.get(MIRROR, mirror)["status"]["masqueradeUrl"]
+    return land.node.read(f"{ONE_ROOT}/{masquerade}/registry-mirror-{mirror}.crt").decode()
+
+
+def to_be_trusted(land: Land, mirror: str) -> str:
+    """The authorities that nodes should trust a mirror by, as issued: two where one is being replaced."""
+    return text(land.kube.get(SECRET, f"registry-mirror-{mirror}"), "ca.crt")

@@ -6,13 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 from common import names
-from controller.kinds import MIRROR, SECRET
+from controller.kinds import MIRROR
 from deploy.local.node.installed import NAMESPACE
-from deploy.local.node.runtime import ONE_ROOT
 from tests.support.certificates import Issuer
-from tests.support.kube import text
 from tests.support.pulling import pulling, pushed
-from tests.support.serving import issued, served
+from tests.support.serving import issued, served, to_be_trusted, trusted
 
 if TYPE_CHECKING:
     from tests.support.chaos import Chaos
@@ -91,13 +89,7 @@ def rolled(land: Land) -> bool:
     """Whether both caches serve what the controller has issued, the node trusts it, and both are used."""
     caches = land.caches("world").values()
     is_served = land.ready_caches("world") == REPLICAS and served(land, caches, 5000) == {issued(land, OURS)}
-    return is_served and trusted(land) == text(land.kube.get(SECRET, OURS), "ca.crt") and well(land)
-
-
-def trusted(land: Land) -> str:
-    """The authority that the node's runtime trusts the mirror by."""
-    masquerade = land.kube.get(MIRROR, "world")["status"]["masqueradeUrl"]
-    return land.node.read(f"{ONE_ROOT}/{masquerade}/{OURS}.crt").decode()
+    return is_served and trusted(land, "world") == to_be_trusted(land, "world") and well(land)
 
 
 def well(land: Land) -> bool:

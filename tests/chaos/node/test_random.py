@@ -10,6 +10,7 @@ from controller.kinds import POD
 from deploy.local.node.impostor import processes
 from deploy.local.node.installed import NAMESPACE
 from hostess import hosts
+from tests.support.pods import eventually
 from tests.support.pulling import pushed
 from tests.support.traces import add_foreign, traces
 
@@ -50,7 +51,10 @@ def test_random_pulls_beside_random_faults(world: Land, chaos: Chaos, dice: rand
             took.append(world.pull(image, DEADLINE))
         faults.append(name)
         assert hosts.parse(node.read("/etc/hosts")).foreign == foreign
-    recovered = world.until(lambda: world.ready_caches("world") == REPLICAS and on_the_node(world) == files, CALM)
+    calm = time.monotonic()
+    found = eventually(lambda: world.ready_caches("world") == REPLICAS and on_the_node(world) == files, CALM)
+    recovered = time.monotonic() - calm
+    assert found, (world.ready_caches("world"), on_the_node(world) ^ files)
     world.wait_ready("world")
     assert hosts.parse(node.read("/etc/hosts")).foreign == foreign
     node.write("/etc/hosts", given)
