@@ -202,13 +202,14 @@ class Agent:
     def _configured(self, addresses: tuple[str, ...], authority: bytes) -> Verdict:
         """Writes all that can be written, then tells what stands in the way of its being used."""
         ignored, literal = None, None
+        asked = self.containerd.asked  # before, nothing is made that only some runtimes need
         try:
-            literal = self.containerd.reading().literal
+            literal = self.containerd.reading().literal if asked else None
         except Hindrance as hindrance:
             ignored = hindrance
         self._noted(news=self.node.configure(addresses, authority, literal))
         self._known = addresses
-        if not self.containerd.asked:
+        if not asked:
             return Verdict(State.PENDING, "RuntimeUnknown", "The node's runtime has not been asked for yet.")
         if ignored is not None:
             raise ignored

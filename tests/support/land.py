@@ -48,7 +48,7 @@ class Land:
     hub: Upstream
     private: Upstream
     _pods: int = 0
-    _logs: dict[str, str] = field(default_factory=dict)
+    said: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def kube(self) -> Kube:
@@ -114,7 +114,7 @@ class Land:
         """Keep what the pods of the system have said, before they go."""
         for pod in self.kubectl("get", "pods", "-o", "name", "-l", selector).split():
             said = self.kubectl("logs", pod, "--all-containers", "--tail=-1", check=False)
-            self._logs[pod] = self._logs.get(pod, "") + said
+            self.said[pod] = self.said.get(pod, "") + said
 
     def told_anywhere(self) -> dict[str, str]:
         """All that is told of the system: what its pods say, every object but Secrets, its files on the node."""
@@ -124,7 +124,7 @@ class Land:
         ours = "/etc/hosts /etc/hosts.backup /etc/containerd /etc/docker /var/lock/mirror-hostess"
         files = self.node.run("sh", "-c", f"find {ours} -type f -exec cat {{}} +", check=False).stdout
         assert "localhost" in files
-        return {**found, **self._logs, "files of the node": files}
+        return {**found, **self.said, "files of the node": files}
 
     def left_of(self, name: str) -> list[Json]:
         """Pods and claims of a mirror, which go after it."""

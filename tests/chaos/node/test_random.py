@@ -54,7 +54,7 @@ def test_random_pulls_beside_random_faults(world: Land, chaos: Chaos, dice: rand
     calm = time.monotonic()
     found = eventually(lambda: world.ready_caches("world") == REPLICAS and on_the_node(world) == files, CALM)
     recovered = time.monotonic() - calm
-    assert found, (world.ready_caches("world"), on_the_node(world) ^ files)
+    assert found, differing(world, files)
     world.wait_ready("world")
     assert hosts.parse(node.read("/etc/hosts")).foreign == foreign
     node.write("/etc/hosts", given)
@@ -67,6 +67,14 @@ def test_random_pulls_beside_random_faults(world: Land, chaos: Chaos, dice: rand
 def on_the_node(land: Land) -> set[str]:
     """Everything that stands on the node but for the backup, which holds what is foreign as of the last write."""
     return {line for line in traces(land.node) if "/etc/hosts.backup" not in line}
+
+
+def differing(land: Land, files: set[str]) -> str:
+    """What is not as it was, for whoever has to find out why."""
+    land.keep_logs()
+    now, said = on_the_node(land), {pod: logs for pod, logs in land.said.items() if '"hostess"' in logs}
+    parts = {"caches ready": land.ready_caches("world"), "gone": files - now, "new": now - files, "agents said": said}
+    return "\n".join(f"{name}: {part}" for name, part in parts.items())
 
 
 @contextmanager
@@ -93,6 +101,7 @@ def pods(land: Land, selector: str) -> list[str]:
 
 def die(land: Land, pod: str) -> None:
     """Kill a pod's processes, or the pod."""
+    land.keep_logs(AGENTS)
     live = land.kube.find(POD, pod) or {"status": {}}
     if any(each["restartCount"] >= RESTARTS for each in live["status"].get("containerStatuses", ())):
         land.kubectl("delete", "pod", pod, "--ignore-not-found", "--force", "--grace-period=0")

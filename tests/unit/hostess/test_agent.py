@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,7 +29,6 @@ from tests.unit.hostess.a_server import GOOD, HOST_NAME, Server, answering
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator
-    from pathlib import Path
 
 UP = View(("127.0.0.1",), endpoints=(Endpoint("127.0.0.1", 5000),))  # one alone is asked by the Service
 QUICK = Deadlines(hosts_read=0.5, passing=4.0)  # the usual one is proven on the real node
@@ -42,8 +42,7 @@ class Running:
         authority = node.put("secret/ca.crt", server.issuer.certificate)
         settings = node.settings(mirror, SHADOW_FQDN=HOST_NAME, AUTHORITY_FILE=str(authority), **changed)
         log = Log(io.StringIO())
-        containerd = Containerd(settings, Api("127.0.0.1", 1, node.root), log)
-        containerd.ask()
+        containerd = Containerd(settings, Api("127.0.0.1", 1, node.root), log, asked=True)
         self.probe = Probe(HOST_NAME, server.port)
         self.agent = Agent(settings, Node(settings), self.probe, containerd, log, QUICK)
         self.toml = node.containerd / settings.upstream_host / "hosts.toml"
@@ -144,6 +143,20 @@ def test_a_mirror_that_hangs_is_withdrawn_and_comes_back(one: Running, server: S
     server.start()
     one.configured()
     print(f"withdrawn in {took:.1f} s")  # noqa: T201 (as above)
+
+
+def test_what_only_some_runtimes_need_is_not_made_before_the_runtime_is_asked_for(one: Running, node: ANode) -> None:
+    """A restarted agent knows the mirror at once and would leave the link on nodes that have no use for it."""
+    roots = f"{node.containerd}:{node.docker}"
+    literal, section = Path(roots), '[plugins."io.containerd.grpc.v1.cri".registry]'
+    node.put("etc/containerd/config.toml", f'{section}\nconfig_path = "{roots}"\n')
+    one.agent.containerd.asked = False
+    one.start().says(State.PENDING, "RuntimeUnknown")
+    assert one.toml.exists()
+    assert not literal.is_symlink()
+    one.agent.containerd.ask()  # in vain, since there is no API server: then it may be one that needs it
+    one.configured()
+    assert literal.is_symlink()
 
 
 def test_without_ready_pods_it_is_withdrawn_without_being_asked(one: Running) -> None:
