@@ -31,13 +31,16 @@ _ORDINALS: Final = 16
 # where it saw and cannot make one (a quota), it tries by itself.
 FIRST_PAUSE: Final = 5.0
 LONGEST_PAUSE: Final = 60.0
+# Seconds that Kubernetes is given to take claims over before their StatefulSet is replaced all the same. It needs less
+# than one; it never takes over one that somebody has given another owner.
+TAKING_OVER: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class StorageResult:
     """How the storage of a mirror stands. `refused` is what the API server said where a claim cannot grow.
 
-    `renewing`: there are pods whose claims have yet to be made again.
+    `renewing`: there are pods whose claims have yet to be made again, or to be taken over.
     """
 
     plan: Growth
@@ -64,6 +67,7 @@ class Storage:
     state: State
     clock: Callable[[], float]
     _nudged: dict[str, _Nudged] = field(default_factory=dict)  # by mirror
+    _unowned: dict[str, tuple[str, float]] = field(default_factory=dict)  # by mirror: its StatefulSet's UID, since when
 
     async def settle(self, mirror: Mirror) -> StorageResult:
         """Does what the plan asks for. `replacing`: the StatefulSet is gone or going, and is to be made again."""
@@ -75,6 +79,8 @@ class Storage:
         if refused is not None:
             return StorageResult(plan, refused)
         if plan.replace and live is not None:
+            if plan.unowned and self._is_being_taken_over(mirror, live):
+                return StorageResult(plan, renewing=True)
             await self.cluster.delete(STATEFUL_SET, self.namespace, live, propagation="Orphan")
             return StorageResult(plan, replacing=True)
         if live is None:
@@ -82,6 +88,14 @@ class Storage:
         for claim in plan.pending:
             await self.cluster.delete(CLAIM, self.namespace, claim)
         return StorageResult(plan, renewing=await self._renewing(mirror, live, plan))
+
+    def _is_being_taken_over(self, mirror: Mirror, live: Json) -> bool:
+        uid, now = live["metadata"]["uid"], self.clock()
+        known, since = self._unowned.get(mirror.name, ("", 0.0))
+        if known != uid:
+            self._unowned[mirror.name] = uid, now
+            return True
+        return now < since + TAKING_OVER
 
     async def _renewing(self, mirror: Mirror, live: Json, plan: Growth) -> bool:
         """Whether there are, or should be, pods whose claims are gone.
@@ -131,6 +145,7 @@ class Storage:
     def forget(self, name: str) -> None:
         """Drops what is remembered of a mirror that is gone."""
         self._nudged.pop(name, None)
+        self._unowned.pop(name, None)
 
     def _claims(self, mirror: Mirror) -> list[Json]:
         found = (self.state.claims.get(names.claim_name(mirror.name, ordinal)) for ordinal in range(_ORDINALS))

@@ -104,8 +104,9 @@ def test_a_missing_definition_is_waited_for_told_once_and_taken_up(fresh: Callab
     running.system.install()
     until(lambda: page(port, "/readyz"), why="it is ready once the definition is there")
     lost = [line for line in log_of(running, "controller") if line["event"] == "watch lost"]
-    assert [line["kind"] for line in lost] == ["RegistryMirror"]
-    assert "is the CustomResourceDefinition installed?" in lost[0]["why"]
+    assert {line["kind"] for line in lost} == {"RegistryMirror"}
+    # One that is just there may be lost again for a moment, while the API server makes room for it.
+    assert ["is the CustomResourceDefinition installed?" in line["why"] for line in lost].count(True) == 1
     running.system.start_courier()
     running.system.start_webhook()
     running.kube.mirror(one("late"))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from controller import kinds
-from controller.storage import RENEWED_ANNOTATION
+from controller.storage import RENEWED_ANNOTATION, TAKING_OVER
 from tests.support.audit import entries
 from tests.support.faults import log_of
 from tests.support.hands import POD, a_storage_class, resizer_grants, volumes
-from tests.support.kube import Kube, until
+from tests.support.kube import DEADLINE, Kube, until
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
@@ -50,6 +50,12 @@ def a_bound_mirror(kube: Kube, name: str, *, growing: bool) -> None:
     until(lambda: kube.get(kinds.MIRROR, name).get("status", {}).get("storage") == "20Gi", why="both claims are bound")
 
 
+def uids(kube: Kube, name: str) -> dict[str, str]:
+    """UIDs of the mirror's claims that are not going, by name."""
+    live = [each["metadata"] for claim in claims(name) if (each := kube.find(kinds.CLAIM, claim))]
+    return {each["name"]: each["uid"] for each in live if "deletionTimestamp" not in each}
+
+
 def grow(kube: Kube, name: str, size: str) -> str:
     """What kubectl says when the mirror is to have `size`."""
     patch = f'{{"spec":{{"volumeClaimTemplate":{{"spec":{{"resources":{{"requests":{{"storage":"{size}"}}}}}}}}}}}}'
@@ -78,13 +84,29 @@ def test_claims_of_a_class_that_can_grow_are_asked_for_more_and_the_pods_stay(ku
 
 
 def test_a_growth_that_was_never_granted_can_be_taken_back_to_what_was(kube: Kube, name: str) -> None:
+    """At once: the StatefulSet is not replaced again before its claims are its own, or they would be collected."""
     a_bound_mirror(kube, name, growing=True)
+    before = uids(kube, name)
     grow(kube, name, "30Ti")
     until(lambda: asked(kube, name) == ["30Ti", "30Ti"], why="a mistyped growth is asked for")
     until(lambda: template(kube, name) == "30Ti", why="the template follows")
     assert grow(kube, name, "20Gi").endswith(" patched\n")
     until(lambda: template(kube, name) == "20Gi", why="the template goes back")
     kube.until_condition(name, "StorageResized", "True", "Granted")
+    assert uids(kube, name) == before
+
+
+def test_claims_that_somebody_else_owns_do_not_keep_a_mirror_from_growing(kube: Kube, name: str) -> None:
+    """Kubernetes takes over none that has another controller, and is not waited for for ever."""
+    a_bound_mirror(kube, name, growing=True)
+    theirs = kube.create(kinds.CONFIG_MAP, {"metadata": {"name": name}})["metadata"]["uid"]
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": theirs, "controller": True}
+    for claim in claims(name):
+        kube.patch(kinds.CLAIM, claim, {"metadata": {"ownerReferences": [owner]}})
+    before = uids(kube, name)
+    grow(kube, name, "30Gi")
+    until(lambda: template(kube, name) == "30Gi", why="the template follows", seconds=TAKING_OVER + DEADLINE)
+    assert uids(kube, name) == before
 
 
 def test_a_class_that_cannot_grow_is_told_and_nothing_is_touched(kube: Kube, name: str) -> None:
@@ -142,11 +164,6 @@ def test_scaled_to_nothing_and_back_while_the_claims_go_it_gets_pods_again(own: 
     def counted() -> int:
         return int(kube.get(kinds.STATEFUL_SET, child)["status"].get("replicas") or 0)
 
-    def uids() -> dict[str, str]:
-        """Of the claims that are not going."""
-        live = [each["metadata"] for claim in claims(name) if (each := kube.find(kinds.CLAIM, claim))]
-        return {each["name"]: each["uid"] for each in live if "deletionTimestamp" not in each}
-
     def looked() -> bool:
         live = kube.get(kinds.STATEFUL_SET, child)
         return bool(
@@ -155,19 +172,19 @@ def test_scaled_to_nothing_and_back_while_the_claims_go_it_gets_pods_again(own: 
 
     kube.mirror(one(name).on_class("nobody-makes-volumes-of-this"))
     kube.until_there(kinds.STATEFUL_SET, child)
-    until(lambda: counted() == 2 and len(uids()) == 2, why="pods and claims are there")
+    until(lambda: counted() == 2 and len(uids(kube, name)) == 2, why="pods and claims are there")
     own.system.processes.stop(["controller"])
-    before = uids()
+    before = uids(kube, name)
     for claim in before:
         kube.patch(kinds.CLAIM, claim, {"metadata": {"finalizers": ["example.com/hold"]}})
     kube.patch(kinds.STATEFUL_SET, child, {"spec": {"replicas": 0}})
-    until(lambda: not uids() and not counted(), why="the pods are gone, and the claims are going")
+    until(lambda: not uids(kube, name) and not counted(), why="the pods are gone, and the claims are going")
     own.system.start_controller()
     until(looked, why="it is scaled back, and Kubernetes has looked")
     for claim in before:
         kube.patch(kinds.CLAIM, claim, {"metadata": {"finalizers": None}})
-    until(lambda: len(uids()) == 2 and counted() == 2, why="claims and pods are made again")
-    assert not set(uids().values()) & set(before.values())
+    until(lambda: len(uids(kube, name)) == 2 and counted() == 2, why="claims and pods are made again")
+    assert not set(uids(kube, name).values()) & set(before.values())
 
 
 def test_a_claim_that_a_person_made_before_is_used_told_and_left_alone(shared: Running, name: str) -> None:
