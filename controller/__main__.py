@@ -75,7 +75,7 @@ def _assembled(
     state.leases.listen(leadership.notice)
     recorder = Recorder(cluster, leadership.election.identity, log)
     applier = Applier(cluster, settings.namespace, state, Contest(), stopwatches, time.monotonic)
-    storage = Storage(cluster, settings.namespace, state, time.monotonic)
+    storage = Storage(cluster, settings.namespace, state, time.monotonic, stopwatches)
     prober = Prober(settings, inbox.enqueue, log)
     cleaner = Cleaner(cluster, settings, state, applier, agents, recorder, time.monotonic)
     mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, cleaner, prober, stopwatches)

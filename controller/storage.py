@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from controller.growth import Growth
     from controller.mirror import Mirror
     from controller.state import State
+    from controller.stopwatches import Stopwatches
 
 Json = dict[str, Any]
 
@@ -66,8 +67,8 @@ class Storage:
     namespace: str
     state: State
     clock: Callable[[], float]
+    stopwatches: Stopwatches
     _nudged: dict[str, _Nudged] = field(default_factory=dict)  # by mirror
-    _unowned: dict[str, tuple[str, float]] = field(default_factory=dict)  # by mirror: its StatefulSet's UID, since when
 
     async def settle(self, mirror: Mirror) -> StorageResult:
         """Does what the plan asks for. `replacing`: the StatefulSet is gone or going, and is to be made again."""
@@ -75,11 +76,12 @@ class Storage:
         if live is not None and standing(live, mirror) is not Standing.OURS:
             return StorageResult(growth.plan(mirror, None, self._claims(mirror)))
         plan = growth.plan(mirror, live, self._claims(mirror))
+        is_early = self._is_early(mirror, live, plan)
         refused = await self._grow(plan)
         if refused is not None:
             return StorageResult(plan, refused)
         if plan.replace and live is not None:
-            if plan.unowned and self._is_being_taken_over(mirror, live):
+            if is_early:
                 return StorageResult(plan, renewing=True)
             await self.cluster.delete(STATEFUL_SET, self.namespace, live, propagation="Orphan")
             return StorageResult(plan, replacing=True)
@@ -89,13 +91,11 @@ class Storage:
             await self.cluster.delete(CLAIM, self.namespace, claim)
         return StorageResult(plan, renewing=await self._renewing(mirror, live, plan))
 
-    def _is_being_taken_over(self, mirror: Mirror, live: Json) -> bool:
-        uid, now = live["metadata"]["uid"], self.clock()
-        known, since = self._unowned.get(mirror.name, ("", 0.0))
-        if known != uid:
-            self._unowned[mirror.name] = uid, now
-            return True
-        return now < since + TAKING_OVER
+    def _is_early(self, mirror: Mirror, live: Json | None, plan: Growth) -> bool:
+        """Whether Kubernetes is still to take over claims of the StatefulSet that is to be replaced."""
+        awaited = live["metadata"]["uid"] if live is not None and plan.replace and plan.unowned else None
+        held = self.stopwatches.held(_taking_over(mirror.name), awaited, self.clock())
+        return awaited is not None and held < TAKING_OVER
 
     async def _renewing(self, mirror: Mirror, live: Json, plan: Growth) -> bool:
         """Whether there are, or should be, pods whose claims are gone.
@@ -145,7 +145,7 @@ class Storage:
     def forget(self, name: str) -> None:
         """Drops what is remembered of a mirror that is gone."""
         self._nudged.pop(name, None)
-        self._unowned.pop(name, None)
+        self.stopwatches.forget(_taking_over(name))
 
     def _claims(self, mirror: Mirror) -> list[Json]:
         found = (self.state.claims.get(names.claim_name(mirror.name, ordinal)) for ordinal in range(_ORDINALS))
@@ -170,3 +170,7 @@ class Storage:
         stored = await self.cluster.patch(CLAIM, self.namespace, metadata["name"], body, dry_run=dry_run)
         if not dry_run:
             self.state.claims.put(stored, quietly=True)
+
+
+def _taking_over(name: str) -> str:
+    return f"{name} taking over"
