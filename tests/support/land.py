@@ -116,6 +116,10 @@ class Land:
             said = self.kubectl("logs", pod, "--all-containers", "--tail=-1", check=False)
             self.said[pod] = self.said.get(pod, "") + said
 
+    def hurry(self, selector: str) -> None:
+        """Have the kubelet look at these pods, and so at their Secrets, at once and not within a minute and a half."""
+        self.kubectl("annotate", "pods", f"--selector={selector}", "--overwrite", f"hurried={time.time():.3f}")
+
     def told_anywhere(self) -> dict[str, str]:
         """All that is told of the system: what its pods say, every object but Secrets, its files on the node."""
         self.keep_logs()
@@ -296,8 +300,10 @@ class Land:
         finally:
             self.system.scale("controller", 2)
 
-    def until(self, question: Callable[[], object], seconds: float = 60.0) -> float:
-        """Wait for a state; return how long it took, in seconds."""
+    def until(
+        self, question: Callable[[], object], seconds: float = 60.0, told: Callable[[], object] = lambda: ""
+    ) -> float:
+        """Wait for a state; return how long it took, in seconds. Where it does not come, fail with what is `told`."""
         began = time.monotonic()
-        assert eventually(question, seconds), f"not within {seconds:.0f} s"
+        assert eventually(question, seconds), f"not within {seconds:.0f} s. {told()}"
         return time.monotonic() - began

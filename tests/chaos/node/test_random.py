@@ -10,7 +10,6 @@ from controller.kinds import POD
 from deploy.local.node.impostor import processes
 from deploy.local.node.installed import NAMESPACE
 from hostess import hosts
-from tests.support.pods import eventually
 from tests.support.pulling import pushed
 from tests.support.traces import add_foreign, traces
 
@@ -51,10 +50,11 @@ def test_random_pulls_beside_random_faults(world: Land, chaos: Chaos, dice: rand
             took.append(world.pull(image, DEADLINE))
         faults.append(name)
         assert hosts.parse(node.read("/etc/hosts")).foreign == foreign
-    calm = time.monotonic()
-    found = eventually(lambda: world.ready_caches("world") == REPLICAS and on_the_node(world) == files, CALM)
-    recovered = time.monotonic() - calm
-    assert found, differing(world, files)
+    recovered = world.until(
+        lambda: world.ready_caches("world") == REPLICAS and on_the_node(world) == files,
+        CALM,
+        told=lambda: differing(world, files),
+    )
     world.wait_ready("world")
     assert hosts.parse(node.read("/etc/hosts")).foreign == foreign
     node.write("/etc/hosts", given)

@@ -39,7 +39,7 @@ def _replaced(land: Land, chaos: Chaos, secret: str, fault: str) -> None:
         land.kubectl("delete", "secret", secret)
         land.until(lambda: issued(land, LEAF) not in {b"", before}, BROUGHT)
         # or the kubelet would look at the Secret a minute later, when what was trusted before the overlap is no more
-        land.kubectl("annotate", "pods", f"--selector={WEBHOOK}", "--overwrite", f"hurried-for={secret}")
+        land.hurry(WEBHOOK)
         land.until(lambda: served(land, pods(land).values(), 8443) == {issued(land, LEAF)}, BROUGHT)
         recovered = time.monotonic() - began
         reviews.more(200)
