@@ -28,7 +28,7 @@ class Growth:
     `missing` names the claims that have not been granted what is wanted yet, `foreign` those of them that are a
     person's own, `absent` those that are not there at all; `granted` is what every claim has. While Kubernetes has yet
     to make the StatefulSet the owner of `unowned` claims, it is not to be replaced: what is written for it after it is
-    gone would have the garbage collector delete them.
+    gone would have the garbage collector delete them. One that is not bound has nothing to lose.
     """
 
     wanted: str
@@ -63,7 +63,11 @@ def plan(mirror: Mirror, stateful_set: Json | None, claims: Iterable[Json]) -> G
         # Those of pods that are scaled away would not come back.
         pending=[ours[name] for name in expected if name in ours and _is_to_renew(ours[name], wanted)],
         absent=[name for name in expected if name not in there],
-        unowned=[name for name in expected if name in ours and _is_to_be_owned(ours[name], stateful_set)],
+        unowned=[
+            name
+            for name in expected
+            if name in ours and is_bound(ours[name]) and _is_to_be_owned(ours[name], stateful_set)
+        ],
         missing=missing,
         foreign=[name for name in missing if name in present and name not in ours and is_bound(present[name])],
         granted=_smallest(present[name] for name in expected) if len(granted) == len(expected) else None,

@@ -204,6 +204,7 @@ def test_claims_that_kubernetes_has_yet_to_take_over_are_told() -> None:
     assert _plan("20Gi", "10Gi", claims).unowned == ["image-store-registry-mirror-docker-0"]
     claims[0] = a_claim(0, "20Gi", "20Gi", owners=["former", STATEFUL_SET_UID])
     assert _plan("20Gi", "10Gi", claims).unowned == []
+    assert _plan("20Gi", "10Gi", [a_claim(0, "10Gi")]).unowned == [], "it has no volume yet"
     keeping = a_stateful_set("10Gi")
     del keeping["spec"]["persistentVolumeClaimRetentionPolicy"]
     assert growth.plan(judged(), keeping, [a_claim(0, "20Gi", "20Gi")]).unowned == []
