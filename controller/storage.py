@@ -92,8 +92,13 @@ class Storage:
         return StorageResult(plan, renewing=await self._renewing(mirror, live, plan))
 
     def _is_early(self, mirror: Mirror, live: Json | None, plan: Growth) -> bool:
-        """Whether Kubernetes is still to take over claims of the StatefulSet that is to be replaced."""
-        awaited = live["metadata"]["uid"] if live is not None and plan.replace and plan.unowned else None
+        """Whether Kubernetes is still to take over claims of the StatefulSet that is to be replaced.
+
+        Where it is in the midst of it, the status is not written yet, and it may write a claim a second time.
+        """
+        awaited = None
+        if live is not None and plan.replace and (plan.unowned or is_behind(live)):
+            awaited = live["metadata"]["uid"]
         held = self.stopwatches.held(_taking_over(mirror.name), awaited, self.clock())
         return awaited is not None and held < TAKING_OVER
 

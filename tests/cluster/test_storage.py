@@ -48,6 +48,15 @@ def a_bound_mirror(kube: Kube, name: str, *, growing: bool) -> None:
     volumes(kube, name, [f"{name}-0", f"{name}-1"], "20Gi")
     kube.mirror(one(name).on_class(name).storing("20Gi"))
     until(lambda: kube.get(kinds.MIRROR, name).get("status", {}).get("storage") == "20Gi", why="both claims are bound")
+    until(lambda: taken_over(kube, name), why="Kubernetes has taken over both claims")
+
+
+def taken_over(kube: Kube, name: str) -> bool:
+    """Whether the claims are the StatefulSet's, and its pods are counted."""
+    live = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")
+    owners = [kube.get(kinds.CLAIM, claim)["metadata"].get("ownerReferences") or [] for claim in claims(name)]
+    owned = all(live["metadata"]["uid"] in [owner["uid"] for owner in each] for each in owners)
+    return owned and live["status"].get("replicas") == len(owners)
 
 
 def uids(kube: Kube, name: str) -> dict[str, str]:
