@@ -86,7 +86,9 @@ def _assembled(
         return await (admission.reconcile() if key == ADMISSION_KEY else mirrors.reconcile(key))
 
     async def tell(key: str, failure: Failure) -> None:
-        if key != ADMISSION_KEY:
+        if key == ADMISSION_KEY:
+            admission.tell(failure)
+        else:
             await mirrors.tell(key, failure)
 
     workers = Workers(inbox, reconcile, tell, log, metrics)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from common.defaults import dict_at
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from common.logs import Logger
     from controller.cluster import Cluster
     from controller.ends import Ends
+    from controller.failing import Failure
     from controller.kinds import Kind
     from controller.quarrels import Quarrels
     from controller.settings import ControllerSettings
@@ -72,6 +73,7 @@ class Admission:
     quarrels: Quarrels
     ends: Ends
     log: Logger
+    _refused: dict[str, str] = field(default_factory=dict)  # the API server's words, by an authority's Secret
 
     async def reconcile(self) -> Outcome:
         """One pass. Raises ClusterError where a request failed, after all that does not depend on it is done."""
@@ -91,6 +93,10 @@ class Admission:
         contested = any(each == CONTESTED for _, each in waits)
         return Waiting(max(SHORTEST_LOOK, after), reason, CONTESTED_DEAFNESS if contested else 0.0)
 
+    def tell(self, failure: Failure) -> None:
+        """Lets the mirrors that wait for their authority say why there is none."""
+        self.state.authority_failed(self._refused.get(MIRRORS_AUTHORITY, failure.message))
+
     def _kept(self) -> Iterator[Keep]:
         if not self.settings.external_webhook_certificate:
             yield self._webhooks
@@ -99,6 +105,7 @@ class Admission:
 
     async def _mirrors(self, now: datetime, failed: list[ClusterError]) -> list[Wait]:
         authority = await self._authority(MIRRORS_AUTHORITY, "registry mirrors", now, failed)
+        self.state.authority_failure = None
         return [self._until_succession(authority, now)]
 
     async def _webhooks(self, now: datetime, failed: list[ClusterError]) -> list[Wait]:
@@ -145,9 +152,11 @@ class Admission:
             await self._store(name, made, {})
         except ClusterError as error:
             if present is None or not can_sign(present, now):
+                self._refused[name] = str(error)
                 raise
             failed.append(error)
             return present
+        self._refused.pop(name, None)
         self.log.info("authority issued", secret=f"{self.settings.namespace}/{name}")
         return made
 

@@ -69,7 +69,7 @@ class Serving:
     def _issued(self) -> Tls | Lacking:
         authority, lifetimes = pair_in(self.state, MIRRORS_AUTHORITY), self.settings.lifetimes
         if authority is None or not can_sign(authority, self.now):
-            return Lacking("AuthorityPending", "The certificate authority of the mirrors is being made.")
+            return _without_authority(self.state.authority_failure)
         name, host = self.mirror.object_name, self.mirror.masquerade
         hosts = (host, *names.service_hosts(self.mirror.name, self.settings.namespace))
         place = self._place(pair_in(self.state, name))
@@ -102,6 +102,13 @@ def pair_in(state: State, secret: str) -> Pair | None:
     live = state.secrets.get(secret)
     certificate, key = text_of(live, files.CERTIFICATE), text_of(live, files.KEY)
     return None if certificate is None or key is None else Pair(certificate, key)
+
+
+def _without_authority(why: str | None) -> Lacking:
+    if why is None:
+        return Lacking("AuthorityPending", "The certificate authority of the mirrors is being made.")
+    failed = f"The certificate authority of the mirrors cannot be made; it is tried again, ever more rarely: {why}"
+    return Lacking("AuthorityFailed", failed)
 
 
 def _soonest(*seconds: float | None) -> float | None:

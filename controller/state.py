@@ -75,7 +75,8 @@ class State:
     """The stores and what is derived from them.
 
     `enqueue` is told the key of each mirror that a change concerns; `shared_secrets` concern them all.
-    `masquerade_domains` are what mirrors are judged by.
+    `masquerade_domains` are what mirrors are judged by. `authority_failure`: why the mirrors' authority could not be
+    made when that was tried last, again and again.
     """
 
     enqueue: Callable[[str], None]
@@ -92,6 +93,7 @@ class State:
     mutating: Store = field(default_factory=Store)
     validating: Store = field(default_factory=Store)
     children: dict[Kind, Store] = field(default_factory=dict)
+    authority_failure: str | None = None
 
     def __post_init__(self) -> None:
         self.children = {kind: Store(_ours_by_name) for kind in kinds.CHILDREN if kind is not kinds.SECRET}
@@ -110,6 +112,12 @@ class State:
         """Every mirror is to be looked at."""
         for name in self.mirrors:
             self.enqueue(name)
+
+    def authority_failed(self, why: str) -> None:
+        """Takes note of why the mirrors' authority cannot be made, for every mirror to say."""
+        if why != self.authority_failure:
+            self.authority_failure = why
+            self.enqueue_all()
 
     def _mirror_changed(self, name: str, _: Json | None, after: Json | None) -> None:
         self.enqueue(name)

@@ -229,9 +229,9 @@ def _times_set(running: Running) -> int:
 
 
 def _policy() -> tuple[dict[str, Any], dict[str, Any]]:
-    """Somebody's policy that lets nobody change the mirrors' authority."""
+    """Somebody's policy that lets nobody make or change the mirrors' authority."""
     api, core = "admissionregistration.k8s.io/v1", {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"]}
-    rules = [{**core, "resourceNames": [MIRRORS_CA], "operations": ["UPDATE"]}]
+    rules = [{**core, "resourceNames": [MIRRORS_CA], "operations": ["CREATE", "UPDATE"]}]
     policy = {
         "apiVersion": api,
         "kind": "ValidatingAdmissionPolicy",
@@ -241,6 +241,23 @@ def _policy() -> tuple[dict[str, Any], dict[str, Any]]:
     binding = {"policyName": "kept", "validationActions": ["Deny"]}
     kind = "ValidatingAdmissionPolicyBinding"
     return policy, {"apiVersion": api, "kind": kind, "metadata": {"name": "kept"}, "spec": binding}
+
+
+def _enforced(kube: Kube) -> None:
+    """Puts the policy in force."""
+    kube.apply(*_policy())
+
+    def is_refused() -> bool:
+        with suppress(AssertionError):
+            kube.patch(kinds.SECRET, MIRRORS_CA, {"metadata": {"labels": {"tried": str(time.time_ns())}}})
+            return False
+        return True
+
+    until(is_refused, why="the policy is in force")
+
+
+def _lifted(kube: Kube) -> None:
+    kube.kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "kept")
 
 
 def _due() -> dict[str, str]:
@@ -253,15 +270,7 @@ def test_an_authority_whose_successor_is_refused_goes_on_and_stops_nothing_else(
     kube, due = hurried.kube, _due()
     hurried.system.processes.stop(["controller"])
     kube.patch(kinds.SECRET, MIRRORS_CA, {"stringData": due})
-    kube.apply(*_policy())
-
-    def is_refused() -> bool:
-        with suppress(AssertionError):
-            kube.patch(kinds.SECRET, MIRRORS_CA, {"metadata": {"labels": {"tried": str(time.time_ns())}}})
-            return False
-        return True
-
-    until(is_refused, why="the policy is in force")
+    _enforced(kube)
     kube.delete(kinds.SECRET, WEBHOOK_TLS)
     hurried.system.start_controller()
     until(lambda: matches(pair(kube, WEBHOOK_TLS)), why="the webhook has its certificate")
@@ -270,9 +279,22 @@ def test_an_authority_whose_successor_is_refused_goes_on_and_stops_nothing_else(
     assert issued_by(text(kube, "registry-mirror-late", "tls.crt"), due["tls.crt"])
     until(lambda: "reconcile failed" in events_of(hurried, "controller"), why="the log says what was refused")
     assert text(kube, MIRRORS_CA, "tls.crt") == due["tls.crt"]
-    kube.kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "kept")
+    _lifted(kube)
     until(lambda: text(kube, MIRRORS_CA, "tls.crt") != due["tls.crt"], why="the successor is there")
     until(lambda: is_at_rest(kube), why="it has taken over")
+
+
+def test_an_authority_that_is_lost_and_cannot_be_made_again_is_told_by_each_mirror(hurried: Running) -> None:
+    """In the API server's words, though it is no mirror's own reconcile that fails."""
+    kube = hurried.kube
+    _enforced(kube)
+    kube.delete(kinds.SECRET, MIRRORS_CA)
+    told = kube.until_condition("kept", "CacheAvailable", "False", "AuthorityFailed")
+    assert f'secrets "{MIRRORS_CA}" is forbidden: ValidatingAdmissionPolicy' in told
+    assert ("Warning", "AuthorityFailed") in {each[:2] for each in until(lambda: kube.events("kept"), why="Events")}
+    _lifted(kube)
+    until(lambda: is_at_rest(kube), why="everybody trusts the authority that was made since")
+    until(lambda: kube.condition("kept", "CacheAvailable")[1] == "NoReplicaReady", why="the mirror says so no more")
 
 
 def test_an_immutable_authority_is_replaced_when_its_successor_is_due(hurried: Running) -> None:

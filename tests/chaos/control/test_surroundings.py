@@ -290,7 +290,7 @@ def test_its_namespace_does_not_go_and_is_made_again(behind: Behind, chaos: Chao
 
 def _says_that_it_cannot(kube: Kube, name: str) -> bool:
     said = kube.conditions(name)
-    refused = said.get("CacheAvailable", ("", "", ""))[1] == "ApplyFailed"
+    refused = said.get("CacheAvailable", ("", "", ""))[1] in ("ApplyFailed", "AuthorityFailed")
     return refused or said.get("Reconciled", ("", "", ""))[0] == "False"
 
 

@@ -98,6 +98,15 @@ def test_without_an_authority_nothing_can_be_built_yet() -> None:
     assert World().gather() == Lacking("AuthorityPending", "The certificate authority of the mirrors is being made.")
 
 
+def test_why_there_is_no_authority_is_said_once_it_is_known() -> None:
+    world = World()
+    world.state.authority_failed("a quota")
+    found = world.gather()
+    assert isinstance(found, Lacking)
+    assert (found.reason, found.message.endswith(": a quota")) == ("AuthorityFailed", True)
+    assert isinstance(world.pair(MIRRORS_AUTHORITY, AUTHORITY).gather(), Facts)
+
+
 def test_an_authority_signs_until_its_end_though_its_successor_is_long_due() -> None:
     """It may be that the successor cannot be stored; and a clock that jumps must make no mirror unready."""
     assert isinstance(_ready().gather(NOW + timedelta(days=3500)), Facts)
