@@ -16,7 +16,7 @@ from common.defaults import dict_at
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from controller.mirror import Mirror
+    from controller.mirror import Identity, Mirror
 
 Json = dict[str, Any]
 
@@ -26,9 +26,7 @@ class Growth:
     """What is to be done, in this order: ask `claims` for more, replace the StatefulSet, make `pending` claims again.
 
     `missing` names the claims that have not been granted what is wanted yet, `foreign` those of them that are a
-    person's own, `absent` those that are not there at all; `granted` is what every claim has. While Kubernetes has yet
-    to make the StatefulSet the owner of `unowned` claims, it is not to be replaced: what is written for it after it is
-    gone would have the garbage collector delete them. One that is not bound has nothing to lose.
+    person's own, `absent` those that are not there at all; `granted` is what every claim has.
     """
 
     wanted: str
@@ -38,7 +36,6 @@ class Growth:
     missing: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
-    unowned: list[str] = field(default_factory=list)
     granted: str | None = None
 
 
@@ -51,7 +48,7 @@ def plan(mirror: Mirror, stateful_set: Json | None, claims: Iterable[Json]) -> G
     wanted = _stored(mirror.storage)
     there = {claim["metadata"]["name"]: claim for claim in claims}
     present = {name: claim for name, claim in there.items() if "deletionTimestamp" not in claim["metadata"]}
-    ours = {name: claim for name, claim in present.items() if _is_of(mirror, claim)}
+    ours = {name: claim for name, claim in present.items() if is_of(mirror, claim)}
     expected = [names.claim_name(mirror.name, ordinal) for ordinal in range(mirror.spec.replicas)]
     capacities = [capacity_of(present[name]) if name in present else None for name in expected]
     granted = [capacity for capacity in capacities if capacity is not None]
@@ -63,29 +60,15 @@ def plan(mirror: Mirror, stateful_set: Json | None, claims: Iterable[Json]) -> G
         # Those of pods that are scaled away would not come back.
         pending=[ours[name] for name in expected if name in ours and _is_to_renew(ours[name], wanted)],
         absent=[name for name in expected if name not in there],
-        unowned=[
-            name
-            for name in expected
-            if name in ours and is_bound(ours[name]) and _is_to_be_owned(ours[name], stateful_set)
-        ],
         missing=missing,
         foreign=[name for name in missing if name in present and name not in ours and is_bound(present[name])],
         granted=_smallest(present[name] for name in expected) if len(granted) == len(expected) else None,
     )
 
 
-def _is_of(mirror: Mirror, claim: Json) -> bool:
+def is_of(mirror: Identity, claim: Json) -> bool:
     """Whether a StatefulSet made the claim from our template: one of that name may be a person's own."""
     return names.mirror_of(claim["metadata"].get("labels") or {}) == mirror.name
-
-
-def _is_to_be_owned(claim: Json, stateful_set: Json | None) -> bool:
-    """Whether Kubernetes will make the StatefulSet an owner of the claim, as its retention policy has it."""
-    if stateful_set is None:
-        return False
-    policy = dict_at(stateful_set, "spec", "persistentVolumeClaimRetentionPolicy")
-    owners = {owner["uid"] for owner in claim["metadata"].get("ownerReferences") or ()}
-    return policy.get("whenDeleted") == "Delete" and stateful_set["metadata"]["uid"] not in owners
 
 
 def _is_to_grow(claim: Json, wanted: Decimal) -> bool:

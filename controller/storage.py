@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from common import names
 from common.defaults import dict_at
-from controller import growth
+from controller import growth, retention
 from controller.errors import Forbidden, Invalid
 from controller.kinds import CLAIM, STATEFUL_SET
+from controller.leaving import is_leaving
+from controller.retention import RETAIN, Stage
 from controller.rollout import is_behind
 from controller.standing import Standing, standing
 
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
     from controller.cluster import Cluster
     from controller.growth import Growth
-    from controller.mirror import Mirror
+    from controller.mirror import Identity, Mirror
     from controller.state import State
     from controller.stopwatches import Stopwatches
 
@@ -32,16 +35,17 @@ _ORDINALS: Final = 16
 # where it saw and cannot make one (a quota), it tries by itself.
 FIRST_PAUSE: Final = 5.0
 LONGEST_PAUSE: Final = 60.0
-# Seconds that Kubernetes is given to take claims over before their StatefulSet is replaced all the same. It needs less
-# than one; it never takes over one that somebody has given another owner.
-TAKING_OVER: Final = 30.0
+# Seconds that Kubernetes is given for each stage of letting go of claims; it needs less than one. It may never get
+# there where a pod is in its way, as one that has failed.
+LETTING_GO: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class StorageResult:
     """How the storage of a mirror stands. `refused` is what the API server said where a claim cannot grow.
 
-    `renewing`: there are pods whose claims have yet to be made again, or to be taken over.
+    `replacing`: the StatefulSet is to be made again, so that nothing is put right in the present one. `renewing`: there
+    are pods whose claims have yet to be made again, or to be let go of.
     """
 
     plan: Growth
@@ -71,36 +75,61 @@ class Storage:
     _nudged: dict[str, _Nudged] = field(default_factory=dict)  # by mirror
 
     async def settle(self, mirror: Mirror) -> StorageResult:
-        """Does what the plan asks for. `replacing`: the StatefulSet is gone or going, and is to be made again."""
+        """Does what the plan asks for, as far as it can be done now."""
         live = self.state.children[STATEFUL_SET].get(mirror.object_name)
         if live is not None and standing(live, mirror) is not Standing.OURS:
             return StorageResult(growth.plan(mirror, None, self._claims(mirror)))
         plan = growth.plan(mirror, live, self._claims(mirror))
-        is_early = self._is_early(mirror, live, plan)
         refused = await self._grow(plan)
         if refused is not None:
             return StorageResult(plan, refused)
         if plan.replace and live is not None:
-            if is_early:
-                return StorageResult(plan, renewing=True)
+            if not is_leaving(live) and not await self._lets_go(mirror, live):
+                return StorageResult(plan, replacing=True, renewing=True)
             await self.cluster.delete(STATEFUL_SET, self.namespace, live, propagation="Orphan")
             return StorageResult(plan, replacing=True)
+        self.stopwatches.forget(_letting_go(mirror.name))
         if live is None:
             return StorageResult(plan)
         for claim in plan.pending:
             await self.cluster.delete(CLAIM, self.namespace, claim)
         return StorageResult(plan, renewing=await self._renewing(mirror, live, plan))
 
-    def _is_early(self, mirror: Mirror, live: Json | None, plan: Growth) -> bool:
-        """Whether Kubernetes is still to take over claims of the StatefulSet that is to be replaced.
+    async def part(self, mirror: Identity) -> None:
+        """Lets claims go with a mirror that is deleted while its StatefulSet is to be made again, and so keeps them.
 
-        Where it is in the midst of it, the status is not written yet, and it may write a claim a second time.
+        They go when no pod uses them any more. Where that is refused they are left: it holds no mirror.
         """
-        awaited = None
-        if live is not None and plan.replace and (plan.unowned or is_behind(live)):
-            awaited = live["metadata"]["uid"]
-        held = self.stopwatches.held(_taking_over(mirror.name), awaited, self.clock())
-        return awaited is not None and held < TAKING_OVER
+        live = self.state.children[STATEFUL_SET].get(mirror.object_name)
+        if live is None or standing(live, mirror) is not Standing.OURS or not retention.is_kept(live):
+            return
+        with suppress(Forbidden, Invalid):
+            for claim in self._claims(mirror):
+                if growth.is_of(mirror, claim) and not is_leaving(claim):
+                    await self.cluster.delete(CLAIM, self.namespace, claim)
+
+    async def _lets_go(self, mirror: Mirror, live: Json) -> bool:
+        """Whether the claims would outlive the StatefulSet; does what is next for that."""
+        stage = retention.stage(live, self._claims(mirror, dict_at(live, "spec").get("replicas", 0)))
+        held = self.stopwatches.held(_letting_go(mirror.name), (live["metadata"]["uid"], stage), self.clock())
+        if stage in (Stage.TAKING_OVER, Stage.LETTING_GO) and held < LETTING_GO:
+            return False
+        # Where a policy of somebody's puts it back, it is not tried for ever.
+        if stage in (Stage.TAKING_OVER, Stage.OWNED) and not retention.deletes(await self._change(live, RETAIN)):
+            return False
+        for claim in self._claims(mirror):
+            for present in await self._read(claim["metadata"]["name"]):
+                if retention.is_owned(present, live):
+                    await self._disown(present, live)
+        return True
+
+    async def _disown(self, claim: Json, live: Json) -> None:
+        """Kubernetes lets go of what it knows to be the StatefulSet's, and what it knows may be a little old."""
+        metadata, uid = claim["metadata"], live["metadata"]["uid"]
+        others = [owner for owner in metadata["ownerReferences"] if owner["uid"] != uid]
+        version = {key: metadata[key] for key in ("uid", "resourceVersion")}
+        body = {"metadata": {**version, "ownerReferences": others}}
+        await self.cluster.patch(CLAIM, self.namespace, metadata["name"], body)
 
     async def _renewing(self, mirror: Mirror, live: Json, plan: Growth) -> bool:
         """Whether there are, or should be, pods whose claims are gone.
@@ -133,27 +162,37 @@ class Storage:
         Of what was just made one watch may bring the count of pods before another brings the claims, made first.
         """
         for name in claims:
-            pages = self.cluster.pages(CLAIM, self.namespace, f"metadata.name={name}")
-            if not [claim async for found, _ in pages for claim in found]:
+            if not await self._read(name):
                 return True
         return False
 
+    async def _read(self, claim: str) -> list[Json]:
+        """The claim of that name as the API server has it now, newer than what the watch may have brought."""
+        pages = self.cluster.pages(CLAIM, self.namespace, f"metadata.name={claim}")
+        return [each async for found, _ in pages for each in found]
+
     async def _nudge(self, live: Json) -> None:
         """A change that means nothing."""
+        annotations = {RENEWED_ANNOTATION: live["metadata"]["resourceVersion"]}
+        await self._change(live, {"metadata": {"annotations": annotations}})
+
+    async def _change(self, live: Json, change: Json) -> Json:
+        """Changes a StatefulSet that is as it was seen; returns it as it was stored."""
         metadata, store = live["metadata"], self.state.children[STATEFUL_SET]
         version = {key: metadata[key] for key in ("uid", "resourceVersion")}
-        body = {"metadata": {**version, "annotations": {RENEWED_ANNOTATION: metadata["resourceVersion"]}}}
+        body = {**change, "metadata": {**version, **change.get("metadata", {})}}
         with store.writing(metadata["name"]):
             stored = await self.cluster.patch(STATEFUL_SET, self.namespace, metadata["name"], body)
             store.put(stored, quietly=True)
+        return stored
 
     def forget(self, name: str) -> None:
         """Drops what is remembered of a mirror that is gone."""
         self._nudged.pop(name, None)
-        self.stopwatches.forget(_taking_over(name))
+        self.stopwatches.forget(_letting_go(name))
 
-    def _claims(self, mirror: Mirror) -> list[Json]:
-        found = (self.state.claims.get(names.claim_name(mirror.name, ordinal)) for ordinal in range(_ORDINALS))
+    def _claims(self, mirror: Identity, ordinals: int = _ORDINALS) -> list[Json]:
+        found = (self.state.claims.get(names.claim_name(mirror.name, ordinal)) for ordinal in range(ordinals))
         return [claim for claim in found if claim is not None]
 
     async def _grow(self, plan: Growth) -> str | None:
@@ -177,5 +216,5 @@ class Storage:
             self.state.claims.put(stored, quietly=True)
 
 
-def _taking_over(name: str) -> str:
-    return f"{name} taking over"
+def _letting_go(name: str) -> str:
+    return f"{name} letting go"

@@ -46,6 +46,19 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         running.stop()
 
 
+@pytest.fixture
+def whole(configured: Running) -> Running:
+    """The same with a mirror and all that its settings name, for who runs alone."""
+    kube = configured.kube
+    if kube.find(kinds.SECRET, "own-certificate") is None:
+        kube.secret("own-certificate", **_certificate())
+    if kube.find(kinds.CONFIG_MAP, "own-bundle") is None:
+        kube.create(kinds.CONFIG_MAP, {"metadata": {"name": "own-bundle"}, "data": {"ca-certificates.crt": "PEM"}})
+    if kube.find(kinds.MIRROR, "set") is None:
+        kube.mirror(a_mirror().named("set"))
+    return configured
+
+
 def _certificate() -> dict[str, str]:
     now = dt.datetime.now(dt.UTC)
     authority = issue_authority("a person's own", now)
@@ -85,8 +98,8 @@ def test_certificate_and_bundle_of_ones_own_are_waited_for_used_and_followed(con
     until(lambda: _annotation(kube) != before, why="another bundle rolls the pods")
 
 
-def test_what_needs_no_certificate_is_kept_while_that_is_missing(configured: Running) -> None:
-    kube = configured.kube
+def test_what_needs_no_certificate_is_kept_while_that_is_missing(whole: Running) -> None:
+    kube = whole.kube
     kube.until_there(kinds.STATEFUL_SET, STATEFUL_SET)
     kube.delete(kinds.SECRET, "own-certificate")
     kube.until_condition("set", "CacheAvailable", "False", "CertificateSecretMissing")
@@ -98,8 +111,8 @@ def test_what_needs_no_certificate_is_kept_while_that_is_missing(configured: Run
     kube.until_condition("set", "CacheAvailable", "False", "NoReplicaReady")
 
 
-def test_the_pods_get_images_pull_secrets_bundle_and_proxies(configured: Running) -> None:
-    kube = configured.kube
+def test_the_pods_get_images_pull_secrets_bundle_and_proxies(whole: Running) -> None:
+    kube = whole.kube
     pod = kube.until_there(kinds.STATEFUL_SET, STATEFUL_SET)["spec"]["template"]["spec"]
     assert pod["imagePullSecrets"] == [{"name": "pull-a"}, {"name": "pull-b"}]
     (container,) = pod["containers"]
@@ -114,8 +127,8 @@ def test_the_pods_get_images_pull_secrets_bundle_and_proxies(configured: Running
     assert volumes["ca-bundle"]["configMap"]["name"] == "own-bundle"
 
 
-def test_the_node_agent_gets_the_seeds_environment_image_and_nodes(configured: Running) -> None:
-    kube = configured.kube
+def test_the_node_agent_gets_the_seeds_environment_image_and_nodes(whole: Running) -> None:
+    kube = whole.kube
     pod = kube.until_there(kinds.DAEMON_SET, STATEFUL_SET)["spec"]["template"]["spec"]
     assert pod["nodeSelector"] == {"kubernetes.io/os": "linux", "type": "metal"}
     assert pod["tolerations"] == [{"operator": "Exists"}]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from controller import kinds
-from controller.storage import RENEWED_ANNOTATION, TAKING_OVER
+from controller.storage import RENEWED_ANNOTATION
+from deploy.local.commands import CONTROLLER_MANAGER
 from tests.support.audit import entries
 from tests.support.faults import log_of
 from tests.support.hands import POD, a_storage_class, resizer_grants, volumes
-from tests.support.kube import DEADLINE, Kube, until
+from tests.support.kube import Kube, until
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
@@ -48,15 +49,19 @@ def a_bound_mirror(kube: Kube, name: str, *, growing: bool) -> None:
     volumes(kube, name, [f"{name}-0", f"{name}-1"], "20Gi")
     kube.mirror(one(name).on_class(name).storing("20Gi"))
     until(lambda: kube.get(kinds.MIRROR, name).get("status", {}).get("storage") == "20Gi", why="both claims are bound")
-    until(lambda: taken_over(kube, name), why="Kubernetes has taken over both claims")
+
+
+def retention(kube: Kube, name: str) -> str:
+    """What becomes of the claims when the StatefulSet is deleted."""
+    live = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")
+    return str(live["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"])
 
 
 def taken_over(kube: Kube, name: str) -> bool:
-    """Whether the claims are the StatefulSet's, and its pods are counted."""
+    """Whether both claims are the StatefulSet's, and so go with the mirror."""
     live = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")
     owners = [kube.get(kinds.CLAIM, claim)["metadata"].get("ownerReferences") or [] for claim in claims(name)]
-    owned = all(live["metadata"]["uid"] in [owner["uid"] for owner in each] for each in owners)
-    return owned and live["status"].get("replicas") == len(owners)
+    return all(live["metadata"]["uid"] in [owner["uid"] for owner in each] for each in owners)
 
 
 def uids(kube: Kube, name: str) -> dict[str, str]:
@@ -82,6 +87,8 @@ def test_claims_of_a_class_that_can_grow_are_asked_for_more_and_the_pods_stay(ku
     until(lambda: template(kube, name) == "30Gi", why="the StatefulSet is made again with the new size")
     assert kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]["uid"] != before
     assert {pod["metadata"]["uid"] for pod in kube.every(POD, labelSelector=f"mirror={name}")} == pods
+    until(lambda: taken_over(kube, name), why="the claims are the new one's")
+    assert retention(kube, name) == "Delete"
     told = kube.until_condition(name, "StorageResized", "False", "Resizing")
     assert "waiting to grow to 30Gi; 20Gi are granted" in told
 
@@ -93,7 +100,7 @@ def test_claims_of_a_class_that_can_grow_are_asked_for_more_and_the_pods_stay(ku
 
 
 def test_a_growth_that_was_never_granted_can_be_taken_back_to_what_was(kube: Kube, name: str) -> None:
-    """At once: the StatefulSet is not replaced again before its claims are its own, or they would be collected."""
+    """At once, while Kubernetes makes each StatefulSet the owner of the claims: none is taken for the former one's."""
     a_bound_mirror(kube, name, growing=True)
     before = uids(kube, name)
     grow(kube, name, "30Ti")
@@ -105,8 +112,23 @@ def test_a_growth_that_was_never_granted_can_be_taken_back_to_what_was(kube: Kub
     assert uids(kube, name) == before
 
 
+def test_claims_go_with_a_mirror_that_is_deleted_in_the_midst_of_growing(own: Running) -> None:
+    """When its StatefulSet has been told to keep them, so that it can be made again."""
+    kube, name = own.kube, "midst"
+    a_bound_mirror(kube, name, growing=True)
+    until(lambda: taken_over(kube, name), why="Kubernetes has taken over both claims")
+    own.cluster.kill(CONTROLLER_MANAGER)
+    grow(kube, name, "30Gi")
+    until(lambda: retention(kube, name) == "Retain", why="the claims are to be kept")
+    kube.kubectl("delete", "rm", name, "--wait=false")
+    own.cluster.start_component(CONTROLLER_MANAGER)
+    kube.until_gone(kinds.STATEFUL_SET, f"registry-mirror-{name}")
+    for claim in claims(name):
+        kube.until_gone(kinds.CLAIM, claim)
+
+
 def test_claims_that_somebody_else_owns_do_not_keep_a_mirror_from_growing(kube: Kube, name: str) -> None:
-    """Kubernetes takes over none that has another controller, and is not waited for for ever."""
+    """Kubernetes takes over none that has another controller, and they stay their owner's."""
     a_bound_mirror(kube, name, growing=True)
     theirs = kube.create(kinds.CONFIG_MAP, {"metadata": {"name": name}})["metadata"]["uid"]
     owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": theirs, "controller": True}
@@ -114,8 +136,10 @@ def test_claims_that_somebody_else_owns_do_not_keep_a_mirror_from_growing(kube: 
         kube.patch(kinds.CLAIM, claim, {"metadata": {"ownerReferences": [owner]}})
     before = uids(kube, name)
     grow(kube, name, "30Gi")
-    until(lambda: template(kube, name) == "30Gi", why="the template follows", seconds=TAKING_OVER + DEADLINE)
+    until(lambda: template(kube, name) == "30Gi", why="the template follows")
     assert uids(kube, name) == before
+    for claim in claims(name):
+        assert [each["uid"] for each in kube.get(kinds.CLAIM, claim)["metadata"]["ownerReferences"]] == [theirs]
 
 
 def test_a_class_that_cannot_grow_is_told_and_nothing_is_touched(kube: Kube, name: str) -> None:

@@ -14,14 +14,11 @@ from controller.settings import ControllerSettings
 from tests.support.mirrors import MirrorBuilder, a_mirror
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from common.problems import Problem
 
 Json = dict[str, Any]
 
 UID = "0a5e0000-0000-4000-8000-000000000001"
-STATEFUL_SET_UID = "0a5e0000-0000-4000-8000-000000000002"
 CREATED = "2026-01-01T00:00:00Z"
 NOW = "2026-06-01T12:00:00Z"
 LATER = "2026-06-01T13:00:00Z"
@@ -72,17 +69,14 @@ def facts(
     )
 
 
-def a_claim(
-    ordinal: int, asks: str, has: str | None = None, mirror: str = "docker", owners: Iterable[str] = ()
-) -> Json:
-    """A claim of a cache pod, bound to a volume of size `has`, or Pending where that is None; `owners` are UIDs."""
+def a_claim(ordinal: int, asks: str, has: str | None = None, mirror: str = "docker") -> Json:
+    """A claim of a cache pod, bound to a volume of size `has`, or Pending where that is None."""
     status: Json = {"phase": "Pending"} if has is None else {"phase": "Bound", "capacity": {"storage": has}}
     return {
         "metadata": {
             "name": f"image-store-registry-mirror-{mirror}-{ordinal}",
             "uid": f"claim-{ordinal}",
             "labels": names.labels(mirror),
-            "ownerReferences": [{"uid": owner} for owner in owners],
         },
         "spec": {"resources": {"requests": {"storage": asks}}},
         "status": status,
@@ -92,11 +86,8 @@ def a_claim(
 def a_stateful_set(storage: str = "20Gi", ready: int = 0) -> Json:
     """A StatefulSet, as far as growth and status look at it."""
     return {
-        "metadata": {"name": "registry-mirror-docker", "uid": STATEFUL_SET_UID, "generation": 1},
-        "spec": {
-            "volumeClaimTemplates": [{"spec": {"resources": {"requests": {"storage": storage}}}}],
-            "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete", "whenScaled": "Delete"},
-        },
+        "metadata": {"name": "registry-mirror-docker", "generation": 1},
+        "spec": {"volumeClaimTemplates": [{"spec": {"resources": {"requests": {"storage": storage}}}}]},
         "status": {"observedGeneration": 1, "replicas": 2, "readyReplicas": ready},
     }
 

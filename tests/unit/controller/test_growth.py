@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from common import quantity
 from controller import growth
-from tests.support.controller import STATEFUL_SET_UID, a_claim, a_stateful_set, judged
+from tests.support.controller import a_claim, a_stateful_set, judged
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
@@ -194,20 +194,6 @@ def test_a_stateful_set_without_claims_is_made_again_with_them() -> None:
     """One of an old installation, adopted."""
     bare: Json = {"metadata": {}, "spec": {}}
     assert growth.plan(judged(), bare, []).replace
-
-
-def test_claims_that_kubernetes_has_yet_to_take_over_are_told() -> None:
-    """Those of pods that are to stay, made from our template; of one that keeps claims it takes over none."""
-    theirs = a_claim(1, "20Gi", "20Gi")
-    theirs["metadata"]["labels"] = {}
-    claims = [a_claim(0, "20Gi", "20Gi", owners=["former"]), theirs, a_claim(2, "20Gi", "20Gi")]
-    assert _plan("20Gi", "10Gi", claims).unowned == ["image-store-registry-mirror-docker-0"]
-    claims[0] = a_claim(0, "20Gi", "20Gi", owners=["former", STATEFUL_SET_UID])
-    assert _plan("20Gi", "10Gi", claims).unowned == []
-    assert _plan("20Gi", "10Gi", [a_claim(0, "10Gi")]).unowned == [], "it has no volume yet"
-    keeping = a_stateful_set("10Gi")
-    del keeping["spec"]["persistentVolumeClaimRetentionPolicy"]
-    assert growth.plan(judged(), keeping, [a_claim(0, "20Gi", "20Gi")]).unowned == []
 
 
 _SIZES = st.integers(1, 4).map("{}Gi".format)

@@ -1,0 +1,66 @@
+"""How claims are kept when their StatefulSet is to be made again: whose they are, and what comes next. Pure.
+
+Kubernetes makes a StatefulSet the owner of its claims, by what it last saw of both. Where it writes that when the
+StatefulSet is gone already, the garbage collector deletes the claim, and its volume with it. So Kubernetes is first to
+have made it their owner, then is told to keep them (`Retain`), and the StatefulSet goes when Kubernetes has let go of
+one: that proves that it has seen it, after which it makes nobody an owner any more. The StatefulSet's status proves
+nothing: the one of a former StatefulSet of that name may be written into it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+from common.defaults import dict_at
+from controller.growth import is_bound
+from controller.kinds import STATEFUL_SET
+from controller.standing import controller_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Json = dict[str, Any]
+
+FIELD: Final = "persistentVolumeClaimRetentionPolicy"
+RETAIN: Final = {"spec": {FIELD: {"whenDeleted": "Retain"}}}
+
+
+class Stage(Enum):
+    """How far the claims of a StatefulSet are from outliving it."""
+
+    TAKING_OVER = "Kubernetes is still to make it the owner of some"
+    OWNED = "they would go with it"
+    LETTING_GO = "Kubernetes is still to see that they are to be kept"
+    KEPT = "they stay"
+
+
+def stage(stateful_set: Json, claims: Iterable[Json]) -> Stage:
+    """The stage of the claims that the StatefulSet's pods use; one without a volume has nothing to lose."""
+    owned = [is_owned(claim, stateful_set) for claim in claims if _is_taken_over(claim)]
+    if deletes(stateful_set) and owned:
+        return Stage.OWNED if all(owned) else Stage.TAKING_OVER
+    return Stage.LETTING_GO if owned and all(owned) else Stage.KEPT
+
+
+def deletes(stateful_set: Json) -> bool:
+    """Whether its claims go with it."""
+    return bool(dict_at(stateful_set, "spec", FIELD).get("whenDeleted") == "Delete")
+
+
+def is_kept(stateful_set: Json) -> bool:
+    """Whether its claims were to outlive it, as this controller alone has it."""
+    return bool(dict_at(stateful_set, "spec", FIELD).get("whenDeleted") == "Retain")
+
+
+def is_owned(claim: Json, stateful_set: Json) -> bool:
+    """Whether the claim says so."""
+    owners = claim["metadata"].get("ownerReferences") or ()
+    return stateful_set["metadata"]["uid"] in [owner["uid"] for owner in owners]
+
+
+def _is_taken_over(claim: Json) -> bool:
+    """Whether Kubernetes makes a StatefulSet the owner of such a claim: not where somebody has given it another."""
+    owner = controller_of(claim)
+    theirs = owner is not None and owner["kind"] != STATEFUL_SET.name
+    return is_bound(claim) and "deletionTimestamp" not in claim["metadata"] and not theirs
