@@ -87,7 +87,7 @@ def _assembled(
 
     async def tell(key: str, failure: Failure) -> None:
         if key == ADMISSION_KEY:
-            admission.tell(failure)
+            admission.tell()
         else:
             await mirrors.tell(key, failure)
 

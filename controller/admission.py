@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from common.logs import Logger
     from controller.cluster import Cluster
     from controller.ends import Ends
-    from controller.failing import Failure
     from controller.kinds import Kind
     from controller.quarrels import Quarrels
     from controller.settings import ControllerSettings
@@ -73,7 +72,7 @@ class Admission:
     quarrels: Quarrels
     ends: Ends
     log: Logger
-    _refused: dict[str, str] = field(default_factory=dict)  # the API server's words, by an authority's Secret
+    _refused: list[str] = field(default_factory=list)  # why the mirrors' authority could not be made
 
     async def reconcile(self) -> Outcome:
         """One pass. Raises ClusterError where a request failed, after all that does not depend on it is done."""
@@ -93,9 +92,10 @@ class Admission:
         contested = any(each == CONTESTED for _, each in waits)
         return Waiting(max(SHORTEST_LOOK, after), reason, CONTESTED_DEAFNESS if contested else 0.0)
 
-    def tell(self, failure: Failure) -> None:
-        """Lets the mirrors that wait for their authority say why there is none."""
-        self.state.authority_failed(self._refused.get(MIRRORS_AUTHORITY, failure.message))
+    def tell(self) -> None:
+        """Lets the mirrors say why they have no authority, where it is that which failed again and again."""
+        if self._refused:
+            self.state.authority_failed(self._refused[-1])
 
     def _kept(self) -> Iterator[Keep]:
         if not self.settings.external_webhook_certificate:
@@ -104,7 +104,12 @@ class Admission:
             yield self._mirrors
 
     async def _mirrors(self, now: datetime, failed: list[ClusterError]) -> list[Wait]:
-        authority = await self._authority(MIRRORS_AUTHORITY, "registry mirrors", now, failed)
+        try:
+            authority = await self._authority(MIRRORS_AUTHORITY, "registry mirrors", now, failed)
+        except ClusterError as error:
+            self._refused[:] = [str(error)]
+            raise
+        self._refused.clear()
         self.state.authority_failure = None
         return [self._until_succession(authority, now)]
 
@@ -152,11 +157,9 @@ class Admission:
             await self._store(name, made, {})
         except ClusterError as error:
             if present is None or not can_sign(present, now):
-                self._refused[name] = str(error)
                 raise
             failed.append(error)
             return present
-        self._refused.pop(name, None)
         self.log.info("authority issued", secret=f"{self.settings.namespace}/{name}")
         return made
 

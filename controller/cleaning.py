@@ -69,7 +69,7 @@ class Cleaner:
         """Sees to it that the nodes are cleaned. Returns what is waited for, or None once the mirror was let go."""
         if self.settings.hostess_is_original:  # it knows nothing of cleaning
             ending = None
-        elif self._is_orphaning(raw):
+        elif self.is_orphaning(raw):
             kept = "What was made for the mirror is left behind (orphan), and so are the nodes as they are."
             ending = Occurrence("Normal", "NodesKept", kept, "Clean")
         else:
@@ -108,6 +108,13 @@ class Cleaner:
         if progress.given_up and (ending := _ending(progress, leaving.nodes_before(raw))):
             self.recorder.record(raw, [ending])
         return progress.given_up
+
+    def is_orphaning(self, raw: Json) -> bool:
+        """Whether what was made for the mirror is to stay, or has been set free already."""
+        mirror = identity_of(raw)
+        live = self.state.children[DAEMON_SET].get(mirror.object_name)
+        freed = live is not None and standing(live, mirror) is Standing.ORPHAN
+        return freed or leaving.ORPHAN in leaving.finalizers(raw)
 
     def forget(self, name: str) -> None:
         """Drops what is remembered of a mirror that is gone, or is not to be taken off its nodes."""
@@ -192,13 +199,6 @@ class Cleaner:
         if live is None:
             return 0 if lost and leaving.FOREGROUND not in leaving.finalizers(raw) else leaving.nodes_before(raw)
         return leaving.nodes_before(raw) if is_behind(live) or is_leaving(live) else node_counts(live)[0]
-
-    def _is_orphaning(self, raw: Json) -> bool:
-        """Whether what was made for the mirror is to stay, or has been set free already."""
-        mirror = identity_of(raw)
-        live = self.state.children[DAEMON_SET].get(mirror.object_name)
-        freed = live is not None and standing(live, mirror) is Standing.ORPHAN
-        return freed or leaving.ORPHAN in leaving.finalizers(raw)
 
     async def _let_go(self, raw: Json, ending: Occurrence | None) -> None:
         patch = leaving.finalizer_patch(raw, held=False)

@@ -123,6 +123,12 @@ def deeds(applied: Applied, *, first: bool, changed: bool = False) -> list[Occur
     return found
 
 
+def left_behind(refused: list[str]) -> list[Occurrence]:
+    """Of a mirror that was deleted while its storage grew: what it was refused to take along."""
+    note = f"To be deleted by hand, as the API server refused: {'; '.join(refused)}."
+    return [Occurrence("Warning", "LeftBehind", note, "Delete")] if refused else []
+
+
 @dataclass(slots=True)
 class Recorder:
     """Posts events one after the other. `instance` names this process."""

@@ -20,13 +20,14 @@ from controller.findings import Findings
 from controller.gather import gather
 from controller.issued import Issued
 from controller.kinds import DAEMON_SET, MIRROR, SERVICE, STATEFUL_SET
-from controller.leaving import FINALIZER, ORPHAN, finalizers, is_leaving
+from controller.leaving import FINALIZER, finalizers, is_leaving
 from controller.looks import SURVEY_LOOK, is_refused, outcome
 from controller.mirror import identity_of, judge
 from controller.node_conditions import are_pending
 from controller.outcomes import Done, Outcome, Stalled, Waiting
 from controller.report import status_of, status_of_failing, status_of_invalid, status_of_leaving, status_patch
 from controller.standing import Standing, standing
+from controller.storage import Parting
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -115,10 +116,10 @@ class Reconciler:
             self._forget(raw["metadata"]["name"])
             return Done()
         self.prober.forget(raw["metadata"]["name"])
-        if ORPHAN not in finalizers(raw):
-            await self.storage.part(identity_of(raw))
-        waiting = await self.cleaner.look(raw)
+        parting = Parting() if self.cleaner.is_orphaning(raw) else await self.storage.part(identity_of(raw))
+        waiting = "Being deleted; its claims are to go with it." if parting.waiting else await self.cleaner.look(raw)
         if waiting is None:
+            self.recorder.record(raw, events.left_behind(parting.refused))
             return Done()
         await self._publish(raw, status_of_leaving(raw, waiting, _stamp(clock.now())))
         return Waiting(LOOK, "Cleaning")

@@ -12,6 +12,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from common import names
 from common.defaults import dict_at
 from controller.growth import is_bound
 from controller.kinds import STATEFUL_SET
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 FIELD: Final = "persistentVolumeClaimRetentionPolicy"
-RETAIN: Final = {"spec": {FIELD: {"whenDeleted": "Retain"}}}
+# On a StatefulSet that was told to keep its claims by this controller, and whether it owned all of them then.
+TOLD_ANNOTATION: Final = f"{names.GROUP}/claims-kept"
+TAKEN_BACK: Final = {
+    "metadata": {"annotations": {TOLD_ANNOTATION: None}},
+    "spec": {FIELD: {"whenDeleted": "Delete"}},
+}
+OWNED_ALL: Final = "all-owned"
+OWNED_SOME: Final = "some-owned"
 
 
 class Stage(Enum):
@@ -38,19 +46,32 @@ class Stage(Enum):
 def stage(stateful_set: Json, claims: Iterable[Json]) -> Stage:
     """The stage of the claims that the StatefulSet's pods use; one without a volume has nothing to lose."""
     owned = [is_owned(claim, stateful_set) for claim in claims if _is_taken_over(claim)]
-    if deletes(stateful_set) and owned:
+    if not owned:
+        return Stage.KEPT
+    if deletes(stateful_set):
         return Stage.OWNED if all(owned) else Stage.TAKING_OVER
-    return Stage.LETTING_GO if owned and all(owned) else Stage.KEPT
+    told = dict_at(stateful_set, "metadata", "annotations").get(TOLD_ANNOTATION)
+    if told == OWNED_SOME:
+        return Stage.LETTING_GO  # one that is not owned proves nothing: it may never have been
+    let_go = not all(owned) if told == OWNED_ALL else not any(owned)
+    return Stage.KEPT if let_go else Stage.LETTING_GO
+
+
+def telling(reached: Stage) -> Json:
+    """Merge patch that tells a StatefulSet to keep its claims, at the stage that was reached."""
+    owned = OWNED_ALL if reached is Stage.OWNED else OWNED_SOME
+    return {"metadata": {"annotations": {TOLD_ANNOTATION: owned}}, "spec": {FIELD: {"whenDeleted": "Retain"}}}
+
+
+def is_told(stateful_set: Json) -> bool:
+    """Whether this controller has told it to keep its claims; a policy of somebody's may have as well."""
+    annotations = dict_at(stateful_set, "metadata", "annotations")
+    return TOLD_ANNOTATION in annotations and not deletes(stateful_set)
 
 
 def deletes(stateful_set: Json) -> bool:
     """Whether its claims go with it."""
     return bool(dict_at(stateful_set, "spec", FIELD).get("whenDeleted") == "Delete")
-
-
-def is_kept(stateful_set: Json) -> bool:
-    """Whether its claims were to outlive it, as this controller alone has it."""
-    return bool(dict_at(stateful_set, "spec", FIELD).get("whenDeleted") == "Retain")
 
 
 def is_owned(claim: Json, stateful_set: Json) -> bool:

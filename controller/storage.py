@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from common import names
 from common.defaults import dict_at
 from controller import growth, retention
-from controller.errors import Forbidden, Invalid
-from controller.kinds import CLAIM, STATEFUL_SET
-from controller.leaving import is_leaving
-from controller.retention import RETAIN, Stage
+from controller.errors import ClusterError, Conflict, Fenced, Forbidden, Gone, Invalid
+from controller.kinds import CLAIM, POD, STATEFUL_SET
+from controller.leaving import ORPHAN, finalizers, is_leaving
+from controller.retention import Stage
 from controller.rollout import is_behind
-from controller.standing import Standing, standing
+from controller.standing import Standing, controller_of, standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from controller.cluster import Cluster
     from controller.growth import Growth
+    from controller.kinds import Kind
     from controller.mirror import Identity, Mirror
     from controller.state import State
     from controller.stopwatches import Stopwatches
@@ -37,12 +37,12 @@ FIRST_PAUSE: Final = 5.0
 LONGEST_PAUSE: Final = 60.0
 # Seconds that Kubernetes is given for each stage of letting go of claims; it needs less than one. It may never get
 # there where a pod is in its way, as one that has failed.
-LETTING_GO: Final = 30.0
+STAGE_LIMIT: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class StorageResult:
-    """How the storage of a mirror stands. `refused` is what the API server said where a claim cannot grow.
+    """How the storage of a mirror stands. `refused`: what follows where it cannot grow, in the API server's words.
 
     `replacing`: the StatefulSet is to be made again, so that nothing is put right in the present one. `renewing`: there
     are pods whose claims have yet to be made again, or to be let go of.
@@ -52,6 +52,14 @@ class StorageResult:
     refused: str | None = None
     replacing: bool = False
     renewing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Parting:
+    """Whether a mirror is to be held until its claims go with it; and what it leaves, as the API server refused it."""
+
+    waiting: bool = False
+    refused: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,55 +81,107 @@ class Storage:
     clock: Callable[[], float]
     stopwatches: Stopwatches
     _nudged: dict[str, _Nudged] = field(default_factory=dict)  # by mirror
+    _told: dict[str, str] = field(default_factory=dict)  # the UID of the StatefulSet that is to keep claims, by mirror
 
     async def settle(self, mirror: Mirror) -> StorageResult:
         """Does what the plan asks for, as far as it can be done now."""
         live = self.state.children[STATEFUL_SET].get(mirror.object_name)
-        if live is not None and standing(live, mirror) is not Standing.OURS:
-            return StorageResult(growth.plan(mirror, None, self._claims(mirror)))
-        plan = growth.plan(mirror, live, self._claims(mirror))
-        refused = await self._grow(plan)
-        if refused is not None:
+        ours = live is not None and standing(live, mirror) is Standing.OURS
+        plan = growth.plan(mirror, live if ours else None, self._claims(mirror))
+        refused = None if live is not None and not ours else await self._grow(plan)
+        if live is not None and plan.replace and refused is None:
+            return await self._replace(mirror, live, plan)
+        self._stays(mirror.name)
+        if live is None or not ours or refused is not None:
             return StorageResult(plan, refused)
-        if plan.replace and live is not None:
-            if not is_leaving(live) and not await self._lets_go(mirror, live):
-                return StorageResult(plan, replacing=True, renewing=True)
-            await self.cluster.delete(STATEFUL_SET, self.namespace, live, propagation="Orphan")
-            return StorageResult(plan, replacing=True)
-        self.stopwatches.forget(_letting_go(mirror.name))
-        if live is None:
-            return StorageResult(plan)
         for claim in plan.pending:
             await self.cluster.delete(CLAIM, self.namespace, claim)
         return StorageResult(plan, renewing=await self._renewing(mirror, live, plan))
 
-    async def part(self, mirror: Identity) -> None:
-        """Lets claims go with a mirror that is deleted while its StatefulSet is to be made again, and so keeps them.
-
-        They go when no pod uses them any more. Where that is refused they are left: it holds no mirror.
-        """
+    async def part(self, mirror: Identity) -> Parting:
+        """Sees to it that nothing outlives a mirror that is deleted while its StatefulSet is being made again."""
         live = self.state.children[STATEFUL_SET].get(mirror.object_name)
-        if live is None or standing(live, mirror) is not Standing.OURS or not retention.is_kept(live):
-            return
-        with suppress(Forbidden, Invalid):
-            for claim in self._claims(mirror):
-                if growth.is_of(mirror, claim) and not is_leaving(claim):
-                    await self.cluster.delete(CLAIM, self.namespace, claim)
+        if live is None or _is_orphaning(live, mirror):
+            return Parting(refused=await self._take_along(mirror, live))
+        if standing(live, mirror) is not Standing.OURS:
+            return Parting()
+        if retention.is_told(live):
+            try:
+                await self._change(live, retention.TAKEN_BACK)
+            except (Conflict, Fenced):
+                raise
+            except ClusterError as error:
+                return Parting(refused=[f"its claims, which {STATEFUL_SET.name} {mirror.object_name} keeps: {error}"])
+            return Parting(waiting=True)
+        stage, held = self._stage(mirror, live, "parting")
+        return Parting(waiting=stage is Stage.TAKING_OVER and held < STAGE_LIMIT)
+
+    async def _take_along(self, mirror: Identity, live: Json | None) -> list[str]:
+        """Deletes claims and pods that no StatefulSet will; returns what was refused."""
+        claims = [claim for claim in self._claims(mirror) if growth.is_of(mirror, claim)]
+        refused = await self._drop(CLAIM, claims, live)
+        try:
+            return refused + await self._drop(POD, await self._pods(mirror), live)
+        except (Forbidden, Gone) as error:
+            return [*refused, f"its cache pods: {error}"]
+
+    async def _pods(self, mirror: Identity) -> list[Json]:
+        labels = names.pod_labels(mirror.name, names.REGISTRY)
+        pages = self.cluster.pages(POD, self.namespace, labels=",".join(f"{key}={labels[key]}" for key in labels))
+        return [pod async for found, _ in pages for pod in found]
+
+    async def _drop(self, kind: Kind, found: list[Json], live: Json | None) -> list[str]:
+        """Deletes those that are nobody's, or the StatefulSet's; returns what was refused."""
+        refused, uid = [], dict_at(live, "metadata").get("uid")
+        for each in found:
+            owner = controller_of(each)
+            if is_leaving(each) or (owner is not None and owner["uid"] != uid):
+                continue
+            try:
+                await self.cluster.delete(kind, self.namespace, each)
+            except (Conflict, Fenced):
+                raise
+            except ClusterError as error:
+                refused.append(f"{kind.name} {each['metadata']['name']}: {error}")
+        return refused
+
+    async def _replace(self, mirror: Mirror, live: Json, plan: Growth) -> StorageResult:
+        try:
+            if not await self._lets_go(mirror, live):
+                return StorageResult(plan, replacing=True, renewing=True)
+            await self.cluster.delete(STATEFUL_SET, self.namespace, live, propagation="Orphan")
+        except (Forbidden, Invalid) as error:
+            self._stays(mirror.name)
+            return StorageResult(plan, f"its StatefulSet cannot be made again: {error}")
+        return StorageResult(plan, replacing=True)
 
     async def _lets_go(self, mirror: Mirror, live: Json) -> bool:
         """Whether the claims would outlive the StatefulSet; does what is next for that."""
-        stage = retention.stage(live, self._claims(mirror, dict_at(live, "spec").get("replicas", 0)))
-        held = self.stopwatches.held(_letting_go(mirror.name), (live["metadata"]["uid"], stage), self.clock())
-        if stage in (Stage.TAKING_OVER, Stage.LETTING_GO) and held < LETTING_GO:
+        uid = live["metadata"]["uid"]
+        stage, held = self._stage(mirror, live, "replacing")
+        if stage in (Stage.TAKING_OVER, Stage.LETTING_GO) and held < STAGE_LIMIT:
             return False
-        # Where a policy of somebody's puts it back, it is not tried for ever.
-        if stage in (Stage.TAKING_OVER, Stage.OWNED) and not retention.deletes(await self._change(live, RETAIN)):
+        # Once: somebody's policy may put it back each time.
+        if stage in (Stage.TAKING_OVER, Stage.OWNED) and self._told.get(mirror.name) != uid:
+            await self._change(live, retention.telling(stage))
+            self._told[mirror.name] = uid
             return False
         for claim in self._claims(mirror):
             for present in await self._read(claim["metadata"]["name"]):
                 if retention.is_owned(present, live):
                     await self._disown(present, live)
         return True
+
+    def _stage(self, mirror: Identity, live: Json, purpose: str) -> tuple[Stage, float]:
+        """The stage of the claims, and for how many seconds it has been that."""
+        stage = retention.stage(live, self._claims(mirror, dict_at(live, "spec").get("replicas", 0)))
+        what = (live["metadata"]["uid"], purpose, stage)
+        return stage, self.stopwatches.held(_letting_go(mirror.name), what, self.clock())
+
+    def _stays(self, name: str) -> None:
+        """Nothing is known of how far the claims are from outliving their StatefulSet, as that is not asked for."""
+        self._told.pop(name, None)
+        self.stopwatches.forget(_letting_go(name))
 
     async def _disown(self, claim: Json, live: Json) -> None:
         """Kubernetes lets go of what it knows to be the StatefulSet's, and what it knows may be a little old."""
@@ -189,7 +249,7 @@ class Storage:
     def forget(self, name: str) -> None:
         """Drops what is remembered of a mirror that is gone."""
         self._nudged.pop(name, None)
-        self.stopwatches.forget(_letting_go(name))
+        self._stays(name)
 
     def _claims(self, mirror: Identity, ordinals: int = _ORDINALS) -> list[Json]:
         found = (self.state.claims.get(names.claim_name(mirror.name, ordinal)) for ordinal in range(ordinals))
@@ -202,7 +262,7 @@ class Storage:
                 for claim in plan.claims:
                     await self._ask(claim, plan.wanted, dry_run=dry_run)
         except (Forbidden, Invalid) as error:
-            return str(error)
+            return f"all claims stay as they are: {error}"
         return None
 
     async def _ask(self, claim: Json, storage: str, *, dry_run: bool) -> None:
@@ -214,6 +274,12 @@ class Storage:
         stored = await self.cluster.patch(CLAIM, self.namespace, metadata["name"], body, dry_run=dry_run)
         if not dry_run:
             self.state.claims.put(stored, quietly=True)
+
+
+def _is_orphaning(live: Json, mirror: Identity) -> bool:
+    """Whether it is being deleted and leaves its pods."""
+    owner = controller_of(live)
+    return ORPHAN in finalizers(live) and owner is not None and owner["uid"] == mirror.uid
 
 
 def _letting_go(name: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from controller import kinds
 from controller.storage import RENEWED_ANNOTATION
 from deploy.local.commands import CONTROLLER_MANAGER
+from tests.cluster.test_limits import MARKING, MARKING_BINDING
 from tests.support.audit import entries
 from tests.support.faults import log_of
 from tests.support.hands import POD, a_storage_class, resizer_grants, volumes
@@ -125,6 +126,66 @@ def test_claims_go_with_a_mirror_that_is_deleted_in_the_midst_of_growing(own: Ru
     kube.until_gone(kinds.STATEFUL_SET, f"registry-mirror-{name}")
     for claim in claims(name):
         kube.until_gone(kinds.CLAIM, claim)
+
+
+def test_pods_and_claims_go_with_a_mirror_that_is_deleted_when_they_are_nobodys(own: Running) -> None:
+    """Its StatefulSet is going, so that it can be made again; Kubernetes' part is played here until then."""
+    kube, name = own.kube, "nobodys"
+    a_bound_mirror(kube, name, growing=True)
+    until(lambda: taken_over(kube, name), why="Kubernetes has taken over both claims")
+    own.cluster.kill(CONTROLLER_MANAGER)
+    grow(kube, name, "30Gi")
+    until(lambda: retention(kube, name) == "Retain", why="the claims are to be kept")
+    for claim in claims(name):
+        kube.patch(kinds.CLAIM, claim, {"metadata": {"ownerReferences": None}})
+    child = f"registry-mirror-{name}"
+    going = lambda: kube.get(kinds.STATEFUL_SET, child)["metadata"].get("finalizers") == ["orphan"]  # noqa: E731
+    until(going, why="the StatefulSet is going, and leaves its pods")
+    kube.kubectl("delete", "rm", name, "--timeout=60s")
+    own.cluster.start_component(CONTROLLER_MANAGER)
+    kube.until_gone(kinds.STATEFUL_SET, child)
+    for claim in claims(name):
+        kube.until_gone(kinds.CLAIM, claim)
+    until(lambda: not kube.every(POD, labelSelector=f"mirror={name}"), why="no pod is left")
+
+
+def keeping() -> Json:
+    """A policy that lets no StatefulSet delete its claims."""
+    rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["statefulsets"]}
+    kept = "Object.spec.persistentVolumeClaimRetentionPolicy{whenDeleted: 'Retain'}"
+    change = {"expression": f"Object{{spec: Object.spec{{persistentVolumeClaimRetentionPolicy: {kept}}}}}"}
+    return {
+        "matchConstraints": {"resourceRules": [{**rule, "operations": ["CREATE", "UPDATE"]}]},
+        "failurePolicy": "Fail",
+        "reinvocationPolicy": "Never",
+        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": change}],
+    }
+
+
+def kept_by_policy(kube: Kube) -> bool:
+    """Whether the claims of a StatefulSet that is made now are kept."""
+    labels = {"app": "probe"}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "one", "image": "none"}]}}
+    policy = {"whenDeleted": "Delete"}
+    spec = {"selector": {"matchLabels": labels}, "template": pod, "persistentVolumeClaimRetentionPolicy": policy}
+    made = kube.create(kinds.STATEFUL_SET, {"metadata": {"name": "probe"}, "spec": spec}, dryRun="All")
+    return bool(made["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Retain")
+
+
+def test_a_policy_that_keeps_claims_is_no_growth_and_they_stay(own: Running) -> None:
+    """Somebody's own, that lets no StatefulSet delete its claims: growth works, and deletion leaves them."""
+    kube, name = own.kube, "policy"
+    kube.create(MARKING, {"metadata": {"name": name}, "spec": keeping()})
+    kube.create(MARKING_BINDING, {"metadata": {"name": name}, "spec": {"policyName": name}})
+    until(lambda: kept_by_policy(kube), why="the policy is in force")
+    a_bound_mirror(kube, name, growing=True)
+    assert retention(kube, name) == "Retain"
+    before = uids(kube, name)
+    grow(kube, name, "30Gi")
+    until(lambda: template(kube, name) == "30Gi", why="the template follows")
+    kube.kubectl("delete", "rm", name, "--timeout=60s")
+    kube.until_gone(kinds.STATEFUL_SET, f"registry-mirror-{name}")
+    assert uids(kube, name) == before
 
 
 def test_claims_that_somebody_else_owns_do_not_keep_a_mirror_from_growing(kube: Kube, name: str) -> None:

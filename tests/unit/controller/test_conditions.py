@@ -204,7 +204,7 @@ EVERY = [
         ),
     ),
     (
-        _storage([CLAIM], refused="only dynamically provisioned pvc can be resized"),
+        _storage([CLAIM], refused="all claims stay as they are: only dynamically provisioned pvc can be resized"),
         ("StorageResized", "False", "ResizeRefused"),
         "30Gi cannot be granted, all claims stay as they are: only dynamically provisioned pvc can be resized",
     ),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from controller.retention import RETAIN, Stage, stage
+from controller.retention import OWNED_ALL, OWNED_SOME, TAKEN_BACK, TOLD_ANNOTATION, Stage, is_told, stage, telling
 from tests.support.controller import a_claim
 
 Json = dict[str, Any]
@@ -14,10 +14,11 @@ UID = "0a5e0000-0000-4000-8000-000000000002"
 PERSONS: Json = {"uid": "theirs", "kind": "ConfigMap", "controller": True}
 
 
-def a_stateful_set(when_deleted: str | None) -> Json:
-    """One that has been told so."""
+def a_stateful_set(when_deleted: str | None, told: str | None = None) -> Json:
+    """One with that retention of claims; `told` is what our annotation says of how they were."""
     policy = {} if when_deleted is None else {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": when_deleted}}
-    return {"metadata": {"uid": UID}, "spec": policy}
+    annotations = {} if told is None else {TOLD_ANNOTATION: told}
+    return {"metadata": {"uid": UID, "annotations": annotations}, "spec": policy}
 
 
 def a_bound(ordinal: int, *owners: str | Json) -> Json:
@@ -31,27 +32,40 @@ def a_bound(ordinal: int, *owners: str | Json) -> Json:
 GOING = a_bound(1)
 GOING["metadata"]["deletionTimestamp"] = "2026-06-01T12:00:00Z"
 UNBOUND = a_claim(1, "20Gi")
-CASES: dict[str, tuple[str | None, list[Json], Stage]] = {
-    "owned by a former one": ("Delete", [a_bound(0, UID), a_bound(1, "former")], Stage.TAKING_OVER),
-    "owned by nobody": ("Delete", [a_bound(0, UID), a_bound(1)], Stage.TAKING_OVER),
-    "all owned": ("Delete", [a_bound(0, UID), a_bound(1, UID)], Stage.OWNED),
-    "one without a volume": ("Delete", [a_bound(0, UID), UNBOUND], Stage.OWNED),
-    "one that is going": ("Delete", [a_bound(0, UID), GOING], Stage.OWNED),
-    "one that somebody else has": ("Delete", [a_bound(0, UID), a_bound(1, PERSONS)], Stage.OWNED),
-    "no volume at all": ("Delete", [UNBOUND], Stage.KEPT),
-    "told, and not seen": ("Retain", [a_bound(0, UID), a_bound(1, UID)], Stage.LETTING_GO),
-    "the first let go of": ("Retain", [a_bound(0), a_bound(1, UID)], Stage.KEPT),
-    "all let go of": ("Retain", [a_bound(0), a_bound(1)], Stage.KEPT),
-    "an old Kubernetes": (None, [a_bound(0), a_bound(1)], Stage.KEPT),
+OWNED, LET_GO = [a_bound(0, UID), a_bound(1, UID)], [a_bound(0), a_bound(1, UID)]
+CASES: dict[str, tuple[Json, list[Json], Stage]] = {
+    "owned by a former one": (a_stateful_set("Delete"), [a_bound(0, UID), a_bound(1, "former")], Stage.TAKING_OVER),
+    "owned by nobody": (a_stateful_set("Delete"), LET_GO, Stage.TAKING_OVER),
+    "all owned": (a_stateful_set("Delete"), OWNED, Stage.OWNED),
+    "one without a volume": (a_stateful_set("Delete"), [a_bound(0, UID), UNBOUND], Stage.OWNED),
+    "one that is going": (a_stateful_set("Delete"), [a_bound(0, UID), GOING], Stage.OWNED),
+    "one that somebody else has": (a_stateful_set("Delete"), [a_bound(0, UID), a_bound(1, PERSONS)], Stage.OWNED),
+    "no volume at all": (a_stateful_set("Delete"), [UNBOUND], Stage.KEPT),
+    "put back": (a_stateful_set("Delete", OWNED_ALL), OWNED, Stage.OWNED),
+    "told, and not seen": (a_stateful_set("Retain", OWNED_ALL), OWNED, Stage.LETTING_GO),
+    "the first let go of": (a_stateful_set("Retain", OWNED_ALL), LET_GO, Stage.KEPT),
+    "told before all were owned": (a_stateful_set("Retain", OWNED_SOME), LET_GO, Stage.LETTING_GO),
+    "kept by somebody's policy": (a_stateful_set("Retain"), [a_bound(0), a_bound(1)], Stage.KEPT),
+    "kept by somebody's policy since just now": (a_stateful_set("Retain"), LET_GO, Stage.LETTING_GO),
+    "an old Kubernetes": (a_stateful_set(None), [a_bound(0), a_bound(1)], Stage.KEPT),
 }
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_the_stage(case: tuple[str | None, list[Json], Stage]) -> None:
-    when_deleted, claims, expected = case
-    assert stage(a_stateful_set(when_deleted), claims) is expected
+def test_the_stage(case: tuple[Json, list[Json], Stage]) -> None:
+    stateful_set, claims, expected = case
+    assert stage(stateful_set, claims) is expected
 
 
-def test_what_it_is_told_is_what_is_looked_for() -> None:
-    owned = [a_bound(0, UID)]
-    assert stage({"metadata": {"uid": UID}, **RETAIN}, owned) is Stage.LETTING_GO
+@pytest.mark.parametrize("reached", [Stage.OWNED, Stage.TAKING_OVER])
+def test_what_it_is_told_is_what_is_looked_for(reached: Stage) -> None:
+    told = telling(reached)
+    told["metadata"]["uid"] = UID
+    assert is_told(told)
+    assert stage(told, OWNED) is Stage.LETTING_GO
+    assert stage({"metadata": {"uid": UID}, "spec": TAKEN_BACK["spec"]}, LET_GO) is Stage.TAKING_OVER
+
+
+def test_what_somebody_else_has_told_it_is_not_ours() -> None:
+    assert not is_told(a_stateful_set("Retain"))
+    assert not is_told(a_stateful_set("Delete", OWNED_ALL)), "put back"
