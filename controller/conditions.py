@@ -120,8 +120,7 @@ def storage_resized(storage: StorageResult) -> Condition:
     """Whether each claim has been granted what the spec asks for."""
     plan = storage.plan
     if storage.refused is not None:
-        message = f"{plan.wanted} cannot be granted, {storage.refused}"
-        return Condition(STORAGE_RESIZED, "False", "ResizeRefused", message)
+        return Condition(STORAGE_RESIZED, "False", "ResizeRefused", storage.refused)
     if not plan.missing:
         return Condition(STORAGE_RESIZED, "True", "Granted", f"Every claim has at least {plan.wanted}.")
     waiting = [claim for claim in plan.missing if claim not in plan.foreign]

@@ -142,9 +142,12 @@ class Reconciler:
                 await self.applier.keep(mirror, without_certificate(mirror, self.settings, facts.rest), applied)
             return Findings(facts, applied)
         storage = await self.storage.settle(mirror)
+        objects = desired_objects(mirror, self.settings, facts)
         if storage.replacing:
-            return Findings(facts, storage=storage)
-        await self.applier.apply(mirror, desired_objects(mirror, self.settings, facts), applied)
+            others = [(kind, body) for kind, body in objects if kind is not STATEFUL_SET]
+            await self.applier.keep(mirror, others, applied)
+        else:
+            await self.applier.apply(mirror, objects, applied)
         return Findings(facts, applied, storage, refused="; ".join(applied.refused.values()) or None)
 
     async def _surveyed(self, mirror: Mirror, findings: Findings) -> Findings:

@@ -21,11 +21,15 @@ from controller.standing import controller_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from controller.mirror import Identity
+
 Json = dict[str, Any]
 
 FIELD: Final = "persistentVolumeClaimRetentionPolicy"
 # On a StatefulSet that was told to keep its claims by this controller, and whether it owned all of them then.
 TOLD_ANNOTATION: Final = f"{names.GROUP}/claims-kept"
+# On a claim that its StatefulSet is to let go of: the UID of the mirror that it goes with all the same.
+KEPT_ANNOTATION: Final = f"{names.GROUP}/kept-for"
 TAKEN_BACK: Final = {
     "metadata": {"annotations": {TOLD_ANNOTATION: None}},
     "spec": {FIELD: {"whenDeleted": "Delete"}},
@@ -72,6 +76,16 @@ def is_told(stateful_set: Json) -> bool:
 def deletes(stateful_set: Json) -> bool:
     """Whether its claims go with it."""
     return bool(dict_at(stateful_set, "spec", FIELD).get("whenDeleted") == "Delete")
+
+
+def marking(mirror: Identity, *, kept: bool) -> Json:
+    """Merge patch that marks a claim, or takes the mark off."""
+    return {"metadata": {"annotations": {KEPT_ANNOTATION: mirror.uid if kept else None}}}
+
+
+def is_marked(claim: Json, mirror: Identity) -> bool:
+    """Whether a claim that nobody owns is to go with the mirror; others may be kept by somebody's policy."""
+    return bool(dict_at(claim, "metadata", "annotations").get(KEPT_ANNOTATION) == mirror.uid)
 
 
 def is_owned(claim: Json, stateful_set: Json) -> bool:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from common import names
 from common.defaults import dict_at
 from controller import growth, retention
-from controller.errors import ClusterError, Conflict, Fenced, Forbidden, Gone, Invalid
+from controller.errors import Forbidden, Invalid, Unavailable
 from controller.kinds import CLAIM, POD, STATEFUL_SET
-from controller.leaving import ORPHAN, finalizers, is_leaving
+from controller.leaving import is_leaving
 from controller.retention import Stage
 from controller.rollout import is_behind
 from controller.standing import Standing, controller_of, standing
@@ -96,34 +96,39 @@ class Storage:
             return StorageResult(plan, refused)
         for claim in plan.pending:
             await self.cluster.delete(CLAIM, self.namespace, claim)
+        for claim in self._claims(mirror):
+            if retention.is_marked(claim, mirror) and retention.is_owned(claim, live):
+                await self._change_claim(claim, retention.marking(mirror, kept=False))
         return StorageResult(plan, renewing=await self._renewing(mirror, live, plan))
 
     async def part(self, mirror: Identity) -> Parting:
         """Sees to it that nothing outlives a mirror that is deleted while its StatefulSet is being made again."""
-        live = self.state.children[STATEFUL_SET].get(mirror.object_name)
-        if live is None or _is_orphaning(live, mirror):
-            return Parting(refused=await self._take_along(mirror, live))
-        if standing(live, mirror) is not Standing.OURS:
-            return Parting()
-        if retention.is_told(live):
-            try:
-                await self._change(live, retention.TAKEN_BACK)
-            except (Conflict, Fenced):
-                raise
-            except ClusterError as error:
-                return Parting(refused=[f"its claims, which {STATEFUL_SET.name} {mirror.object_name} keeps: {error}"])
-            return Parting(waiting=True)
-        stage, held = self._stage(mirror, live, "parting")
-        return Parting(waiting=stage is Stage.TAKING_OVER and held < STAGE_LIMIT)
-
-    async def _take_along(self, mirror: Identity, live: Json | None) -> list[str]:
-        """Deletes claims and pods that no StatefulSet will; returns what was refused."""
-        claims = [claim for claim in self._claims(mirror) if growth.is_of(mirror, claim)]
-        refused = await self._drop(CLAIM, claims, live)
+        failing = f"{mirror.name} parting"
         try:
-            return refused + await self._drop(POD, await self._pods(mirror), live)
-        except (Forbidden, Gone) as error:
-            return [*refused, f"its cache pods: {error}"]
+            parting = await self._parted(mirror)
+        except (Forbidden, Invalid) as error:
+            return Parting(refused=[str(error)])
+        except Unavailable as error:
+            if self.stopwatches.held(failing, mirror.uid, self.clock()) < STAGE_LIMIT:
+                raise
+            return Parting(refused=[str(error)])
+        self.stopwatches.forget(failing)
+        return parting
+
+    async def _parted(self, mirror: Identity) -> Parting:
+        live = self.state.children[STATEFUL_SET].get(mirror.object_name)
+        if live is not None and standing(live, mirror) is Standing.OURS:
+            if retention.is_told(live):
+                await self._change(live, retention.TAKEN_BACK)
+                return Parting(waiting=True)
+            stage, held = self._stage(mirror, live, "parting")
+            return Parting(waiting=stage is Stage.TAKING_OVER and held < STAGE_LIMIT)
+        marked = [claim for claim in self._claims(mirror) if retention.is_marked(claim, mirror)]
+        if not marked or (live is not None and not is_leaving(live)):
+            return Parting()
+        # By the claims it is known that there may be pods.
+        refused = await self._drop(POD, await self._pods(mirror), live)
+        return Parting(refused=refused + await self._drop(CLAIM, marked, live))
 
     async def _pods(self, mirror: Identity) -> list[Json]:
         labels = names.pod_labels(mirror.name, names.REGISTRY)
@@ -139,9 +144,7 @@ class Storage:
                 continue
             try:
                 await self.cluster.delete(kind, self.namespace, each)
-            except (Conflict, Fenced):
-                raise
-            except ClusterError as error:
+            except (Forbidden, Invalid) as error:
                 refused.append(f"{kind.name} {each['metadata']['name']}: {error}")
         return refused
 
@@ -151,8 +154,8 @@ class Storage:
                 return StorageResult(plan, replacing=True, renewing=True)
             await self.cluster.delete(STATEFUL_SET, self.namespace, live, propagation="Orphan")
         except (Forbidden, Invalid) as error:
-            self._stays(mirror.name)
-            return StorageResult(plan, f"its StatefulSet cannot be made again: {error}")
+            refused = f"The claims grow, but their StatefulSet cannot be made again for {plan.wanted}: {error}"
+            return StorageResult(plan, refused, replacing=True)
         return StorageResult(plan, replacing=True)
 
     async def _lets_go(self, mirror: Mirror, live: Json) -> bool:
@@ -163,6 +166,9 @@ class Storage:
             return False
         # Once: somebody's policy may put it back each time.
         if stage in (Stage.TAKING_OVER, Stage.OWNED) and self._told.get(mirror.name) != uid:
+            for claim in self._claims(mirror):
+                if growth.is_of(mirror, claim) and not retention.is_marked(claim, mirror):
+                    await self._change_claim(claim, retention.marking(mirror, kept=True))
             await self._change(live, retention.telling(stage))
             self._told[mirror.name] = uid
             return False
@@ -185,11 +191,8 @@ class Storage:
 
     async def _disown(self, claim: Json, live: Json) -> None:
         """Kubernetes lets go of what it knows to be the StatefulSet's, and what it knows may be a little old."""
-        metadata, uid = claim["metadata"], live["metadata"]["uid"]
-        others = [owner for owner in metadata["ownerReferences"] if owner["uid"] != uid]
-        version = {key: metadata[key] for key in ("uid", "resourceVersion")}
-        body = {"metadata": {**version, "ownerReferences": others}}
-        await self.cluster.patch(CLAIM, self.namespace, metadata["name"], body)
+        others = [owner for owner in claim["metadata"]["ownerReferences"] if owner["uid"] != live["metadata"]["uid"]]
+        await self._change_claim(claim, {"metadata": {"ownerReferences": others}})
 
     async def _renewing(self, mirror: Mirror, live: Json, plan: Growth) -> bool:
         """Whether there are, or should be, pods whose claims are gone.
@@ -236,20 +239,18 @@ class Storage:
         annotations = {RENEWED_ANNOTATION: live["metadata"]["resourceVersion"]}
         await self._change(live, {"metadata": {"annotations": annotations}})
 
-    async def _change(self, live: Json, change: Json) -> Json:
-        """Changes a StatefulSet that is as it was seen; returns it as it was stored."""
-        metadata, store = live["metadata"], self.state.children[STATEFUL_SET]
-        version = {key: metadata[key] for key in ("uid", "resourceVersion")}
-        body = {**change, "metadata": {**version, **change.get("metadata", {})}}
-        with store.writing(metadata["name"]):
-            stored = await self.cluster.patch(STATEFUL_SET, self.namespace, metadata["name"], body)
+    async def _change(self, live: Json, change: Json) -> None:
+        """Changes a StatefulSet that is as it was seen."""
+        name, store = live["metadata"]["name"], self.state.children[STATEFUL_SET]
+        with store.writing(name):
+            stored = await self.cluster.patch(STATEFUL_SET, self.namespace, name, _of_this_version(live, change))
             store.put(stored, quietly=True)
-        return stored
 
     def forget(self, name: str) -> None:
         """Drops what is remembered of a mirror that is gone."""
         self._nudged.pop(name, None)
         self._stays(name)
+        self.stopwatches.forget(f"{name} parting")
 
     def _claims(self, mirror: Identity, ordinals: int = _ORDINALS) -> list[Json]:
         found = (self.state.claims.get(names.claim_name(mirror.name, ordinal)) for ordinal in range(ordinals))
@@ -262,24 +263,24 @@ class Storage:
                 for claim in plan.claims:
                     await self._ask(claim, plan.wanted, dry_run=dry_run)
         except (Forbidden, Invalid) as error:
-            return f"all claims stay as they are: {error}"
+            return f"{plan.wanted} cannot be granted, all claims stay as they are: {error}"
         return None
 
     async def _ask(self, claim: Json, storage: str, *, dry_run: bool) -> None:
-        metadata = claim["metadata"]
-        body = {
-            "metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
-            "spec": {"resources": {"requests": {"storage": storage}}},
-        }
-        stored = await self.cluster.patch(CLAIM, self.namespace, metadata["name"], body, dry_run=dry_run)
+        await self._change_claim(claim, {"spec": {"resources": {"requests": {"storage": storage}}}}, dry_run=dry_run)
+
+    async def _change_claim(self, claim: Json, change: Json, *, dry_run: bool = False) -> None:
+        """Changes a claim that is as it was seen."""
+        body = _of_this_version(claim, change)
+        stored = await self.cluster.patch(CLAIM, self.namespace, claim["metadata"]["name"], body, dry_run=dry_run)
         if not dry_run:
             self.state.claims.put(stored, quietly=True)
 
 
-def _is_orphaning(live: Json, mirror: Identity) -> bool:
-    """Whether it is being deleted and leaves its pods."""
-    owner = controller_of(live)
-    return ORPHAN in finalizers(live) and owner is not None and owner["uid"] == mirror.uid
+def _of_this_version(live: Json, change: Json) -> Json:
+    """A merge patch that the API server refuses where the object is another by now."""
+    version = {key: live["metadata"][key] for key in ("uid", "resourceVersion")}
+    return {**change, "metadata": {**version, **change.get("metadata", {})}}
 
 
 def _letting_go(name: str) -> str:

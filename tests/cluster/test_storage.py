@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from controller import kinds
 from controller.storage import RENEWED_ANNOTATION
 from deploy.local.commands import CONTROLLER_MANAGER
@@ -11,7 +13,7 @@ from tests.cluster.test_limits import MARKING, MARKING_BINDING
 from tests.support.audit import entries
 from tests.support.faults import log_of
 from tests.support.hands import POD, a_storage_class, resizer_grants, volumes
-from tests.support.kube import Kube, until
+from tests.support.kube import NAMESPACE, Kube, until
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
@@ -172,7 +174,8 @@ def kept_by_policy(kube: Kube) -> bool:
     return bool(made["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Retain")
 
 
-def test_a_policy_that_keeps_claims_is_no_growth_and_they_stay(own: Running) -> None:
+@pytest.mark.parametrize("cascade", ["background", "foreground"])
+def test_a_policy_that_keeps_claims_is_no_growth_and_they_stay(own: Running, cascade: str) -> None:
     """Somebody's own, that lets no StatefulSet delete its claims: growth works, and deletion leaves them."""
     kube, name = own.kube, "policy"
     kube.create(MARKING, {"metadata": {"name": name}, "spec": keeping()})
@@ -183,8 +186,43 @@ def test_a_policy_that_keeps_claims_is_no_growth_and_they_stay(own: Running) -> 
     before = uids(kube, name)
     grow(kube, name, "30Gi")
     until(lambda: template(kube, name) == "30Gi", why="the template follows")
-    kube.kubectl("delete", "rm", name, "--timeout=60s")
+    kube.kubectl("delete", "rm", name, "--timeout=60s", f"--cascade={cascade}")
     kube.until_gone(kinds.STATEFUL_SET, f"registry-mirror-{name}")
+    assert uids(kube, name) == before
+
+
+def protecting(name: str) -> tuple[Json, Json]:
+    """A policy that lets nobody delete a mirror's StatefulSet."""
+    api, metadata = "admissionregistration.k8s.io/v1", {"name": f"protects-{name}"}
+    rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["statefulsets"], "operations": ["DELETE"]}
+    rules = [{**rule, "resourceNames": [f"registry-mirror-{name}"]}]
+    spec = {"matchConstraints": {"resourceRules": rules}, "validations": [{"expression": "false"}]}
+    binding = {"policyName": metadata["name"], "validationActions": ["Deny"]}
+    kind = "ValidatingAdmissionPolicy"
+    return (
+        {"apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec},
+        {"apiVersion": api, "kind": f"{kind}Binding", "metadata": metadata, "spec": binding},
+    )
+
+
+def test_a_stateful_set_that_must_not_be_deleted_is_told_and_made_again_when_it_may(kube: Kube, name: str) -> None:
+    """Somebody's policy protects it: meanwhile all else is kept, and nobody quarrels over its retention."""
+    kube.apply(*protecting(name))
+    a_bound_mirror(kube, name, growing=True)
+    child = f"registry-mirror-{name}"
+    kind = kinds.STATEFUL_SET.path(NAMESPACE, child)
+    until(lambda: kube.http.delete(kind, params={"dryRun": "All"}).is_error, why="the policy is in force")
+    before = uids(kube, name)
+    grow(kube, name, "30Gi")
+    told = kube.until_condition(name, "StorageResized", "False", "ResizeRefused")
+    assert told.startswith("The claims grow, but their StatefulSet cannot be made again for 30Gi: ")
+    generation = kube.get(kinds.STATEFUL_SET, child)["metadata"]["generation"]
+    kube.delete(kinds.SERVICE, child)
+    kube.until_there(kinds.SERVICE, child)
+    assert kube.get(kinds.STATEFUL_SET, child)["metadata"]["generation"] == generation
+    kube.kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", f"protects-{name}")
+    until(lambda: template(kube, name) == "30Gi", why="the template follows", seconds=90)
+    until(lambda: taken_over(kube, name), why="the claims are the new one's")
     assert uids(kube, name) == before
 
 

@@ -204,9 +204,9 @@ EVERY = [
         ),
     ),
     (
-        _storage([CLAIM], refused="all claims stay as they are: only dynamically provisioned pvc can be resized"),
+        _storage([CLAIM], refused="30Gi cannot be granted: only dynamically provisioned pvc can be resized"),
         ("StorageResized", "False", "ResizeRefused"),
-        "30Gi cannot be granted, all claims stay as they are: only dynamically provisioned pvc can be resized",
+        "30Gi cannot be granted: only dynamically provisioned pvc can be resized",
     ),
     (
         conditions.ready([]),
