@@ -100,6 +100,11 @@ def pod_labels(mirror: str, component: str) -> dict[str, str]:
     return {**labels(mirror), COMPONENT_LABEL: component}
 
 
+def selector(object_labels: Mapping[str, str]) -> str:
+    """The label selector, as a query has it, of objects with all of these labels."""
+    return ",".join(f"{key}={value}" for key, value in object_labels.items())
+
+
 def mirror_of(object_labels: Mapping[str, str]) -> str | None:
     """Name of the mirror that an object with these labels belongs to; None where they are not ours."""
     return object_labels.get(MIRROR_LABEL) if object_labels.get(APP_LABEL) == APP else None

@@ -100,9 +100,8 @@ class Agents:
 
     async def _listed(self, mirror: str) -> AsyncIterator[Agent]:
         labels = {names.MIRROR_LABEL: mirror, names.COMPONENT_LABEL: names.HOSTESS}
-        selector = ",".join(f"{key}={value}" for key, value in labels.items())
         now = clock.now()
-        async for pods, _ in self.cluster.pages(POD, self.namespace, labels=selector):
+        async for pods, _ in self.cluster.pages(POD, self.namespace, labels=names.selector(labels)):
             for pod in pods:
                 yield agent_of(pod, now)
 

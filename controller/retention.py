@@ -68,9 +68,8 @@ def telling(reached: Stage) -> Json:
 
 
 def is_told(stateful_set: Json) -> bool:
-    """Whether this controller has told it to keep its claims; a policy of somebody's may have as well."""
-    annotations = dict_at(stateful_set, "metadata", "annotations")
-    return TOLD_ANNOTATION in annotations and not deletes(stateful_set)
+    """Whether this controller has told it to keep its claims, be it that somebody has put that back since."""
+    return TOLD_ANNOTATION in dict_at(stateful_set, "metadata", "annotations")
 
 
 def deletes(stateful_set: Json) -> bool:

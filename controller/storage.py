@@ -81,7 +81,6 @@ class Storage:
     clock: Callable[[], float]
     stopwatches: Stopwatches
     _nudged: dict[str, _Nudged] = field(default_factory=dict)  # by mirror
-    _told: dict[str, str] = field(default_factory=dict)  # the UID of the StatefulSet that is to keep claims, by mirror
 
     async def settle(self, mirror: Mirror) -> StorageResult:
         """Does what the plan asks for, as far as it can be done now."""
@@ -91,9 +90,11 @@ class Storage:
         refused = None if live is not None and not ours else await self._grow(plan)
         if live is not None and plan.replace and refused is None:
             return await self._replace(mirror, live, plan)
-        self._stays(mirror.name)
+        self.stopwatches.forget(_letting_go(mirror.name))
         if live is None or not ours or refused is not None:
             return StorageResult(plan, refused)
+        if retention.is_told(live):  # a growth that was taken back meanwhile
+            live = await self._change(live, retention.TAKEN_BACK)
         for claim in plan.pending:
             await self.cluster.delete(CLAIM, self.namespace, claim)
         for claim in self._claims(mirror):
@@ -131,8 +132,8 @@ class Storage:
         return Parting(refused=refused + await self._drop(CLAIM, marked, live))
 
     async def _pods(self, mirror: Identity) -> list[Json]:
-        labels = names.pod_labels(mirror.name, names.REGISTRY)
-        pages = self.cluster.pages(POD, self.namespace, labels=",".join(f"{key}={labels[key]}" for key in labels))
+        labels = names.selector(names.pod_labels(mirror.name, names.REGISTRY))
+        pages = self.cluster.pages(POD, self.namespace, labels=labels)
         return [pod async for found, _ in pages for pod in found]
 
     async def _drop(self, kind: Kind, found: list[Json], live: Json | None) -> list[str]:
@@ -160,17 +161,15 @@ class Storage:
 
     async def _lets_go(self, mirror: Mirror, live: Json) -> bool:
         """Whether the claims would outlive the StatefulSet; does what is next for that."""
-        uid = live["metadata"]["uid"]
         stage, held = self._stage(mirror, live, "replacing")
         if stage in (Stage.TAKING_OVER, Stage.LETTING_GO) and held < STAGE_LIMIT:
             return False
         # Once: somebody's policy may put it back each time.
-        if stage in (Stage.TAKING_OVER, Stage.OWNED) and self._told.get(mirror.name) != uid:
+        if stage in (Stage.TAKING_OVER, Stage.OWNED) and not retention.is_told(live):
             for claim in self._claims(mirror):
                 if growth.is_of(mirror, claim) and not retention.is_marked(claim, mirror):
                     await self._change_claim(claim, retention.marking(mirror, kept=True))
             await self._change(live, retention.telling(stage))
-            self._told[mirror.name] = uid
             return False
         for claim in self._claims(mirror):
             for present in await self._read(claim["metadata"]["name"]):
@@ -183,11 +182,6 @@ class Storage:
         stage = retention.stage(live, self._claims(mirror, dict_at(live, "spec").get("replicas", 0)))
         what = (live["metadata"]["uid"], purpose, stage)
         return stage, self.stopwatches.held(_letting_go(mirror.name), what, self.clock())
-
-    def _stays(self, name: str) -> None:
-        """Nothing is known of how far the claims are from outliving their StatefulSet, as that is not asked for."""
-        self._told.pop(name, None)
-        self.stopwatches.forget(_letting_go(name))
 
     async def _disown(self, claim: Json, live: Json) -> None:
         """Kubernetes lets go of what it knows to be the StatefulSet's, and what it knows may be a little old."""
@@ -239,17 +233,18 @@ class Storage:
         annotations = {RENEWED_ANNOTATION: live["metadata"]["resourceVersion"]}
         await self._change(live, {"metadata": {"annotations": annotations}})
 
-    async def _change(self, live: Json, change: Json) -> None:
-        """Changes a StatefulSet that is as it was seen."""
+    async def _change(self, live: Json, change: Json) -> Json:
+        """Changes a StatefulSet that is as it was seen; returns it as it was stored."""
         name, store = live["metadata"]["name"], self.state.children[STATEFUL_SET]
         with store.writing(name):
             stored = await self.cluster.patch(STATEFUL_SET, self.namespace, name, _of_this_version(live, change))
             store.put(stored, quietly=True)
+        return stored
 
     def forget(self, name: str) -> None:
         """Drops what is remembered of a mirror that is gone."""
         self._nudged.pop(name, None)
-        self._stays(name)
+        self.stopwatches.forget(_letting_go(name))
         self.stopwatches.forget(f"{name} parting")
 
     def _claims(self, mirror: Identity, ordinals: int = _ORDINALS) -> list[Json]:

