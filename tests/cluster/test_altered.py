@@ -12,7 +12,7 @@ from controller.contest import Contest
 from controller.desired import desired_objects
 from controller.state import State
 from controller.stopwatches import Stopwatches
-from tests.cluster.test_limits import MARKING, MARKING_BINDING
+from tests.support import policies
 from tests.support.controller import facts, judged, settings
 from tests.support.kube import NAMESPACE, until
 
@@ -25,23 +25,11 @@ Json = dict[str, Any]
 SERVICE = "registry-mirror-docker"
 
 
-def relabelling() -> Json:
-    """A policy that gives each Service a label of its own, in the place of one of ours."""
-    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["services"]}
-    change = {"expression": "Object{metadata: Object.metadata{labels: {'app': 'theirs'}}}"}
-    return {
-        "matchConstraints": {"resourceRules": [rule]},
-        "failurePolicy": "Fail",
-        "reinvocationPolicy": "Never",
-        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": change}],
-    }
-
-
 async def test_it_is_told_once_and_tried_again_until_whoever_changes_it_goes(fresh: Callable[..., Running]) -> None:
     running = fresh(controllers=False)
     kube = running.kube
-    kube.create(MARKING, {"metadata": {"name": "plain"}, "spec": relabelling()})
-    kube.create(MARKING_BINDING, {"metadata": {"name": "plain"}, "spec": {"policyName": "plain"}})
+    relabels = "Object{metadata: Object.metadata{labels: {'app': 'theirs'}}}"  # in the place of one of ours
+    policies.alter(kube, "plain", policies.rule("", "services", "CREATE", "UPDATE"), relabels)
     body = {"metadata": {"name": "probe"}, "spec": {"ports": [{"port": 1}]}}
 
     def altering() -> bool:
@@ -65,7 +53,7 @@ async def test_it_is_told_once_and_tried_again_until_whoever_changes_it_goes(fre
         now = 240.0
         again = await kept()
         assert (again.altered, again.repaired, again.altered_for) == ({}, {}, now)
-        kube.delete(MARKING_BINDING, "plain")
+        policies.lift(kube, "plain", policies.ALTERING)
         until(lambda: not altering(), why="the policy is gone")
         last = await kept()
         assert (list(last.repaired), last.altered_for) == ([f"Service {SERVICE}"], None)

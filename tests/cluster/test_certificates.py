@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -25,6 +25,7 @@ from controller.certificates import (
 from controller.lifetimes import Lifetimes
 from deploy.local.pages import page
 from tests.cluster.conftest import clusters
+from tests.support import policies
 from tests.support.admitting import Admitting, bundle
 from tests.support.faults import events_of, log_of
 from tests.support.kube import Kube, until
@@ -228,24 +229,9 @@ def _times_set(running: Running) -> int:
     return [line["event"] for line in log_of(running, "controller")].count("clock was set")
 
 
-def _policy() -> tuple[dict[str, Any], dict[str, Any]]:
-    """Somebody's policy that lets nobody make or change the mirrors' authority."""
-    api, core = "admissionregistration.k8s.io/v1", {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"]}
-    rules = [{**core, "resourceNames": [MIRRORS_CA], "operations": ["CREATE", "UPDATE"]}]
-    policy = {
-        "apiVersion": api,
-        "kind": "ValidatingAdmissionPolicy",
-        "metadata": {"name": "kept"},
-        "spec": {"matchConstraints": {"resourceRules": rules}, "validations": [{"expression": "false"}]},
-    }
-    binding = {"policyName": "kept", "validationActions": ["Deny"]}
-    kind = "ValidatingAdmissionPolicyBinding"
-    return policy, {"apiVersion": api, "kind": kind, "metadata": {"name": "kept"}, "spec": binding}
-
-
 def _enforced(kube: Kube) -> None:
-    """Puts the policy in force."""
-    kube.apply(*_policy())
+    """Puts a policy in force that lets nobody make or change the mirrors' authority."""
+    policies.refuse(kube, "kept", policies.rule("", "secrets", "CREATE", "UPDATE", name=MIRRORS_CA))
 
     def is_refused() -> bool:
         with suppress(AssertionError):
@@ -254,10 +240,6 @@ def _enforced(kube: Kube) -> None:
         return True
 
     until(is_refused, why="the policy is in force")
-
-
-def _lifted(kube: Kube) -> None:
-    kube.kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "kept")
 
 
 def _due() -> dict[str, str]:
@@ -279,7 +261,7 @@ def test_an_authority_whose_successor_is_refused_goes_on_and_stops_nothing_else(
     assert issued_by(text(kube, "registry-mirror-late", "tls.crt"), due["tls.crt"])
     until(lambda: "reconcile failed" in events_of(hurried, "controller"), why="the log says what was refused")
     assert text(kube, MIRRORS_CA, "tls.crt") == due["tls.crt"]
-    _lifted(kube)
+    policies.lift(kube, "kept")
     until(lambda: text(kube, MIRRORS_CA, "tls.crt") != due["tls.crt"], why="the successor is there")
     until(lambda: is_at_rest(kube), why="it has taken over")
 
@@ -292,7 +274,7 @@ def test_an_authority_that_is_lost_and_cannot_be_made_again_is_told_by_each_mirr
     told = kube.until_condition("kept", "CacheAvailable", "False", "AuthorityFailed")
     assert f'secrets "{MIRRORS_CA}" is forbidden: ValidatingAdmissionPolicy' in told
     assert ("Warning", "AuthorityFailed") in {each[:2] for each in until(lambda: kube.events("kept"), why="Events")}
-    _lifted(kube)
+    policies.lift(kube, "kept")
     until(lambda: is_at_rest(kube), why="everybody trusts the authority that was made since")
     until(lambda: kube.condition("kept", "CacheAvailable")[1] == "NoReplicaReady", why="the mirror says so no more")
 

@@ -10,6 +10,7 @@ import pytest
 
 from controller import kinds
 from deploy.local.system import CONTROLLER
+from tests.support import policies
 from tests.support.kube import NAMESPACE, Kube, until
 from tests.support.mirrors import a_mirror
 
@@ -21,15 +22,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 REGISTRATIONS = pytest.mark.parametrize("kind", [kinds.MUTATING, kinds.VALIDATING], ids=lambda kind: kind.name)
-MARKING = kinds.Kind(
-    "admissionregistration.k8s.io/v1", "mutatingadmissionpolicies", "MutatingAdmissionPolicy", namespaced=False
-)
-MARKING_BINDING = kinds.Kind(
-    "admissionregistration.k8s.io/v1",
-    "mutatingadmissionpolicybindings",
-    "MutatingAdmissionPolicyBinding",
-    namespaced=False,
-)
 OWNER = {"apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": "00000000-0000-0000-0000-000000000000"}
 
 
@@ -137,26 +129,11 @@ def test_a_mirror_goes_also_where_a_policy_of_somebodys_marks_whatever_is_update
     kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
     kube.until_condition(name, "Accepted", "True", "Valid")
     marks = "Object{metadata: Object.metadata{labels: {'seen': 'yes'}, annotations: {'seen-by': 'a-policy'}}}"
-    rule = {
-        "apiGroups": ["k8s.osp.tech"],
-        "apiVersions": ["*"],
-        "operations": ["UPDATE"],
-        "resources": ["registrymirrors"],
-        "resourceNames": [name],
-    }
-    spec = {
-        "matchConstraints": {"resourceRules": [rule]},
-        "failurePolicy": "Fail",
-        "reinvocationPolicy": "Never",
-        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": marks}}],
-    }
-    kube.create(MARKING, {"metadata": {"name": name}, "spec": spec})
-    kube.create(MARKING_BINDING, {"metadata": {"name": name}, "spec": {"policyName": name}})
+    policies.alter(kube, name, policies.rule("k8s.osp.tech", "registrymirrors", "UPDATE", name=name), marks)
     until(lambda: _marked(kube, name), why="whatever is updated is marked")
     kube.delete(kinds.MIRROR, name)
     until(lambda: kube.find(kinds.MIRROR, name) is None, why="the mirror is gone")
-    kube.delete(MARKING_BINDING, name)
-    kube.delete(MARKING, name)
+    policies.lift(kube, name, policies.ALTERING)
 
 
 def _marked(kube: Kube, name: str) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from controller import kinds
 from controller.storage import RENEWED_ANNOTATION
 from deploy.local.commands import CONTROLLER_MANAGER
-from tests.cluster.test_limits import MARKING, MARKING_BINDING
+from tests.support import policies
 from tests.support.audit import entries
 from tests.support.faults import log_of
 from tests.support.hands import POD, a_storage_class, resizer_grants, volumes
@@ -115,14 +115,27 @@ def test_a_growth_that_was_never_granted_can_be_taken_back_to_what_was(kube: Kub
     assert uids(kube, name) == before
 
 
-def test_claims_go_with_a_mirror_that_is_deleted_in_the_midst_of_growing(own: Running) -> None:
-    """When its StatefulSet has been told to keep them, so that it can be made again."""
-    kube, name = own.kube, "midst"
-    a_bound_mirror(kube, name, growing=True)
-    until(lambda: taken_over(kube, name), why="Kubernetes has taken over both claims")
+def told_to_keep(own: Running, name: str) -> Kube:
+    """A mirror whose StatefulSet has been told to keep its claims, so that it can be made again; nobody sees it yet."""
+    a_bound_mirror(own.kube, name, growing=True)
+    until(lambda: taken_over(own.kube, name), why="Kubernetes has taken over both claims")
     own.cluster.kill(CONTROLLER_MANAGER)
-    grow(kube, name, "30Gi")
-    until(lambda: retention(kube, name) == "Retain", why="the claims are to be kept")
+    grow(own.kube, name, "30Gi")
+    until(lambda: retention(own.kube, name) == "Retain", why="the claims are to be kept")
+    return own.kube
+
+
+def nobodys(kube: Kube, name: str) -> None:
+    """Kubernetes' part, played here: it lets go of the claims, and the StatefulSet is going, leaving its pods."""
+    for claim in claims(name):
+        kube.patch(kinds.CLAIM, claim, {"metadata": {"ownerReferences": None}})
+    child = f"registry-mirror-{name}"
+    going = lambda: kube.get(kinds.STATEFUL_SET, child)["metadata"].get("finalizers") == ["orphan"]  # noqa: E731
+    until(going, why="the StatefulSet is going, and leaves its pods")
+
+
+def test_claims_go_with_a_mirror_that_is_deleted_in_the_midst_of_growing(own: Running) -> None:
+    kube, name = told_to_keep(own, "midst"), "midst"
     kube.kubectl("delete", "rm", name, "--wait=false")
     own.cluster.start_component(CONTROLLER_MANAGER)
     kube.until_gone(kinds.STATEFUL_SET, f"registry-mirror-{name}")
@@ -131,37 +144,27 @@ def test_claims_go_with_a_mirror_that_is_deleted_in_the_midst_of_growing(own: Ru
 
 
 def test_pods_and_claims_go_with_a_mirror_that_is_deleted_when_they_are_nobodys(own: Running) -> None:
-    """Its StatefulSet is going, so that it can be made again; Kubernetes' part is played here until then."""
-    kube, name = own.kube, "nobodys"
-    a_bound_mirror(kube, name, growing=True)
-    until(lambda: taken_over(kube, name), why="Kubernetes has taken over both claims")
-    own.cluster.kill(CONTROLLER_MANAGER)
-    grow(kube, name, "30Gi")
-    until(lambda: retention(kube, name) == "Retain", why="the claims are to be kept")
-    for claim in claims(name):
-        kube.patch(kinds.CLAIM, claim, {"metadata": {"ownerReferences": None}})
-    child = f"registry-mirror-{name}"
-    going = lambda: kube.get(kinds.STATEFUL_SET, child)["metadata"].get("finalizers") == ["orphan"]  # noqa: E731
-    until(going, why="the StatefulSet is going, and leaves its pods")
+    kube, name = told_to_keep(own, "nobodys"), "nobodys"
+    nobodys(kube, name)
     kube.kubectl("delete", "rm", name, "--timeout=60s")
     own.cluster.start_component(CONTROLLER_MANAGER)
-    kube.until_gone(kinds.STATEFUL_SET, child)
+    kube.until_gone(kinds.STATEFUL_SET, f"registry-mirror-{name}")
     for claim in claims(name):
         kube.until_gone(kinds.CLAIM, claim)
     until(lambda: not kube.every(POD, labelSelector=f"mirror={name}"), why="no pod is left")
 
 
-def keeping() -> Json:
-    """A policy that lets no StatefulSet delete its claims."""
-    rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["statefulsets"]}
-    kept = "Object.spec.persistentVolumeClaimRetentionPolicy{whenDeleted: 'Retain'}"
-    change = {"expression": f"Object{{spec: Object.spec{{persistentVolumeClaimRetentionPolicy: {kept}}}}}"}
-    return {
-        "matchConstraints": {"resourceRules": [{**rule, "operations": ["CREATE", "UPDATE"]}]},
-        "failurePolicy": "Fail",
-        "reinvocationPolicy": "Never",
-        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": change}],
-    }
+def test_what_cannot_be_taken_along_is_told_and_holds_no_mirror(own: Running) -> None:
+    kube, name = told_to_keep(own, "left"), "left"
+    policies.refuse(kube, name, policies.rule("", "persistentvolumeclaims", "DELETE"))
+    path = kinds.CLAIM.path(NAMESPACE, claims(name)[0])
+    until(lambda: kube.http.delete(path, params={"dryRun": "All"}).is_error, why="the policy is in force")
+    nobodys(kube, name)
+    kube.kubectl("delete", "rm", name, "--timeout=60s")
+    told = lambda: [note for _, reason, note in kube.events(name) if reason == "LeftBehind"]  # noqa: E731
+    note = until(told, why="an Event tells what is left")[0]
+    for claim in claims(name):
+        assert f"PersistentVolumeClaim {claim}: " in note
 
 
 def kept_by_policy(kube: Kube) -> bool:
@@ -178,8 +181,9 @@ def kept_by_policy(kube: Kube) -> bool:
 def test_a_policy_that_keeps_claims_is_no_growth_and_they_stay(own: Running, cascade: str) -> None:
     """Somebody's own, that lets no StatefulSet delete its claims: growth works, and deletion leaves them."""
     kube, name = own.kube, "policy"
-    kube.create(MARKING, {"metadata": {"name": name}, "spec": keeping()})
-    kube.create(MARKING_BINDING, {"metadata": {"name": name}, "spec": {"policyName": name}})
+    kept = "Object.spec.persistentVolumeClaimRetentionPolicy{whenDeleted: 'Retain'}"
+    change = f"Object{{spec: Object.spec{{persistentVolumeClaimRetentionPolicy: {kept}}}}}"
+    policies.alter(kube, name, policies.rule("apps", "statefulsets", "CREATE", "UPDATE"), change)
     until(lambda: kept_by_policy(kube), why="the policy is in force")
     a_bound_mirror(kube, name, growing=True)
     assert retention(kube, name) == "Retain"
@@ -191,25 +195,11 @@ def test_a_policy_that_keeps_claims_is_no_growth_and_they_stay(own: Running, cas
     assert uids(kube, name) == before
 
 
-def protecting(name: str) -> tuple[Json, Json]:
-    """A policy that lets nobody delete a mirror's StatefulSet."""
-    api, metadata = "admissionregistration.k8s.io/v1", {"name": f"protects-{name}"}
-    rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["statefulsets"], "operations": ["DELETE"]}
-    rules = [{**rule, "resourceNames": [f"registry-mirror-{name}"]}]
-    spec = {"matchConstraints": {"resourceRules": rules}, "validations": [{"expression": "false"}]}
-    binding = {"policyName": metadata["name"], "validationActions": ["Deny"]}
-    kind = "ValidatingAdmissionPolicy"
-    return (
-        {"apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec},
-        {"apiVersion": api, "kind": f"{kind}Binding", "metadata": metadata, "spec": binding},
-    )
-
-
 def test_a_stateful_set_that_must_not_be_deleted_is_told_and_made_again_when_it_may(kube: Kube, name: str) -> None:
     """Somebody's policy protects it: meanwhile all else is kept, and nobody quarrels over its retention."""
-    kube.apply(*protecting(name))
-    a_bound_mirror(kube, name, growing=True)
     child = f"registry-mirror-{name}"
+    policies.refuse(kube, name, policies.rule("apps", "statefulsets", "DELETE", name=child))
+    a_bound_mirror(kube, name, growing=True)
     kind = kinds.STATEFUL_SET.path(NAMESPACE, child)
     until(lambda: kube.http.delete(kind, params={"dryRun": "All"}).is_error, why="the policy is in force")
     before = uids(kube, name)
@@ -220,7 +210,7 @@ def test_a_stateful_set_that_must_not_be_deleted_is_told_and_made_again_when_it_
     kube.delete(kinds.SERVICE, child)
     kube.until_there(kinds.SERVICE, child)
     assert kube.get(kinds.STATEFUL_SET, child)["metadata"]["generation"] == generation
-    kube.kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", f"protects-{name}")
+    policies.lift(kube, name)
     until(lambda: template(kube, name) == "30Gi", why="the template follows", seconds=90)
     until(lambda: taken_over(kube, name), why="the claims are the new one's")
     assert uids(kube, name) == before

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from controller import kinds
-from controller.kinds import Kind
 from deploy.local.ports import LOOPBACK
 from tests.chaos.control.conftest import launched, until_served
+from tests.support import policies
 from tests.support.audit import requests
 from tests.support.faults import complete, one
 from tests.support.gate import Gate
@@ -33,15 +33,6 @@ GOOD = 40
 # Mirrors whose Secret hangs: more than the controller has workers, on top of the ten that fail otherwise.
 HUNG = 20
 TRIES = 3  # batches, of which one must be as fast: what else this machine does meanwhile, tests of a node, only slows
-POLICY = Kind(
-    "admissionregistration.k8s.io/v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy", namespaced=False
-)
-BINDING = Kind(
-    "admissionregistration.k8s.io/v1",
-    "validatingadmissionpolicybindings",
-    "ValidatingAdmissionPolicyBinding",
-    namespaced=False,
-)
 FINALIZER = "example.com/hold"
 
 
@@ -159,14 +150,11 @@ def _made(running: Running, batch: str, user: str) -> Pace:
 def _bad_ones(kube: Kube, gate: Gate, port: int) -> dict[str, float]:
     """Makes them all, and returns the seconds after which each said what is wrong."""
     began: dict[str, float] = {}
-    _policy(kube, "refused", "apps", "statefulsets", "object.metadata.name != 'registry-mirror-refused'")
-    _policy(
-        kube,
-        "unheld",
-        "k8s.osp.tech",
-        "registrymirrors",
-        "object.metadata.name != 'unheld' || !has(object.metadata.finalizers)",
-    )
+    written = ("CREATE", "UPDATE")
+    rule = policies.rule("apps", "statefulsets", *written)
+    policies.refuse(kube, "refused", rule, unless="object.metadata.name != 'registry-mirror-refused'")
+    rule = policies.rule("k8s.osp.tech", "registrymirrors", *written)
+    policies.refuse(kube, "unheld", rule, unless="object.metadata.name != 'unheld' || !has(object.metadata.finalizers)")
     gate.hold()
     rules = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"]}
     gate.stand_before(kube, "gate", rules, "request.name.startsWith('registry-mirror-hung')")
@@ -238,21 +226,11 @@ def _creatable(kube: Kube) -> bool:
     return kube.http.post(path, json=body, params={"dryRun": "All"}).is_success
 
 
-def _policy(kube: Kube, name: str, group: str, resource: str, expression: str) -> None:
-    """A policy of somebody's that refuses what does not meet the expression."""
-    rule = {"apiGroups": [group], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": [resource]}
-    spec = {"matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": expression}]}
-    kube.create(POLICY, {"metadata": {"name": name}, "spec": spec})
-    binding = {"policyName": name, "validationActions": ["Deny"]}
-    kube.create(BINDING, {"metadata": {"name": name}, "spec": binding})
-
-
 def _mended(kube: Kube, gate: Gate) -> None:
     """Takes away what was in their way, and lets each be looked at: nobody tells us that a policy is gone."""
     gate.release()
     for name in ("refused", "unheld"):
-        kube.delete(BINDING, name)
-        kube.delete(POLICY, name)
+        policies.lift(kube, name)
     until(lambda: _creatable(kube), why="the policies hold no more")
     kube.delete(kinds.SERVICE, "registry-mirror-foreign")
     kube.patch(kinds.SERVICE, "registry-mirror-stuck", {"metadata": {"finalizers": None}})
