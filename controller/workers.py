@@ -85,6 +85,7 @@ class Workers:
                 await self._rest(stopping)
             elif await self._hung(key, hire):
                 self._reliefs -= 1
+                self.inbox.news.set()  # it is due again at a time that those who rest have not known of
                 return
             # A reconcile that ends before its first request has let nobody else in: not the lease, not a probe.
             await asyncio.sleep(0)

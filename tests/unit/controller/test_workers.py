@@ -13,7 +13,7 @@ from common.logs import logger
 from controller import workers
 from controller.errors import Conflict, Unavailable
 from controller.metrics import Metrics
-from controller.outcomes import Done, Outcome
+from controller.outcomes import Done, Outcome, Waiting
 from controller.workers import WORKERS, Inbox, Workers
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 class _Mirrors:
-    """Those called `hang...` never come to an end, `fail...` and `crash...` do what they say, others are done."""
+    """Those called `hang...` never come to an end, `fail...` and `crash...` do what they say, others are done.
+
+    Those called `slow-...` take longer than a pass that is worked on, and then do what the rest says.
+    """
 
     def __init__(self) -> None:
         self.inbox = Inbox()
@@ -37,7 +40,13 @@ class _Mirrors:
         self.seen.append(key)
         if key.startswith("hang"):
             await asyncio.Event().wait()
-        if key.startswith("fail"):
+        if key == "slow-changed" and self.seen.count(key) == 1:
+            self.inbox.enqueue(key)
+        if key.startswith("slow-"):
+            await asyncio.sleep(1.5 * workers.HUNG_AFTER)
+        if key == "slow-waiting":
+            return Waiting(0.05, "Cleaning")
+        if key.removeprefix("slow-").startswith("fail"):
             raise Unavailable("webhook said no", 500)
         if key.startswith("conflict"):
             raise Conflict("somebody was faster", 409)
@@ -52,9 +61,9 @@ class _Mirrors:
         if key == "crash-twice":
             raise TypeError("another bug")
 
-    async def until(self, seconds: float, key: str) -> None:
+    async def until(self, seconds: float, key: str, times: int = 1) -> None:
         async with asyncio.timeout(seconds):
-            while key not in self.seen:  # noqa: ASYNC110 (a state is waited for, not an event)
+            while self.seen.count(key) < times:  # noqa: ASYNC110 (a state is waited for, not an event)
                 await asyncio.sleep(0.01)
 
 
@@ -77,6 +86,13 @@ async def test_twice_as_many_mirrors_that_hang_as_there_are_workers_keep_no_othe
     mirrors.inbox.enqueue("other")
     await mirrors.until(2, "other")
     assert len(mirrors.seen) == 2 * WORKERS + 1
+
+
+@pytest.mark.parametrize("key", ["slow-fail", "slow-waiting", "slow-changed"])
+async def test_one_whose_worker_was_relieved_is_looked_at_again_when_it_is_due(mirrors: _Mirrors, key: str) -> None:
+    """The relieved one goes, and those who rest did not know of that time when they lay down."""
+    mirrors.inbox.enqueue(key)
+    await mirrors.until(3, key, 3 if key == "slow-fail" else 2)
 
 
 async def test_those_that_hang_are_not_waited_for_at_the_end(mirrors: _Mirrors) -> None:
@@ -110,9 +126,7 @@ async def test_a_mirror_is_not_forgotten_whose_failure_cannot_be_told(mirrors: _
     for key in ("crash-twice", "crash-untold"):
         mirrors.inbox.enqueue(key)
     await mirrors.until(1, "crash-untold")
-    async with asyncio.timeout(3):
-        while mirrors.seen.count("crash-twice") < 2:  # noqa: ASYNC110 (a state is waited for, not an event)
-            await asyncio.sleep(0.01)
+    await mirrors.until(3, "crash-twice", 2)
     mirrors.stopping.set()
     async with asyncio.timeout(3):
         while mirrors.inbox.queue.failures("crash-untold") == 0:  # noqa: ASYNC110 (a state is waited for, not an event)
