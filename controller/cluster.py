@@ -30,7 +30,8 @@ Json = dict[str, Any]
 # connection from holding a worker for long, and admission webhooks may take up to 30 s of it.
 REQUEST_TIMEOUT: Final = 35.0
 # Seconds without a byte on a watch. The API server sends a bookmark about once a minute, so that a longer silence
-# means a connection that is dead without having been closed.
+# mostly means a connection that is dead without having been closed. One that was just started and has seen no change
+# of a kind sends none of it, where etcd tells it no progress: then what goes on is as good as what was given up.
 WATCH_SILENCE: Final = 90.0
 # Seconds that one watch lasts; the server spreads watches by its own choice between this and twice as much.
 WATCH_DURATION: Final = 300
@@ -142,7 +143,7 @@ class Cluster:
     async def watch(
         self, kind: Kind, namespace: str | None, resource_version: str, selector: str = ""
     ) -> AsyncIterator[AsyncIterator[Json]]:
-        """Events after a resource version, bookmarks among them, until the server ends the stream.
+        """Events after a resource version, bookmarks among them, until the stream ends or is silent for long.
 
         Raises Gone where the version is too old, at once or later, and Unavailable where the stream breaks.
         """
@@ -211,12 +212,20 @@ class Cluster:
 
 async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Json]:
     async with _translated():
-        async for line in response.content:
+        while line := await _next(response):
             event: Json = orjson.loads(line)
             if event["type"] == "ERROR":
                 status = event["object"]
                 raise error_for(status.get("code", 0), status.get("reason", ""), status.get("message", "watch ended"))
             yield event
+
+
+async def _next(response: aiohttp.ClientResponse) -> bytes:
+    """The next line of a watch; an empty one at its end, and where it has been silent for WATCH_SILENCE."""
+    try:
+        return await response.content.readline()
+    except TimeoutError:
+        return b""
 
 
 @asynccontextmanager

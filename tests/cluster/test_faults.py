@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import random
 import signal
@@ -16,7 +17,7 @@ from controller.cluster import Cluster as Door
 from controller.connection import load_configuration
 from controller.errors import ClusterError, Gone
 from controller.store import Store
-from controller.watching import Watch
+from controller.watching import SHORTEST_STREAM, Watch
 from deploy.local.pages import page
 from tests.support.faults import CHILDREN, complete, events_of, log_of, normal_form, one
 from tests.support.kube import NAMESPACE, Kube, until
@@ -75,6 +76,53 @@ class _Stale:
         self, kind: kinds.Kind, namespace: str | None, version: str, selector: str = ""
     ) -> AbstractAsyncContextManager[AsyncIterator[Json]]:
         return self.door.watch(kind, namespace, version, selector)
+
+
+async def test_a_watch_that_is_silent_for_long_goes_on_where_it_was(
+    kube: Kube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With nothing listed again, nor told as lost: an API server may have nothing to say for hours."""
+    monkeypatch.setattr("controller.cluster.WATCH_SILENCE", 1.5 * SHORTEST_STREAM)
+    configuration = await load_configuration(str(kube.cluster.kubeconfig))
+    async with Door(configuration) as door:
+        store, restarts, counted = Store(), list[str](), _Counted(door)
+        watch = Watch(
+            cluster=counted,  # type: ignore[arg-type]
+            kind=kinds.CONFIG_MAP,
+            namespace=NAMESPACE,
+            store=store,
+            log=logger("ERROR", "test"),
+            longest_wait=1.0,
+            on_restart=restarts.append,
+            selector="metadata.name=silent",
+        )
+        following = asyncio.create_task(watch.forever())
+        async with asyncio.timeout(30):
+            await counted.until(3)
+            made = await door.create(kinds.CONFIG_MAP, NAMESPACE, {"metadata": {"name": "silent"}})
+            while "silent" not in store:  # noqa: ASYNC110 (a state is waited for, not an event)
+                await asyncio.sleep(0.01)
+            await door.delete(kinds.CONFIG_MAP, NAMESPACE, made)
+        following.cancel()
+    assert restarts == []
+
+
+class _Counted:
+    """The real door, with its watches counted."""
+
+    def __init__(self, door: Door) -> None:
+        self.door, self.watches = door, 0
+        self.pages = door.pages
+
+    def watch(
+        self, kind: kinds.Kind, namespace: str | None, version: str, selector: str = ""
+    ) -> AbstractAsyncContextManager[AsyncIterator[Json]]:
+        self.watches += 1
+        return self.door.watch(kind, namespace, version, selector)
+
+    async def until(self, watches: int) -> None:
+        while self.watches < watches:  # noqa: ASYNC110 (a state is waited for, not an event)
+            await asyncio.sleep(0.05)
 
 
 async def test_the_clients_own_exceptions_never_pass_the_door(kube: Kube) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import pytest
+
+from controller.cluster import WATCH_SILENCE
 from controller.kinds import LEASE, POD
 from deploy.local.commands import SERVICE_OF_API_SERVER
 from tests.support.audit import entries
@@ -108,6 +111,12 @@ def test_an_agent_is_cut_off_from_the_api_server(world: Land, chaos: Chaos) -> N
     chaos.row("agent cut off from the API server", lost=lost, recovered=back, note=note)
 
 
+# Seconds. Where acknowledgements of a watch are lost the API server sends its rest ever more rarely, so that it may be
+# silent until another takes its place; and then writes may fail a few times, each of them after 5 to 15 s.
+FOLLOWED = WATCH_SILENCE + 60
+
+
+@pytest.mark.timeout(2 * FOLLOWED + 60)
 def test_the_network_of_the_controllers_is_slow(world: Land, chaos: Chaos) -> None:
     """Every second packet to the API server is lost: what is changed is followed all the same."""
     addresses = [pod["status"]["podIP"] for pod in world.kube.every(POD, labelSelector=CONTROLLER)]
@@ -115,10 +124,10 @@ def test_the_network_of_the_controllers_is_slow(world: Land, chaos: Chaos) -> No
         world.node.drop_packets(SERVICE_OF_API_SERVER, source=address, share=0.5)
     try:
         world.change("world", ttl="101h")
-        told = world.until(lambda: world.condition("world", "Accepted")["status"] == "True", 90)
+        told = world.until(lambda: world.condition("world", "Accepted")["status"] == "True", FOLLOWED)
     finally:
         for address in addresses:
             world.node.let_packets(SERVICE_OF_API_SERVER, source=address, share=0.5)
     world.change("world", ttl=None)
-    recovered = world.until(lambda: world.condition("world", "Ready")["status"] == "True", 90)
+    recovered = world.until(lambda: world.condition("world", "Ready")["status"] == "True", FOLLOWED)
     chaos.row("half of the controllers' packets lost", lost="0 of 2 changes", condition=told, recovered=recovered)
