@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kubernetes.aio import client
 from kubernetes.aio import config as client_config
 from kubernetes.aio.client.rest import RESTClientObject
+from kubernetes.aio.config.incluster_config import SERVICE_TOKEN_FILENAME
 
+from controller import clock
 from controller.errors import ClusterError
 from controller.fence import connector
 
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
 
 # Connections: a dozen watches, twice sixteen workers (a write and a status each), a few for the lease and events.
 CONNECTIONS: Final = 64
+# Seconds between two looks at a pod's token: the kubelet puts another there minutes before one ends.
+TOKEN_LOOK: Final = 60.0
 
 
 async def load_configuration(kubeconfig: str | None) -> client.Configuration:
@@ -35,6 +41,9 @@ async def load_configuration(kubeconfig: str | None) -> client.Configuration:
             client_config.load_incluster_config(  # type: ignore[no-untyped-call]
                 client_configuration=configuration
             )
+            configuration.refresh_api_key_hook = PodToken(  # type: ignore[assignment]
+                Path(SERVICE_TOKEN_FILENAME), clock.since_boot()
+            )
     except (client_config.ConfigException, OSError) as error:
         where = f"KUBECONFIG={kubeconfig}" if kubeconfig else "the service account of a pod (KUBECONFIG is not set)"
         raise ClusterError(f"no way to the cluster: {where}: {error}") from error
@@ -44,6 +53,28 @@ async def load_configuration(kubeconfig: str | None) -> client.Configuration:
     # HTTPS_PROXY and NO_PROXY are for the caches and for the upstreams; the API server is asked directly.
     configuration.client_session_kwargs = {"trust_env": False}
     return configuration
+
+
+@dataclass(slots=True)
+class PodToken:
+    """The token of a pod's service account, read anew by a clock that nobody sets.
+
+    The client's own goes by the wall clock: started while that was two years ahead, it would use its first token for
+    two years, though the API server takes it for an hour.
+    """
+
+    path: Path
+    read_at: float  # since boot
+
+    def __call__(self, configuration: client.Configuration) -> None:
+        """Called by the client before each request."""
+        if clock.since_boot() < self.read_at + TOKEN_LOOK:
+            return
+        token = self.path.read_text().strip()
+        if not token:
+            raise client_config.ConfigException(f"{self.path} is empty")
+        configuration.api_key["BearerToken"] = f"Bearer {token}"
+        self.read_at = clock.since_boot()
 
 
 class Writing(RESTClientObject):
