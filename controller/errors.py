@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 
 class ClusterError(Exception):
     """A request that did not do what it should. `status` is the HTTP status, 0 where no answer came."""
@@ -53,10 +56,18 @@ _BY_STATUS: dict[int, type[ClusterError]] = {
     410: Gone,
     422: Invalid,
 }
+_REFUSING: Final = frozenset(range(400, 500)) - {429}  # 429 and more say to come back, whoever says it
+
+
+# What the API server makes of an admission webhook that says no. The status is then as the webhook likes, 400 where it
+# names none, and no 404 or 409 of it means what it means elsewhere.
+_DENIED: Final = re.compile(r'admission webhook "[^"]+" denied the request')
 
 
 def error_for(status: int, reason: str, message: str, retry_after: float = 0.0) -> ClusterError:
     """The error that an answer of the API server stands for; `reason` is the one of its Status object."""
+    if status in _REFUSING and _DENIED.match(message):
+        return Forbidden(message, status, reason)
     if reason == "AlreadyExists":
         return AlreadyExists(message, status, reason)
     kind = _BY_STATUS.get(status, Unavailable if status >= 500 or status == 429 else ClusterError)  # noqa: PLR2004 (HTTP)

@@ -38,6 +38,25 @@ def test_an_answer_becomes_the_error_it_stands_for(status: int, reason: str, kin
     assert kind is errors.AlreadyExists or error.retry_after == 7.0
 
 
+@pytest.mark.parametrize("how", [": no", " without explanation"])
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, errors.Forbidden),  # where the webhook names no code
+        (403, errors.Forbidden),
+        (404, errors.Forbidden),
+        (409, errors.Forbidden),
+        (422, errors.Forbidden),
+        (429, errors.Unavailable),
+        (500, errors.Unavailable),
+    ],
+)
+def test_what_a_webhook_of_somebodys_denies_is_refused_whatever_code_it_likes(
+    status: int, kind: type[ClusterError], how: str
+) -> None:
+    assert type(error_for(status, "", f'admission webhook "a.example.com" denied the request{how}')) is kind
+
+
 @pytest.mark.parametrize(
     ("kind", "arguments", "path"),
     [
