@@ -30,7 +30,10 @@ Json = dict[str, Any]
 
 @dataclass(slots=True)
 class Applied:
-    """What one pass did. Objects are named `Kind name`; `wait` is in seconds, 0 where nothing is to be waited for."""
+    """What one pass did. Objects are named `Kind name`.
+
+    `wait` is in seconds, until the first of those that are quarrelled over may be mended; 0 where none is.
+    """
 
     created: list[str] = field(default_factory=list)
     repaired: dict[str, list[str]] = field(default_factory=dict)
@@ -53,6 +56,10 @@ class Applied:
     wait: float = 0.0
     # The API server was asked, and knows no later mirror of this name.
     latest: bool = False
+
+    def wait_for(self, seconds: float) -> None:
+        """Says that one more object may be mended in so many seconds."""
+        self.wait = min(self.wait or seconds, seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +209,7 @@ class Applier:
     def _contested(self, what: str, desired: int, applied: Applied) -> bool:
         wait = self.contest.wait(what, desired, self.clock())
         if wait:
-            applied.wait = max(applied.wait, wait)
+            applied.wait_for(wait)
             if self.contest.news(what):
                 applied.contested.append(what)
         return wait > 0

@@ -108,9 +108,13 @@ def _serving(ready: int, rolled: int, wanted: int) -> Condition:
     return Condition(CACHE_AVAILABLE, "True", reason, message)
 
 
-def lacking(what: Lacking) -> list[Condition]:
-    """Why no cache can be built; what was known of its certificate counts no more, where that is lacking."""
-    found = [Condition(CACHE_AVAILABLE, "False", what.reason, what.message)]
+def lacking(what: Lacking, refused: str | None = None) -> list[Condition]:
+    """Why no cache can be built; what was known of its certificate counts no more, where that is lacking.
+
+    `refused` is what the API server would not take of the rest of the mirror.
+    """
+    message = what.message if refused is None else f"{what.message} And the API server refused: {refused}"
+    found = [Condition(CACHE_AVAILABLE, "False", what.reason, message)]
     if what.reason.startswith("CertificateSecret"):
         found.append(Condition(CERTIFICATE_VALID, "Unknown", what.reason, what.message))
     return found

@@ -42,19 +42,20 @@ def outcome(findings: Findings, survey: float | None, refused: float) -> Outcome
 
     `survey` is in how many seconds agents are to be asked again, `refused` for how many something has been refused.
     """
-    if isinstance(findings.facts, Lacking):
-        return Stalled(findings.facts.reason, findings.facts.message)
-    waits = dict(_waits(findings, findings.facts, refused))
-    if survey is not None:
-        waits["NodesPending"] = survey
+    facts = findings.facts
+    waits = dict(_of_writes(findings, refused))
+    if isinstance(facts, Facts):
+        waits |= _of_facts(facts)
+        if survey is not None:
+            waits["NodesPending"] = survey
     reason = min(waits, key=waits.__getitem__, default=None)
     if reason is None:
-        return Done()
+        return Stalled(facts.reason, facts.message) if isinstance(facts, Lacking) else Done()
     return Waiting(waits[reason], reason, CONTESTED_DEAFNESS if "Contested" in waits else 0.0)
 
 
-def _waits(findings: Findings, facts: Facts, refused: float) -> Iterator[tuple[str, float]]:
-    """Everything that is to be looked at again without an event having to bring it back, and in how many seconds."""
+def _of_writes(findings: Findings, refused: float) -> Iterator[tuple[str, float]]:
+    """What is to be looked at again without an event having to bring it back, and in how many seconds."""
     applied, storage = findings.applied, findings.storage
     if is_refused(findings):
         reason = "ResizeRefused" if findings.refused is None else "ApplyFailed"
@@ -63,6 +64,9 @@ def _waits(findings: Findings, facts: Facts, refused: float) -> Iterator[tuple[s
         yield "ClaimsRenewing", PASSING_LOOK
     if applied is not None:
         yield from _of_objects(applied)
+
+
+def _of_facts(facts: Facts) -> Iterator[tuple[str, float]]:
     if facts.withdrawing:
         yield "NodesLeaving", SURVEY_LOOK
     if facts.tls.again is not None:

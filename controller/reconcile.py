@@ -140,7 +140,7 @@ class Reconciler:
         if isinstance(facts, Lacking):
             if facts.rest is not None and mirror.object_name in self.state.secrets:  # a mirror that was whole once
                 await self.applier.keep(mirror, without_certificate(mirror, self.settings, facts.rest), applied)
-            return Findings(facts, applied)
+            return Findings(facts, applied, refused=_refusals(applied))
         storage = await self.storage.settle(mirror)
         objects = desired_objects(mirror, self.settings, facts)
         if storage.replacing:
@@ -148,7 +148,7 @@ class Reconciler:
             await self.applier.keep(mirror, others, applied)
         else:
             await self.applier.apply(mirror, objects, applied)
-        return Findings(facts, applied, storage, refused="; ".join(applied.refused.values()) or None)
+        return Findings(facts, applied, storage, refused=_refusals(applied))
 
     async def _surveyed(self, mirror: Mirror, findings: Findings) -> Findings:
         """The findings, with what the agents say that keep their nodes from being ready."""
@@ -208,6 +208,11 @@ class Reconciler:
         for child in (names.object_name(name), names.headless_name(name)):
             for kind in self.state.children:
                 self.applier.forget(f"{kind.name} {child}")
+
+
+def _refusals(applied: Applied) -> str | None:
+    """What was refused, in the API server's words."""
+    return "; ".join(applied.refused.values()) or None
 
 
 def _stamp(now: datetime) -> str:

@@ -77,7 +77,7 @@ def _replicas(raw: Json, findings: Findings) -> Json:
 def _conditions(raw: Json, mirror: Mirror, findings: Findings, namespace: str) -> list[Condition]:
     """Lacking what a cache is built from, nothing was looked at but that."""
     if isinstance(findings.facts, Lacking):
-        return [conditions.accepted([]), *conditions.lacking(findings.facts)]
+        return [conditions.accepted([]), *conditions.lacking(findings.facts, findings.refused)]
     found = [
         conditions.accepted([]),
         conditions.cache_available(raw, mirror, findings),

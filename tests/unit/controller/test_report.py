@@ -70,6 +70,12 @@ def test_ready_is_false_where_any_other_is_and_repeats_its_reason(findings: Find
     assert ready["message"] == f"{first['type']}: {first['message']}"
 
 
+def test_lacking_something_what_was_refused_of_the_rest_is_told_as_well() -> None:
+    status = _status(Findings(Lacking("CABundleMissing", "Create it."), refused="Service x: a quota"))
+    told = next(entry["message"] for entry in status["conditions"] if entry["type"] == "CacheAvailable")
+    assert told == "Create it. And the API server refused: Service x: a quota"
+
+
 def test_lacking_what_a_cache_is_made_from_only_that_is_told() -> None:
     status = _status(Findings(Lacking("AuthorityPending", "is being made.")))
     assert [entry["reason"] for entry in status["conditions"]] == ["AuthorityPending", "Valid", "AuthorityPending"]
