@@ -102,8 +102,12 @@ class Cleaner:
             agents = await self.agents.ask(await self.agents.every(raw["metadata"]["name"]))
             if self._seen(progress, agents, raw, lost=True) == (set(), 0):
                 return True
-        except (Forbidden, Gone):
-            pass
+        except (Conflict, Fenced):
+            raise
+        except ClusterError as error:
+            # Somebody's admission webhook that is away, say, must not keep the rest of the mirror waiting for ever.
+            if not overdue and not isinstance(error, Forbidden | Invalid | Gone):
+                raise
         progress.given_up = overdue
         if progress.given_up and (ending := _ending(progress, leaving.nodes_before(raw))):
             self.recorder.record(raw, [ending])

@@ -93,6 +93,14 @@ class Storage:
         self.stopwatches.forget(_letting_go(mirror.name))
         if live is None or not ours or refused is not None:
             return StorageResult(plan, refused)
+        try:
+            return StorageResult(plan, renewing=await self._settled(mirror, live, plan))
+        except (Forbidden, Invalid) as error:
+            # A policy that protects claims, say: all else of the mirror is kept all the same.
+            return StorageResult(plan, f"The claims cannot be brought to {plan.wanted}: {error}")
+
+    async def _settled(self, mirror: Mirror, live: Json, plan: Growth) -> bool:
+        """What is left to do once no StatefulSet is to be replaced; returns whether claims are yet to be made again."""
         if retention.is_told(live):  # a growth that was taken back meanwhile
             live = await self._change(live, retention.TAKEN_BACK)
         for claim in plan.pending:
@@ -100,7 +108,7 @@ class Storage:
         for claim in self._claims(mirror):
             if retention.is_marked(claim, mirror) and retention.is_owned(claim, live):
                 await self._change_claim(claim, retention.marking(mirror, kept=False))
-        return StorageResult(plan, renewing=await self._renewing(mirror, live, plan))
+        return await self._renewing(mirror, live, plan)
 
     async def part(self, mirror: Identity) -> Parting:
         """Sees to it that nothing outlives a mirror that is deleted while its StatefulSet is being made again."""

@@ -256,6 +256,24 @@ def test_pending_claims_are_made_again_with_the_new_size(kube: Kube, name: str) 
     until(lambda: asked(kube, name) == ["10Gi", "10Gi"], why="nothing was granted, so it may go down too")
 
 
+def test_claims_that_must_not_be_deleted_are_told_and_all_else_of_the_mirror_is_kept(kube: Kube, name: str) -> None:
+    """Somebody's policy protects those that are Pending, which cannot grow but by being made again."""
+    kube.mirror(one(name))
+    until(lambda: asked(kube, name) == ["20Gi"], why="the claim is there")
+    claim = claims(name)[0]
+    policies.refuse(kube, name, policies.rule("", "persistentvolumeclaims", "DELETE", name=claim))
+    path = kinds.CLAIM.path(NAMESPACE, claim)
+    until(lambda: kube.http.delete(path, params={"dryRun": "All"}).is_error, why="the policy is in force")
+    grow(kube, name, "30Gi")
+    told = kube.until_condition(name, "StorageResized", "False", "ResizeRefused")
+    assert told.startswith("The claims cannot be brought to 30Gi: ")
+    service = f"registry-mirror-{name}"
+    kube.delete(kinds.SERVICE, service)
+    kube.until_there(kinds.SERVICE, service)
+    policies.lift(kube, name)
+    until(lambda: asked(kube, name) == ["30Gi"], why="the claim is made again", seconds=90)
+
+
 def test_a_claim_that_cannot_be_made_again_is_not_asked_for_in_a_loop(shared: Running, name: str) -> None:
     """A quota refuses it: Kubernetes is made to look at the StatefulSet ever more rarely, and tries by itself."""
     kube = shared.kube
