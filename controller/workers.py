@@ -93,15 +93,19 @@ class Workers:
     async def _hung(self, key: str, hire: Callable[[], None]) -> bool:
         """One pass. Returns whether it took so long that another worker was hired in this one's place."""
         hired = False
+        loop = asyncio.get_running_loop()
+        looked_at: asyncio.TimerHandle
 
         def relieve() -> None:
-            nonlocal hired
+            nonlocal hired, looked_at
             if self._reliefs < RELIEFS:
                 hired = True
                 self._reliefs += 1
                 hire()
+            else:  # later, when one of those who have a place is done
+                looked_at = loop.call_later(HUNG_AFTER, relieve)
 
-        looked_at = asyncio.get_running_loop().call_later(HUNG_AFTER, relieve)
+        looked_at = loop.call_later(HUNG_AFTER, relieve)
         try:
             await self._one(key)
         finally:

@@ -43,7 +43,7 @@ class _Mirrors:
         if key == "slow-changed" and self.seen.count(key) == 1:
             self.inbox.enqueue(key)
         if key.startswith("slow-"):
-            await asyncio.sleep(1.5 * workers.HUNG_AFTER)
+            await asyncio.sleep(2.5 * workers.HUNG_AFTER)
         if key == "slow-waiting":
             return Waiting(0.05, "Cleaning")
         if key.removeprefix("slow-").startswith("fail"):
@@ -86,6 +86,17 @@ async def test_twice_as_many_mirrors_that_hang_as_there_are_workers_keep_no_othe
     mirrors.inbox.enqueue("other")
     await mirrors.until(2, "other")
     assert len(mirrors.seen) == 2 * WORKERS + 1
+
+
+async def test_who_found_no_relief_is_relieved_once_there_is_one(
+    mirrors: _Mirrors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others' passes end, and theirs do not: no mirror may wait for those."""
+    monkeypatch.setattr(workers, "RELIEFS", 2)
+    for key in ("slow-done1", "slow-done2", *(f"hang{number}" for number in range(WORKERS))):
+        mirrors.inbox.enqueue(key)
+    mirrors.inbox.enqueue("other")
+    await mirrors.until(3, "other")
 
 
 @pytest.mark.parametrize("key", ["slow-fail", "slow-waiting", "slow-changed"])
