@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -137,7 +138,7 @@ class Recorder:
     instance: str
     log: Logger
     _waiting: asyncio.Queue[Json] = field(default_factory=lambda: asyncio.Queue(WAITING_MAX))
-    _leaving: bool = False
+    _leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
     def record(self, raw: Json, occurrences: Iterable[Occurrence]) -> None:
         """Takes events about a mirror; returns at once."""
@@ -157,29 +158,44 @@ class Recorder:
             await self._post(body)
             self._waiting.task_done()
 
-    async def last_words(self) -> None:
-        """Returns when all that was recorded is posted or given up, without the lease, which was given up in order.
+    async def last_words(self, seconds: float) -> None:
+        """Returns when all that was recorded is posted or given up, or after so long, which is said.
 
-        What was done while it was held stays true, whoever leads now; who leads next would not tell of it.
+        Without the lease, which was given up in order: what was done while it was held stays true, whoever leads now;
+        who leads next would not tell of it.
         """
-        self._leaving = True
-        await self._waiting.join()
+        self._leaving.set()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._waiting.join()
+        except TimeoutError:
+            # One more is in hand.
+            self.log.warning("events not posted", count=self._waiting.qsize() + 1, why="no time was left")
 
     async def _post(self, body: Json) -> None:
         """Tries until it is posted: an API server that starts is away, and then does not know our rights yet."""
         for attempt in range(TRIES):
-            create = self.cluster.create_unfenced if self._leaving else self.cluster.create
+            create = self.cluster.create_unfenced if self._leaving.is_set() else self.cluster.create
             try:
                 await create(EVENT, NAMESPACE, body)
             except (Unavailable, Forbidden, Fenced) as error:
                 why = str(error)
-                await asyncio.sleep(min(2.0**attempt * FIRST_PAUSE, LONGEST_PAUSE))
+                await self._pause(min(2.0**attempt * FIRST_PAUSE, LONGEST_PAUSE))
             except ClusterError as error:
                 why = str(error)
                 break
             else:
                 return
         self.log.warning("event not posted", mirror=body["regarding"]["name"], note=body["note"], why=why)
+
+    async def _pause(self, seconds: float) -> None:
+        """Waits so long; a process that is to end has no time for more than the first pause."""
+        if self._leaving.is_set():
+            await asyncio.sleep(FIRST_PAUSE)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._leaving.wait()
 
 
 def _event(raw: Json, occurrence: Occurrence, instance: str, now: datetime) -> Json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -93,18 +92,13 @@ class Manager:
         stopping.set()
         await asyncio.wait([campaign])
         await self.leadership.release()
-        await self._tell_the_last()
+        # The Events of the last reconciles, for which nobody has to wait: another leads already.
+        await self.recorder.last_words(DRAIN)
         for task in (*background, end):
             task.cancel()
         await asyncio.gather(*background, end, return_exceptions=True)
         for task in crashed:
             task.result()
-
-    async def _tell_the_last(self) -> None:
-        """Posts the Events of the last reconciles, for whom nobody has to wait: another leads already."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN):
-                await self.recorder.last_words()
 
     async def _campaign(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():

@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from contextlib import suppress
 from datetime import UTC, datetime
+from io import StringIO
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.logs import logger
 from controller.apply import Applied
-from controller.events import NOTE_MAX, Json, Occurrence, _event, deeds, transitions
+from controller.errors import Unavailable
+from controller.events import NOTE_MAX, Json, Occurrence, Recorder, _event, deeds, transitions
 from tests.support.controller import UID, stored
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from controller.cluster import Cluster
+    from controller.kinds import Kind
+
+
+class Door:
+    """Takes Events once it is open."""
+
+    def __init__(self) -> None:
+        self.open, self.tries = False, 0
+        self.posted: list[str] = []
+
+    async def create(self, _: Kind, __: str, body: Json) -> None:
+        """With the lease and without it."""
+        self.tries += 1
+        if not self.open:
+            raise Unavailable("away")
+        self.posted.append(body["note"])
+
+    create_unfenced = create
 
 
 def _condition(kind: str, status: str, reason: str) -> Json:
@@ -131,3 +161,45 @@ def test_a_long_note_is_cut_to_the_bytes_that_the_api_takes(note: str) -> None:
     assert len(cut.encode()) <= NOTE_MAX
     assert note.startswith(cut)
     assert len(cut.encode()) > NOTE_MAX - 4 or cut == note
+
+
+@pytest.fixture
+async def door() -> Door:
+    return Door()
+
+
+@pytest.fixture
+def said() -> StringIO:
+    """What is logged."""
+    return StringIO()
+
+
+@pytest.fixture
+async def recorder(door: Door, said: StringIO) -> AsyncIterator[Recorder]:
+    """One with three Events, that has failed to post the first for a while and now rests for seconds."""
+    recorder = Recorder(cast("Cluster", door), "test", logger("INFO", "test", said))
+    recorder.record(stored(), [Occurrence("Normal", "Told", str(number), "Tell") for number in range(3)])
+    running = asyncio.create_task(recorder.forever())
+    async with asyncio.timeout(10):
+        while door.tries < 6:  # noqa: ASYNC110 (a state is waited for, not an event)
+            await asyncio.sleep(0.01)
+    yield recorder
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_at_the_end_what_waits_is_posted_without_the_pauses_of_before(door: Door, recorder: Recorder) -> None:
+    door.open = True
+    began = asyncio.get_running_loop().time()
+    await recorder.last_words(2.0)
+    assert door.posted == ["0", "1", "2"]
+    assert asyncio.get_running_loop().time() - began < 1.0
+
+
+async def test_what_there_is_no_time_for_at_the_end_is_said(door: Door, recorder: Recorder, said: StringIO) -> None:
+    before = door.tries
+    await recorder.last_words(0.5)
+    assert 3 <= door.tries - before <= 6, "it tries on, and not without a pause"
+    line = json.loads(said.getvalue())
+    assert (line["event"], line["count"]) == ("events not posted", 3)
