@@ -69,7 +69,9 @@ class _Door:
                 self._end(connection)
 
     def _forget(self) -> None:
-        for connection in [each for each in self._since if each.transport is None]:
+        # One that was just taken has no transport yet: those of a burst would all be lost sight of.
+        begun = asyncio.get_running_loop().time() - LOOK
+        for connection in [each for each, since in self._since.items() if each.transport is None and since < begun]:
             del self._since[connection]
 
     def _end(self, connection: RequestHandler) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import httpx
@@ -16,6 +17,8 @@ from deploy.local.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+A_TURN = 50  # connections that the loop takes in one turn: up to 100
 
 
 @pytest.fixture
@@ -65,3 +68,27 @@ async def test_any_number_that_ask_for_nothing_take_a_bounded_number_of_connecti
     assert ended == 100
     for each in silent:
         each.close()
+
+
+async def test_of_a_burst_that_asks_for_nothing_each_is_let_go(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are taken in one turn of the loop have no transport yet when the next of them is counted."""
+    monkeypatch.setattr(server, "REQUEST_SECONDS", 1.0)
+    with ExitStack() as ending:
+        silent = [ending.enter_context(socket.socket()) for _ in range(3 * CONNECTIONS_MAX)]
+        for number, each in enumerate(silent):
+            each.setblocking(False)
+            each.connect_ex(("127.0.0.1", port))
+            if number % A_TURN == A_TURN - 1:
+                await asyncio.sleep(0.05)
+        async with asyncio.timeout(20):
+            while not all(map(_is_ended, silent)):  # noqa: ASYNC110 (a state is waited for, not an event)
+                await asyncio.sleep(0.1)
+
+
+def _is_ended(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
