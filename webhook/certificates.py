@@ -61,9 +61,9 @@ def read(certificate_file: Path, key_file: Path) -> Pair:
     The link is followed once for both files; followed once for each, it could give the key of one pair and the
     certificate of another.
     """
-    directories = {file.parent: _resolved(file.parent) for file in (certificate_file, key_file)}
-    paths = [directories[file.parent] / file.name for file in (certificate_file, key_file)]
     try:
+        directories = {file.parent: _resolved(file.parent) for file in (certificate_file, key_file)}
+        paths = [directories[file.parent] / file.name for file in (certificate_file, key_file)]
         beside = paths[0].with_name(AUTHORITY)
         authority = beside.read_bytes() if beside.exists() else b""
         return Pair(paths[0], paths[1], paths[0].read_bytes(), paths[1].read_bytes(), authority)
@@ -85,14 +85,14 @@ def proved(pair: Pair) -> Certificate:
         context = new_context()
         # With a password, if an empty one, because OpenSSL asks the terminal for one otherwise and waits.
         context.load_cert_chain(pair.certificate_file, pair.key_file, password="")
-        client = _handshake(context, pair.certificate.decode("ascii"))
+        client = _handshake(context, pair.certificate)
+        # OpenSSL serves dates that are none and names that are no text; only to tell them fails.
+        told, leaf = client.getpeercert(), client.getpeercert(binary_form=True)
+        dates = [ssl.cert_time_to_seconds(str(told[key])) for key in ("notBefore", "notAfter") if told]
     except (ssl.SSLError, OSError, ValueError) as error:
         raise PairError(f"{pair.certificate_file} and {pair.key_file} are no pair that can serve: {error}") from error
-    told = client.getpeercert()
-    leaf = client.getpeercert(binary_form=True)
     if not told or not leaf:
         raise PairError(f"{pair.certificate_file} did not come through a handshake")
-    dates = [ssl.cert_time_to_seconds(str(told[key])) for key in ("notBefore", "notAfter")]
     return Certificate(pair, context, dates[0], dates[1], hashlib.sha256(leaf).hexdigest())
 
 
@@ -102,7 +102,7 @@ def vouch(certificate: Certificate) -> None:
     if not pair.authority.strip():
         return
     try:
-        _handshake(certificate.context, pair.authority.decode("ascii"))
+        _handshake(certificate.context, pair.authority)
     except (ssl.SSLError, ValueError) as error:
         where = f"{pair.certificate_file} is not signed by what is in {AUTHORITY} beside it"
         raise PairError(f"{where}, so that the API server would refuse it: {error}") from error
@@ -115,12 +115,13 @@ def new_context() -> ssl.SSLContext:
     return context
 
 
-def _handshake(server_context: ssl.SSLContext, trusted: str) -> ssl.SSLObject:
+def _handshake(server_context: ssl.SSLContext, trusted: bytes) -> ssl.SSLObject:
     """A client's end of a handshake with the server; `trusted` (PEM) is all that it trusts."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # the names are between the API server and the certificate's issuer
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
-    context.load_verify_locations(cadata=trusted)
+    # A file may have comments in any language.
+    context.load_verify_locations(cadata=trusted.decode("ascii", "ignore"))
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = context.wrap_bio(to_client, to_server)
     server = server_context.wrap_bio(to_server, to_client, server_side=True)

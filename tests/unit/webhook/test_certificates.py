@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from tests.support.certificates import Issued, Issuer, Mount
+from tests.support.certificates import HOST, Issued, Issuer, Mount
 from tests.support.recorder import Recorder
 from webhook import certificates
 from webhook.certificates import PairError
@@ -84,6 +85,56 @@ def test_what_cannot_serve_is_refused_with_a_sentence_that_names_the_files(issue
         pair = certificates.read(mount.certificate_file, mount.key_file)
         with pytest.raises(PairError, match=r"tls\.crt and .*tls\.key are no pair that can serve: "):
             certificates.proved(pair)
+
+
+def spoiled(issued: Issued, what: str) -> bytes:
+    """The certificate with a few bytes changed, which OpenSSL serves all the same."""
+    end = issued.parsed.not_valid_after_utc.strftime("%y%m%d%H%M%SZ").encode()
+    before, after = {
+        "an end in no time zone that X.509 knows": (end, end[:8] + b"+0100"),
+        "an end in month 13": (end, end[:2] + b"13" + end[4:]),
+        "a name that is no text": (
+            b"\x82%c%b" % (len(HOST), HOST.encode()),
+            b"\x82%c\xfc%b" % (len(HOST), HOST[1:].encode()),
+        ),
+    }[what]
+    der = ssl.PEM_cert_to_DER_cert(issued.certificate.decode())
+    assert before in der
+    return ssl.DER_cert_to_PEM_cert(der.replace(before, after)).encode()
+
+
+@pytest.mark.parametrize(
+    "what", ["an end in no time zone that X.509 knows", "an end in month 13", "a name that is no text"]
+)
+def test_a_certificate_with_what_cannot_be_told_is_refused_and_the_old_one_stays_in_use(
+    issuer: Issuer, mount: Mount, what: str
+) -> None:
+    good, bad, log = issuer.issue(), issuer.issue(), Recorder()
+    mount.hold_pair(good)
+    rotation = rotation_of(mount, log, good.not_after - DAY)
+    rotation.look()
+    in_use = rotation.current
+    mount.hold(spoiled(bad, what), bad.key)
+    rotation.look()
+    (refusal,) = log.named("certificate refused")
+    assert "are no pair that can serve" in refusal["reason"]
+    assert rotation.current is in_use
+
+
+def test_comments_may_be_in_any_language(issuer: Issuer, mount: Mount) -> None:
+    comment, log = "# f\u00fcr den Webhook\n".encode(), Recorder()
+    issued = [issuer.issue() for _ in range(2)]
+    rotation = rotation_of(mount, log, issued[0].not_after - DAY)
+    for each in issued:  # the second, beside one in use, is also judged by who has signed it
+        mount.hold(comment + each.certificate, each.key, comment + issuer.certificate)
+        rotation.look()
+    assert len(log.named("certificate taken up")) == len(issued)
+
+
+def test_a_folder_that_cannot_be_looked_at_is_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 300)
+    with pytest.raises(PairError, match=r"cannot be read: File name too long"):
+        certificates.read(folder / "tls.crt", folder / "tls.key")
 
 
 def test_a_missing_file_is_named(mount: Mount) -> None:

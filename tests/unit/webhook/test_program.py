@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Self
 
 import httpx
 import pytest
+import yaml
 
 from tests.support import reviews
 from tests.support.certificates import Issued, Issuer, Mount
 from tests.support.mirrors import a_mirror
 from tests.support.reviews import UID, a_review
-from tests.support.webhooks import Client, Program, eventually, get, post, program
+from tests.support.webhooks import ROOT, Client, Program, eventually, get, post, program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,6 +83,19 @@ def test_without_its_certificate_it_waits_says_so_once_and_serves_when_it_is_the
         started.told("webhook listens")
         assert ask(port, issuer, get("/readyz"))[:2] == (200, b"ok\n")
         assert len(started.events("certificate refused")) == 1
+
+
+def test_kubelet_lets_it_wait_for_a_certificate_and_sees_soon_that_it_listens() -> None:
+    (deployment,) = (
+        each
+        for each in yaml.safe_load_all((ROOT / "deploy" / "webhook.yaml").read_text())
+        if each["kind"] == "Deployment"
+    )
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    start = container["startupProbe"]
+    assert start["httpGet"] == container["livenessProbe"]["httpGet"]
+    assert start["periodSeconds"] == 1
+    assert start["failureThreshold"] > 600  # seconds after which kubelet forgets how often it has started one
 
 
 def test_a_termination_ends_the_wait_for_a_certificate_too(mount: Mount) -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.support.certificates import HOST, Issuer, Mount
 from tests.support.reviews import a_review
 from tests.support.webhooks import Client, get, post, served
-from webhook import server
+from webhook import entrance, server
 from webhook.app import BODY_MAX
 from webhook.server import HEAD_MAX, Protocol
 
@@ -161,6 +161,66 @@ def test_a_review_in_pieces_is_answered_and_its_clock_stopped(
             for piece in (request[:9], request[9:200], request[200:]):
                 client.send(piece)
             assert client.answer()[0] == 200
+
+
+BEGUN = post("/validate", b"{}")
+
+
+@pytest.mark.parametrize("begun", [BEGUN[:9], BEGUN[:-1]])
+def test_a_request_that_begins_behind_a_whole_one_is_cut_off_where_it_does_not_end(
+    begun: bytes, mount: Mount, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deadlines(monkeypatch, request=SHORT)
+    with served(mount) as port, Client(port, issuer.certificate) as client:
+        client.send(get("/healthz") + begun)
+        assert client.answer() == (200, b"ok\n")
+        assert lasts_until_closed(client) < 5
+
+
+def test_connections_with_such_requests_give_way_to_a_fresh_one(
+    mount: Mount, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entrance, "CONNECTIONS_MAX", 3)
+    with served(mount) as port, contextlib.ExitStack() as clients:
+        for _ in range(4):  # of which the last finds no room but what is made for it
+            client = clients.enter_context(Client(port, issuer.certificate))
+            client.send(get("/healthz") + BEGUN[:-1])
+            assert client.answer() == (200, b"ok\n")
+
+
+def test_requests_that_each_come_with_the_beginning_of_the_next_are_timed_each_for_itself(
+    mount: Mount, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deadlines(monkeypatch, request=1.0)
+    with served(mount) as port, Client(port, issuer.certificate) as client:
+        request, started = post("/validate", a_review().body()), time.monotonic()
+        client.send(request[:9])
+        while time.monotonic() < started + 2:  # for longer than one request may take
+            client.send(request[9:] + request[:9])
+            assert client.answer()[0] == 200
+
+
+def test_a_head_is_not_cut_off_for_the_length_of_the_body_before_it(
+    mount: Mount, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HEAD_MAX", 8000)  # so that such a body comes in one record of TLS
+    monkeypatch.setattr(server, "PIECE", 2000)
+    large, usual = post("/validate", a_review().body() + b" " * 12_000), post("/validate", a_review().body())
+    with served(mount) as port, Client(port, issuer.certificate) as client:
+        client.send(large + usual[:9])
+        assert client.answer()[0] == 200
+        client.send(usual[9:])
+        assert client.answer()[0] == 200
+
+
+def test_a_head_without_end_is_cut_off_by_its_length_behind_a_body_that_nobody_waited_for_too(
+    mount: Mount, issuer: Issuer
+) -> None:
+    with served(mount) as port, Client(port, issuer.certificate) as client:
+        client.send(b"GET /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n")
+        assert client.answer() == (200, b"ok\n")
+        client.send(b"{}POST /validate HTTP/1.1\r\nx: ")
+        assert lasts_until_cut_off(client, b"y" * HEAD_MAX) < 5
 
 
 def test_a_body_cut_by_its_sender_harms_nobody(mount: Mount, issuer: Issuer) -> None:
