@@ -109,8 +109,6 @@ class Agent:
 
     def run(self, stopping: threading.Event) -> None:
         """Looks at the node until `stopping`."""
-        with contextlib.suppress(OSError, Hindrance, Replaced):  # told by the first look
-            self._known = self.node.addresses()
         while not stopping.is_set():
             self._wake.clear()
             verdict = self._looked()
@@ -121,7 +119,7 @@ class Agent:
 
     def _looked(self) -> Verdict:
         try:
-            return self._brought(self._view or View())
+            return self._brought(self._view)
         except Hindrance as hindrance:
             return Verdict(State.HINDERED, hindrance.reason, hindrance.message)
         except Replaced:
@@ -134,7 +132,8 @@ class Agent:
             where = f"{error.filename}: " if error.filename else ""
             return Verdict(State.HINDERED, "NodeFilesUnwritable", f"{where}{error.strerror or error}.")
 
-    def _brought(self, view: View) -> Verdict:
+    def _brought(self, told: View | None) -> Verdict:
+        view = told or View()
         cleaned = self.verdict.state is State.CLEANED
         if view.cleaning or (cleaned and not view.addresses):  # the Service goes before the agent does
             if not cleaned:
@@ -142,17 +141,24 @@ class Agent:
             return Verdict(State.CLEANED, "Cleaned", "The mirror is being deleted; nothing of it is left on this node.")
         if self.settings.takes_nodes_name:
             self._refused()
-        addresses = view.addresses or self._known
+        addresses = view.addresses or self._remembered()
         authority = files.content_of(self.settings.authority)
         if not authority:
             self.node.withdraw()  # a mirror that cannot be asked may be dead
         if not addresses or not authority:
             return Verdict(State.PENDING, "MirrorUnknown", "The mirror's Service or its CA has not been seen yet.")
         self._liveness = self._asked(addresses[0], authority, view)
-        gone = self._view is not None and not view.addresses
+        gone = told is not None and not view.addresses  # not self._view, which may come while the mirror is asked
         if not self._liveness.alive:
             return self._unanswered(view, () if gone else addresses, authority)
         return GONE if gone else self._configured(addresses, authority)
+
+    def _remembered(self) -> tuple[str, ...]:
+        """Where the mirror was last. Sought until it is found: somebody may just be writing the hosts file."""
+        if not self._known:
+            with contextlib.suppress(OSError, Hindrance, Replaced):  # told once something is to be written there
+                self._known = self.node.addresses()
+        return self._known
 
     def _refused(self) -> NoReturn:
         """Raises Hindrance, with nothing of the mirror on the node: it would be found where the node is sought."""

@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from hostess import files, runtime
-from hostess.api import ApiError
 
 if TYPE_CHECKING:
     import threading
@@ -58,8 +57,9 @@ class Containerd:
                     pause = WHILE_RESTARTED
                 if found.version is not None or self._runtime.name != found.name:
                     self._runtime = found
-            except (ApiError, KeyError, TypeError) as error:
-                self.log.warning("runtime not known", node=self.settings.node_name, why=str(error))
+            except Exception as error:  # noqa: BLE001 (the boundary: whatever an answer held, the thread goes on)
+                why = f"{type(error).__name__}: {error}"
+                self.log.warning("runtime not known", node=self.settings.node_name, why=why)
                 pause = AFTER_FAILURE
         self.asked = True
         return pause

@@ -6,12 +6,10 @@ import contextlib
 import http.client
 import socket
 import ssl
-import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from hostess.deadline import within
 
 HTTPS: Final = 443
 # Seconds for a whole answer. A registry gives this one without asking its upstream or its disk, in milliseconds; one
@@ -62,31 +60,15 @@ def _trusting(authority: bytes) -> ssl.SSLContext:
 
 def _get(connection: http.client.HTTPConnection) -> None:
     try:
-        with _within(connection.sock, ANSWER_WITHIN):
+        with within(connection.sock, ANSWER_WITHIN):
             connection.request("GET", "/v2/", headers={"User-Agent": "hostess"})
             answer = connection.getresponse()
             answer.read(BODY_MAX)
-    except (OSError, http.client.HTTPException) as error:
+    # ValueError: a chunk of a negative size. RuntimeError: no thread for the limit, on a node without process ids.
+    except (OSError, http.client.HTTPException, ValueError, RuntimeError) as error:
         raise NoAnswer(_told(error)) from error
     if answer.status != http.client.OK:
         raise NoAnswer(f"GET /v2/ was answered with {answer.status}")
-
-
-@contextlib.contextmanager
-def _within(sock: socket.socket, seconds: float) -> Iterator[None]:
-    """Ends what is done with a socket after that time: its own time-out begins anew with each byte that drips in."""
-    timer = threading.Timer(seconds, _cut, (sock,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _cut(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
 
 
 def _told(error: Exception) -> str:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from hostess.api import Api, ApiError, Gone
+from hostess.api import Api, Gone
 
 if TYPE_CHECKING:
     import threading
@@ -44,8 +44,9 @@ class Follower:
                 self._list_then_watch()
             except Gone:
                 self.stopping.wait(random.random())  # noqa: S311 (not all agents list at the same moment)
-            except (ApiError, KeyError, TypeError) as error:  # the latter two: an answer that is none of an API server
-                self.log.warning("api server not reached", why=str(error), again_in=round(self._pause))
+            except Exception as error:  # noqa: BLE001 (the boundary: whatever an answer held, the thread goes on)
+                why = f"{type(error).__name__}: {error}"
+                self.log.warning("api server not reached", why=why, again_in=round(self._pause))
                 self.stopping.wait(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 (spreads agents, hides nothing)
                 self._pause = min(2 * self._pause, LONGEST_PAUSE)
 

@@ -19,6 +19,7 @@ GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 BAD = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\n{}"
 CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
 ENDLESS = b"HTTP/1.1 200 OK\r\nX-Filler: " + b"x" * 4000
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n"
 HOST_NAME = HOST
 
 
@@ -35,12 +36,34 @@ def answering(answer: bytes) -> Callable[[ssl.SSLSocket], None]:
     return answer_each
 
 
-def dripping(client: ssl.SSLSocket) -> None:
+def dripping(answer: bytes = ENDLESS, pause: float = 0.2, at_once: bytes = b"") -> Callable[[ssl.SSLSocket], None]:
     """Answers byte by byte, each well within a socket's time-out."""
-    client.recv(4096)
-    for each in ENDLESS:
-        client.sendall(bytes([each]))
-        time.sleep(0.2)
+
+    def drip(client: ssl.SSLSocket) -> None:
+        client.recv(4096)
+        client.sendall(at_once)
+        for each in answer:
+            client.sendall(bytes([each]))
+            time.sleep(pause)
+
+    return drip
+
+
+def document(listed: bytes, watched: bytes = b"") -> Callable[[ssl.SSLSocket], None]:
+    """Answers as an API server does, a watch with the latter, and closes."""
+
+    def answer(client: ssl.SSLSocket) -> None:
+        body = watched if b"watch=1" in client.recv(4096) else listed
+        client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    return answer
+
+
+def account_for(server: Server) -> Path:
+    """A service account's folder that trusts this server."""
+    (server.folder / "ca.crt").write_bytes(server.issuer.certificate)
+    (server.folder / "token").write_text("a token")
+    return server.folder
 
 
 class Server:

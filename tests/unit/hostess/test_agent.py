@@ -41,7 +41,8 @@ class Running:
     def __init__(self, node: ANode, server: Server, mirror: str = "one", **changed: str) -> None:
         authority = node.put("secret/ca.crt", server.issuer.certificate)
         settings = node.settings(mirror, SHADOW_FQDN=HOST_NAME, AUTHORITY_FILE=str(authority), **changed)
-        log = Log(io.StringIO())
+        self.log = io.StringIO()
+        log = Log(self.log)
         containerd = Containerd(settings, Api("127.0.0.1", 1, node.root), log, asked=True)
         self.probe = Probe(HOST_NAME, server.port)
         self.agent = Agent(settings, Node(settings), self.probe, containerd, log, QUICK)
@@ -219,6 +220,44 @@ def test_a_restarted_agent_withdraws_a_mirror_that_died_meanwhile(node: ANode, s
     second = Running(node, server).start(view=None)
     assert withdrawn(second) < AWAY
     second.stop()
+
+
+@pytest.mark.parametrize("view", [None, View()], ids=["without the API server", "whose Service is gone"])
+def test_a_dead_mirror_is_found_in_a_hosts_file_that_could_not_be_read_at_first(
+    node: ANode, server: Server, view: View | None
+) -> None:
+    """Somebody was just writing it."""
+    first = Running(node, server).start()
+    first.configured()
+    first.stop()
+    server.stop()
+    written = node.hosts.read_bytes()
+    node.hosts.write_bytes(LOCALHOST)
+    second = Running(node, server).start(view)
+    try:
+        second.says(State.PENDING, "MirrorUnknown")
+        assert second.toml.exists()
+        node.hosts.write_bytes(written)
+        assert withdrawn(second) < AWAY
+    finally:
+        second.stop()
+
+
+def test_a_service_that_is_told_while_the_mirror_is_asked_is_not_gone(node: ANode, server: Server) -> None:
+    first = Running(node, server).start()
+    first.configured()
+    first.stop()
+    second = Running(node, server)
+
+    def told_meanwhile(client: ssl.SSLSocket) -> None:
+        client.recv(4096)
+        second.agent.changed(UP)
+        client.sendall(GOOD)
+
+    server.behave = told_meanwhile
+    second.start(view=None).configured()
+    second.stop()
+    assert "ServiceGone" not in second.log.getvalue()
 
 
 def test_two_mirrors_agents_share_a_node(node: ANode, server: Server) -> None:

@@ -10,11 +10,12 @@ import pytest
 
 from hostess import runtime
 from hostess.api import Api
-from hostess.containerd import Containerd
+from hostess.containerd import AFTER_FAILURE, Containerd
 from hostess.log import Log
 from hostess.runtime import TWO_ROOTS, Reading, Runtime, parse_version, reading
 from hostess.verdict import Hindrance
 from tests.unit.hostess.a_node import ANode
+from tests.unit.hostess.a_server import Server, account_for, document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -141,6 +142,21 @@ def node(tmp_path: Path) -> ANode:
 
 def on(node: ANode) -> Reading:
     return Containerd(node.settings(), Api("127.0.0.1", 1, Path("/none")), Log(io.StringIO())).reading()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"[]", b'"node"', b'{"status":{"nodeInfo":[]}}', b'{"status":{"nodeInfo":{"containerRuntimeVersion":2}}}'],
+)
+def test_whatever_answers_for_the_node_it_is_asked_for_again(node: ANode, tmp_path: Path, answer: bytes) -> None:
+    """An exception would end the thread, and nobody asks any more."""
+    with Server(tmp_path) as server:
+        server.behave = document(answer)
+        api, log = Api("127.0.0.1", server.port, account_for(server)), io.StringIO()
+        containerd = Containerd(node.settings(NODE_NAME="a-node"), api, Log(log))
+        assert containerd.ask() == AFTER_FAILURE
+    assert containerd.asked
+    assert "runtime not known" in log.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,59 @@
+"""That a follower outlives whatever it is answered; what it follows is proven on a real API server."""
+
+from __future__ import annotations
+
+import io
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hostess.api import Api
+from hostess.log import Log
+from hostess.view import View, view_of
+from hostess.watching import Follower
+from tests.support.kube import until
+from tests.unit.hostess.a_server import Server, account_for, document
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIST = b'{"metadata":{"resourceVersion":"1"},"items":[%b]}'
+NOTHING = LIST % b""
+SERVICE = LIST % b'{"metadata":{"name":"one"},"spec":{"clusterIPs":["10.96.0.7"]}}'
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        (NOTHING, b'{"type":"ERROR","object":"internal error"}\n'),
+        (NOTHING, b'{"type":"ERROR","object":[]}\n'),
+        (NOTHING, b'{"type":"ADDED","object":{"metadata":"x"}}\n'),
+        (NOTHING, b"[]\n"),
+        (LIST % b'{"metadata":{"name":"one"},"spec":"x"}', b""),
+        (b"[" * 5000, b""),
+        (b"", b""),
+    ],
+    ids=["error that is text", "error that is a list", "metadata", "event", "spec", "depth", "nothing"],
+)
+def test_an_answer_that_is_none_of_an_api_server_ends_nothing(tmp_path: Path, answers: tuple[bytes, bytes]) -> None:
+    told: list[View] = []
+    stopping, log = threading.Event(), io.StringIO()
+
+    def publish(objects: list[Any]) -> None:
+        told.append(view_of(objects, None))
+
+    with Server(tmp_path) as server:
+        server.behave = document(*answers)
+        api = Api("127.0.0.1", server.port, account_for(server))
+        follower = Follower(api, "/api/v1/services", {}, publish, Log(log), stopping)
+        thread = threading.Thread(target=follower.forever)
+        thread.start()
+        try:
+            until(lambda: "api server not reached" in log.getvalue() or not thread.is_alive(), why="it is told")
+            server.behave = document(SERVICE)
+            until(lambda: View(("10.96.0.7",)) in told or not thread.is_alive(), why="it goes on")
+            assert thread.is_alive()
+        finally:
+            stopping.set()
+            thread.join()
