@@ -120,7 +120,7 @@ def test_a_dead_node_holds_it_until_the_deadline_and_is_named(own: Running, node
     began = time.monotonic()
     kube.delete(kinds.MIRROR, "docker")
     gone(kube, "docker")
-    assert 2 < time.monotonic() - began < 9
+    assert 2 < time.monotonic() - began < 20, "not at once, and not after the 120 s that are usual"
     (note,) = until(lambda: [each[2] for each in kube.events("docker") if each[1] == "NodesNotCleaned"], why="an Event")
     assert "clean of the mirror: dead, hindered." in note
 

@@ -90,7 +90,7 @@ class Gate:
                 self._free -= 1
                 return
             self.held.append(asked)
-        self._open.wait(LONGEST)
+        self._open.wait(2 * LONGEST)  # longer than whoever asked: where both gave up at once, it might go through
 
 
 class _Server(ThreadingHTTPServer):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import uvloop
 from prometheus_client import CollectorRegistry
 
+from deploy.local.ports import free_port
 from tests.support.certificates import HOST
 from tests.support.recorder import Recorder
 from webhook.app import Shell, application
@@ -41,14 +42,6 @@ def eventually(is_so: Callable[[], Any], what: str) -> Any:
         assert time.monotonic() < deadline, f"in vain: {what}"
         time.sleep(0.01)
     return value
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 _CLOSED, _CLOSE_WAIT = 7, 8  # states of TCP, as Linux numbers them

@@ -63,9 +63,10 @@ def frozen(node: Node, *pods: str, namespace: str = "registry-mirror") -> Iterat
 
 
 def processes(node: Node, pod: str, namespace: str) -> list[str]:
-    """Return the process ids, as the node counts, of a pod's containers, less pause."""
+    """Return the process ids, as the node counts, of a pod's containers, less pause; none of a pod that is gone."""
     path = "jsonpath={.status.containerStatuses[*].containerID}"
-    said = node.cluster.run_kubectl("get", "pod", pod, f"--namespace={namespace}", "-o", path).stdout
+    ask = ("get", "pod", pod, f"--namespace={namespace}", "--ignore-not-found", "-o", path)
+    said = node.cluster.run_kubectl(*ask).stdout
     containers = {each.rpartition("/")[2] for each in said.split()}
     tasks = [line.split() for line in node.ctr("tasks", "list", "--quiet=false", check=True).stdout.splitlines()]
     return [task[1] for task in tasks if task[0] in containers]

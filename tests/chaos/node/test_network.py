@@ -112,8 +112,9 @@ def test_an_agent_is_cut_off_from_the_api_server(world: Land, chaos: Chaos) -> N
 
 
 # Seconds. Where acknowledgements of a watch are lost the API server sends its rest ever more rarely, so that it may be
-# silent until another takes its place; and then writes may fail a few times, each of them after 5 to 15 s.
-FOLLOWED = WATCH_SILENCE + 60
+# silent until another takes its place. And of requests on fresh connections one in twenty takes more than half a minute
+# then, and leadership goes to and fro: it is followed, and no time is promised.
+FOLLOWED = WATCH_SILENCE + 240
 
 
 @pytest.mark.timeout(2 * FOLLOWED + 60)

@@ -88,6 +88,7 @@ def death_of(selector: str) -> Fault:
 
     @contextmanager
     def killed(land: Land, dice: random.Random, _images: list[str]) -> Iterator[None]:
+        land.until(lambda: pods(land, selector))  # none where the caches were just scaled to nothing
         die(land, dice.choice(sorted(pods(land, selector))))
         yield
 
