@@ -258,8 +258,8 @@ def test_pending_claims_are_made_again_with_the_new_size(kube: Kube, name: str) 
 
 def test_claims_that_must_not_be_deleted_are_told_and_all_else_of_the_mirror_is_kept(kube: Kube, name: str) -> None:
     """Somebody's policy protects those that are Pending, which cannot grow but by being made again."""
-    kube.mirror(one(name))
-    until(lambda: asked(kube, name) == ["20Gi"], why="the claim is there")
+    kube.mirror(one(name).on_class("nobody-makes-volumes-of-this"))
+    until(lambda: asked(kube, name) == ["20Gi", "20Gi"], why="both claims are there, unbound")
     claim = claims(name)[0]
     policies.refuse(kube, name, policies.rule("", "persistentvolumeclaims", "DELETE", name=claim))
     path = kinds.CLAIM.path(NAMESPACE, claim)
@@ -271,7 +271,7 @@ def test_claims_that_must_not_be_deleted_are_told_and_all_else_of_the_mirror_is_
     kube.delete(kinds.SERVICE, service)
     kube.until_there(kinds.SERVICE, service)
     policies.lift(kube, name)
-    until(lambda: asked(kube, name) == ["30Gi"], why="the claim is made again", seconds=90)
+    until(lambda: asked(kube, name) == ["30Gi", "30Gi"], why="both claims were made again", seconds=90)
 
 
 def test_a_claim_that_cannot_be_made_again_is_not_asked_for_in_a_loop(shared: Running, name: str) -> None:
