@@ -70,8 +70,19 @@ def runs(node: Node, pod: str, seconds: int = 60) -> None:
 
 
 def logs(node: Node, pod: str) -> str:
-    """Return what a pod has said; a test image says `this is <its full name>`."""
-    return node.cluster.run_kubectl("logs", pod).stdout
+    """Return what a pod has said, which a test image does in one line: `this is <its full name>`.
+
+    Waited for: a pod is ready from when its process is there, and that says it a moment later.
+    """
+    said = ""
+
+    def has_spoken() -> bool:
+        nonlocal said
+        said = node.cluster.run_kubectl("logs", pod).stdout
+        return said.endswith("\n")
+
+    eventually(has_spoken)
+    return said
 
 
 def reason(node: Node, pod: str) -> str:

@@ -161,7 +161,8 @@ def _pull(stage: Stage) -> None:
     """Start the pod, which has to pull its image."""
     stage.run(f"kubectl run hello --image={IMAGE}")
     stage.run(f"kubectl wait --for=condition=Ready pod/hello {PATIENCE}")
-    stage.expect("it runs that very image", stage.run("kubectl logs hello").strip(), f"this is {IMAGE}")
+    stage.until("it runs that very image", "logs hello", f"this is {IMAGE}")  # ready is sooner than its first word
+    stage.run("kubectl logs hello")
 
 
 def _counted(stage: Stage) -> Bytes:
