@@ -54,12 +54,12 @@ def test_the_volume_of_one_cache_is_full(land: Land, chaos: Chaos) -> None:
     land.pull(warm, **login)
     land.fill(volumes[0], leaving=1_000_000)
     land.until(lambda: land.ready_caches("full") == 1)
-    took = [land.pull(warm, PULL + BODY_CUT, **login) for _ in range(3)]
+    took = [land.pull(warm, PULL, **login) for _ in range(3)]
     assert land.condition("full", "Ready")["status"] == "True"
     land.fill(volumes[1], leaving=1_000_000)
     told = land.until(lambda: land.condition("full", "CacheAvailable")["status"] == "False")
     withdrawn = land.until(lambda: not land.hosts_toml(land.private.host), PULL)
-    took += [land.pull(warm, PULL + BODY_CUT, **login) for _ in range(2)]
+    took += [land.pull(warm, PULL, **login) for _ in range(2)]
     land.delete("full")
     chaos.row(
         "volumes of both caches full",
