@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from tests.support.certificates import HOST, Issuer
 
@@ -64,6 +64,11 @@ def account_for(server: Server) -> Path:
     (server.folder / "ca.crt").write_bytes(server.issuer.certificate)
     (server.folder / "token").write_text("a token")
     return server.folder
+
+
+def without_threads(_: threading.Thread) -> NoReturn:
+    """What a thread's start does on a node without process ids."""
+    raise RuntimeError("can't start new thread")
 
 
 class Server:

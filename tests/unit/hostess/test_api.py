@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
 
 from controller.settings import ControllerSettings
 from hostess.api import ANSWER, WATCH_SILENCE, Api, ApiError
-from tests.unit.hostess.a_server import HEAD, Server, account_for, answering, document, dripping
+from tests.unit.hostess.a_server import HEAD, Server, account_for, answering, document, dripping, without_threads
 
 if TYPE_CHECKING:
     import ssl
@@ -94,7 +94,3 @@ def test_where_no_thread_can_be_started_the_request_has_failed(
     monkeypatch.setattr(threading.Timer, "start", without_threads)
     with pytest.raises(ApiError, match="can't start new thread"):
         api.get("/api/v1/services")
-
-
-def without_threads(_: threading.Thread) -> NoReturn:
-    raise RuntimeError("can't start new thread")

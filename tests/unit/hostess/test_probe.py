@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hostess.probe import ANSWER_WITHIN, NoAnswer, Probe
 from tests.support.certificates import Issuer
-from tests.unit.hostess.a_server import BAD, GOOD, HEAD, HOST_NAME, Server, answering, dripping
+from tests.unit.hostess.a_server import BAD, GOOD, HEAD, HOST_NAME, Server, answering, dripping, without_threads
 
 if TYPE_CHECKING:
     import ssl
@@ -113,10 +113,6 @@ def test_where_no_thread_can_be_started_there_is_no_answer(
     monkeypatch.setattr(threading.Timer, "start", without_threads)
     with pytest.raises(NoAnswer, match="can't start new thread"):
         ask(probe, server)
-
-
-def without_threads(_: threading.Thread) -> NoReturn:
-    raise RuntimeError("can't start new thread")
 
 
 def test_a_certificate_of_somebody_else_is_not_trusted(server: Server, probe: Probe) -> None:
