@@ -24,13 +24,13 @@ $(STAMP): $(LOCK)
 	@touch $@
 
 up: $(STAMP)  ## start a real Kubernetes API server with its controllers here, and keep it (NODE=1: and a node)
-	@$(BIN)/python -m deploy.local up $(if $(filter-out 0,$(NODE)),--node)
+	@$(BIN)/python -m tests.localcluster up $(if $(filter-out 0,$(NODE)),--node)
 
 down: $(STAMP)  ## stop it and leave nothing behind
-	@$(BIN)/python -m deploy.local down
+	@$(BIN)/python -m tests.localcluster down
 
 demo: $(STAMP)  ## the main job, scene by scene; with pods on a node where one can run (NODE=0: without)
-	@$(BIN)/python -m deploy.local demo $(if $(WITHOUT_NODE),--no-node)
+	@$(BIN)/python -m tests.localcluster demo $(if $(WITHOUT_NODE),--no-node)
 
 check: $(STAMP)  ## ruff, mypy strict, import contracts
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
@@ -39,10 +39,10 @@ unit: $(STAMP)  ## the tests that need no cluster
 	@$(BIN)/python -m pytest tests/unit -q
 
 build: $(STAMP)  ## build the local cluster's programs, once: minutes, then cached outside the tree
-	@$(BIN)/python -m deploy.local build
+	@$(BIN)/python -m tests.localcluster build
 
 test: check  ## everything: check, unit and property tests, behaviour on a real API server
-	@$(BIN)/python -m deploy.local build --cert-manager
+	@$(BIN)/python -m tests.localcluster build --cert-manager
 	@$(BIN)/python -m pytest --ignore=tests/node --ignore=tests/e2e --ignore=tests/chaos --numprocesses=2 --dist=loadfile --durations=10
 
 # Where no node can run this fails: tests that were not run must not look like tests that passed.
@@ -50,14 +50,14 @@ e2e: $(STAMP)  ## pulls on a real node, all programs as pods; needs root on Debi
 ifneq ($(WITHOUT_NODE),)
 	@echo "make e2e: nothing was run, as NODE=0 asks for."
 else
-	@$(BIN)/python -m deploy.local able && $(BIN)/python -m deploy.local build
+	@$(BIN)/python -m tests.localcluster able && $(BIN)/python -m tests.localcluster build
 	@$(BIN)/python -m pytest tests/node tests/e2e --numprocesses=2 --dist=loadgroup --durations=10
 endif
 
 # Two workers: faults of the control plane beside those of the node (NODE=0: the former alone). The usual run is stopped
 # after half an hour, with a table of what there was; where CHAOS_MINUTES is set, nothing but each test's own time limits it.
 chaos: build  ## faults, ending in a table: what was lost, seconds to recover (CHAOS_SEED, CHAOS_MINUTES=15)
-	@$(if $(WITHOUT_NODE),,$(BIN)/python -m deploy.local able)
+	@$(if $(WITHOUT_NODE),,$(BIN)/python -m tests.localcluster able)
 	@$(CHAOS_BOUND) $(BIN)/python -m pytest tests/chaos/control $(if $(WITHOUT_NODE),,tests/chaos/node) --numprocesses=2 --dist=loadgroup --durations=10 \
 	  || { status=$$?; [ $$status -ne 124 ] || echo "make chaos: stopped after $(CHAOS_SECONDS) s; what is not in the table was not tried."; exit $$status; }
 

@@ -12,7 +12,7 @@ from benchmarks.audit import by_verb, writes_an_object
 from benchmarks.client import connected, post_all
 from benchmarks.stage import CONTROLLER_USER
 from benchmarks.subjects import a_mirror
-from controller.kinds import CHILDREN, MIRROR
+from controller.objects.resources import CHILDREN, MIRROR
 
 if TYPE_CHECKING:
     from collections import Counter

@@ -6,7 +6,7 @@ import asyncio
 import json
 import ssl
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
 import orjson
@@ -14,9 +14,9 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from deploy.local.cluster import Cluster
+    from common.types import Json
+    from tests.localcluster.cluster import Cluster
 
-Json = dict[str, Any]
 
 WORKERS: Final = 16  # as the peers' limit was measured; more are no faster on two cores
 JSON_PATCH: Final = "application/json-patch+json"

@@ -13,15 +13,15 @@ import uvloop
 from benchmarks.client import Client, connected
 from benchmarks.subjects import mirror_name
 from common import names
-from controller.kinds import DAEMON_SET, SECRET, SERVICE, STATEFUL_SET, Kind
-from deploy.local.system import NAMESPACE
+from controller.objects.resources import DAEMON_SET, SECRET, SERVICE, STATEFUL_SET, Kind
+from tests.localcluster.system import NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from benchmarks.stage import Stage
+    from common.types import Json
 
-Json = dict[str, Any]
 
 TRIES: Final = 20  # each on a mirror of its own: repairs of one object over and over are slowed down on purpose
 DEADLINE: Final = 30.0  # seconds

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 import uvloop
 
 from benchmarks.client import connected, post_all
-from deploy.local.system import NAMESPACE
+from tests.localcluster.system import NAMESPACE
 
 if TYPE_CHECKING:
     from benchmarks.stage import Stage
-    from controller.kinds import Kind
-
-Json = dict[str, Any]
+    from common.types import Json
+    from controller.objects.resources import Kind
 
 
 @dataclass(frozen=True)

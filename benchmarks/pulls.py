@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.local.cluster import Cluster
-from deploy.local.node import dockerfiles, impostor
-from deploy.local.node.installed import NAMESPACE, Installed
-from deploy.local.node.node import Node
-from deploy.local.node.runtime import FLAVOURS
-from deploy.local.node.upstream import PUBLIC, Upstream
+from tests.localcluster.cluster import Cluster
+from tests.localcluster.node import dockerfiles, impostor
+from tests.localcluster.node.installed import NAMESPACE, Installed
+from tests.localcluster.node.node import Node
+from tests.localcluster.node.runtime import FLAVOURS
+from tests.localcluster.node.upstream import PUBLIC, Upstream
 from tests.support.land import Land
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.audit import by_verb
 from benchmarks.burst import QUIET
 from benchmarks.stage import CONTROLLER_USER
-from deploy.local.pages import page
+from tests.localcluster.pages import page
 
 if TYPE_CHECKING:
     from collections.abc import Callable

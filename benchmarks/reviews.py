@@ -16,7 +16,7 @@ import uvloop
 
 from benchmarks.client import Client, Refused, connected
 from benchmarks.subjects import a_mirror
-from controller.kinds import MIRROR
+from controller.objects.resources import MIRROR
 
 if TYPE_CHECKING:
     from benchmarks.stage import Stage

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.audit import Audit
 from benchmarks.usage import Usage
-from deploy.local.cluster import Cluster
-from deploy.local.commands import API_SERVER
-from deploy.local.pages import page
-from deploy.local.processes import Processes
-from deploy.local.system import CONTROLLER, NAMESPACE, System
+from tests.localcluster.cluster import Cluster
+from tests.localcluster.commands import API_SERVER
+from tests.localcluster.pages import page
+from tests.localcluster.processes import Processes
+from tests.localcluster.system import CONTROLLER, NAMESPACE, System
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

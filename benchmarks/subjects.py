@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from common import names
-from common.problems import Problem
-from controller.certificates import issue_authority, issue_leaf
+from common.field_errors import Problem
+from controller.certificates.x509 import issue_authority, issue_leaf
 from controller.desired import desired_objects
-from controller.facts import Credentials, CredentialsState, Facts, Tls
-from controller.kinds import DAEMON_SET, SERVICE, STATEFUL_SET, Kind
-from controller.mirror import Mirror, judge
+from controller.model.inputs import Credentials, CredentialsState, Inputs, ServingCertificate
+from controller.model.mirror import Mirror, parse_mirror
+from controller.objects.resources import DAEMON_SET, SERVICE, STATEFUL_SET, Kind
 from controller.settings import ControllerSettings
-from deploy.local.system import NAMESPACE
+from tests.localcluster.system import NAMESPACE
 
 if TYPE_CHECKING:
-    from controller.certificates import Pair
+    from common.types import Json
+    from controller.model.inputs import KeyPair
 
-Json = dict[str, Any]
 
 # What the peers made for a mirror: a StatefulSet, a DaemonSet and two Services. Ours makes a Secret and a disruption
 # budget as well.
@@ -54,17 +54,17 @@ def peers_share(objects: list[tuple[Kind, Json]]) -> list[tuple[Kind, Json]]:
     return [(kind, body) for kind, body in objects if kind in PEERS_KINDS]
 
 
-def _objects(number: int, settings: ControllerSettings, authority: Pair, now: datetime) -> list[tuple[Kind, Json]]:
+def _objects(number: int, settings: ControllerSettings, authority: KeyPair, now: datetime) -> list[tuple[Kind, Json]]:
     mirror = _judged(number)
     hosts = (mirror.masquerade, *names.service_hosts(mirror.name, settings.namespace))
-    tls = Tls(authority.certificate, issue_leaf(authority, hosts, now))
-    return desired_objects(mirror, settings, Facts(Credentials(CredentialsState.NOT_REQUIRED), tls))
+    tls = ServingCertificate(authority.certificate, issue_leaf(authority, hosts, now))
+    return desired_objects(mirror, settings, Inputs(Credentials(CredentialsState.NOT_REQUIRED), tls))
 
 
 def _judged(number: int) -> Mirror:
     raw = a_mirror(number)
     raw["metadata"]["uid"] = str(uuid.uuid4())
-    found = judge(raw, ())
+    found = parse_mirror(raw, ())
     if isinstance(found, list):
         raise ValueError("; ".join(map(Problem.__str__, found)))
     return found

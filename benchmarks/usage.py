@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from deploy.local.processes import Processes
+    from tests.localcluster.processes import Processes
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 # Fields of /proc/<pid>/stat, counted after the name in parentheses.

@@ -10,7 +10,7 @@ import copy
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from common import names, quantity
-from common.fields import AccessMode
+from common.field_types import AccessMode
 from common.model import DEFAULT_ACCESS_MODES, DEFAULT_REPLICAS, DEFAULT_STORAGE, DEFAULT_TTL
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from common.fields import (
+from common.field_types import (
     AccessModes,
     AnnotationKey,
     ClassName,

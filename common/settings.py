@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from common import names, problems
+from common import field_errors, names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,7 @@ def _line(detail: Any, given: Mapping[str, str]) -> str:
     name = detail["loc"][0]
     if detail["type"] == "missing":
         return f"{name}: is required and not set"
-    return f"{name}={problems.show(given[name])}: {expected}"
+    return f"{name}={field_errors.show(given[name])}: {expected}"
 
 
 def _names(value: object) -> object:

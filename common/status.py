@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, WithJsonSchema
 
-from common.fields import Quantity
+from common.field_types import Quantity
 from common.model import Part
 
 Timestamp = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
-from common import fields, names, policy, upstream
-from common.changes import refused_changes
+from common import field_types, names, reserved_names, upstream
 from common.defaults import DEEPEST, dict_at, is_too_deep, without_nulls
+from common.field_errors import FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, Problem, show
+from common.immutability import refused_changes
 from common.model import RegistryMirrorSpec
-from common.problems import FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, Problem, show
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -104,7 +104,7 @@ def _problem(detail: ErrorDetails) -> Problem:
         return Problem(path, REQUIRED, _expectation(path))
     if kind == "value_error":
         return Problem(path, INVALID, str(context["error"]) + _example(path), value)
-    if kind == fields.FORBIDDEN:
+    if kind == field_types.FORBIDDEN:
         return Problem(path, FORBIDDEN, detail["msg"])
     if kind == "literal_error":
         return Problem(path, NOT_SUPPORTED, f"must be one of {context['expected']}", value)
@@ -165,7 +165,7 @@ def _no_name(metadata: dict[str, Any]) -> str:
 def _why_not_given(name: str, allowed: tuple[str, ...]) -> str | None:
     """Stricter than for a name that is implied, which begins with `mirror-` and so is nobody else's."""
     local = "must have a dot: names of one part are those of nodes, and no image can be named after them"
-    return policy.why_not(name, allowed) or (local if policy.is_local(name) else None)
+    return reserved_names.why_not(name, allowed) or (local if reserved_names.is_local(name) else None)
 
 
 def _masquerade_problems(spec: dict[str, Any], allowed: tuple[str, ...]) -> list[Problem]:
@@ -180,6 +180,6 @@ def _masquerade_problems(spec: dict[str, Any], allowed: tuple[str, ...]) -> list
         implied = names.implied_masquerade(upstream.as_written(written if isinstance(written, str) else "").host)
     except ValueError:
         return []
-    why = policy.why_not(implied, allowed)
+    why = reserved_names.why_not(implied, allowed)
     sentence = f'nodes would know the mirror as "{implied}", which {why}{example}'
     return [Problem("spec.masqueradeUrl", REQUIRED, sentence)] if why else []

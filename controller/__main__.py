@@ -15,35 +15,37 @@ from prometheus_client import CollectorRegistry
 
 from common.logs import Logger, logger
 from common.settings import SettingsError, read
-from controller.admission import Admission
-from controller.agents import Agents, http_door
-from controller.apply import Applier
-from controller.cleaning import Cleaner
-from controller.cluster import Cluster
-from controller.connection import load_configuration
-from controller.contest import Contest
-from controller.election import REQUEST_TIMEOUT, Election
-from controller.ends import Ends
-from controller.errors import ClusterError
-from controller.events import Recorder
-from controller.leadership import Leadership
+from controller.apply.applier import Applier
+from controller.apply.conflict_limiter import ConflictLimiter
+from controller.apply.quarrels import Quarrels
+from controller.certificates.expiry_warner import ExpiryWarner
+from controller.certificates.webhook_certificate import Admission
+from controller.duration_tracker import DurationTracker
+from controller.health import application, served
+from controller.informer.cluster_cache import ClusterCache
+from controller.kubeclient.client import KubeClient
+from controller.kubeclient.config import load_configuration
+from controller.kubeclient.errors import ClusterError
+from controller.leader_election import Leadership
 from controller.manager import Manager, watches
-from controller.metrics import Metrics, StateCollector
-from controller.probing.prober import Prober
-from controller.quarrels import Quarrels
-from controller.reconcile import Reconciler
-from controller.server import application, served
+from controller.metrics import Metrics
+from controller.nodes.agent_client import Agents, http_door
+from controller.objects.lease import REQUEST_TIMEOUT, Election
+from controller.objects.well_known import ADMISSION_KEY
+from controller.reconcile.node_cleanup import NodeCleanup
+from controller.reconcile.reconciler import Reconciler
 from controller.settings import ControllerSettings
-from controller.state import ADMISSION_KEY, State
-from controller.stopwatches import Stopwatches
-from controller.storage import Storage
-from controller.workers import Inbox, Workers
+from controller.state_collector import StateCollector
+from controller.status.events import Recorder
+from controller.storage.resizer import Storage
+from controller.upstream.prober import Prober
+from controller.workqueue.workers import KeyQueue, Workers
 
 if TYPE_CHECKING:
     from kubernetes.aio import client
 
-    from controller.failing import Failure
-    from controller.outcomes import Outcome
+    from controller.model.results import Outcome
+    from controller.status.failures import Failure
 
 WRONG_SETTINGS = 2  # exit status, as of a command that was called wrongly
 
@@ -53,10 +55,10 @@ async def run(settings: ControllerSettings, configuration: client.Configuration,
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with Cluster(configuration, request_timeout=REQUEST_TIMEOUT) as lease_door:
+    async with KubeClient(configuration, request_timeout=REQUEST_TIMEOUT) as lease_door:
         identity = f"{settings.identity or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         leadership = Leadership(lease_door, settings.namespace, Election(identity), log)
-        async with Cluster(configuration, leadership.check) as cluster, http_door() as door:
+        async with KubeClient(configuration, leadership.check) as cluster, http_door() as door:
             agents = Agents(cluster, settings.namespace, door)
             manager = _assembled(cluster, leadership, agents, settings, log)
             app = application(manager.metrics.registry, manager.not_ready)
@@ -67,20 +69,23 @@ async def run(settings: ControllerSettings, configuration: client.Configuration,
 
 
 def _assembled(
-    cluster: Cluster, leadership: Leadership, agents: Agents, settings: ControllerSettings, log: Logger
+    cluster: KubeClient, leadership: Leadership, agents: Agents, settings: ControllerSettings, log: Logger
 ) -> Manager:
-    metrics, inbox, stopwatches = Metrics(CollectorRegistry()), Inbox(), Stopwatches()
+    metrics, inbox, durations = Metrics(CollectorRegistry()), KeyQueue(), DurationTracker()
     shared = frozenset({settings.docker_certificate_secret} if settings.docker_certificate_secret else ())
-    state = State(inbox.enqueue, shared, settings.masquerade_domains)
+    state = ClusterCache(inbox.enqueue, shared, settings.masquerade_domains)
     state.leases.listen(leadership.notice)
     recorder = Recorder(cluster, leadership.election.identity, log)
-    applier = Applier(cluster, settings.namespace, state, Contest(), stopwatches, time.monotonic)
-    storage = Storage(cluster, settings.namespace, state, time.monotonic, stopwatches)
+    applier = Applier(cluster, settings.namespace, state, ConflictLimiter(), durations, time.monotonic)
+    storage = Storage(cluster, settings.namespace, state, time.monotonic, durations)
     prober = Prober(settings, inbox.enqueue, log)
-    cleaner = Cleaner(cluster, settings, state, applier, agents, recorder, time.monotonic)
-    mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, cleaner, prober, stopwatches)
-    quarrels, ends = Quarrels(Contest(), time.monotonic, log), Ends(state, settings.lifetimes.warning, log)
-    admission = Admission(cluster, settings, state, stopwatches, quarrels, ends, log)
+    cleaner = NodeCleanup(cluster, settings, state, applier, agents, recorder, time.monotonic)
+    mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, cleaner, prober, durations)
+    quarrels, ends = (
+        Quarrels(ConflictLimiter(), time.monotonic, log),
+        ExpiryWarner(state, settings.lifetimes.warning, log),
+    )
+    admission = Admission(cluster, settings, state, durations, quarrels, ends, log)
 
     async def reconcile(key: str) -> Outcome:
         return await (admission.reconcile() if key == ADMISSION_KEY else mirrors.reconcile(key))
@@ -94,7 +99,7 @@ def _assembled(
     workers = Workers(inbox, reconcile, tell, log, metrics)
     metrics.registry.register(StateCollector(state, inbox.queue))
     followed = watches(cluster, settings, state, log, metrics)
-    return Manager(followed, state, leadership, workers, prober, recorder, metrics, stopwatches)
+    return Manager(followed, state, leadership, workers, prober, recorder, metrics, durations)
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # Seconds between two looks: two readings of a clock, and a certificate that a jump makes due waits no longer than this.
-LOOK: Final = 5.0
+POLL_INTERVAL: Final = 5.0
 # Seconds by which a clock must have left the other to count as set: more than NTP's slewing moves it in months of one
 # look each, less than anything that matters to a certificate.
 JUMP: Final = 30.0
@@ -36,7 +36,7 @@ async def follow(jumped: Callable[[float], None]) -> None:
     """Calls `jumped` with the seconds by which the wall clock was set, whenever it was; until cancelled."""
     apart = time.time() - time.monotonic()
     while True:
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(POLL_INTERVAL)
         moved = time.time() - time.monotonic() - apart
         if abs(moved) >= JUMP:
             apart += moved

@@ -7,49 +7,56 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from controller import clock, kinds
-from controller.leadership import LEASE_NAME
-from controller.state import ADMISSION_KEY, CONFIGURATIONS, State
-from controller.watching import Watch
+from controller import clock
+from controller.informer.reflector import Reflector
+from controller.leader_election import LEASE_NAME
+from controller.objects import resources
+from controller.objects.well_known import ADMISSION_KEY, CONFIGURATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from common.logs import Logger
-    from controller.cluster import Cluster
-    from controller.events import Recorder
-    from controller.kinds import Kind
-    from controller.leadership import Leadership
+    from controller.duration_tracker import DurationTracker
+    from controller.informer.cluster_cache import ClusterCache
+    from controller.informer.store import Store
+    from controller.kubeclient.client import KubeClient
+    from controller.leader_election import Leadership
     from controller.metrics import Metrics
-    from controller.probing.prober import Prober
+    from controller.objects.resources import Kind
     from controller.settings import ControllerSettings
-    from controller.stopwatches import Stopwatches
-    from controller.store import Store
-    from controller.workers import Workers
+    from controller.status.events import Recorder
+    from controller.upstream.prober import Prober
+    from controller.workqueue.workers import Workers
 
 
 # Seconds at the end for posting what was recorded; each Event takes milliseconds.
 DRAIN: Final = 2.0
 
 
-def watches(cluster: Cluster, settings: ControllerSettings, state: State, log: Logger, metrics: Metrics) -> list[Watch]:
+def watches(
+    cluster: KubeClient, settings: ControllerSettings, state: ClusterCache, log: Logger, metrics: Metrics
+) -> list[Reflector]:
     """A watch for each kind of object that the controller follows, as narrow as the API can make it."""
     namespace = settings.namespace
     followed: list[tuple[Kind, str | None, Store, str]] = [
-        (kinds.MIRROR, None, state.mirrors, ""),
+        (resources.MIRROR, None, state.mirrors, ""),
         *((kind, namespace, store, "") for kind, store in state.children.items()),
-        (kinds.CLAIM, namespace, state.claims, ""),
-        (kinds.LEASE, namespace, state.leases, f"metadata.name={LEASE_NAME}"),
+        (resources.CLAIM, namespace, state.claims, ""),
+        (resources.LEASE, namespace, state.leases, f"metadata.name={LEASE_NAME}"),
     ]
     if not settings.external_webhook_certificate:
         ours = f"metadata.name={CONFIGURATIONS}"
-        followed += [(kinds.MUTATING, None, state.mutating, ours), (kinds.VALIDATING, None, state.validating, ours)]
+        followed += [
+            (resources.MUTATING, None, state.mutating, ours),
+            (resources.VALIDATING, None, state.validating, ours),
+        ]
     if settings.ca_certificate_bundle:
         bundle = f"metadata.name={settings.ca_certificate_bundle}"
-        followed.append((kinds.CONFIG_MAP, namespace, state.bundles, bundle))
+        followed.append((resources.CONFIG_MAP, namespace, state.bundles, bundle))
 
     return [
-        Watch(
+        Reflector(
             cluster=cluster,
             kind=kind,
             namespace=place,
@@ -67,14 +74,14 @@ def watches(cluster: Cluster, settings: ControllerSettings, state: State, log: L
 class Manager:
     """One controller process, from its first list to the release of its lease."""
 
-    watches: list[Watch]
-    state: State
+    watches: list[Reflector]
+    state: ClusterCache
     leadership: Leadership
     workers: Workers
     prober: Prober
     recorder: Recorder
     metrics: Metrics
-    stopwatches: Stopwatches
+    durations: DurationTracker
 
     def not_ready(self) -> list[str]:
         """Kinds of which no list has been read yet."""
@@ -122,7 +129,7 @@ class Manager:
 
     async def _lead(self, stopping: asyncio.Event) -> None:
         """Works until asked to stop, finishing what is in hand, or until the lease is lost, dropping it."""
-        self.stopwatches.clear()  # what was seen as an earlier leader
+        self.durations.clear()  # what was seen as an earlier leader
         self.workers.inbox.enqueue(ADMISSION_KEY)
         self.state.enqueue_all()
         keeping = asyncio.create_task(self.leadership.keep())

@@ -10,9 +10,9 @@ from typing import Annotated, Final, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from common import duration
-from common.fields import LabelKey, LabelValue
+from common.field_types import LabelKey, LabelValue
 from common.settings import LONGEST_PAUSE, Domains, LogLevel, Names, Port, Settings, dns_label, object_name
-from controller.lifetimes import DEFAULT, Lifetimes
+from controller.model.certificate_lifetimes import DEFAULT, Lifetimes
 
 ORIGINAL_HOSTESS: Final = "ocadotechnology/mirror-hostess"
 _PARENTS_MIN: Final = 2  # of a path that lies in a folder right under /

@@ -10,15 +10,14 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from common.types import Json
 
 LOCKS = Path(__file__).parent / "requirements"
 VULNERABLE, UNKNOWN = 1, 2
 # OSV rather than pip-audit's default, PyPI: a mirror of that may answer without the vulnerabilities, as if there were
 # none. PIP_AUDIT_VULNERABILITY_SERVICE and PIP_AUDIT_OSV_URL name another.
 DEFAULTS = {"PIP_AUDIT_VULNERABILITY_SERVICE": "osv"}
-
-Json = dict[str, Any]
 
 
 def audit(lock: Path, environment: Mapping[str, str]) -> list[Json] | str:

@@ -7,23 +7,23 @@ import signal
 import sys
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from hostess.agent import Agent
-from hostess.api import Api
-from hostess.containerd import Containerd
-from hostess.log import Log
-from hostess.node import Node
-from hostess.probe import Probe
+from hostess.containerd.config_reader import Containerd
+from hostess.health.probe import Probe
+from hostess.json_log import Log
+from hostess.kube.api_client import Api
+from hostess.kube.mirror_endpoints import view_of
+from hostess.kube.watcher import Follower
+from hostess.node_config import Node
 from hostess.settings import SettingsError, read
-from hostess.status import Status
-from hostess.view import view_of
-from hostess.watching import Follower
+from hostess.status_server import Status
 
 if TYPE_CHECKING:
+    from common.types import Json
     from hostess.settings import Settings
 
-Json = dict[str, Any]
 
 WRONG_SETTINGS: Final = 2  # exit status, as of a command that was called wrongly
 # Bytes of a thread's stack. The default of 8 MB is only reserved, not used, but counts against strict limits.

@@ -8,47 +8,47 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from common.agent import REPLACED, State
-from hostess import files
-from hostess.etc_hosts import Replaced
-from hostess.liveness import DEAD, Liveness
-from hostess.probe import NoAnswer
-from hostess.turns import Turns
-from hostess.verdict import Hindrance, Verdict
-from hostess.view import View
+from common.agent_protocol import REPLACED, State
+from hostess.fs import atomic
+from hostess.health.probe import NoAnswer
+from hostess.health.replica_rotation import ReplicaRotation
+from hostess.health.threshold import DEAD, FailureThreshold
+from hostess.hostsfile.hosts_file import MountReplaced
+from hostess.kube.mirror_endpoints import MirrorEndpoints
+from hostess.node_state import NodeConfigError, NodeState
 
 if TYPE_CHECKING:
-    from hostess.containerd import Containerd
-    from hostess.log import Log
-    from hostess.node import Node
-    from hostess.probe import Probe
+    from hostess.containerd.config_reader import Containerd
+    from hostess.health.probe import Probe
+    from hostess.json_log import Log
+    from hostess.kube.mirror_endpoints import Endpoint
+    from hostess.node_config import Node
     from hostess.settings import Settings
-    from hostess.view import Endpoint
 
 # Seconds between two looks. A mirror that dies is withdrawn after two failed probes: 2 s until the first, which takes
 # at most 4 (connecting, then asking), and the second: within some 10 s when it hangs, and 3 when it refuses; one of
 # several replicas 2 s later.
-PAUSE: Final = 2.0
+PROBE_INTERVAL: Final = 2.0
 # Seconds until the next look while the last ones contradict what stands.
-SOON: Final = 0.5
+RETRY_INTERVAL: Final = 0.5
 # Seconds after which the last verdict says nothing any more. A look takes some 32 at most: 6 for an answer that is slow
 # at each step, 10 and the last one's 6 for those of the pods, 5 for the lock, twice; a node's disk may need some more.
 STALE: Final = 60.0
 RESERVED: Final = "ReservedName"
-GONE: Final = Verdict(State.PENDING, "ServiceGone", "The mirror's Service is gone; the node is left as it is.")
-STUCK: Final = Verdict(
+GONE: Final = NodeState(State.PENDING, "ServiceGone", "The mirror's Service is gone; the node is left as it is.")
+STUCK: Final = NodeState(
     State.HINDERED,
     "AgentStuck",
     f"The agent has not looked at its node for {STALE:.0f} s; a file system that hangs would do that. Its kubelet"
     " restarts it.",
 )
-OUTDATED: Final = Verdict(
+OUTDATED: Final = NodeState(
     State.PENDING,
     REPLACED,
     "/etc/hosts, or a folder that the agent writes to, was removed or replaced on the node; the agent gets a new pod,"
     " which waits for the file, and makes the folder.",
 )
-NOTHING_YET: Final = Verdict(State.PENDING, "Starting", "The agent has just started.")
+NOTHING_YET: Final = NodeState(State.PENDING, "Starting", "The agent has just started.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +76,11 @@ class Agent:
     containerd: Containerd
     log: Log
     deadlines: Deadlines = Deadlines()
-    verdict: Verdict = NOTHING_YET
-    _view: View | None = None
+    verdict: NodeState = NOTHING_YET
+    _view: MirrorEndpoints | None = None
     _known: tuple[str, ...] = ()  # addresses of the last configured state
-    _liveness: Liveness = field(default_factory=Liveness)
-    _turns: Turns = field(default_factory=Turns)
+    _liveness: FailureThreshold = field(default_factory=FailureThreshold)
+    _turns: ReplicaRotation = field(default_factory=ReplicaRotation)
     _served: bool = False  # whether the mirror has answered this agent at all
     _silence: str = ""  # why the mirror does not answer
     _silent_since: float | None = None
@@ -94,11 +94,11 @@ class Agent:
         return time.monotonic() - self._looked_at > STALE
 
     @property
-    def word(self) -> Verdict:
+    def word(self) -> NodeState:
         """How it stands with the node, which a loop that is stuck cannot say."""
         return STUCK if self.is_stuck else self.verdict
 
-    def changed(self, view: View) -> None:
+    def changed(self, view: MirrorEndpoints) -> None:
         """Takes in what the cluster says now."""
         self._view = view
         self._wake.set()
@@ -115,38 +115,40 @@ class Agent:
             if verdict != self.verdict:
                 self.log.info("node", state=verdict.state.value, reason=verdict.reason, message=verdict.message)
             self.verdict, self._looked_at = verdict, time.monotonic()
-            self._wake.wait(SOON if self._liveness.contrary else PAUSE)
+            self._wake.wait(RETRY_INTERVAL if self._liveness.contrary else PROBE_INTERVAL)
 
-    def _looked(self) -> Verdict:
+    def _looked(self) -> NodeState:
         try:
             return self._brought(self._view)
-        except Hindrance as hindrance:
-            return Verdict(State.HINDERED, hindrance.reason, hindrance.message)
-        except Replaced:
+        except NodeConfigError as hindrance:
+            return NodeState(State.HINDERED, hindrance.reason, hindrance.message)
+        except MountReplaced:
             return OUTDATED
         except TimeoutError as error:
-            return Verdict(State.PENDING, "NodeBusy", f"{error}.")
+            return NodeState(State.PENDING, "NodeBusy", f"{error}.")
         except OSError as error:
             if self.node.is_outdated:
                 return OUTDATED
             where = f"{error.filename}: " if error.filename else ""
-            return Verdict(State.HINDERED, "NodeFilesUnwritable", f"{where}{error.strerror or error}.")
+            return NodeState(State.HINDERED, "NodeFilesUnwritable", f"{where}{error.strerror or error}.")
 
-    def _brought(self, told: View | None) -> Verdict:
-        view = told or View()
+    def _brought(self, told: MirrorEndpoints | None) -> NodeState:
+        view = told or MirrorEndpoints()
         cleaned = self.verdict.state is State.CLEANED
         if view.cleaning or (cleaned and not view.addresses):  # the Service goes before the agent does
             if not cleaned:
                 self.node.clean()
-            return Verdict(State.CLEANED, "Cleaned", "The mirror is being deleted; nothing of it is left on this node.")
+            return NodeState(
+                State.CLEANED, "Cleaned", "The mirror is being deleted; nothing of it is left on this node."
+            )
         if self.settings.takes_nodes_name:
             self._refused()
         addresses = view.addresses or self._remembered()
-        authority = files.content_of(self.settings.authority)
+        authority = atomic.content_of(self.settings.authority)
         if not authority:
             self.node.withdraw()  # a mirror that cannot be asked may be dead
         if not addresses or not authority:
-            return Verdict(State.PENDING, "MirrorUnknown", "The mirror's Service or its CA has not been seen yet.")
+            return NodeState(State.PENDING, "MirrorUnknown", "The mirror's Service or its CA has not been seen yet.")
         self._liveness = self._asked(addresses[0], authority, view)
         gone = told is not None and not view.addresses  # not self._view, which may come while the mirror is asked
         if not self._liveness.alive:
@@ -156,7 +158,9 @@ class Agent:
     def _remembered(self) -> tuple[str, ...]:
         """Where the mirror was last. Sought until it is found: somebody may just be writing the hosts file."""
         if not self._known:
-            with contextlib.suppress(OSError, Hindrance, Replaced):  # told once something is to be written there
+            with contextlib.suppress(
+                OSError, NodeConfigError, MountReplaced
+            ):  # told once something is to be written there
                 self._known = self.node.addresses()
         return self._known
 
@@ -164,23 +168,23 @@ class Agent:
         """Raises Hindrance, with nothing of the mirror on the node: it would be found where the node is sought."""
         if self.verdict.reason != RESERVED:
             self.node.clean()
-        raise Hindrance(
+        raise NodeConfigError(
             RESERVED,
             f"{self.settings.masquerade} is the name of the node itself or of the API server, and is left to it: set"
             " another spec.masqueradeUrl.",
         )
 
-    def _unanswered(self, view: View, addresses: tuple[str, ...], authority: bytes) -> Verdict:
+    def _unanswered(self, view: MirrorEndpoints, addresses: tuple[str, ...], authority: bytes) -> NodeState:
         """Out of the way first, before anything that may fail; then known by name, for when it answers."""
         if self._liveness.alive is False:
             self.node.withdraw()
         if addresses:
             self._noted(news=self.node.introduce(addresses, authority))
         if self._liveness.alive is None:
-            return Verdict(State.PENDING, "MirrorSilent", f"The mirror has not answered yet: {self._silence}.")
+            return NodeState(State.PENDING, "MirrorSilent", f"The mirror has not answered yet: {self._silence}.")
         return self._away(view)
 
-    def _asked(self, address: str, authority: bytes, view: View) -> Liveness:
+    def _asked(self, address: str, authority: bytes, view: MirrorEndpoints) -> FailureThreshold:
         if view.endpoints == ():
             self._silence = "none of its cache pods is ready"
             return DEAD
@@ -205,35 +209,37 @@ class Agent:
             except NoAnswer as why:
                 raise NoAnswer(f"one of its cache pods, at {endpoint.address}: {why}") from why
 
-    def _configured(self, addresses: tuple[str, ...], authority: bytes) -> Verdict:
+    def _configured(self, addresses: tuple[str, ...], authority: bytes) -> NodeState:
         """Writes all that can be written, then tells what stands in the way of its being used."""
         ignored, literal = None, None
         asked = self.containerd.asked  # before, nothing is made that only some runtimes need
         try:
             literal = self.containerd.reading().literal if asked else None
-        except Hindrance as hindrance:
+        except NodeConfigError as hindrance:
             ignored = hindrance
         self._noted(news=self.node.configure(addresses, authority, literal))
         self._known = addresses
         if not asked:
-            return Verdict(State.PENDING, "RuntimeUnknown", "The node's runtime has not been asked for yet.")
+            return NodeState(State.PENDING, "RuntimeUnknown", "The node's runtime has not been asked for yet.")
         if ignored is not None:
             raise ignored
         if time.monotonic() < self._known_from:
-            return Verdict(State.PENDING, "NameIsNew", "The runtime reads the changed hosts file within five seconds.")
-        return Verdict(State.CONFIGURED, "Configured", "This node pulls through the mirror.")
+            return NodeState(
+                State.PENDING, "NameIsNew", "The runtime reads the changed hosts file within five seconds."
+            )
+        return NodeState(State.CONFIGURED, "Configured", "This node pulls through the mirror.")
 
     def _noted(self, *, news: bool) -> None:
         if news:
             self._known_from = time.monotonic() + self.deadlines.hosts_read
 
-    def _away(self, view: View) -> Verdict:
+    def _away(self, view: MirrorEndpoints) -> NodeState:
         """Withdrawn is all that a node can be while no cache pod is ready; that one is and does not answer is wrong."""
         message = f"Pulls go to the upstream, since the mirror does not answer: {self._silence}."
         if not view.endpoints:
             self._silent_since = None
-            return Verdict(State.CONFIGURED if self._served else State.PENDING, "MirrorAway", message)
+            return NodeState(State.CONFIGURED if self._served else State.PENDING, "MirrorAway", message)
         now = time.monotonic()
         self._silent_since = now if self._silent_since is None else self._silent_since
         state = State.HINDERED if now - self._silent_since > self.deadlines.passing else State.PENDING
-        return Verdict(state, "MirrorUnreachable", message)
+        return NodeState(state, "MirrorUnreachable", message)

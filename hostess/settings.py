@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from common import names
-from common.agent import STATUS_PORT
+from common.agent_protocol import STATUS_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

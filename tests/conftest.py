@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from deploy.local.node.runtime import FLAVOURS
+from tests.localcluster.node.runtime import FLAVOURS
 
 if TYPE_CHECKING:
     from xdist.remote import Producer  # type: ignore[import-untyped]

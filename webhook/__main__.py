@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry
 
 from common.logs import Logger, logger
 from common.settings import SettingsError, read
-from webhook.app import Shell, application
+from webhook.app import AppContext, application
+from webhook.certificate_watcher import PAUSE, CertificateWatcher
 from webhook.metrics import Metrics
-from webhook.rotation import PAUSE, Rotation
 from webhook.server import Server, config
 from webhook.settings import WebhookSettings
 
@@ -40,7 +40,7 @@ def main() -> int:
 
 
 async def _run(settings: WebhookSettings, log: Logger) -> None:
-    rotation = Rotation((settings.certificate_file, settings.key_file), time.time, log)
+    rotation = CertificateWatcher((settings.certificate_file, settings.key_file), time.time, log)
     server = _server(settings, rotation, log)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -55,9 +55,9 @@ async def _run(settings: WebhookSettings, log: Logger) -> None:
         following.cancel()
 
 
-def _server(settings: WebhookSettings, rotation: Rotation, log: Logger) -> Server:
+def _server(settings: WebhookSettings, rotation: CertificateWatcher, log: Logger) -> Server:
     metrics = Metrics(CollectorRegistry(), lambda: rotation.current.not_after if rotation.current else 0)
-    app = application(Shell(log, metrics, rotation.is_ready, settings.masquerade_domains))
+    app = application(AppContext(log, metrics, rotation.is_ready, settings.masquerade_domains))
     address = settings.host, settings.port
 
     def listening() -> None:

@@ -11,8 +11,8 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from webhook import answers, review
-from webhook.review import MalformedError
+from webhook import handlers, responses
+from webhook.handlers import MalformedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from common.logs import Logger
-    from webhook.answers import Answer
+    from webhook.handlers import Review
     from webhook.metrics import Metrics
-    from webhook.review import Review
+    from webhook.responses import AdmissionResponse
 
-    Judge = Callable[[Review, tuple[str, ...]], Answer]
+    Judge = Callable[[Review, tuple[str, ...]], AdmissionResponse]
 
 # Bytes. etcd stores at most 1.5 MiB of an object, and a review carries the old and the new one; the last MiB is for
 # who asks and how. The API server reads up to 3 MiB of a new object, but could not store what exceeds this.
@@ -58,7 +58,7 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Shell:
+class AppContext:
     """What the endpoints need from outside. `is_ready` tells whether clients can trust the certificate now."""
 
     log: Logger
@@ -72,12 +72,12 @@ class TooLargeError(Exception):
     """A body that is not read to its end, in a sentence."""
 
 
-def application(shell: Shell) -> Starlette:
+def application(shell: AppContext) -> Starlette:
     """The ASGI application. Reviews stand first, because routes are tried in order."""
     return Starlette(
         routes=[
-            Route("/validate", ReviewEndpoint("/validate", review.validate, shell), methods=["POST"]),
-            Route("/mutate", ReviewEndpoint("/mutate", review.mutate, shell), methods=["POST"]),
+            Route("/validate", ReviewEndpoint("/validate", handlers.validate, shell), methods=["POST"]),
+            Route("/mutate", ReviewEndpoint("/mutate", handlers.mutate, shell), methods=["POST"]),
             Route("/healthz", _healthz),
             Route("/readyz", _readyz(shell)),
             Route("/metrics", _metrics(shell)),
@@ -88,7 +88,7 @@ def application(shell: Shell) -> Starlette:
 class ReviewEndpoint:
     """Answers reviews at one path by one judge. Whatever is posted gets an AdmissionReview or a sentence with a 4xx."""
 
-    def __init__(self, path: str, judge: Judge, shell: Shell) -> None:
+    def __init__(self, path: str, judge: Judge, shell: AppContext) -> None:
         self._path = path
         self._judge = judge
         self._shell = shell
@@ -97,7 +97,7 @@ class ReviewEndpoint:
         """One review, as an ASGI application."""
         started = perf_counter()
         try:
-            asked = review.parse(await _body(scope, receive, self._shell.room))
+            asked = handlers.parse(await _body(scope, receive, self._shell.room))
         except (MalformedError, TooLargeError, NoRoomError) as error:
             await self._refused(error, started)(scope, receive, send)
             return
@@ -106,11 +106,11 @@ class ReviewEndpoint:
     def _answered(self, asked: Review, started: float) -> Response:
         try:
             answer = self._judge(asked, self._shell.masquerade_domains)
-            content = answers.serialised(asked.uid, answer)
+            content = responses.serialised(asked.uid, answer)
         except Exception:
             self._shell.log.exception("review failed", path=self._path, uid=asked.uid)
-            answer = answers.errored(asked.uid)
-            content = answers.serialised(asked.uid, answer)
+            answer = responses.errored(asked.uid)
+            content = responses.serialised(asked.uid, answer)
         seconds = perf_counter() - started
         self._shell.metrics.reviewed(self._path, asked.operation, answer.result, seconds)
         self._shell.log.info(
@@ -185,7 +185,7 @@ async def _healthz(_request: Request) -> Response:
     return PlainTextResponse("ok\n")
 
 
-def _readyz(shell: Shell) -> Any:
+def _readyz(shell: AppContext) -> Any:
     async def readyz(_request: Request) -> Response:
         if shell.is_ready():
             return PlainTextResponse("ok\n")
@@ -194,7 +194,7 @@ def _readyz(shell: Shell) -> Any:
     return readyz
 
 
-def _metrics(shell: Shell) -> Any:
+def _metrics(shell: AppContext) -> Any:
     async def metrics(_request: Request) -> Response:
         return Response(shell.metrics.exposed(), media_type=_METRICS_TYPE)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from webhook.entrance import Entrance
+from webhook.connection_limiter import ConnectionLimiter
 
 if TYPE_CHECKING:
     import ssl
@@ -55,7 +55,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets or [])
         listener = self.config.bind_socket()
         listener.listen(self.config.backlog)
-        self.servers.append(cast("asyncio.Server", Entrance(listener, self._protocol, self.config.ssl)))
+        self.servers.append(cast("asyncio.Server", ConnectionLimiter(listener, self._protocol, self.config.ssl)))
         self._listening()
 
     def _protocol(self) -> Protocol:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from common import names
-from common.agent import ALIVE_PATH, STATUS_PATH, STATUS_PORT
-from controller.desired import files
-from controller.desired.frame import EMPTY_IN_CONTAINER, EMPTY_IN_POD, confined, framed, pull_secrets
-from controller.kinds import DAEMON_SET
+from common.agent_protocol import ALIVE_PATH, STATUS_PATH, STATUS_PORT
+from controller.desired.object_metadata import EMPTY_IN_CONTAINER, EMPTY_IN_POD, confined, pull_secrets, with_metadata
+from controller.objects import well_known
+from controller.objects.resources import DAEMON_SET
 
 if TYPE_CHECKING:
-    from controller.facts import Facts
-    from controller.mirror import Mirror
+    from common.types import Json
+    from controller.model.inputs import Inputs
+    from controller.model.mirror import Mirror
     from controller.settings import ControllerSettings
 
-Json = dict[str, Any]
 
 SERVICE_ACCOUNT: Final = "registrymirror-hostess"
 HOSTS_FILE: Final = "/etc/hosts_from_host"
@@ -26,19 +26,19 @@ DOCKER_DIRECTORY: Final = "/etc/docker"
 AUTHORITY_DIRECTORY: Final = "/etc/registry-mirror"
 
 
-def daemon_set(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> Json:
+def daemon_set(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
     """One agent on every Linux node, whatever its taints: each node pulls."""
     selector = names.pod_labels(mirror.name, names.HOSTESS)
     body = {
         "selector": {"matchLabels": selector},
         # All at once: a node keeps its configuration while its agent is replaced.
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}},
-        "template": {"metadata": {"labels": selector}, "spec": _pod(mirror, settings, facts)},
+        "template": {"metadata": {"labels": selector}, "spec": _pod(mirror, settings, inputs)},
     }
-    return framed(DAEMON_SET, mirror, settings, {"spec": body})
+    return with_metadata(DAEMON_SET, mirror, settings, {"spec": body})
 
 
-def _pod(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> Json:
+def _pod(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
     return {
         **EMPTY_IN_POD,
         # Nobody takes a dead mirror out of a node's way while its agent is evicted, or finds no room.
@@ -49,7 +49,7 @@ def _pod(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> Json:
         "imagePullSecrets": pull_secrets(settings),
         "nodeSelector": {"kubernetes.io/os": "linux", **dict(settings.hostess_node_selector)},
         "tolerations": [{"operator": "Exists"}],
-        "containers": [_container(mirror, settings, facts)],
+        "containers": [_container(mirror, settings, inputs)],
         "volumes": [
             # A file that is not there would be made a directory, and the node would lose its hosts file to it.
             _on_host("etc-hosts", "/etc/hosts", "File"),
@@ -60,7 +60,7 @@ def _pod(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> Json:
                 "name": "authority",
                 "secret": {
                     "secretName": mirror.object_name,
-                    "items": [{"key": files.AUTHORITY, "path": files.AUTHORITY}],
+                    "items": [{"key": well_known.AUTHORITY, "path": well_known.AUTHORITY}],
                 },
             },
         ],
@@ -78,7 +78,7 @@ def _directories(settings: ControllerSettings) -> dict[str, str]:
     return {"docker": DOCKER_DIRECTORY} if above == DOCKER_DIRECTORY else found
 
 
-def _environment(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> list[Json]:
+def _environment(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> list[Json]:
     values = {
         "SERVICE_NAME": mirror.object_name,
         "SERVICE_NAMESPACE": settings.namespace,
@@ -89,8 +89,8 @@ def _environment(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> 
         # So far the seed's; the rest is our own agent's.
         "UPSTREAM_URL": mirror.upstream.url,
         # Empty where an older mirror has this registry's images: its hosts.toml stands.
-        "UPSTREAM_HOST": mirror.upstream.image_host if facts.images_holder is None else "",
-        "AUTHORITY_FILE": f"{AUTHORITY_DIRECTORY}/{files.AUTHORITY}",
+        "UPSTREAM_HOST": mirror.upstream.image_host if inputs.images_holder is None else "",
+        "AUTHORITY_FILE": f"{AUTHORITY_DIRECTORY}/{well_known.AUTHORITY}",
         "DOCKER_CERTS_DIR": f"{DOCKER_DIRECTORY}/certs.d",
         "CONTAINERD_CERTS_DIR": settings.containerd_certs_dir,
         "STATUS_PORT": str(STATUS_PORT),
@@ -121,7 +121,7 @@ def _answering(settings: ControllerSettings) -> Json:
     return {"ports": [port], "readinessProbe": ready, "livenessProbe": alive}
 
 
-def _container(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> Json:
+def _container(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
     return {
         **EMPTY_IN_CONTAINER,
         "args": None,
@@ -129,7 +129,7 @@ def _container(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> Js
         "name": "mirror-hostess",
         "image": settings.hostess_image,
         "imagePullPolicy": "IfNotPresent",
-        "env": _environment(mirror, settings, facts),
+        "env": _environment(mirror, settings, inputs),
         "resources": {
             # The original image needs twice what ours does; one limit serves both.
             "requests": {"cpu": "5m", "memory": "32Mi"},

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from controller.desired import files
-from controller.desired.frame import framed
-from controller.kinds import SECRET
+from controller.desired import registry_config
+from controller.desired.object_metadata import with_metadata
+from controller.objects import well_known
+from controller.objects.resources import SECRET
 
 if TYPE_CHECKING:
-    from controller.facts import Credentials, Facts
-    from controller.mirror import Mirror
+    from common.types import Json
+    from controller.model.inputs import Credentials, Inputs
+    from controller.model.mirror import Mirror
     from controller.settings import ControllerSettings
 
-Json = dict[str, Any]
 
-
-def secret(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> Json:
+def secret(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
     """All that a cache pod reads, and the authority that nodes trust it by."""
     texts = {
-        files.CONFIGURATION: files.configuration(mirror),
-        files.CREDENTIALS: credentials_file(facts.credentials),
-        files.HELPER: files.helper(),
-        files.START: files.start_script(mirror),
-        files.AUTHORITY: facts.tls.authority,
+        well_known.CONFIGURATION: registry_config.configuration(mirror),
+        well_known.CREDENTIALS: credentials_file(inputs.credentials),
+        well_known.HELPER: registry_config.helper(),
+        well_known.START: registry_config.start_script(mirror),
+        well_known.AUTHORITY: inputs.tls.authority,
     }
-    if facts.tls.secret is None:
-        texts |= {files.CERTIFICATE: facts.tls.pair.certificate, files.KEY: facts.tls.pair.key}
+    if inputs.tls.secret is None:
+        texts |= {well_known.CERTIFICATE: inputs.tls.pair.certificate, well_known.KEY: inputs.tls.pair.key}
     data = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
-    return framed(SECRET, mirror, settings, {"type": "Opaque", "data": data})
+    return with_metadata(SECRET, mirror, settings, {"type": "Opaque", "data": data})
 
 
 def credentials_file(credentials: Credentials) -> str:

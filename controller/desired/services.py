@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from common import names
-from common.agent import CLEANING_ANNOTATION
-from controller.desired.frame import framed
-from controller.kinds import SERVICE
-from controller.mirror import Mirror
+from common.agent_protocol import CLEANING_ANNOTATION
+from controller.desired.object_metadata import with_metadata
+from controller.model.mirror import Mirror
+from controller.objects.resources import SERVICE
 
 if TYPE_CHECKING:
-    from controller.mirror import Identity
+    from common.types import Json
+    from controller.model.mirror import Identity
     from controller.settings import ControllerSettings
 
-Json = dict[str, Any]
 
 PORT: Final = 443  # what an image name without a port means
 TARGET_PORT: Final = 5000  # the registry's own; above 1024, so that no capability is needed
@@ -49,13 +49,13 @@ def service(mirror: Identity, settings: ControllerSettings, *, cleaning: bool = 
     if isinstance(mirror, Mirror) and not unmarked:
         body["selector"] = {**body["selector"], names.UPSTREAM_LABEL: mirror.upstream.directory}
     order = {CLEANING_ANNOTATION: mirror.uid if cleaning else None}
-    return framed(SERVICE, mirror, settings, {"spec": body}, annotations=order)
+    return with_metadata(SERVICE, mirror, settings, {"spec": body}, annotations=order)
 
 
 def headless_service(mirror: Identity, settings: ControllerSettings) -> Json:
     """The Service that governs the StatefulSet; it names pods that are not ready too, as they start."""
     body = {"type": "ClusterIP", "clusterIP": "None", "publishNotReadyAddresses": True, **_common(mirror)}
-    return framed(SERVICE, mirror, settings, {"spec": body}, names.headless_name(mirror.name))
+    return with_metadata(SERVICE, mirror, settings, {"spec": body}, names.headless_name(mirror.name))
 
 
 def _common(mirror: Identity) -> Json:

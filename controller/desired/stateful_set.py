@@ -4,41 +4,34 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from common import names
-from controller.desired import files
-from controller.desired.frame import (
-    CONFIGURATION_ANNOTATION,
-    EMPTY_IN_CONTAINER,
-    EMPTY_IN_POD,
-    confined,
-    framed,
-    pull_secrets,
-)
+from controller.desired import registry_config
+from controller.desired.object_metadata import EMPTY_IN_CONTAINER, EMPTY_IN_POD, confined, pull_secrets, with_metadata
 from controller.desired.services import TARGET_PORT
-from controller.kinds import STATEFUL_SET
+from controller.objects import well_known
+from controller.objects.resources import STATEFUL_SET
+from controller.objects.well_known import BUNDLE_FILE, CONFIGURATION_ANNOTATION
 
 if TYPE_CHECKING:
-    from controller.certificates import Pair
-    from controller.facts import Facts
-    from controller.mirror import Mirror
+    from common.types import Json
+    from controller.model.inputs import Inputs, KeyPair
+    from controller.model.mirror import Mirror
     from controller.settings import ControllerSettings
 
-Json = dict[str, Any]
 
 USER: Final = 65532  # nobody's in particular, as in the distroless images; the registry needs no root
-GRACE: Final = files.DRAIN + 5  # seconds; the five are for saving the cache's state after the last pull
+GRACE: Final = registry_config.DRAIN + 5  # seconds; the five are for saving the cache's state after the last pull
 BUNDLE_DIRECTORY: Final = "/etc/registry-mirror-ca"
-BUNDLE_FILE: Final = "ca-certificates.crt"  # the seed's key in CA_CERTIFICATE_BUNDLE
 # The system's folder first: Go reads every folder of this list beside the system's own file.
 SSL_CERT_DIR: Final = f"/etc/ssl/certs:{BUNDLE_DIRECTORY}"
 
 
-def stateful_set(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> Json:
+def stateful_set(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
     """The cache. A change of configuration, certificate or CA bundle rolls its pods one at a time."""
     selector = names.pod_labels(mirror.name, names.REGISTRY)
-    digest = configuration_digest(mirror, facts.tls.pair, facts.bundle)
+    digest = configuration_digest(mirror, inputs.tls.pair, inputs.bundle)
     body = {
         "replicas": mirror.spec.replicas,
         "ordinals": None,
@@ -53,16 +46,22 @@ def stateful_set(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> 
                 "labels": {**selector, names.UPSTREAM_LABEL: mirror.upstream.directory},
                 "annotations": {CONFIGURATION_ANNOTATION: digest},
             },
-            "spec": _pod(mirror, settings, facts, selector),
+            "spec": _pod(mirror, settings, inputs, selector),
         },
         "volumeClaimTemplates": [_claim(mirror)],
     }
-    return framed(STATEFUL_SET, mirror, settings, {"spec": body})
+    return with_metadata(STATEFUL_SET, mirror, settings, {"spec": body})
 
 
-def configuration_digest(mirror: Mirror, pair: Pair, bundle: str | None) -> str:
+def configuration_digest(mirror: Mirror, pair: KeyPair, bundle: str | None) -> str:
     """Fingerprint of all that a cache pod reads once, at its start: what changes it must restart the pods."""
-    read = (files.configuration(mirror), files.helper(), files.start_script(mirror), pair.certificate, pair.key)
+    read = (
+        registry_config.configuration(mirror),
+        registry_config.helper(),
+        registry_config.start_script(mirror),
+        pair.certificate,
+        pair.key,
+    )
     return hashlib.sha256("\0".join((*read, bundle or "")).encode()).hexdigest()[:32]
 
 
@@ -74,7 +73,7 @@ def _claim(mirror: Mirror) -> Json:
     return {"metadata": {**metadata, "name": names.CLAIM_TEMPLATE, "labels": labels}, "spec": spec}
 
 
-def _pod(mirror: Mirror, settings: ControllerSettings, facts: Facts, selector: Json) -> Json:
+def _pod(mirror: Mirror, settings: ControllerSettings, inputs: Inputs, selector: Json) -> Json:
     return {
         **EMPTY_IN_POD,
         # Both names of the field: the API server copies one to the other.
@@ -103,7 +102,7 @@ def _pod(mirror: Mirror, settings: ControllerSettings, facts: Facts, selector: J
             }
         ],
         "containers": [_container(settings)],
-        "volumes": _volumes(mirror, settings, facts),
+        "volumes": _volumes(mirror, settings, inputs),
     }
 
 
@@ -114,11 +113,11 @@ def _container(settings: ControllerSettings) -> Json:
         "image": settings.registry_image,
         "imagePullPolicy": "IfNotPresent",
         # A shell that readies the volume and becomes the registry, which so is the first process and gets SIGTERM.
-        "command": ["/bin/sh", f"{files.CONFIGURATION_DIRECTORY}/{files.START}"],
+        "command": ["/bin/sh", f"{registry_config.CONFIGURATION_DIRECTORY}/{well_known.START}"],
         "args": None,
         "ports": [
             {"name": "https", "containerPort": TARGET_PORT, "protocol": "TCP"},
-            {"name": "metrics", "containerPort": files.DEBUG_PORT, "protocol": "TCP"},
+            {"name": "metrics", "containerPort": registry_config.DEBUG_PORT, "protocol": "TCP"},
         ],
         "env": _environment(settings),
         # The books of a large volume may have to be made anew first; only then the other probes begin.
@@ -132,7 +131,11 @@ def _container(settings: ControllerSettings) -> Json:
         },
         # Knows nothing of upstream or disk: a restart mends neither. At the debug port, since at the other one each
         # connection without a handshake is a line in the log.
-        "livenessProbe": {"tcpSocket": {"port": files.DEBUG_PORT}, "periodSeconds": 10, "failureThreshold": 6},
+        "livenessProbe": {
+            "tcpSocket": {"port": registry_config.DEBUG_PORT},
+            "periodSeconds": 10,
+            "failureThreshold": 6,
+        },
         "resources": {
             # A cache streams; what it holds in memory is the page cache, which the limit lets the kernel take back.
             "requests": {"cpu": "50m", "memory": "64Mi"},
@@ -140,10 +143,10 @@ def _container(settings: ControllerSettings) -> Json:
         },
         "securityContext": confined(),
         "volumeMounts": [
-            {"name": names.CLAIM_TEMPLATE, "mountPath": files.DATA_DIRECTORY},
-            {"name": "configuration", "mountPath": files.CONFIGURATION_DIRECTORY, "readOnly": True},
-            {"name": "certificate", "mountPath": files.CERTIFICATE_DIRECTORY, "readOnly": True},
-            {"name": "marks", "mountPath": files.MARKS_DIRECTORY},
+            {"name": names.CLAIM_TEMPLATE, "mountPath": registry_config.DATA_DIRECTORY},
+            {"name": "configuration", "mountPath": registry_config.CONFIGURATION_DIRECTORY, "readOnly": True},
+            {"name": "certificate", "mountPath": registry_config.CERTIFICATE_DIRECTORY, "readOnly": True},
+            {"name": "marks", "mountPath": registry_config.MARKS_DIRECTORY},
             *(
                 [{"name": "ca-bundle", "mountPath": BUNDLE_DIRECTORY, "readOnly": True}]
                 if _has_bundle(settings)
@@ -169,19 +172,19 @@ def _has_bundle(settings: ControllerSettings) -> bool:
     return settings.ca_certificate_bundle is not None
 
 
-def _volumes(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> list[Json]:
+def _volumes(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> list[Json]:
     configuration = [
-        {"key": files.CONFIGURATION, "path": files.CONFIGURATION, "mode": 0o440},
-        {"key": files.CREDENTIALS, "path": files.CREDENTIALS, "mode": 0o440},
-        {"key": files.HELPER, "path": files.HELPER, "mode": 0o550},
-        {"key": files.START, "path": files.START, "mode": 0o440},
+        {"key": well_known.CONFIGURATION, "path": well_known.CONFIGURATION, "mode": 0o440},
+        {"key": well_known.CREDENTIALS, "path": well_known.CREDENTIALS, "mode": 0o440},
+        {"key": well_known.HELPER, "path": well_known.HELPER, "mode": 0o550},
+        {"key": well_known.START, "path": well_known.START, "mode": 0o440},
     ]
-    certificate = [{"key": key, "path": key, "mode": 0o440} for key in (files.CERTIFICATE, files.KEY)]
+    certificate = [{"key": key, "path": key, "mode": 0o440} for key in (well_known.CERTIFICATE, well_known.KEY)]
     volumes: list[Json] = [
         {"name": "configuration", "secret": {"secretName": mirror.object_name, "items": configuration}},
         {
             "name": "certificate",
-            "secret": {"secretName": facts.tls.secret or mirror.object_name, "items": certificate},
+            "secret": {"secretName": inputs.tls.secret or mirror.object_name, "items": certificate},
         },
         # In memory: it must be writable above all while the disk is full.
         {"name": "marks", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},

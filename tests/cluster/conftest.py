@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from controller import kinds
-from deploy.local.cluster import Cluster
-from deploy.local.system import System
+from controller.objects import resources
+from tests.localcluster.cluster import Cluster
+from tests.localcluster.system import System
 from tests.support.kube import Kube
 
 if TYPE_CHECKING:
@@ -104,6 +104,6 @@ def name(shared: Running) -> Iterator[str]:
     """A mirror's name that no other test has; mirrors whose name starts so are deleted at the end."""
     name = f"m{next(_NUMBERS)}x"
     yield name
-    for mirror in shared.kube.every(kinds.MIRROR):
+    for mirror in shared.kube.every(resources.MIRROR):
         if mirror["metadata"]["name"].startswith(name):
-            shared.kube.delete(kinds.MIRROR, mirror["metadata"]["name"])
+            shared.kube.delete(resources.MIRROR, mirror["metadata"]["name"])

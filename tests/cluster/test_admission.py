@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from controller import kinds
-from deploy.local.cluster import Cluster
+from controller.objects import resources
 from tests.cluster.conftest import Running
+from tests.localcluster.cluster import Cluster
 from tests.support.kube import Kube, until
 from tests.support.mirrors import MirrorBuilder, a_mirror
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Json = dict[str, Any]
+    from common.types import Json
 
 
 def test_an_empty_spec_is_refused_with_the_field_that_it_is_required_and_an_example(kube: Kube, name: str) -> None:
@@ -52,7 +52,7 @@ def test_five_mistakes_are_five_lines(kube: Kube, name: str) -> None:
         "* spec.volumeClaimTemplate.spec.resources.requests.storage",
     ]
     assert "s3cret" not in "".join(printed)
-    assert kube.find(kinds.MIRROR, name) is None
+    assert kube.find(resources.MIRROR, name) is None
 
 
 def test_two_bad_objects_in_one_apply_are_both_told_in_full(kube: Kube, name: str) -> None:
@@ -91,7 +91,7 @@ def test_what_is_legal_but_surprising_is_warned_of_once(kube: Kube, name: str, s
 def test_defaults_and_labels_are_stored_and_applying_again_changes_nothing(kube: Kube, name: str) -> None:
     raw = a_mirror().named(name).of(f"{name}.example.com").raw()
     assert kube.kubectl("apply", "-f", "-", stdin=raw) == f"registrymirror.k8s.osp.tech/{name} created\n"
-    live = kube.get(kinds.MIRROR, name)
+    live = kube.get(resources.MIRROR, name)
     assert live["spec"] == {
         "upstreamUrl": f"{name}.example.com",
         "replicas": 2,
@@ -108,7 +108,7 @@ def test_defaults_and_labels_are_stored_and_applying_again_changes_nothing(kube:
 def test_an_app_label_of_the_users_stays_and_a_foreign_mirror_label_is_refused(kube: Kube, name: str) -> None:
     mine = a_mirror().named(name).of(f"{name}.example.com").labelled({"app": "mine"}).raw()
     kube.kubectl("apply", "-f", "-", stdin=mine)
-    assert kube.get(kinds.MIRROR, name)["metadata"]["labels"] == {"app": "mine", "mirror": name}
+    assert kube.get(resources.MIRROR, name)["metadata"]["labels"] == {"app": "mine", "mirror": name}
     assert kube.kubectl("apply", "-f", "-", stdin=mine).endswith(" unchanged\n")
     printed = kube.kubectl("apply", "-f", "-", stdin=a_mirror().named(f"{name}b").labelled({"mirror": "x"}).raw())
     assert f'metadata.labels.mirror: Invalid value: "x": must be "{name}b"' in printed
@@ -116,7 +116,7 @@ def test_an_app_label_of_the_users_stays_and_a_foreign_mirror_label_is_refused(k
 
 def test_only_missing_parts_of_the_claim_are_filled_in(kube: Kube, name: str) -> None:
     kube.mirror(a_mirror().named(name).accessed("ReadWriteMany").on_class("fast"))
-    claim = kube.get(kinds.MIRROR, name)["spec"]["volumeClaimTemplate"]["spec"]
+    claim = kube.get(resources.MIRROR, name)["spec"]["volumeClaimTemplate"]["spec"]
     assert claim == {
         "accessModes": ["ReadWriteMany"],
         "storageClassName": "fast",
@@ -126,13 +126,13 @@ def test_only_missing_parts_of_the_claim_are_filled_in(kube: Kube, name: str) ->
 
 def test_on_update_a_missing_size_keeps_what_was_stored(kube: Kube, name: str) -> None:
     kube.mirror(a_mirror().named(name).storing("50Gi"))
-    kube.patch(kinds.MIRROR, name, {"spec": {"volumeClaimTemplate": None}})
-    requests = kube.get(kinds.MIRROR, name)["spec"]["volumeClaimTemplate"]["spec"]["resources"]["requests"]
+    kube.patch(resources.MIRROR, name, {"spec": {"volumeClaimTemplate": None}})
+    requests = kube.get(resources.MIRROR, name)["spec"]["volumeClaimTemplate"]["spec"]["resources"]["requests"]
     assert requests == {"storage": "50Gi"}
 
 
 def _refusal(kube: Kube, name: str, path: str, value: Any) -> str:
-    changed = kube.get(kinds.MIRROR, name)
+    changed = kube.get(resources.MIRROR, name)
     builder = MirrorBuilder(changed).having(path, value)
     return kube.kubectl("replace", "-f", "-", stdin=builder.raw())
 
@@ -156,7 +156,7 @@ def test_names_that_cannot_become_part_of_others_are_refused(kube: Kube) -> None
 
 def test_a_dry_run_leaves_nothing(kube: Kube, name: str) -> None:
     kube.kubectl("apply", "--dry-run=server", "-f", "-", stdin=a_mirror().named(name).raw())
-    assert kube.find(kinds.MIRROR, name) is None
+    assert kube.find(resources.MIRROR, name) is None
 
 
 def test_explain_reads_like_documentation(kube: Kube) -> None:
@@ -189,7 +189,7 @@ def test_old_invalid_objects_can_be_labelled_freed_of_finalizers_and_deleted(
         freed = kube.kubectl("patch", "rm", name, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
         assert freed.endswith(" patched\n"), (what, freed)
         assert kube.kubectl("delete", "rm", name).startswith("registrymirror"), what
-        kube.until_gone(kinds.MIRROR, name)
+        kube.until_gone(resources.MIRROR, name)
     old_objects.system.processes.stop(["webhook"] if webhook == "with the webhook" else [])
 
 
@@ -207,7 +207,7 @@ def old_objects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         for webhook in ("with the webhook", "without the webhook", "kept"):
             for number, spec in enumerate(OLD.values()):
                 metadata = {"name": _old_name(webhook, number), "finalizers": ["example.com/old"]}
-                running.kube.create(kinds.MIRROR, {"metadata": metadata, **spec})
+                running.kube.create(resources.MIRROR, {"metadata": metadata, **spec})
         running.system.install()
         running.system.start_controller()
         running.system.start_courier()
@@ -242,13 +242,13 @@ def test_while_the_webhook_is_away_nothing_is_stored_unjudged_and_kubectl_says_w
 ) -> None:
     printed = old_objects.kube.kubectl("apply", "-f", "-", stdin=a_mirror().named("away").raw())
     assert 'failed calling webhook "mutate.registrymirrors.k8s.osp.tech"' in printed
-    assert old_objects.kube.find(kinds.MIRROR, "away") is None
+    assert old_objects.kube.find(resources.MIRROR, "away") is None
 
 
 def test_the_schema_alone_guards_what_it_can(old_objects: Running) -> None:
     """With the registrations gone, the structural schema and its CEL rules still refuse."""
     kube = old_objects.kube
-    for kind in (kinds.MUTATING, kinds.VALIDATING):
+    for kind in (resources.MUTATING, resources.VALIDATING):
         kube.delete(kind, "registrymirror")
 
     def refused(builder: MirrorBuilder) -> str:

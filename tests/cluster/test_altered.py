@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from controller import kinds
-from controller.apply import Applied, Applier
-from controller.cluster import Cluster as Door
-from controller.connection import load_configuration
-from controller.contest import Contest
+from controller.apply.applier import Applier
+from controller.apply.conflict_limiter import ConflictLimiter
 from controller.desired import desired_objects
-from controller.state import State
-from controller.stopwatches import Stopwatches
+from controller.duration_tracker import DurationTracker
+from controller.informer.cluster_cache import ClusterCache
+from controller.kubeclient.client import KubeClient
+from controller.kubeclient.config import load_configuration
+from controller.model.results import ApplyResult
+from controller.objects import resources
 from tests.support import policies
-from tests.support.controller import facts, judged, settings
+from tests.support.controller import inputs, judged, settings
 from tests.support.kube import NAMESPACE, until
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from tests.cluster.conftest import Running
 
-Json = dict[str, Any]
 SERVICE = "registry-mirror-docker"
 
 
@@ -33,17 +33,19 @@ async def test_it_is_told_once_and_tried_again_until_whoever_changes_it_goes(fre
     body = {"metadata": {"name": "probe"}, "spec": {"ports": [{"port": 1}]}}
 
     def altering() -> bool:
-        return "labels" in kube.create(kinds.SERVICE, body, dryRun="All")["metadata"]
+        return "labels" in kube.create(resources.SERVICE, body, dryRun="All")["metadata"]
 
     until(altering, why="the policy is in force")
     mirror, now = judged(), 0.0
-    made = desired_objects(mirror, settings(NAMESPACE=NAMESPACE), facts())
-    objects = [each for each in made if each[1]["metadata"]["name"] == SERVICE and each[0] is kinds.SERVICE]
-    async with Door(await load_configuration(str(running.cluster.kubeconfig))) as door:
-        applier = Applier(door, NAMESPACE, State(lambda _: None), Contest(), Stopwatches(), lambda: now)
+    made = desired_objects(mirror, settings(NAMESPACE=NAMESPACE), inputs())
+    objects = [each for each in made if each[1]["metadata"]["name"] == SERVICE and each[0] is resources.SERVICE]
+    async with KubeClient(await load_configuration(str(running.cluster.kubeconfig))) as door:
+        applier = Applier(
+            door, NAMESPACE, ClusterCache(lambda _: None), ConflictLimiter(), DurationTracker(), lambda: now
+        )
 
-        async def kept() -> Applied:
-            applied = Applied()
+        async def kept() -> ApplyResult:
+            applied = ApplyResult()
             await applier.keep(mirror, objects, applied)
             return applied
 
@@ -57,4 +59,4 @@ async def test_it_is_told_once_and_tried_again_until_whoever_changes_it_goes(fre
         until(lambda: not altering(), why="the policy is gone")
         last = await kept()
         assert (list(last.repaired), last.altered_for) == ([f"Service {SERVICE}"], None)
-    assert kube.get(kinds.SERVICE, SERVICE)["metadata"]["labels"]["app"] == "docker-registry"
+    assert kube.get(resources.SERVICE, SERVICE)["metadata"]["labels"]["app"] == "docker-registry"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from controller import kinds
-from deploy.local.pages import page
+from controller.objects import resources
+from tests.localcluster.pages import page
 from tests.support.canary import objects, traces
 from tests.support.kube import Kube, until
 from tests.support.mirrors import a_mirror
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from tests.cluster.conftest import Running
 
-Json = dict[str, Any]
 CORE = "Canary7c1f0e93ab"
 USERNAME = f"{CORE}User"
 PASSWORD = f'pass "{CORE}" \\ w\u00f6rd: {{x}} #1'
@@ -40,14 +39,14 @@ def test_no_secret_is_told_anywhere(front: Front, fresh: Callable[..., Running])
     running = fresh(UPSTREAM_PROBE_SECONDS="1", CA_CERTIFICATE_BUNDLE="bundle", LOG_LEVEL="DEBUG")
     kube, system = running.kube, running.system
     bundle = {"metadata": {"name": "bundle"}, "data": {"ca-certificates.crt": front.authority}}
-    kube.create(kinds.CONFIG_MAP, bundle)
+    kube.create(resources.CONFIG_MAP, bundle)
     system.start()
     _credentials_are_refused(kube, front)
     _what_stands_in_the_wrong_place_is_refused(kube)
     own = system.start_controller("controller-own", DOCKER_CERTIFICATE_SECRET="own", POD_NAME="own")
     pages = _pages(running, own)
     system.processes.stop(["controller"])
-    kube.create(kinds.SECRET, {"metadata": {"name": "own"}, "stringData": {"tls.crt": NOISE, "tls.key": NOISE}})
+    kube.create(resources.SECRET, {"metadata": {"name": "own"}, "stringData": {"tls.crt": NOISE, "tls.key": NOISE}})
     kube.until_condition("one", "CacheAvailable", "False", "CertificateSecretInvalid")
     held = objects(running.cluster)
     secrets = held.pop("Secret")
@@ -69,10 +68,10 @@ def _credentials_are_refused(kube: Kube, front: Front) -> None:
     front.wants = "bearer"
     front.token_status = 401
     until(lambda: "/token" in front.requests, why="the token service is asked")
-    kube.create(kinds.SECRET, {"metadata": {"name": "garbled"}, "data": {"username": GARBLED, "password": GARBLED}})
-    kube.patch(kinds.MIRROR, "one", {"spec": {"credentialsSecret": "garbled"}})
+    kube.create(resources.SECRET, {"metadata": {"name": "garbled"}, "data": {"username": GARBLED, "password": GARBLED}})
+    kube.patch(resources.MIRROR, "one", {"spec": {"credentialsSecret": "garbled"}})
     kube.until_condition("one", "CredentialsAvailable", "False", "SecretIncomplete")
-    kube.patch(kinds.MIRROR, "one", {"spec": {"credentialsSecret": "login"}})
+    kube.patch(resources.MIRROR, "one", {"spec": {"credentialsSecret": "login"}})
 
 
 def _what_stands_in_the_wrong_place_is_refused(kube: Kube) -> None:
@@ -84,7 +83,7 @@ def _what_stands_in_the_wrong_place_is_refused(kube: Kube) -> None:
         said = kube.kubectl("create", "-f", "-", stdin=a_mirror().named("two").having(path, value).raw())
         assert "is invalid" in said or "strict decoding error" in said
         assert CORE not in said
-    assert kube.find(kinds.MIRROR, "two") is None
+    assert kube.find(resources.MIRROR, "two") is None
 
 
 def _pages(running: Running, own: int) -> dict[str, str]:
@@ -99,7 +98,7 @@ def _pages(running: Running, own: int) -> dict[str, str]:
 def _keys(kube: Kube) -> list[str]:
     """A line from the middle of each private key that the controller has made."""
     found = []
-    for secret in kube.every(kinds.SECRET):
+    for secret in kube.every(resources.SECRET):
         key = base64.b64decode(secret.get("data", {}).get("tls.key", "")).decode(errors="replace")
         found += key.splitlines()[2:3]
     return found

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import ssl
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 from cryptography import x509
 
-from controller import kinds
-from controller.certificates import issue_authority, issue_leaf
-from controller.lifetimes import Lifetimes
-from deploy.local.cert_manager import CertManager
-from deploy.local.cluster import Cluster
-from deploy.local.pages import page
-from deploy.local.ports import LOOPBACK
-from deploy.local.system import REPOSITORY
+from controller.certificates.x509 import issue_authority, issue_leaf
+from controller.model.certificate_lifetimes import Lifetimes
+from controller.objects import resources
 from tests.cluster.conftest import Running
 from tests.cluster.test_rights import requests
+from tests.localcluster.cert_manager import CertManager
+from tests.localcluster.cluster import Cluster
+from tests.localcluster.pages import page
+from tests.localcluster.ports import LOOPBACK
+from tests.localcluster.system import REPOSITORY
 from tests.support.kube import Kube, text, until
 from tests.support.mirrors import a_mirror
 
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-Json = dict[str, Any]
-CERTIFICATE = kinds.Kind("cert-manager.io/v1", "certificates", "Certificate")
-CONFIGURATIONS = (kinds.MUTATING, kinds.VALIDATING)
+    from common.types import Json
+
+CERTIFICATE = resources.Kind("cert-manager.io/v1", "certificates", "Certificate")
+CONFIGURATIONS = (resources.MUTATING, resources.VALIDATING)
 MIRRORS_TLS = "registrymirror-mirrors-tls"
 DAY = timedelta(days=1)
 
@@ -88,7 +89,7 @@ def _condition(live: Json, kind: str) -> str:
     return next((each["status"] for each in every if each["type"] == kind), "")
 
 
-def _bundle(kube: Kube, kind: kinds.Kind) -> str:
+def _bundle(kube: Kube, kind: resources.Kind) -> str:
     (webhook,) = kube.get(kind, "registrymirror")["webhooks"]
     return str(webhook["clientConfig"].get("caBundle", ""))
 
@@ -106,7 +107,7 @@ def _renew(kube: Kube, certificate: str) -> str:
 
 
 def _issued(kube: Kube, certificate: str) -> str:
-    return text(kube.get(kinds.SECRET, kube.get(CERTIFICATE, certificate)["spec"]["secretName"]), "tls.crt").strip()
+    return text(kube.get(resources.SECRET, kube.get(CERTIFICATE, certificate)["spec"]["secretName"]), "tls.crt").strip()
 
 
 def _served(running: Running) -> str:
@@ -115,7 +116,7 @@ def _served(running: Running) -> str:
 
 def _revision(kube: Kube, name: str) -> str:
     """Which pods the StatefulSet wants; empty while its controller has not seen its present template."""
-    live = kube.find(kinds.STATEFUL_SET, name) or {"metadata": {"generation": -1}}
+    live = kube.find(resources.STATEFUL_SET, name) or {"metadata": {"generation": -1}}
     status = live.get("status", {})
     seen = status.get("observedGeneration") == live["metadata"]["generation"]
     return str(status.get("updateRevision", "")) if seen else ""
@@ -129,7 +130,7 @@ def test_mirrors_are_admitted_and_served_and_nothing_of_ours_is_issued_or_publis
     kube = managed.kube
     before = {kind: kube.get(kind, "registrymirror") for kind in CONFIGURATIONS}
     _mirror(kube, "one")
-    volumes = kube.until_there(kinds.STATEFUL_SET, "registry-mirror-one")["spec"]["template"]["spec"]["volumes"]
+    volumes = kube.until_there(resources.STATEFUL_SET, "registry-mirror-one")["spec"]["template"]["spec"]["volumes"]
     assert MIRRORS_TLS in [each.get("secret", {}).get("secretName") for each in volumes]
     kube.until_condition("one", "CertificateValid", "True", "Valid")
     assert {kind: kube.get(kind, "registrymirror") for kind in before} == before
@@ -146,7 +147,7 @@ def test_the_overlay_applied_again_leaves_what_the_injector_has_published(manage
     assert [_generation(managed.kube, kind) for kind in CONFIGURATIONS] == before
 
 
-def _generation(kube: Kube, kind: kinds.Kind) -> int:
+def _generation(kube: Kube, kind: resources.Kind) -> int:
     """It counts changes, also one that the injector has undone at once."""
     return int(kube.get(kind, "registrymirror")["metadata"]["generation"])
 
@@ -214,7 +215,7 @@ def test_a_certificate_of_a_persons_own_is_warned_of_before_its_end_and_called_e
     kube.until_condition("ends", "CertificateValid", "True", "ExpiresSoon")
     kube.until_condition("ends", "CertificateValid", "False", "Expired")
     until(lambda: "Expired" in _warned(kube), why="an Event tells it")
-    kube.delete(kinds.SECRET, MIRRORS_TLS)
+    kube.delete(resources.SECRET, MIRRORS_TLS)
     kube.until_condition("ends", "CertificateValid", "Unknown", "CertificateSecretMissing")
     managed.cert_manager.start()
     kube.until_condition("ends", "CertificateValid", "True", "Valid")
@@ -241,7 +242,7 @@ def _put(kube: Kube, life: timedelta) -> None:
     authority = issue_authority("cert-manager", now)
     leaf = issue_leaf(authority, ("*.mirror.internal",), now, Lifetimes(leaf=life))
     data = {"tls.crt": leaf.certificate, "tls.key": leaf.key, "ca.crt": authority.certificate}
-    kube.patch(kinds.SECRET, MIRRORS_TLS, {"stringData": data})
+    kube.patch(resources.SECRET, MIRRORS_TLS, {"stringData": data})
 
 
 def _warned(kube: Kube) -> list[str]:

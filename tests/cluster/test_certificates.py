@@ -11,20 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from controller import kinds
-from controller.admission import with_bundle
-from controller.certificates import (
-    Pair,
-    certificates_in,
-    dates_of,
-    issue_authority,
-    issue_leaf,
-    issued_by,
-    matches,
-)
-from controller.lifetimes import Lifetimes
-from deploy.local.pages import page
+from controller.certificates.webhook_certificate import with_bundle
+from controller.certificates.x509 import certificates_in, dates_of, issue_authority, issue_leaf, issued_by, matches
+from controller.model.certificate_lifetimes import Lifetimes
+from controller.model.inputs import KeyPair
+from controller.objects import resources
 from tests.cluster.conftest import clusters
+from tests.localcluster.pages import page
 from tests.support import policies
 from tests.support.admitting import Admitting, bundle
 from tests.support.faults import events_of, log_of
@@ -54,21 +47,25 @@ ROTATING = {
 PATIENCE = 60.0
 
 
-def pair(kube: Kube, secret: str) -> Pair:
+def pair(kube: Kube, secret: str) -> KeyPair:
     """Certificate and key in a Secret."""
-    return Pair(text(kube, secret, "tls.crt"), text(kube, secret, "tls.key"))
+    return KeyPair(text(kube, secret, "tls.crt"), text(kube, secret, "tls.key"))
 
 
 def text(kube: Kube, secret: str, key: str) -> str:
     """One value of a Secret; empty where there is none."""
-    data = (kube.find(kinds.SECRET, secret) or {}).get("data") or {}
+    data = (kube.find(resources.SECRET, secret) or {}).get("data") or {}
     return base64.b64decode(data.get(key, "")).decode(errors="replace")
 
 
 def is_at_rest(kube: Kube) -> bool:
     """Whether everybody trusts the authorities in force alone, and has a certificate of them."""
     webhook, mirrors = text(kube, WEBHOOK_CA, "tls.crt"), text(kube, MIRRORS_CA, "tls.crt")
-    published = {bundle(kube, kinds.MUTATING), bundle(kube, kinds.VALIDATING), text(kube, WEBHOOK_TLS, "ca.crt")}
+    published = {
+        bundle(kube, resources.MUTATING),
+        bundle(kube, resources.VALIDATING),
+        text(kube, WEBHOOK_TLS, "ca.crt"),
+    }
     return (
         published == {webhook}
         and text(kube, MIRROR, "ca.crt") == mirrors
@@ -82,7 +79,7 @@ def is_at_rest(kube: Kube) -> bool:
 def a_kept_mirror(running: Running) -> None:
     """A mirror of one cache pod, which a StatefulSet replaces without a kubelet's help."""
     running.kube.mirror(a_mirror().named("kept").replicated(1))
-    running.kube.until_there(kinds.STATEFUL_SET, MIRROR)
+    running.kube.until_there(resources.STATEFUL_SET, MIRROR)
     until(lambda: is_at_rest(running.kube), why="the mirror has its certificate")
 
 
@@ -120,15 +117,17 @@ def hurried(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def _deleted(kube: Kube, secret: str) -> None:
-    kube.delete(kinds.SECRET, secret)
+    kube.delete(resources.SECRET, secret)
 
 
 def _emptied(kube: Kube, secret: str) -> None:
-    kube.patch(kinds.SECRET, secret, {"data": {"tls.crt": "", "tls.key": "", "ca.crt": None}})
+    kube.patch(resources.SECRET, secret, {"data": {"tls.crt": "", "tls.key": "", "ca.crt": None}})
 
 
 def _garbled(kube: Kube, secret: str) -> None:
-    kube.patch(kinds.SECRET, secret, {"stringData": {"tls.key": pair(kube, secret).certificate, "tls.crt": "garbled"}})
+    kube.patch(
+        resources.SECRET, secret, {"stringData": {"tls.key": pair(kube, secret).certificate, "tls.crt": "garbled"}}
+    )
 
 
 def _somebodys(kube: Kube, secret: str) -> None:
@@ -136,7 +135,7 @@ def _somebodys(kube: Kube, secret: str) -> None:
     now = datetime.now(UTC)
     own = issue_authority("a person's own", now)
     put = own if secret in (WEBHOOK_CA, MIRRORS_CA) else issue_leaf(own, ("mirror.example.com",), now)
-    kube.patch(kinds.SECRET, secret, {"stringData": {"tls.crt": put.certificate, "tls.key": put.key}})
+    kube.patch(resources.SECRET, secret, {"stringData": {"tls.crt": put.certificate, "tls.key": put.key}})
 
 
 DEEDS = (_deleted, _emptied, _garbled, _somebodys)
@@ -174,20 +173,20 @@ def test_a_certificate_that_is_lost_or_replaced_is_there_again_at_once(
     assert client.refusals == []
 
 
-def _done(kube: Kube, secret: str, deed: Callable[[Kube, str], None]) -> Pair:
+def _done(kube: Kube, secret: str, deed: Callable[[Kube, str], None]) -> KeyPair:
     """What is in the Secret after the deed, once it is a certificate again."""
     old = pair(kube, secret)
     deed(kube, secret)
     return until(lambda: _another(kube, secret, old), why=f"{secret} is there again") or old
 
 
-def _another(kube: Kube, secret: str, old: Pair) -> Pair | None:
+def _another(kube: Kube, secret: str, old: KeyPair) -> KeyPair | None:
     found = pair(kube, secret)
     return found if matches(found) and found != old else None
 
 
 def _published(kube: Kube) -> str:
-    return bundle(kube, kinds.MUTATING) + text(kube, MIRROR, "ca.crt")
+    return bundle(kube, resources.MUTATING) + text(kube, MIRROR, "ca.crt")
 
 
 def _changed(kube: Kube, before: dict[str, str]) -> bool:
@@ -212,7 +211,7 @@ def test_a_clock_that_is_two_years_ahead_and_right_again_refuses_nobody(hurried:
             assert end - datetime.now(UTC) > 3 * 364 * DAY, "and by this one"
         _set(ahead, hurried, timedelta(0))
         kube.mirror(a_mirror().named("later").of("later.example.com"))
-        kube.until_there(kinds.STATEFUL_SET, "registry-mirror-later")
+        kube.until_there(resources.STATEFUL_SET, "registry-mirror-later")
         until(lambda: is_at_rest(kube), why="everybody trusts what is in force")
     assert not any(text(kube, secret, "tls.crt") != each for secret, each in after.items())
     assert client.refusals == []
@@ -235,7 +234,7 @@ def _enforced(kube: Kube) -> None:
 
     def is_refused() -> bool:
         with suppress(AssertionError):
-            kube.patch(kinds.SECRET, MIRRORS_CA, {"metadata": {"labels": {"tried": str(time.time_ns())}}})
+            kube.patch(resources.SECRET, MIRRORS_CA, {"metadata": {"labels": {"tried": str(time.time_ns())}}})
             return False
         return True
 
@@ -251,13 +250,13 @@ def _due() -> dict[str, str]:
 def test_an_authority_whose_successor_is_refused_goes_on_and_stops_nothing_else(hurried: Running) -> None:
     kube, due = hurried.kube, _due()
     hurried.system.processes.stop(["controller"])
-    kube.patch(kinds.SECRET, MIRRORS_CA, {"stringData": due})
+    kube.patch(resources.SECRET, MIRRORS_CA, {"stringData": due})
     _enforced(kube)
-    kube.delete(kinds.SECRET, WEBHOOK_TLS)
+    kube.delete(resources.SECRET, WEBHOOK_TLS)
     hurried.system.start_controller()
     until(lambda: matches(pair(kube, WEBHOOK_TLS)), why="the webhook has its certificate")
     kube.mirror(a_mirror().named("late").of("late.example.com"))
-    kube.until_there(kinds.STATEFUL_SET, "registry-mirror-late")
+    kube.until_there(resources.STATEFUL_SET, "registry-mirror-late")
     assert issued_by(text(kube, "registry-mirror-late", "tls.crt"), due["tls.crt"])
     until(lambda: "reconcile failed" in events_of(hurried, "controller"), why="the log says what was refused")
     assert text(kube, MIRRORS_CA, "tls.crt") == due["tls.crt"]
@@ -270,7 +269,7 @@ def test_an_authority_that_is_lost_and_cannot_be_made_again_is_told_by_each_mirr
     """In the API server's words, though it is no mirror's own reconcile that fails."""
     kube = hurried.kube
     _enforced(kube)
-    kube.delete(kinds.SECRET, MIRRORS_CA)
+    kube.delete(resources.SECRET, MIRRORS_CA)
     told = kube.until_condition("kept", "CacheAvailable", "False", "AuthorityFailed")
     assert f'secrets "{MIRRORS_CA}" is forbidden: ValidatingAdmissionPolicy' in told
     assert ("Warning", "AuthorityFailed") in {each[:2] for each in until(lambda: kube.events("kept"), why="Events")}
@@ -281,7 +280,7 @@ def test_an_authority_that_is_lost_and_cannot_be_made_again_is_told_by_each_mirr
 
 def test_an_immutable_authority_is_replaced_when_its_successor_is_due(hurried: Running) -> None:
     kube, due = hurried.kube, _due()
-    kube.patch(kinds.SECRET, MIRRORS_CA, {"immutable": True, "stringData": due})
+    kube.patch(resources.SECRET, MIRRORS_CA, {"immutable": True, "stringData": due})
     until(lambda: matches(pair(kube, MIRRORS_CA)) and text(kube, MIRRORS_CA, "tls.crt") != due["tls.crt"], why="it is")
     until(lambda: is_at_rest(kube), why="it has taken over")
 
@@ -298,12 +297,14 @@ def test_who_keeps_changing_what_is_published_makes_repairs_rarer(hurried: Runni
     """As an injector of somebody's does. Of many changes few are answered, and the log tells of the quarrel."""
     kube = hurried.kube
     theirs = issue_authority("an injector", datetime.now(UTC))
-    changed = with_bundle(kube.get(kinds.MUTATING, "registrymirror")["webhooks"], theirs.certificate)
+    changed = with_bundle(kube.get(resources.MUTATING, "registrymirror")["webhooks"], theirs.certificate)
     before = Counter(events_of(hurried, "controller"))
 
     def quarrel() -> bool:
-        kube.patch(kinds.MUTATING, "registrymirror", {"webhooks": changed})
-        kube.patch(kinds.SECRET, WEBHOOK_TLS, {"stringData": {"tls.crt": theirs.certificate, "tls.key": theirs.key}})
+        kube.patch(resources.MUTATING, "registrymirror", {"webhooks": changed})
+        kube.patch(
+            resources.SECRET, WEBHOOK_TLS, {"stringData": {"tls.crt": theirs.certificate, "tls.key": theirs.key}}
+        )
         return (Counter(events_of(hurried, "controller")) - before)["contested"] >= 2
 
     until(quarrel, why="the log says that both are contested")

@@ -12,21 +12,21 @@ import threading
 import uuid
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from common.agent import REPLACED
-from controller import kinds
-from controller.kinds import Kind
-from deploy.local.commands import CONTROLLER_MANAGER
-from deploy.local.system import CONTROLLER
+from common.agent_protocol import REPLACED
+from controller.objects import resources
+from controller.objects.resources import Kind
 from hostess.__main__ import _collections
-from hostess.containerd import Containerd
-from hostess.log import Log
-from hostess.watching import Follower
+from hostess.containerd.config_reader import Containerd
+from hostess.json_log import Log
+from hostess.kube.watcher import Follower
 from tests.cluster.test_hostess import Account
 from tests.cluster.test_rights import Right, granted, of_roles, one, requests, right_of
+from tests.localcluster.commands import CONTROLLER_MANAGER
+from tests.localcluster.system import CONTROLLER
 from tests.support.agents import Agent, Nodes
 from tests.support.hands import a_node, a_node_with_room, a_storage_class, volumes
 from tests.support.kube import NAMESPACE, Kube, until
@@ -35,20 +35,20 @@ from tests.unit.hostess.a_node import ANode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from common.types import Json
     from tests.cluster.conftest import Running
 
-Json = dict[str, Any]
 AGENT = "registrymirror-hostess"
 
 ROLE = Kind("rbac.authorization.k8s.io/v1", "roles", "Role")
 CLUSTER_ROLE = Kind("rbac.authorization.k8s.io/v1", "clusterroles", "ClusterRole", namespaced=False)
 REVIEW = Kind("authorization.k8s.io/v1", "subjectaccessreviews", "SubjectAccessReview", namespaced=False)
 OF_A_MIRROR: Final = {
-    "secrets": kinds.SECRET,
-    "services": kinds.SERVICE,
-    "statefulsets.apps": kinds.STATEFUL_SET,
-    "daemonsets.apps": kinds.DAEMON_SET,
-    "poddisruptionbudgets.policy": kinds.BUDGET,
+    "secrets": resources.SECRET,
+    "services": resources.SERVICE,
+    "statefulsets.apps": resources.STATEFUL_SET,
+    "daemonsets.apps": resources.DAEMON_SET,
+    "poddisruptionbudgets.policy": resources.BUDGET,
 }
 STANDING = "standing"  # a mirror that is there throughout
 
@@ -67,10 +67,10 @@ def replaced(kube: Kube, name: str, *, kind: Kind) -> None:
     pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "x", "image": "x.example.com/x"}]}}
     workload = {"spec": {"selector": {"matchLabels": labels}, "template": pod}}
     bodies: dict[Kind, Json] = {
-        kinds.SECRET: {"immutable": True},
-        kinds.SERVICE: {"spec": {"clusterIP": "None", "ports": [{"port": 1}]}},
-        kinds.STATEFUL_SET: {"spec": {**workload["spec"], "serviceName": "x"}},
-        kinds.DAEMON_SET: workload,
+        resources.SECRET: {"immutable": True},
+        resources.SERVICE: {"spec": {"clusterIP": "None", "ports": [{"port": 1}]}},
+        resources.STATEFUL_SET: {"spec": {**workload["spec"], "serviceName": "x"}},
+        resources.DAEMON_SET: workload,
     }
     kube.create(kind, {"metadata": {"name": f"registry-mirror-{name}", "labels": labels}, **bodies[kind]})
     made(kube, name)
@@ -79,9 +79,14 @@ def replaced(kube: Kube, name: str, *, kind: Kind) -> None:
 def left_over(kube: Kube, name: str) -> None:
     """What an earlier mirror of this name has made stands where a mirror needs one, and nobody collects it any more."""
     kube.cluster.kill(CONTROLLER_MANAGER)
-    earlier = {"apiVersion": kinds.MIRROR.api, "kind": kinds.MIRROR.name, "name": name, "uid": str(uuid.uuid4())}
+    earlier = {
+        "apiVersion": resources.MIRROR.api,
+        "kind": resources.MIRROR.name,
+        "name": name,
+        "uid": str(uuid.uuid4()),
+    }
     metadata = {"name": f"registry-mirror-{name}", "ownerReferences": [{**earlier, "controller": True}]}
-    kube.create(kinds.BUDGET, {"metadata": metadata, "spec": {"maxUnavailable": 1}})
+    kube.create(resources.BUDGET, {"metadata": metadata, "spec": {"maxUnavailable": 1}})
     made(kube, name)
 
 
@@ -92,11 +97,11 @@ def grown(kube: Kube, name: str) -> None:
     claims = [f"image-store-registry-mirror-{name}-{number}" for number in (0, 1)]
     until(lambda: {_phase(kube, claim) for claim in claims} == {"Bound", "Pending"}, why="one claim of two is bound")
     larger = {"volumeClaimTemplate": {"spec": {"resources": {"requests": {"storage": "30Gi"}}}}}
-    kube.patch(kinds.MIRROR, name, {"spec": larger})
+    kube.patch(resources.MIRROR, name, {"spec": larger})
 
 
 def _phase(kube: Kube, claim: str) -> str:
-    return str((kube.find(kinds.CLAIM, claim) or {}).get("status", {}).get("phase"))
+    return str((kube.find(resources.CLAIM, claim) or {}).get("status", {}).get("phase"))
 
 
 def unpublished(kube: Kube, _: str, *, kind: Kind) -> None:
@@ -110,7 +115,7 @@ def _bundled(kube: Kube, kind: Kind) -> bool:
 
 def deleted(kube: Kube, _: str) -> None:
     """Its agents are looked for, whether they are clean."""
-    kube.delete(kinds.MIRROR, STANDING)
+    kube.delete(resources.MIRROR, STANDING)
 
 
 def outdated(kube: Kube, name: str) -> None:
@@ -123,7 +128,7 @@ def outdated(kube: Kube, name: str) -> None:
 
 
 def lease_gone(kube: Kube, _: str) -> None:
-    kube.delete(kinds.LEASE, CONTROLLER)
+    kube.delete(resources.LEASE, CONTROLLER)
 
 
 def nothing(_: Kube, __: str) -> None:
@@ -135,15 +140,15 @@ LEASES = "leases.coordination.k8s.io"
 DEEDS: dict[Right, Callable[[Kube, str], object]] = {
     ("", MIRRORS, "patch"): made,
     ("", f"{MIRRORS}/status", "patch"): made,
-    ("", f"mutating{ADMISSION}", "patch"): partial(unpublished, kind=kinds.MUTATING),
-    ("", f"validating{ADMISSION}", "patch"): partial(unpublished, kind=kinds.VALIDATING),
-    ("default", "events.events.k8s.io", "create"): partial(edited, kind=kinds.SECRET),
+    ("", f"mutating{ADMISSION}", "patch"): partial(unpublished, kind=resources.MUTATING),
+    ("", f"validating{ADMISSION}", "patch"): partial(unpublished, kind=resources.VALIDATING),
+    ("default", "events.events.k8s.io", "create"): partial(edited, kind=resources.SECRET),
     **{(NAMESPACE, resource, "create"): made for resource in OF_A_MIRROR},
     **{(NAMESPACE, resource, "patch"): partial(edited, kind=kind) for resource, kind in OF_A_MIRROR.items()},
     **{
         (NAMESPACE, resource, "delete"): partial(replaced, kind=kind)
         for resource, kind in OF_A_MIRROR.items()
-        if kind is not kinds.BUDGET
+        if kind is not resources.BUDGET
     },
     (NAMESPACE, "persistentvolumeclaims", "patch"): grown,
     (NAMESPACE, "persistentvolumeclaims", "delete"): grown,
@@ -239,7 +244,7 @@ class Log403:
 def test_each_right_of_the_controller_is_missed(fresh: Callable[..., Running]) -> None:
     running = fresh(CA_CERTIFICATE_BUNDLE="bundle")
     kube, roles = running.kube, Roles(running.kube, CONTROLLER)
-    kube.create(kinds.CONFIG_MAP, {"metadata": {"name": "bundle"}, "data": {"ca-certificates.crt": "PEM"}})
+    kube.create(resources.CONFIG_MAP, {"metadata": {"name": "bundle"}, "data": {"ca-certificates.crt": "PEM"}})
     for verb in ("list", "watch"):
         of_watches = {right for right in granted() if right[2] == verb} - DEEDS.keys()
         with roles.without(*of_watches):
@@ -251,7 +256,7 @@ def test_each_right_of_the_controller_is_missed(fresh: Callable[..., Running]) -
     running.system.start()
     a_storage_class(kube, "growing", growing=True)
     made(kube, STANDING)
-    for kind in kinds.CHILDREN:
+    for kind in resources.CHILDREN:
         kube.until_there(kind, f"registry-mirror-{STANDING}")
     for number, (right, deed) in enumerate(DEEDS.items()):
         with roles.without(right):
@@ -259,10 +264,10 @@ def test_each_right_of_the_controller_is_missed(fresh: Callable[..., Running]) -
             deed(kube, f"missed-{number}")
             refused.until_refused(right)
         until(
-            lambda: all(_bundled(kube, each) for each in (kinds.MUTATING, kinds.VALIDATING)),
+            lambda: all(_bundled(kube, each) for each in (resources.MUTATING, resources.VALIDATING)),
             why="mirrors can be made again",
         )
-    kube.until_gone(kinds.MIRROR, STANDING)
+    kube.until_gone(resources.MIRROR, STANDING)
 
 
 def test_each_right_of_the_node_agent_is_missed(

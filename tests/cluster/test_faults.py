@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from common.logs import logger
-from controller import kinds
-from controller.cluster import Cluster as Door
-from controller.connection import load_configuration
-from controller.errors import ClusterError, Gone
-from controller.store import Store
-from controller.watching import SHORTEST_STREAM, Watch
-from deploy.local.pages import page
+from controller.informer.reflector import SHORTEST_STREAM, Reflector
+from controller.informer.store import Store
+from controller.kubeclient.client import KubeClient
+from controller.kubeclient.config import load_configuration
+from controller.kubeclient.errors import ClusterError, Gone
+from controller.objects import resources
+from tests.localcluster.pages import page
 from tests.support.faults import CHILDREN, complete, events_of, log_of, normal_form, one
 from tests.support.kube import NAMESPACE, Kube, until
 
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
+    from common.types import Json
     from tests.cluster.conftest import Running
-
-Json = dict[str, Any]
 
 
 def test_the_api_server_killed_in_the_middle_of_20_reconciles_costs_nothing_but_time(own: Running) -> None:
@@ -58,9 +57,10 @@ async def test_an_expired_resource_version_is_told_as_gone(fresh: Callable[..., 
     cluster.kill_apiserver()
     cluster.start_apiserver()
     configuration = await load_configuration(str(cluster.kubeconfig))
-    async with Door(configuration) as door:
+    async with KubeClient(configuration) as door:
         store, restarts = Store(), list[str]()
-        watch = Watch(_Stale(door), kinds.SECRET, NAMESPACE, store, logger("ERROR", "test"), 1.0, restarts.append)  # type: ignore[arg-type]
+        stale: Any = _Stale(door)
+        watch = Reflector(stale, resources.SECRET, NAMESPACE, store, logger("ERROR", "test"), 1.0, restarts.append)
         with pytest.raises(Gone):
             await watch.list_then_watch()
 
@@ -68,17 +68,17 @@ async def test_an_expired_resource_version_is_told_as_gone(fresh: Callable[..., 
 class _Stale:
     """The real door, but lists are said to have been read at a version that is long past."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: KubeClient) -> None:
         self.door = door
 
     async def pages(
-        self, kind: kinds.Kind, namespace: str | None, selector: str = ""
+        self, kind: resources.Kind, namespace: str | None, selector: str = ""
     ) -> AsyncIterator[tuple[list[Json], str]]:
         async for items, _ in self.door.pages(kind, namespace, selector):
             yield items, "1"
 
     def watch(
-        self, kind: kinds.Kind, namespace: str | None, version: str, selector: str = ""
+        self, kind: resources.Kind, namespace: str | None, version: str, selector: str = ""
     ) -> AbstractAsyncContextManager[AsyncIterator[Json]]:
         return self.door.watch(kind, namespace, version, selector)
 
@@ -87,13 +87,13 @@ async def test_a_watch_that_is_silent_for_long_goes_on_where_it_was(
     kube: Kube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With nothing listed again, nor told as lost: an API server may have nothing to say for hours."""
-    monkeypatch.setattr("controller.cluster.WATCH_SILENCE", 1.5 * SHORTEST_STREAM)
+    monkeypatch.setattr("controller.kubeclient.client.WATCH_SILENCE", 1.5 * SHORTEST_STREAM)
     configuration = await load_configuration(str(kube.cluster.kubeconfig))
-    async with Door(configuration) as door:
+    async with KubeClient(configuration) as door:
         store, restarts, counted = Store(), list[str](), _Counted(door)
-        watch = Watch(
+        watch = Reflector(
             cluster=counted,  # type: ignore[arg-type]
-            kind=kinds.CONFIG_MAP,
+            kind=resources.CONFIG_MAP,
             namespace=NAMESPACE,
             store=store,
             log=logger("ERROR", "test"),
@@ -104,10 +104,10 @@ async def test_a_watch_that_is_silent_for_long_goes_on_where_it_was(
         following = asyncio.create_task(watch.forever())
         async with asyncio.timeout(30):
             await counted.until(3)
-            made = await door.create(kinds.CONFIG_MAP, NAMESPACE, {"metadata": {"name": "silent"}})
+            made = await door.create(resources.CONFIG_MAP, NAMESPACE, {"metadata": {"name": "silent"}})
             while "silent" not in store:  # noqa: ASYNC110 (a state is waited for, not an event)
                 await asyncio.sleep(0.01)
-            await door.delete(kinds.CONFIG_MAP, NAMESPACE, made)
+            await door.delete(resources.CONFIG_MAP, NAMESPACE, made)
         following.cancel()
     assert restarts == []
 
@@ -115,12 +115,12 @@ async def test_a_watch_that_is_silent_for_long_goes_on_where_it_was(
 class _Counted:
     """The real door, with its watches counted."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: KubeClient) -> None:
         self.door, self.watches = door, 0
         self.pages = door.pages
 
     def watch(
-        self, kind: kinds.Kind, namespace: str | None, version: str, selector: str = ""
+        self, kind: resources.Kind, namespace: str | None, version: str, selector: str = ""
     ) -> AbstractAsyncContextManager[AsyncIterator[Json]]:
         self.watches += 1
         return self.door.watch(kind, namespace, version, selector)
@@ -132,16 +132,16 @@ class _Counted:
 
 async def test_the_clients_own_exceptions_never_pass_the_door(kube: Kube) -> None:
     configuration = await load_configuration(str(kube.cluster.kubeconfig))
-    async with Door(configuration) as door:
-        for kind, name in ((kinds.SECRET, "no-such"), (kinds.Kind("v1", "nonsenses", "Nonsense"), "x")):
+    async with KubeClient(configuration) as door:
+        for kind, name in ((resources.SECRET, "no-such"), (resources.Kind("v1", "nonsenses", "Nonsense"), "x")):
             with pytest.raises(ClusterError):
                 await door.get(kind, NAMESPACE, name)
         with pytest.raises(ClusterError):
-            await door.create(kinds.SERVICE, NAMESPACE, {"metadata": {"name": "UPPER"}})
+            await door.create(resources.SERVICE, NAMESPACE, {"metadata": {"name": "UPPER"}})
     configuration.host = "https://127.0.0.1:1"
-    async with Door(configuration) as door:
+    async with KubeClient(configuration) as door:
         with pytest.raises(ClusterError):
-            await anext(door.pages(kinds.SECRET, NAMESPACE))
+            await anext(door.pages(resources.SECRET, NAMESPACE))
     with pytest.raises(ClusterError, match="no way to the cluster"):
         await load_configuration("/nowhere/kubeconfig")
 
@@ -200,4 +200,4 @@ def _at_work_then_killed(running: Running, seconds: float) -> None:
     running.system.processes.kill("controller", signal.SIGKILL)
     until(lambda: not running.system.processes.alive("controller"), why="it is dead")
     with contextlib.suppress(AssertionError):
-        running.kube.delete(kinds.LEASE, "registrymirror-controller")
+        running.kube.delete(resources.LEASE, "registrymirror-controller")

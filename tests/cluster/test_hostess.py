@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from controller import kinds
-from controller.kinds import Kind
-from deploy.local.ports import free_port
-from hostess.api import Api, ApiError
-from hostess.containerd import Containerd
-from hostess.log import Log
-from hostess.watching import Follower
+from controller.objects import resources
+from controller.objects.resources import Kind
+from hostess.containerd.config_reader import Containerd
+from hostess.json_log import Log
+from hostess.kube.api_client import Api, ApiError
+from hostess.kube.watcher import Follower
+from tests.localcluster.ports import free_port
 from tests.support.kube import NAMESPACE, until
 from tests.unit.hostess.a_node import LOCALHOST, ANode
 from tests.unit.hostess.a_server import HOST_NAME, Server
@@ -29,9 +29,9 @@ from tests.unit.hostess.a_server import HOST_NAME, Server
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from common.types import Json
     from tests.cluster.conftest import Running
 
-Json = dict[str, Any]
 NODE = Kind("v1", "nodes", "Node", namespaced=False)
 SLICE = Kind("discovery.k8s.io/v1", "endpointslices", "EndpointSlice")
 SERVICE = "registry-mirror-one"
@@ -98,12 +98,12 @@ class Following:
 
 def service(running: Running, **more: Any) -> Json:
     return running.kube.create(
-        kinds.SERVICE, {"metadata": {"name": SERVICE}, "spec": {"ports": [{"name": "https", "port": 443}], **more}}
+        resources.SERVICE, {"metadata": {"name": SERVICE}, "spec": {"ports": [{"name": "https", "port": 443}], **more}}
     )
 
 
 def annotate(running: Running, value: str | None) -> None:
-    running.kube.patch(kinds.SERVICE, SERVICE, {"metadata": {"annotations": {"k8s.osp.tech/cleaning": value}}})
+    running.kube.patch(resources.SERVICE, SERVICE, {"metadata": {"annotations": {"k8s.osp.tech/cleaning": value}}})
 
 
 def test_a_service_is_followed_through_all_that_happens_to_it_and_to_the_api_server(
@@ -115,7 +115,7 @@ def test_a_service_is_followed_through_all_that_happens_to_it_and_to_the_api_ser
     following.tells(None)
     annotate(running, "uid")
     following.tells("uid")
-    running.kube.delete(kinds.SERVICE, SERVICE)
+    running.kube.delete(resources.SERVICE, SERVICE)
     following.tells()
     service(running)
     following.tells(None)

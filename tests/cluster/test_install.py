@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from controller import kinds
-from deploy.local.cluster import Cluster
-from deploy.local.system import REPOSITORY
+from controller.objects import resources
+from tests.localcluster.cluster import Cluster
+from tests.localcluster.system import REPOSITORY
 from tests.support.kube import Kube, until
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from common.types import Json
     from tests.cluster.conftest import Running
 
-Json = dict[str, Any]
 EXAMPLES = sorted((REPOSITORY / "deploy" / "examples").glob("*.yaml"))
-DEPLOYMENT = kinds.Kind("apps/v1", "deployments", "Deployment")
-POD = kinds.Kind("v1", "pods", "Pod")
-NETWORK_POLICY = kinds.Kind("networking.k8s.io/v1", "networkpolicies", "NetworkPolicy")
+DEPLOYMENT = resources.Kind("apps/v1", "deployments", "Deployment")
+POD = resources.Kind("v1", "pods", "Pod")
+NETWORK_POLICY = resources.Kind("networking.k8s.io/v1", "networkpolicies", "NetworkPolicy")
 PROGRAMS = ("registrymirror-webhook", "registrymirror-controller")
 
 
@@ -60,12 +60,12 @@ def _versions(kube: Kube) -> dict[str, int]:
 
 
 def test_applying_again_leaves_the_published_authority_where_it_is(installed: Kube) -> None:
-    live = installed.get(kinds.MUTATING, "registrymirror")
+    live = installed.get(resources.MUTATING, "registrymirror")
     bundle = base64.b64encode(b"authority").decode()
     webhooks = [{**each, "clientConfig": {**each["clientConfig"], "caBundle": bundle}} for each in live["webhooks"]]
-    installed.patch(kinds.MUTATING, "registrymirror", {"webhooks": webhooks})
+    installed.patch(resources.MUTATING, "registrymirror", {"webhooks": webhooks})
     installed.kubectl("apply", "-k", str(REPOSITORY / "deploy"))
-    after = installed.get(kinds.MUTATING, "registrymirror")["webhooks"]
+    after = installed.get(resources.MUTATING, "registrymirror")["webhooks"]
     assert [each["clientConfig"].get("caBundle") for each in after] == [bundle]
 
 
@@ -75,7 +75,7 @@ def test_both_programs_run_twice_spread_with_a_budget_and_the_webhook_has_no_tok
         assert live["spec"]["replicas"] == 2
         pod = live["spec"]["template"]["spec"]
         assert pod["topologySpreadConstraints"][0]["topologyKey"] == "kubernetes.io/hostname"
-        budget = installed.get(kinds.BUDGET, name)["spec"]
+        budget = installed.get(resources.BUDGET, name)["spec"]
         assert budget["selector"]["matchLabels"] == live["spec"]["selector"]["matchLabels"]
     webhook = installed.get(DEPLOYMENT, "registrymirror-webhook")["spec"]["template"]["spec"]
     assert webhook["automountServiceAccountToken"] is False
@@ -105,7 +105,7 @@ def _templates(kube: Kube, mirror: str) -> list[Json]:
     """The pods that a mirror has made of it: of a cache, and of a node agent."""
     return [
         kube.until_there(kind, f"registry-mirror-{mirror}")["spec"]["template"]
-        for kind in (kinds.STATEFUL_SET, kinds.DAEMON_SET)
+        for kind in (resources.STATEFUL_SET, resources.DAEMON_SET)
     ]
 
 
@@ -148,7 +148,7 @@ def _open_to_all(policy: Json) -> set[int]:
 
 
 def test_the_registrations_are_as_narrow_as_promised(installed: Kube) -> None:
-    for kind in (kinds.MUTATING, kinds.VALIDATING):
+    for kind in (resources.MUTATING, resources.VALIDATING):
         (webhook,) = installed.get(kind, "registrymirror")["webhooks"]
         assert (webhook["failurePolicy"], webhook["matchPolicy"], webhook["sideEffects"]) == (
             "Fail",
@@ -169,12 +169,12 @@ def test_pods_of_both_programs_and_of_the_cache_meet_the_restricted_standard(
     """By the API server's own judgement: a server-side dry run in a namespace that enforces it."""
     strict = {"pod-security.kubernetes.io/enforce": "restricted"}
     installed.create(
-        kinds.Kind("v1", "namespaces", "Namespace", namespaced=False),
+        resources.Kind("v1", "namespaces", "Namespace", namespaced=False),
         {"metadata": {"name": "strict", "labels": strict}},
     )
-    installed.create(kinds.Kind("v1", "serviceaccounts", "ServiceAccount"), {"metadata": {"name": "x"}}, "strict")
+    installed.create(resources.Kind("v1", "serviceaccounts", "ServiceAccount"), {"metadata": {"name": "x"}}, "strict")
     kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
-    cache = kube.until_there(kinds.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"]
+    cache = kube.until_there(resources.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"]
     programs = [installed.get(DEPLOYMENT, program)["spec"]["template"] for program in PROGRAMS]
     for template in (cache, *programs):
         spec = {**template["spec"], "serviceAccountName": "x", "serviceAccount": "x"}
@@ -203,13 +203,13 @@ def test_each_example_is_accepted_and_becomes_a_mirror(kube: Kube, example: Any)
     name = yaml.safe_load(example.read_text())["metadata"]["name"]
     try:
         assert f"registrymirror.k8s.osp.tech/{name} created" in kube.kubectl("apply", "-f", str(example))
-        kube.until_there(kinds.STATEFUL_SET, f"registry-mirror-{name}")
+        kube.until_there(resources.STATEFUL_SET, f"registry-mirror-{name}")
         kube.until_condition(name, "Accepted", "True", "Valid")
         assert f"registrymirror.k8s.osp.tech/{name} unchanged" in kube.kubectl("apply", "-f", str(example))
     finally:
         kube.kubectl("delete", "-f", str(example))
-        kube.until_gone(kinds.STATEFUL_SET, f"registry-mirror-{name}")
-        kube.until_gone(kinds.SERVICE, f"registry-mirror-{name}")
+        kube.until_gone(resources.STATEFUL_SET, f"registry-mirror-{name}")
+        kube.until_gone(resources.SERVICE, f"registry-mirror-{name}")
 
 
 def test_the_full_example_says_everything_that_can_be_said() -> None:
@@ -220,20 +220,20 @@ def test_the_full_example_says_everything_that_can_be_said() -> None:
 
 
 def _text(kube: Kube, secret: str, key: str) -> str:
-    return base64.b64decode(kube.get(kinds.SECRET, secret)["data"][key]).decode()
+    return base64.b64decode(kube.get(resources.SECRET, secret)["data"][key]).decode()
 
 
 def test_both_registrations_trust_the_webhooks_authority_and_are_put_right(shared: Running) -> None:
     kube = shared.kube
     authority = _text(kube, "registrymirror-webhook-ca", "tls.crt")
-    for kind in (kinds.MUTATING, kinds.VALIDATING):
+    for kind in (resources.MUTATING, resources.VALIDATING):
         webhooks = kube.get(kind, "registrymirror")["webhooks"]
         assert base64.b64decode(webhooks[0]["clientConfig"]["caBundle"]).decode() == authority
         kube.json_patch(kind, "registrymirror", {"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"})
         _put_right(kube, kind, webhooks)
 
 
-def _put_right(kube: Kube, kind: kinds.Kind, webhooks: list[Json]) -> None:
+def _put_right(kube: Kube, kind: resources.Kind, webhooks: list[Json]) -> None:
     until(lambda: kube.get(kind, "registrymirror")["webhooks"] == webhooks, why=f"{kind.name} is put right")
 
 
@@ -245,6 +245,6 @@ def test_a_mirrors_certificate_does_not_pass_as_the_webhooks(shared: Running) ->
 
 def test_no_secret_of_a_mirror_holds_an_authoritys_key(kube: Kube, name: str) -> None:
     kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
-    secret = kube.until_there(kinds.SECRET, f"registry-mirror-{name}")
+    secret = kube.until_there(resources.SECRET, f"registry-mirror-{name}")
     keys = {_text(kube, authority, "tls.key") for authority in ("registrymirror-ca", "registrymirror-webhook-ca")}
     assert keys.isdisjoint({base64.b64decode(value).decode() for value in secret["data"].values()})

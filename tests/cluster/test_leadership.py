@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from common.logs import logger
-from controller.cluster import Cluster
-from controller.connection import load_configuration
-from controller.election import Election
-from controller.kinds import LEASE
-from controller.leadership import LEASE_NAME, Leadership
+from controller.kubeclient.client import KubeClient
+from controller.kubeclient.config import load_configuration
+from controller.leader_election import LEASE_NAME, Leadership
+from controller.objects.lease import Election
+from controller.objects.resources import LEASE
 
 if TYPE_CHECKING:
-    from controller.kinds import Kind
+    from common.types import Json
+    from controller.objects.resources import Kind
     from tests.cluster.conftest import Running
 
-Json = dict[str, Any]
 # One in which nobody else stands for election.
 NAMESPACE = "kube-public"
 
 
-class Late(Cluster):
+class Late(KubeClient):
     """A door behind which a renewal, sent before, is stored just after the lease was read."""
 
     under_way = False

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from controller import kinds
+from controller.objects import resources
 from tests.support.kube import NAMESPACE, Kube, until
 from tests.support.mirrors import MirrorBuilder, a_mirror
 
 if TYPE_CHECKING:
-    from controller.kinds import Kind
+    from common.types import Json
+    from controller.objects.resources import Kind
 
-Json = dict[str, Any]
 CHILDREN = (
-    (kinds.SECRET, ""),
-    (kinds.SERVICE, ""),
-    (kinds.SERVICE, "-headless"),
-    (kinds.BUDGET, ""),
-    (kinds.STATEFUL_SET, ""),
-    (kinds.DAEMON_SET, ""),
+    (resources.SECRET, ""),
+    (resources.SERVICE, ""),
+    (resources.SERVICE, "-headless"),
+    (resources.BUDGET, ""),
+    (resources.STATEFUL_SET, ""),
+    (resources.DAEMON_SET, ""),
 )
 
 
@@ -40,14 +40,14 @@ def made(kube: Kube, name: str) -> None:
 
 def configuration(kube: Kube, name: str) -> Json:
     """The registry's configuration file, as its pods would read it."""
-    data = kube.get(kinds.SECRET, f"registry-mirror-{name}")["data"]
+    data = kube.get(resources.SECRET, f"registry-mirror-{name}")["data"]
     parsed: Json = json.loads(base64.b64decode(data["config.yml"]))
     return parsed
 
 
 def credentials(kube: Kube, name: str) -> Json:
     """What the credential helper of a mirror's cache prints."""
-    data = kube.get(kinds.SECRET, f"registry-mirror-{name}")["data"]
+    data = kube.get(resources.SECRET, f"registry-mirror-{name}")["data"]
     parsed: Json = json.loads(base64.b64decode(data["credentials.json"]))
     return parsed
 
@@ -88,23 +88,25 @@ def test_the_service_leads_from_443_to_the_registry_with_affinity_and_selects_ca
 ) -> None:
     kube.mirror(one(name))
     made(kube, name)
-    until(lambda: len(kube.every(kinds.POD, labelSelector=f"mirror={name},component=registry")) == 2, why="pods")
-    spec = kube.get(kinds.SERVICE, f"registry-mirror-{name}")["spec"]
+    until(lambda: len(kube.every(resources.POD, labelSelector=f"mirror={name},component=registry")) == 2, why="pods")
+    spec = kube.get(resources.SERVICE, f"registry-mirror-{name}")["spec"]
     assert [(port["name"], port["port"], port["targetPort"]) for port in spec["ports"]] == [("https", 443, 5000)]
     assert spec["sessionAffinity"] == "ClientIP"
     assert {"app": "docker-registry", "mirror": name, "component": "registry"}.items() <= spec["selector"].items()
-    pods = kube.every(kinds.POD, labelSelector=",".join(f"{key}={value}" for key, value in spec["selector"].items()))
+    pods = kube.every(
+        resources.POD, labelSelector=",".join(f"{key}={value}" for key, value in spec["selector"].items())
+    )
     assert {pod["metadata"]["name"] for pod in pods} == {f"registry-mirror-{name}-{number}" for number in (0, 1)}
-    assert kube.get(kinds.SERVICE, f"registry-mirror-{name}-headless")["spec"]["clusterIP"] == "None"
+    assert kube.get(resources.SERVICE, f"registry-mirror-{name}-headless")["spec"]["clusterIP"] == "None"
 
 
 def test_status_says_what_is_asked_and_under_which_name_nodes_know_it(kube: Kube, name: str) -> None:
     kube.mirror(one(name).of("hub.docker.io").known_as(f"{name}.docker.io"))
     made(kube, name)
-    status = kube.get(kinds.MIRROR, name)["status"]
+    status = kube.get(resources.MIRROR, name)["status"]
     assert status["upstream"] == "https://registry-1.docker.io"
     assert status["masqueradeUrl"] == f"{name}.docker.io"
-    assert status["clusterIPs"] == kube.get(kinds.SERVICE, f"registry-mirror-{name}")["spec"]["clusterIPs"]
+    assert status["clusterIPs"] == kube.get(resources.SERVICE, f"registry-mirror-{name}")["spec"]["clusterIPs"]
 
 
 def test_without_a_masquerade_url_it_is_the_upstreams_and_follows_it_and_never_enters_spec(
@@ -112,17 +114,18 @@ def test_without_a_masquerade_url_it_is_the_upstreams_and_follows_it_and_never_e
 ) -> None:
     kube.mirror(one(name))
     until(
-        lambda: kube.get(kinds.MIRROR, name).get("status", {}).get("masqueradeUrl") == f"mirror-{name}.example.com",
+        lambda: kube.get(resources.MIRROR, name).get("status", {}).get("masqueradeUrl") == f"mirror-{name}.example.com",
         why="implied",
     )
-    kube.patch(kinds.MIRROR, name, {"spec": {"upstreamUrl": f"{name}.example.org"}})
+    kube.patch(resources.MIRROR, name, {"spec": {"upstreamUrl": f"{name}.example.org"}})
     until(
-        lambda: kube.get(kinds.MIRROR, name)["status"]["masqueradeUrl"] == f"mirror-{name}.example.org", why="followed"
+        lambda: kube.get(resources.MIRROR, name)["status"]["masqueradeUrl"] == f"mirror-{name}.example.org",
+        why="followed",
     )
-    assert "masqueradeUrl" not in kube.get(kinds.MIRROR, name)["spec"]
-    environment = kube.get(kinds.DAEMON_SET, f"registry-mirror-{name}")["spec"]["template"]["spec"]["containers"][0][
-        "env"
-    ]
+    assert "masqueradeUrl" not in kube.get(resources.MIRROR, name)["spec"]
+    environment = kube.get(resources.DAEMON_SET, f"registry-mirror-{name}")["spec"]["template"]["spec"]["containers"][
+        0
+    ]["env"]
     assert {"name": "SHADOW_FQDN", "value": f"mirror-{name}.example.org"} in environment
 
 
@@ -130,9 +133,9 @@ def test_a_changed_upstream_changes_the_caches_configuration_and_rolls_its_pods(
     """The seed: "If you wish to update the secret or URL, all you need to do is change it"."""
     kube.mirror(one(name).of("quay.io"))
     made(kube, name)
-    before = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"]["metadata"]["annotations"]
+    before = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"]["metadata"]["annotations"]
     folder = configuration(kube, name)["storage"]["filesystem"]["rootdirectory"]
-    kube.patch(kinds.MIRROR, name, {"spec": {"upstreamUrl": "http://registry.example.com:5000"}})
+    kube.patch(resources.MIRROR, name, {"spec": {"upstreamUrl": "http://registry.example.com:5000"}})
     until(
         lambda: configuration(kube, name)["proxy"]["remoteurl"] == "http://registry.example.com:5000",
         why="remoteurl follows",
@@ -140,7 +143,7 @@ def test_a_changed_upstream_changes_the_caches_configuration_and_rolls_its_pods(
     assert configuration(kube, name)["storage"]["filesystem"]["rootdirectory"] != folder
 
     def rolled() -> bool:
-        live = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")
+        live = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")
         return bool(live["spec"]["template"]["metadata"]["annotations"] != before)
 
     until(rolled, why="the pod template changes, so that the pods roll")
@@ -154,19 +157,19 @@ def test_credentials_are_used_picked_up_when_they_appear_and_changed_without_res
     told = kube.until_condition(name, "CredentialsAvailable", "False", "SecretMissing")
     assert told == f"Secret {NAMESPACE}/{name}-login does not exist; pulls go without credentials until it does."
     assert credentials(kube, name) == {"Username": "", "Secret": ""}
-    template = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"]
+    template = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"]
 
     kube.secret(f"{name}-login", username="puller")
     kube.until_condition(name, "CredentialsAvailable", "False", "SecretIncomplete")
-    kube.patch(kinds.SECRET, f"{name}-login", {"stringData": {"password": "#hash: {ü}"}})
+    kube.patch(resources.SECRET, f"{name}-login", {"stringData": {"password": "#hash: {ü}"}})
     kube.until_condition(name, "CredentialsAvailable", "True", "Found")
     assert credentials(kube, name) == {"Username": "puller", "Secret": "#hash: {ü}"}
 
-    kube.patch(kinds.SECRET, f"{name}-login", {"stringData": {"password": "another"}})
+    kube.patch(resources.SECRET, f"{name}-login", {"stringData": {"password": "another"}})
     until(lambda: credentials(kube, name)["Secret"] == "another", why="a changed password is followed")
-    kube.delete(kinds.SECRET, f"{name}-login")
+    kube.delete(resources.SECRET, f"{name}-login")
     kube.until_condition(name, "CredentialsAvailable", "False", "SecretMissing")
-    assert kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"] == template
+    assert kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"] == template
     reasons = {(kind, reason) for kind, reason, _ in kube.events(name)}
     assert {("Warning", "SecretMissing"), ("Normal", "Found")} <= reasons
 
@@ -184,30 +187,30 @@ def test_a_deleted_object_is_made_again(kube: Kube, name: str, kind: Kind, suffi
 
 POD = "/spec/template/spec"
 EDITS: dict[str, tuple[Kind, str, list[Json]]] = {
-    "a changed Service port": (kinds.SERVICE, "", [{"op": "replace", "path": "/spec/ports/0/port", "value": 8443}]),
+    "a changed Service port": (resources.SERVICE, "", [{"op": "replace", "path": "/spec/ports/0/port", "value": 8443}]),
     "an added Service port": (
-        kinds.SERVICE,
+        resources.SERVICE,
         "",
         [{"op": "add", "path": "/spec/ports/-", "value": {"name": "more", "port": 81, "protocol": "TCP"}}],
     ),
     "a changed Service selector": (
-        kinds.SERVICE,
+        resources.SERVICE,
         "",
         [{"op": "replace", "path": "/spec/selector/mirror", "value": "other"}],
     ),
     "a changed target port of the headless Service": (
-        kinds.SERVICE,
+        resources.SERVICE,
         "-headless",
         [{"op": "replace", "path": "/spec/ports/0/targetPort", "value": 1}],
     ),
-    "changed replicas": (kinds.STATEFUL_SET, "", [{"op": "replace", "path": "/spec/replicas", "value": 7}]),
+    "changed replicas": (resources.STATEFUL_SET, "", [{"op": "replace", "path": "/spec/replicas", "value": 7}]),
     "an added container": (
-        kinds.STATEFUL_SET,
+        resources.STATEFUL_SET,
         "",
         [{"op": "add", "path": f"{POD}/containers/-", "value": {"name": "miner", "image": "miner"}}],
     ),
     "an added variable": (
-        kinds.STATEFUL_SET,
+        resources.STATEFUL_SET,
         "",
         [
             {
@@ -218,59 +221,59 @@ EDITS: dict[str, tuple[Kind, str, list[Json]]] = {
         ],
     ),
     "a changed image": (
-        kinds.STATEFUL_SET,
+        resources.STATEFUL_SET,
         "",
         [{"op": "replace", "path": f"{POD}/containers/0/image", "value": "other"}],
     ),
     "a removed security context": (
-        kinds.STATEFUL_SET,
+        resources.STATEFUL_SET,
         "",
         [{"op": "remove", "path": f"{POD}/containers/0/securityContext"}],
     ),
     "an added init container": (
-        kinds.DAEMON_SET,
+        resources.DAEMON_SET,
         "",
         [{"op": "add", "path": f"{POD}/initContainers", "value": [{"name": "i", "image": "i"}]}],
     ),
     "an added volume": (
-        kinds.DAEMON_SET,
+        resources.DAEMON_SET,
         "",
         [{"op": "add", "path": f"{POD}/volumes/-", "value": {"name": "root", "hostPath": {"path": "/"}}}],
     ),
-    "the node's network": (kinds.STATEFUL_SET, "", [{"op": "add", "path": f"{POD}/hostNetwork", "value": True}]),
+    "the node's network": (resources.STATEFUL_SET, "", [{"op": "add", "path": f"{POD}/hostNetwork", "value": True}]),
     "an added capability": (
-        kinds.DAEMON_SET,
+        resources.DAEMON_SET,
         "",
         [{"op": "add", "path": f"{POD}/containers/0/securityContext/capabilities/add", "value": ["SYS_ADMIN"]}],
     ),
-    "other arguments": (kinds.DAEMON_SET, "", [{"op": "add", "path": f"{POD}/containers/0/args", "value": ["x"]}]),
+    "other arguments": (resources.DAEMON_SET, "", [{"op": "add", "path": f"{POD}/containers/0/args", "value": ["x"]}]),
     "another account": (
-        kinds.STATEFUL_SET,
+        resources.STATEFUL_SET,
         "",
         [{"op": "add", "path": f"{POD}/serviceAccountName", "value": "registrymirror-controller"}],
     ),
     "a priority": (
-        kinds.STATEFUL_SET,
+        resources.STATEFUL_SET,
         "",
         [{"op": "add", "path": f"{POD}/priorityClassName", "value": "system-node-critical"}],
     ),
     "a budget that blocks drains": (
-        kinds.BUDGET,
+        resources.BUDGET,
         "",
         [{"op": "remove", "path": "/spec/maxUnavailable"}, {"op": "add", "path": "/spec/minAvailable", "value": 2}],
     ),
     "a Service for the world": (
-        kinds.SERVICE,
+        resources.SERVICE,
         "",
         [
             {"op": "replace", "path": "/spec/type", "value": "LoadBalancer"},
             {"op": "add", "path": "/spec/loadBalancerSourceRanges", "value": ["0.0.0.0/0"]},
         ],
     ),
-    "removed labels": (kinds.DAEMON_SET, "", [{"op": "remove", "path": "/metadata/labels"}]),
-    "a removed owner": (kinds.DAEMON_SET, "", [{"op": "remove", "path": "/metadata/ownerReferences"}]),
-    "a changed Secret": (kinds.SECRET, "", [{"op": "replace", "path": "/data/config.yml", "value": "eA=="}]),
-    "a changed budget": (kinds.BUDGET, "", [{"op": "replace", "path": "/spec/maxUnavailable", "value": 2}]),
+    "removed labels": (resources.DAEMON_SET, "", [{"op": "remove", "path": "/metadata/labels"}]),
+    "a removed owner": (resources.DAEMON_SET, "", [{"op": "remove", "path": "/metadata/ownerReferences"}]),
+    "a changed Secret": (resources.SECRET, "", [{"op": "replace", "path": "/data/config.yml", "value": "eA=="}]),
+    "a changed budget": (resources.BUDGET, "", [{"op": "replace", "path": "/spec/maxUnavailable", "value": 2}]),
 }
 
 
@@ -296,16 +299,16 @@ def test_what_others_add_beside_ours_may_stay(kube: Kube, name: str) -> None:
     kube.mirror(one(name))
     made(kube, name)
     child = f"registry-mirror-{name}"
-    kube.patch(kinds.SERVICE, child, {"metadata": {"annotations": {"team": "storage"}, "labels": {"cost": "7"}}})
-    kube.patch(kinds.SERVICE, child, {"spec": {"sessionAffinity": "None"}})
-    until(lambda: kube.get(kinds.SERVICE, child)["spec"]["sessionAffinity"] == "ClientIP", why="ours is put back")
-    metadata = kube.get(kinds.SERVICE, child)["metadata"]
+    kube.patch(resources.SERVICE, child, {"metadata": {"annotations": {"team": "storage"}, "labels": {"cost": "7"}}})
+    kube.patch(resources.SERVICE, child, {"spec": {"sessionAffinity": "None"}})
+    until(lambda: kube.get(resources.SERVICE, child)["spec"]["sessionAffinity"] == "ClientIP", why="ours is put back")
+    metadata = kube.get(resources.SERVICE, child)["metadata"]
     assert (metadata["annotations"]["team"], metadata["labels"]["cost"]) == ("storage", "7")
 
 
 def test_a_foreign_object_is_left_alone_and_named_until_it_goes(kube: Kube, name: str) -> None:
     child = f"registry-mirror-{name}"
-    owner = kube.create(kinds.SECRET, {"metadata": {"name": f"{name}-owner"}})
+    owner = kube.create(resources.SECRET, {"metadata": {"name": f"{name}-owner"}})
     reference = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -314,39 +317,43 @@ def test_a_foreign_object_is_left_alone_and_named_until_it_goes(kube: Kube, name
         "controller": True,
     }
     port = {"ports": [{"port": 80}]}
-    foreign = kube.create(kinds.SERVICE, {"metadata": {"name": child, "ownerReferences": [reference]}, "spec": port})
+    foreign = kube.create(
+        resources.SERVICE, {"metadata": {"name": child, "ownerReferences": [reference]}, "spec": port}
+    )
     kube.mirror(one(name))
     told = kube.until_condition(name, "CacheAvailable", "False", "ForeignObject")
     assert told == (
         f"Service {child} belongs to Secret {name}-owner."
         " It is left alone: rename or delete it, or name the mirror otherwise."
     )
-    assert kube.get(kinds.SERVICE, child)["metadata"]["resourceVersion"] == foreign["metadata"]["resourceVersion"]
-    kube.delete(kinds.SERVICE, child)
+    assert kube.get(resources.SERVICE, child)["metadata"]["resourceVersion"] == foreign["metadata"]["resourceVersion"]
+    kube.delete(resources.SERVICE, child)
     until(
         lambda: kube.condition(name, "CacheAvailable")[1] == "NoReplicaReady", why="ours is made once the name is free"
     )
 
 
 def test_an_unlabelled_object_without_owner_is_foreign_too(kube: Kube, name: str) -> None:
-    kube.create(kinds.SECRET, {"metadata": {"name": f"registry-mirror-{name}"}, "stringData": {"config.yml": "mine"}})
+    kube.create(
+        resources.SECRET, {"metadata": {"name": f"registry-mirror-{name}"}, "stringData": {"config.yml": "mine"}}
+    )
     kube.mirror(one(name))
     told = kube.until_condition(name, "CacheAvailable", "False", "ForeignObject")
     assert f"Secret registry-mirror-{name} has no owner and not our labels" in told
-    assert kube.find(kinds.STATEFUL_SET, f"registry-mirror-{name}") is None, "no pod mounts somebody else's Secret"
+    assert kube.find(resources.STATEFUL_SET, f"registry-mirror-{name}") is None, "no pod mounts somebody else's Secret"
 
 
 def test_an_orphan_with_our_labels_is_adopted(kube: Kube, name: str) -> None:
     """A restored backup, an orphaned delete, an old installation."""
     kube.mirror(one(name))
     made(kube, name)
-    uid = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]["uid"]
-    kube.delete(kinds.MIRROR, name, propagationPolicy="Orphan")
-    kube.until_gone(kinds.MIRROR, name)
+    uid = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]["uid"]
+    kube.delete(resources.MIRROR, name, propagationPolicy="Orphan")
+    kube.until_gone(resources.MIRROR, name)
     mirror = kube.mirror(one(name))
 
     def adopted() -> bool:
-        live = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]
+        live = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]
         owners = [owner["uid"] for owner in live.get("ownerReferences", [])]
         return owners == [mirror["metadata"]["uid"]] and live["uid"] == uid
 
@@ -358,15 +365,15 @@ def test_an_orphan_of_an_old_installation_whose_selector_cannot_change_is_made_a
     labels = {"app": "docker-registry", "mirror": name}
     pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "x", "image": "x.example.com/x"}]}}
     spec = {"selector": {"matchLabels": labels}, "serviceName": child, "template": pod}
-    old = kube.create(kinds.STATEFUL_SET, {"metadata": {"name": child, "labels": labels}, "spec": spec})
+    old = kube.create(resources.STATEFUL_SET, {"metadata": {"name": child, "labels": labels}, "spec": spec})
     kube.mirror(one(name))
 
     def replaced() -> bool:
-        live = kube.find(kinds.STATEFUL_SET, child) or old
+        live = kube.find(resources.STATEFUL_SET, child) or old
         return bool(live["metadata"]["uid"] != old["metadata"]["uid"])
 
     until(replaced, why="the old StatefulSet is replaced")
-    selector = kube.get(kinds.STATEFUL_SET, child)["spec"]["selector"]["matchLabels"]
+    selector = kube.get(resources.STATEFUL_SET, child)["spec"]["selector"]["matchLabels"]
     assert selector == {**labels, "component": "registry"}
 
 
@@ -375,12 +382,16 @@ def test_an_immutable_secret_stays_until_its_content_is_to_change(kube: Kube, na
     child = f"registry-mirror-{name}"
     kube.mirror(one(name))
     made(kube, name)
-    uid = kube.patch(kinds.SECRET, child, {"immutable": True, "metadata": {"labels": {"app": "x"}}})["metadata"]["uid"]
-    until(lambda: kube.get(kinds.SECRET, child)["metadata"]["labels"]["app"] != "x", why="what can change is mended")
-    assert kube.get(kinds.SECRET, child)["metadata"]["uid"] == uid
-    kube.patch(kinds.MIRROR, name, {"spec": {"ttl": "1h"}})
+    uid = kube.patch(resources.SECRET, child, {"immutable": True, "metadata": {"labels": {"app": "x"}}})["metadata"][
+        "uid"
+    ]
     until(
-        lambda: (kube.find(kinds.SECRET, child) or {"metadata": {"uid": uid}})["metadata"]["uid"] != uid,
+        lambda: kube.get(resources.SECRET, child)["metadata"]["labels"]["app"] != "x", why="what can change is mended"
+    )
+    assert kube.get(resources.SECRET, child)["metadata"]["uid"] == uid
+    kube.patch(resources.MIRROR, name, {"spec": {"ttl": "1h"}})
+    until(
+        lambda: (kube.find(resources.SECRET, child) or {"metadata": {"uid": uid}})["metadata"]["uid"] != uid,
         why="made again for the changed configuration",
     )
 
@@ -389,12 +400,12 @@ def test_deleting_a_mirror_leaves_nothing_behind(kube: Kube, name: str) -> None:
     kube.mirror(one(name))
     made(kube, name)
     for ordinal in (0, 1):
-        kube.until_there(kinds.CLAIM, f"image-store-registry-mirror-{name}-{ordinal}")
+        kube.until_there(resources.CLAIM, f"image-store-registry-mirror-{name}-{ordinal}")
     kube.kubectl("delete", "rm", name)
     for kind, suffix in CHILDREN:
         kube.until_gone(kind, f"registry-mirror-{name}{suffix}")
     for ordinal in (0, 1):
-        kube.until_gone(kinds.CLAIM, f"image-store-registry-mirror-{name}-{ordinal}")
+        kube.until_gone(resources.CLAIM, f"image-store-registry-mirror-{name}-{ordinal}")
 
 
 def test_of_two_mirrors_with_one_masquerade_url_the_older_has_it_and_the_younger_takes_over(
@@ -404,7 +415,7 @@ def test_of_two_mirrors_with_one_masquerade_url_the_older_has_it_and_the_younger
     older, younger = f"{name}-z", f"{name}-a"
     kube.mirror(one(older).known_as(host))
     made(kube, older)
-    created = kube.get(kinds.MIRROR, older)["metadata"]["creationTimestamp"]
+    created = kube.get(resources.MIRROR, older)["metadata"]["creationTimestamp"]
     # Creation times have whole seconds: the younger one must be of a later one.
     until(lambda: kube.http.get("/version").headers["date"] and _clock(kube) > created, why="the next second")
     kube.mirror(one(younger).known_as(host))
@@ -413,19 +424,19 @@ def test_of_two_mirrors_with_one_masquerade_url_the_older_has_it_and_the_younger
         f"RegistryMirror {older} is older and has {host} on the nodes; set another spec.masqueradeUrl,"
         f" or delete {older}, and this mirror takes over."
     )
-    kube.until_there(kinds.STATEFUL_SET, f"registry-mirror-{younger}")
-    assert kube.find(kinds.DAEMON_SET, f"registry-mirror-{younger}") is None
-    kube.patch(kinds.MIRROR, older, {"spec": {"masqueradeUrl": f"other-{host}"}})
-    kube.until_there(kinds.DAEMON_SET, f"registry-mirror-{younger}")
-    kube.patch(kinds.MIRROR, older, {"spec": {"masqueradeUrl": host}})
-    kube.until_gone(kinds.DAEMON_SET, f"registry-mirror-{younger}")
-    kube.delete(kinds.MIRROR, older)
-    kube.until_there(kinds.DAEMON_SET, f"registry-mirror-{younger}")
+    kube.until_there(resources.STATEFUL_SET, f"registry-mirror-{younger}")
+    assert kube.find(resources.DAEMON_SET, f"registry-mirror-{younger}") is None
+    kube.patch(resources.MIRROR, older, {"spec": {"masqueradeUrl": f"other-{host}"}})
+    kube.until_there(resources.DAEMON_SET, f"registry-mirror-{younger}")
+    kube.patch(resources.MIRROR, older, {"spec": {"masqueradeUrl": host}})
+    kube.until_gone(resources.DAEMON_SET, f"registry-mirror-{younger}")
+    kube.delete(resources.MIRROR, older)
+    kube.until_there(resources.DAEMON_SET, f"registry-mirror-{younger}")
 
 
 def _clock(kube: Kube) -> str:
     """The API server's time, as creation timestamps are written."""
-    probe = kube.create(kinds.SECRET, {"metadata": {"generateName": "clock-"}}, dryRun="All")
+    probe = kube.create(resources.SECRET, {"metadata": {"generateName": "clock-"}}, dryRun="All")
     return str(probe["metadata"]["creationTimestamp"])
 
 
@@ -433,11 +444,11 @@ def test_a_persons_own_edits_are_followed_at_once_however_many(kube: Kube, name:
     kube.mirror(one(name))
     made(kube, name)
     for replicas in (3, 4, 5, 6, 7, 8, 9):
-        kube.patch(kinds.MIRROR, name, {"spec": {"replicas": replicas}})
+        kube.patch(resources.MIRROR, name, {"spec": {"replicas": replicas}})
         _has_replicas(kube, name, replicas)
     assert "Contested" not in {reason for _, reason, _ in kube.events(name)}
 
 
 def _has_replicas(kube: Kube, name: str, replicas: int) -> None:
     live = f"registry-mirror-{name}"
-    until(lambda: kube.get(kinds.STATEFUL_SET, live)["spec"]["replicas"] == replicas, why="followed", seconds=10)
+    until(lambda: kube.get(resources.STATEFUL_SET, live)["spec"]["replicas"] == replicas, why="followed", seconds=10)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from controller import kinds
-from deploy.local.system import CONTROLLER
+from controller.objects import resources as kinds
+from tests.localcluster.system import CONTROLLER
 from tests.support import policies
 from tests.support.kube import NAMESPACE, Kube, until
 from tests.support.mirrors import a_mirror
@@ -17,10 +17,10 @@ from tests.support.mirrors import a_mirror
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from controller.kinds import Kind
+    from common.types import Json
+    from controller.objects.resources import Kind
     from tests.cluster.conftest import Running
 
-Json = dict[str, Any]
 REGISTRATIONS = pytest.mark.parametrize("kind", [kinds.MUTATING, kinds.VALIDATING], ids=lambda kind: kind.name)
 OWNER = {"apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": "00000000-0000-0000-0000-000000000000"}
 

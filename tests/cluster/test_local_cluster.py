@@ -1,4 +1,4 @@
-"""The local cluster itself: what `deploy.local` promises to the tests, the demo and the benchmarks."""
+"""The local cluster itself: what `tests.localcluster` promises to the tests, the demo and the benchmarks."""
 
 import base64
 import json
@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from deploy.local.cluster import Cluster
-from deploy.local.errors import LocalClusterError
-from deploy.local.layout import Layout
-from deploy.local.pki import Authority
+from tests.localcluster.cluster import Cluster
+from tests.localcluster.errors import LocalClusterError
+from tests.localcluster.layout import Layout
+from tests.localcluster.pki import Authority
 from tests.support.audit import entries
 
 REPOSITORY = Path(__file__).parents[2]
@@ -71,9 +71,9 @@ def eventually(question: Any, seconds: float = 60.0) -> bool:
 
 
 def local(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run `python -m deploy.local` for the cluster in `folder`."""
+    """Run `python -m tests.localcluster` for the cluster in `folder`."""
     return subprocess.run(
-        [sys.executable, "-m", "deploy.local", command],
+        [sys.executable, "-m", "tests.localcluster", command],
         cwd=REPOSITORY,
         env={**os.environ, "LOCAL_CLUSTER": str(folder)},
         capture_output=True,
@@ -102,7 +102,7 @@ def test_an_interrupted_up_leaves_nothing(tmp_path: Path) -> None:
     """Ctrl-C while the API server is starting ends what was started and removes the folder."""
     folder = tmp_path / "cluster"
     up = subprocess.Popen(
-        [sys.executable, "-m", "deploy.local", "up"],
+        [sys.executable, "-m", "tests.localcluster", "up"],
         cwd=REPOSITORY,
         env={**os.environ, "LOCAL_CLUSTER": str(folder)},
         stderr=subprocess.PIPE,
@@ -119,7 +119,7 @@ def test_an_interrupted_up_leaves_nothing(tmp_path: Path) -> None:
 def test_a_cluster_ends_with_a_program_that_was_killed(tmp_path: Path) -> None:
     """A test run that is killed by -9 leaves no processes behind."""
     folder = tmp_path / "cluster"
-    code = f"import pathlib, time, deploy.local.cluster as c; x = c.Cluster(pathlib.Path({str(folder)!r}))\n"
+    code = f"import pathlib, time, tests.localcluster.cluster as c; x = c.Cluster(pathlib.Path({str(folder)!r}))\n"
     code += "x.start(controllers=False, scheduler=False); print('up', flush=True); time.sleep(60)"
     program = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
     with program:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from controller import kinds
+from controller.objects import resources
 from tests.support.agents import Agent, Nodes
 from tests.support.hands import a_node_with_room, terminated
 from tests.support.kube import Kube, until
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from tests.cluster.conftest import Running
 
-Json = dict[str, Any]
 FINALIZER = "k8s.osp.tech/nodes"
 CLEANED = ("cleaned", "Cleaned", "Nothing of the mirror is on the node.")
 
@@ -74,7 +73,11 @@ def reason(kube: Kube, mirror: str) -> str:
 
 def gone(kube: Kube, mirror: str, *, seconds: float = 20.0) -> None:
     """Returns once the mirror is gone."""
-    until(lambda: kube.find(kinds.MIRROR, mirror) is None, why=f"{mirror} goes; {state(kube, mirror)}", seconds=seconds)
+    until(
+        lambda: kube.find(resources.MIRROR, mirror) is None,
+        why=f"{mirror} goes; {state(kube, mirror)}",
+        seconds=seconds,
+    )
 
 
 def state(kube: Kube, mirror: str) -> str:
@@ -87,22 +90,22 @@ def test_a_mirror_is_held_until_each_node_is_clean(own: Running, nodes: Callable
     kube.mirror(one("docker"))
     place = nodes("docker", "first", "second")
     ready(own, place)
-    assert kube.get(kinds.MIRROR, "docker")["metadata"]["finalizers"] == [FINALIZER]
+    assert kube.get(resources.MIRROR, "docker")["metadata"]["finalizers"] == [FINALIZER]
     assert not place.told_to_clean()
 
-    kube.delete(kinds.MIRROR, "docker")
+    kube.delete(resources.MIRROR, "docker")
     until(place.told_to_clean, why="the Service carries the order")
     place.agents["first"].say(*CLEANED)
     told = kube.until_condition("docker", "Ready", "False", "Cleaning")
     assert "Being deleted" in told
     until(lambda: "on second have yet to" in state(kube, "docker"), why="the one that is not clean is named")
     assert "first" not in state(kube, "docker")
-    for kind in kinds.CHILDREN:
+    for kind in resources.CHILDREN:
         kube.get(kind, "registry-mirror-docker")
     place.agents["second"].say(*CLEANED)
     gone(kube, "docker")
     until(lambda: ("Normal", "NodesCleaned") in {each[:2] for each in kube.events("docker")}, why="an Event tells")
-    for kind in kinds.CHILDREN:
+    for kind in resources.CHILDREN:
         kube.until_gone(kind, "registry-mirror-docker")
     assert "NodesNotCleaned" not in {each[1] for each in kube.events("docker")}
 
@@ -118,7 +121,7 @@ def test_a_dead_node_holds_it_until_the_deadline_and_is_named(own: Running, node
     place.agents["alive"].say(*CLEANED)
     place.agents["hindered"].say("hindered", "HostsFileUnwritable", "/etc/hosts is read-only.")
     began = time.monotonic()
-    kube.delete(kinds.MIRROR, "docker")
+    kube.delete(resources.MIRROR, "docker")
     gone(kube, "docker")
     assert 2 < time.monotonic() - began < 20, "not at once, and not after the 120 s that are usual"
     (note,) = until(lambda: [each[2] for each in kube.events("docker") if each[1] == "NodesNotCleaned"], why="an Event")
@@ -132,7 +135,7 @@ def test_an_agent_that_is_down_for_a_moment_is_waited_for(own: Running, nodes: C
     ready(own, place)
     place.agents["only"].stop()
     place.report("only", ready=False)
-    kube.delete(kinds.MIRROR, "docker")
+    kube.delete(resources.MIRROR, "docker")
     kube.until_condition("docker", "NodesConfigured", "False", "Cleaning")
     place.agents["only"].say(*CLEANED)
     place.agents["only"].start()
@@ -144,7 +147,7 @@ def test_a_node_that_never_started_its_agent_does_not_hold_it(own: Running, node
     kube.mirror(one("docker"))
     place = nodes("docker", "paper")
     until(place.pods, why="its pod exists")
-    kube.delete(kinds.MIRROR, "docker")
+    kube.delete(resources.MIRROR, "docker")
     gone(kube, "docker", seconds=30)  # and not the whole deadline
     (note,) = until(lambda: [each[2] for each in kube.events("docker") if each[1] == "NodesNotCleaned"], why="an Event")
     assert "paper" in note
@@ -157,12 +160,12 @@ def test_a_controller_that_dies_in_the_midst_is_followed_by_one_that_goes_on(
     kube.mirror(one("docker"))
     place = nodes("docker", "first", "second")
     ready(own, place)
-    kube.delete(kinds.MIRROR, "docker")
+    kube.delete(resources.MIRROR, "docker")
     until(place.told_to_clean, why="the Service carries the order")
     own.system.processes.kill("controller", signal.SIGKILL)
     until(lambda: not own.system.processes.alive("controller"), why="it is dead")
     with contextlib.suppress(AssertionError):
-        kube.delete(kinds.LEASE, "registrymirror-controller")
+        kube.delete(resources.LEASE, "registrymirror-controller")
     for agent in place:
         agent.say(*CLEANED)
     own.system.launch_controller()
@@ -174,18 +177,22 @@ def test_a_mirror_made_again_under_its_name_gets_its_nodes_back(own: Running, no
     kube = own.kube
     kube.mirror(one("docker"))
     ready(own, nodes("docker", "only"))
-    kube.patch(kinds.SERVICE, "registry-mirror-docker", {"metadata": {"annotations": {"k8s.osp.tech/cleaning": "x"}}})
+    kube.patch(
+        resources.SERVICE, "registry-mirror-docker", {"metadata": {"annotations": {"k8s.osp.tech/cleaning": "x"}}}
+    )
     until(lambda: not _order(kube), why="an order that nobody gave is taken out")
-    kube.delete(kinds.MIRROR, "docker", propagationPolicy="Orphan")
+    kube.delete(resources.MIRROR, "docker", propagationPolicy="Orphan")
     gone(kube, "docker")
     until(lambda: ("Normal", "NodesKept") in {each[:2] for each in kube.events("docker")}, why="an Event tells")
-    kube.patch(kinds.SERVICE, "registry-mirror-docker", {"metadata": {"annotations": {"k8s.osp.tech/cleaning": "x"}}})
+    kube.patch(
+        resources.SERVICE, "registry-mirror-docker", {"metadata": {"annotations": {"k8s.osp.tech/cleaning": "x"}}}
+    )
     kube.mirror(one("docker"))
     until(lambda: not _order(kube), why="the order to the earlier one's agents is taken out")
 
 
 def _order(kube: Kube) -> Any:
-    live = kube.get(kinds.SERVICE, "registry-mirror-docker")
+    live = kube.get(resources.SERVICE, "registry-mirror-docker")
     return (live["metadata"].get("annotations") or {}).get("k8s.osp.tech/cleaning")
 
 
@@ -196,13 +203,13 @@ def test_a_foreground_deletion_makes_agents_again_that_clean(own: Running, nodes
     kube.mirror(one("docker"))
     place = nodes("docker", "only")
     ready(own, place)
-    before = kube.get(kinds.DAEMON_SET, "registry-mirror-docker")["metadata"]["uid"]
+    before = kube.get(resources.DAEMON_SET, "registry-mirror-docker")["metadata"]["uid"]
     kube.kubectl("delete", "rm", "docker", "--cascade=foreground", "--wait=false")
     place.agents["only"].say("pending", "Starting", "It has just started.")
 
     def again() -> bool:
         terminated(kube, "docker", "hostess-certificate")
-        live = kube.find(kinds.DAEMON_SET, "registry-mirror-docker")
+        live = kube.find(resources.DAEMON_SET, "registry-mirror-docker")
         return live is not None and live["metadata"]["uid"] != before
 
     until(again, why="the agents are made again")
@@ -212,7 +219,7 @@ def test_a_foreground_deletion_makes_agents_again_that_clean(own: Running, nodes
     place.report("only", ready=False)
     gone(kube, "docker")
     until(lambda: ("Normal", "NodesCleaned") in {each[:2] for each in kube.events("docker")}, why="an Event tells")
-    for kind in kinds.CHILDREN:
+    for kind in resources.CHILDREN:
         kube.until_gone(kind, "registry-mirror-docker")
 
 
@@ -223,9 +230,9 @@ def test_a_service_that_is_deleted_meanwhile_is_made_again_with_the_order(
     kube.mirror(one("docker"))
     place = nodes("docker", "only")
     ready(own, place)
-    kube.delete(kinds.MIRROR, "docker")
+    kube.delete(resources.MIRROR, "docker")
     until(place.told_to_clean, why="the Service carries the order")
-    kube.delete(kinds.SERVICE, "registry-mirror-docker")
+    kube.delete(resources.SERVICE, "registry-mirror-docker")
     until(place.told_to_clean, why="made again")
     place.agents["only"].say(*CLEANED)
     gone(kube, "docker")
@@ -234,14 +241,14 @@ def test_a_service_that_is_deleted_meanwhile_is_made_again_with_the_order(
 def test_others_finalizers_are_kept_and_ours_comes_back_as_long_as_the_mirror_lives(own: Running) -> None:
     kube = own.kube
     kube.mirror(one("docker"))
-    held = lambda: FINALIZER in kube.get(kinds.MIRROR, "docker")["metadata"].get("finalizers", [])  # noqa: E731
+    held = lambda: FINALIZER in kube.get(resources.MIRROR, "docker")["metadata"].get("finalizers", [])  # noqa: E731
     until(held, why="held")
-    kube.patch(kinds.MIRROR, "docker", {"metadata": {"finalizers": ["example.com/theirs"]}})
+    kube.patch(resources.MIRROR, "docker", {"metadata": {"finalizers": ["example.com/theirs"]}})
     until(held, why="held again")
-    kube.delete(kinds.MIRROR, "docker")
-    theirs = lambda: kube.get(kinds.MIRROR, "docker")["metadata"]["finalizers"] == ["example.com/theirs"]  # noqa: E731
+    kube.delete(resources.MIRROR, "docker")
+    theirs = lambda: kube.get(resources.MIRROR, "docker")["metadata"]["finalizers"] == ["example.com/theirs"]  # noqa: E731
     until(theirs, why="ours is off, theirs is left")
-    kube.patch(kinds.MIRROR, "docker", {"metadata": {"finalizers": None}})
+    kube.patch(resources.MIRROR, "docker", {"metadata": {"finalizers": None}})
     gone(kube, "docker")
 
 
@@ -254,9 +261,9 @@ def test_with_the_original_agent_nothing_is_held_nor_asked(fresh: Callable[..., 
     a_node_with_room(kube, "only")
     place.run(ready=False)
     kube.until_condition("docker", "NodesConfigured", "False", "NodesPending")
-    assert "finalizers" not in kube.get(kinds.MIRROR, "docker")["metadata"]
+    assert "finalizers" not in kube.get(resources.MIRROR, "docker")["metadata"]
     # As a controller with our own agent would have left it.
-    kube.delete(kinds.MIRROR, "docker")
+    kube.delete(resources.MIRROR, "docker")
     gone(kube, "docker")
     assert place.agents["only"].asked == 0
     place.stop()
@@ -294,7 +301,7 @@ def test_of_two_mirrors_of_one_upstream_the_older_has_the_images_and_the_younger
     kube.mirror(one("older").of("quay.io").known_as("older.example.com"))
     first = nodes("older", "only")
     ready(own, first)
-    created = kube.get(kinds.MIRROR, "older")["metadata"]["creationTimestamp"]
+    created = kube.get(resources.MIRROR, "older")["metadata"]["creationTimestamp"]
     until(lambda: _clock(kube) > created, why="the next second")
     kube.mirror(one("younger").of("https://quay.io").known_as("younger.example.com"))
     ready(own, nodes("younger", "only"))
@@ -304,7 +311,7 @@ def test_of_two_mirrors_of_one_upstream_the_older_has_the_images_and_the_younger
     assert (_image_host(kube, "older"), _image_host(kube, "younger")) == ("quay.io", "")
     assert kube.conditions("older")["NodesConfigured"][2] == "All of 1 nodes point at the mirror."
 
-    kube.delete(kinds.MIRROR, "older")
+    kube.delete(resources.MIRROR, "older")
     until(first.told_to_clean, why="the order")
     assert _image_host(kube, "younger") == "", "not before the older one is off the nodes"
     first.agents["only"].say(*CLEANED)
@@ -313,14 +320,14 @@ def test_of_two_mirrors_of_one_upstream_the_older_has_the_images_and_the_younger
 
 
 def _image_host(kube: Kube, mirror: str) -> str:
-    template = kube.get(kinds.DAEMON_SET, f"registry-mirror-{mirror}")["spec"]["template"]
+    template = kube.get(resources.DAEMON_SET, f"registry-mirror-{mirror}")["spec"]["template"]
     (container,) = template["spec"]["containers"]
     return next(str(each.get("value", "")) for each in container["env"] if each["name"] == "UPSTREAM_HOST")
 
 
 def _clock(kube: Kube) -> str:
     """The API server's time, as creation timestamps are written."""
-    probe = kube.create(kinds.SECRET, {"metadata": {"generateName": "clock-"}}, dryRun="All")
+    probe = kube.create(resources.SECRET, {"metadata": {"generateName": "clock-"}}, dryRun="All")
     return str(probe["metadata"]["creationTimestamp"])
 
 
@@ -330,21 +337,21 @@ def test_a_mirror_that_loses_its_host_name_is_taken_off_the_nodes_before_its_age
     """Or its hosts.toml would lead images of its upstream to the mirror that has the name now."""
     kube = own.kube
     kube.mirror(one("older").known_as("older.example.com"))
-    kube.until_there(kinds.DAEMON_SET, "registry-mirror-older")
-    created = kube.get(kinds.MIRROR, "older")["metadata"]["creationTimestamp"]
+    kube.until_there(resources.DAEMON_SET, "registry-mirror-older")
+    created = kube.get(resources.MIRROR, "older")["metadata"]["creationTimestamp"]
     until(lambda: _clock(kube) > created, why="the next second")
     kube.mirror(one("younger").known_as("younger.example.com"))
     place = nodes("younger", "only")
     ready(own, place)
-    kube.patch(kinds.MIRROR, "older", {"spec": {"masqueradeUrl": "younger.example.com"}})
+    kube.patch(resources.MIRROR, "older", {"spec": {"masqueradeUrl": "younger.example.com"}})
     kube.until_condition("younger", "NodesConfigured", "False", "MasqueradeConflict")
     until(place.told_to_clean, why="the agents are told")
-    kube.get(kinds.DAEMON_SET, "registry-mirror-younger")
+    kube.get(resources.DAEMON_SET, "registry-mirror-younger")
     place.agents["only"].say(*CLEANED)
-    kube.until_gone(kinds.DAEMON_SET, "registry-mirror-younger")
+    kube.until_gone(resources.DAEMON_SET, "registry-mirror-younger")
     assert place.told_to_clean(), "an agent that is about to end must not begin anew"
-    kube.patch(kinds.MIRROR, "older", {"spec": {"masqueradeUrl": "older.example.com"}})
-    kube.until_there(kinds.DAEMON_SET, "registry-mirror-younger")
+    kube.patch(resources.MIRROR, "older", {"spec": {"masqueradeUrl": "older.example.com"}})
+    kube.until_there(resources.DAEMON_SET, "registry-mirror-younger")
     assert not place.told_to_clean()
 
 
@@ -354,8 +361,8 @@ def test_a_mirror_that_loses_its_host_name_does_not_wait_for_a_dead_node_for_eve
 ) -> None:
     kube = own.kube
     kube.mirror(one("older").known_as("older.example.com"))
-    kube.until_there(kinds.DAEMON_SET, "registry-mirror-older")
-    created = kube.get(kinds.MIRROR, "older")["metadata"]["creationTimestamp"]
+    kube.until_there(resources.DAEMON_SET, "registry-mirror-older")
+    created = kube.get(resources.MIRROR, "older")["metadata"]["creationTimestamp"]
     until(lambda: _clock(kube) > created, why="the next second")
     kube.mirror(one("younger").known_as("younger.example.com"))
     place = nodes("younger", "alive", "dead")
@@ -363,10 +370,10 @@ def test_a_mirror_that_loses_its_host_name_does_not_wait_for_a_dead_node_for_eve
     place.agents["dead"].stop()
     place.report("dead", ready=False)
     began = time.monotonic()
-    kube.patch(kinds.MIRROR, "older", {"spec": {"masqueradeUrl": "younger.example.com"}})
+    kube.patch(resources.MIRROR, "older", {"spec": {"masqueradeUrl": "younger.example.com"}})
     until(place.told_to_clean, why="the agents are told")
     place.agents["alive"].say(*CLEANED)
-    kube.until_gone(kinds.DAEMON_SET, "registry-mirror-younger")
+    kube.until_gone(resources.DAEMON_SET, "registry-mirror-younger")
     assert time.monotonic() - began > 3
     notes = lambda: [each[2] for each in kube.events("younger") if each[1] == "NodesNotCleaned"]  # noqa: E731
     (note,) = until(notes, why="an Event")

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from common.settings import read
 from controller.settings import ControllerSettings
-from deploy.local.system import REPOSITORY
+from tests.localcluster.system import REPOSITORY
 from webhook.settings import WebhookSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from common.types import Json
     from tests.cluster.conftest import Running
     from tests.support.kube import Kube
 
-Json = dict[str, Any]
 CREDENTIALS = ("169.254.169.254", "168.63.129.16", "100.100.100.200", "fd00:ec2::254")
 OVERLAYS = ("hardened", "autoscaling")
 ALONE_AND_TOGETHER = pytest.mark.parametrize("overlays", [*((each,) for each in OVERLAYS), OVERLAYS], ids="+".join)

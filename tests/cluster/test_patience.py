@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from controller import kinds
-from deploy.local.pages import page
+from controller.objects import resources
+from tests.localcluster.pages import page
 from tests.support.faults import complete, events_of, one, reconciled, settled, writes
 from tests.support.kube import Kube, until
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.cluster.conftest import Running
-
-Json = dict[str, Any]
 
 
 def test_a_second_controller_stands_by_and_takes_over_at_once_when_the_first_is_told_to_stop(own: Running) -> None:
@@ -51,8 +49,10 @@ def test_against_somebody_who_keeps_changing_a_field_it_stays_calm_and_wins_in_t
     def quarrel() -> None:
         other = Kube(own.cluster)
         while not stop.is_set():
-            if other.get(kinds.SERVICE, child)["spec"]["ports"][0]["port"] == 443:
-                other.json_patch(kinds.SERVICE, child, {"op": "replace", "path": "/spec/ports/0/port", "value": 8443})
+            if other.get(resources.SERVICE, child)["spec"]["ports"][0]["port"] == 443:
+                other.json_patch(
+                    resources.SERVICE, child, {"op": "replace", "path": "/spec/ports/0/port", "value": 8443}
+                )
         other.close()
 
     client = threading.Thread(target=quarrel)
@@ -62,7 +62,7 @@ def test_against_somebody_who_keeps_changing_a_field_it_stays_calm_and_wins_in_t
     until(lambda: complete(kube, "bystander"), why="other mirrors are served meanwhile")
     stop.set()
     client.join()
-    right = lambda: kube.get(kinds.SERVICE, child)["spec"]["ports"][0]["port"] == 443  # noqa: E731
+    right = lambda: kube.get(resources.SERVICE, child)["spec"]["ports"][0]["port"] == 443  # noqa: E731
     until(right, why="put right once nobody quarrels", seconds=45)
     repairs = [each for each in kube.events("contested") if each[1] == "Repaired"]
     assert len(repairs) <= 8, "five at once, then one in 30 s"

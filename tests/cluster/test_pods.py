@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from controller import kinds
+from controller.objects import resources
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
     from tests.support.kube import Kube
 
-Json = dict[str, Any]
-POD = kinds.Kind("v1", "pods", "Pod")
+POD = resources.Kind("v1", "pods", "Pod")
 STRICT = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
 
 
 def test_cache_pods_satisfy_the_restricted_standard(kube: Kube, name: str) -> None:
     """By a server-side dry run in a namespace that enforces it; that it does is seen by a pod it refuses."""
     kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
-    template = kube.until_there(kinds.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"]
+    template = kube.until_there(resources.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"]
     kube.kubectl("create", "namespace", name)
     kube.kubectl("label", "namespace", name, *(f"{key}={value}" for key, value in STRICT.items()))
     claim = {"name": "image-store", "persistentVolumeClaim": {"claimName": "image-store"}}

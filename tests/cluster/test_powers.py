@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from common import names
-from controller import kinds
-from deploy.local.cluster import Cluster
+from controller.objects import resources
 from tests.cluster.conftest import Running
+from tests.localcluster.cluster import Cluster
 from tests.support.kube import NAMESPACE, Kube, until
 from tests.support.mirrors import CLAIM, MirrorBuilder, a_mirror
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Json = dict[str, Any]
+    from common.types import Json
+
 METADATA = "spec.volumeClaimTemplate.metadata"
 REGISTRY, HOSTESS = "registry.example.com/distribution:3", "registry.example.com/hostess:1"
-MADE = (*kinds.CHILDREN, kinds.CONFIG_MAP, kinds.POD)
+MADE = (*resources.CHILDREN, resources.CONFIG_MAP, resources.POD)
 # All that the agent has of a node: it writes its own lines and files there, and no mirror has a say in where.
 OF_THE_NODE = {"/etc/hosts", "/etc/hosts.backup", "/var/lock/mirror-hostess", "/etc/docker", "/etc/containerd"}
 SHARP = ("$(id)", "a\n10.0.0.1 evil.example.com", '"]\n[host."http://evil"]', "../../etc", "a;b", "${IFS}", "a b", "#")
@@ -55,7 +56,7 @@ def kube(running: Running) -> Kube:
 
 def sent(kube: Kube, builder: MirrorBuilder) -> str:
     """What the API server refuses a mirror with; nothing where it stores it."""
-    response = kube.http.post(kinds.MIRROR.path(None), json=builder.raw())
+    response = kube.http.post(resources.MIRROR.path(None), json=builder.raw())
     return "" if response.is_success else response.text
 
 
@@ -88,17 +89,17 @@ def made_for(kube: Kube, mirror: str) -> list[Json]:
     return [each for each in every if _is_of(each, mirror)]
 
 
-def _everywhere(kube: Kube, kind: kinds.Kind) -> list[Json]:
-    everywhere = kinds.Kind(kind.api, kind.plural, kind.name, namespaced=False)
+def _everywhere(kube: Kube, kind: resources.Kind) -> list[Json]:
+    everywhere = resources.Kind(kind.api, kind.plural, kind.name, namespaced=False)
     return [{**each, "kind": kind.name} for each in kube.every(everywhere)]
 
 
 def _is_of(each: Json, mirror: str) -> bool:
     owners = [(owner["kind"], owner["name"]) for owner in each["metadata"].get("ownerReferences", ())]
-    return (kinds.MIRROR.name, mirror) in owners
+    return (resources.MIRROR.name, mirror) in owners
 
 
-def template(kube: Kube, kind: kinds.Kind, mirror: str) -> Json:
+def template(kube: Kube, kind: resources.Kind, mirror: str) -> Json:
     """The pod that an object of a mirror makes."""
     spec: Json = kube.until_there(kind, f"registry-mirror-{mirror}")["spec"]["template"]["spec"]
     return spec
@@ -116,37 +117,39 @@ def shape(pod: Json, mirror: str) -> Json:
 
 def test_no_image_command_path_or_namespace_is_theirs(kube: Kube) -> None:
     kube.mirror(a_mirror().named("plain").of("plain.example.com"))
-    plain = {kind: shape(template(kube, kind, "plain"), "plain") for kind in (kinds.STATEFUL_SET, kinds.DAEMON_SET)}
+    plain = {
+        kind: shape(template(kube, kind, "plain"), "plain") for kind in (resources.STATEFUL_SET, resources.DAEMON_SET)
+    }
     for builder in hostile():
-        response = kube.http.post(kinds.MIRROR.path(None), json=builder.raw())
+        response = kube.http.post(resources.MIRROR.path(None), json=builder.raw())
         if response.is_success:  # unknown fields, which the API server drops
             assert set(response.json()["spec"]) <= {"upstreamUrl", "replicas", "ttl", "volumeClaimTemplate"}
-            kube.delete(kinds.MIRROR, builder.raw()["metadata"]["name"])
+            kube.delete(resources.MIRROR, builder.raw()["metadata"]["name"])
     stored = [builder.raw()["metadata"]["name"] for builder in odd() if sent(kube, builder) == ""]
     assert len(stored) == len(list(odd()))
     for name in stored:
         for kind, meant in plain.items():
             assert shape(template(kube, kind, name), name) == meant
         assert {each["metadata"]["namespace"] for each in made_for(kube, name)} == {NAMESPACE}
-        assert len({each["kind"] for each in made_for(kube, name)}) == len(kinds.CHILDREN)
-    caches, agents = plain[kinds.STATEFUL_SET], plain[kinds.DAEMON_SET]
+        assert len({each["kind"] for each in made_for(kube, name)}) == len(resources.CHILDREN)
+    caches, agents = plain[resources.STATEFUL_SET], plain[resources.DAEMON_SET]
     assert [pod["containers"][0]["image"] for pod in (caches, agents)] == [REGISTRY, HOSTESS]
     assert caches["containers"][0]["command"] == ["/bin/sh", "/etc/registry-mirror/start"]
     assert "command" not in agents["containers"][0]
 
 
 def test_only_our_own_files_of_a_node(kube: Kube) -> None:
-    template(kube, kinds.DAEMON_SET, "odd-name")
-    templates = [each["spec"]["template"]["spec"] for each in _everywhere(kube, kinds.DAEMON_SET)]
+    template(kube, resources.DAEMON_SET, "odd-name")
+    templates = [each["spec"]["template"]["spec"] for each in _everywhere(kube, resources.DAEMON_SET)]
     paths = {volume["hostPath"]["path"] for pod in templates for volume in pod["volumes"] if "hostPath" in volume}
     assert paths == OF_THE_NODE
-    for kind in (kinds.STATEFUL_SET, kinds.DAEMON_SET):
+    for kind in (resources.STATEFUL_SET, resources.DAEMON_SET):
         for pod in (each["spec"]["template"]["spec"] for each in _everywhere(kube, kind)):
             (container,) = pod["containers"]
             assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(pod)
             assert container["securityContext"]["allowPrivilegeEscalation"] is False
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-    for each in _everywhere(kube, kinds.STATEFUL_SET):
+    for each in _everywhere(kube, resources.STATEFUL_SET):
         assert not any("hostPath" in volume for volume in each["spec"]["template"]["spec"]["volumes"])
 
 
@@ -166,8 +169,8 @@ def test_no_secret_without_username_and_password(kube: Kube) -> None:
 
 
 def test_claims_are_theirs_but_for_their_name_and_our_labels(kube: Kube) -> None:
-    template(kube, kinds.STATEFUL_SET, "odd-labels")
-    (claim,) = kube.get(kinds.STATEFUL_SET, "registry-mirror-odd-labels")["spec"]["volumeClaimTemplates"]
+    template(kube, resources.STATEFUL_SET, "odd-labels")
+    (claim,) = kube.get(resources.STATEFUL_SET, "registry-mirror-odd-labels")["spec"]["volumeClaimTemplates"]
     assert claim["metadata"]["name"] == "image-store"
     assert {"app": "docker-registry", "mirror": "odd-labels"}.items() <= claim["metadata"]["labels"].items()
     for part in ("metadata.name", "spec.volumeName"):
@@ -182,22 +185,22 @@ def test_no_more_than_ten_caches_a_mirror(kube: Kube, number: int) -> None:
 
 def test_nothing_of_anybody_elses_is_touched(kube: Kube) -> None:
     spec = {"ports": [{"name": "x", "port": 1}]}
-    holder = kube.create(kinds.CONFIG_MAP, {"metadata": {"name": "somebody"}})["metadata"]["uid"]
+    holder = kube.create(resources.CONFIG_MAP, {"metadata": {"name": "somebody"}})["metadata"]["uid"]
     owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "somebody", "uid": holder, "controller": True}
     # Nobody serves that group: the garbage collector cannot tell whether the owner is gone.
     namesake = {**owner, "apiVersion": "mirror.example.com/v1", "kind": names.KIND, "name": "taken-too"}
     for name, holding in (("taken", owner), ("taken-too", namesake)):
         metadata = {"name": f"registry-mirror-{name}", "ownerReferences": [holding]}
-        theirs = kube.create(kinds.SERVICE, {"metadata": metadata, "spec": spec})
+        theirs = kube.create(resources.SERVICE, {"metadata": metadata, "spec": spec})
         kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
         kube.until_condition(name, "CacheAvailable", "False", "ForeignObject")
-        left = kube.get(kinds.SERVICE, f"registry-mirror-{name}")
+        left = kube.get(resources.SERVICE, f"registry-mirror-{name}")
         assert (left["metadata"]["uid"], left["spec"]) == (theirs["metadata"]["uid"], theirs["spec"])
 
 
 def test_the_rules_hold_for_what_was_stored_while_no_webhook_watched(running: Running) -> None:
     kube = running.kube
-    for kind in (kinds.MUTATING, kinds.VALIDATING):
+    for kind in (resources.MUTATING, resources.VALIDATING):
         kube.kubectl("delete", kind.plural, "--all")
     reserved = {f"reserved-{number}": host for number, host in enumerate((*NAMES, *ODD_NAMES))}
     stored = [
@@ -215,14 +218,14 @@ def test_the_rules_hold_for_what_was_stored_while_no_webhook_watched(running: Ru
         assert (status, reason) == ("False", "InvalidSpec") or name in ("fields", "pod")
         assert not made or name in ("fields", "pod"), made
     for name in ("fields", "pod"):
-        assert shape(template(kube, kinds.STATEFUL_SET, name), name) == shape(
-            template(kube, kinds.STATEFUL_SET, "plain"), "plain"
+        assert shape(template(kube, resources.STATEFUL_SET, name), name) == shape(
+            template(kube, resources.STATEFUL_SET, "plain"), "plain"
         )
 
 
 def _credentials(kube: Kube, mirror: str) -> Json:
     """What the cache of a mirror is given."""
-    data = kube.get(kinds.SECRET, f"registry-mirror-{mirror}")["data"]
+    data = kube.get(resources.SECRET, f"registry-mirror-{mirror}")["data"]
     return dict(json.loads(base64.b64decode(data["credentials.json"])))
 
 
@@ -239,12 +242,12 @@ def test_what_an_administrator_narrows_holds_at_once_and_for_what_is_there(runni
     system.start_webhook(MASQUERADE_DOMAINS=narrowed["MASQUERADE_DOMAINS"])
     system.start_controller(**narrowed)
     kube.until_condition("odd-name", "Accepted", "False", "InvalidSpec")
-    assert kube.find(kinds.DAEMON_SET, "registry-mirror-odd-name"), "what exists stays as it is"
+    assert kube.find(resources.DAEMON_SET, "registry-mirror-odd-name"), "what exists stays as it is"
     until(lambda: "is not within" in sent(kube, a_mirror().named("out").known_as("a.example.com")), why="it is refused")
     inside = a_mirror().named("in").of("in.example.com").known_as("in.mirrors.example.com").logging_in_with("login")
     until(lambda: not sent(kube, inside), why="a name inside is taken")
     kube.until_condition("in", "CredentialsAvailable", "False", "SecretNotOptedIn")
     kube.until_condition("old", "CredentialsAvailable", "False", "SecretNotOptedIn")
     assert _credentials(kube, "old") == {"Username": "", "Secret": ""}
-    kube.patch(kinds.MIRROR, "odd-name", {"spec": {"masqueradeUrl": "odd.mirrors.example.com"}})
+    kube.patch(resources.MIRROR, "odd-name", {"spec": {"masqueradeUrl": "odd.mirrors.example.com"}})
     kube.until_condition("odd-name", "Accepted", "True", "Valid")

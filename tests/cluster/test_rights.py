@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
-from common.agent import REPLACED
-from controller import kinds
-from deploy.local.commands import CONTROLLER_MANAGER
-from deploy.local.system import CONTROLLER, REPOSITORY
+from common.agent_protocol import REPLACED
+from controller.objects import resources
+from tests.localcluster.commands import CONTROLLER_MANAGER
+from tests.localcluster.system import CONTROLLER, REPOSITORY
 from tests.support.agents import Agent, Nodes
 from tests.support.audit import entries
 from tests.support.hands import POD, a_node_with_room, a_storage_class, volumes
@@ -19,10 +19,10 @@ from tests.support.mirrors import MirrorBuilder, a_mirror
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from controller.kinds import Kind
+    from common.types import Json
+    from controller.objects.resources import Kind
     from tests.cluster.conftest import Running
 
-Json = dict[str, Any]
 Right = tuple[str, str, str]  # namespace or "", resource.group/subresource, verb
 
 
@@ -82,7 +82,7 @@ def test_the_controller_has_the_rights_it_uses_and_no_other(fresh: Callable[...,
     running = fresh(CA_CERTIFICATE_BUNDLE="bundle")
     kube = running.kube
     running.system.start()
-    kube.create(kinds.CONFIG_MAP, {"metadata": {"name": "bundle"}, "data": {"ca-certificates.crt": "PEM"}})
+    kube.create(resources.CONFIG_MAP, {"metadata": {"name": "bundle"}, "data": {"ca-certificates.crt": "PEM"}})
     _everything_is_repaired(kube)
     _what_cannot_change_is_made_again(kube)
     _storage_grows(kube)
@@ -100,7 +100,7 @@ def test_the_controller_has_the_rights_it_uses_and_no_other(fresh: Callable[...,
 def _everything_is_repaired(kube: Kube) -> None:
     kube.mirror(one("repaired"))
     name = "registry-mirror-repaired"
-    for kind in kinds.CHILDREN:
+    for kind in resources.CHILDREN:
         kube.until_there(kind, name)
         kube.patch(kind, name, {"metadata": {"labels": {"app": "edited"}}})
         _labelled_again(kube, kind, name)
@@ -129,13 +129,13 @@ def _what_cannot_change_is_made_again(kube: Kube) -> None:
     pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "x", "image": "x.example.com/x"}]}}
     spec = {"selector": {"matchLabels": labels}, "template": pod}
     old = {
-        kinds.STATEFUL_SET: kube.create(
-            kinds.STATEFUL_SET, {"metadata": metadata, "spec": {**spec, "serviceName": "x"}}
+        resources.STATEFUL_SET: kube.create(
+            resources.STATEFUL_SET, {"metadata": metadata, "spec": {**spec, "serviceName": "x"}}
         ),
-        kinds.DAEMON_SET: kube.create(kinds.DAEMON_SET, {"metadata": metadata, "spec": spec}),
-        kinds.SECRET: kube.create(kinds.SECRET, {"metadata": metadata, "immutable": True}),
-        kinds.SERVICE: kube.create(
-            kinds.SERVICE, {"metadata": metadata, "spec": {"clusterIP": "None", "ports": [{"port": 1}]}}
+        resources.DAEMON_SET: kube.create(resources.DAEMON_SET, {"metadata": metadata, "spec": spec}),
+        resources.SECRET: kube.create(resources.SECRET, {"metadata": metadata, "immutable": True}),
+        resources.SERVICE: kube.create(
+            resources.SERVICE, {"metadata": metadata, "spec": {"clusterIP": "None", "ports": [{"port": 1}]}}
         ),
     }
     kube.mirror(one("replaced"))
@@ -155,9 +155,9 @@ def _what_an_earlier_one_has_left_is_made_again(running: Running) -> None:
     """Nobody else collects it here."""
     kube, name = running.kube, "registry-mirror-repaired"
     running.cluster.kill(CONTROLLER_MANAGER)
-    kube.delete(kinds.MIRROR, "repaired")
-    kube.until_gone(kinds.MIRROR, "repaired")
-    old = {kind: kube.get(kind, name)["metadata"]["uid"] for kind in kinds.CHILDREN}
+    kube.delete(resources.MIRROR, "repaired")
+    kube.until_gone(resources.MIRROR, "repaired")
+    old = {kind: kube.get(kind, name)["metadata"]["uid"] for kind in resources.CHILDREN}
     kube.mirror(one("repaired"))
     for kind, uid in old.items():
         _made_again(kube, kind, name, uid)
@@ -170,16 +170,16 @@ def _storage_grows(kube: Kube) -> None:
     phases = ("image-store-registry-mirror-grown-0", "image-store-registry-mirror-grown-1")
     until(lambda: {_phase(kube, claim) for claim in phases} == {"Bound", "Pending"}, why="one claim of two is bound")
     larger = {"volumeClaimTemplate": {"spec": {"resources": {"requests": {"storage": "30Gi"}}}}}
-    kube.patch(kinds.MIRROR, "grown", {"spec": larger})
+    kube.patch(resources.MIRROR, "grown", {"spec": larger})
     until(lambda: {_asked(kube, claim) for claim in phases} == {"30Gi"}, why="both ask for more")
 
 
 def _phase(kube: Kube, claim: str) -> str:
-    return str((kube.find(kinds.CLAIM, claim) or {}).get("status", {}).get("phase"))
+    return str((kube.find(resources.CLAIM, claim) or {}).get("status", {}).get("phase"))
 
 
 def _asked(kube: Kube, claim: str) -> str:
-    live = kube.find(kinds.CLAIM, claim)
+    live = kube.find(resources.CLAIM, claim)
     return live["spec"]["resources"]["requests"]["storage"] if live else ""
 
 
@@ -187,8 +187,10 @@ def _a_daemon_set_is_pruned(kube: Kube) -> None:
     """Of two that come to want one name the older has it, by UID where they are of one second."""
     for name in ("rival-a", "rival-b"):
         kube.mirror(one(name))
-        kube.until_there(kinds.DAEMON_SET, f"registry-mirror-{name}")
+        kube.until_there(resources.DAEMON_SET, f"registry-mirror-{name}")
     for name in ("rival-a", "rival-b"):
-        kube.patch(kinds.MIRROR, name, {"spec": {"masqueradeUrl": "contested.example.com"}})
+        kube.patch(resources.MIRROR, name, {"spec": {"masqueradeUrl": "contested.example.com"}})
     sets = ("registry-mirror-rival-a", "registry-mirror-rival-b")
-    until(lambda: sum(kube.find(kinds.DAEMON_SET, each) is not None for each in sets) == 1, why="one of two is left")
+    until(
+        lambda: sum(kube.find(resources.DAEMON_SET, each) is not None for each in sets) == 1, why="one of two is left"
+    )

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from controller import kinds
-from controller.certificates import issue_authority, issue_leaf
-from controller.desired.frame import CONFIGURATION_ANNOTATION
-from deploy.local.cluster import Cluster
+from controller.certificates.x509 import issue_authority, issue_leaf
+from controller.objects import resources
+from controller.objects.well_known import CONFIGURATION_ANNOTATION
 from tests.cluster.conftest import Running
+from tests.localcluster.cluster import Cluster
 from tests.support.kube import Kube, until
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Json = dict[str, Any]
 STATEFUL_SET = "registry-mirror-set"
 
 
@@ -50,11 +49,11 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def whole(configured: Running) -> Running:
     """The same with a mirror and all that its settings name, for who runs alone."""
     kube = configured.kube
-    if kube.find(kinds.SECRET, "own-certificate") is None:
+    if kube.find(resources.SECRET, "own-certificate") is None:
         kube.secret("own-certificate", **_certificate())
-    if kube.find(kinds.CONFIG_MAP, "own-bundle") is None:
-        kube.create(kinds.CONFIG_MAP, {"metadata": {"name": "own-bundle"}, "data": {"ca-certificates.crt": "PEM"}})
-    if kube.find(kinds.MIRROR, "set") is None:
+    if kube.find(resources.CONFIG_MAP, "own-bundle") is None:
+        kube.create(resources.CONFIG_MAP, {"metadata": {"name": "own-bundle"}, "data": {"ca-certificates.crt": "PEM"}})
+    if kube.find(resources.MIRROR, "set") is None:
         kube.mirror(a_mirror().named("set"))
     return configured
 
@@ -67,7 +66,7 @@ def _certificate() -> dict[str, str]:
 
 
 def _annotation(kube: Kube) -> str:
-    template = kube.get(kinds.STATEFUL_SET, STATEFUL_SET)["spec"]["template"]
+    template = kube.get(resources.STATEFUL_SET, STATEFUL_SET)["spec"]["template"]
     return str(template["metadata"]["annotations"][CONFIGURATION_ANNOTATION])
 
 
@@ -80,40 +79,40 @@ def test_certificate_and_bundle_of_ones_own_are_waited_for_used_and_followed(con
     kube.secret("own-certificate", **{**_certificate(), "tls.key": "no key"})
     kube.until_condition("set", "CacheAvailable", "False", "CertificateSecretInvalid")
     first = _certificate()
-    kube.patch(kinds.SECRET, "own-certificate", {"stringData": first})
+    kube.patch(resources.SECRET, "own-certificate", {"stringData": first})
     told = kube.until_condition("set", "CacheAvailable", "False", "CABundleMissing")
     assert "own-bundle (CA_CERTIFICATE_BUNDLE) is missing" in told
-    kube.create(kinds.CONFIG_MAP, {"metadata": {"name": "own-bundle"}, "data": {"ca-certificates.crt": "PEM 1"}})
-    kube.until_there(kinds.STATEFUL_SET, STATEFUL_SET)
+    kube.create(resources.CONFIG_MAP, {"metadata": {"name": "own-bundle"}, "data": {"ca-certificates.crt": "PEM 1"}})
+    kube.until_there(resources.STATEFUL_SET, STATEFUL_SET)
     kube.until_condition("set", "CacheAvailable", "False", "NoReplicaReady")
 
-    secret = kube.get(kinds.SECRET, STATEFUL_SET)["data"]
+    secret = kube.get(resources.SECRET, STATEFUL_SET)["data"]
     assert base64.b64decode(secret["ca.crt"]).decode() == first["ca.crt"]
     assert not {"tls.crt", "tls.key"} & secret.keys()
     before = _annotation(kube)
-    kube.patch(kinds.SECRET, "own-certificate", {"stringData": _certificate()})
+    kube.patch(resources.SECRET, "own-certificate", {"stringData": _certificate()})
     until(lambda: _annotation(kube) != before, why="another certificate rolls the pods")
     before = _annotation(kube)
-    kube.patch(kinds.CONFIG_MAP, "own-bundle", {"data": {"ca-certificates.crt": "PEM 2"}})
+    kube.patch(resources.CONFIG_MAP, "own-bundle", {"data": {"ca-certificates.crt": "PEM 2"}})
     until(lambda: _annotation(kube) != before, why="another bundle rolls the pods")
 
 
 def test_what_needs_no_certificate_is_kept_while_that_is_missing(whole: Running) -> None:
     kube = whole.kube
-    kube.until_there(kinds.STATEFUL_SET, STATEFUL_SET)
-    kube.delete(kinds.SECRET, "own-certificate")
+    kube.until_there(resources.STATEFUL_SET, STATEFUL_SET)
+    kube.delete(resources.SECRET, "own-certificate")
     kube.until_condition("set", "CacheAvailable", "False", "CertificateSecretMissing")
-    kube.delete(kinds.SERVICE, STATEFUL_SET)
-    kube.until_there(kinds.SERVICE, STATEFUL_SET)
-    kube.delete(kinds.DAEMON_SET, STATEFUL_SET)
-    kube.until_there(kinds.DAEMON_SET, STATEFUL_SET)
+    kube.delete(resources.SERVICE, STATEFUL_SET)
+    kube.until_there(resources.SERVICE, STATEFUL_SET)
+    kube.delete(resources.DAEMON_SET, STATEFUL_SET)
+    kube.until_there(resources.DAEMON_SET, STATEFUL_SET)
     kube.secret("own-certificate", **_certificate())
     kube.until_condition("set", "CacheAvailable", "False", "NoReplicaReady")
 
 
 def test_the_pods_get_images_pull_secrets_bundle_and_proxies(whole: Running) -> None:
     kube = whole.kube
-    pod = kube.until_there(kinds.STATEFUL_SET, STATEFUL_SET)["spec"]["template"]["spec"]
+    pod = kube.until_there(resources.STATEFUL_SET, STATEFUL_SET)["spec"]["template"]["spec"]
     assert pod["imagePullSecrets"] == [{"name": "pull-a"}, {"name": "pull-b"}]
     (container,) = pod["containers"]
     assert container["image"] == "registry.example.com/distribution:3.1.1"
@@ -129,7 +128,7 @@ def test_the_pods_get_images_pull_secrets_bundle_and_proxies(whole: Running) -> 
 
 def test_the_node_agent_gets_the_seeds_environment_image_and_nodes(whole: Running) -> None:
     kube = whole.kube
-    pod = kube.until_there(kinds.DAEMON_SET, STATEFUL_SET)["spec"]["template"]["spec"]
+    pod = kube.until_there(resources.DAEMON_SET, STATEFUL_SET)["spec"]["template"]["spec"]
     assert pod["nodeSelector"] == {"kubernetes.io/os": "linux", "type": "metal"}
     assert pod["tolerations"] == [{"operator": "Exists"}]
     (container,) = pod["containers"]
@@ -163,5 +162,5 @@ def test_with_secret_opt_in_only_secrets_that_name_the_upstream_are_used(configu
     told = kube.until_condition("careful", "CredentialsAvailable", "False", "SecretNotOptedIn")
     assert "does not name careful.example.com:5000 in its annotation k8s.osp.tech/upstreams" in told
     annotated = {"k8s.osp.tech/upstreams": "quay.io, https://careful.example.com:5000"}
-    kube.patch(kinds.SECRET, "login", {"metadata": {"annotations": annotated}})
+    kube.patch(resources.SECRET, "login", {"metadata": {"annotations": annotated}})
     kube.until_condition("careful", "CredentialsAvailable", "True", "Found")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from controller import kinds
+from controller.objects import resources
 from tests.support.hands import NODE, a_node, kubelet_says, pods_become_ready, pods_of
 from tests.support.kube import Kube, until
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
     from tests.support.mirrors import MirrorBuilder
-
-Json = dict[str, Any]
 
 
 def one(name: str) -> MirrorBuilder:
@@ -40,7 +38,7 @@ def test_it_becomes_ready_with_its_pods_and_kubectl_wait_sees_it(kube: Kube, nam
     kube.until_condition(name, "CacheAvailable", "True", "AllReplicasReady")
     printed = kube.kubectl("wait", "--for=condition=Ready", f"rm/{name}", "--timeout=20s")
     assert printed == f"registrymirror.k8s.osp.tech/{name} condition met\n"
-    status = kube.get(kinds.MIRROR, name)["status"]
+    status = kube.get(resources.MIRROR, name)["status"]
     assert (status["replicas"], status["readyReplicas"]) == (2, 2)
     until(lambda: ("Normal", "Ready") in {each[:2] for each in kube.events(name)}, why="an Event tells")
 
@@ -61,7 +59,7 @@ def test_nodes_are_counted_and_those_that_are_not_ready_are_told(kube: Kube, nam
         ), told
         pods_become_ready(kube, name, "hostess-certificate", 2)
         kube.until_condition(name, "NodesConfigured", "True", "AllNodesReady")
-        assert kube.get(kinds.MIRROR, name)["status"]["nodes"] == {"desired": 2, "ready": 2}
+        assert kube.get(resources.MIRROR, name)["status"]["nodes"] == {"desired": 2, "ready": 2}
     finally:
         for node in nodes:
             kube.delete(NODE, node)
@@ -89,19 +87,19 @@ def test_a_transition_time_moves_only_with_the_status_of_its_condition(kube: Kub
     kube.mirror(one(name))
     kube.until_condition(name, "CacheAvailable", "False", "NoReplicaReady")
     kube.until_condition(name, "NodesConfigured", "Unknown", "NoNodes")
-    before = {each["type"]: each for each in kube.get(kinds.MIRROR, name)["status"]["conditions"]}
-    kube.patch(kinds.MIRROR, name, {"spec": {"replicas": 3}})
+    before = {each["type"]: each for each in kube.get(resources.MIRROR, name)["status"]["conditions"]}
+    kube.patch(resources.MIRROR, name, {"spec": {"replicas": 3}})
     until(
         lambda: "None of 3" in kube.conditions(name).get("CacheAvailable", ("", "", ""))[2], why="the message follows"
     )
-    after = {each["type"]: each for each in kube.get(kinds.MIRROR, name)["status"]["conditions"]}
+    after = {each["type"]: each for each in kube.get(resources.MIRROR, name)["status"]["conditions"]}
     for kind, condition in after.items():
         assert condition["lastTransitionTime"] == before[kind]["lastTransitionTime"]
         assert condition["observedGeneration"] == 2
 
 
 def test_what_the_api_server_refuses_is_told_and_tried_again(kube: Kube, name: str) -> None:
-    quota = kinds.Kind("v1", "resourcequotas", "ResourceQuota")
+    quota = resources.Kind("v1", "resourcequotas", "ResourceQuota")
     statefulsets = {"hard": {"count/statefulsets.apps": "0"}}
     kube.create(quota, {"metadata": {"name": name}, "spec": statefulsets})
     until(lambda: kube.get(quota, name).get("status", {}).get("hard"), why="the quota is counted")
@@ -111,5 +109,5 @@ def test_what_the_api_server_refuses_is_told_and_tried_again(kube: Kube, name: s
     assert ("Warning", "ApplyFailed") in {each[:2] for each in until(lambda: kube.events(name), why="Events")}
     kube.delete(quota, name)
     # Any change brings the mirror back at once; without one it is looked at again within a minute.
-    kube.patch(kinds.MIRROR, name, {"metadata": {"annotations": {"try": "again"}}})
+    kube.patch(resources.MIRROR, name, {"metadata": {"annotations": {"try": "again"}}})
     until(lambda: kube.condition(name, "CacheAvailable")[1] == "NoReplicaReady", why="made after all")

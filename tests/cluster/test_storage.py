@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from controller import kinds
-from controller.storage import RENEWED_ANNOTATION
-from deploy.local.commands import CONTROLLER_MANAGER
+from controller.objects import resources
+from controller.storage.resizer import RENEWED_ANNOTATION
+from tests.localcluster.commands import CONTROLLER_MANAGER
 from tests.support import policies
 from tests.support.audit import entries
 from tests.support.faults import log_of
@@ -17,11 +17,11 @@ from tests.support.kube import NAMESPACE, Kube, until
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
+    from common.types import Json
     from tests.cluster.conftest import Running
     from tests.support.mirrors import MirrorBuilder
 
-Json = dict[str, Any]
-QUOTA = kinds.Kind("v1", "resourcequotas", "ResourceQuota")
+QUOTA = resources.Kind("v1", "resourcequotas", "ResourceQuota")
 
 
 def one(name: str) -> MirrorBuilder:
@@ -36,13 +36,13 @@ def claims(name: str) -> list[str]:
 
 def asked(kube: Kube, name: str) -> list[str]:
     """What each claim asks for."""
-    found = [kube.find(kinds.CLAIM, claim) for claim in claims(name)]
+    found = [kube.find(resources.CLAIM, claim) for claim in claims(name)]
     return [claim["spec"]["resources"]["requests"]["storage"] for claim in found if claim]
 
 
 def template(kube: Kube, name: str) -> str:
     """What the StatefulSet asks for in the claims it makes; empty while there is none."""
-    live = kube.find(kinds.STATEFUL_SET, f"registry-mirror-{name}")
+    live = kube.find(resources.STATEFUL_SET, f"registry-mirror-{name}")
     return live["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"] if live else ""
 
 
@@ -51,25 +51,27 @@ def a_bound_mirror(kube: Kube, name: str, *, growing: bool) -> None:
     a_storage_class(kube, name, growing=growing)
     volumes(kube, name, [f"{name}-0", f"{name}-1"], "20Gi")
     kube.mirror(one(name).on_class(name).storing("20Gi"))
-    until(lambda: kube.get(kinds.MIRROR, name).get("status", {}).get("storage") == "20Gi", why="both claims are bound")
+    until(
+        lambda: kube.get(resources.MIRROR, name).get("status", {}).get("storage") == "20Gi", why="both claims are bound"
+    )
 
 
 def retention(kube: Kube, name: str) -> str:
     """What becomes of the claims when the StatefulSet is deleted."""
-    live = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")
+    live = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")
     return str(live["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"])
 
 
 def taken_over(kube: Kube, name: str) -> bool:
     """Whether both claims are the StatefulSet's, and so go with the mirror."""
-    live = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")
-    owners = [kube.get(kinds.CLAIM, claim)["metadata"].get("ownerReferences") or [] for claim in claims(name)]
+    live = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")
+    owners = [kube.get(resources.CLAIM, claim)["metadata"].get("ownerReferences") or [] for claim in claims(name)]
     return all(live["metadata"]["uid"] in [owner["uid"] for owner in each] for each in owners)
 
 
 def uids(kube: Kube, name: str) -> dict[str, str]:
     """UIDs of the mirror's claims that are not going, by name."""
-    live = [each["metadata"] for claim in claims(name) if (each := kube.find(kinds.CLAIM, claim))]
+    live = [each["metadata"] for claim in claims(name) if (each := kube.find(resources.CLAIM, claim))]
     return {each["name"]: each["uid"] for each in live if "deletionTimestamp" not in each}
 
 
@@ -82,13 +84,13 @@ def grow(kube: Kube, name: str, size: str) -> str:
 def test_claims_of_a_class_that_can_grow_are_asked_for_more_and_the_pods_stay(kube: Kube, name: str) -> None:
     a_bound_mirror(kube, name, growing=True)
     assert kube.condition(name, "StorageResized") == ("True", "Granted")
-    before = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]["uid"]
+    before = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]["uid"]
     pods = {pod["metadata"]["uid"] for pod in kube.every(POD, labelSelector=f"mirror={name}")}
 
     assert grow(kube, name, "30Gi").endswith(" patched\n")
     until(lambda: asked(kube, name) == ["30Gi", "30Gi"], why="both claims ask for more")
     until(lambda: template(kube, name) == "30Gi", why="the StatefulSet is made again with the new size")
-    assert kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]["uid"] != before
+    assert kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]["uid"] != before
     assert {pod["metadata"]["uid"] for pod in kube.every(POD, labelSelector=f"mirror={name}")} == pods
     until(lambda: taken_over(kube, name), why="the claims are the new one's")
     assert retention(kube, name) == "Delete"
@@ -98,7 +100,7 @@ def test_claims_of_a_class_that_can_grow_are_asked_for_more_and_the_pods_stay(ku
     for claim in claims(name):
         resizer_grants(kube, claim, "30Gi")
     kube.until_condition(name, "StorageResized", "True", "Granted")
-    assert kube.get(kinds.MIRROR, name)["status"]["storage"] == "30Gi"
+    assert kube.get(resources.MIRROR, name)["status"]["storage"] == "30Gi"
     assert "volumes do not shrink" in grow(kube, name, "20Gi")
 
 
@@ -128,9 +130,9 @@ def told_to_keep(own: Running, name: str) -> Kube:
 def nobodys(kube: Kube, name: str) -> None:
     """Kubernetes' part, played here: it lets go of the claims, and the StatefulSet is going, leaving its pods."""
     for claim in claims(name):
-        kube.patch(kinds.CLAIM, claim, {"metadata": {"ownerReferences": None}})
+        kube.patch(resources.CLAIM, claim, {"metadata": {"ownerReferences": None}})
     child = f"registry-mirror-{name}"
-    going = lambda: kube.get(kinds.STATEFUL_SET, child)["metadata"].get("finalizers") == ["orphan"]  # noqa: E731
+    going = lambda: kube.get(resources.STATEFUL_SET, child)["metadata"].get("finalizers") == ["orphan"]  # noqa: E731
     until(going, why="the StatefulSet is going, and leaves its pods")
 
 
@@ -138,9 +140,9 @@ def test_claims_go_with_a_mirror_that_is_deleted_in_the_midst_of_growing(own: Ru
     kube, name = told_to_keep(own, "midst"), "midst"
     kube.kubectl("delete", "rm", name, "--wait=false")
     own.cluster.start_component(CONTROLLER_MANAGER)
-    kube.until_gone(kinds.STATEFUL_SET, f"registry-mirror-{name}")
+    kube.until_gone(resources.STATEFUL_SET, f"registry-mirror-{name}")
     for claim in claims(name):
-        kube.until_gone(kinds.CLAIM, claim)
+        kube.until_gone(resources.CLAIM, claim)
 
 
 def test_pods_and_claims_go_with_a_mirror_that_is_deleted_when_they_are_nobodys(own: Running) -> None:
@@ -148,16 +150,16 @@ def test_pods_and_claims_go_with_a_mirror_that_is_deleted_when_they_are_nobodys(
     nobodys(kube, name)
     kube.kubectl("delete", "rm", name, "--timeout=60s")
     own.cluster.start_component(CONTROLLER_MANAGER)
-    kube.until_gone(kinds.STATEFUL_SET, f"registry-mirror-{name}")
+    kube.until_gone(resources.STATEFUL_SET, f"registry-mirror-{name}")
     for claim in claims(name):
-        kube.until_gone(kinds.CLAIM, claim)
+        kube.until_gone(resources.CLAIM, claim)
     until(lambda: not kube.every(POD, labelSelector=f"mirror={name}"), why="no pod is left")
 
 
 def test_what_cannot_be_taken_along_is_told_and_holds_no_mirror(own: Running) -> None:
     kube, name = told_to_keep(own, "left"), "left"
     policies.refuse(kube, name, policies.rule("", "persistentvolumeclaims", "DELETE"))
-    path = kinds.CLAIM.path(NAMESPACE, claims(name)[0])
+    path = resources.CLAIM.path(NAMESPACE, claims(name)[0])
     until(lambda: kube.http.delete(path, params={"dryRun": "All"}).is_error, why="the policy is in force")
     nobodys(kube, name)
     kube.kubectl("delete", "rm", name, "--timeout=60s")
@@ -173,7 +175,7 @@ def kept_by_policy(kube: Kube) -> bool:
     pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "one", "image": "none"}]}}
     policy = {"whenDeleted": "Delete"}
     spec = {"selector": {"matchLabels": labels}, "template": pod, "persistentVolumeClaimRetentionPolicy": policy}
-    made = kube.create(kinds.STATEFUL_SET, {"metadata": {"name": "probe"}, "spec": spec}, dryRun="All")
+    made = kube.create(resources.STATEFUL_SET, {"metadata": {"name": "probe"}, "spec": spec}, dryRun="All")
     return bool(made["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Retain")
 
 
@@ -191,7 +193,7 @@ def test_a_policy_that_keeps_claims_is_no_growth_and_they_stay(own: Running, cas
     grow(kube, name, "30Gi")
     until(lambda: template(kube, name) == "30Gi", why="the template follows")
     kube.kubectl("delete", "rm", name, "--timeout=60s", f"--cascade={cascade}")
-    kube.until_gone(kinds.STATEFUL_SET, f"registry-mirror-{name}")
+    kube.until_gone(resources.STATEFUL_SET, f"registry-mirror-{name}")
     assert uids(kube, name) == before
 
 
@@ -200,16 +202,16 @@ def test_a_stateful_set_that_must_not_be_deleted_is_told_and_made_again_when_it_
     child = f"registry-mirror-{name}"
     policies.refuse(kube, name, policies.rule("apps", "statefulsets", "DELETE", name=child))
     a_bound_mirror(kube, name, growing=True)
-    kind = kinds.STATEFUL_SET.path(NAMESPACE, child)
+    kind = resources.STATEFUL_SET.path(NAMESPACE, child)
     until(lambda: kube.http.delete(kind, params={"dryRun": "All"}).is_error, why="the policy is in force")
     before = uids(kube, name)
     grow(kube, name, "30Gi")
     told = kube.until_condition(name, "StorageResized", "False", "ResizeRefused")
     assert told.startswith("The claims grow, but their StatefulSet cannot be made again for 30Gi: ")
-    generation = kube.get(kinds.STATEFUL_SET, child)["metadata"]["generation"]
-    kube.delete(kinds.SERVICE, child)
-    kube.until_there(kinds.SERVICE, child)
-    assert kube.get(kinds.STATEFUL_SET, child)["metadata"]["generation"] == generation
+    generation = kube.get(resources.STATEFUL_SET, child)["metadata"]["generation"]
+    kube.delete(resources.SERVICE, child)
+    kube.until_there(resources.SERVICE, child)
+    assert kube.get(resources.STATEFUL_SET, child)["metadata"]["generation"] == generation
     policies.lift(kube, name)
     until(lambda: template(kube, name) == "30Gi", why="the template follows", seconds=90)
     until(lambda: taken_over(kube, name), why="the claims are the new one's")
@@ -219,27 +221,27 @@ def test_a_stateful_set_that_must_not_be_deleted_is_told_and_made_again_when_it_
 def test_claims_that_somebody_else_owns_do_not_keep_a_mirror_from_growing(kube: Kube, name: str) -> None:
     """Kubernetes takes over none that has another controller, and they stay their owner's."""
     a_bound_mirror(kube, name, growing=True)
-    theirs = kube.create(kinds.CONFIG_MAP, {"metadata": {"name": name}})["metadata"]["uid"]
+    theirs = kube.create(resources.CONFIG_MAP, {"metadata": {"name": name}})["metadata"]["uid"]
     owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": theirs, "controller": True}
     for claim in claims(name):
-        kube.patch(kinds.CLAIM, claim, {"metadata": {"ownerReferences": [owner]}})
+        kube.patch(resources.CLAIM, claim, {"metadata": {"ownerReferences": [owner]}})
     before = uids(kube, name)
     grow(kube, name, "30Gi")
     until(lambda: template(kube, name) == "30Gi", why="the template follows")
     assert uids(kube, name) == before
     for claim in claims(name):
-        assert [each["uid"] for each in kube.get(kinds.CLAIM, claim)["metadata"]["ownerReferences"]] == [theirs]
+        assert [each["uid"] for each in kube.get(resources.CLAIM, claim)["metadata"]["ownerReferences"]] == [theirs]
 
 
 def test_a_class_that_cannot_grow_is_told_and_nothing_is_touched(kube: Kube, name: str) -> None:
     a_bound_mirror(kube, name, growing=False)
-    before = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]
+    before = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]
     grow(kube, name, "30Gi")
     told = kube.until_condition(name, "StorageResized", "False", "ResizeRefused")
     assert told.startswith("30Gi cannot be granted, all claims stay as they are: ")
     assert "storageclass" in told.lower()
     assert asked(kube, name) == ["20Gi", "20Gi"]
-    after = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]
+    after = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]
     assert (after["uid"], after["generation"]) == (before["uid"], before["generation"])
     assert ("Warning", "ResizeRefused") in {each[:2] for each in until(lambda: kube.events(name), why="Events")}
     assert grow(kube, name, "20Gi").endswith(" patched\n")
@@ -262,14 +264,14 @@ def test_claims_that_must_not_be_deleted_are_told_and_all_else_of_the_mirror_is_
     until(lambda: asked(kube, name) == ["20Gi", "20Gi"], why="both claims are there, unbound")
     claim = claims(name)[0]
     policies.refuse(kube, name, policies.rule("", "persistentvolumeclaims", "DELETE", name=claim))
-    path = kinds.CLAIM.path(NAMESPACE, claim)
+    path = resources.CLAIM.path(NAMESPACE, claim)
     until(lambda: kube.http.delete(path, params={"dryRun": "All"}).is_error, why="the policy is in force")
     grow(kube, name, "30Gi")
     told = kube.until_condition(name, "StorageResized", "False", "ResizeRefused")
     assert told.startswith("The claims cannot be brought to 30Gi: ")
     service = f"registry-mirror-{name}"
-    kube.delete(kinds.SERVICE, service)
-    kube.until_there(kinds.SERVICE, service)
+    kube.delete(resources.SERVICE, service)
+    kube.until_there(resources.SERVICE, service)
     policies.lift(kube, name)
     until(lambda: asked(kube, name) == ["30Gi", "30Gi"], why="both claims were made again", seconds=90)
 
@@ -279,7 +281,9 @@ def test_a_claim_that_cannot_be_made_again_is_not_asked_for_in_a_loop(shared: Ru
     kube = shared.kube
     kube.mirror(one(name).on_class(name))
     until(lambda: asked(kube, name) == ["20Gi", "20Gi"], why="both claims are there, unbound")
-    until(lambda: kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["status"].get("replicas") == 2, why="pods")
+    until(
+        lambda: kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["status"].get("replicas") == 2, why="pods"
+    )
     limit = {f"{name}.storageclass.storage.k8s.io/requests.storage": "50Gi"}
     kube.create(QUOTA, {"metadata": {"name": name}, "spec": {"hard": limit}})
     until(lambda: kube.get(QUOTA, name)["status"].get("used"), why="the quota counts")
@@ -302,27 +306,27 @@ def test_scaled_to_nothing_and_back_while_the_claims_go_it_gets_pods_again(own: 
     kube, name, child = own.kube, "scaled", "registry-mirror-scaled"
 
     def counted() -> int:
-        return int(kube.get(kinds.STATEFUL_SET, child)["status"].get("replicas") or 0)
+        return int(kube.get(resources.STATEFUL_SET, child)["status"].get("replicas") or 0)
 
     def looked() -> bool:
-        live = kube.get(kinds.STATEFUL_SET, child)
+        live = kube.get(resources.STATEFUL_SET, child)
         return bool(
             live["spec"]["replicas"] == 2 and live["status"]["observedGeneration"] == live["metadata"]["generation"]
         )
 
     kube.mirror(one(name).on_class("nobody-makes-volumes-of-this"))
-    kube.until_there(kinds.STATEFUL_SET, child)
+    kube.until_there(resources.STATEFUL_SET, child)
     until(lambda: counted() == 2 and len(uids(kube, name)) == 2, why="pods and claims are there")
     own.system.processes.stop(["controller"])
     before = uids(kube, name)
     for claim in before:
-        kube.patch(kinds.CLAIM, claim, {"metadata": {"finalizers": ["example.com/hold"]}})
-    kube.patch(kinds.STATEFUL_SET, child, {"spec": {"replicas": 0}})
+        kube.patch(resources.CLAIM, claim, {"metadata": {"finalizers": ["example.com/hold"]}})
+    kube.patch(resources.STATEFUL_SET, child, {"spec": {"replicas": 0}})
     until(lambda: not uids(kube, name) and not counted(), why="the pods are gone, and the claims are going")
     own.system.start_controller()
     until(looked, why="it is scaled back, and Kubernetes has looked")
     for claim in before:
-        kube.patch(kinds.CLAIM, claim, {"metadata": {"finalizers": None}})
+        kube.patch(resources.CLAIM, claim, {"metadata": {"finalizers": None}})
     until(lambda: len(uids(kube, name)) == 2 and counted() == 2, why="claims and pods are made again")
     assert not set(uids(kube, name).values()) & set(before.values())
 
@@ -334,13 +338,13 @@ def test_a_claim_that_a_person_made_before_is_used_told_and_left_alone(shared: R
     volumes(kube, name, [f"{name}-0"], "10Gi")
     volumes(kube, name, [f"{name}-1"], "20Gi")
     spec = {"accessModes": ["ReadWriteOnce"], "storageClassName": name, "resources": {"requests": {"storage": "10Gi"}}}
-    kube.create(kinds.CLAIM, {"metadata": {"name": claims(name)[0]}, "spec": {**spec, "volumeName": f"{name}-0"}})
+    kube.create(resources.CLAIM, {"metadata": {"name": claims(name)[0]}, "spec": {**spec, "volumeName": f"{name}-0"}})
     kube.mirror(one(name).on_class(name).storing("20Gi"))
     told = kube.until_condition(name, "StorageResized", "False", "ClaimForeign")
     assert told.startswith(f"Claim {claims(name)[0]} is somebody's own")
-    assert kube.get(kinds.MIRROR, name)["status"]["storage"] == "10Gi"
+    assert kube.get(resources.MIRROR, name)["status"]["storage"] == "10Gi"
     assert asked(kube, name) == ["10Gi", "20Gi"]
-    live = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]
+    live = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]
     assert RENEWED_ANNOTATION not in live.get("annotations", {})
 
 
@@ -355,9 +359,9 @@ def audited(running: Running, verb: str, name: str) -> list[Json]:
 
 def test_the_same_amount_in_another_spelling_is_no_change(kube: Kube, name: str) -> None:
     a_bound_mirror(kube, name, growing=True)
-    before = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]["uid"]
+    before = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]["uid"]
     grow(kube, name, "20480Mi")
-    generation = kube.get(kinds.MIRROR, name)["metadata"]["generation"]
-    until(lambda: kube.get(kinds.MIRROR, name)["status"]["observedGeneration"] == generation, why="seen")
-    assert kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]["uid"] == before
+    generation = kube.get(resources.MIRROR, name)["metadata"]["generation"]
+    until(lambda: kube.get(resources.MIRROR, name)["status"]["observedGeneration"] == generation, why="seen")
+    assert kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]["uid"] == before
     assert kube.condition(name, "StorageResized") == ("True", "Granted")

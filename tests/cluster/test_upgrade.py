@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from common.names import UPSTREAM_LABEL
-from controller import kinds
+from controller.objects import resources
 from tests.support.faults import complete, one
 from tests.support.hands import kubelet_says, pods_become_ready, pods_of
 from tests.support.kube import Kube, until
@@ -24,7 +24,7 @@ def marked(kube: Kube) -> list[str]:
 
 def selected(kube: Kube) -> bool:
     """Whether the Service asks for it."""
-    return UPSTREAM_LABEL in kube.get(kinds.SERVICE, CHILD)["spec"]["selector"]
+    return UPSTREAM_LABEL in kube.get(resources.SERVICE, CHILD)["spec"]["selector"]
 
 
 def test_its_service_leads_to_its_pods_until_the_first_of_the_new_version_is_ready(own: Running) -> None:
@@ -36,12 +36,12 @@ def test_its_service_leads_to_its_pods_until_the_first_of_the_new_version_is_rea
 
     own.system.processes.stop(["controller"])
     unmarked = {"labels": {UPSTREAM_LABEL: None}}
-    kube.patch(kinds.SERVICE, CHILD, {"spec": {"selector": {UPSTREAM_LABEL: None}}})
-    kube.patch(kinds.STATEFUL_SET, CHILD, {"spec": {"template": {"metadata": unmarked}}})
+    kube.patch(resources.SERVICE, CHILD, {"spec": {"selector": {UPSTREAM_LABEL: None}}})
+    kube.patch(resources.STATEFUL_SET, CHILD, {"spec": {"template": {"metadata": unmarked}}})
     for number in (1, 0):
         until(lambda number=number: f"{CHILD}-{number}" not in marked(kube), why="rolled back")  # type: ignore[misc]
         pods_become_ready(kube, "old", "registry", 2)
-    until(lambda: kube.get(kinds.STATEFUL_SET, CHILD)["status"].get("readyReplicas") == 2, why="old ones serve")
+    until(lambda: kube.get(resources.STATEFUL_SET, CHILD)["status"].get("readyReplicas") == 2, why="old ones serve")
 
     own.system.start_controller()
     until(lambda: marked(kube) == [f"{CHILD}-1"], why="the first is replaced")

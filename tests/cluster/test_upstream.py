@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from controller import kinds
+from controller.objects import resources
 from tests.support.hands import pods_become_ready, pods_of
 from tests.support.kube import NAMESPACE, Kube, until
 from tests.support.mirrors import a_mirror
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tests.cluster.conftest import Running
     from tests.support.mirrors import MirrorBuilder
 
-Json = dict[str, Any]
 BUNDLE = "upstream-ca"
 
 
@@ -34,7 +33,7 @@ def running(front: Front, fresh: Callable[..., Running]) -> Running:
     """A system that asks every second, and trusts the upstream by its bundle."""
     made = fresh(UPSTREAM_PROBE_SECONDS="1", CA_CERTIFICATE_BUNDLE=BUNDLE)
     bundle = {"metadata": {"name": BUNDLE}, "data": {"ca-certificates.crt": front.authority}}
-    made.kube.create(kinds.CONFIG_MAP, bundle)
+    made.kube.create(resources.CONFIG_MAP, bundle)
     made.system.start()
     return made
 
@@ -61,13 +60,13 @@ def test_wrong_credentials_are_told_and_right_ones_without_a_change_of_any_pod(r
     kube.until_condition("one", "Ready", "False", "CredentialsRefused")
     pods = {pod["metadata"]["uid"]: pod["spec"] for pod in pods_of(kube, "one", "registry")}
 
-    kube.patch(kinds.SECRET, "login", {"stringData": {"password": "secret"}})
+    kube.patch(resources.SECRET, "login", {"stringData": {"password": "secret"}})
     message = kube.until_condition("one", "CredentialsAvailable", "True", "CredentialsAccepted")
     assert message == f"Secret {NAMESPACE}/login has username and password, and {front.url} takes them."
     until(lambda: ("Normal", "CredentialsAccepted") in told(kube), why="an Event tells")
     assert {pod["metadata"]["uid"]: pod["spec"] for pod in pods_of(kube, "one", "registry")} == pods
 
-    kube.delete(kinds.SECRET, "login")
+    kube.delete(resources.SECRET, "login")
     kube.until_condition("one", "CredentialsAvailable", "False", "SecretMissing")
     kube.secret("login", username="bob", password="secret")
     kube.until_condition("one", "CredentialsAvailable", "True", "CredentialsAccepted")
@@ -104,12 +103,12 @@ def test_an_answer_that_stays_writes_nothing_and_a_restart_neither(running: Runn
     def asked_thrice_more() -> bool:
         return front.requests.count("/token") >= asked + 3
 
-    asked, version = front.requests.count("/token"), kube.get(kinds.MIRROR, "one")["metadata"]["resourceVersion"]
+    asked, version = front.requests.count("/token"), kube.get(resources.MIRROR, "one")["metadata"]["resourceVersion"]
     until(asked_thrice_more, why="it is asked on")
-    assert kube.get(kinds.MIRROR, "one")["metadata"]["resourceVersion"] == version
+    assert kube.get(resources.MIRROR, "one")["metadata"]["resourceVersion"] == version
 
     running.system.processes.stop(["controller"])
     running.system.start_controller()
     asked = front.requests.count("/token")
     until(asked_thrice_more, why="the new one asks")
-    assert kube.get(kinds.MIRROR, "one")["metadata"]["resourceVersion"] == version
+    assert kube.get(resources.MIRROR, "one")["metadata"]["resourceVersion"] == version

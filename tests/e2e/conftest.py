@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.node.runtime import FLAVOURS
+from tests.localcluster.node.runtime import FLAVOURS
 from tests.support.canary import traces
 from tests.support.lands import ACCOUNT, a_land, mark
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from controller.kinds import SERVICE
-from hostess import hosts
+from controller.objects.resources import SERVICE
+from hostess.hostsfile import hosts_block
 from tests.support.traces import agents, changed, entry, traces
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def test_an_agent_is_killed_at_random_points_fifty_times(land: Land) -> None:
         # The kubelet may have ended it before: then it is not one of the fifty.
         done = node.run("sh", "-c", "sleep $1; kill -9 $2", "sh", moment, *agents(node, "kills"), check=False)
         killed += done.returncode == 0
-        assert hosts.parse(node.read("/etc/hosts")).foreign == foreign
+        assert hosts_block.parse(node.read("/etc/hosts")).foreign == foreign
         assert node.read(ELSEWHERE) == THEIRS
         node.run("rm", "-f", ours)
         node.write("/etc/hosts", foreign)
@@ -101,14 +101,14 @@ def test_the_address_of_a_mirror_changes(land: Land) -> None:
 def test_the_hosts_file_is_replaced_by_a_rename(land: Land) -> None:
     """The agent has the old one mounted: it gets a new pod, which writes the new one. Also where the old one stays."""
     land.mirror("renamed", land.world)
-    written = hosts.parse(land.node.read("/etc/hosts")).foreign
+    written = hosts_block.parse(land.node.read("/etc/hosts")).foreign
     for line, keep in ((b"192.0.2.8 new.local.test\n", False), (b"192.0.2.9 newer.local.test\n", True)):
         land.node.write("/etc/hosts.new", written + line)
         if keep:
             land.node.run("mv", "/etc/hosts", "/etc/hosts.bak")
         land.node.run("mv", "/etc/hosts.new", "/etc/hosts")
         land.until(lambda: entry(land.node, "renamed"), 60)
-        assert hosts.parse(land.node.read("/etc/hosts")).foreign == written + line
+        assert hosts_block.parse(land.node.read("/etc/hosts")).foreign == written + line
     land.delete("renamed")
     assert land.node.read("/etc/hosts") == written + b"192.0.2.9 newer.local.test\n"
     land.node.run("rm", "/etc/hosts.bak")
@@ -120,7 +120,7 @@ def test_the_hosts_file_is_removed_and_written_anew_later_and_a_folder_removed(l
     land.node.run("chmod", "644", "/etc/hosts")  # as it will be when it is written anew
     before = traces(land.node)
     land.mirror("removed", land.world)
-    written, first = hosts.parse(land.node.read("/etc/hosts")).foreign, land.agent("removed")
+    written, first = hosts_block.parse(land.node.read("/etc/hosts")).foreign, land.agent("removed")
     land.node.run("rm", "/etc/hosts")
     land.until(lambda: land.agent("removed") not in (first, ""), SOON)
     land.until(lambda: "is not a file" in land.kubectl("describe", "pod", land.agent("removed"), check=False), SOON)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from deploy.local.node.impostor import processes
-from deploy.local.node.installed import NAMESPACE
+from tests.localcluster.node.impostor import processes
+from tests.localcluster.node.installed import NAMESPACE
 
 if TYPE_CHECKING:
     from tests.support.land import Land

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from controller.kinds import MIRROR
-from deploy.local.node.impostor import frozen
-from deploy.local.node.kubelet import KUBELET
-from deploy.local.node.onpaper import add_dead_node, remove_node
+from controller.objects.resources import MIRROR
+from tests.localcluster.node.impostor import frozen
+from tests.localcluster.node.kubelet import KUBELET
+from tests.localcluster.node.onpaper import add_dead_node, remove_node
 from tests.support.traces import agents, changed, traces
 
 if TYPE_CHECKING:

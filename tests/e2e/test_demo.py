@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).parents[2]
 def begin(folder: Path) -> subprocess.Popen[str]:
     """Starts the demo with `folder` for temporary files: nothing else makes any there."""
     return subprocess.Popen(
-        [sys.executable, "-m", "deploy.local", "demo"],
+        [sys.executable, "-m", "tests.localcluster", "demo"],
         cwd=REPOSITORY,
         env={**os.environ, "TMPDIR": str(folder)},
         stdout=subprocess.PIPE,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.node.impostor import frozen, impostor
+from tests.localcluster.node.impostor import frozen, impostor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.node.runtime import BY_DEFAULT, DEBIAN, MODULES, TWO_ROOTS
+from tests.localcluster.node.runtime import BY_DEFAULT, DEBIAN, MODULES, TWO_ROOTS
 from tests.support.traces import changed, config_path, traces
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from deploy.local.node import dockerfiles
-from deploy.local.node.impostor import processes
-from deploy.local.node.installed import NAMESPACE, REPOSITORY
+from tests.localcluster.node import dockerfiles
+from tests.localcluster.node.impostor import processes
+from tests.localcluster.node.installed import NAMESPACE, REPOSITORY
 from tests.support.traces import agents, resident
 
 if TYPE_CHECKING:

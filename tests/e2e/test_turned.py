@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploy.local.node.upstream import PUBLIC, Upstream
+from tests.localcluster.node.upstream import PUBLIC, Upstream
 
 if TYPE_CHECKING:
     from tests.support.land import Land

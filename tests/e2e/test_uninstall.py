@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.cluster import Cluster
-from deploy.local.node.installed import Installed
-from deploy.local.node.node import Node
-from deploy.local.node.upstream import PUBLIC, Upstream
+from tests.localcluster.cluster import Cluster
+from tests.localcluster.node.installed import Installed
+from tests.localcluster.node.node import Node
+from tests.localcluster.node.upstream import PUBLIC, Upstream
 from tests.support.land import Land
 from tests.support.traces import changed, traces
 

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from common import names
-from hostess import hosts
+from hostess.hostsfile import hosts_block
 from tests.fuzz.lines import text_of
 
 if TYPE_CHECKING:
@@ -26,15 +26,15 @@ OURS = re.compile(rb"# (BEGIN|END) registry-mirror [a-z0-9-]+( \(and a line brea
 def one(data: bytes) -> None:
     """One file, and some steps on it."""
     steps, _, content = data.partition(b"\n")
-    assert hosts.parse(hosts.render(hosts.parse(content))) == hosts.parse(content)
+    assert hosts_block.parse(hosts_block.render(hosts_block.parse(content))) == hosts_block.parse(content)
     for step in text_of(steps).split(";"):
         words = step.split(" ")
         if words[0] == "set" and len(words) == len(("set", "mirror", "host", "addresses")):
             content = _set(content, *words[1:])
         elif words[0] == "drop" and len(words) == len(("drop", "mirror")):
-            after = hosts.without_entry(content, words[1])
+            after = hosts_block.without_entry(content, words[1])
             _is_kept(content, after, words[1])
-            assert words[1] not in hosts.parse(after).blocks
+            assert words[1] not in hosts_block.parse(after).blocks
             content = after
 
 
@@ -43,20 +43,20 @@ def _set(content: bytes, mirror: str, host: str, listed: str) -> bytes:
         return content  # the agent's settings let no other through
     addresses = listed.split(",")
     try:
-        after = hosts.with_entry(content, mirror, host, addresses)
+        after = hosts_block.with_entry(content, mirror, host, addresses)
     except ValueError:
         assert not (names.is_dns_name(host) and all(map(_is_address, addresses)))
         return content
     _is_kept(content, after, mirror)
     meant = tuple(str(ipaddress.ip_address(address)) for address in addresses)
-    assert hosts.addresses(after, mirror, host) == meant
-    assert hosts.with_entry(after, mirror, host, addresses) == after
-    assert list(_read(after[len(hosts.parse(content).foreign) :], host))[-len(meant) :] or not meant
+    assert hosts_block.addresses(after, mirror, host) == meant
+    assert hosts_block.with_entry(after, mirror, host, addresses) == after
+    assert list(_read(after[len(hosts_block.parse(content).foreign) :], host))[-len(meant) :] or not meant
     return after
 
 
 def _is_kept(before: bytes, after: bytes, mirror: str) -> None:
-    was, now = hosts.parse(before), hosts.parse(after)
+    was, now = hosts_block.parse(before), hosts_block.parse(after)
     assert now.foreign == was.foreign
     assert after.startswith(was.foreign)
     assert {**now.blocks, mirror: b""} == {**was.blocks, mirror: b""}

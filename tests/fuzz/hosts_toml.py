@@ -9,8 +9,8 @@ from __future__ import annotations
 import tomllib
 
 from common import names
-from hostess import hosts_toml
-from hostess.hosts_toml import Upstream
+from hostess.containerd import hosts_toml
+from hostess.containerd.hosts_toml import Upstream
 from tests.fuzz.lines import text_of
 
 PARTS = 6

@@ -6,9 +6,10 @@ One part a line, `path value`: the value is JSON where it can be read as such, a
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    from common.types import Json
 
 
 def text_of(data: bytes) -> str:

@@ -5,12 +5,12 @@ The mirror stands there line by line (see lines.py).
 
 from __future__ import annotations
 
-from controller.mirror import Mirror, judge
+from controller.model.mirror import Mirror, parse_mirror
 from tests.fuzz.lines import document
-from tests.support.controller import facts, settings
+from tests.support.controller import inputs, settings
 from tests.support.places import assert_in_place
 
-CHOSEN, KNOWN = settings(), facts()
+CHOSEN, KNOWN = settings(), inputs()
 
 
 def one(data: bytes) -> None:
@@ -19,7 +19,7 @@ def one(data: bytes) -> None:
     if not isinstance(raw["metadata"], dict):
         return  # the API server stores no such thing
     raw["metadata"] = {"name": "docker", **raw["metadata"], "uid": "1"}
-    mirror = judge(raw, ())
+    mirror = parse_mirror(raw, ())
     if isinstance(mirror, Mirror):
         assert_in_place(mirror, CHOSEN, KNOWN)
     else:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hostess import hosts
+from hostess.hostsfile import hosts_block
 
 
 def one(data: bytes) -> None:
     """Claims that no bytes are a block of ours."""
-    assert not hosts.parse(data).blocks
+    assert not hosts_block.parse(data).blocks

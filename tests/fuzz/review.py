@@ -14,13 +14,13 @@ import orjson
 from jsonpatch import JsonPatch
 
 from tests.fuzz.lines import document
-from webhook import answers, review
-from webhook.review import MalformedError
+from webhook import handlers, responses
+from webhook.handlers import MalformedError
 
 if TYPE_CHECKING:
-    from webhook.answers import Answer
+    from common.types import Json
+    from webhook.responses import AdmissionResponse
 
-Json = dict[str, Any]
 
 UID = "705ab4f5-6393-11e8-b7cc-42010a800002"
 KIND = {"group": "k8s.osp.tech", "version": "v1", "kind": "RegistryMirror"}
@@ -32,12 +32,12 @@ def one(data: bytes) -> None:
     if body is None:
         return
     try:
-        asked = review.parse(body)
+        asked = handlers.parse(body)
     except MalformedError as error:
         assert str(error)
         assert "\n" not in str(error)
         return
-    changed, judged = review.mutate(asked), review.validate(asked)
+    changed, judged = handlers.mutate(asked), handlers.validate(asked)
     for answer in (changed, judged):
         _is_well_formed(asked.uid, answer)
     assert _refusal(changed) == _refusal(judged)
@@ -64,8 +64,8 @@ def _body(data: bytes) -> bytes | None:
         return None
 
 
-def _is_well_formed(uid: str, answer: Answer) -> None:
-    written = json.loads(answers.serialised(uid, answer))
+def _is_well_formed(uid: str, answer: AdmissionResponse) -> None:
+    written = json.loads(responses.serialised(uid, answer))
     assert set(written) == {"apiVersion", "kind", "response"}
     response = written["response"]
     assert response["uid"] == uid
@@ -74,20 +74,20 @@ def _is_well_formed(uid: str, answer: Answer) -> None:
     assert all(warning and "\n" not in warning for warning in response.get("warnings", ()))
 
 
-def _refusal(answer: Answer) -> Any:
+def _refusal(answer: AdmissionResponse) -> Any:
     return answer.response.get("status")
 
 
-def _is_settled(body: bytes, changed: Answer) -> None:
+def _is_settled(body: bytes, changed: AdmissionResponse) -> None:
     """The object as patched is accepted too, and needs no patch any more."""
     whole = orjson.loads(body)
     operations = _operations(changed)
     whole["request"]["object"] = JsonPatch(operations).apply(whole["request"]["object"])
-    again = review.parse(orjson.dumps(whole))
-    assert not _operations(review.mutate(again))
-    assert _refusal(review.validate(again)) is None
+    again = handlers.parse(orjson.dumps(whole))
+    assert not _operations(handlers.mutate(again))
+    assert _refusal(handlers.validate(again)) is None
 
 
-def _operations(answer: Answer) -> list[Json]:
+def _operations(answer: AdmissionResponse) -> list[Json]:
     encoded = answer.response.get("patch")
     return [] if encoded is None else orjson.loads(base64.b64decode(encoded))

@@ -5,9 +5,9 @@ The first line is the runtime as the kubelet tells it; configuration files follo
 
 from __future__ import annotations
 
-from hostess import runtime
-from hostess.runtime import Reading
-from hostess.verdict import Hindrance
+from hostess.containerd import config_path
+from hostess.containerd.config_path import Reading
+from hostess.node_state import NodeConfigError
 from tests.fuzz.lines import text_of
 
 FOLDER = "/etc/containerd/certs.d"
@@ -17,13 +17,13 @@ def one(data: bytes) -> None:
     """One node's configuration."""
     told, _, rest = data.partition(b"\n")
     files = rest.split(b"\0")
-    version = runtime.parse_version(text_of(told))
+    version = config_path.parse_version(text_of(told))
     for file in files:
-        assert all(isinstance(pattern, str) for pattern in runtime.imports(file))
+        assert all(isinstance(pattern, str) for pattern in config_path.imports(file))
     try:
-        found = runtime.reading(files, version, FOLDER)
-    except Hindrance as hindrance:
-        assert hindrance.reason == runtime.REASON
+        found = config_path.reading(files, version, FOLDER)
+    except NodeConfigError as hindrance:
+        assert hindrance.reason == config_path.REASON
         assert hindrance.message.endswith(".")
         return
     assert found == Reading() or FOLDER in str(found.literal).replace("/:", ":").rstrip("/").split(":")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.cluster import Cluster
-from deploy.local.node.able import why_not
-from deploy.local.node.node import Node
-from deploy.local.node.runtime import FLAVOURS
+from tests.localcluster.cluster import Cluster
+from tests.localcluster.node.able import why_not
+from tests.localcluster.node.node import Node
+from tests.localcluster.node.runtime import FLAVOURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller.desired import files
+from controller.desired import registry_config
 from controller.desired.secret import credentials_file
-from controller.facts import Credentials, CredentialsState
+from controller.model.inputs import Credentials, CredentialsState
+from controller.objects import well_known
 from tests.node.test_cache_start import Bench
 
 if TYPE_CHECKING:
@@ -62,10 +63,10 @@ class Guarded(Bench):
 
     def prepare(self) -> None:
         """Lets the registry ask the real helper, each time anew."""
-        configuration = self.folder / files.CONFIGURATION
-        at_once = configuration.read_text().replace(f'"{files.CREDENTIALS_LIFETIME}"', '"0s"')
+        configuration = self.folder / well_known.CONFIGURATION
+        at_once = configuration.read_text().replace(f'"{registry_config.CREDENTIALS_LIFETIME}"', '"0s"')
         configuration.write_text(at_once)
-        (self.folder / files.HELPER).write_text(self._here(files.helper()))
+        (self.folder / well_known.HELPER).write_text(self._here(registry_config.helper()))
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
 @given(username=USERS, password=PASSWORDS, number=st.integers(0, 2**60))
 def test_the_upstream_is_given_what_the_secret_has(guarded: Guarded, username: str, password: str, number: int) -> None:
     told = credentials_file(Credentials(CredentialsState.FOUND, username, password))
-    (guarded.folder / files.CREDENTIALS).write_text(told)
+    (guarded.folder / well_known.CREDENTIALS).write_text(told)
     guarded.http.get(f"/v2/library/a/manifests/t{number}")
     assert guarded.server.given == f"{username}:{password}".encode()
 
@@ -96,6 +97,6 @@ def test_the_upstream_is_given_what_the_secret_has(guarded: Guarded, username: s
 def test_what_the_registry_would_misread_from_its_environment_is_kept(guarded: Guarded, password: str) -> None:
     """Each of these was measured to be lost, changed or fatal as REGISTRY_PROXY_PASSWORD."""
     told = credentials_file(Credentials(CredentialsState.FOUND, "user", password))
-    (guarded.folder / files.CREDENTIALS).write_text(told)
+    (guarded.folder / well_known.CREDENTIALS).write_text(told)
     guarded.http.get("/v2/library/a/manifests/fixed")
     assert guarded.server.given == f"user:{password}".encode()

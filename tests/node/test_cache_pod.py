@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from common import names
-from controller.certificates import issue_authority, issue_leaf
-from controller.desired import desired_objects, files
+from controller.certificates.x509 import issue_authority, issue_leaf
+from controller.desired import desired_objects
 from controller.desired.services import TARGET_PORT
-from controller.facts import Tls
-from controller.kinds import SECRET, SERVICE, STATEFUL_SET
-from deploy.local.node import debian, images
-from deploy.local.node.runtime import MODULES
-from tests.support.controller import facts, judged, settings
+from controller.model.inputs import ServingCertificate
+from controller.objects import well_known
+from controller.objects.resources import SECRET, SERVICE, STATEFUL_SET
+from tests.localcluster.node import debian, images
+from tests.localcluster.node.runtime import MODULES
+from tests.support.controller import inputs, judged, settings
 from tests.support.mirrors import a_mirror
 from tests.support.scanner import PACKAGE, Scan, assert_modern, command
 
 if TYPE_CHECKING:
-    from deploy.local.node.node import Node
+    from tests.localcluster.node.node import Node
 
 # Probes and volumes are kubelet's work, whichever runtime it has; tests/e2e fills a cache's volume with each.
 pytestmark = pytest.mark.parametrize("node", [MODULES], indirect=True, scope="module")
 
-Json = dict[str, Any]
 POD = "registry-mirror-docker-0"
 
 
@@ -36,14 +36,14 @@ def cache(node: Node) -> None:
     now = datetime.now(UTC)
     authority = issue_authority("mirrors", now)
     hosts = (mirror.masquerade, *names.service_hosts(mirror.name, "default"))
-    known = facts(tls=Tls(authority.certificate, issue_leaf(authority, hosts, now)))
+    known = inputs(tls=ServingCertificate(authority.certificate, issue_leaf(authority, hosts, now)))
     made = desired_objects(mirror, settings(REGISTRY_IMAGE=images.REGISTRY_IMAGE), known)
     objects = [without_nulls(body) for kind, body in made if kind in (SECRET, SERVICE, STATEFUL_SET)]
     for body in objects:
         del body["metadata"]["ownerReferences"]
         if body["kind"] == SECRET.name:  # five minutes of waiting for nothing else
-            text = base64.b64decode(body["data"][files.START]).decode().replace("hold=150", "hold=1")
-            body["data"][files.START] = base64.b64encode(text.encode()).decode()
+            text = base64.b64decode(body["data"][well_known.START]).decode().replace("hold=150", "hold=1")
+            body["data"][well_known.START] = base64.b64encode(text.encode()).decode()
     node.apply(objects)
 
 

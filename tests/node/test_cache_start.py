@@ -12,15 +12,16 @@ import subprocess
 import time
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from controller.desired import files, start
-from deploy.local.node import debian, images, programs
-from deploy.local.node.programs import REGISTRY
-from deploy.local.ports import free_port
+from controller.desired import entrypoint, registry_config
+from controller.objects import well_known
+from tests.localcluster.node import debian, images, programs
+from tests.localcluster.node.programs import REGISTRY
+from tests.localcluster.ports import free_port
 from tests.support.certificates import Issuer
 from tests.support.controller import judged
 from tests.support.kube import until
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-Json = dict[str, Any]
 REPOSITORY = "library/a"
 LAYER = b"a layer" * 1000
 MEDIA = "application/vnd.oci.image.manifest.v1+json"
@@ -80,11 +80,13 @@ class Bench:
             "ca.crt": issuer.certificate,
         }.items():
             (folder / name).write_bytes(content)
-        (folder / files.HELPER).write_text('#!/bin/sh\necho \'{"Username": "", "Secret": ""}\'\n')
-        (folder / files.HELPER).chmod(0o755)
-        (folder / files.CONFIGURATION).write_text(self._here(files.configuration(self.mirror)))
-        (folder / files.START).write_text(self._here(files.start_script(self.mirror).replace("hold=150", "hold=1")))
-        self.books = self.volume / self.mirror.upstream.directory / start.STATE
+        (folder / well_known.HELPER).write_text('#!/bin/sh\necho \'{"Username": "", "Secret": ""}\'\n')
+        (folder / well_known.HELPER).chmod(0o755)
+        (folder / well_known.CONFIGURATION).write_text(self._here(registry_config.configuration(self.mirror)))
+        (folder / well_known.START).write_text(
+            self._here(registry_config.start_script(self.mirror).replace("hold=150", "hold=1"))
+        )
+        self.books = self.volume / self.mirror.upstream.directory / entrypoint.STATE
         self.http = httpx.Client(
             base_url=f"https://127.0.0.1:{self.port}", verify=_trusting(folder / "ca.crt"), trust_env=False
         )
@@ -92,12 +94,12 @@ class Bench:
     def _here(self, text: str) -> str:
         """A file of the cache pod with the places of this bench."""
         for inside, here in {
-            files.CONFIGURATION_DIRECTORY + "-tls": self.folder,
-            files.MARKS_DIRECTORY: self.marks,
-            files.CONFIGURATION_DIRECTORY: self.folder,
-            files.DATA_DIRECTORY: self.volume,
+            registry_config.CONFIGURATION_DIRECTORY + "-tls": self.folder,
+            registry_config.MARKS_DIRECTORY: self.marks,
+            registry_config.CONFIGURATION_DIRECTORY: self.folder,
+            registry_config.DATA_DIRECTORY: self.volume,
             '":5000"': f'"127.0.0.1:{self.port}"',
-            f'":{files.DEBUG_PORT}"': f'"127.0.0.1:{self.debug}"',
+            f'":{registry_config.DEBUG_PORT}"': f'"127.0.0.1:{self.debug}"',
         }.items():
             text = text.replace(inside, str(here))
         return text
@@ -130,7 +132,7 @@ class Bench:
 
     def begin(self) -> subprocess.Popen[bytes]:
         """Starts the cache as its container does; returns once it answers."""
-        process = self._run([self.bin / "sh", self.folder / files.START], "cache.log")
+        process = self._run([self.bin / "sh", self.folder / well_known.START], "cache.log")
         until(lambda: _answers(self.http, "/v2/"), why=f"the cache answers; {self.folder / 'cache.log'}")
         return process
 

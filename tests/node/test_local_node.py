@@ -1,4 +1,4 @@
-"""The node itself: pods, Services, names, files and volumes, as `deploy.local.node` promises them."""
+"""The node itself: pods, Services, names, files and volumes, as `tests.localcluster.node` promises them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.node import runtime
-from deploy.local.node.runtime import CONFIGURATION
+from tests.localcluster.node import runtime
+from tests.localcluster.node.runtime import CONFIGURATION
 from tests.support.pods import a_pod, a_service, eventually, runs
 
 if TYPE_CHECKING:
-    from deploy.local.node.node import Node
+    from tests.localcluster.node.node import Node
 
 KINDS = {runtime.DEBIAN: "containerd://1.6.", runtime.MODULES: "containerd://2."}
 

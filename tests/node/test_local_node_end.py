@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from deploy.local.cluster import Cluster
+from tests.localcluster.cluster import Cluster
 from tests.support.pods import eventually
 
 REPOSITORY = Path(__file__).parents[2]
@@ -45,7 +45,8 @@ def test_a_node_ends_with_a_program_that_was_killed(tmp_path: Path) -> None:
     """A test run that is killed by -9 leaves no processes, mounts, interfaces and cgroups behind."""
     folder = tmp_path / "cluster"
     code = (
-        "import pathlib, time; from deploy.local.cluster import Cluster; from deploy.local.node.node import Node\n"
+        "import pathlib, time\nfrom tests.localcluster.cluster import Cluster\n"
+        "from tests.localcluster.node.node import Node\n"
         f"Node(Cluster(pathlib.Path({str(folder)!r}))).start(); print('up', flush=True); time.sleep(600)"
     )
     program = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
@@ -70,8 +71,8 @@ def test_up_with_a_node_and_down(tmp_path: Path) -> None:
 
 
 def local(*arguments: str, folder: Path) -> None:
-    """Run `python -m deploy.local` for the cluster in `folder`."""
-    command = [sys.executable, "-m", "deploy.local", *arguments]
+    """Run `python -m tests.localcluster` for the cluster in `folder`."""
+    command = [sys.executable, "-m", "tests.localcluster", *arguments]
     environment = {**os.environ, "LOCAL_CLUSTER": str(folder)}
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

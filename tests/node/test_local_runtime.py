@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.node import runtime
-from deploy.local.node.runtime import BY_DEFAULT, DEBIAN, MODULES, ONE_ROOT, TWO_ROOTS
+from tests.localcluster.node import runtime
+from tests.localcluster.node.runtime import BY_DEFAULT, DEBIAN, MODULES, ONE_ROOT, TWO_ROOTS
 
 if TYPE_CHECKING:
     from pathlib import Path

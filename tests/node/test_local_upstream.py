@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.node.accounts import Account
-from deploy.local.node.runtime import DEBIAN
-from deploy.local.node.upstream import PUBLIC, Upstream
+from tests.localcluster.node.accounts import Account
+from tests.localcluster.node.runtime import DEBIAN
+from tests.localcluster.node.upstream import PUBLIC, Upstream
 from tests.support.pods import a_pod, eventually, logs, pull_secret, reason, remove, runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from deploy.local.node.node import Node
+    from tests.localcluster.node.node import Node
 
 # These are our own stand-ins, which do not know who pulls; tests/e2e pulls from them with each runtime.
 pytestmark = pytest.mark.parametrize("node", [DEBIAN], indirect=True, scope="module")

@@ -11,7 +11,7 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from deploy.local.node import debian
+from tests.localcluster.node import debian
 from tests.support.certificates import Issuer, Mount
 from tests.support.scanner import PACKAGE, Scan, assert_modern, command
 from tests.support.webhooks import program

@@ -6,13 +6,13 @@ import base64
 import threading
 from typing import TYPE_CHECKING, Self
 
-from controller import kinds
+from controller.objects import resources
 from tests.support.kube import NAMESPACE, Kube
 from tests.support.mirrors import a_mirror
 from tests.support.webhooks import Client
 
 if TYPE_CHECKING:
-    from controller.kinds import Kind
+    from controller.objects.resources import Kind
     from tests.cluster.conftest import Running
 
 HOST = f"registrymirror-webhook.{NAMESPACE}.svc"
@@ -55,8 +55,8 @@ class Admitting:
         while not self._end.wait(PAUSE):
             self.turns += 1
             try:
-                self._kube.create(kinds.MIRROR, a_mirror().named(f"turn{self.turns}").raw(), dryRun="All")
-                for kind in (kinds.MUTATING, kinds.VALIDATING):
+                self._kube.create(resources.MIRROR, a_mirror().named(f"turn{self.turns}").raw(), dryRun="All")
+                for kind in (resources.MUTATING, resources.VALIDATING):
                     with Client(self._port, bundle(self._kube, kind).encode(), HOST) as client:
                         self.serials.add(client.serial)
             except (AssertionError, OSError) as error:

@@ -8,17 +8,18 @@ import os
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from common.agent import STATUS_PORT
-from controller import kinds
+from common.agent_protocol import STATUS_PORT
+from controller.objects import resources
 from tests.support.hands import POD, pods_of
 from tests.support.kube import Kube, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Json = dict[str, Any]
+    from common.types import Json
+
 
 # 127.0.0.0/8 is all this machine's; each process has its own part of it, so that several test runs stay apart.
 _ADDRESSES = itertools.count(10)
@@ -111,8 +112,8 @@ class Nodes:
 
     def told_to_clean(self) -> bool:
         """Whether the mirror's Service carries the order, with the mirror's UID."""
-        service = self.kube.find(kinds.SERVICE, f"registry-mirror-{self.mirror}")
-        mirror = self.kube.find(kinds.MIRROR, self.mirror)
+        service = self.kube.find(resources.SERVICE, f"registry-mirror-{self.mirror}")
+        mirror = self.kube.find(resources.MIRROR, self.mirror)
         order = ((service or {}).get("metadata", {}).get("annotations") or {}).get("k8s.osp.tech/cleaning")
         return order is not None and mirror is not None and order == mirror["metadata"]["uid"]
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from deploy.local.cluster import Cluster
+    from common.types import Json
+    from tests.localcluster.cluster import Cluster
 
-Json = dict[str, Any]
 WRITES: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 CREDENTIAL: Final = "authentication.kubernetes.io/credential-id"
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from deploy.local.cluster import Cluster
+    from tests.localcluster.cluster import Cluster
 
 
 def forms(secret: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""What tests of the controller's decisions are built from: mirrors as judged, settings, facts, claims, live objects."""
+"""Build the inputs of the controller's pure functions: mirrors, settings, claims, current objects."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from common import names
 from common.settings import read
-from controller.certificates import Pair
-from controller.facts import Credentials, CredentialsState, Facts, Tls
-from controller.mirror import Mirror, judge
+from controller.model.inputs import Credentials, CredentialsState, Inputs, KeyPair, ServingCertificate
+from controller.model.mirror import Mirror, parse_mirror
 from controller.settings import ControllerSettings
 from tests.support.mirrors import MirrorBuilder, a_mirror
 
 if TYPE_CHECKING:
-    from common.problems import Problem
+    from common.field_errors import Problem
+    from common.types import Json
 
-Json = dict[str, Any]
 
 UID = "0a5e0000-0000-4000-8000-000000000001"
 CREATED = "2026-01-01T00:00:00Z"
@@ -35,7 +34,7 @@ def stored(
 
 def judged(builder: MirrorBuilder | None = None, *, uid: str = UID) -> Mirror:
     """A valid mirror as the controller works with it."""
-    mirror: Mirror | list[Problem] = judge(stored(builder, uid=uid), ())
+    mirror: Mirror | list[Problem] = parse_mirror(stored(builder, uid=uid), ())
     assert isinstance(mirror, Mirror), mirror
     return mirror
 
@@ -45,23 +44,23 @@ def settings(**variables: str) -> ControllerSettings:
     return read(ControllerSettings, variables)
 
 
-PAIR = Pair("-----BEGIN CERTIFICATE-----\n(of the mirror)\n", "-----BEGIN PRIVATE KEY-----\n(of the mirror)\n")
+PAIR = KeyPair("-----BEGIN CERTIFICATE-----\n(of the mirror)\n", "-----BEGIN PRIVATE KEY-----\n(of the mirror)\n")
 AUTHORITY = "-----BEGIN CERTIFICATE-----\n(of the authority)\n"
 
 
-def facts(
+def inputs(
     *,
     credentials: Credentials | None = None,
-    tls: Tls | None = None,
+    tls: ServingCertificate | None = None,
     bundle: str | None = None,
     holder: str | None = None,
     images_holder: str | None = None,
     withdrawing: bool = False,
-) -> Facts:
+) -> Inputs:
     """Facts about a mirror without credentials, with a certificate of ours, alone under its name."""
-    return Facts(
+    return Inputs(
         credentials=credentials or Credentials(CredentialsState.NOT_REQUIRED),
-        tls=tls or Tls(AUTHORITY, PAIR),
+        tls=tls or ServingCertificate(AUTHORITY, PAIR),
         bundle=bundle,
         masquerade_holder=holder,
         images_holder=images_holder,

@@ -6,20 +6,20 @@ import copy
 import json
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from controller import kinds
-from deploy.local.pages import page
+from controller.objects import resources
+from tests.localcluster.pages import page
 from tests.support.mirrors import MirrorBuilder, a_mirror
 
 if TYPE_CHECKING:
+    from common.types import Json
     from tests.cluster.conftest import Running
     from tests.support.kube import Kube
 
-Json = dict[str, Any]
 # A label whose value follows from the upstream, and so differs from one mirror to the next.
 UPSTREAM = "k8s.osp.tech/upstream"
-CHILDREN = (*((kind, "") for kind in kinds.CHILDREN), (kinds.SERVICE, "-headless"))
+CHILDREN = (*((kind, "") for kind in resources.CHILDREN), (resources.SERVICE, "-headless"))
 
 
 def one(name: str) -> MirrorBuilder:

@@ -7,18 +7,18 @@ import json
 import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
-from controller.kinds import Kind
-from deploy.local.layout import Layout
-from deploy.local.pki import Authority
-from deploy.local.ports import LOOPBACK, free_port
+from controller.objects.resources import Kind
+from tests.localcluster.layout import Layout
+from tests.localcluster.pki import Authority
+from tests.localcluster.ports import LOOPBACK, free_port
 
 if TYPE_CHECKING:
-    from deploy.local.cluster import Cluster
+    from common.types import Json
+    from tests.localcluster.cluster import Cluster
     from tests.support.kube import Kube
 
-Json = dict[str, Any]
 CONFIGURATION: Final = Kind(
     "admissionregistration.k8s.io/v1",
     "validatingwebhookconfigurations",

@@ -5,15 +5,16 @@ They write status as those programs would; everything that reacts to it is real.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from controller.kinds import CLAIM, Kind
+from controller.objects.resources import CLAIM, Kind
 from tests.support.kube import Kube, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Json = dict[str, Any]
+    from common.types import Json
+
 POD = Kind("v1", "pods", "Pod")
 NODE = Kind("v1", "nodes", "Node", namespaced=False)
 VOLUME = Kind("v1", "persistentvolumes", "PersistentVolume", namespaced=False)

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 import yaml
 
-from controller import kinds
+from controller.objects import resources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from controller.kinds import Kind
-    from deploy.local.cluster import Cluster
+    from common.types import Json
+    from controller.objects.resources import Kind
+    from tests.localcluster.cluster import Cluster
     from tests.support.mirrors import MirrorBuilder
 
-Json = dict[str, Any]
 T = TypeVar("T")
 NAMESPACE = "registry-mirror"
 # Seconds. Nothing here takes more than one or two; the rest is for a machine that does other things too.
@@ -113,11 +113,11 @@ class Kube:
 
     def mirror(self, builder: MirrorBuilder) -> Json:
         """Makes a RegistryMirror."""
-        return self.create(kinds.MIRROR, builder.raw())
+        return self.create(resources.MIRROR, builder.raw())
 
     def secret(self, name: str, **texts: str) -> Json:
         """Makes a Secret of these texts."""
-        return self.create(kinds.SECRET, {"metadata": {"name": name}, "stringData": texts})
+        return self.create(resources.SECRET, {"metadata": {"name": name}, "stringData": texts})
 
     def condition(self, mirror: str, kind: str) -> tuple[str, str]:
         """Status and reason of a condition; two empty strings while there is none."""
@@ -125,7 +125,7 @@ class Kube:
 
     def conditions(self, mirror: str) -> dict[str, tuple[str, str, str]]:
         """Status, reason and message of each condition, if they are of the present generation."""
-        live = self.find(kinds.MIRROR, mirror) or {"metadata": {"generation": -1}}
+        live = self.find(resources.MIRROR, mirror) or {"metadata": {"generation": -1}}
         status = live.get("status", {})
         if status.get("observedGeneration") != live["metadata"]["generation"]:
             return {}
@@ -149,7 +149,7 @@ class Kube:
 
     def events(self, mirror: str) -> list[tuple[str, str, str]]:
         """Type, reason and note of the Events about a mirror."""
-        found = self.every(kinds.EVENT, "default")
+        found = self.every(resources.EVENT, "default")
         return [
             (each["type"], each["reason"], each["note"]) for each in found if each["regarding"].get("name") == mirror
         ]

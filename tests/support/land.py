@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from controller.kinds import CLAIM, MIRROR, POD, SERVICE, STATEFUL_SET
-from deploy.local.node.installed import NAMESPACE
+from controller.objects.resources import CLAIM, MIRROR, POD, SERVICE, STATEFUL_SET
+from tests.localcluster.node.installed import NAMESPACE
 from tests.support.canary import objects
 from tests.support.kube import Kube
 from tests.support.pods import a_pod, eventually, logs, pull_secret, remove
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from deploy.local.node.installed import Installed
-    from deploy.local.node.node import Node
-    from deploy.local.node.upstream import Upstream
+    from common.types import Json
+    from tests.localcluster.node.installed import Installed
+    from tests.localcluster.node.node import Node
+    from tests.localcluster.node.upstream import Upstream
 
-Json = dict[str, Any]
 
 READY_WITHIN = (
     120.0  # seconds from apply to Ready; some 15 are usual, a machine that does much else needs several times that

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.cluster import Cluster
-from deploy.local.node.able import why_not
-from deploy.local.node.accounts import Account
-from deploy.local.node.installed import NAMESPACE, Installed
-from deploy.local.node.node import Node
-from deploy.local.node.upstream import PUBLIC, Upstream
+from tests.localcluster.cluster import Cluster
+from tests.localcluster.node.able import why_not
+from tests.localcluster.node.accounts import Account
+from tests.localcluster.node.installed import NAMESPACE, Installed
+from tests.localcluster.node.node import Node
+from tests.localcluster.node.upstream import PUBLIC, Upstream
 from tests.support.land import Land
 
 if TYPE_CHECKING:

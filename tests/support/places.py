@@ -8,18 +8,20 @@ import re
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-from controller.desired import desired_objects, files, start
-from controller.kinds import DAEMON_SET, SECRET, STATEFUL_SET
-from hostess import hosts, hosts_toml
+from controller.desired import desired_objects, entrypoint, registry_config
+from controller.objects import well_known
+from controller.objects.resources import DAEMON_SET, SECRET, STATEFUL_SET
+from hostess.containerd import hosts_toml
+from hostess.hostsfile import hosts_block
 from hostess.settings import read
 from tests.support.controller import judged
 
 if TYPE_CHECKING:
-    from controller.facts import Facts
-    from controller.mirror import Mirror
+    from common.types import Json
+    from controller.model.inputs import Inputs
+    from controller.model.mirror import Mirror
     from controller.settings import ControllerSettings
 
-Json = dict[str, Any]
 
 # A shell takes nothing of this for more than text.
 PLAIN = re.compile(r"[a-z]+=[A-Za-z0-9/._-]+")
@@ -27,25 +29,25 @@ HOSTS = b"127.0.0.1\tlocalhost\n"
 ADDRESS = "10.96.0.7"
 
 
-def assert_in_place(mirror: Mirror, settings: ControllerSettings, facts: Facts) -> None:
+def assert_in_place(mirror: Mirror, settings: ControllerSettings, facts: Inputs) -> None:
     """Looks at every file and every variable that a value of the mirror gets into."""
     objects = {kind: body for kind, body in desired_objects(mirror, settings, facts) if kind in (SECRET, DAEMON_SET)}
     data = {key: base64.b64decode(value).decode() for key, value in objects[SECRET]["data"].items()}
-    assert set(data) <= files.ALL
-    assert_configuration(mirror, json.loads(data[files.CONFIGURATION]))
+    assert set(data) <= well_known.ALL
+    assert_configuration(mirror, json.loads(data[well_known.CONFIGURATION]))
     credentials = {"Username": facts.credentials.username, "Secret": facts.credentials.password}
-    assert json.loads(data[files.CREDENTIALS]) == credentials
-    assert_start(data[files.START])
-    assert data[files.HELPER] == files.helper()
+    assert json.loads(data[well_known.CREDENTIALS]) == credentials
+    assert_start(data[well_known.START])
+    assert data[well_known.HELPER] == registry_config.helper()
     if DAEMON_SET in objects:
         assert_agent(mirror, settings, facts, objects[DAEMON_SET])
 
 
 def assert_configuration(mirror: Mirror, document: Json) -> None:
     """The registry's configuration is everybody's, but for the three values that are the mirror's."""
-    meant = json.loads(files.configuration(judged()))
+    meant = json.loads(registry_config.configuration(judged()))
     meant["proxy"] |= {"remoteurl": mirror.upstream.url, "ttl": mirror.spec.ttl}
-    meant["storage"]["filesystem"]["rootdirectory"] = f"{files.DATA_DIRECTORY}/{mirror.upstream.directory}"
+    meant["storage"]["filesystem"]["rootdirectory"] = f"{registry_config.DATA_DIRECTORY}/{mirror.upstream.directory}"
     assert document == meant
 
 
@@ -55,10 +57,10 @@ def assert_start(script: str) -> None:
     first, *values = head.splitlines()
     assert first == "#!/bin/sh"
     assert all(PLAIN.fullmatch(line) for line in values), values
-    assert f"\n{rest}" == start._SCRIPT
+    assert f"\n{rest}" == entrypoint._SCRIPT
 
 
-def assert_agent(mirror: Mirror, settings: ControllerSettings, facts: Facts, daemon_set: Json) -> None:
+def assert_agent(mirror: Mirror, settings: ControllerSettings, facts: Inputs, daemon_set: Json) -> None:
     """The agent takes its environment, and writes what was meant into the node's files."""
     (container,) = daemon_set["spec"]["template"]["spec"]["containers"]
     environment = {each["name"]: each["value"] for each in container["env"] if "value" in each}
@@ -70,7 +72,7 @@ def assert_agent(mirror: Mirror, settings: ControllerSettings, facts: Facts, dae
     block = (
         f"# BEGIN registry-mirror {mirror.name}\n{ADDRESS}\t{mirror.masquerade}\n# END registry-mirror {mirror.name}\n"
     )
-    assert hosts.with_entry(HOSTS, agent.mirror, agent.masquerade, [ADDRESS]) == HOSTS + block.encode()
+    assert hosts_block.with_entry(HOSTS, agent.mirror, agent.masquerade, [ADDRESS]) == HOSTS + block.encode()
     written = hosts_toml.render(agent.mirror, agent.masquerade, "/ca.crt", hosts_toml.Upstream(agent.upstream_url))
     tables = {"capabilities": ["pull", "resolve"], "ca": "/ca.crt", "dial_timeout": hosts_toml.DIAL_TIMEOUT}
     assert tomllib.loads(written) == {

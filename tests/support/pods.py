@@ -7,15 +7,15 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from deploy.local.node import images
+from tests.localcluster.node import images
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from deploy.local.node.accounts import Account
-    from deploy.local.node.node import Node
+    from common.types import Json
+    from tests.localcluster.node.accounts import Account
+    from tests.localcluster.node.node import Node
 
-Json = dict[str, Any]
 POLL = 0.2  # seconds; most questions here are a kubectl, which costs as much as what it asks for
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from controller.kinds import Kind
+from controller.objects.resources import Kind
 
 if TYPE_CHECKING:
+    from common.types import Json
     from tests.support.kube import Kube
 
-Json = dict[str, Any]
 _API: Final = "admissionregistration.k8s.io/v1"
 
 

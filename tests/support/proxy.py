@@ -10,12 +10,12 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Final, Self
 
-from deploy.local.ports import LOOPBACK, free_port
+from tests.localcluster.ports import LOOPBACK, free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from deploy.local.cluster import Cluster
+    from tests.localcluster.cluster import Cluster
 
 CHUNK: Final = 65_536
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from deploy.local.node.runtime import ONE_ROOT
+from tests.localcluster.node.runtime import ONE_ROOT
 from tests.support.kube import until
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from controller.kinds import MIRROR
+from controller.objects.resources import MIRROR
 from tests.support.kube import Kube, until
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from deploy.local.cluster import Cluster
+    from tests.localcluster.cluster import Cluster
 
 CLIENTS: Final = 4
 

@@ -18,7 +18,8 @@ from tests.support.mirrors import a_mirror
 from tests.support.strategies import damaged_mirrors, mirrors
 
 if TYPE_CHECKING:
-    from tests.support.mirrors import Json, MirrorBuilder
+    from common.types import Json
+    from tests.support.mirrors import MirrorBuilder
 
 UID = "705ab4f5-6393-11e8-b7cc-42010a800002"
 JSON = {"content-type": "application/json"}

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from controller.kinds import MIRROR, SECRET
-from deploy.local.node.runtime import ONE_ROOT
+from controller.objects.resources import MIRROR, SECRET
+from tests.localcluster.node.runtime import ONE_ROOT
 from tests.support.kube import text
 
 if TYPE_CHECKING:

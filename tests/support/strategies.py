@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, get_args
 from hypothesis import strategies as st
 
 from common import names
-from common.fields import AccessMode, Operator
+from common.field_types import AccessMode, Operator
 from common.upstream import Upstream
-from tests.support.mirrors import Json, MirrorBuilder, a_mirror
+from tests.support.mirrors import MirrorBuilder, a_mirror
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from common.types import Json
 
 _LOWER = string.ascii_lowercase + string.digits
 _ANY_CASE = string.ascii_letters + string.digits

@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from deploy.local.node.node import CONTAINERD
-from deploy.local.node.runtime import CONFIGURATION
-from hostess import hosts
+from hostess.hostsfile import hosts_block
+from tests.localcluster.node.node import CONTAINERD
+from tests.localcluster.node.runtime import CONFIGURATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from deploy.local.node.node import Node
+    from tests.localcluster.node.node import Node
 
 # Type, mode and path of everything where agents write; what a link leads to. The folders that the kubelet makes for
 # the agent's volumes stay, and only what is in them counts.
@@ -38,7 +38,7 @@ def changed(node: Node, before: set[str]) -> set[str]:
 
 def entry(node: Node, mirror: str) -> bytes:
     """The lines of a mirror in the node's hosts file."""
-    return hosts.parse(node.read("/etc/hosts")).blocks.get(mirror, b"")
+    return hosts_block.parse(node.read("/etc/hosts")).blocks.get(mirror, b"")
 
 
 def add_foreign(node: Node, lines: bytes) -> bytes:
@@ -48,11 +48,11 @@ def add_foreign(node: Node, lines: bytes) -> bytes:
     """
     node.append("/etc/hosts", lines)
     node.wait_for("the agent has seen foreign lines", lambda: _is_in_order(node.read("/etc/hosts")))
-    return hosts.parse(node.read("/etc/hosts")).foreign
+    return hosts_block.parse(node.read("/etc/hosts")).foreign
 
 
 def _is_in_order(content: bytes) -> bool:
-    return hosts.render(hosts.parse(content)) == content
+    return hosts_block.render(hosts_block.parse(content)) == content
 
 
 def agents(node: Node, mirror: str) -> list[str]:

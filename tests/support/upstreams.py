@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from deploy.local.ports import free_port
+from tests.localcluster.ports import free_port
 from tests.support.certificates import Issuer
 
 if TYPE_CHECKING:

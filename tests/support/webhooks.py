@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Self
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from deploy.local.ports import free_port
+from tests.localcluster.ports import free_port
 from tests.support.certificates import HOST
 from tests.support.recorder import Recorder
-from webhook.app import Shell, application
+from webhook.app import AppContext, application
+from webhook.certificate_watcher import CertificateWatcher
 from webhook.metrics import Metrics
-from webhook.rotation import Rotation
 from webhook.server import Server, config
 
 if TYPE_CHECKING:
@@ -129,9 +129,9 @@ def post(path: str, body: bytes) -> bytes:
 def served(mount: Mount) -> Iterator[int]:
     """The webhook in a thread with an event loop of its own; gives its port."""
     log, listens, port = Recorder(), threading.Event(), free_port()
-    rotation = Rotation((mount.certificate_file, mount.key_file), time.time, log)
+    rotation = CertificateWatcher((mount.certificate_file, mount.key_file), time.time, log)
     rotation.look()
-    shell = Shell(log, Metrics(CollectorRegistry(), lambda: 0), rotation.is_ready)
+    shell = AppContext(log, Metrics(CollectorRegistry(), lambda: 0), rotation.is_ready)
     server = Server(config(application(shell), ("127.0.0.1", port), rotation.context), listens.set)
     thread = threading.Thread(target=lambda: uvloop.run(server.serve()))
     thread.start()

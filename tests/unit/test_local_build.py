@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import binaries, build, toolchain
-from deploy.local.errors import LocalClusterError
-from deploy.local.progress import Progress, duration
+from tests.localcluster import binaries, build, toolchain
+from tests.localcluster.errors import LocalClusterError
+from tests.localcluster.progress import Progress, duration
 
 MODULE = (build.COMPONENTS / "go.mod").read_text()
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import build, compiler, toolchain
-from deploy.local.errors import LocalClusterError
-from deploy.local.progress import Progress
+from tests.localcluster import build, compiler, toolchain
+from tests.localcluster.errors import LocalClusterError
+from tests.localcluster.progress import Progress
 
 # It lists three packages, and compiles two of them: the third is in its cache.
 GO = """#!/bin/sh
@@ -78,7 +78,7 @@ def test_an_interrupted_build_takes_its_compilers_along(tmp_path: Path) -> None:
     """Ctrl-C ends Go and what it has started, and leaves nothing that looks like a build."""
     environment = an_environment(tmp_path, 'touch "$2"; sleep 61 & echo $! > "$XDG_CACHE_HOME/compiler"; wait')
     with subprocess.Popen(
-        [sys.executable, "-m", "deploy.local", "build"],
+        [sys.executable, "-m", "tests.localcluster", "build"],
         cwd=toolchain.COMPONENTS.parents[2],
         env=environment,
         stderr=subprocess.PIPE,

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from deploy.local.paper import BOLD, Paper, fold
+from tests.localcluster.paper import BOLD, Paper, fold
 
 TABLE = """\
 NAME         DESIRED   NODE SELECTOR

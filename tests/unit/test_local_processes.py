@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.errors import LocalClusterError
-from deploy.local.ports import free_port
-from deploy.local.processes import Processes
+from tests.localcluster.errors import LocalClusterError
+from tests.localcluster.ports import free_port
+from tests.localcluster.processes import Processes
 
 SLEEPER = [sys.executable, "-c", "import time; print('asleep', flush=True); time.sleep(60)"]
 STUBBORN = [

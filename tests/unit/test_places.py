@@ -7,7 +7,7 @@ stands where it was meant to, and the rest is as without it.
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -16,17 +16,18 @@ from hypothesis import strategies as st
 
 from common import names
 from common.settings import SettingsError, read
-from controller.desired import desired_objects, files
-from controller.facts import Credentials, CredentialsState, Facts, Tls
-from controller.kinds import STATEFUL_SET
-from controller.mirror import Mirror, judge
+from controller.desired import desired_objects, registry_config
+from controller.model.inputs import Credentials, CredentialsState, Inputs, ServingCertificate
+from controller.model.mirror import Mirror, parse_mirror
+from controller.objects.resources import STATEFUL_SET
 from controller.settings import ControllerSettings
 from tests.support import strategies
-from tests.support.controller import AUTHORITY, PAIR, facts, judged, settings, stored
+from tests.support.controller import AUTHORITY, PAIR, inputs, judged, settings, stored
 from tests.support.mirrors import CLAIM, MirrorBuilder, a_mirror
 from tests.support.places import assert_in_place, pods_of
 
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    from common.types import Json
 
 METADATA = "spec.volumeClaimTemplate.metadata"
 # What means something to a shell, to YAML, TOML, JSON, a resolver, a URL or a terminal.
@@ -119,25 +120,25 @@ def values(valid: str | Json) -> st.SearchStrategy[Any]:
     return renamed | keys.flatmap(lambda key: texts(valid[key]).map(lambda new: {**valid, key: new}))
 
 
-def known() -> st.SearchStrategy[Facts]:
+def known() -> st.SearchStrategy[Inputs]:
     """Facts with any credentials."""
     found = st.builds(Credentials, st.just(CredentialsState.FOUND), st.text(), st.text())
-    return found.map(lambda credentials: facts(credentials=credentials, tls=Tls(AUTHORITY, PAIR)))
+    return found.map(lambda credentials: inputs(credentials=credentials, tls=ServingCertificate(AUTHORITY, PAIR)))
 
 
 @pytest.mark.parametrize("path", VALID)
 @given(st.data())
 def test_any_text_in_a_field_is_refused_or_stays_in_its_place(path: str, data: st.DataObject) -> None:
-    mirror = judge(stored(a_mirror().having(path, data.draw(values(VALID[path])))), ())
+    mirror = parse_mirror(stored(a_mirror().having(path, data.draw(values(VALID[path])))), ())
     if isinstance(mirror, Mirror):
         assert_in_place(mirror, settings(), data.draw(known()))
-        assert yaml.safe_load(files.configuration(mirror))["proxy"]["remoteurl"] == mirror.upstream.url
+        assert yaml.safe_load(registry_config.configuration(mirror))["proxy"]["remoteurl"] == mirror.upstream.url
         claims_are_labelled(mirror)
 
 
 def claims_are_labelled(mirror: Mirror) -> None:
     """The claims are found by our labels and their name, whatever else they are given."""
-    sets = [body for kind, body in desired_objects(mirror, settings(), facts()) if kind is STATEFUL_SET]
+    sets = [body for kind, body in desired_objects(mirror, settings(), inputs()) if kind is STATEFUL_SET]
     (claim,) = sets[0]["spec"]["volumeClaimTemplates"]
     assert claim["metadata"]["name"] == names.CLAIM_TEMPLATE
     assert set(claim["metadata"]) <= {"name", "labels", "annotations"}
@@ -148,12 +149,12 @@ def claims_are_labelled(mirror: Mirror) -> None:
 @pytest.mark.parametrize("path", VALID)
 def test_what_is_valid_in_each_field_is_not_refused(path: str) -> None:
     """So that the test above has looked at more than refusals."""
-    assert_in_place(judged(a_mirror().having(path, VALID[path])), settings(), facts())
+    assert_in_place(judged(a_mirror().having(path, VALID[path])), settings(), inputs())
 
 
 @given(strategies.mirrors(), known())
-def test_all_that_the_webhook_lets_through_stays_in_its_place(builder: MirrorBuilder, around: Facts) -> None:
-    mirror = judge(stored(builder), ())
+def test_all_that_the_webhook_lets_through_stays_in_its_place(builder: MirrorBuilder, around: Inputs) -> None:
+    mirror = parse_mirror(stored(builder), ())
     assert isinstance(mirror, Mirror)
     assert_in_place(mirror, settings(), around)
     claims_are_labelled(mirror)
@@ -168,7 +169,7 @@ def test_any_text_in_a_variable_is_refused_or_stays_in_its_place(variable: str, 
         chosen = read(ControllerSettings, {**VARIABLES, variable: text})
     except SettingsError:
         return
-    known_facts = facts(bundle="PEM")
+    known_facts = inputs(bundle="PEM")
     mirror = judged()
     assert_in_place(mirror, chosen, known_facts)
     expected = read(ControllerSettings, VARIABLES)
@@ -193,11 +194,11 @@ def without(pod: Json) -> Json:
 
 def images(mirror: Mirror, chosen: ControllerSettings) -> list[str]:
     """Images of the pods."""
-    pods = pods_of(desired_objects(mirror, chosen, facts(bundle="PEM")))
+    pods = pods_of(desired_objects(mirror, chosen, inputs(bundle="PEM")))
     return [pod["containers"][0]["image"] for pod in pods]
 
 
 def host_paths(mirror: Mirror, chosen: ControllerSettings) -> set[str]:
     """What the pods have of the node."""
-    pods = pods_of(desired_objects(mirror, chosen, facts(bundle="PEM")))
+    pods = pods_of(desired_objects(mirror, chosen, inputs(bundle="PEM")))
     return {volume["hostPath"]["path"] for pod in pods for volume in pod["volumes"] if "hostPath" in volume}

@@ -8,13 +8,13 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from controller import kinds
-from deploy.local.ports import LOOPBACK
+from controller.objects import resources
 from tests.chaos.control.conftest import launched, until_served
+from tests.localcluster.ports import LOOPBACK
 from tests.support import policies
 from tests.support.audit import requests
 from tests.support.faults import complete, one
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from tests.cluster.conftest import Running
     from tests.support.chaos import Chaos
 
-Json = dict[str, Any]
 GOOD = 40
 # Mirrors whose Secret hangs: more than the controller has workers, on top of the ten that fail otherwise.
 HUNG = 20
@@ -167,17 +166,19 @@ def _bad_ones(kube: Kube, gate: Gate, port: int) -> dict[str, float]:
     rules = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"]}
     gate.stand_before(kube, "gate", rules, "request.name.startsWith('registry-mirror-hung')")
     foreign = {"metadata": {"name": "registry-mirror-foreign"}, "spec": {"ports": [{"port": 80}]}}
-    kube.create(kinds.SERVICE, foreign)
+    kube.create(resources.SERVICE, foreign)
     kube.secret("garbled", password="alone")
     binary = {"username": "/w==", "password": "/w=="}
-    kube.create(kinds.SECRET, {"metadata": {"name": "binary"}, "data": binary})
+    kube.create(resources.SECRET, {"metadata": {"name": "binary"}, "data": binary})
     a_storage_class(kube, "fixed", growing=False)
     volumes(kube, "fixed", ["fixed-0", "fixed-1"], "20Gi")
     kube.mirror(one("older").known_as("claimed.example.com"))
     kube.mirror(one("fixed").on_class("fixed").storing("20Gi"))
     kube.mirror(one("stuck"))
     # Kubernetes makes claims and pods of the 80 mirrors before, twenty objects a second, and then these.
-    until(lambda: kube.get(kinds.MIRROR, "fixed").get("status", {}).get("storage") == "20Gi", why="bound", seconds=90)
+    until(
+        lambda: kube.get(resources.MIRROR, "fixed").get("status", {}).get("storage") == "20Gi", why="bound", seconds=90
+    )
     until(lambda: complete(kube, "stuck") and complete(kube, "older"), why="made before it goes wrong")
     # The policies are known to the API server a moment after they were made.
     until(lambda: not _creatable(kube), why="the policies hold")
@@ -196,12 +197,12 @@ def _bad_ones(kube: Kube, gate: Gate, port: int) -> dict[str, float]:
     for name, builder in mirrors.items():
         began[name] = time.monotonic()
         kube.mirror(builder)
-    kube.patch(kinds.SERVICE, "registry-mirror-stuck", {"metadata": {"finalizers": [FINALIZER]}})
+    kube.patch(resources.SERVICE, "registry-mirror-stuck", {"metadata": {"finalizers": [FINALIZER]}})
     began["stuck"] = time.monotonic()
-    kube.delete(kinds.SERVICE, "registry-mirror-stuck")
+    kube.delete(resources.SERVICE, "registry-mirror-stuck")
     began["fixed"] = time.monotonic()
     size = {"resources": {"requests": {"storage": "30Gi"}}}
-    kube.patch(kinds.MIRROR, "fixed", {"spec": {"volumeClaimTemplate": {"spec": size}}})
+    kube.patch(resources.MIRROR, "fixed", {"spec": {"volumeClaimTemplate": {"spec": size}}})
     return _all_told(kube, began)
 
 
@@ -230,7 +231,7 @@ def _creatable(kube: Kube) -> bool:
         "metadata": {"name": "registry-mirror-refused"},
         "spec": spec,
     }
-    path = kinds.STATEFUL_SET.path("registry-mirror")
+    path = resources.STATEFUL_SET.path("registry-mirror")
     return kube.http.post(path, json=body, params={"dryRun": "All"}).is_success
 
 
@@ -240,10 +241,10 @@ def _mended(kube: Kube, gate: Gate) -> None:
     for name in ("refused", "unheld"):
         policies.lift(kube, name)
     until(lambda: _creatable(kube), why="the policies hold no more")
-    kube.delete(kinds.SERVICE, "registry-mirror-foreign")
-    kube.patch(kinds.SERVICE, "registry-mirror-stuck", {"metadata": {"finalizers": None}})
+    kube.delete(resources.SERVICE, "registry-mirror-foreign")
+    kube.patch(resources.SERVICE, "registry-mirror-stuck", {"metadata": {"finalizers": None}})
     for name in ("refused", "unheld"):
-        kube.patch(kinds.MIRROR, name, {"metadata": {"labels": {"looked": "at"}}})
+        kube.patch(resources.MIRROR, name, {"metadata": {"labels": {"looked": "at"}}})
 
 
 @contextmanager
@@ -266,7 +267,7 @@ def _quarrel(running: Running, name: str) -> Iterator[None]:
         while not over.wait(0.05):
             count += 1
             port = {"op": "replace", "path": "/spec/ports/0/port", "value": 8000 + count % 900}
-            other.json_patch(kinds.SERVICE, f"registry-mirror-{name}", port)
+            other.json_patch(resources.SERVICE, f"registry-mirror-{name}", port)
         other.close()
 
     thread = threading.Thread(target=quarrel)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from controller.election import LEASE_DURATION
-from deploy.local.pages import page
+from controller.objects.lease import LEASE_DURATION
 from tests.chaos.control.conftest import launched, until_served
+from tests.localcluster.pages import page
 from tests.support.audit import CREDENTIAL, Asked, requests
 from tests.support.faults import complete, events_of, one
 from tests.support.gate import CONFIGURATION, Gate

@@ -5,13 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from controller import kinds
-from deploy.local.processes import resident_bytes
+from controller.objects import resources
 from tests.chaos.control.conftest import until_served
+from tests.localcluster.processes import resident_bytes
 from tests.support.faults import CHILDREN, complete, one
 from tests.support.kube import Kube, until
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from tests.cluster.conftest import Running
     from tests.support.chaos import Chaos
 
-Json = dict[str, Any]
 ROUNDS = 5
 MIB = 2**20
 # A release is tried with 500 mirrors, the usual run with so many as take some ten seconds a round.
@@ -54,7 +53,7 @@ def test_a_webhook_killed_during_many_applies_leaves_each_stored_or_refused_and_
     def apply(mine: list[str]) -> None:
         client = Kube(running.cluster)
         for name in mine:
-            while not (response := client.http.post(kinds.MIRROR.path(None), json=one(name).raw())).is_success:
+            while not (response := client.http.post(resources.MIRROR.path(None), json=one(name).raw())).is_success:
                 refused.append(response.text)
                 over.wait(0.05)  # before the next try
         client.close()
@@ -71,7 +70,7 @@ def test_a_webhook_killed_during_many_applies_leaves_each_stored_or_refused_and_
     assert refused, "some came while the webhook was away"
     assert all("failed calling webhook" in text for text in refused), set(refused)
     for name in names:
-        spec = running.kube.get(kinds.MIRROR, name)["spec"]
+        spec = running.kube.get(resources.MIRROR, name)["spec"]
         assert (spec["replicas"], spec["ttl"]) == (2, "168h"), "its defaults are there"
     for name in names:
         until(lambda name=name: complete(running.kube, name), why=f"{name} is complete", seconds=300)  # type: ignore[misc]
@@ -116,11 +115,11 @@ def test_many_mirrors_made_and_deleted_five_times_leave_no_memory_taken(
 
 def _all_go(kube: Kube) -> None:
     """All mirrors are deleted, and what they leave is collected, as Kubernetes' own collector would."""
-    kube.http.delete(kinds.MIRROR.path(None), timeout=300).raise_for_status()
-    until(lambda: not kube.every(kinds.MIRROR), why="the controller lets all of them go", seconds=300)
-    for kind in kinds.CHILDREN:
+    kube.http.delete(resources.MIRROR.path(None), timeout=300).raise_for_status()
+    until(lambda: not kube.every(resources.MIRROR), why="the controller lets all of them go", seconds=300)
+    for kind in resources.CHILDREN:
         path, query = kind.path("registry-mirror"), {"labelSelector": "app=docker-registry"}
-        if kind is kinds.SERVICE:  # these know no deletion of all at once everywhere
+        if kind is resources.SERVICE:  # these know no deletion of all at once everywhere
             for each in kube.every(kind, **query):
                 kube.delete(kind, each["metadata"]["name"])
         else:

@@ -6,21 +6,21 @@ import asyncio
 import signal
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from common.logs import logger
-from controller import cluster as door
-from controller import kinds
-from controller.connection import load_configuration
-from controller.store import Store
-from controller.watching import Watch
-from deploy.local.commands import API_SERVER
-from deploy.local.pages import page
-from deploy.local.probe import port_of
-from deploy.local.system import CONTROLLER, NAMESPACE
+from controller.informer.reflector import Reflector
+from controller.informer.store import Store
+from controller.kubeclient import client
+from controller.kubeclient.config import load_configuration
+from controller.objects import resources
 from tests.chaos.control.conftest import until_served
+from tests.localcluster.commands import API_SERVER
+from tests.localcluster.pages import page
+from tests.localcluster.probe import port_of
+from tests.localcluster.system import CONTROLLER, NAMESPACE
 from tests.support.faults import CHILDREN, complete, normal_form, one
 from tests.support.gate import Gate
 from tests.support.kube import until
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from tests.support.chaos import Chaos
     from tests.support.kube import Kube
 
-Json = dict[str, Any]
 USER = f"system:serviceaccount:{NAMESPACE}:{CONTROLLER}"
 GROUPS = ["system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}"]
 # Of history that etcd keeps here, in seconds; 300 is usual. Without its cache of changes the API server asks etcd for
@@ -65,7 +64,7 @@ def _dies(running: Running) -> None:
     running.system.processes.kill("controller", signal.SIGKILL)
     until(lambda: not running.system.processes.alive("controller"), why="it is dead")
     with suppress(AssertionError):
-        running.kube.delete(kinds.LEASE, "registrymirror-controller")
+        running.kube.delete(resources.LEASE, "registrymirror-controller")
 
 
 def _stopped_at(gate: Gate, over: Callable[[], bool]) -> list[str]:
@@ -96,7 +95,7 @@ def test_killed_before_each_write_of_making_changing_and_deleting_a_mirror(
     for phase in range(30):
         gate.hold(after=phase)
         kube.patch(
-            kinds.MIRROR, "p0", {"spec": {"upstreamUrl": f"changed{phase}.example.com", "replicas": 2 + phase % 2}}
+            resources.MIRROR, "p0", {"spec": {"upstreamUrl": f"changed{phase}.example.com", "replicas": 2 + phase % 2}}
         )
         turned = lambda phase=phase: _turned(kube, "p0", f"changed{phase}", 2 + phase % 2)  # noqa: E731
         held = _stopped_at(gate, turned)
@@ -109,8 +108,8 @@ def test_killed_before_each_write_of_making_changing_and_deleting_a_mirror(
         until(turned, why=f"changed, killed before {held}", seconds=30)
     for phase in range(5):
         gate.hold(after=phase)
-        kube.delete(kinds.MIRROR, f"p{phase}")
-        gone = lambda phase=phase: kube.find(kinds.MIRROR, f"p{phase}") is None  # noqa: E731
+        kube.delete(resources.MIRROR, f"p{phase}")
+        gone = lambda phase=phase: kube.find(resources.MIRROR, f"p{phase}") is None  # noqa: E731
         held = _stopped_at(gate, gone)
         if held == ["nothing"]:
             break
@@ -128,7 +127,7 @@ def test_killed_before_each_write_of_making_changing_and_deleting_a_mirror(
 
 
 def _turned(kube: Kube, name: str, host: str, replicas: int) -> bool:
-    live, mirror = kube.get(kinds.STATEFUL_SET, f"registry-mirror-{name}"), kube.get(kinds.MIRROR, name)
+    live, mirror = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}"), kube.get(resources.MIRROR, name)
     seen = mirror.get("status", {}).get("observedGeneration") == mirror["metadata"]["generation"]
     return seen and host in mirror["status"]["upstream"] and live["spec"]["replicas"] == replicas
 
@@ -138,22 +137,24 @@ async def test_a_watch_whose_version_etcd_has_compacted_away_lists_again_and_mis
 ) -> None:
     """A real 410: streams end after a second, and of a kind without news the last version is soon too old."""
     kube, restarts, store = running.kube, list[str](), Store()
-    monkeypatch.setattr(door, "WATCH_DURATION", 1)
-    kube.create(kinds.CONFIG_MAP, {"metadata": {"name": "goes"}})
+    monkeypatch.setattr(client, "WATCH_DURATION", 1)
+    kube.create(resources.CONFIG_MAP, {"metadata": {"name": "goes"}})
     configuration = await load_configuration(str(running.cluster.kubeconfig))
-    async with door.Cluster(configuration) as cluster:
+    async with client.KubeClient(configuration) as cluster:
         log = logger("ERROR", "test")
-        watch = Watch(cluster, kinds.CONFIG_MAP, NAMESPACE, store, log, 1.0, restarts.append)
+        watch = Reflector(cluster, resources.CONFIG_MAP, NAMESPACE, store, log, 1.0, restarts.append)
         following = asyncio.create_task(watch.forever())
         await watch.synced.wait()
         began = time.monotonic()
         async with asyncio.timeout(60):
             while "expired" not in restarts:
-                kube.patch(kinds.SECRET, "registrymirror-ca", {"metadata": {"labels": {"time": str(time.time_ns())}}})
+                kube.patch(
+                    resources.SECRET, "registrymirror-ca", {"metadata": {"labels": {"time": str(time.time_ns())}}}
+                )
                 await asyncio.sleep(0.1)  # etcd's history goes on
             took = time.monotonic() - began
-            kube.create(kinds.CONFIG_MAP, {"metadata": {"name": "comes"}})
-            kube.delete(kinds.CONFIG_MAP, "goes")
+            kube.create(resources.CONFIG_MAP, {"metadata": {"name": "comes"}})
+            kube.delete(resources.CONFIG_MAP, "goes")
             while "comes" not in store or "goes" in store:  # noqa: ASYNC110 (a state is waited for, not an event)
                 await asyncio.sleep(0.05)
         following.cancel()
@@ -179,8 +180,8 @@ def test_cut_off_for_longer_than_etcd_keeps_history_it_misses_nothing(running: R
         before = _lists(running)
         proxy.drop()
         kube.mirror(one("new"))
-        kube.delete(kinds.MIRROR, "deleted")
-        kube.patch(kinds.STATEFUL_SET, "registry-mirror-broken", {"spec": {"replicas": 0}})
+        kube.delete(resources.MIRROR, "deleted")
+        kube.patch(resources.STATEFUL_SET, "registry-mirror-broken", {"spec": {"replicas": 0}})
         for kind, suffix in CHILDREN:
             kube.delete(kind, f"registry-mirror-bereft{suffix}")
         _history_is_gone(kube)
@@ -190,7 +191,7 @@ def test_cut_off_for_longer_than_etcd_keeps_history_it_misses_nothing(running: R
         for name in ("new", "broken", "bereft"):
             until(lambda name=name: complete(kube, name), why=f"{name} is complete", seconds=30)  # type: ignore[misc]
             until(lambda name=name: normal_form(kube, name) == expected, why=f"{name} is like any other")  # type: ignore[misc]
-        kube.until_gone(kinds.MIRROR, "deleted")
+        kube.until_gone(resources.MIRROR, "deleted")
         took = time.monotonic() - back
         lists = _lists(running) - before
         running.system.processes.stop(["controller"])
@@ -205,12 +206,12 @@ def test_cut_off_for_longer_than_etcd_keeps_history_it_misses_nothing(running: R
 
 def _history_is_gone(kube: Kube) -> None:
     """Returns when a watch from now on would be refused: twice what is kept, and a moment."""
-    live = kube.create(kinds.CONFIG_MAP, {"metadata": {"name": "marks-a-version"}})
+    live = kube.create(resources.CONFIG_MAP, {"metadata": {"name": "marks-a-version"}})
     query = {"watch": "true", "resourceVersion": live["metadata"]["resourceVersion"], "timeoutSeconds": "1"}
-    path = kinds.CONFIG_MAP.path(NAMESPACE)
+    path = resources.CONFIG_MAP.path(NAMESPACE)
 
     def refused() -> bool:
-        kube.patch(kinds.CONFIG_MAP, "marks-a-version", {"data": {"time": str(time.time())}})
+        kube.patch(resources.CONFIG_MAP, "marks-a-version", {"data": {"time": str(time.time())}})
         return '"code":410' in kube.http.get(path, params=query).text
 
     until(refused, why="etcd has compacted", seconds=60)

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from controller import kinds
-from controller.desired import files
+from controller.objects import resources, well_known
 from tests.support.faults import CHILDREN, complete, events_of, normal_form
 from tests.support.kube import Kube, until
 from tests.support.mirrors import MirrorBuilder, a_mirror
@@ -24,11 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from controller.kinds import Kind
+    from common.types import Json
+    from controller.objects.resources import Kind
     from tests.cluster.conftest import Running
     from tests.support.chaos import Chaos
 
-Json = dict[str, Any]
 MIRRORS = 5  # of each user
 SECRETS = 2
 # Seconds that a request may take to be answered at all: an API server that is killed is back within a few.
@@ -41,12 +40,12 @@ SETTLED = 120.0
 COLLECTED = 600.0
 # What somebody may do to an object that was made for a mirror; all of it is to be put right.
 BREAKS: tuple[tuple[Kind, str, Json], ...] = (
-    (kinds.SECRET, "", {"data": {files.CONFIGURATION: ""}}),
-    (kinds.SERVICE, "", {"spec": {"sessionAffinity": "None"}}),
-    (kinds.SERVICE, "-headless", {"metadata": {"labels": {"app": "mine"}}}),
-    (kinds.BUDGET, "", {"spec": {"maxUnavailable": 0}}),
-    (kinds.STATEFUL_SET, "", {"spec": {"replicas": 0}}),
-    (kinds.DAEMON_SET, "", {"metadata": {"labels": {"app": "mine"}}}),
+    (resources.SECRET, "", {"data": {well_known.CONFIGURATION: ""}}),
+    (resources.SERVICE, "", {"spec": {"sessionAffinity": "None"}}),
+    (resources.SERVICE, "-headless", {"metadata": {"labels": {"app": "mine"}}}),
+    (resources.BUDGET, "", {"spec": {"maxUnavailable": 0}}),
+    (resources.STATEFUL_SET, "", {"spec": {"replicas": 0}}),
+    (resources.DAEMON_SET, "", {"metadata": {"labels": {"app": "mine"}}}),
 )
 
 
@@ -105,7 +104,7 @@ class User:
         if name not in self.model.mirrors:
             spec = {"upstreamUrl": "NAME.example.com", **self._some()}
             self.log(self.name, "create", name, spec)
-            self.sure("POST", kinds.MIRROR.path(None), built(name, spec).raw())
+            self.sure("POST", resources.MIRROR.path(None), built(name, spec).raw())
             self.model.mirrors[name] = spec
 
     def _some(self) -> Json:
@@ -126,21 +125,23 @@ class User:
             spec = {
                 key: value.replace("NAME", name) if isinstance(value, str) else value for key, value in some.items()
             }
-            self.sure("PATCH", kinds.MIRROR.path(None, name), {"spec": spec})
+            self.sure("PATCH", resources.MIRROR.path(None, name), {"spec": spec})
             self.model.mirrors[name] |= some
 
     def _label(self, name: str) -> None:
         if name in self.model.mirrors:
             label = {"mood": self.dice.choice(["good", "bad"])}
             self.log(self.name, "label", name, label)
-            self.sure("PATCH", kinds.MIRROR.path(None, name), {"metadata": {"labels": label}})
+            self.sure("PATCH", resources.MIRROR.path(None, name), {"metadata": {"labels": label}})
 
     def _delete(self, name: str) -> None:
         if name in self.model.mirrors:
             self.log(self.name, "delete", name)
-            self.sure("DELETE", kinds.MIRROR.path(None, name))
+            self.sure("DELETE", resources.MIRROR.path(None, name))
             del self.model.mirrors[name]
-            until(lambda: self.sure("GET", kinds.MIRROR.path(None, name)) == 404, why=f"{name} goes", seconds=PATIENCE)
+            until(
+                lambda: self.sure("GET", resources.MIRROR.path(None, name)) == 404, why=f"{name} goes", seconds=PATIENCE
+            )
 
     def _recreate(self, name: str) -> None:
         self._delete(name)
@@ -161,15 +162,15 @@ class User:
         password = f"password {self.dice.randrange(1000)}"
         self.log(self.name, "secret", name, password if there else "deleted")
         if not there:
-            self.sure("DELETE", kinds.SECRET.path("registry-mirror", name))
+            self.sure("DELETE", resources.SECRET.path("registry-mirror", name))
             self.model.secrets.pop(name, None)
             return
         data = {
             key: base64.b64encode(text.encode()).decode() for key, text in (("username", "u"), ("password", password))
         }
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
-        if self.sure("POST", kinds.SECRET.path("registry-mirror"), body) == 409:
-            self.sure("PATCH", kinds.SECRET.path("registry-mirror", name), {"data": data})
+        if self.sure("POST", resources.SECRET.path("registry-mirror"), body) == 409:
+            self.sure("PATCH", resources.SECRET.path("registry-mirror", name), {"data": data})
         self.model.secrets[name] = password
 
     def sure(self, verb: str, path: str, body: Json | None = None) -> int:
@@ -294,11 +295,11 @@ def _soon(seconds: float) -> Callable[[Callable[[], object], str], None]:
 
 def _as_predicted(running: Running, model: Model) -> None:
     kube, soon = running.kube, _soon(SETTLED)
-    found = {each["metadata"]["name"] for each in kube.every(kinds.MIRROR)}
+    found = {each["metadata"]["name"] for each in kube.every(resources.MIRROR)}
     assert found == set(model.mirrors)
     for name, spec in model.mirrors.items():
         soon(lambda name=name: complete(kube, name), f"{name} is complete")  # type: ignore[misc]
-        stored = kube.get(kinds.MIRROR, name)["spec"]
+        stored = kube.get(resources.MIRROR, name)["spec"]
         wanted = built(name, spec).raw()["spec"]
         assert {key: stored.get(key) for key in spec} == {key: wanted.get(key) for key in spec}, name
         soon(lambda name=name: _uses(kube, name, model), f"{name}'s cache has its upstream and its password")  # type: ignore[misc]
@@ -307,7 +308,7 @@ def _as_predicted(running: Running, model: Model) -> None:
 
 def _nothing_else_is_left(running: Running, model: Model) -> None:
     kube, soon = running.kube, _soon(COLLECTED)
-    for kind in kinds.CHILDREN:
+    for kind in resources.CHILDREN:
         soon(lambda kind=kind: _names(kube, kind) <= model.objects(), f"no {kind.name} is left of a deleted one")  # type: ignore[misc]
 
 
@@ -324,7 +325,7 @@ def _as_made_undisturbed(running: Running, model: Model) -> None:
 
 
 def _owned(kube: Kube, name: str) -> bool:
-    uid = kube.get(kinds.MIRROR, name)["metadata"]["uid"]
+    uid = kube.get(resources.MIRROR, name)["metadata"]["uid"]
     found = [kube.find(kind, f"registry-mirror-{name}{suffix}") for kind, suffix in CHILDREN]
     return all(each and each["metadata"]["ownerReferences"][-1]["uid"] == uid for each in found)
 
@@ -335,11 +336,11 @@ def _names(kube: Kube, kind: Kind) -> set[str]:
 
 def _uses(kube: Kube, name: str, model: Model) -> bool:
     """Whether what is mounted into the cache of a mirror is what its spec and its Secret say."""
-    data = kube.get(kinds.SECRET, f"registry-mirror-{name}")["data"]
+    data = kube.get(resources.SECRET, f"registry-mirror-{name}")["data"]
     texts = {key: base64.b64decode(value).decode() for key, value in data.items()}
     upstream = built(name, model.mirrors[name]).raw()["spec"]["upstreamUrl"]
     url = upstream if "://" in upstream else f"https://{upstream}"
     password = model.password(name)
-    held = texts.get(files.CREDENTIALS, "")
+    held = texts.get(well_known.CREDENTIALS, "")
     right = password in held if password else "password " not in held
-    return f'"{url}"' in texts[files.CONFIGURATION] and right
+    return f'"{url}"' in texts[well_known.CONFIGURATION] and right

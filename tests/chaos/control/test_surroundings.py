@@ -6,19 +6,19 @@ import json
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from controller import kinds
-from controller.contest import FREE_REPAIRS
-from controller.election import LEASE_DURATION
-from controller.kinds import Kind
-from deploy.local.commands import API_SERVER, ETCD
-from deploy.local.pages import page
-from deploy.local.probe import port_of
-from deploy.local.system import CONTROLLER, NAMESPACE
+from controller.apply.conflict_limiter import FREE_REPAIRS
+from controller.objects import resources
+from controller.objects.lease import LEASE_DURATION
+from controller.objects.resources import Kind
 from tests.chaos.control.conftest import until_served
+from tests.localcluster.commands import API_SERVER, ETCD
+from tests.localcluster.pages import page
+from tests.localcluster.probe import port_of
+from tests.localcluster.system import CONTROLLER, NAMESPACE
 from tests.support.audit import requests
 from tests.support.faults import CHILDREN, complete, events_of, normal_form, one
 from tests.support.kube import Kube, until
@@ -27,10 +27,10 @@ from tests.support.proxy import Proxy
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from common.types import Json
     from tests.cluster.conftest import Running
     from tests.support.chaos import Chaos
 
-Json = dict[str, Any]
 USER = f"system:serviceaccount:{NAMESPACE}:{CONTROLLER}"
 GROUPS = ["system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}"]
 MANY = 12
@@ -64,7 +64,7 @@ class Behind:
     def gone(self, names: list[str]) -> None:
         """Deletes them, and waits for nothing: Kubernetes' collector of garbage takes twenty objects a second."""
         for name in names:
-            self.kube.delete(kinds.MIRROR, name)
+            self.kube.delete(resources.MIRROR, name)
 
     def leads(self) -> bool:
         """Whether the controller says that it does."""
@@ -118,9 +118,9 @@ def test_a_network_that_loses_everything_for_longer_than_the_lease(behind: Behin
     behind.proxy.drop()
     gone = time.monotonic()
     names = behind.mirrors("d")
-    kube.delete(kinds.SERVICE, f"registry-mirror-{changed[0]}")
-    kube.patch(kinds.STATEFUL_SET, f"registry-mirror-{changed[1]}", {"spec": {"replicas": 0}})
-    kube.delete(kinds.MIRROR, changed[2])
+    kube.delete(resources.SERVICE, f"registry-mirror-{changed[0]}")
+    kube.patch(resources.STATEFUL_SET, f"registry-mirror-{changed[1]}", {"spec": {"replicas": 0}})
+    kube.delete(resources.MIRROR, changed[2])
     until(lambda: behind.told("lease lost") > lost, why="it leads no more", seconds=LONG)
     time.sleep(max(0.0, gone + LONG - time.monotonic()))  # so long the fault lasts
     behind.proxy.restore()
@@ -211,11 +211,11 @@ def _fight(running: Running, name: str) -> Iterator[list[str]]:
     """Another client that changes each object of a mirror as fast as it can; yields what it did."""
     child, edits, over = f"registry-mirror-{name}", list[str](), threading.Event()
     ways: list[tuple[Kind, Json]] = [
-        (kinds.SECRET, {"data": {"tls.key": ""}}),
-        (kinds.SERVICE, {"spec": {"sessionAffinity": "None"}}),
-        (kinds.STATEFUL_SET, {"spec": {"replicas": 0}}),
-        (kinds.DAEMON_SET, {"metadata": {"labels": {"app": "mine"}}}),
-        (kinds.BUDGET, {"spec": {"maxUnavailable": 0}}),
+        (resources.SECRET, {"data": {"tls.key": ""}}),
+        (resources.SERVICE, {"spec": {"sessionAffinity": "None"}}),
+        (resources.STATEFUL_SET, {"spec": {"replicas": 0}}),
+        (resources.DAEMON_SET, {"metadata": {"labels": {"app": "mine"}}}),
+        (resources.BUDGET, {"spec": {"maxUnavailable": 0}}),
     ]
 
     def fight() -> None:
@@ -239,7 +239,7 @@ def test_its_definition_is_deleted_and_made_again(behind: Behind, chaos: Chaos) 
     """With it go all mirrors and what was made for them; those that are made afterwards are served."""
     kube = behind.kube
     kube.kubectl("delete", "crd", "registrymirrors.k8s.osp.tech", "--timeout=60s")
-    for kind in kinds.CHILDREN:
+    for kind in resources.CHILDREN:
         left = lambda kind=kind: kube.every(kind, labelSelector="app=docker-registry")  # noqa: E731
         until(lambda left=left: not left(), why=f"{kind.name}s go with their mirrors", seconds=120)  # type: ignore[misc]
     behind.running.system.install()
@@ -258,8 +258,8 @@ def test_its_namespace_does_not_go_and_is_made_again(behind: Behind, chaos: Chao
     """It says so, asks little meanwhile, and begins anew when the namespace and its roles are there again."""
     kube, running = behind.kube, behind.running
     held = {"metadata": {"name": "holds", "finalizers": ["example.com/hold"]}}
-    kube.create(kinds.CONFIG_MAP, held)
-    mirrors = [each["metadata"]["name"] for each in kube.every(kinds.MIRROR)]
+    kube.create(resources.CONFIG_MAP, held)
+    mirrors = [each["metadata"]["name"] for each in kube.every(resources.MIRROR)]
     began = time.monotonic()
     kube.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
     told = lambda: all(_says_that_it_cannot(kube, name) for name in mirrors)  # noqa: E731
@@ -271,7 +271,7 @@ def test_its_namespace_does_not_go_and_is_made_again(behind: Behind, chaos: Chao
     asked = [each for each in requests(running.cluster, user=USER) if each.at > since]
     assert len(asked) < 100, "ten a second: a look at the lease every other second, watches that are tried again"
     assert behind.told("reconcile crashed") == 0
-    kube.json_patch(kinds.CONFIG_MAP, "holds", {"op": "remove", "path": "/metadata/finalizers"})
+    kube.json_patch(resources.CONFIG_MAP, "holds", {"op": "remove", "path": "/metadata/finalizers"})
     until(lambda: kube.find(SPACE, NAMESPACE) is None, why="the namespace is gone", seconds=60)
     running.system.install()
     back = time.monotonic()

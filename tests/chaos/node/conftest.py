@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.node.runtime import DEBIAN
+from tests.localcluster.node.runtime import DEBIAN
 from tests.support.lands import a_land, mark
 from tests.support.serving import to_be_trusted, trusted
 

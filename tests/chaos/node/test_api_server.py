@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploy.local.commands import API_SERVER, ETCD
+from tests.localcluster.commands import API_SERVER, ETCD
 from tests.support.pulling import LAYER, pulling, pushed
 from tests.support.traces import traces
 

@@ -7,23 +7,23 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 
 from common import names
-from controller.kinds import MIRROR, POD
-from deploy.local.node.impostor import processes
-from deploy.local.node.installed import NAMESPACE
+from controller.objects.resources import MIRROR, POD
+from tests.localcluster.node.impostor import processes
+from tests.localcluster.node.installed import NAMESPACE
 from tests.support.kube import Kube
 
 if TYPE_CHECKING:
     import random
 
+    from common.types import Json
     from tests.support.chaos import Chaos
     from tests.support.land import Land
 
-Json = dict[str, Any]
 
 CLIENTS, APPLIES, MIRRORS = 4, 125, 10  # of each client: applies, and mirrors that it makes and changes
 REPLICAS = 2  # of the webhook

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploy.local.node.impostor import processes
-from deploy.local.node.installed import NAMESPACE
+from tests.localcluster.node.impostor import processes
+from tests.localcluster.node.installed import NAMESPACE
 
 if TYPE_CHECKING:
     from tests.support.chaos import Chaos

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from common import names
-from controller.kinds import MIRROR
-from deploy.local.node.installed import NAMESPACE
+from controller.objects.resources import MIRROR
+from tests.localcluster.node.installed import NAMESPACE
 from tests.support.certificates import Issuer
 from tests.support.pulling import pulling, pushed
 from tests.support.serving import issued, served, to_be_trusted, trusted

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from controller.cluster import WATCH_SILENCE
-from controller.kinds import LEASE, POD
-from deploy.local.commands import SERVICE_OF_API_SERVER
+from controller.kubeclient.client import WATCH_SILENCE
+from controller.objects.resources import LEASE, POD
+from tests.localcluster.commands import SERVICE_OF_API_SERVER
 from tests.support.audit import entries
 from tests.support.pulling import pulling, pushed
 from tests.support.traces import traces

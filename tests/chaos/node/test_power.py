@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hostess import hosts
+from hostess.hostsfile import hosts_block
 from tests.support.pulling import pulling, pushed
 from tests.support.traces import add_foreign, entry, traces
 
@@ -36,7 +36,7 @@ def test_the_node_loses_power(world: Land, chaos: Chaos) -> None:
     world.wait_ready("world")
     world.until(lambda: world.hosts_toml(world.world.host))
     assert entry(node, "world") == mirrored
-    assert hosts.parse(node.read("/etc/hosts")).foreign == foreign
+    assert hosts_block.parse(node.read("/etc/hosts")).foreign == foreign
     assert on_disk(world) == files
     passed = world.counted("world")
     with pulling(world, images) as pulls:

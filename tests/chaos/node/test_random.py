@@ -6,10 +6,10 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from controller.kinds import POD
-from deploy.local.node.impostor import processes
-from deploy.local.node.installed import NAMESPACE
-from hostess import hosts
+from controller.objects.resources import POD
+from hostess.hostsfile import hosts_block
+from tests.localcluster.node.impostor import processes
+from tests.localcluster.node.installed import NAMESPACE
 from tests.support.pulling import pushed
 from tests.support.traces import add_foreign, traces
 
@@ -49,14 +49,14 @@ def test_random_pulls_beside_random_faults(world: Land, chaos: Chaos, dice: rand
             image = dice.choice(images)
             took.append(world.pull(image, DEADLINE))
         faults.append(name)
-        assert hosts.parse(node.read("/etc/hosts")).foreign == foreign
+        assert hosts_block.parse(node.read("/etc/hosts")).foreign == foreign
     recovered = world.until(
         lambda: world.ready_caches("world") == REPLICAS and on_the_node(world) == files,
         CALM,
         told=lambda: differing(world, files),
     )
     world.wait_ready("world")
-    assert hosts.parse(node.read("/etc/hosts")).foreign == foreign
+    assert hosts_block.parse(node.read("/etc/hosts")).foreign == foreign
     node.write("/etc/hosts", given)
     note = f"{len(took)} pulls, the slowest {max(took):.1f} s; " + ", ".join(
         f"{faults.count(each)} {each}" for each in FAULTS

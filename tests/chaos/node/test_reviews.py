@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from controller.kinds import POD
-from deploy.local.node.installed import NAMESPACE
+from controller.objects.resources import POD
+from tests.localcluster.node.installed import NAMESPACE
 from tests.support.reviewing import reviewing
 from tests.support.serving import issued, served
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.advice import warnings_for
+from common.admission_warnings import warnings_for
 from common.model import RegistryMirrorSpec
 from tests.support.mirrors import CLAIM, MirrorBuilder, a_mirror
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common import problems
-from common.problems import FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, Problem
+from common import field_errors
+from common.field_errors import FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, Problem
 from common.validation import problems_of
 from tests.support import strategies
 from tests.support.mirrors import CLAIM, a_mirror
@@ -55,12 +55,12 @@ def test_a_problem_reads_as_kubernetes_own_do(problem: Problem, line: str) -> No
     ids=lambda value: ascii(value)[:20] if isinstance(value, str) else type(value).__name__,
 )
 def test_a_value_is_shown_as_json_that_is_safe_to_print(value: object, shown: str) -> None:
-    assert problems.show(value) == shown
+    assert field_errors.show(value) == shown
 
 
 @given(strategies.json_values())
 def test_whatever_is_shown_is_short_printable_and_utf_8(value: object) -> None:
-    shown = problems.show(value)
+    shown = field_errors.show(value)
     assert len(shown) <= 84
     assert shown.isprintable()
     assert shown.encode()
@@ -79,7 +79,7 @@ def test_whatever_is_shown_is_short_printable_and_utf_8(value: object) -> None:
     ],
 )
 def test_user_information_and_queries_are_left_out(text: str, shown: str) -> None:
-    assert problems.without_secrets(text) == shown
+    assert field_errors.without_secrets(text) == shown
 
 
 def _around() -> st.SearchStrategy[str]:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.advice import warnings_for
+from common.admission_warnings import warnings_for
 from common.defaults import without_nulls
+from common.field_errors import FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, Problem
 from common.model import RegistryMirrorSpec
-from common.problems import FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, Problem
 from common.validation import problems_of
 from tests.support import strategies
 from tests.support.mirrors import CLAIM, MirrorBuilder, a_mirror

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from aiohttp import web
 
-from common.agent import STATUS_PORT
-from controller.agents import ANSWER_MAX, ANSWER_TIMEOUT, AT_ONCE, SILENCE, Agents, http_door
-from controller.nodes import Agent
+from common.agent_protocol import STATUS_PORT
+from controller.model.observation import Agent
+from controller.nodes.agent_client import ANSWER_MAX, ANSWER_TIMEOUT, AT_ONCE, SILENCE, Agents, http_door
 from tests.support.agents import free_address
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from controller.agents import Door
-    from controller.cluster import Cluster
+    from controller.kubeclient.client import KubeClient
+    from controller.nodes.agent_client import Door
 
 
 def _agents(door: Door) -> Agents:
-    return Agents(cast("Cluster", None), "mirrors", door)
+    return Agents(cast("KubeClient", None), "mirrors", door)
 
 
 async def test_every_agent_with_an_address_is_asked_and_the_others_are_left_as_they_are() -> None:
@@ -70,7 +70,7 @@ async def test_a_node_that_is_silent_holds_up_one_question_and_not_one_for_each_
         now[0] += ANSWER_TIMEOUT
         return None
 
-    agents = Agents(cast("Cluster", None), "mirrors", door, lambda: now[0])
+    agents = Agents(cast("KubeClient", None), "mirrors", door, lambda: now[0])
     for _ in range(2):
         await agents.ask([Agent("dead", "10.0.0.1")])
         await agents.ask([Agent("alive", "10.0.0.2")])

@@ -12,11 +12,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
-from controller import certificates
-from controller.certificates import (
+from controller.certificates import x509 as certificates
+from controller.certificates.x509 import (
     BEGINNING,
     CLOCK_SKEW,
-    Pair,
     certificates_in,
     covers,
     dates_of,
@@ -30,7 +29,8 @@ from controller.certificates import (
     succession_due,
     usable_authority,
 )
-from controller.lifetimes import DEFAULT, Lifetimes
+from controller.model.certificate_lifetimes import DEFAULT, Lifetimes
+from controller.model.inputs import KeyPair
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,7 +45,7 @@ AUTHORITY = issue_authority("registry mirrors", NOW)
 LEAF = issue_leaf(AUTHORITY, HOSTS, NOW)
 
 
-def usable_leaf(pair: Pair | None, authority: Pair, hosts: Iterable[str], now: datetime) -> bool:
+def usable_leaf(pair: KeyPair | None, authority: KeyPair, hosts: Iterable[str], now: datetime) -> bool:
     """Whether a leaf may stay in use: it serves, is the authority's, and is not to be renewed."""
     if pair is None or not serves(pair, hosts) or not issued_by(pair.certificate, authority.certificate):
         return False
@@ -146,28 +146,28 @@ def test_a_leaf_is_no_authority() -> None:
 
 _OTHER = issue_leaf(AUTHORITY, HOSTS, NOW)
 _GARBLED = {
-    "nothing": Pair("", ""),
-    "no PEM": Pair("certificate", "key"),
-    "a key without a certificate": Pair("", LEAF.key),
-    "a certificate without a key": Pair(LEAF.certificate, ""),
-    "the key of another": Pair(LEAF.certificate, _OTHER.key),
-    "the two exchanged": Pair(LEAF.key, LEAF.certificate),
-    "a certificate cut off": Pair(LEAF.certificate[:200], LEAF.key),
-    "a certificate with a letter changed": Pair(LEAF.certificate.replace("M", "N", 1), LEAF.key),
-    "a key cut off": Pair(LEAF.certificate, LEAF.key[:100]),
-    "letters beyond ASCII": Pair("-----BEGIN CERTIFICATE-----\näöü\n-----END CERTIFICATE-----\n", LEAF.key),
+    "nothing": KeyPair("", ""),
+    "no PEM": KeyPair("certificate", "key"),
+    "a key without a certificate": KeyPair("", LEAF.key),
+    "a certificate without a key": KeyPair(LEAF.certificate, ""),
+    "the key of another": KeyPair(LEAF.certificate, _OTHER.key),
+    "the two exchanged": KeyPair(LEAF.key, LEAF.certificate),
+    "a certificate cut off": KeyPair(LEAF.certificate[:200], LEAF.key),
+    "a certificate with a letter changed": KeyPair(LEAF.certificate.replace("M", "N", 1), LEAF.key),
+    "a key cut off": KeyPair(LEAF.certificate, LEAF.key[:100]),
+    "letters beyond ASCII": KeyPair("-----BEGIN CERTIFICATE-----\näöü\n-----END CERTIFICATE-----\n", LEAF.key),
 }
 
 
 @pytest.mark.parametrize("pair", _GARBLED.values(), ids=_GARBLED)
-def test_garbled_text_is_not_usable_and_no_exception(pair: Pair) -> None:
+def test_garbled_text_is_not_usable_and_no_exception(pair: KeyPair) -> None:
     assert not matches(pair)
     assert not usable_leaf(pair, AUTHORITY, HOSTS, NOW)
     assert not usable_authority(pair, NOW)
 
 
 @pytest.mark.parametrize("authority", _GARBLED.values(), ids=_GARBLED)
-def test_a_garbled_authority_makes_no_leaf_usable(authority: Pair) -> None:
+def test_a_garbled_authority_makes_no_leaf_usable(authority: KeyPair) -> None:
     ours = authority.certificate == LEAF.certificate
     assert ours or not usable_leaf(LEAF, authority, HOSTS, NOW)
 
@@ -181,7 +181,7 @@ def test_an_encrypted_key_is_not_usable() -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     secret = serialization.BestAvailableEncryption(b"password")
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret).decode()
-    assert not matches(Pair(_self_signed(key).certificate, pem))
+    assert not matches(KeyPair(_self_signed(key).certificate, pem))
 
 
 def test_a_key_of_an_algorithm_that_nobody_knows_is_not_usable() -> None:
@@ -191,9 +191,9 @@ def test_a_key_of_an_algorithm_that_nobody_knows_is_not_usable() -> None:
     curve = bytes.fromhex("06082a8648ce3d030107")
     unknown = key.private_bytes(*form).replace(curve, curve[:-1] + b"\x63")
     pem = ssl.DER_cert_to_PEM_cert(unknown).replace("CERTIFICATE", "PRIVATE KEY")
-    assert not matches(Pair(LEAF.certificate, pem))
+    assert not matches(KeyPair(LEAF.certificate, pem))
     certificate = ssl.PEM_cert_to_DER_cert(LEAF.certificate).replace(curve, curve[:-1] + b"\x63")
-    assert not matches(Pair(ssl.DER_cert_to_PEM_cert(certificate), LEAF.key))
+    assert not matches(KeyPair(ssl.DER_cert_to_PEM_cert(certificate), LEAF.key))
 
 
 @pytest.mark.parametrize(
@@ -209,13 +209,13 @@ def test_a_pair_of_a_persons_own_matches_whatever_its_algorithm(key: Certificate
     """DOCKER_CERTIFICATE_SECRET holds what a company's own authority issues."""
     pair = _self_signed(key)
     assert matches(pair)
-    assert not matches(Pair(pair.certificate, LEAF.key))
+    assert not matches(KeyPair(pair.certificate, LEAF.key))
     assert not usable_leaf(pair, AUTHORITY, HOSTS, NOW)
 
 
 def test_the_first_certificate_of_a_chain_is_the_one_that_counts() -> None:
-    assert matches(Pair(LEAF.certificate + AUTHORITY.certificate, LEAF.key))
-    assert not matches(Pair(AUTHORITY.certificate + LEAF.certificate, LEAF.key))
+    assert matches(KeyPair(LEAF.certificate + AUTHORITY.certificate, LEAF.key))
+    assert not matches(KeyPair(AUTHORITY.certificate + LEAF.certificate, LEAF.key))
 
 
 @pytest.mark.parametrize("key", [rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP384R1())])
@@ -307,12 +307,12 @@ def test_a_leaf_cannot_sign_another(tmp_path: Path) -> None:
     authority = issue_authority("registry mirrors", now)
     leaf = issue_leaf(authority, HOSTS, now)
     forged = issue_leaf(leaf, ("docker.io",), now)
-    chain = Pair(forged.certificate + leaf.certificate, forged.key)
+    chain = KeyPair(forged.certificate + leaf.certificate, forged.key)
     with pytest.raises(ssl.SSLCertVerificationError, match="invalid CA certificate"):
         _shake_hands(tmp_path, chain, authority, "docker.io")
 
 
-def _shake_hands(folder: Path, leaf: Pair, authority: Pair, host: str) -> str | None:
+def _shake_hands(folder: Path, leaf: KeyPair, authority: KeyPair, host: str) -> str | None:
     for name, text in (("crt", leaf.certificate), ("key", leaf.key)):
         (folder / name).write_text(text)
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -333,7 +333,7 @@ def _shake_hands(folder: Path, leaf: Pair, authority: Pair, host: str) -> str | 
     return client.version()
 
 
-def _self_signed(key: CertificateIssuerPrivateKeyTypes, life: timedelta = DEFAULT.authority) -> Pair:
+def _self_signed(key: CertificateIssuerPrivateKeyTypes, life: timedelta = DEFAULT.authority) -> KeyPair:
     """A certificate that is its own authority, as a person makes one for a registry."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "registry.example")])
     certificate = (
@@ -343,8 +343,8 @@ def _self_signed(key: CertificateIssuerPrivateKeyTypes, life: timedelta = DEFAUL
     )
     pem = serialization.Encoding.PEM
     secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return Pair(certificate.public_bytes(pem).decode(), secret.decode())
+    return KeyPair(certificate.public_bytes(pem).decode(), secret.decode())
 
 
-def _parsed(pair: Pair) -> x509.Certificate:
+def _parsed(pair: KeyPair) -> x509.Certificate:
     return certificates._certificate(pair.certificate)

@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from common.problems import INVALID, Problem
+from common.field_errors import INVALID, Problem
 from common.status import Condition as StoredCondition
-from controller import conditions, node_conditions, rollout, upstream_conditions
-from controller.apply import Applied
-from controller.conditions import Condition, Json
-from controller.facts import Credentials, CredentialsState, Lacking
-from controller.findings import Findings
-from controller.growth import Growth
-from controller.probing.verdict import Verdict
-from controller.storage import StorageResult
-from tests.support.controller import LATER, NOW, a_claim, a_daemon_set, a_stateful_set, facts, judged, stored
+from controller.model import condition
+from controller.model.condition import Condition
+from controller.model.inputs import Credentials, CredentialsState, MissingInput
+from controller.model.observation import Observation, Verdict
+from controller.model.results import ApplyResult, ResizePlan, StorageResult
+from controller.objects import rollout
+from controller.status import conditions, node_conditions, upstream_conditions
+from tests.support.controller import LATER, NOW, a_claim, a_daemon_set, a_stateful_set, inputs, judged, stored
 from tests.support.mirrors import a_mirror
+
+if TYPE_CHECKING:
+    from common.types import Json
 
 MIRROR = judged(a_mirror().logging_in_with("login").known_as("local.quay.io"))
 CLAIM = a_claim(0, "20Gi")["metadata"]["name"]
 
 
 def _cache(**found: Any) -> Condition:
-    return conditions.cache_available(stored(), MIRROR, Findings(facts(), **found))
+    return conditions.cache_available(stored(), MIRROR, Observation(inputs(), **found))
 
 
 def _nodes(daemon_set: Json | None, holder: str | None = None) -> Condition:
-    return node_conditions.nodes_configured(MIRROR, Findings(facts(), daemon_set=daemon_set), holder)
+    return node_conditions.nodes_configured(MIRROR, Observation(inputs(), daemon_set=daemon_set), holder)
 
 
 def _credentials(state: CredentialsState) -> Condition:
-    known = facts(credentials=Credentials(state))
+    known = inputs(credentials=Credentials(state))
     return upstream_conditions.credentials_available(stored(), MIRROR, "mirrors", known, None)
 
 
@@ -47,7 +49,7 @@ def _storage(
     refused: str | None = None,
     foreign: list[str] | None = None,
 ) -> Condition:
-    plan = Growth("30Gi", missing=missing or [], foreign=foreign or [], granted=granted)
+    plan = ResizePlan("30Gi", missing=missing or [], foreign=foreign or [], granted=granted)
     return conditions.storage_resized(StorageResult(plan, refused))
 
 
@@ -93,7 +95,7 @@ EVERY = [
         "The API server refused: exceeded quota: storage",
     ),
     (
-        _cache(applied=Applied(foreign={"Service b": "belongs to Deployment web", "Secret a": "has no owner"})),
+        _cache(applied=ApplyResult(foreign={"Service b": "belongs to Deployment web", "Secret a": "has no owner"})),
         ("CacheAvailable", "False", "ForeignObject"),
         (
             "Secret a has no owner; Service b belongs to Deployment web."
@@ -101,7 +103,7 @@ EVERY = [
         ),
     ),
     (
-        conditions.lacking(Lacking("CABundleMissing", "create it"))[0],
+        conditions.lacking(MissingInput("CABundleMissing", "create it"))[0],
         ("CacheAvailable", "False", "CABundleMissing"),
         "create it",
     ),
@@ -275,8 +277,8 @@ def test_conditions_are_those_of_this_pass_in_its_order() -> None:
 @pytest.mark.parametrize("length", [1023, 1024, 1025, 5000])
 def test_a_long_message_is_cut_and_shows_it(length: int) -> None:
     (entry,) = conditions.merged([Condition("Ready", "True", "Ready", "x" * length)], [], 1, NOW)
-    assert len(entry["message"]) == min(length, conditions.MESSAGE_MAX)
-    assert entry["message"].endswith("...") == (length > conditions.MESSAGE_MAX)
+    assert len(entry["message"]) == min(length, condition.MESSAGE_MAX)
+    assert entry["message"].endswith("...") == (length > condition.MESSAGE_MAX)
 
 
 _NO_CONDITIONS: tuple[Any, ...] = (None, 5, "text", [], {}, {"type": "Ready"}, {"status": "True"})
@@ -290,12 +292,12 @@ _NO_CONDITIONS: tuple[Any, ...] = (None, 5, "text", [], {}, {"type": "Ready"}, {
     ],
 )
 def test_a_status_of_any_shape_states_no_conditions(status: Any) -> None:
-    assert conditions.stated({**stored(), "status": status}) == []
+    assert condition.existing_conditions({**stored(), "status": status}) == []
 
 
 def test_conditions_beside_broken_ones_are_stated() -> None:
     entry = {"type": "Ready", "status": "True"}
-    assert conditions.stated({"status": {"conditions": [None, entry, 5]}}) == [entry]
+    assert condition.existing_conditions({"status": {"conditions": [None, entry, 5]}}) == [entry]
 
 
 @pytest.mark.parametrize("live", [None, {}, {"status": None}, {"status": {}}, {"status": {"readyReplicas": None}}])

@@ -9,7 +9,7 @@ from kubernetes.aio import client
 from kubernetes.aio.config import ConfigException
 
 from controller import clock
-from controller.connection import TOKEN_LOOK, PodToken
+from controller.kubeclient.config import TOKEN_LOOK, PodToken
 
 if TYPE_CHECKING:
     from pathlib import Path

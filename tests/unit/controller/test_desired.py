@@ -20,19 +20,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import names
-from controller import difference, kinds
-from controller.certificates import Pair
-from controller.desired import desired_objects, files
-from controller.facts import Credentials, CredentialsState, Facts, Tls
-from controller.immutable import frozen_differences, without_frozen
-from controller.kinds import DAEMON_SET, SECRET, STATEFUL_SET, Kind
-from controller.mirror import Mirror, judge
-from controller.standing import Standing, standing
+from controller.desired import desired_objects, registry_config
+from controller.model.inputs import Credentials, CredentialsState, Inputs, KeyPair, ServingCertificate
+from controller.model.mirror import Mirror, parse_mirror
+from controller.objects import merge_patch, resources, well_known
+from controller.objects.immutable_fields import frozen_differences, without_frozen
+from controller.objects.ownership import Ownership, ownership_of
+from controller.objects.resources import DAEMON_SET, SECRET, STATEFUL_SET, Kind
 from tests.support import strategies
-from tests.support.controller import AUTHORITY, PAIR, Json, facts, judged, merged, settings, stored
+from tests.support.controller import AUTHORITY, PAIR, inputs, judged, merged, settings, stored
 from tests.support.mirrors import MirrorBuilder, a_mirror
 
 if TYPE_CHECKING:
+    from common.types import Json
     from controller.settings import ControllerSettings
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -68,13 +68,13 @@ FULL_SETTINGS = settings(
     HTTP_PROXY="http://proxy.example:3128",
     NO_PROXY="10.0.0.0/8,.svc",
 )
-FULL_FACTS = facts(
+FULL_FACTS = inputs(
     credentials=Credentials(CredentialsState.FOUND, "bob", 'p"ä$s\\\n'),
-    tls=Tls(AUTHORITY, PAIR, "wildcard-tls"),
+    tls=ServingCertificate(AUTHORITY, PAIR, "wildcard-tls"),
     bundle="-----BEGIN CERTIFICATE-----\n(of the company)\n",
 )
 CASES = {
-    "minimal": desired_objects(judged(), settings(), facts()),
+    "minimal": desired_objects(judged(), settings(), inputs()),
     "full": desired_objects(judged(FULL_MIRROR), FULL_SETTINGS, FULL_FACTS),
 }
 
@@ -112,20 +112,20 @@ def test_the_objects_are_those_that_were_reviewed(case: str) -> None:
 
 
 def test_the_younger_of_two_mirrors_of_one_name_has_everything_but_the_nodes() -> None:
-    objects = desired_objects(judged(), settings(), facts(holder="older"))
+    objects = desired_objects(judged(), settings(), inputs(holder="older"))
     assert [kind for kind, _ in objects] == [kind for kind, _ in CASES["minimal"] if kind is not DAEMON_SET]
 
 
 def test_a_mirror_that_has_lost_its_name_keeps_its_agents_until_they_have_cleaned_and_their_order_after() -> None:
     order = "k8s.osp.tech/cleaning"
-    leaving = desired_objects(judged(), settings(), facts(holder="older", withdrawing=True))
+    leaving = desired_objects(judged(), settings(), inputs(holder="older", withdrawing=True))
     assert [kind for kind, _ in leaving] == [kind for kind, _ in CASES["minimal"]]
-    for objects in (leaving, desired_objects(judged(), settings(), facts(holder="older"))):
-        assert _body(kinds.SERVICE, objects)["metadata"]["annotations"] == {order: judged().uid}
-    assert _body(kinds.SERVICE, CASES["minimal"])["metadata"]["annotations"] == {order: None}
+    for objects in (leaving, desired_objects(judged(), settings(), inputs(holder="older"))):
+        assert _body(resources.SERVICE, objects)["metadata"]["annotations"] == {order: judged().uid}
+    assert _body(resources.SERVICE, CASES["minimal"])["metadata"]["annotations"] == {order: None}
 
 
-def _agent(known: Facts, url: str = "quay.io", **variables: str) -> tuple[Json, Json]:
+def _agent(known: Inputs, url: str = "quay.io", **variables: str) -> tuple[Json, Json]:
     """The pod of the node agent, and its container."""
     objects = desired_objects(judged(a_mirror().of(url)), settings(**variables), known)
     pod = _body(DAEMON_SET, objects)["spec"]["template"]["spec"]
@@ -146,23 +146,23 @@ def _environment(container: Json) -> dict[str, str | None]:
     ],
 )
 def test_the_agent_is_told_the_upstream_and_what_its_images_are_called_after(url: str, host: str) -> None:
-    told = _environment(_agent(facts(), url)[1])
+    told = _environment(_agent(inputs(), url)[1])
     assert told["UPSTREAM_HOST"] == host
     assert told["UPSTREAM_URL"] == judged(a_mirror().of(url)).upstream.url
 
 
 def test_where_an_older_mirror_has_the_images_the_agent_is_told_of_no_image_host() -> None:
-    assert _environment(_agent(facts(images_holder="older"))[1])["UPSTREAM_HOST"] == ""
+    assert _environment(_agent(inputs(images_holder="older"))[1])["UPSTREAM_HOST"] == ""
 
 
 def test_our_agent_is_asked_and_the_original_one_is_not() -> None:
-    ours = _agent(facts(), HOSTESS_DOCKER_IMAGE="registry-mirror/hostess")[1]
+    ours = _agent(inputs(), HOSTESS_DOCKER_IMAGE="registry-mirror/hostess")[1]
     assert ours["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "status"}
     assert ours["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "status"}
     assert [(each["name"], each["containerPort"]) for each in ours["ports"]] == [("status", 8081)]
     assert _environment(ours)["STATUS_PORT"] == "8081"
     for image in ("ocadotechnology/mirror-hostess", "mirrors/ocadotechnology/mirror-hostess"):
-        original = _agent(facts(), HOSTESS_DOCKER_IMAGE=image)[1]
+        original = _agent(inputs(), HOSTESS_DOCKER_IMAGE=image)[1]
         assert [original[each] for each in ("ports", "readinessProbe", "livenessProbe")] == [None] * 3
 
 
@@ -175,7 +175,7 @@ def test_our_agent_is_asked_and_the_original_one_is_not() -> None:
     ],
 )
 def test_the_agent_has_the_folders_of_docker_and_containerd_at_their_own_paths(folder: str, mounted: list[str]) -> None:
-    pod, container = _agent(facts(), CONTAINERD_CERTS_DIR=folder)
+    pod, container = _agent(inputs(), CONTAINERD_CERTS_DIR=folder)
     places = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
     found = {each["name"]: each["hostPath"] for each in pod["volumes"] if each["name"] in ("docker", "containerd")}
     assert found == {name: {"path": places[name], "type": "DirectoryOrCreate"} for name in found}
@@ -187,11 +187,11 @@ def test_every_object_carries_names_labels_and_owner_by_which_the_mirror_is_foun
     for kind, body in CASES["full"]:
         metadata = body["metadata"]
         assert (body["apiVersion"], body["kind"]) == (kind.api, kind.name)
-        assert kind in kinds.CHILDREN
+        assert kind in resources.CHILDREN
         assert metadata["namespace"] == "mirrors"
         assert metadata["name"] in ("registry-mirror-docker", "registry-mirror-docker-headless")
         assert metadata["labels"] == {"app": "docker-registry", "mirror": "docker"}
-        assert standing(body, judged(FULL_MIRROR)) is Standing.OURS
+        assert ownership_of(body, judged(FULL_MIRROR)) is Ownership.OWNED
 
 
 def test_selectors_tell_cache_pods_and_agents_apart() -> None:
@@ -210,7 +210,7 @@ def test_the_service_leads_to_no_pod_of_a_former_upstream() -> None:
     def selector_and_labels(upstream: str) -> tuple[Json, Json]:
         bodies = {(kind, body["metadata"]["name"]): body for kind, body in desired_objects(*_case(upstream))}
         template = bodies[STATEFUL_SET, "registry-mirror-docker"]["spec"]["template"]
-        service = bodies[kinds.SERVICE, "registry-mirror-docker"]
+        service = bodies[resources.SERVICE, "registry-mirror-docker"]
         return service["spec"]["selector"], template["metadata"]["labels"]
 
     before, after = selector_and_labels("staging.example.com"), selector_and_labels("prod.example.com")
@@ -219,8 +219,8 @@ def test_the_service_leads_to_no_pod_of_a_former_upstream() -> None:
     assert not after[0].items() <= before[1].items()
 
 
-def _case(upstream: str) -> tuple[Mirror, ControllerSettings, Facts]:
-    return judged(a_mirror().named("docker").of(upstream).known_as("mirror.example.com")), settings(), facts()
+def _case(upstream: str) -> tuple[Mirror, ControllerSettings, Inputs]:
+    return judged(a_mirror().named("docker").of(upstream).known_as("mirror.example.com")), settings(), inputs()
 
 
 def test_every_volume_that_is_mounted_is_there_and_every_one_that_is_there_is_mounted() -> None:
@@ -254,17 +254,19 @@ def test_every_file_that_the_pods_read_is_in_the_secret() -> None:
 
 _SETTINGS = st.sampled_from([settings(), FULL_SETTINGS])
 _FACTS = st.builds(
-    facts,
+    inputs,
     credentials=st.builds(
         lambda username, password: Credentials(CredentialsState.FOUND, username, password), st.text(), st.text()
     ),
-    tls=st.builds(Tls, st.text(max_size=9), st.builds(Pair, st.text(max_size=9), st.text(max_size=9))),
+    tls=st.builds(
+        ServingCertificate, st.text(max_size=9), st.builds(KeyPair, st.text(max_size=9), st.text(max_size=9))
+    ),
     bundle=st.none() | st.text(max_size=9),
 )
 
 
 @given(strategies.mirrors(), _SETTINGS, _FACTS)
-def test_the_same_goes_in_and_the_same_comes_out(builder: MirrorBuilder, chosen: Any, known: Facts) -> None:
+def test_the_same_goes_in_and_the_same_comes_out(builder: MirrorBuilder, chosen: Any, known: Inputs) -> None:
     mirror = _judged(builder)
     before = repr(mirror)
     first, second = desired_objects(mirror, chosen, known), desired_objects(mirror, chosen, known)
@@ -276,24 +278,24 @@ def test_the_same_goes_in_and_the_same_comes_out(builder: MirrorBuilder, chosen:
 def test_no_two_objects_share_a_part_that_could_be_changed(builder: MirrorBuilder, chosen: Any) -> None:
     """Whoever changes one leaves the others, the mirror and the next pass alone."""
     mirror = _judged(builder)
-    objects = desired_objects(mirror, chosen, facts())
+    objects = desired_objects(mirror, chosen, inputs())
     expected = copy.deepcopy(objects)
     for number, (_, body) in enumerate(objects):
         _spoil(body)
         assert objects[number + 1 :] == expected[number + 1 :]
-    assert desired_objects(mirror, chosen, facts()) == expected
+    assert desired_objects(mirror, chosen, inputs()) == expected
 
 
 @given(strategies.mirrors(), _SETTINGS, _FACTS)
-def test_an_object_as_desired_is_not_written(builder: MirrorBuilder, chosen: Any, known: Facts) -> None:
+def test_an_object_as_desired_is_not_written(builder: MirrorBuilder, chosen: Any, known: Inputs) -> None:
     for kind, body in desired_objects(_judged(builder), chosen, known):
-        assert difference.merge_patch(merged({}, body), without_frozen(kind, body)) == {}
+        assert merge_patch.merge_patch(merged({}, body), without_frozen(kind, body)) == {}
         assert frozen_differences(kind, body, body) == []
 
 
 @given(strategies.mirrors(), _SETTINGS)
 def test_names_and_labels_are_within_the_limits_of_kubernetes(builder: MirrorBuilder, chosen: Any) -> None:
-    objects = desired_objects(_judged(builder), chosen, facts())
+    objects = desired_objects(_judged(builder), chosen, inputs())
     named = [(kind, body["metadata"]["name"]) for kind, body in objects]
     assert len(set(named)) == len(named)
     for kind, body in objects:
@@ -307,8 +309,8 @@ def test_names_and_labels_are_within_the_limits_of_kubernetes(builder: MirrorBui
 def test_no_value_breaks_out_of_its_place_in_the_registrys_configuration(builder: MirrorBuilder) -> None:
     """Read as YAML, as the registry does, it says what it says as JSON, and each value stands where it belongs."""
     mirror = _judged(builder)
-    text = files.configuration(mirror)
-    read, plain = yaml.safe_load(text), json.loads(files.configuration(judged()))
+    text = registry_config.configuration(mirror)
+    read, plain = yaml.safe_load(text), json.loads(registry_config.configuration(judged()))
     assert read == json.loads(text)
     assert read["proxy"].pop("remoteurl") == mirror.upstream.url
     assert read["proxy"].pop("ttl") == mirror.spec.ttl
@@ -322,34 +324,36 @@ def test_no_value_breaks_out_of_its_place_in_the_registrys_configuration(builder
 @given(st.text(), st.text())
 def test_any_credentials_reach_the_registry_as_they_are(username: str, password: str) -> None:
     """As the helper prints them: #, @, quotes, line ends and letters beyond ASCII are nothing special."""
-    known = facts(credentials=Credentials(CredentialsState.FOUND, username, password))
-    found = json.loads(_secret(judged(), known)[files.CREDENTIALS])
+    known = inputs(credentials=Credentials(CredentialsState.FOUND, username, password))
+    found = json.loads(_secret(judged(), known)[well_known.CREDENTIALS])
     assert found == {"Username": username, "Secret": password}
 
 
 def test_without_credentials_the_helper_says_that_there_are_none() -> None:
-    assert json.loads(_secret(judged(), facts())[files.CREDENTIALS]) == {"Username": "", "Secret": ""}
+    assert json.loads(_secret(judged(), inputs())[well_known.CREDENTIALS]) == {"Username": "", "Secret": ""}
 
 
 def test_the_helper_is_a_shell_script_that_depends_on_nothing() -> None:
-    helper = _secret(judged(FULL_MIRROR), FULL_FACTS)[files.HELPER]
-    assert helper == _secret(judged(), facts())[files.HELPER]
+    helper = _secret(judged(FULL_MIRROR), FULL_FACTS)[well_known.HELPER]
+    assert helper == _secret(judged(), inputs())[well_known.HELPER]
     assert helper == "#!/bin/sh\nexec cat /etc/registry-mirror/credentials.json\n"
     subprocess.run(["/bin/sh", "-n"], input=helper, text=True, check=True)
 
 
 def test_credentials_can_change_without_a_restart_and_all_else_that_the_registry_reads_restarts_it() -> None:
     login = Credentials(CredentialsState.FOUND, "bob", "secret")
-    start = _digest(judged(), facts())
-    assert _digest(judged(), facts(credentials=login)) == start
-    assert _digest(judged(a_mirror().replicated(5)), facts()) == start
-    assert _digest(judged(), facts(tls=Tls("another authority", PAIR))) == start  # the nodes alone read that
+    start = _digest(judged(), inputs())
+    assert _digest(judged(), inputs(credentials=login)) == start
+    assert _digest(judged(a_mirror().replicated(5)), inputs()) == start
+    assert (
+        _digest(judged(), inputs(tls=ServingCertificate("another authority", PAIR))) == start
+    )  # the nodes alone read that
     changed = [
-        _digest(judged(a_mirror().of("ghcr.io")), facts()),
-        _digest(judged(a_mirror().keeping("1h")), facts()),
-        _digest(judged(), facts(bundle="more")),
-        _digest(judged(), facts(tls=Tls(AUTHORITY, Pair("renewed", PAIR.key)))),
-        _digest(judged(), facts(tls=Tls(AUTHORITY, Pair(PAIR.certificate, "renewed")))),
+        _digest(judged(a_mirror().of("ghcr.io")), inputs()),
+        _digest(judged(a_mirror().keeping("1h")), inputs()),
+        _digest(judged(), inputs(bundle="more")),
+        _digest(judged(), inputs(tls=ServingCertificate(AUTHORITY, KeyPair("renewed", PAIR.key)))),
+        _digest(judged(), inputs(tls=ServingCertificate(AUTHORITY, KeyPair(PAIR.certificate, "renewed")))),
     ]
     assert len({start, *changed}) == 6
 
@@ -365,7 +369,7 @@ def test_each_upstream_has_a_folder_of_its_own_and_two_spellings_of_one_share_it
 def test_the_claims_are_the_users_with_our_name_and_labels() -> None:
     whole = a_mirror().having("spec.volumeClaimTemplate.kind", "PersistentVolumeClaim")
     claimed = whole.with_claims_labelled({"app": "theirs", "team": "x"}).having("spec.volumeClaimTemplate.status", {})
-    (claim,) = _body(STATEFUL_SET, desired_objects(judged(claimed), settings(), facts()))["spec"][
+    (claim,) = _body(STATEFUL_SET, desired_objects(judged(claimed), settings(), inputs()))["spec"][
         "volumeClaimTemplates"
     ]
     assert claim == {
@@ -379,7 +383,7 @@ def test_the_claims_are_the_users_with_our_name_and_labels() -> None:
 
 
 def _judged(builder: MirrorBuilder) -> Mirror:
-    mirror = judge(stored(builder), ())
+    mirror = parse_mirror(stored(builder), ())
     assert isinstance(mirror, Mirror)
     return mirror
 
@@ -388,11 +392,11 @@ def _body(kind: Kind, objects: list[tuple[Kind, Json]]) -> Json:
     return next(body for each, body in objects if each is kind)
 
 
-def _secret(mirror: Mirror, known: Facts) -> dict[str, str]:
+def _secret(mirror: Mirror, known: Inputs) -> dict[str, str]:
     return _texts(_body(SECRET, desired_objects(mirror, settings(), known)))
 
 
-def _digest(mirror: Mirror, known: Facts) -> str:
+def _digest(mirror: Mirror, known: Inputs) -> str:
     template = _body(STATEFUL_SET, desired_objects(mirror, settings(), known))["spec"]["template"]
     return str(template["metadata"]["annotations"]["k8s.osp.tech/configuration"])
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.difference import Json, contains, is_empty, merge_patch, paths
+from controller.objects.merge_patch import contains, is_empty, merge_patch, paths
 from tests.support.controller import merged
+
+if TYPE_CHECKING:
+    from common.types import Json
 
 NAMES = st.sampled_from(["a", "b", "c", "selector", "matchLabels"])
 SCALARS = st.one_of(st.none(), st.just(""), st.integers(0, 2), st.text("xy", max_size=1))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from controller.election import LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD, Election, Json
+from controller.objects.lease import LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD, Election
+
+if TYPE_CHECKING:
+    from common.types import Json
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 # Seconds of one's own clock in a second of true time. The constants leave room for this much.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from controller import errors, kinds
-from controller.errors import ClusterError, error_for
+from controller.kubeclient import errors
+from controller.kubeclient.errors import ClusterError, error_for
+from controller.objects import resources
 
 
 @pytest.mark.parametrize(
@@ -60,12 +61,12 @@ def test_what_a_webhook_of_somebodys_denies_is_refused_whatever_code_it_likes(
 @pytest.mark.parametrize(
     ("kind", "arguments", "path"),
     [
-        (kinds.SERVICE, ("ns",), "/api/v1/namespaces/ns/services"),
-        (kinds.SERVICE, ("ns", "a"), "/api/v1/namespaces/ns/services/a"),
-        (kinds.STATEFUL_SET, ("ns", "a"), "/apis/apps/v1/namespaces/ns/statefulsets/a"),
-        (kinds.MIRROR, (None, "a", "status"), "/apis/k8s.osp.tech/v1/registrymirrors/a/status"),
-        (kinds.MIRROR, (None,), "/apis/k8s.osp.tech/v1/registrymirrors"),
+        (resources.SERVICE, ("ns",), "/api/v1/namespaces/ns/services"),
+        (resources.SERVICE, ("ns", "a"), "/api/v1/namespaces/ns/services/a"),
+        (resources.STATEFUL_SET, ("ns", "a"), "/apis/apps/v1/namespaces/ns/statefulsets/a"),
+        (resources.MIRROR, (None, "a", "status"), "/apis/k8s.osp.tech/v1/registrymirrors/a/status"),
+        (resources.MIRROR, (None,), "/apis/k8s.osp.tech/v1/registrymirrors"),
     ],
 )
-def test_paths_are_those_of_the_api(kind: kinds.Kind, arguments: tuple[str], path: str) -> None:
+def test_paths_are_those_of_the_api(kind: resources.Kind, arguments: tuple[str], path: str) -> None:
     assert kind.path(*arguments) == path

@@ -14,17 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.logs import logger
-from controller import events
-from controller.apply import Applied
-from controller.errors import Unavailable
-from controller.events import NOTE_MAX, Json, Occurrence, Recorder, _event, deeds, transitions
+from controller.kubeclient.errors import Unavailable
+from controller.model.results import ApplyResult
+from controller.status import events
+from controller.status.events import NOTE_MAX, EventRecord, Recorder, _event, events_for, transitions
 from tests.support.controller import UID, stored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from controller.cluster import Cluster
-    from controller.kinds import Kind
+    from common.types import Json
+    from controller.kubeclient.client import KubeClient
+    from controller.objects.resources import Kind
 
 
 class Door:
@@ -89,12 +90,12 @@ def test_which_turns_of_a_condition_are_told(
     before: tuple[str, str, str] | None, after: tuple[str, str, str], told: str | None
 ) -> None:
     known = [_condition(*before)] if before else []
-    expected = [] if told is None else [Occurrence(told, after[2], f"because of {after[2]}")]
+    expected = [] if told is None else [EventRecord(told, after[2], f"because of {after[2]}")]
     assert transitions(known, [_condition(*after)]) == expected
 
 
 def test_every_deed_is_told_with_what_was_done() -> None:
-    applied = Applied(
+    applied = ApplyResult(
         created=["Service a"],
         repaired={"Service b": ["spec.ports", "metadata.labels.app"]},
         adopted=["Secret c"],
@@ -103,7 +104,7 @@ def test_every_deed_is_told_with_what_was_done() -> None:
         contested=["Service f"],
         altered={"Service g": ["spec.sessionAffinity"]},
     )
-    told = [(occurrence.kind, occurrence.reason, occurrence.note) for occurrence in deeds(applied, first=False)]
+    told = [(occurrence.kind, occurrence.reason, occurrence.note) for occurrence in events_for(applied, first=False)]
     assert told == [
         ("Normal", "Created", "Made Service a."),
         ("Normal", "Repaired", "Put Service b right: spec.ports, metadata.labels.app."),
@@ -123,15 +124,15 @@ def test_every_deed_is_told_with_what_was_done() -> None:
 
 
 def test_the_first_making_of_everything_is_no_event() -> None:
-    assert deeds(Applied(created=["Service a", "Secret b"]), first=True) == []
+    assert events_for(ApplyResult(created=["Service a", "Secret b"]), first=True) == []
 
 
 def test_nothing_done_is_nothing_told() -> None:
-    assert deeds(Applied(), first=False) == []
+    assert events_for(ApplyResult(), first=False) == []
 
 
 def test_an_event_is_about_the_mirror_and_lives_in_default() -> None:
-    made = _event(stored(), Occurrence("Normal", "Ready", "It works."), "pod_1", datetime(2026, 1, 1, tzinfo=UTC))
+    made = _event(stored(), EventRecord("Normal", "Ready", "It works."), "pod_1", datetime(2026, 1, 1, tzinfo=UTC))
     name = made["metadata"].pop("name")
     assert name.startswith("docker.")
     assert made == {
@@ -158,7 +159,7 @@ def test_an_event_is_about_the_mirror_and_lives_in_default() -> None:
 @given(st.text(st.sampled_from("aäµ\u6f22\U0001f600"), min_size=200, max_size=1200))
 def test_a_long_note_is_cut_to_the_bytes_that_the_api_takes(note: str) -> None:
     """The API counts bytes, and a note may quote what a person wrote."""
-    cut = _event(stored(), Occurrence("Normal", "Ready", note), "x", datetime(2026, 1, 1, tzinfo=UTC))["note"]
+    cut = _event(stored(), EventRecord("Normal", "Ready", note), "x", datetime(2026, 1, 1, tzinfo=UTC))["note"]
     assert len(cut.encode()) <= NOTE_MAX
     assert note.startswith(cut)
     assert len(cut.encode()) > NOTE_MAX - 4 or cut == note
@@ -178,8 +179,8 @@ def said() -> StringIO:
 @pytest.fixture
 async def recorder(door: Door, said: StringIO) -> AsyncIterator[Recorder]:
     """One with three Events, that has failed to post the first for a while and now rests for seconds."""
-    recorder = Recorder(cast("Cluster", door), "test", logger("INFO", "test", said))
-    recorder.record(stored(), [Occurrence("Normal", "Told", str(number), "Tell") for number in range(3)])
+    recorder = Recorder(cast("KubeClient", door), "test", logger("INFO", "test", said))
+    recorder.record(stored(), [EventRecord("Normal", "Told", str(number), "Tell") for number in range(3)])
     running = asyncio.create_task(recorder.forever())
     async with asyncio.timeout(10):
         while door.tries < 6:  # noqa: ASYNC110 (a state is waited for, not an event)

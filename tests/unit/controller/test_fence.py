@@ -9,9 +9,9 @@ import ssl
 import aiohttp
 import pytest
 
-from controller.election import LEASE_DURATION, RENEW_DEADLINE
-from controller.errors import Fenced
-from controller.fence import connector
+from controller.kubeclient.errors import NotLeader
+from controller.kubeclient.fencing import connector
+from controller.objects.lease import LEASE_DURATION, RENEW_DEADLINE
 
 
 class _Lease:
@@ -23,7 +23,7 @@ class _Lease:
     def __call__(self) -> None:
         self.left -= 1
         if self.left < 0:
-            raise Fenced("the lease is lost")
+            raise NotLeader("the lease is lost")
 
 
 async def _received(lease: _Lease, requests: int) -> tuple[list[bytes], int]:

@@ -9,20 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from controller import kinds
-from controller.certificates import Pair, issue_authority, issue_leaf, issued_by, serves
-from controller.desired.frame import CONFIGURATION_ANNOTATION
+from controller.certificates.mirror_certificate import pair_in
+from controller.certificates.x509 import issue_authority, issue_leaf, issued_by, serves
 from controller.desired.stateful_set import configuration_digest
-from controller.facts import Credentials, CredentialsState, Facts, Lacking
-from controller.gather import gather
-from controller.lifetimes import DEFAULT
-from controller.serving import pair_in
-from controller.state import ADMISSION_KEY, MIRRORS_AUTHORITY, WEBHOOK_AUTHORITY, WEBHOOK_CERTIFICATE, State, text_of
-from tests.support.controller import Json, judged, settings, stored
+from controller.informer.cluster_cache import ClusterCache, text_of
+from controller.model.certificate_lifetimes import DEFAULT
+from controller.model.inputs import Credentials, CredentialsState, Inputs, KeyPair, MissingInput
+from controller.objects import resources
+from controller.objects.well_known import (
+    ADMISSION_KEY,
+    CONFIGURATION_ANNOTATION,
+    MIRRORS_AUTHORITY,
+    WEBHOOK_AUTHORITY,
+    WEBHOOK_CERTIFICATE,
+)
+from controller.reconcile.collect_inputs import collect_inputs
+from tests.support.controller import judged, settings, stored
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
-    from controller.kinds import Kind
+    from common.types import Json
+    from controller.objects.resources import Kind
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 AUTHORITY = issue_authority("registry mirrors", NOW)
@@ -36,7 +43,7 @@ class World:
         self.settings = settings(**variables)
         self.told: list[str] = []
         shared = self.settings.docker_certificate_secret
-        self.state = State(self.told.append, shared_secrets=frozenset({shared} if shared else ()))
+        self.state = ClusterCache(self.told.append, shared_secrets=frozenset({shared} if shared else ()))
         self._version = 0
 
     def secret(self, name: str, **values: str | bytes) -> World:
@@ -45,7 +52,7 @@ class World:
         self.state.secrets.put(self._named(name, data=encoded))
         return self
 
-    def pair(self, name: str, pair: Pair, **more: str) -> World:
+    def pair(self, name: str, pair: KeyPair, **more: str) -> World:
         """A Secret is seen with a certificate and its key."""
         return self.secret(name, tls_crt=pair.certificate, tls_key=pair.key, **more)
 
@@ -62,14 +69,14 @@ class World:
         self.state.children[kind].put(self._named(name))
         return self
 
-    def gather(self, now: datetime = NOW) -> Facts | Lacking:
+    def collect_inputs(self, now: datetime = NOW) -> Inputs | MissingInput:
         """The facts about the mirror `docker`."""
-        return gather(judged(LOGIN), self.settings, self.state, now)
+        return collect_inputs(judged(LOGIN), self.settings, self.state, now)
 
-    def facts(self, now: datetime = NOW) -> Facts:
+    def inputs(self, now: datetime = NOW) -> Inputs:
         """The same, where nothing is lacking."""
-        found = self.gather(now)
-        assert isinstance(found, Facts), found
+        found = self.collect_inputs(now)
+        assert isinstance(found, Inputs), found
         return found
 
     def woken(self) -> set[str]:
@@ -95,66 +102,68 @@ def _ready(**variables: str) -> World:
 
 
 def test_without_an_authority_nothing_can_be_built_yet() -> None:
-    assert World().gather() == Lacking("AuthorityPending", "The certificate authority of the mirrors is being made.")
+    assert World().collect_inputs() == MissingInput(
+        "AuthorityPending", "The certificate authority of the mirrors is being made."
+    )
 
 
 def test_why_there_is_no_authority_is_said_once_it_is_known() -> None:
     world = World()
     world.state.authority_failed("a quota")
-    found = world.gather()
-    assert isinstance(found, Lacking)
+    found = world.collect_inputs()
+    assert isinstance(found, MissingInput)
     assert (found.reason, found.message.endswith(": a quota")) == ("AuthorityFailed", True)
-    assert isinstance(world.pair(MIRRORS_AUTHORITY, AUTHORITY).gather(), Facts)
+    assert isinstance(world.pair(MIRRORS_AUTHORITY, AUTHORITY).collect_inputs(), Inputs)
 
 
 def test_an_authority_signs_until_its_end_though_its_successor_is_long_due() -> None:
     """It may be that the successor cannot be stored; and a clock that jumps must make no mirror unready."""
-    assert isinstance(_ready().gather(NOW + timedelta(days=3500)), Facts)
-    found = _ready().gather(NOW + timedelta(days=3650))
-    assert isinstance(found, Lacking)
+    assert isinstance(_ready().collect_inputs(NOW + timedelta(days=3500)), Inputs)
+    found = _ready().collect_inputs(NOW + timedelta(days=3650))
+    assert isinstance(found, MissingInput)
     assert found.reason == "AuthorityPending"
 
 
 def test_a_certificate_is_issued_for_every_name_of_the_mirror_and_then_kept() -> None:
     world = _ready(NAMESPACE="mirrors")
-    issued = world.facts().tls
+    issued = world.inputs().tls
     service = "registry-mirror-docker.mirrors"
     hosts = ("mirror-quay.io", service, f"{service}.svc", f"{service}.svc.cluster.local")
     assert serves(issued.pair, hosts)
     assert issued_by(issued.pair.certificate, AUTHORITY.certificate)
     assert (issued.authority, issued.secret) == (AUTHORITY.certificate, None)
     world.pair("registry-mirror-docker", issued.pair)
-    assert world.facts().tls == issued
+    assert world.inputs().tls == issued
     due = NOW + DEFAULT.leaf - DEFAULT.leaf_lead
-    assert world.facts(due).tls.pair == issued.pair
+    assert world.inputs(due).tls.pair == issued.pair
     assert issued.again == (due - NOW).total_seconds()
 
 
 def test_a_certificate_near_its_end_is_replaced() -> None:
     world = _ready()
-    issued = world.facts().tls.pair
+    issued = world.inputs().tls.pair
     world.pair("registry-mirror-docker", issued)
-    assert world.facts(NOW + DEFAULT.leaf - DEFAULT.leaf_lead + timedelta(seconds=1)).tls.pair != issued
+    assert world.inputs(NOW + DEFAULT.leaf - DEFAULT.leaf_lead + timedelta(seconds=1)).tls.pair != issued
 
 
 def test_a_former_authority_is_trusted_until_every_cache_pod_was_started_with_the_new_certificate() -> None:
     """As the StatefulSet's status has it; one that is not made anew yet, or of another certificate, does not count."""
     former = issue_authority("registry mirrors", NOW).certificate
     world, mirror, long = _ready(), judged(LOGIN), partial(_so_for, 1e9)
-    leaf = world.facts().tls.pair
+    leaf = world.inputs().tls.pair
     world.pair("registry-mirror-docker", leaf, ca_crt=AUTHORITY.certificate + former)
-    found = world.facts()
+    found = world.inputs()
     digest = configuration_digest(mirror, found.tls.pair, found.bundle)
 
     def trusted(digest: str, **status: int) -> str:
         template = {"metadata": {"annotations": {CONFIGURATION_ANNOTATION: digest}}}
         live = world._named("registry-mirror-docker", spec={"template": template}, status=status)
         live["metadata"]["generation"] = 4
-        world.state.children[kinds.STATEFUL_SET].put(live)
-        facts = gather(mirror, world.settings, world.state, NOW, long)
-        assert isinstance(facts, Facts)
-        assert facts.tls.pair == leaf
-        return facts.tls.authority
+        world.state.children[resources.STATEFUL_SET].put(live)
+        inputs = collect_inputs(mirror, world.settings, world.state, NOW, long)
+        assert isinstance(inputs, Inputs)
+        assert inputs.tls.pair == leaf
+        return inputs.tls.authority
 
     both = AUTHORITY.certificate + former
     assert found.tls.authority == both, "nobody has waited yet"
@@ -174,21 +183,21 @@ def _so_for(seconds: float, what: object) -> float:
     [
         issue_leaf(AUTHORITY, ("other.example",), NOW),
         issue_leaf(issue_authority("registry mirrors", NOW), ("mirror-quay.io",), NOW),
-        Pair("garbled", "garbled"),
+        KeyPair("garbled", "garbled"),
     ],
     ids=["of other hosts", "of another authority", "garbled"],
 )
-def test_a_certificate_that_does_not_serve_is_replaced(present: Pair) -> None:
-    assert _ready().pair("registry-mirror-docker", present).facts().tls.pair != present
+def test_a_certificate_that_does_not_serve_is_replaced(present: KeyPair) -> None:
+    assert _ready().pair("registry-mirror-docker", present).inputs().tls.pair != present
 
 
 def test_a_certificate_of_a_persons_own_wins() -> None:
     own = issue_leaf(AUTHORITY, ("mirror-quay.io",), NOW)
     world = _ready(DOCKER_CERTIFICATE_SECRET="wildcard")
-    tls = world.pair("wildcard", own).facts().tls
+    tls = world.pair("wildcard", own).inputs().tls
     assert (tls.pair, tls.secret, tls.authority) == (own, "wildcard", own.certificate)
     world.pair("wildcard", own, ca_crt="their authority")
-    assert world.facts().tls.authority == "their authority"
+    assert world.inputs().tls.authority == "their authority"
 
 
 @pytest.mark.parametrize(
@@ -207,8 +216,8 @@ def test_a_certificate_of_a_persons_own_that_is_not_there_is_named(
     world = _ready(DOCKER_CERTIFICATE_SECRET="wildcard")
     if values is not None:
         world.secret("wildcard", **values)
-    found = world.gather()
-    assert isinstance(found, Lacking)
+    found = world.collect_inputs()
+    assert isinstance(found, MissingInput)
     assert found.reason == reason
     assert "Secret wildcard (DOCKER_CERTIFICATE_SECRET)" in found.message
     assert named in found.message
@@ -222,8 +231,8 @@ def test_a_ca_bundle_that_is_not_there_is_named(data: Json | None) -> None:
     world = _ready(CA_CERTIFICATE_BUNDLE="company", NAMESPACE="mirrors")
     if data is not None:
         world.state.bundles.put(world._named("company", data=data))
-    found = world.gather()
-    assert isinstance(found, Lacking)
+    found = world.collect_inputs()
+    assert isinstance(found, MissingInput)
     assert found.reason == "CABundleMissing"
     assert "ConfigMap mirrors/company (CA_CERTIFICATE_BUNDLE)" in found.message
 
@@ -231,8 +240,8 @@ def test_a_ca_bundle_that_is_not_there_is_named(data: Json | None) -> None:
 def test_the_ca_bundle_is_read_where_one_is_set() -> None:
     world = _ready(CA_CERTIFICATE_BUNDLE="company")
     world.state.bundles.put(world._named("company", data={"ca-certificates.crt": "the company's"}))
-    assert world.facts().bundle == "the company's"
-    assert _ready().facts().bundle is None
+    assert world.inputs().bundle == "the company's"
+    assert _ready().inputs().bundle is None
 
 
 # Credentials
@@ -253,18 +262,18 @@ def test_credentials_are_as_the_secret_has_them(values: dict[str, str | bytes] |
     world = _ready()
     if values is not None:
         world.secret("login", **values)
-    assert world.facts().credentials == found
+    assert world.inputs().credentials == found
 
 
 def test_a_mirror_that_names_no_secret_needs_none() -> None:
     world = _ready().secret("login", username="bob", password="x")
-    found = gather(judged(), world.settings, world.state, NOW)
-    assert isinstance(found, Facts)
+    found = collect_inputs(judged(), world.settings, world.state, NOW)
+    assert isinstance(found, Inputs)
     assert found.credentials == Credentials(CredentialsState.NOT_REQUIRED)
 
 
 def test_no_secret_shows_where_facts_are_printed() -> None:
-    shown = repr(_ready().secret("login", username="bob", password="hunter2").facts())
+    shown = repr(_ready().secret("login", username="bob", password="hunter2").inputs())
     assert "hunter2" not in shown
     assert "PRIVATE KEY" not in shown
 
@@ -277,7 +286,7 @@ def test_a_value_that_is_no_text_is_none(data: Json | None) -> None:
 
 def test_a_pair_needs_both_halves() -> None:
     world = World().secret("half", tls_crt="x").secret("whole", tls_crt="x", tls_key="y")
-    assert [pair_in(world.state, name) for name in ("none", "half", "whole")] == [None, None, Pair("x", "y")]
+    assert [pair_in(world.state, name) for name in ("none", "half", "whole")] == [None, None, KeyPair("x", "y")]
 
 
 # Who is to be looked at
@@ -285,7 +294,7 @@ def test_a_pair_needs_both_halves() -> None:
 
 def test_the_masquerade_holder_is_told() -> None:
     world = _ready().mirror("older").mirror("docker")
-    assert world.facts().masquerade_holder == "older"
+    assert world.inputs().masquerade_holder == "older"
 
 
 def test_a_change_wakes_the_mirrors_that_it_concerns_and_no_other() -> None:
@@ -303,11 +312,11 @@ def test_a_change_wakes_the_mirrors_that_it_concerns_and_no_other() -> None:
         (lambda: world.secret(MIRRORS_AUTHORITY), {"docker", "quay", ADMISSION_KEY}),
         (lambda: world.secret(WEBHOOK_AUTHORITY), {ADMISSION_KEY}),
         (lambda: world.secret(WEBHOOK_CERTIFICATE), {ADMISSION_KEY}),
-        (lambda: world.seen(kinds.SERVICE, "registry-mirror-quay"), {"quay"}),
-        (lambda: world.seen(kinds.SERVICE, "registry-mirror-quay-headless"), {"quay"}),
-        (lambda: world.seen(kinds.STATEFUL_SET, "registry-mirror-quay-headless"), set()),
-        (lambda: world.seen(kinds.DAEMON_SET, "registry-mirror-docker"), {"docker"}),
-        (lambda: world.seen(kinds.DAEMON_SET, "somebody-elses"), set()),
+        (lambda: world.seen(resources.SERVICE, "registry-mirror-quay"), {"quay"}),
+        (lambda: world.seen(resources.SERVICE, "registry-mirror-quay-headless"), {"quay"}),
+        (lambda: world.seen(resources.STATEFUL_SET, "registry-mirror-quay-headless"), set()),
+        (lambda: world.seen(resources.DAEMON_SET, "registry-mirror-docker"), {"docker"}),
+        (lambda: world.seen(resources.DAEMON_SET, "somebody-elses"), set()),
         (lambda: world.state.claims.put(world._named("image-store-registry-mirror-quay-1")), {"quay"}),
         (lambda: world.state.claims.put(world._named("image-store-registry-mirror-unknown-1")), set()),
         (lambda: world.state.claims.put(world._named("theirs-quay-1")), set()),

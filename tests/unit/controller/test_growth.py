@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import quantity
-from controller import growth
+from controller.storage import resize_plan
 from tests.support.controller import a_claim, a_stateful_set, judged
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
-    from controller.growth import Growth, Json
+    from common.types import Json
+    from controller.model.results import ResizePlan
 
 ZERO, ONE, TWO = (f"image-store-registry-mirror-docker-{ordinal}" for ordinal in range(3))
 
@@ -193,7 +194,7 @@ def test_the_plan(case: Case) -> None:
 def test_a_stateful_set_without_claims_is_made_again_with_them() -> None:
     """One of an old installation, adopted."""
     bare: Json = {"metadata": {}, "spec": {}}
-    assert growth.plan(judged(), bare, []).replace
+    assert resize_plan.plan(judged(), bare, []).replace
 
 
 _SIZES = st.integers(1, 4).map("{}Gi".format)
@@ -207,8 +208,8 @@ def test_no_plan_ever_shrinks_a_volume_and_none_is_made_where_all_is_as_wanted(
     claims = [a_claim(ordinal, asks, has) for ordinal, (asks, has) in enumerate(present)]
     plan = _plan(wanted, template, claims)
     amount = quantity.parse(wanted)
-    assert all((growth.capacity_of(claim) or amount) < amount for claim in plan.claims)
-    assert all(growth.capacity_of(claim) is None for claim in plan.pending)
+    assert all((resize_plan.capacity_of(claim) or amount) < amount for claim in plan.claims)
+    assert all(resize_plan.capacity_of(claim) is None for claim in plan.pending)
     assert plan.replace == (template is not None and template != wanted)
     as_wanted = all(asks == wanted for asks, _ in present)
     assert not as_wanted or [*plan.claims, *plan.pending] == []
@@ -226,9 +227,9 @@ def test_a_plan_that_was_carried_out_leaves_nothing_to_plan(wanted: str, present
     assert not after.replace
 
 
-def _plan(wanted: str, template: str | None, claims: list[Json]) -> Growth:
+def _plan(wanted: str, template: str | None, claims: list[Json]) -> ResizePlan:
     stateful_set = None if template is None else a_stateful_set(template)
-    return growth.plan(judged(a_mirror().storing(wanted)), stateful_set, claims)
+    return resize_plan.plan(judged(a_mirror().storing(wanted)), stateful_set, claims)
 
 
 def _names(claims: list[Json]) -> list[str]:
@@ -238,6 +239,6 @@ def _names(claims: list[Json]) -> list[str]:
 @pytest.mark.parametrize("wanted", ["123456789.123456789", "1.0000000001", "1n", "0.0001Ki"])
 def test_an_amount_finer_than_kubernetes_keeps_is_not_grown_for_ever(wanted: str) -> None:
     """A StatefulSet holds it rounded up to thousandths of a byte."""
-    kept = f"{int(growth._stored(wanted) * 1000)}m"
+    kept = f"{int(resize_plan._stored(wanted) * 1000)}m"
     assert not _plan(wanted, kept, [a_claim(0, kept), a_claim(1, kept)]).replace
     assert _plan(wanted, kept, [a_claim(0, kept), a_claim(1, kept)]).pending == []

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from controller.desired import desired_objects
-from controller.immutable import Json, frozen_differences, without_frozen
-from controller.kinds import BUDGET, DAEMON_SET, SECRET, SERVICE, STATEFUL_SET, Kind
-from tests.support.controller import facts, judged, merged, settings
+from controller.objects.immutable_fields import frozen_differences, without_frozen
+from controller.objects.resources import BUDGET, DAEMON_SET, SECRET, SERVICE, STATEFUL_SET, Kind
+from tests.support.controller import inputs, judged, merged, settings
 
-OBJECTS = desired_objects(judged(), settings(), facts())
+if TYPE_CHECKING:
+    from common.types import Json
+
+OBJECTS = desired_objects(judged(), settings(), inputs())
 DESIRED = {(kind, body["metadata"]["name"]): body for kind, body in OBJECTS}
 NAME = "registry-mirror-docker"
 HEADLESS = f"{NAME}-headless"

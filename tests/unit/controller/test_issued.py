@@ -2,43 +2,42 @@
 
 from __future__ import annotations
 
-from controller.certificates import Pair
-from controller.facts import Facts, Tls
-from controller.issued import FRESH, Issued
-from tests.support.controller import AUTHORITY, facts, judged
+from controller.certificates.reissue_limiter import FRESH, Issued
+from controller.model.inputs import Inputs, KeyPair, ServingCertificate
+from tests.support.controller import AUTHORITY, inputs, judged
 
-FIRST, SECOND, THIRD = Pair("first", "key 1"), Pair("second", "key 2"), Pair("third", "key 3")
+FIRST, SECOND, THIRD = KeyPair("first", "key 1"), KeyPair("second", "key 2"), KeyPair("third", "key 3")
 MIRROR = judged()
 GONE = None, None
 
 
-def _issued_now(pair: Pair, authority: str = AUTHORITY) -> Facts:
-    return facts(tls=Tls(authority, pair))
+def _issued_now(pair: KeyPair, authority: str = AUTHORITY) -> Inputs:
+    return inputs(tls=ServingCertificate(authority, pair))
 
 
 def test_what_is_broken_again_and_again_is_put_back_as_it_was() -> None:
     issued = Issued()
-    assert issued.steady(MIRROR, _issued_now(FIRST), GONE, 0).tls.pair == FIRST
-    assert issued.steady(MIRROR, _issued_now(SECOND), ("first", ""), 10).tls.pair == FIRST
-    assert issued.steady(MIRROR, _issued_now(THIRD), ("garbage", "key 1"), 20).tls.pair == FIRST
-    assert issued.steady(MIRROR, _issued_now(THIRD), GONE, FRESH).tls.pair == THIRD
+    assert issued.reuse_recent_certificate(MIRROR, _issued_now(FIRST), GONE, 0).tls.pair == FIRST
+    assert issued.reuse_recent_certificate(MIRROR, _issued_now(SECOND), ("first", ""), 10).tls.pair == FIRST
+    assert issued.reuse_recent_certificate(MIRROR, _issued_now(THIRD), ("garbage", "key 1"), 20).tls.pair == FIRST
+    assert issued.reuse_recent_certificate(MIRROR, _issued_now(THIRD), GONE, FRESH).tls.pair == THIRD
 
 
 def test_what_is_whole_and_yet_to_be_replaced_is_replaced() -> None:
     issued = Issued()
-    issued.steady(MIRROR, _issued_now(FIRST), GONE, 0)
-    assert issued.steady(MIRROR, _issued_now(FIRST), ("first", "key 1"), 5).tls.pair == FIRST
-    assert issued.steady(MIRROR, _issued_now(SECOND), ("first", "key 1"), 10).tls.pair == SECOND
-    assert issued.steady(MIRROR, _issued_now(THIRD), GONE, 20).tls.pair == SECOND
+    issued.reuse_recent_certificate(MIRROR, _issued_now(FIRST), GONE, 0)
+    assert issued.reuse_recent_certificate(MIRROR, _issued_now(FIRST), ("first", "key 1"), 5).tls.pair == FIRST
+    assert issued.reuse_recent_certificate(MIRROR, _issued_now(SECOND), ("first", "key 1"), 10).tls.pair == SECOND
+    assert issued.reuse_recent_certificate(MIRROR, _issued_now(THIRD), GONE, 20).tls.pair == SECOND
 
 
 def test_another_authority_or_another_mirror_of_the_name_gets_its_own() -> None:
     issued = Issued()
-    issued.steady(MIRROR, _issued_now(FIRST), GONE, 0)
-    assert issued.steady(MIRROR, _issued_now(SECOND, "another"), GONE, 1).tls.pair == SECOND
-    assert issued.steady(judged(uid="another"), _issued_now(THIRD), GONE, 2).tls.pair == THIRD
+    issued.reuse_recent_certificate(MIRROR, _issued_now(FIRST), GONE, 0)
+    assert issued.reuse_recent_certificate(MIRROR, _issued_now(SECOND, "another"), GONE, 1).tls.pair == SECOND
+    assert issued.reuse_recent_certificate(judged(uid="another"), _issued_now(THIRD), GONE, 2).tls.pair == THIRD
 
 
 def test_a_persons_own_is_none_of_ours() -> None:
-    own = facts(tls=Tls(AUTHORITY, FIRST, "own"))
-    assert Issued().steady(MIRROR, own, GONE, 0) is own
+    own = inputs(tls=ServingCertificate(AUTHORITY, FIRST, "own"))
+    assert Issued().reuse_recent_certificate(MIRROR, own, GONE, 0) is own

@@ -8,17 +8,17 @@ from kubernetes.aio import client
 from prometheus_client import CollectorRegistry
 
 from common.logs import logger
-from controller.cluster import Cluster
-from controller.election import Election
-from controller.events import Recorder
-from controller.leadership import Leadership
+from controller.duration_tracker import DurationTracker
+from controller.informer.cluster_cache import ClusterCache
+from controller.kubeclient.client import KubeClient
+from controller.leader_election import Leadership
 from controller.manager import Manager
 from controller.metrics import Metrics
-from controller.outcomes import Done, Outcome
-from controller.probing.prober import Prober
-from controller.state import State
-from controller.stopwatches import Stopwatches
-from controller.workers import Inbox, Workers
+from controller.model.results import Done, Outcome
+from controller.objects.lease import Election
+from controller.status.events import Recorder
+from controller.upstream.prober import Prober
+from controller.workqueue.workers import KeyQueue, Workers
 from tests.support.controller import settings
 
 
@@ -32,14 +32,14 @@ async def _untold(*_: object) -> None:
 
 async def test_waits_of_an_earlier_time_as_the_leader_begin_anew() -> None:
     """In between it has not looked, and another may have seen to it. The lease is lost at once here; no API server."""
-    log, stopwatches, inbox = logger("ERROR", "test"), Stopwatches(), Inbox()
-    metrics, state = Metrics(CollectorRegistry()), State(inbox.enqueue)
-    assert stopwatches.held("docker", "waits", 0.0) == 0.0
-    assert stopwatches.held("docker", "waits", 100.0) == 100.0
-    async with Cluster(client.Configuration()) as cluster:
+    log, durations, inbox = logger("ERROR", "test"), DurationTracker(), KeyQueue()
+    metrics, state = Metrics(CollectorRegistry()), ClusterCache(inbox.enqueue)
+    assert durations.held("docker", "waits", 0.0) == 0.0
+    assert durations.held("docker", "waits", 100.0) == 100.0
+    async with KubeClient(client.Configuration()) as cluster:
         leadership = Leadership(cluster, "mirrors", Election("me"), log)
         prober, recorder = Prober(settings(), inbox.enqueue, log), Recorder(cluster, "me", log)
         workers = Workers(inbox, _done, _untold, log, metrics)
-        manager = Manager([], state, leadership, workers, prober, recorder, metrics, stopwatches)
+        manager = Manager([], state, leadership, workers, prober, recorder, metrics, durations)
         await manager._lead(asyncio.Event())
-    assert stopwatches.held("docker", "waits", 200.0) == 0.0
+    assert durations.held("docker", "waits", 200.0) == 0.0

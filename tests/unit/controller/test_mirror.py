@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from controller.mirror import Mirror, judge
+from controller.model.mirror import Mirror, parse_mirror
 from tests.support import strategies
 from tests.support.controller import UID, judged, stored
 from tests.support.mirrors import MirrorBuilder, a_mirror
@@ -15,7 +15,7 @@ from tests.support.mirrors import MirrorBuilder, a_mirror
 
 @given(strategies.mirrors())
 def test_every_valid_mirror_is_complete(builder: MirrorBuilder) -> None:
-    mirror = judge(stored(builder), ())
+    mirror = parse_mirror(stored(builder), ())
     assert isinstance(mirror, Mirror)
     assert mirror.storage
     assert mirror.claim["spec"]["accessModes"]
@@ -27,7 +27,7 @@ def test_of_any_other_the_problems_are_told(raw: Any) -> None:
     """Only metadata is sure to be as Kubernetes makes it."""
     name = raw.get("metadata", {}).get("name") if isinstance(raw.get("metadata"), dict) else None
     raw["metadata"] = {**stored()["metadata"], "name": name if isinstance(name, str) and name else "docker"}
-    found = judge(raw, ())
+    found = parse_mirror(raw, ())
     assert isinstance(found, Mirror) or all(problem.sentence for problem in found)
 
 
@@ -51,6 +51,6 @@ def test_what_is_asked_and_how_nodes_know_it(written: str, asked: str, known: st
 
 
 def test_the_domains_that_an_administrator_allows_bind_the_controller_too() -> None:
-    assert isinstance(judge(stored(a_mirror().known_as("a.example.com")), ("example.com",)), Mirror)
-    (problem,) = judge(stored(a_mirror().known_as("a.other.com")), ("example.com",))  # type: ignore[misc]
+    assert isinstance(parse_mirror(stored(a_mirror().known_as("a.example.com")), ("example.com",)), Mirror)
+    (problem,) = parse_mirror(stored(a_mirror().known_as("a.other.com")), ("example.com",))  # type: ignore[misc]
     assert problem.path == "spec.masqueradeUrl"

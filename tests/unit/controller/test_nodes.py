@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller import leaving, node_conditions, nodes
-from controller.findings import Findings
-from controller.leaving import FINALIZER, Progress, finalizer_patch
-from controller.nodes import Agent, agent_of, reason_of, sentences, told
-from tests.support.controller import Json, a_daemon_set, facts, judged, merged, stored
+from controller.model.observation import Agent, Observation
+from controller.nodes import agent_status
+from controller.nodes.agent_status import agent_of, reason_of, sentences, told
+from controller.objects.finalizer import FINALIZER, finalizer_patch
+from controller.reconcile import node_cleanup_progress
+from controller.reconcile.node_cleanup_progress import CleanupProgress
+from controller.status import node_conditions
+from tests.support.controller import a_daemon_set, inputs, judged, merged, stored
+
+if TYPE_CHECKING:
+    from common.types import Json
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 WHOLE = {"state": "hindered", "reason": "RuntimeIgnoresCerts", "message": "No config_path.", "node": "one"}
@@ -91,7 +97,7 @@ def test_what_is_no_answer_of_this_agent_is_none(answer: Any) -> None:
 @given(_JSON)
 def test_whatever_answers_the_condition_stays_one_that_the_schema_takes(answer: Any) -> None:
     said = told(Agent("one"), answer)
-    found = Findings(facts(), daemon_set=a_daemon_set(3, 1), agents=(said, said, said, said))
+    found = Observation(inputs(), daemon_set=a_daemon_set(3, 1), agents=(said, said, said, said))
     condition = node_conditions.nodes_configured(judged(), found, None)
     assert condition.reason.isalpha()
     assert condition.reason.isascii()
@@ -102,7 +108,7 @@ def test_whatever_answers_the_condition_stays_one_that_the_schema_takes(answer: 
 def test_a_long_message_of_several_lines_becomes_one_that_fits() -> None:
     said = told(Agent("one"), {"state": "hindered", "message": "a\nb\x00" + "c" * 1000})
     assert said.message.startswith("a b c")
-    assert len(said.message) == nodes.SENTENCE_MAX
+    assert len(said.message) == agent_status.SENTENCE_MAX
 
 
 # What they say together
@@ -138,19 +144,19 @@ def test_the_hindered_are_named_first_and_three_of_them_at_most() -> None:
 
 def test_agents_are_worth_asking_only_where_counted_nodes_are_not_ready() -> None:
     ask = node_conditions.are_pending
-    assert ask(Findings(facts(), daemon_set=a_daemon_set(3, 2)))
+    assert ask(Observation(inputs(), daemon_set=a_daemon_set(3, 2)))
     for found in (
-        Findings(facts(), daemon_set=a_daemon_set(3, 3)),
-        Findings(facts(), daemon_set=a_daemon_set(0, 0)),
-        Findings(facts(), daemon_set=a_daemon_set(3, 2, generation=2)),
-        Findings(facts(), daemon_set=None),
-        Findings(facts(holder="older"), daemon_set=a_daemon_set(3, 2)),
+        Observation(inputs(), daemon_set=a_daemon_set(3, 3)),
+        Observation(inputs(), daemon_set=a_daemon_set(0, 0)),
+        Observation(inputs(), daemon_set=a_daemon_set(3, 2, generation=2)),
+        Observation(inputs(), daemon_set=None),
+        Observation(inputs(holder="older"), daemon_set=a_daemon_set(3, 2)),
     ):
         assert not ask(found)
 
 
 def test_the_younger_mirror_of_an_upstream_says_through_which_its_images_come() -> None:
-    found = Findings(facts(images_holder="older"), daemon_set=a_daemon_set(3, 3))
+    found = Observation(inputs(images_holder="older"), daemon_set=a_daemon_set(3, 3))
     condition = node_conditions.nodes_configured(judged(), found, None)
     assert (condition.status, condition.reason) == ("True", "AllNodesReady")
     assert condition.message == (
@@ -177,7 +183,7 @@ def test_our_finalizer_is_added_once_and_taken_off_whole_and_others_stay(present
 
 
 def test_every_agent_that_may_yet_clean_is_waited_for() -> None:
-    progress = Progress()
+    progress = CleanupProgress()
     agents = [
         Agent("clean", state="cleaned"),
         Agent("ready", ready=True, hopeful=False),
@@ -195,9 +201,9 @@ def test_every_agent_that_may_yet_clean_is_waited_for() -> None:
 def test_an_agent_that_cannot_start_is_waited_for_where_an_earlier_one_may_have_run() -> None:
     """A broken rollout leaves what the agents before it wrote; where none ever ran nothing can be left."""
     agents = [Agent("blocked", blocked=True)]
-    assert Progress().see(agents, expected=1, untouched=False) == ({"blocked"}, 0)
-    assert Progress().see(agents, expected=1, untouched=True) == (set(), 0)
-    assert Progress().see([Agent("runs")], expected=1, untouched=True) == ({"runs"}, 0)
+    assert CleanupProgress().see(agents, expected=1, untouched=False) == ({"blocked"}, 0)
+    assert CleanupProgress().see(agents, expected=1, untouched=True) == (set(), 0)
+    assert CleanupProgress().see([Agent("runs")], expected=1, untouched=True) == ({"runs"}, 0)
 
 
 @pytest.mark.parametrize(
@@ -210,11 +216,11 @@ def test_nodes_are_untouched_by_agents_of_a_first_template_that_were_never_ready
     raw = stored()
     raw["status"] = {"nodes": {"desired": 1, "ready": ready}}
     live = None if generation is None else {"metadata": {"generation": generation}}
-    assert leaving.is_untouched(raw, live) is untouched
+    assert node_cleanup_progress.is_untouched(raw, live) is untouched
 
 
 def test_a_node_that_was_seen_clean_stays_so_when_its_agent_goes() -> None:
-    progress = Progress()
+    progress = CleanupProgress()
     progress.see([Agent("one", state="cleaned"), Agent("two")], expected=2)
     assert progress.see([], expected=2) == (set(), 1)
     assert progress.unseen(2) == "two"
@@ -225,20 +231,20 @@ def test_a_node_that_was_seen_clean_stays_so_when_its_agent_goes() -> None:
 
 def test_agents_that_are_to_be_there_and_are_not_are_waited_for() -> None:
     """A rollout deletes pods before it makes the next."""
-    assert Progress().see([Agent("one", state="cleaned"), Agent("")], expected=4) == (set(), 3)
-    assert Progress().see([Agent("", hopeful=False)], expected=1) == (set(), 0)
+    assert CleanupProgress().see([Agent("one", state="cleaned"), Agent("")], expected=4) == (set(), 3)
+    assert CleanupProgress().see([Agent("", hopeful=False)], expected=1) == (set(), 0)
 
 
 def test_what_is_left_is_told_with_names_and_a_number() -> None:
-    progress = Progress()
+    progress = CleanupProgress()
     progress.see([Agent(f"n{number:02}") for number in range(12)], expected=12)
     assert progress.unseen(14) == "n00, n01, n02, n03, n04, n05, n06, n07, n08, n09 and 2 more and 2 without an agent"
-    assert Progress().unseen(0) == ""
+    assert CleanupProgress().unseen(0) == ""
 
 
 @given(st.sets(st.sampled_from("abcdefgh")), st.integers(0, 9))
 def test_a_sentence_says_what_is_waited_for(waiting: set[str], starting: int) -> None:
-    sentence = leaving.waiting_sentence(waiting, starting, 120)
+    sentence = node_cleanup_progress.waiting_sentence(waiting, starting, 120)
     assert sentence.startswith("Being deleted; ")
     assert sentence.endswith(" have yet to take the mirror off their nodes, 120 s at most.")
     assert all(f"{node}" in sentence for node in sorted(waiting)[:3])
@@ -246,8 +252,8 @@ def test_a_sentence_says_what_is_waited_for(waiting: set[str], starting: int) ->
 
 def test_a_deadline_is_counted_from_the_first_look_by_one_clock() -> None:
     """The time of deletion is of the API server's clock, which may be minutes or years away from ours."""
-    progress = Progress()
+    progress = CleanupProgress()
     assert not progress.is_overdue(120, 5000.0)
     assert not progress.is_overdue(120, 5119.0)
     assert progress.is_overdue(120, 5120.0)
-    assert Progress().is_overdue(0, 5000.0)
+    assert CleanupProgress().is_overdue(0, 5000.0)

@@ -2,68 +2,71 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from controller import kinds
-from controller.mirror import Mirror, judge
-from controller.precedence import Precedence, image_host_of, masquerade_of
-from controller.state import State
+from controller.informer.cluster_cache import ClusterCache
+from controller.informer.host_claims import HostClaims, image_host_of, masquerade_of
+from controller.model.mirror import Mirror, parse_mirror
+from controller.objects import resources
 from tests.support import strategies
-from tests.support.controller import Json, stored
+from tests.support.controller import stored
 from tests.support.mirrors import MirrorBuilder, a_mirror
+
+if TYPE_CHECKING:
+    from common.types import Json
 
 
 def test_the_older_mirror_keeps_the_name_and_the_younger_gets_it_when_the_older_goes() -> None:
-    precedence = Precedence()
-    assert precedence.update("old", _wanting("x.example", 1)) == []
-    assert precedence.update("young", _wanting("x.example", 2)) == ["old"]
-    assert precedence.holder("old") is None
-    assert precedence.holder("young") == "old"
-    assert precedence.update("old", None) == ["young"]
-    assert precedence.holder("young") is None
+    host_claims = HostClaims()
+    assert host_claims.update("old", _wanting("x.example", 1)) == []
+    assert host_claims.update("young", _wanting("x.example", 2)) == ["old"]
+    assert host_claims.holder("old") is None
+    assert host_claims.holder("young") == "old"
+    assert host_claims.update("old", None) == ["young"]
+    assert host_claims.holder("young") is None
 
 
 def test_an_older_mirror_that_is_seen_later_takes_the_name_over() -> None:
-    precedence = Precedence()
-    precedence.update("young", _wanting("x.example", 2))
-    assert precedence.update("old", _wanting("x.example", 1)) == ["young"]
-    assert precedence.holder("young") == "old"
+    host_claims = HostClaims()
+    host_claims.update("young", _wanting("x.example", 2))
+    assert host_claims.update("old", _wanting("x.example", 1)) == ["young"]
+    assert host_claims.holder("young") == "old"
 
 
 def test_mirrors_of_one_second_are_told_apart_by_their_uid() -> None:
-    precedence = Precedence()
-    precedence.update("a", _wanting("x.example", 1, uid="2"))
-    precedence.update("b", _wanting("x.example", 1, uid="1"))
-    assert precedence.holder("a") == "b"
-    assert precedence.holder("b") is None
+    host_claims = HostClaims()
+    host_claims.update("a", _wanting("x.example", 1, uid="2"))
+    host_claims.update("b", _wanting("x.example", 1, uid="1"))
+    assert host_claims.holder("a") == "b"
+    assert host_claims.holder("b") is None
 
 
 def test_a_mirror_made_again_while_nobody_watched_gives_its_name_to_the_rival() -> None:
     """A list after a lost watch brings the new mirror under the old name, without a deletion in between."""
-    precedence = Precedence()
-    precedence.update("a", _wanting("x.example", 1))
-    precedence.update("b", _wanting("x.example", 2))
-    assert precedence.update("a", _wanting("x.example", 3)) == ["b"]
-    assert precedence.holder("b") is None
-    assert precedence.holder("a") == "b"
+    host_claims = HostClaims()
+    host_claims.update("a", _wanting("x.example", 1))
+    host_claims.update("b", _wanting("x.example", 2))
+    assert host_claims.update("a", _wanting("x.example", 3)) == ["b"]
+    assert host_claims.holder("b") is None
+    assert host_claims.holder("a") == "b"
 
 
 def test_a_change_that_is_none_concerns_nobody() -> None:
-    precedence = Precedence()
-    precedence.update("a", _wanting("x.example", 1))
-    precedence.update("b", _wanting("x.example", 2))
-    assert precedence.update("a", _wanting("x.example", 1)) == []
+    host_claims = HostClaims()
+    host_claims.update("a", _wanting("x.example", 1))
+    host_claims.update("b", _wanting("x.example", 2))
+    assert host_claims.update("a", _wanting("x.example", 1)) == []
 
 
 def test_an_unknown_mirror_has_no_rival() -> None:
-    precedence = Precedence()
-    precedence.update("a", _wanting("x.example", 1))
-    assert precedence.holder("unknown") is None
+    host_claims = HostClaims()
+    host_claims.update("a", _wanting("x.example", 1))
+    assert host_claims.holder("unknown") is None
 
 
 @pytest.mark.parametrize(
@@ -96,7 +99,7 @@ def test_no_mirror_ends_in_an_exception(raw: Any) -> None:
 
 @given(strategies.mirrors())
 def test_the_name_is_the_one_that_the_nodes_will_be_told(builder: MirrorBuilder) -> None:
-    mirror = judge(stored(builder), ())
+    mirror = parse_mirror(stored(builder), ())
     assert isinstance(mirror, Mirror)
     assert masquerade_of(stored(builder)) == mirror.masquerade
 
@@ -108,7 +111,7 @@ def test_no_mirror_ends_in_an_exception_when_its_images_are_asked_for(raw: Any) 
 
 @given(strategies.mirrors())
 def test_the_images_are_those_that_the_nodes_will_be_told(builder: MirrorBuilder) -> None:
-    mirror = judge(stored(builder), ())
+    mirror = parse_mirror(stored(builder), ())
     assert isinstance(mirror, Mirror)
     assert image_host_of(stored(builder)) == mirror.upstream.image_host
 
@@ -163,23 +166,23 @@ def test_a_mirror_that_was_never_built_holds_nothing_and_one_that_was_goes_on_to
     wrong["spec"]["replicas"] = 0
     state.mirrors.put(wrong)
     state.mirrors.put(_of("quay.io", "right", "x.example", 2, version=2))
-    assert (state.images_holder("right"), state.precedence.holder("right")) == (None, None)
+    assert (state.images_holder("right"), state.host_claims.holder("right")) == (None, None)
     told.clear()
     owner = {"kind": "RegistryMirror", "uid": "wrong", "controller": True}
     metadata = {"name": "registry-mirror-wrong", "uid": "d", "resourceVersion": "3", "ownerReferences": [owner]}
     agents = {"kind": "DaemonSet", "metadata": metadata}
-    state.children[kinds.DAEMON_SET].put(agents)
-    assert (state.images_holder("right"), state.precedence.holder("right")) == ("wrong", "wrong")
+    state.children[resources.DAEMON_SET].put(agents)
+    assert (state.images_holder("right"), state.host_claims.holder("right")) == ("wrong", "wrong")
     assert "right" in told
     told.clear()
-    state.children[kinds.DAEMON_SET].remove("registry-mirror-wrong", 4)
-    assert (state.images_holder("right"), state.precedence.holder("right")) == (None, None)
+    state.children[resources.DAEMON_SET].remove("registry-mirror-wrong", 4)
+    assert (state.images_holder("right"), state.host_claims.holder("right")) == (None, None)
     assert "right" in told
 
 
-def _state() -> tuple[State, list[str]]:
+def _state() -> tuple[ClusterCache, list[str]]:
     told: list[str] = []
-    return State(told.append), told
+    return ClusterCache(told.append), told
 
 
 def _of(upstream: str, name: str, masquerade: str, second: int, *, version: int) -> Json:
@@ -193,7 +196,7 @@ class AnyChanges(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.precedence = Precedence()
+        self.host_claims = HostClaims()
         self.mirrors: dict[str, tuple[str, int, str]] = {}
 
     def _holders(self) -> dict[str, str]:
@@ -218,7 +221,7 @@ class AnyChanges(RuleBasedStateMachine):
         else:
             self.mirrors[mirror] = wants, age, mirror
             raw = _wanting(wants, age, uid=mirror)
-        told = self.precedence.update(mirror, raw)
+        told = self.host_claims.update(mirror, raw)
         after = self._holders()
         concerned = {name for name in before.keys() & after.keys() if before[name] != after[name]} - {mirror}
         assert concerned <= set(told)
@@ -228,9 +231,9 @@ class AnyChanges(RuleBasedStateMachine):
     def the_oldest_has_the_name_and_nothing_else_is_remembered(self) -> None:
         """The property."""
         for mirror, holder in self._holders().items():
-            assert self.precedence.holder(mirror) == (None if holder == mirror else holder)
-        assert self.precedence._wanted == {mirror: wanted for mirror, (wanted, _, _) in self.mirrors.items()}
-        assert self.precedence._claimants.keys() == {wanted for wanted, _, _ in self.mirrors.values()}
+            assert self.host_claims.holder(mirror) == (None if holder == mirror else holder)
+        assert self.host_claims._wanted == {mirror: wanted for mirror, (wanted, _, _) in self.mirrors.items()}
+        assert self.host_claims._claimants.keys() == {wanted for wanted, _, _ in self.mirrors.values()}
 
 
 TestAnyChanges = AnyChanges.TestCase

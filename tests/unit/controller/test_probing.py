@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common.settings import SettingsError
-from controller.facts import Credentials, CredentialsState
-from controller.probing import verdict as verdicts
-from controller.probing.challenge import Challenge, challenges, may_get_credentials
-from controller.probing.proxy import proxy_for
-from controller.probing.schedule import FIRST_WAIT, Schedule
-from controller.probing.verdict import Login, Question, Verdict
-from controller.upstream_conditions import credentials_available, upstream_reachable
-from tests.support.controller import Json, facts, judged, settings, stored
+from controller.model.inputs import Credentials, CredentialsState
+from controller.model.observation import Login, Verdict
+from controller.status.upstream_conditions import credentials_available, upstream_reachable
+from controller.upstream import probe_messages
+from controller.upstream.auth_challenge import Challenge, challenges, may_get_credentials
+from controller.upstream.probe_messages import Question
+from controller.upstream.proxy import proxy_for
+from controller.upstream.schedule import FIRST_WAIT, Schedule
+from tests.support.controller import inputs, judged, settings, stored
 from tests.support.mirrors import a_mirror
+
+if TYPE_CHECKING:
+    from common.types import Json
 
 HUB = 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io"'
 
@@ -110,7 +116,7 @@ def test_no_exception_from_the_proxy_breaks_the_rules(no_proxy: str) -> None:
     )
 
 
-FINE = verdicts.reachable(Question("https://quay.io"))
+FINE = probe_messages.reachable(Question("https://quay.io"))
 DOWN = Verdict("ServerError", "https://quay.io answers 503.")
 ONE, TWO = Question("https://quay.io"), Question("https://quay.io", "bob", "secret")
 
@@ -158,7 +164,7 @@ def test_refused_credentials_are_not_tried_again_soon() -> None:
     schedule = Schedule(300)
     schedule.follow("a", TWO, 0)
     schedule.take(0)
-    schedule.answered(TWO, verdicts.reachable(TWO, Login.REFUSED), 0)
+    schedule.answered(TWO, probe_messages.reachable(TWO, Login.REFUSED), 0)
     assert schedule.next_due() == 300
 
 
@@ -166,7 +172,7 @@ def test_what_was_said_of_credentials_stands_while_the_upstream_is_away() -> Non
     schedule = Schedule(300)
     schedule.follow("a", TWO, 0)
     schedule.take(0)
-    schedule.answered(TWO, verdicts.reachable(TWO, Login.REFUSED), 0)
+    schedule.answered(TWO, probe_messages.reachable(TWO, Login.REFUSED), 0)
     schedule.take(300)
     assert schedule.answered(TWO, DOWN, 300) == ["a"]
     assert schedule.follow("a", TWO, 301) == Verdict(DOWN.reason, DOWN.message, Login.REFUSED)
@@ -196,7 +202,7 @@ def test_a_period_that_cannot_be_meant_is_refused(value: str) -> None:
 
 
 MIRROR = judged(a_mirror().of("quay.io").logging_in_with("login"))
-FOUND = facts(credentials=Credentials(CredentialsState.FOUND, "bob", "secret"))
+FOUND = inputs(credentials=Credentials(CredentialsState.FOUND, "bob", "secret"))
 
 
 def published(kind: str, status: str, reason: str, *, upstream: str = "https://quay.io", generation: int = 1) -> Json:
@@ -211,7 +217,7 @@ def test_the_verdict_is_the_condition() -> None:
     found = upstream_reachable(stored(), MIRROR, DOWN)
     assert (found.status, found.reason, found.message) == ("False", DOWN.reason, DOWN.message)
     assert upstream_reachable(stored(), MIRROR, FINE).status == "True"
-    assert upstream_reachable(stored(), MIRROR, verdicts.never("https://quay.io")).status == "Unknown"
+    assert upstream_reachable(stored(), MIRROR, probe_messages.never("https://quay.io")).status == "Unknown"
 
 
 def test_before_the_first_answer_nothing_is_known() -> None:
@@ -255,7 +261,7 @@ def test_but_not_what_it_said_of_another_upstream_spec_or_secret() -> None:
 def test_what_the_upstream_says_of_credentials_counts_where_they_are_there(
     state: str, login: Login | None, expected: tuple[str, str]
 ) -> None:
-    known = facts(credentials=Credentials(CredentialsState[state]))
+    known = inputs(credentials=Credentials(CredentialsState[state]))
     found = credentials_available(stored(), MIRROR, "mirrors", known, Verdict("Reachable", "It answers.", login))
     assert (found.status, found.reason) == expected
     assert found.message.endswith(".")

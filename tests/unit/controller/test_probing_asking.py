@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 
-from controller.facts import Credentials, CredentialsState
-from controller.probing.asking import Asker
-from controller.probing.prober import Prober
-from controller.probing.verdict import Login, Question, Verdict
-from deploy.local.ports import free_port
-from tests.support.controller import facts, judged, settings
+from controller.model.inputs import Credentials, CredentialsState
+from controller.model.observation import Login, Verdict
+from controller.upstream.probe_messages import Question
+from controller.upstream.prober import Prober
+from controller.upstream.registry_client import Asker
+from tests.localcluster.ports import free_port
+from tests.support.controller import inputs, judged, settings
 from tests.support.mirrors import a_mirror
 from tests.support.upstreams import TOKEN, Front, serving
 
@@ -208,7 +209,7 @@ async def test_mirrors_of_one_upstream_share_a_question_and_each_hears_the_answe
     async with serving(Front()) as front:
         following = Following()
         mirrors = [judged(a_mirror().named(f"m{number}").of(front.url)) for number in range(50)]
-        known = facts(bundle=front.authority)
+        known = inputs(bundle=front.authority)
 
         def all_told() -> bool:
             verdicts = [following.prober.follow(mirror, known) for mirror in mirrors]
@@ -223,7 +224,7 @@ async def test_mirrors_of_one_upstream_share_a_question_and_each_hears_the_answe
 async def test_an_upstream_is_asked_again_and_again_without_anything_happening() -> None:
     async with serving(Front(status=503)) as front:
         following = Following(UPSTREAM_PROBE_SECONDS="1")
-        mirror, known = judged(a_mirror().of(front.url)), facts(bundle=front.authority)
+        mirror, known = judged(a_mirror().of(front.url)), inputs(bundle=front.authority)
 
         def says(reason: str) -> bool:
             verdict = following.prober.follow(mirror, known)
@@ -242,7 +243,7 @@ async def test_changed_credentials_are_tried_at_once() -> None:
         mirror = judged(a_mirror().of(front.url).logging_in_with("login"))
 
         def says(login: tuple[str, str], expected: Login) -> bool:
-            known = facts(credentials=Credentials(CredentialsState.FOUND, *login), bundle=front.authority)
+            known = inputs(credentials=Credentials(CredentialsState.FOUND, *login), bundle=front.authority)
             verdict = following.prober.follow(mirror, known)
             return verdict is not None and verdict.login is expected
 
@@ -255,7 +256,7 @@ async def test_changed_credentials_are_tried_at_once() -> None:
 async def test_told_never_to_ask_it_asks_nobody() -> None:
     async with serving(Front()) as front:
         following = Following(UPSTREAM_PROBE_SECONDS="0")
-        found = following.prober.follow(judged(a_mirror().of(front.url)), facts())
+        found = following.prober.follow(judged(a_mirror().of(front.url)), inputs())
         assert found is not None
         assert (found.status, found.reason) == ("Unknown", "NotProbed")
     assert front.requests == []

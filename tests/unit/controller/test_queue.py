@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from controller.queue import FIRST_BACKOFF, LONGEST_BACKOFF, LONGEST_DEAFNESS, Queue
+from controller.workqueue.queue import FIRST_BACKOFF, LONGEST_BACKOFF, LONGEST_COOLDOWN, Queue
 
 KEYS = st.sampled_from(["a", "b", "c"])
 DELAYS = st.one_of(st.sampled_from([0.0, 0.01, 1.0, 300.0]), st.floats(0, 1000))
@@ -102,7 +102,7 @@ def test_news_shortens_a_backoff_whether_it_came_during_the_failing_work_or_afte
     after.failed("a", due)
     after.add("a", due)
     assert during.next_due() == after.next_due()
-    expected = min(FIRST_BACKOFF * 2 ** (failures - 1), LONGEST_DEAFNESS)
+    expected = min(FIRST_BACKOFF * 2 ** (failures - 1), LONGEST_COOLDOWN)
     assert told == pytest.approx(expected)
     assert (during.next_due() or 0) - due == pytest.approx(expected)
 
@@ -117,7 +117,7 @@ def test_a_reconcile_that_wakes_itself_and_fails_is_tried_once_a_second_at_most(
         queue.add("a", now)
         queue.failed("a", now)
         queue.add("a", now)
-    assert tries <= 60 / LONGEST_DEAFNESS + 8
+    assert tries <= 60 / LONGEST_COOLDOWN + 8
 
 
 def test_a_server_that_names_a_time_is_left_in_peace_until_then_whatever_happens() -> None:
@@ -208,7 +208,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
         if key in self.working:
             self.news.add(key)
         else:
-            deaf = LONGEST_DEAFNESS if key in self.failing else 0.0
+            deaf = LONGEST_COOLDOWN if key in self.failing else 0.0
             self._owe(key, self.now + max(delay, deaf))
 
     @rule()
@@ -243,7 +243,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
         key = self._give_back(choice)
         backoff = self.queue.failed(key, self.now)
         assert 0 < backoff <= LONGEST_BACKOFF
-        assert key not in self.news or backoff <= LONGEST_DEAFNESS
+        assert key not in self.news or backoff <= LONGEST_COOLDOWN
         self.failing.add(key)
         self.news.discard(key)
         self._owe(key, self.now + backoff)

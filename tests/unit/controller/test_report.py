@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.problems import INVALID, Problem
+from common.field_errors import INVALID, Problem
 from common.status import RegistryMirrorStatus
-from controller.apply import Applied
-from controller.facts import Lacking
-from controller.findings import Findings
-from controller.growth import Growth
-from controller.report import Json, status_of, status_of_invalid, status_patch
-from controller.storage import StorageResult
-from tests.support.controller import LATER, NOW, a_daemon_set, a_stateful_set, facts, judged, merged, stored
+from controller.model.inputs import MissingInput
+from controller.model.observation import Observation
+from controller.model.results import ApplyResult, ResizePlan, StorageResult
+from controller.status.status import status_of, status_of_invalid, status_patch
+from tests.support.controller import LATER, NOW, a_daemon_set, a_stateful_set, inputs, judged, merged, stored
+
+if TYPE_CHECKING:
+    from common.types import Json
 
 SERVICE = {"spec": {"clusterIP": "10.0.0.7", "clusterIPs": ["10.0.0.7", "fd00::7"]}}
 
 
-def _findings(ready: int = 2, nodes: int = 3) -> Findings:
-    return Findings(
-        facts(),
-        applied=Applied(),
-        storage=StorageResult(Growth("20Gi", granted="20Gi")),
+def _findings(ready: int = 2, nodes: int = 3) -> Observation:
+    return Observation(
+        inputs(),
+        applied=ApplyResult(),
+        storage=StorageResult(ResizePlan("20Gi", granted="20Gi")),
         service=SERVICE,
         stateful_set=a_stateful_set(ready=ready),
         daemon_set=a_daemon_set(3, nodes),
     )
 
 
-def _status(findings: Findings, raw: Json | None = None, now: str = NOW) -> Json:
-    return status_of(raw or stored(generation=7), judged(), findings, "mirrors", now)
+def _status(observation: Observation, raw: Json | None = None, now: str = NOW) -> Json:
+    return status_of(raw or stored(generation=7), judged(), observation, "mirrors", now)
 
 
 def test_the_status_of_a_mirror_that_works() -> None:
@@ -62,31 +63,36 @@ def test_the_status_of_a_mirror_that_works() -> None:
     RegistryMirrorStatus.model_validate(status)
 
 
-@pytest.mark.parametrize("findings", [_findings(0), _findings(2, 0), Findings(facts()), Findings(facts(holder="x"))])
-def test_ready_is_false_where_any_other_is_and_repeats_its_reason(findings: Findings) -> None:
-    ready, *others = _status(findings)["conditions"]
+@pytest.mark.parametrize(
+    "observation", [_findings(0), _findings(2, 0), Observation(inputs()), Observation(inputs(holder="x"))]
+)
+def test_ready_is_false_where_any_other_is_and_repeats_its_reason(observation: Observation) -> None:
+    ready, *others = _status(observation)["conditions"]
     first = next(entry for entry in others if entry["status"] == "False")
     assert (ready["status"], ready["reason"]) == ("False", first["reason"])
     assert ready["message"] == f"{first['type']}: {first['message']}"
 
 
 def test_lacking_something_what_was_refused_of_the_rest_is_told_as_well() -> None:
-    status = _status(Findings(Lacking("CABundleMissing", "Create it."), refused="Service x: a quota"))
+    status = _status(Observation(MissingInput("CABundleMissing", "Create it."), refused="Service x: a quota"))
     told = next(entry["message"] for entry in status["conditions"] if entry["type"] == "CacheAvailable")
     assert told == "Create it. And the API server refused: Service x: a quota"
 
 
 def test_lacking_what_a_cache_is_made_from_only_that_is_told() -> None:
-    status = _status(Findings(Lacking("AuthorityPending", "is being made.")))
+    status = _status(Observation(MissingInput("AuthorityPending", "is being made.")))
     assert [entry["reason"] for entry in status["conditions"]] == ["AuthorityPending", "Valid", "AuthorityPending"]
 
 
 def test_storage_that_was_not_looked_at_stays_as_it_was_last_known() -> None:
     """Admission measures by it whether a claim shrinks."""
     raw = {**stored(), "status": _status(_findings())}
-    for findings in (Findings(Lacking("CABundleMissing", "create it")), Findings(facts(), refused="quota")):
-        assert _status(findings, raw)["storage"] == "20Gi"
-    assert "storage" not in _status(Findings(facts(), storage=StorageResult(Growth("20Gi"))), raw)
+    for observation in (
+        Observation(MissingInput("CABundleMissing", "create it")),
+        Observation(inputs(), refused="quota"),
+    ):
+        assert _status(observation, raw)["storage"] == "20Gi"
+    assert "storage" not in _status(Observation(inputs(), storage=StorageResult(ResizePlan("20Gi"))), raw)
 
 
 def test_a_mirror_that_is_invalid_keeps_its_last_known_facts_and_says_what_is_wrong() -> None:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from controller.retention import OWNED_ALL, OWNED_SOME, TAKEN_BACK, TOLD_ANNOTATION, Stage, is_told, stage, telling
+from controller.storage.claim_retention import (
+    OWNED_ALL,
+    OWNED_SOME,
+    TAKEN_BACK,
+    TOLD_ANNOTATION,
+    Stage,
+    is_told,
+    stage,
+    telling,
+)
 from tests.support.controller import a_claim
 
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    from common.types import Json
+
 UID = "0a5e0000-0000-4000-8000-000000000002"
 PERSONS: Json = {"uid": "theirs", "kind": "ConfigMap", "controller": True}
 

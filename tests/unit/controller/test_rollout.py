@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from common import names
-from controller import conditions, rollout
 from controller.desired import desired_objects
-from controller.findings import Findings
-from controller.kinds import SERVICE
-from controller.report import status_of
-from tests.support.controller import NOW, Json, a_stateful_set, facts, judged, settings, stored
+from controller.model.observation import Observation
+from controller.objects import rollout
+from controller.objects.resources import SERVICE
+from controller.status import conditions
+from controller.status.status import status_of
+from tests.support.controller import NOW, a_stateful_set, inputs, judged, settings, stored
 from tests.support.mirrors import a_mirror
+
+if TYPE_CHECKING:
+    from common.types import Json
 
 NEW, FORMER = "https://prod.example.com", "https://staging.example.com"
 TURNED = a_mirror().of(NEW)
@@ -54,7 +59,7 @@ def test_what_is_ready_and_surely_of_the_present_template(live: Json | None, rol
 
 def test_a_rollout_is_told_while_others_go_on_serving() -> None:
     raw = {**stored(TURNED), "status": {"upstream": NEW}}
-    found = conditions.cache_available(raw, judged(TURNED), Findings(facts(), stateful_set=rolling(2, 1)))
+    found = conditions.cache_available(raw, judged(TURNED), Observation(inputs(), stateful_set=rolling(2, 1)))
     assert (found.status, found.reason) == ("True", "RollingOut")
     assert found.message.startswith("2 of 2 cache pods are ready. 1 of them")
 
@@ -62,7 +67,7 @@ def test_a_rollout_is_told_while_others_go_on_serving() -> None:
 def test_a_mirror_is_not_available_while_only_pods_of_a_former_upstream_are() -> None:
     raw = {**stored(TURNED), "status": {"upstream": FORMER}}
     for live, available, upstream in ((rolling(1, 1), "False", FORMER), (rolling(2, 1), "True", NEW)):
-        status = status_of(raw, judged(TURNED), Findings(facts(), stateful_set=live), "mirrors", NOW)
+        status = status_of(raw, judged(TURNED), Observation(inputs(), stateful_set=live), "mirrors", NOW)
         cache = next(each for each in status["conditions"] if each["type"] == "CacheAvailable")
         assert (cache["status"], status["upstream"]) == (available, upstream)
         raw = {**raw, "status": status}
@@ -87,12 +92,12 @@ def test_the_service_of_an_older_version_goes_on_leading_to_its_pods_until_a_mar
     service = {"spec": {"selector": {"mirror": "docker", **selected}}}
     mirror = judged(TURNED)
     assert rollout.is_unmarked(raw, mirror, service, live) is unmarked
-    known = replace(facts(), unmarked=unmarked)
+    known = replace(inputs(), unmarked=unmarked)
     first = next(body for kind, body in desired_objects(mirror, settings(), known) if kind is SERVICE)
     assert (names.UPSTREAM_LABEL in first["spec"]["selector"]) is not unmarked
 
 
 def test_a_turned_mirror_without_any_pod_names_the_new_upstream() -> None:
     raw = {**stored(TURNED), "status": {"upstream": FORMER}}
-    status = status_of(raw, judged(TURNED), Findings(facts(), stateful_set=rolling(0, 1)), "mirrors", NOW)
+    status = status_of(raw, judged(TURNED), Observation(inputs(), stateful_set=rolling(0, 1)), "mirrors", NOW)
     assert status["upstream"] == NEW

@@ -11,9 +11,9 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from controller import server
-from controller.server import CONNECTIONS_MAX, application, served
-from deploy.local.ports import free_port
+from controller import health
+from controller.health import CONNECTIONS_MAX, application, served
+from tests.localcluster.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,7 +45,7 @@ async def test_each_page_is_answered_and_its_connection_closed(port: int) -> Non
 async def test_who_asks_for_nothing_or_not_to_the_end_is_let_go(
     port: int, monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
-    monkeypatch.setattr(server, "REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(health, "REQUEST_SECONDS", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(said)
     async with asyncio.timeout(20):
@@ -72,7 +72,7 @@ async def test_any_number_that_ask_for_nothing_take_a_bounded_number_of_connecti
 
 async def test_of_a_burst_that_asks_for_nothing_each_is_let_go(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that are taken in one turn of the loop have no transport yet when the next of them is counted."""
-    monkeypatch.setattr(server, "REQUEST_SECONDS", 1.0)
+    monkeypatch.setattr(health, "REQUEST_SECONDS", 1.0)
     with ExitStack() as ending:
         silent = [ending.enter_context(socket.socket()) for _ in range(3 * CONNECTIONS_MAX)]
         for number, each in enumerate(silent):

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from common.settings import SettingsError, read
-from controller.lifetimes import DEFAULT, Lifetimes
+from controller.model.certificate_lifetimes import DEFAULT, Lifetimes
 from controller.settings import ControllerSettings
 from tests.support.controller import settings
 

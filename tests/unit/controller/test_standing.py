@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from controller.standing import Json, Standing, describe_owner, standing
+from controller.objects.ownership import Ownership, describe_owner, ownership_of
 from tests.support.controller import UID, judged
+
+if TYPE_CHECKING:
+    from common.types import Json
 
 LABELS = {"app": "docker-registry", "mirror": "docker"}
 OURS = {"apiVersion": "k8s.osp.tech/v1", "kind": "RegistryMirror", "name": "docker", "uid": UID, "controller": True}
@@ -19,32 +24,32 @@ GOING = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
 @pytest.mark.parametrize(
     ("metadata", "whose"),
     [
-        ({"ownerReferences": [OURS], "labels": LABELS}, Standing.OURS),
-        ({"ownerReferences": [OURS]}, Standing.OURS),  # labels that somebody took are put back
-        ({"ownerReferences": [OURS], "labels": {"mirror": "other"}}, Standing.OURS),
-        ({"ownerReferences": [VISITOR, OURS]}, Standing.OURS),
-        ({"ownerReferences": [OURS], **GOING}, Standing.PASSING),
-        ({"labels": LABELS}, Standing.ORPHAN),
-        ({"labels": {**LABELS, "more": "x"}, "ownerReferences": []}, Standing.ORPHAN),
-        ({"labels": LABELS, "ownerReferences": [VISITOR]}, Standing.ORPHAN),
-        ({"labels": LABELS, **GOING}, Standing.PASSING),
-        ({"ownerReferences": [EARLIER], "labels": LABELS}, Standing.PASSING),
-        ({"ownerReferences": [EARLIER], "labels": LABELS, **GOING}, Standing.PASSING),
-        ({"ownerReferences": [{**EARLIER, "name": "other"}], "labels": LABELS}, Standing.FOREIGN),
-        ({"ownerReferences": [NAMESAKE], "labels": LABELS}, Standing.FOREIGN),
-        ({"ownerReferences": [THEIRS], "labels": LABELS}, Standing.FOREIGN),
-        ({"ownerReferences": [THEIRS], "labels": LABELS, **GOING}, Standing.FOREIGN),
-        ({"ownerReferences": [VISITOR]}, Standing.FOREIGN),
-        ({"labels": {"mirror": "docker"}}, Standing.FOREIGN),
-        ({"labels": {**LABELS, "mirror": "other"}}, Standing.FOREIGN),
-        ({"labels": {}}, Standing.FOREIGN),
-        ({"labels": None, "ownerReferences": None}, Standing.FOREIGN),
-        ({}, Standing.FOREIGN),
-        (GOING, Standing.FOREIGN),
+        ({"ownerReferences": [OURS], "labels": LABELS}, Ownership.OWNED),
+        ({"ownerReferences": [OURS]}, Ownership.OWNED),  # labels that somebody took are put back
+        ({"ownerReferences": [OURS], "labels": {"mirror": "other"}}, Ownership.OWNED),
+        ({"ownerReferences": [VISITOR, OURS]}, Ownership.OWNED),
+        ({"ownerReferences": [OURS], **GOING}, Ownership.TERMINATING),
+        ({"labels": LABELS}, Ownership.ORPHANED),
+        ({"labels": {**LABELS, "more": "x"}, "ownerReferences": []}, Ownership.ORPHANED),
+        ({"labels": LABELS, "ownerReferences": [VISITOR]}, Ownership.ORPHANED),
+        ({"labels": LABELS, **GOING}, Ownership.TERMINATING),
+        ({"ownerReferences": [EARLIER], "labels": LABELS}, Ownership.TERMINATING),
+        ({"ownerReferences": [EARLIER], "labels": LABELS, **GOING}, Ownership.TERMINATING),
+        ({"ownerReferences": [{**EARLIER, "name": "other"}], "labels": LABELS}, Ownership.NOT_OWNED),
+        ({"ownerReferences": [NAMESAKE], "labels": LABELS}, Ownership.NOT_OWNED),
+        ({"ownerReferences": [THEIRS], "labels": LABELS}, Ownership.NOT_OWNED),
+        ({"ownerReferences": [THEIRS], "labels": LABELS, **GOING}, Ownership.NOT_OWNED),
+        ({"ownerReferences": [VISITOR]}, Ownership.NOT_OWNED),
+        ({"labels": {"mirror": "docker"}}, Ownership.NOT_OWNED),
+        ({"labels": {**LABELS, "mirror": "other"}}, Ownership.NOT_OWNED),
+        ({"labels": {}}, Ownership.NOT_OWNED),
+        ({"labels": None, "ownerReferences": None}, Ownership.NOT_OWNED),
+        ({}, Ownership.NOT_OWNED),
+        (GOING, Ownership.NOT_OWNED),
     ],
 )
-def test_standing(metadata: Json, whose: Standing) -> None:
-    assert standing({"metadata": metadata}, judged()) is whose
+def test_standing(metadata: Json, whose: Ownership) -> None:
+    assert ownership_of({"metadata": metadata}, judged()) is whose
 
 
 def test_a_foreign_object_is_named_with_its_owner() -> None:

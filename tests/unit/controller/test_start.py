@@ -22,8 +22,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as checked
 from hypothesis import strategies as st
 
-from controller.desired import files, start
-from deploy.local.node import debian
+from controller.desired import entrypoint, registry_config
+from tests.localcluster.node import debian
 from tests.support.controller import judged
 from tests.support.kube import until
 from tests.support.mirrors import a_mirror
@@ -63,8 +63,8 @@ class Box:
 
     def text(self, ttl: float = WEEK) -> str:
         """The script for this volume."""
-        text = start.script(str(self.volume), PRESENT, int(ttl * 10**9), str(self.marks), "/etc/config.yml")
-        return self.commands + text.replace(f"hold={start.HOLD}", f"hold={self.looks}")
+        text = entrypoint.script(str(self.volume), PRESENT, int(ttl * 10**9), str(self.marks), "/etc/config.yml")
+        return self.commands + text.replace(f"hold={entrypoint.HOLD}", f"hold={self.looks}")
 
     def begin(self, ttl: float = WEEK) -> subprocess.Popen[bytes]:
         """Starts it; returns once it has become the registry."""
@@ -104,7 +104,7 @@ class Box:
 
     def books(self) -> Any:
         """The registry's books; None where there are none."""
-        file = self.volume / PRESENT / start.STATE
+        file = self.volume / PRESENT / entrypoint.STATE
         return json.loads(file.read_text()) if file.exists() else None
 
     def end(self) -> None:
@@ -177,19 +177,19 @@ DAMAGED = {
 @pytest.mark.parametrize("content", SOUND, ids=["none", "one", "two", "many"])
 def test_books_as_the_registry_writes_them_are_left_alone(box: Box, content: bytes) -> None:
     box.cached("library/a", "layer", time.time())
-    file = box.hold(f"{PRESENT}/{start.STATE}", content)
+    file = box.hold(f"{PRESENT}/{entrypoint.STATE}", content)
     box.begin()
     assert file.read_bytes() == content
-    assert [each.name for each in file.parent.iterdir() if each.is_file()] == [start.STATE]
+    assert [each.name for each in file.parent.iterdir() if each.is_file()] == [entrypoint.STATE]
 
 
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED.keys())
 def test_damaged_books_are_kept_aside_and_made_anew_from_what_is_there(box: Box, content: bytes) -> None:
     then = int(time.time()) - 3600
     layer = box.cached("library/a", "layer", then)
-    box.hold(f"{PRESENT}/{start.STATE}", content)
+    box.hold(f"{PRESENT}/{entrypoint.STATE}", content)
     box.begin()
-    assert (box.volume / PRESENT / f"{start.STATE}.damaged").read_bytes() == content
+    assert (box.volume / PRESENT / f"{entrypoint.STATE}.damaged").read_bytes() == content
     assert box.books() == {layer: {"Key": layer, "ExpiryData": _stamp(then + WEEK), "EntryType": 0}}
 
 
@@ -215,7 +215,7 @@ def test_every_layer_and_manifest_that_is_there_expires_when_it_would_have(box: 
     box.begin(ttl=90)
     assert {key: (each["ExpiryData"], each["EntryType"]) for key, each in box.books().items()} == wanted
     assert all(key == each["Key"] for key, each in box.books().items())
-    assert box.function(f"is_sound {box.volume / PRESENT / start.STATE}") == 0
+    assert box.function(f"is_sound {box.volume / PRESENT / entrypoint.STATE}") == 0
 
 
 def test_a_new_volume_gets_no_books_and_nothing_is_said(box: Box) -> None:
@@ -226,7 +226,7 @@ def test_a_new_volume_gets_no_books_and_nothing_is_said(box: Box) -> None:
 
 def test_blobs_that_are_kept_for_ever_need_no_books(box: Box) -> None:
     box.cached("library/a", "layer", time.time())
-    file = box.hold(f"{PRESENT}/{start.STATE}", b"null")
+    file = box.hold(f"{PRESENT}/{entrypoint.STATE}", b"null")
     box.begin(ttl=0)
     assert file.read_bytes() == b"null"
 
@@ -244,7 +244,7 @@ def test_what_former_upstreams_left_is_gone_and_nothing_else(box: Box) -> None:
     box.hold(f"{FORMER}/docker/blob")
     box.hold("removing-0/half/of/it")  # an earlier start did not live to the end of it
     box.hold("docker/registry/v2/blob")  # a registry that had the whole volume
-    box.hold(start.STATE)
+    box.hold(entrypoint.STATE)
     stay = [box.hold(name) for name in ("lost+found/1", f"{PRESENT}/docker/blob", "0123456789abc", "notes")]
     box.begin(ttl=0)
     assert not (box.volume / FORMER).exists()
@@ -315,7 +315,7 @@ def test_it_stays_marked_until_there_was_space_for_a_while(box: Box) -> None:
 
 def test_the_script_is_made_for_the_mirror_and_any_shell_takes_it() -> None:
     mirror = judged(a_mirror().keeping("1h30m0.5s"))
-    text = files.start_script(mirror)
+    text = registry_config.start_script(mirror)
     subprocess.run(["/bin/sh", "-n"], input=text, text=True, check=True)
     values = dict(re.findall(r"^(\w+)=(\S+)$", text.partition("\n\n")[0], re.MULTILINE))
     assert values == {
@@ -333,8 +333,8 @@ def test_the_script_is_made_for_the_mirror_and_any_shell_takes_it() -> None:
 
 
 def test_the_registry_looks_for_the_mark_where_the_script_puts_it() -> None:
-    (check,) = json.loads(files.configuration(judged()))["health"]["file"]
-    assert check == {"file": f"{files.MARKS_DIRECTORY}/full", "interval": "1s"}
+    (check,) = json.loads(registry_config.configuration(judged()))["health"]["file"]
+    assert check == {"file": f"{registry_config.MARKS_DIRECTORY}/full", "interval": "1s"}
 
 
 def _stamp(seconds: float) -> str:

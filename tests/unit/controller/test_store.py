@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.store import Json, Store
+from controller.informer.store import Store
+
+if TYPE_CHECKING:
+    from common.types import Json
 
 
 def test_a_newer_object_replaces_an_older_one_and_an_older_one_is_ignored() -> None:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller import trust
-from controller.certificates import (
-    Pair,
+from controller.certificates import rotation
+from controller.certificates.rotation import IssueRequest, RotationStep, TrustState
+from controller.certificates.x509 import (
     certificates_in,
     dates_of,
     issue_authority,
@@ -21,14 +21,14 @@ from controller.certificates import (
     issued_by,
     usable_authority,
 )
-from controller.lifetimes import Lifetimes
-from controller.stopwatches import Stopwatches
-from controller.trust import Issuing, Place, Step
+from controller.duration_tracker import DurationTracker
+from controller.model.certificate_lifetimes import Lifetimes
+from controller.model.inputs import KeyPair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from controller.trust import Held
+    from controller.certificates.rotation import Held
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
 HOSTS = ("mirror-quay.io",)
@@ -49,22 +49,22 @@ class World:
         self.knows = knows  # whether servers can be seen to be started anew, as those of a StatefulSet
         self.seconds = 0
         self.ahead = 0
-        self.authority: Pair | None = None
-        self.place = Place((), None)
-        self.stopwatches = Stopwatches()
+        self.authority: KeyPair | None = None
+        self.place = TrustState((), None)
+        self.durations = DurationTracker()
         self.wait: float | None = None
         self.bundles: list[tuple[int, str]] = []
         self.leaves: list[tuple[int, str]] = []
         self.reconcile()
 
-    def reconcile(self) -> Step:
+    def reconcile(self) -> RotationStep:
         """One pass: the authority first, then the place, its bundle before its leaf."""
         now = START + timedelta(seconds=self.seconds + self.ahead)
         if self.authority is None or not usable_authority(self.authority, now, self.times):
             self.authority = issue_authority("mirrors", now, self.times)
         held = partial(self._held)
-        step = trust.step(self.place, Issuing(self.authority, HOSTS, now, self.times), held)
-        self.place = Place((step.bundle,), step.leaf, settled=self._settled(step.leaf.certificate))
+        step = rotation.step(self.place, IssueRequest(self.authority, HOSTS, now, self.times), held)
+        self.place = TrustState((step.bundle,), step.leaf, settled=self._settled(step.leaf.certificate))
         self.bundles.append((self.seconds, step.bundle))
         self.leaves.append((self.seconds, step.leaf.certificate))
         self.wait = step.wait
@@ -72,7 +72,7 @@ class World:
         return step
 
     def _held(self, what: object) -> float:
-        return self.stopwatches.held("place", what, float(self.seconds))
+        return self.durations.held("place", what, float(self.seconds))
 
     def _settled(self, leaf: str) -> bool:
         return not self.knows or set(self._possible(self.leaves)) == {leaf}
@@ -87,7 +87,7 @@ class World:
     def be_away(self, seconds: int) -> None:
         """Time passes without a controller; then another one leads."""
         self.seconds += seconds
-        self.stopwatches = Stopwatches()
+        self.durations = DurationTracker()
         self.reconcile()
 
     def _possible(self, history: list[tuple[int, str]]) -> list[str]:
@@ -113,7 +113,7 @@ def _lose(world: World) -> None:
 
 def _garble(world: World) -> None:
     assert world.authority is not None
-    world.authority = Pair(world.authority.certificate, "garbled")
+    world.authority = KeyPair(world.authority.certificate, "garbled")
     world.reconcile()
 
 
@@ -202,71 +202,71 @@ A, B = (issue_authority(name, START, TIMES) for name in "AB")
 LEAF = issue_leaf(A, HOSTS, START, TIMES)
 
 
-def _step(place: Place, authority: Pair, held: float = 0.0) -> Step:
-    return trust.step(place, Issuing(authority, HOSTS, START, TIMES), so_for(held))
+def _step(place: TrustState, authority: KeyPair, held: float = 0.0) -> RotationStep:
+    return rotation.step(place, IssueRequest(authority, HOSTS, START, TIMES), so_for(held))
 
 
 def test_a_place_that_is_right_is_left_alone() -> None:
-    place = Place((A.certificate,), LEAF)
-    assert _step(place, A, 1e9) == Step(A.certificate, LEAF)
+    place = TrustState((A.certificate,), LEAF)
+    assert _step(place, A, 1e9) == RotationStep(A.certificate, LEAF)
 
 
 def test_an_authority_in_the_longer_spelling_is_the_same() -> None:
     spelling = A.certificate.replace("BEGIN CERT", "BEGIN X509 CERT").replace("END CERT", "END X509 CERT")
     for bundle in (A.certificate, spelling):
-        assert _step(Place((bundle,), LEAF), Pair(spelling, A.key), 1e9) == Step(A.certificate, LEAF)
+        assert _step(TrustState((bundle,), LEAF), KeyPair(spelling, A.key), 1e9) == RotationStep(A.certificate, LEAF)
 
 
 @pytest.mark.parametrize("bundles", [("",), ("garbled",), ("", A.certificate)])
 def test_a_bundle_that_is_emptied_or_garbled_is_put_right_and_the_leaf_stays(bundles: tuple[str, ...]) -> None:
-    found = _step(Place(bundles, LEAF), A)
+    found = _step(TrustState(bundles, LEAF), A)
     assert (found.bundle, found.leaf) == (A.certificate, LEAF)
 
 
 def test_of_several_copies_of_a_bundle_each_must_have_the_successor() -> None:
     both = B.certificate + A.certificate
-    assert _step(Place((both, A.certificate), LEAF), B, 1e9).leaf == LEAF
-    assert _step(Place((both, both), LEAF), B, 1e9).leaf != LEAF
+    assert _step(TrustState((both, A.certificate), LEAF), B, 1e9).leaf == LEAF
+    assert _step(TrustState((both, both), LEAF), B, 1e9).leaf != LEAF
 
 
 def test_what_was_published_beside_the_leaf_tells_the_former_authority_where_the_bundles_are_lost() -> None:
-    found = _step(Place(("", ""), LEAF, remembered=A.certificate), B)
+    found = _step(TrustState(("", ""), LEAF, remembered=A.certificate), B)
     assert (found.bundle, found.leaf) == (B.certificate + A.certificate, LEAF)
 
 
 def test_a_leaf_that_is_lost_is_issued_at_once_and_nothing_that_is_trusted_is_taken_away() -> None:
-    for leaf in (None, Pair("garbled", "garbled"), issue_leaf(A, ("other.example",), START, TIMES)):
-        found = _step(Place((A.certificate,), leaf), B)
+    for leaf in (None, KeyPair("garbled", "garbled"), issue_leaf(A, ("other.example",), START, TIMES)):
+        found = _step(TrustState((A.certificate,), leaf), B)
         assert found.bundle == B.certificate + A.certificate
         assert issued_by(found.leaf.certificate, B.certificate)
 
 
 def test_a_bundle_does_not_grow_without_end_and_keeps_whose_leaf_is_in_use() -> None:
     others = "".join(issue_authority(str(number), START, TIMES).certificate for number in range(20))
-    found = _step(Place((others + A.certificate,), LEAF), B)
-    assert len(certificates_in(found.bundle)) == trust.TRUSTED_MAX
+    found = _step(TrustState((others + A.certificate,), LEAF), B)
+    assert len(certificates_in(found.bundle)) == rotation.TRUSTED_MAX
     assert certificates_in(found.bundle)[:2] == [B.certificate, A.certificate]
 
 
 def test_what_a_person_gives_is_trusted_beside_what_was_until_all_servers_show_it() -> None:
     def told(held: float, *, settled: bool) -> tuple[str, float | None]:
-        place = Place((A.certificate,), LEAF, settled=settled)
-        return trust.given(place, "# theirs\n" + B.certificate, TIMES.overlap, so_for(held))
+        place = TrustState((A.certificate,), LEAF, settled=settled)
+        return rotation.given(place, "# theirs\n" + B.certificate, TIMES.overlap, so_for(held))
 
     both = "# theirs\n" + B.certificate + A.certificate
     assert told(1e9, settled=False) == (both, None)
     assert told(0.0, settled=True) == (both, 20.0)
     assert told(20.0, settled=True) == ("# theirs\n" + B.certificate, None)
-    assert trust.given(Place((), None), "any text", TIMES.overlap, trust.never) == ("any text", None)
+    assert rotation.given(TrustState((), None), "any text", TIMES.overlap, rotation.never) == ("any text", None)
 
 
 def test_patience_begins_anew_with_anything_else() -> None:
-    stopwatches = Stopwatches()
-    assert stopwatches.held("a", "x", 100.0) == 0.0
-    assert stopwatches.held("a", "x", 107.0) == 7.0
-    assert stopwatches.held("b", "x", 107.0) == 0.0
-    assert stopwatches.held("a", "y", 108.0) == 0.0
-    assert stopwatches.held("a", None, 109.0) == 0.0
-    assert stopwatches.held("a", "y", 110.0) == 0.0
-    stopwatches.forget("b")
-    assert stopwatches.held("b", "x", 120.0) == 0.0
+    durations = DurationTracker()
+    assert durations.held("a", "x", 100.0) == 0.0
+    assert durations.held("a", "x", 107.0) == 7.0
+    assert durations.held("b", "x", 107.0) == 0.0
+    assert durations.held("a", "y", 108.0) == 0.0
+    assert durations.held("a", None, 109.0) == 0.0
+    assert durations.held("a", "y", 110.0) == 0.0
+    durations.forget("b")
+    assert durations.held("b", "x", 120.0) == 0.0

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from controller import conditions
-from controller.certificates import dates_of, issue_authority, issue_leaf
-from controller.facts import Lacking
-from controller.lifetimes import DEFAULT, Lifetimes
-from controller.validity import Source, certificate_valid, seconds_to_change
+from controller.certificates.expiry import Source, certificate_valid, seconds_to_change
+from controller.certificates.x509 import dates_of, issue_authority, issue_leaf
+from controller.model.certificate_lifetimes import DEFAULT, Lifetimes
+from controller.model.inputs import MissingInput
+from controller.status import conditions
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -90,7 +90,7 @@ def test_names_that_nobody_can_read_are_told(name: bytes) -> None:
 
 
 def test_what_lacks_says_nothing_true_of_a_certificate() -> None:
-    found = conditions.lacking(Lacking("CertificateSecretMissing", "create it"))
+    found = conditions.lacking(MissingInput("CertificateSecretMissing", "create it"))
     assert [(each.type, each.status) for each in found] == [
         ("CacheAvailable", "False"),
         ("CertificateValid", "Unknown"),

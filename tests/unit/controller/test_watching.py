@@ -6,21 +6,20 @@ The stages against a server are proven on a real one.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from controller import kinds
-from controller.errors import ClusterError, Forbidden, Gone, NotFound, Unavailable
-from controller.store import Store
-from controller.watching import FIRST_WAIT, LONGEST_WAIT_FOR_ANSWER, Watch, _why
+from controller.informer.reflector import FIRST_WAIT, LONGEST_WAIT_FOR_ANSWER, Reflector, _why
+from controller.informer.store import Store
+from controller.kubeclient.errors import ClusterError, Forbidden, Gone, NotFound, Unavailable
+from controller.objects import resources
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from controller.cluster import Cluster
-
-Json = dict[str, Any]
+    from common.types import Json
+    from controller.kubeclient.client import KubeClient
 
 
 class Stream:
@@ -50,10 +49,10 @@ def _event(kind: str, version: int, name: str = "") -> Json:
     return {"type": kind, "object": {"metadata": metadata}}
 
 
-def _watch(*events: Json | ClusterError, longest_wait: float = 30.0) -> Watch:
-    return Watch(
-        cluster=cast("Cluster", Stream(*events)),
-        kind=kinds.SERVICE,
+def _watch(*events: Json | ClusterError, longest_wait: float = 30.0) -> Reflector:
+    return Reflector(
+        cluster=cast("KubeClient", Stream(*events)),
+        kind=resources.SERVICE,
         namespace="ns",
         store=Store(),
         log=None,
@@ -132,4 +131,4 @@ def test_waits_double_up_to_what_the_setting_allows(error: ClusterError, setting
     ],
 )
 def test_why_a_watch_was_lost_is_said_with_what_to_do(error: ClusterError, said: str) -> None:
-    assert said in _why(error, kinds.SERVICE)
+    assert said in _why(error, resources.SERVICE)

@@ -10,16 +10,16 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from common.logs import logger
-from controller import workers
-from controller.errors import Conflict, Unavailable
+from controller.kubeclient.errors import Conflict, Unavailable
 from controller.metrics import Metrics
-from controller.outcomes import Done, Outcome, Waiting
-from controller.workers import WORKERS, Inbox, Workers
+from controller.model.results import Done, Outcome, RequeueAfter
+from controller.workqueue import workers
+from controller.workqueue.workers import WORKERS, KeyQueue, Workers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from controller.failing import Failure
+    from controller.status.failures import Failure
 
 
 ENOUGH = 20.0  # seconds, on a machine that stalls: what is not done by then is not done at all
@@ -32,7 +32,7 @@ class _Mirrors:
     """
 
     def __init__(self) -> None:
-        self.inbox = Inbox()
+        self.inbox = KeyQueue()
         self.seen: list[str] = []
         self.told: dict[str, Failure] = {}
         self.stopping = asyncio.Event()
@@ -46,9 +46,9 @@ class _Mirrors:
         if key == "slow-changed" and self.seen.count(key) == 1:
             self.inbox.enqueue(key)
         if key.startswith("slow-"):
-            await asyncio.sleep(2.5 * workers.HUNG_AFTER)
+            await asyncio.sleep(2.5 * workers.SLOW_RECONCILE)
         if key == "slow-waiting":
-            return Waiting(0.05, "Cleaning")
+            return RequeueAfter(0.05, "Cleaning")
         if key.removeprefix("slow-").startswith("fail"):
             raise Unavailable("webhook said no", 500)
         if key.startswith("conflict"):
@@ -72,7 +72,7 @@ class _Mirrors:
 
 @pytest.fixture
 async def mirrors(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[_Mirrors]:
-    monkeypatch.setattr(workers, "HUNG_AFTER", 0.2)
+    monkeypatch.setattr(workers, "SLOW_RECONCILE", 0.2)
     mirrors = _Mirrors()
     running = asyncio.create_task(mirrors.workers.run(mirrors.stopping))
     yield mirrors
@@ -118,7 +118,7 @@ async def test_those_that_hang_are_not_waited_for_at_the_end(mirrors: _Mirrors) 
     async with asyncio.timeout(ENOUGH):
         while mirrors.inbox.queue.failures("hang") == 0:  # noqa: ASYNC110 (a state is waited for, not an event)
             await asyncio.sleep(0.01)
-    assert time.monotonic() - began >= workers.FINISH / 2, "it was given its time"
+    assert time.monotonic() - began >= workers.SHUTDOWN_GRACE / 2, "it was given its time"
 
 
 async def test_failures_are_told_when_they_go_on_and_crashes_at_once_without_their_words(mirrors: _Mirrors) -> None:
@@ -143,6 +143,6 @@ async def test_a_mirror_is_not_forgotten_whose_failure_cannot_be_told(mirrors: _
     await mirrors.until(ENOUGH, "crash-twice", 2)
     mirrors.stopping.set()
     async with asyncio.timeout(ENOUGH):
-        while mirrors.inbox.queue.failures("crash-untold") == 0:  # noqa: ASYNC110 (a state is waited for, not an event)
+        while mirrors.inbox.queue.failures("crash-untold") == 0:  # noqa: ASYNC110 (a state, not an event)
             await asyncio.sleep(0.01)
     assert "crash-untold" in mirrors.inbox.queue._due

@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from hostess import settings
-from hostess.hosts_toml import owner
-from hostess.node import Node
+from hostess.containerd.hosts_toml import owner
+from hostess.node_config import Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import Any
 
-from hostess.node import Node
+from hostess.node_config import Node
 from hostess.settings import read
 
 CHANGES = {"os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.symlink", "os.truncate", "shutil.rmtree"}

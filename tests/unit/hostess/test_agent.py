@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from common.agent import REPLACED, State
-from hostess.agent import PAUSE, STALE, Agent, Deadlines
-from hostess.api import Api
-from hostess.containerd import Containerd
-from hostess.files import locked
-from hostess.log import Log
-from hostess.node import Node
-from hostess.probe import Probe
-from hostess.view import Endpoint, View
+from common.agent_protocol import REPLACED, State
+from hostess.agent import PROBE_INTERVAL, STALE, Agent, Deadlines
+from hostess.containerd.config_reader import Containerd
+from hostess.fs.atomic import locked
+from hostess.health.probe import Probe
+from hostess.json_log import Log
+from hostess.kube.api_client import Api
+from hostess.kube.mirror_endpoints import Endpoint, MirrorEndpoints
+from hostess.node_config import Node
 from tests.support.kube import until
 from tests.unit.hostess.a_node import LOCALHOST, ANode
 from tests.unit.hostess.a_server import GOOD, HOST_NAME, Server, answering
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator
 
-UP = View(("127.0.0.1",), endpoints=(Endpoint("127.0.0.1", 5000),))  # one alone is asked by the Service
+UP = MirrorEndpoints(("127.0.0.1",), endpoints=(Endpoint("127.0.0.1", 5000),))  # one alone is asked by the Service
 QUICK = Deadlines(hosts_read=0.5, passing=4.0)  # the usual one is proven on the real node
 AWAY = 10.0  # seconds within which a dead mirror is to be withdrawn
 
@@ -50,7 +50,7 @@ class Running:
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self.agent.run, args=(self.stopping,))
 
-    def start(self, view: View | None = UP) -> Running:
+    def start(self, view: MirrorEndpoints | None = UP) -> Running:
         """The loop runs."""
         if view is not None:
             self.agent.changed(view)
@@ -125,7 +125,7 @@ def test_a_mirror_takes_neither_the_nodes_name_nor_the_api_servers(node: ANode, 
         named.says(State.HINDERED, "ReservedName")
         assert node.hosts.read_bytes() == LOCALHOST
         assert not named.toml.exists()
-        named.agent.changed(View(("127.0.0.1",), cleaning=True))
+        named.agent.changed(MirrorEndpoints(("127.0.0.1",), cleaning=True))
         named.says(State.CLEANED, "Cleaned")
     finally:
         named.stop()
@@ -162,7 +162,7 @@ def test_what_only_some_runtimes_need_is_not_made_before_the_runtime_is_asked_fo
 
 def test_without_ready_pods_it_is_withdrawn_without_being_asked(one: Running) -> None:
     one.start().configured()
-    one.agent.changed(View(UP.addresses, endpoints=()))
+    one.agent.changed(MirrorEndpoints(UP.addresses, endpoints=()))
     assert withdrawn(one) < 2
     one.says(State.CONFIGURED, "MirrorAway")
     one.agent.changed(UP)
@@ -182,7 +182,7 @@ def test_cleaned_it_leaves_nothing_and_says_so_until_the_mirror_is_back(
     before = {path: content for path, content in node.tree().items() if not path.startswith("secret")}
     one.start().configured()
     server.stop()
-    one.agent.changed(View(UP.addresses, cleaning=True, endpoints=()))
+    one.agent.changed(MirrorEndpoints(UP.addresses, cleaning=True, endpoints=()))
     one.says(State.CLEANED, "Cleaned")
     after = {path: content for path, content in node.tree().items() if not path.startswith("secret")}
     assert after == before
@@ -193,10 +193,10 @@ def test_cleaned_it_leaves_nothing_and_says_so_until_the_mirror_is_back(
 
 def test_cleaned_it_stays_clean_when_the_service_goes_before_the_agent(one: Running) -> None:
     one.start().configured()
-    one.agent.changed(View(UP.addresses, cleaning=True, endpoints=UP.endpoints))
+    one.agent.changed(MirrorEndpoints(UP.addresses, cleaning=True, endpoints=UP.endpoints))
     one.says(State.CLEANED, "Cleaned")
-    one.agent.changed(View())
-    end = time.monotonic() + 1.5 * PAUSE
+    one.agent.changed(MirrorEndpoints())
+    end = time.monotonic() + 1.5 * PROBE_INTERVAL
     while time.monotonic() < end:
         assert not one.toml.exists()
 
@@ -222,9 +222,9 @@ def test_a_restarted_agent_withdraws_a_mirror_that_died_meanwhile(node: ANode, s
     second.stop()
 
 
-@pytest.mark.parametrize("view", [None, View()], ids=["without the API server", "whose Service is gone"])
+@pytest.mark.parametrize("view", [None, MirrorEndpoints()], ids=["without the API server", "whose Service is gone"])
 def test_a_dead_mirror_is_found_in_a_hosts_file_that_could_not_be_read_at_first(
-    node: ANode, server: Server, view: View | None
+    node: ANode, server: Server, view: MirrorEndpoints | None
 ) -> None:
     """Somebody was just writing it."""
     first = Running(node, server).start()
@@ -264,7 +264,7 @@ def test_two_mirrors_agents_share_a_node(node: ANode, server: Server) -> None:
     agents = [Running(node, server, mirror).start() for mirror in ("one", "two")]
     for agent in agents:
         agent.configured()
-    agents[0].agent.changed(View(cleaning=True))
+    agents[0].agent.changed(MirrorEndpoints(cleaning=True))
     agents[0].says(State.CLEANED, "Cleaned")
     assert agents[1].toml.exists()
     agents[1].configured()
@@ -326,9 +326,9 @@ def test_a_dead_mirror_is_withdrawn_whoever_holds_the_lock(one: Running, server:
         assert withdrawn(one) < AWAY
 
 
-def replicas(*servers: Server) -> View:
+def replicas(*servers: Server) -> MirrorEndpoints:
     """A Service that leads to the first of these cache pods, all of which are Ready."""
-    return View(UP.addresses, endpoints=tuple(Endpoint("127.0.0.1", each.port) for each in servers))
+    return MirrorEndpoints(UP.addresses, endpoints=tuple(Endpoint("127.0.0.1", each.port) for each in servers))
 
 
 def test_one_of_several_replicas_that_hangs_while_it_is_ready_withdraws_the_mirror(
@@ -377,7 +377,7 @@ def test_a_replica_that_a_rollout_takes_away_withdraws_nothing(one: Running, ser
     with Server(tmp_path, server.issuer) as second:
         one.start(replicas(server, second)).configured()
         one.agent.changed(replicas(server))
-    end = time.monotonic() + 2 * PAUSE
+    end = time.monotonic() + 2 * PROBE_INTERVAL
     while time.monotonic() < end:
         assert one.toml.exists()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from controller.settings import ControllerSettings
-from hostess.api import ANSWER, WATCH_SILENCE, Api, ApiError
+from hostess.kube.api_client import ANSWER, WATCH_SILENCE, Api, ApiError
 from tests.unit.hostess.a_server import HEAD, Server, account_for, answering, document, dripping, without_threads
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def api(server: Server, monkeypatch: pytest.MonkeyPatch) -> Api:
-    monkeypatch.setattr("hostess.api.ANSWER", QUICK)
-    monkeypatch.setattr("hostess.api.WATCH_SILENCE", SILENCE)
+    monkeypatch.setattr("hostess.kube.api_client.ANSWER", QUICK)
+    monkeypatch.setattr("hostess.kube.api_client.WATCH_SILENCE", SILENCE)
     return Api("127.0.0.1", server.port, account_for(server))
 
 

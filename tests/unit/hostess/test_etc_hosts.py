@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostess import hosts
-from hostess.etc_hosts import HostsFile, Replaced, _common, _write_over, is_between
-from hostess.verdict import Hindrance
+from hostess.hostsfile import hosts_block
+from hostess.hostsfile.hosts_file import HostsFile, MountReplaced, _common, _write_over, is_between
+from hostess.node_state import NodeConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ def journal(file: HostsFile, before: bytes, after: bytes) -> None:
 
 def written(foreign: bytes, mirrors: list[str]) -> bytes:
     for mirror in mirrors:
-        foreign = hosts.with_entry(foreign, mirror, f"{mirror}.example.com", IP)
+        foreign = hosts_block.with_entry(foreign, mirror, f"{mirror}.example.com", IP)
     return foreign
 
 
@@ -131,7 +131,7 @@ def test_what_others_change_is_kept_and_backed_up(file: HostsFile) -> None:
     file.path.write_bytes(b"10.0.0.1 new\n" + file.path.read_bytes() + b"10.0.0.2 last\n")
     file.set("b", "b.example.com", IP)
     foreign = b"10.0.0.1 new\n" + FOREIGN + b"10.0.0.2 last\n"
-    assert hosts.parse(file.path.read_bytes()).foreign == foreign
+    assert hosts_block.parse(file.path.read_bytes()).foreign == foreign
     assert file.backup.read_bytes() == foreign
 
 
@@ -162,7 +162,7 @@ def test_a_hosts_file_of_megabytes_is_written_as_any_other(file: HostsFile) -> N
     assert file.path.read_bytes() == many + many
     with file.path.open("ab") as stream:
         stream.truncate(10_000_000)
-    with pytest.raises(Hindrance, match="larger than the agent can hold"):
+    with pytest.raises(NodeConfigError, match="larger than the agent can hold"):
         file.set("a", "a.example.com", IP)
 
 
@@ -170,7 +170,7 @@ def test_a_hosts_file_that_is_a_directory_is_told(file: HostsFile) -> None:
     """As the runtime makes it where there is none, when it restarts an agent just then."""
     file.path.unlink(missing_ok=True)
     file.path.mkdir()
-    with pytest.raises(Hindrance, match=r"is a directory, .* remove it"):
+    with pytest.raises(NodeConfigError, match=r"is a directory, .* remove it"):
         file.set("a", "a.example.com", IP)
 
 
@@ -182,9 +182,9 @@ def test_a_mounted_file_that_was_replaced_by_a_rename_is_not_written(tmp_path: P
         (tmp_path / "new").write_bytes(b"new\n")
         (tmp_path / "new").rename(gone)
         file = HostsFile(type(tmp_path)(f"/proc/self/fd/{stream.fileno()}"), tmp_path / "backup")
-        with pytest.raises(Replaced):
+        with pytest.raises(MountReplaced):
             file.entries("a", "a.example.com")
-        with pytest.raises(Replaced):
+        with pytest.raises(MountReplaced):
             file.set("a", "a.example.com", IP)
     assert gone.read_bytes() == b"new\n"
 
@@ -202,7 +202,7 @@ def test_on_a_full_disk_the_file_stays_as_it_was_and_the_reason_is_told(
     file: HostsFile, no_file_longer_than: object, room: int
 ) -> None:
     no_file_longer_than(len(FOREIGN) + room)  # type: ignore[operator]
-    with pytest.raises(Hindrance, match="cannot be written") as hindrance:
+    with pytest.raises(NodeConfigError, match="cannot be written") as hindrance:
         file._overwrite(FOREIGN, written(FOREIGN, ["a"]))
     assert hindrance.value.reason == "HostsFileUnwritable"
     assert file.path.read_bytes() == FOREIGN

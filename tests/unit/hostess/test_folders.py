@@ -6,47 +6,48 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hostess import folders, literal
-from hostess.verdict import Hindrance
+from hostess.containerd import literal_path
+from hostess.fs import owned_directories
+from hostess.node_state import NodeConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def test_what_was_made_goes_up_to_what_was_there_before(tmp_path: Path) -> None:
-    folders.ensure(tmp_path / "a/b/c")
-    assert folders.is_ours_alone(tmp_path / "a/b")
-    folders.release(tmp_path / "a/b/c")
+    owned_directories.ensure(tmp_path / "a/b/c")
+    assert owned_directories.is_ours_alone(tmp_path / "a/b")
+    owned_directories.release(tmp_path / "a/b/c")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_of_others_stays_and_so_does_one_of_ours_that_they_use(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
-    folders.ensure(tmp_path / "theirs/ours/deep")
+    owned_directories.ensure(tmp_path / "theirs/ours/deep")
     (tmp_path / "theirs/ours/file").touch()
-    folders.release(tmp_path / "theirs/ours/deep")
-    assert sorted(path.name for path in (tmp_path / "theirs/ours").iterdir()) == [folders.MARKER, "file"]
+    owned_directories.release(tmp_path / "theirs/ours/deep")
+    assert sorted(path.name for path in (tmp_path / "theirs/ours").iterdir()) == [owned_directories.MARKER, "file"]
     (tmp_path / "theirs/ours/file").unlink()
-    folders.release(tmp_path / "theirs/ours")
+    owned_directories.release(tmp_path / "theirs/ours")
     assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
-    folders.release(tmp_path / "theirs")
-    folders.release(tmp_path / "nothing")
+    owned_directories.release(tmp_path / "theirs")
+    owned_directories.release(tmp_path / "nothing")
     assert (tmp_path / "theirs").is_dir()
 
 
 def test_a_link_that_leads_out_of_what_is_seen_is_told_and_nothing_made_in_vain(tmp_path: Path) -> None:
     (tmp_path / "certs.d").symlink_to("/nowhere")
     with pytest.raises(NotADirectoryError, match="a link that leads out of what the agent sees"):
-        folders.ensure(tmp_path / "certs.d/host")
+        owned_directories.ensure(tmp_path / "certs.d/host")
     assert [path.name for path in tmp_path.iterdir()] == ["certs.d"]
 
 
 def test_what_a_killed_one_left_is_neither_in_the_way_nor_left(tmp_path: Path) -> None:
     (tmp_path / ".registry-mirror.new").mkdir()
-    folders.ensure(tmp_path / "a")
+    owned_directories.ensure(tmp_path / "a")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     (tmp_path / ".registry-mirror.new").mkdir()
-    folders.release(tmp_path)
+    owned_directories.release(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
@@ -55,9 +56,9 @@ def test_the_literal_path_leads_to_the_folder_whether_that_is_there_or_not(tmp_p
     target.parent.mkdir()
     path = tmp_path / "containerd/certs.d:/etc/docker/certs.d"
     for _ in range(2):
-        literal.provide(str(path), target)
+        literal_path.provide(str(path), target)
         assert path.readlink() == target
-    literal.remove(target)
+    literal_path.remove(target)
     assert list(target.parent.iterdir()) == []
 
 
@@ -67,8 +68,8 @@ def test_a_link_of_somebody_else_beside_ours_stays(tmp_path: Path) -> None:
     theirs = tmp_path / "certs.d:/x"
     theirs.parent.mkdir()
     theirs.symlink_to(target)
-    literal.provide(str(theirs), target)  # it leads where it should
-    literal.remove(target)
+    literal_path.provide(str(theirs), target)  # it leads where it should
+    literal_path.remove(target)
     assert theirs.readlink() == target
 
 
@@ -78,5 +79,5 @@ def test_what_is_in_the_way_is_told(tmp_path: Path, path: str) -> None:
     place = (target.parent if ":" in path else tmp_path) / path
     place.parent.mkdir(parents=True)
     place.touch()
-    with pytest.raises(Hindrance, match="set config_path"):
-        literal.provide(str(place), target)
+    with pytest.raises(NodeConfigError, match="set config_path"):
+        literal_path.provide(str(place), target)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hostess import foreign, hosts_toml
-from hostess.hosts_toml import Upstream
+from hostess.containerd import foreign_config, hosts_toml
+from hostess.containerd.hosts_toml import Upstream
 from tests.unit.hostess.a_node import ANode
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ def node(tmp_path: Path) -> ANode:
 
 
 def carried(node: ANode) -> Upstream:
-    return foreign.carried((node.containerd, node.docker), HOST, URL)
+    return foreign_config.carried((node.containerd, node.docker), HOST, URL)
 
 
 def of_others(node: ANode) -> Path | None:
-    return foreign.hosts_toml_of_others((node.containerd, node.docker), HOST)
+    return foreign_config.hosts_toml_of_others((node.containerd, node.docker), HOST)
 
 
 @pytest.mark.parametrize("root", ["containerd", "docker"])

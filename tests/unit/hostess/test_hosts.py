@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostess.hosts import addresses, parse, render, with_entry, without_entry
+from hostess.hostsfile.hosts_block import addresses, parse, render, with_entry, without_entry
 
 FOREIGN = st.binary().filter(lambda content: b"registry-mirror" not in content)
 NAMES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostess.hosts_toml import Upstream, owner, render
+from hostess.containerd.hosts_toml import Upstream, owner, render
 
 AUTHORITY = "/etc/containerd/certs.d/docker.io/registry-mirror.crt"
 TEXT = st.text(st.characters(codec="utf-8"), max_size=30)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hostess import hosts
+from hostess.hostsfile import hosts_block
 from tests.unit.hostess import looping
 from tests.unit.hostess.a_node import LOCALHOST, ANode
 
@@ -117,7 +117,7 @@ def test_two_mirrors_agents_are_killed_at_random_points_fifty_times(foreign: For
             _kill(agent)
         foreign.check()
         content = foreign.node.hosts.read_bytes()
-        assert hosts.parse(content).foreign == LOCALHOST
+        assert hosts_block.parse(content).foreign == LOCALHOST
     foreign.cleaned()
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostess.liveness import DEAD, IN_A_ROW, Liveness
+from hostess.health.threshold import DEAD, IN_A_ROW, FailureThreshold
 
 
-def after(*answers: bool, start: Liveness | None = None) -> Liveness:
-    state = start or Liveness()
+def after(*answers: bool, start: FailureThreshold | None = None) -> FailureThreshold:
+    state = start or FailureThreshold()
     for answered in answers:
         state = state.after(answered=answered)
     return state
@@ -34,5 +34,5 @@ def test_one_lost_answer_withdraws_nothing_and_one_answer_takes_nothing_up_again
 def test_it_follows_whatever_was_said_twice_in_a_row(answers: list[bool]) -> None:
     state = after(*answers)
     if answers[-IN_A_ROW:] == [answers[-1]] * IN_A_ROW:
-        assert state == Liveness(answers[-1])
+        assert state == FailureThreshold(answers[-1])
     assert state.contrary < IN_A_ROW

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hostess.mounts import parsed, source_of
+from hostess.hostsfile.mountinfo import parsed, source_of
 
 TABLE = """\
 1104 1102 0:68 / / rw,relatime master:510 - overlay overlay rw,lowerdir=/l,upperdir=/u,workdir=/w

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hostess.hosts import parse
-from hostess.verdict import Hindrance
+from hostess.hostsfile.hosts_block import parse
+from hostess.node_state import NodeConfigError
 from tests.unit.hostess.a_node import AUTHORITY, LOCALHOST, ANode
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def test_withdrawn_only_the_upstream_is_set_free_and_two_mirrors_do_not_touch_ea
 def test_a_persons_hosts_toml_is_respected_and_named(node: ANode, root: str, folder: str) -> None:
     path = node.put(f"etc/{root}/certs.d/{folder}/hosts.toml", 'server = "https://mine"\n')
     before = node.tree()
-    with pytest.raises(Hindrance, match=str(path)) as hindrance:
+    with pytest.raises(NodeConfigError, match=str(path)) as hindrance:
         node.agent().configure(IP, AUTHORITY, None)
     assert hindrance.value.reason == "ForeignHostsToml"
     assert list(node.ours()) == []
@@ -81,7 +81,7 @@ def test_a_hosts_toml_of_a_person_that_comes_later_makes_ours_go(node: ANode) ->
     agent = node.agent()
     agent.configure(IP, AUTHORITY, None)
     node.put("etc/docker/certs.d/one.example.com/hosts.toml", 'server = "https://mine"\n')
-    with pytest.raises(Hindrance):
+    with pytest.raises(NodeConfigError):
         agent.configure(IP, AUTHORITY, None)
     assert not (node.containerd / "one.example.com").exists()
 
@@ -185,7 +185,7 @@ def test_a_folder_of_others_at_the_literal_path_is_left_and_the_rest_is_done(nod
     literal = f"{node.containerd}:{node.docker}"
     node.put(f"{literal}/x/hosts.toml".removeprefix(f"{node.root}/"))
     before = node.tree()
-    with pytest.raises(Hindrance, match="config_path") as hindrance:
+    with pytest.raises(NodeConfigError, match="config_path") as hindrance:
         node.agent().configure(IP, AUTHORITY, literal)
     assert hindrance.value.reason == "RuntimeIgnoresCerts"
     assert len(list(node.ours())) == 1

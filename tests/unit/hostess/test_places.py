@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hostess.places import folder_name, looked_at
+from hostess.containerd.certs_d import folder_name, looked_at
 
 ROOTS = (Path("/a"), Path("/b"))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hostess.probe import ANSWER_WITHIN, NoAnswer, Probe
+from hostess.health.probe import ANSWER_WITHIN, NoAnswer, Probe
 from tests.support.certificates import Issuer
 from tests.unit.hostess.a_server import BAD, GOOD, HEAD, HOST_NAME, Server, answering, dripping, without_threads
 

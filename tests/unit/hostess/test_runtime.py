@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hostess import runtime
-from hostess.api import Api
-from hostess.containerd import AFTER_FAILURE, Containerd
-from hostess.log import Log
-from hostess.runtime import TWO_ROOTS, Reading, Runtime, parse_version, reading
-from hostess.verdict import Hindrance
+from hostess.containerd import config_path
+from hostess.containerd.config_path import TWO_ROOTS, Reading, Runtime, parse_version, reading
+from hostess.containerd.config_reader import AFTER_FAILURE, Containerd
+from hostess.json_log import Log
+from hostess.kube.api_client import Api
+from hostess.node_state import NodeConfigError
 from tests.unit.hostess.a_node import ANode
 from tests.unit.hostess.a_server import Server, account_for, document
 
@@ -60,7 +60,7 @@ def test_by_default_a_new_one_takes_its_two_roots_for_one_name(version: str) -> 
 @pytest.mark.parametrize("generation", [2, 3])
 def test_mirrors_set_in_the_old_way_take_the_default_away(generation: int) -> None:
     mirrors = f'[plugins."{SECTIONS[generation]}".registry.mirrors."quay.io"]\nendpoint = ["https://q.example.com"]\n'
-    with pytest.raises(Hindrance, match=r"registry\.mirrors"):
+    with pytest.raises(NodeConfigError, match=r"registry\.mirrors"):
         of("2.2.1", toml(None, generation), mirrors.encode())
     assert of("2.2.1", toml(FOLDER, generation), mirrors.encode()) is None
 
@@ -71,7 +71,7 @@ def test_where_the_configuration_is_not_beside_a_folder_that_a_person_named_it_i
 
 @pytest.mark.parametrize("version", ["1.6.20", "1.7.0", "2.0.5", "2.1.4"])
 def test_by_default_an_older_one_reads_nothing_and_the_message_says_what_to_set(version: str) -> None:
-    with pytest.raises(Hindrance, match=f'config_path = "{FOLDER}"') as hindrance:
+    with pytest.raises(NodeConfigError, match=f'config_path = "{FOLDER}"') as hindrance:
         of(version)
     section = SECTIONS[2] if version.startswith("1") else SECTIONS[3]
     assert section in hindrance.value.message
@@ -92,32 +92,32 @@ def test_a_list_of_roots_is_split_by_older_ones_and_one_name_for_newer_ones(vers
 
 @pytest.mark.parametrize("path", ["/opt/certs.d", "/opt/a:/opt/b", f"{FOLDER}x"])
 def test_another_folder_hinders(path: str) -> None:
-    with pytest.raises(Hindrance, match="config_path"):
+    with pytest.raises(NodeConfigError, match="config_path"):
         of("2.4.2", toml(path))
 
 
 def test_an_empty_one_is_none_at_all() -> None:
     """Containerd 2.2 and newer then take their default of two roots, older ones read nothing."""
     assert of("2.4.2", toml("")) == TWO_ROOTS
-    with pytest.raises(Hindrance, match="config_path"):
+    with pytest.raises(NodeConfigError, match="config_path"):
         of("1.6.20", toml(""))
 
 
 def test_the_last_file_counts_and_one_without_the_setting_does_not() -> None:
     assert of("1.7.0", toml("/opt"), toml(FOLDER), b"version = 2") is None
-    with pytest.raises(Hindrance, match="/opt"):
+    with pytest.raises(NodeConfigError, match="/opt"):
         of("1.7.0", toml(FOLDER), toml("/opt"))
 
 
 def test_another_distribution_keeps_its_folder_elsewhere() -> None:
     assert of("1.7.23-k3s2", toml(K3S), folder=K3S) is None
-    with pytest.raises(Hindrance, match="CONTAINERD_CERTS_DIR"):
+    with pytest.raises(NodeConfigError, match="CONTAINERD_CERTS_DIR"):
         of("1.7.23-k3s2", toml(K3S))
 
 
 @pytest.mark.parametrize("name", ["cri-o", "docker"])
 def test_other_runtimes_read_no_hosts_toml(name: str) -> None:
-    with pytest.raises(Hindrance, match=name):
+    with pytest.raises(NodeConfigError, match=name):
         reading([], Runtime(name, (1, 33)), FOLDER)
 
 
@@ -132,7 +132,7 @@ def test_nothing_is_claimed_of_a_version_that_is_not_known() -> None:
 )
 def test_what_is_no_configuration_says_nothing(broken: bytes) -> None:
     assert of("2.4.2", broken) == TWO_ROOTS
-    assert runtime.imports(broken) == []
+    assert config_path.imports(broken) == []
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_imports_beside_the_configuration_are_read(node: ANode, imports: Iterabl
     node.put("etc/containerd/config.toml", written)
     assert on(node) == Reading()
     node.put(f"etc/containerd/{file}", toml("/opt"))
-    with pytest.raises(Hindrance, match="/opt"):
+    with pytest.raises(NodeConfigError, match="/opt"):
         on(node)
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from common.agent import State
-from hostess import status
-from hostess.status import CONNECTIONS_MAX, Status
-from hostess.verdict import Verdict
+from common.agent_protocol import State
+from hostess import status_server
+from hostess.node_state import NodeState
+from hostess.status_server import CONNECTIONS_MAX, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ class Served:
     """A running server whose verdict is what the test says."""
 
     def __init__(self) -> None:
-        self.verdict = Verdict(State.PENDING, "Starting", "The agent has just started.")
+        self.verdict = NodeState(State.PENDING, "Starting", "The agent has just started.")
         self.stuck = False
         self.status = Status(0, "node-1", lambda: self.verdict, lambda: self.stuck)
         self.port = self.status.server_address[1]
@@ -52,7 +52,7 @@ def served() -> Iterator[Served]:
 
 @pytest.mark.parametrize("state", State)
 def test_configured_alone_is_ready_and_the_body_says_how_it_stands(served: Served, state: State) -> None:
-    served.verdict = Verdict(state, "Why", "A sentence.")
+    served.verdict = NodeState(state, "Why", "A sentence.")
     answer = served.get()
     assert answer.status_code == (200 if state is State.CONFIGURED else 503)
     assert answer.json() == {"state": state.value, "reason": "Why", "message": "A sentence.", "node": "node-1"}
@@ -61,7 +61,7 @@ def test_configured_alone_is_ready_and_the_body_says_how_it_stands(served: Serve
 
 @pytest.mark.parametrize("state", State)
 def test_one_that_looks_at_its_node_is_alive_whatever_it_sees(served: Served, state: State) -> None:
-    served.verdict = Verdict(state, "Why", "A sentence.")
+    served.verdict = NodeState(state, "Why", "A sentence.")
     assert served.get("/livez").status_code == 200
     served.stuck = True
     assert served.get("/livez").status_code == 503
@@ -82,7 +82,7 @@ def test_one_who_says_nothing_holds_up_nobody(served: Served) -> None:
 
 
 def test_one_who_says_a_byte_now_and_then_is_let_go(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status, "REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr(status_server, "REQUEST_SECONDS", 0.5)
     with socket.create_connection(("127.0.0.1", served.port)) as slow:
         began = time.monotonic()
         with contextlib.suppress(ConnectionError):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hostess.view import Endpoint, View, view_of
+from hostess.kube.mirror_endpoints import Endpoint, MirrorEndpoints, view_of
 
 SERVICE = {"metadata": {"name": "s"}, "spec": {"clusterIPs": ["10.96.0.7", "fd00::7"]}}
 
@@ -26,15 +26,17 @@ def slices(*conditions: dict[str, Any] | None, kind: str = "IPv4", first: str = 
 @pytest.mark.parametrize(
     ("services", "expected"),
     [
-        ([], View()),
-        ([SERVICE], View(("10.96.0.7", "fd00::7"))),
-        ([{"metadata": {}, "spec": {"clusterIPs": ["None"]}}], View()),
-        ([{"metadata": {}, "spec": {}}], View()),
-        ([cleaning("some-uid")], View(("10.96.0.7", "fd00::7"), cleaning=True)),
-        ([cleaning("")], View(("10.96.0.7", "fd00::7"))),
+        ([], MirrorEndpoints()),
+        ([SERVICE], MirrorEndpoints(("10.96.0.7", "fd00::7"))),
+        ([{"metadata": {}, "spec": {"clusterIPs": ["None"]}}], MirrorEndpoints()),
+        ([{"metadata": {}, "spec": {}}], MirrorEndpoints()),
+        ([cleaning("some-uid")], MirrorEndpoints(("10.96.0.7", "fd00::7"), cleaning=True)),
+        ([cleaning("")], MirrorEndpoints(("10.96.0.7", "fd00::7"))),
     ],
 )
-def test_a_service_says_addresses_and_whether_to_clean(services: list[dict[str, Any]], expected: View) -> None:
+def test_a_service_says_addresses_and_whether_to_clean(
+    services: list[dict[str, Any]], expected: MirrorEndpoints
+) -> None:
     assert view_of(services, None) == expected
 
 

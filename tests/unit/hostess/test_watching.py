@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hostess.api import Api
-from hostess.log import Log
-from hostess.view import View, view_of
-from hostess.watching import Follower
+from hostess.json_log import Log
+from hostess.kube.api_client import Api
+from hostess.kube.mirror_endpoints import MirrorEndpoints, view_of
+from hostess.kube.watcher import Follower
 from tests.support.kube import until
 from tests.unit.hostess.a_server import Server, account_for, document
 
@@ -37,7 +37,7 @@ SERVICE = LIST % b'{"metadata":{"name":"one"},"spec":{"clusterIPs":["10.96.0.7"]
     ids=["error that is text", "error that is a list", "metadata", "event", "spec", "depth", "nothing"],
 )
 def test_an_answer_that_is_none_of_an_api_server_ends_nothing(tmp_path: Path, answers: tuple[bytes, bytes]) -> None:
-    told: list[View] = []
+    told: list[MirrorEndpoints] = []
     stopping, log = threading.Event(), io.StringIO()
 
     def publish(objects: list[Any]) -> None:
@@ -52,7 +52,7 @@ def test_an_answer_that_is_none_of_an_api_server_ends_nothing(tmp_path: Path, an
         try:
             until(lambda: "api server not reached" in log.getvalue() or not thread.is_alive(), why="it is told")
             server.behave = document(SERVICE)
-            until(lambda: View(("10.96.0.7",)) in told or not thread.is_alive(), why="it goes on")
+            until(lambda: MirrorEndpoints(("10.96.0.7",)) in told or not thread.is_alive(), why="it goes on")
             assert thread.is_alive()
         finally:
             stopping.set()

@@ -15,8 +15,8 @@ from tests.support import reviews
 from tests.support.mirrors import a_mirror
 from tests.support.recorder import Recorder
 from tests.support.reviews import JSON, UID, a_review
-from webhook import review
-from webhook.app import BODY_MAX, Shell, application
+from webhook import handlers
+from webhook.app import BODY_MAX, AppContext, application
 from webhook.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Webhook:
     def __init__(self, *, is_ready: bool = True) -> None:
         self.log = Recorder()
         metrics = Metrics(CollectorRegistry(), lambda: 1234.0)
-        self.app: Starlette = application(Shell(self.log, metrics, lambda: is_ready))
+        self.app: Starlette = application(AppContext(self.log, metrics, lambda: is_ready))
 
     async def post(self, path: str, content: Any, headers: dict[str, str] | None = None) -> httpx.Response:
         """Posts a body, as JSON where the headers do not say otherwise."""
@@ -97,7 +97,7 @@ async def test_a_bug_of_ours_becomes_an_answer_with_code_500_and_the_uid(
     def failing(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(review, path.strip("/"), failing)
+    monkeypatch.setattr(handlers, path.strip("/"), failing)
     webhook = Webhook()
     response = await webhook.post(path, a_review().body())
     assert response.status_code == 200

@@ -11,9 +11,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.support.certificates import HOST, Issued, Issuer, Mount
 from tests.support.recorder import Recorder
-from webhook import certificates
-from webhook.certificates import PairError
-from webhook.rotation import Rotation
+from webhook import key_pair
+from webhook.certificate_watcher import CertificateWatcher
+from webhook.key_pair import PairError
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0
@@ -29,14 +29,14 @@ def mount(tmp_path: Path) -> Mount:
     return Mount(tmp_path / "tls")
 
 
-def rotation_of(mount: Mount, log: Recorder, now: float) -> Rotation:
-    return Rotation((mount.certificate_file, mount.key_file), lambda: now, log)
+def rotation_of(mount: Mount, log: Recorder, now: float) -> CertificateWatcher:
+    return CertificateWatcher((mount.certificate_file, mount.key_file), lambda: now, log)
 
 
 def test_a_pair_tells_its_dates_and_its_fingerprint(issuer: Issuer, mount: Mount) -> None:
     issued = issuer.issue()
     mount.hold_pair(issued)
-    proved = certificates.proved(certificates.read(mount.certificate_file, mount.key_file))
+    proved = key_pair.proved(key_pair.read(mount.certificate_file, mount.key_file))
     assert proved.not_after == issued.not_after
     assert proved.not_before == issued.parsed.not_valid_before_utc.timestamp()
     assert proved.fingerprint == issued.parsed.fingerprint(hashes.SHA256()).hex()
@@ -44,7 +44,7 @@ def test_a_pair_tells_its_dates_and_its_fingerprint(issuer: Issuer, mount: Mount
 
 def test_a_certificate_is_usable_from_its_first_second_to_before_its_last(issuer: Issuer, mount: Mount) -> None:
     mount.hold_pair(issuer.issue())
-    proved = certificates.proved(certificates.read(mount.certificate_file, mount.key_file))
+    proved = key_pair.proved(key_pair.read(mount.certificate_file, mount.key_file))
     first, last = proved.not_before, proved.not_after
     assert [proved.is_usable(now) for now in (first - 1, first, last - 1, last)] == [False, True, True, False]
 
@@ -54,13 +54,13 @@ def test_files_that_are_plain_files_are_read_as_well(issuer: Issuer, tmp_path: P
     files = tmp_path / "serving.pem", tmp_path / "key.pem"
     for file, content in zip(files, (issued.certificate, issued.key), strict=True):
         file.write_bytes(content)
-    assert certificates.proved(certificates.read(*files)).not_after == issued.not_after
+    assert key_pair.proved(key_pair.read(*files)).not_after == issued.not_after
 
 
 def test_a_chain_is_served_whole(issuer: Issuer, mount: Mount) -> None:
     issued = issuer.issue()
     mount.hold(issued.certificate + issuer.certificate, issued.key)
-    assert certificates.proved(certificates.read(mount.certificate_file, mount.key_file)).not_after == issued.not_after
+    assert key_pair.proved(key_pair.read(mount.certificate_file, mount.key_file)).not_after == issued.not_after
 
 
 def encrypted(issued: Issued) -> bytes:
@@ -82,9 +82,9 @@ def test_what_cannot_serve_is_refused_with_a_sentence_that_names_the_files(issue
         (client.certificate, client.key),
     ):
         mount.hold(certificate, key)
-        pair = certificates.read(mount.certificate_file, mount.key_file)
+        pair = key_pair.read(mount.certificate_file, mount.key_file)
         with pytest.raises(PairError, match=r"tls\.crt and .*tls\.key are no pair that can serve: "):
-            certificates.proved(pair)
+            key_pair.proved(pair)
 
 
 def spoiled(issued: Issued, what: str) -> bytes:
@@ -134,12 +134,12 @@ def test_comments_may_be_in_any_language(issuer: Issuer, mount: Mount) -> None:
 def test_a_folder_that_cannot_be_looked_at_is_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 300)
     with pytest.raises(PairError, match=r"cannot be read: File name too long"):
-        certificates.read(folder / "tls.crt", folder / "tls.key")
+        key_pair.read(folder / "tls.crt", folder / "tls.key")
 
 
 def test_a_missing_file_is_named(mount: Mount) -> None:
     with pytest.raises(PairError, match=r"tls\.crt cannot be read: No such file or directory"):
-        certificates.read(mount.certificate_file, mount.key_file)
+        key_pair.read(mount.certificate_file, mount.key_file)
 
 
 def test_both_files_are_read_from_the_folder_that_was_current_when_the_look_began(
@@ -159,8 +159,8 @@ def test_both_files_are_read_from_the_folder_that_was_current_when_the_look_bega
 
     monkeypatch.setattr(Path, "read_bytes", read_while_kubelet_writes)
     with pytest.raises(PairError, match=r"tls\.key cannot be read"):  # gone with its folder, and never mixed
-        certificates.read(mount.certificate_file, mount.key_file)
-    assert certificates.read(mount.certificate_file, mount.key_file).key == second.key
+        key_pair.read(mount.certificate_file, mount.key_file)
+    assert key_pair.read(mount.certificate_file, mount.key_file).key == second.key
 
 
 def test_a_new_pair_is_taken_up_once_and_told_with_its_end_and_fingerprint(issuer: Issuer, mount: Mount) -> None:

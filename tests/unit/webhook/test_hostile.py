@@ -16,7 +16,7 @@ from tests.support.certificates import HOST, Issuer, Mount
 from tests.support.reviews import a_review
 from tests.support.webhooks import Client, eventually, get, post, program, served
 from webhook.app import BODY_MAX, BODY_USUAL, ROOM
-from webhook.entrance import CONNECTIONS_MAX
+from webhook.connection_limiter import CONNECTIONS_MAX
 from webhook.server import HEAD_MAX, Protocol
 
 if TYPE_CHECKING:

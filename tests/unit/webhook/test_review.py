@@ -14,11 +14,12 @@ from common.validation import problems_of
 from tests.support import reviews, strategies
 from tests.support.mirrors import CLAIM, a_mirror
 from tests.support.reviews import UID, a_review, operations_of
-from webhook import answers, review
-from webhook.review import MalformedError
+from webhook import handlers, responses
+from webhook.handlers import MalformedError
 
 if TYPE_CHECKING:
-    from tests.support.mirrors import Json, MirrorBuilder
+    from common.types import Json
+    from tests.support.mirrors import MirrorBuilder
     from tests.support.reviews import ReviewBuilder
 
 NOTHING_SAID = """\
@@ -41,9 +42,9 @@ there is no unit for days: write 168h; for example "ttl: 168h"\
 
 def judged(builder: ReviewBuilder, path: str = "validate", domains: tuple[str, ...] = ()) -> Json:
     """The response to a review, as it goes out."""
-    asked = review.parse(builder.body())
-    answer = {"validate": review.validate, "mutate": review.mutate}[path](asked, domains)
-    document = json.loads(answers.serialised(asked.uid, answer))
+    asked = handlers.parse(builder.body())
+    answer = {"validate": handlers.validate, "mutate": handlers.mutate}[path](asked, domains)
+    document = json.loads(responses.serialised(asked.uid, answer))
     reviews.assert_well_formed(document, UID)
     response: Json = document["response"]
     return response
@@ -228,7 +229,7 @@ def test_hundreds_of_mistakes_are_told_up_to_a_hundred_with_the_count_of_the_res
 )
 def test_what_is_no_review_is_malformed_and_a_sentence_says_why(body: bytes, sentence: str) -> None:
     with pytest.raises(MalformedError, match=f"^{sentence}$"):
-        review.parse(body)
+        handlers.parse(body)
 
 
 @pytest.mark.parametrize(
@@ -249,15 +250,15 @@ def test_what_is_no_review_is_malformed_and_a_sentence_says_why(body: bytes, sen
 )
 def test_a_review_with_a_wrong_envelope_is_malformed_and_a_sentence_says_why(fields: Json, sentence: str) -> None:
     with pytest.raises(MalformedError, match=f"^{sentence}$"):
-        review.parse(a_review().having(**fields).body())
+        handlers.parse(a_review().having(**fields).body())
 
 
 @given(reviews.bodies())
 def test_any_bytes_are_malformed_or_judged_and_never_an_error_of_ours(body: bytes) -> None:
     try:
-        asked = review.parse(body)
+        asked = handlers.parse(body)
     except MalformedError:
         return
-    for judge in (review.mutate, review.validate):
-        document: Any = json.loads(answers.serialised(asked.uid, judge(asked)))
+    for judge in (handlers.mutate, handlers.validate):
+        document: Any = json.loads(responses.serialised(asked.uid, judge(asked)))
         reviews.assert_well_formed(document, asked.uid)

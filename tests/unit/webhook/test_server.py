@@ -14,7 +14,7 @@ import pytest
 from tests.support.certificates import HOST, Issuer, Mount
 from tests.support.reviews import a_review
 from tests.support.webhooks import Client, get, post, served
-from webhook import entrance, server
+from webhook import connection_limiter, server
 from webhook.app import BODY_MAX
 from webhook.server import HEAD_MAX, Protocol
 
@@ -181,7 +181,7 @@ def test_a_request_that_begins_behind_a_whole_one_is_cut_off_where_it_does_not_e
 def test_connections_with_such_requests_give_way_to_a_fresh_one(
     mount: Mount, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(entrance, "CONNECTIONS_MAX", 3)
+    monkeypatch.setattr(connection_limiter, "CONNECTIONS_MAX", 3)
     with served(mount) as port, contextlib.ExitStack() as clients:
         for _ in range(4):  # of which the last finds no room but what is made for it
             client = clients.enter_context(Client(port, issuer.certificate))

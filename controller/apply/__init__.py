@@ -1,0 +1,1 @@
+"""Write objects to the API server."""

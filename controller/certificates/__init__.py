@@ -1,0 +1,1 @@
+"""Issue, rotate and watch certificates."""

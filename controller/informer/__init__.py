@@ -1,0 +1,1 @@
+"""List, watch and store the objects of the cluster."""

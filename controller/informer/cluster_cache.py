@@ -1,0 +1,204 @@
+"""What the controller knows of the cluster: a store for each kind, and which mirrors a change concerns."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from common import names
+from common.defaults import dict_at
+from controller.informer.host_claims import HostClaims, image_host_of
+from controller.informer.store import Store, without_managed_fields
+from controller.model.mirror import parse_mirror
+from controller.objects import resources, well_known
+from controller.objects.ownership import controller_of
+from controller.objects.well_known import (
+    ADMISSION_KEY,
+    BUNDLE_FILE,
+    MIRRORS_AUTHORITY,
+    WEBHOOK_AUTHORITY,
+    WEBHOOK_CERTIFICATE,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from common.types import Json
+    from controller.objects.resources import Kind
+
+
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+_SECRET_KEYS: Final = frozenset(
+    {
+        "username",
+        "password",
+        well_known.CONFIGURATION,
+        well_known.CREDENTIALS,
+        well_known.HELPER,
+        well_known.START,
+        well_known.CERTIFICATE,
+        well_known.KEY,
+        well_known.AUTHORITY,
+    }
+)
+
+
+def _mirror_alone(current: Json) -> Json:
+    without_managed_fields(current)
+    dict_at(current, "metadata", "annotations").pop(_LAST_APPLIED, None)
+    return current
+
+
+def _secret(current: Json) -> Json:
+    """A Secret without what no mirror can use: a namespace may hold many that are none of ours."""
+    _mirror_alone(current)
+    data = current.get("data") or {}
+    return {**current, "data": {key: value for key, value in data.items() if key in _SECRET_KEYS}}
+
+
+def _ours_by_name(current: Json) -> Json | None:
+    return without_managed_fields(current) if current["metadata"]["name"].startswith(names.PREFIX) else None
+
+
+def _our_claim(current: Json) -> Json | None:
+    ours = current["metadata"]["name"].startswith(f"{names.CLAIM_TEMPLATE}-{names.PREFIX}")
+    return without_managed_fields(current) if ours else None
+
+
+@dataclass(slots=True)
+class ClusterCache:
+    """The stores and what is derived from them.
+
+    `enqueue` is told the key of each mirror that a change concerns; `shared_secrets` concern them all.
+    `masquerade_domains` are what mirrors are judged by. `authority_failure`: why the mirrors' authority could not be
+    made when that was tried last, again and again.
+    """
+
+    enqueue: Callable[[str], None]
+    shared_secrets: frozenset[str] = frozenset()
+    masquerade_domains: tuple[str, ...] = ()
+    credentials_of: dict[str, str] = field(default_factory=dict)
+    host_claims: HostClaims = field(default_factory=HostClaims)
+    images: HostClaims = field(default_factory=lambda: HostClaims(image_host_of))
+    mirrors: Store = field(default_factory=lambda: Store(_mirror_alone))
+    secrets: Store = field(default_factory=lambda: Store(_secret))
+    bundles: Store = field(default_factory=Store)
+    claims: Store = field(default_factory=lambda: Store(_our_claim))
+    leases: Store = field(default_factory=Store)
+    mutating: Store = field(default_factory=Store)
+    validating: Store = field(default_factory=Store)
+    children: dict[Kind, Store] = field(default_factory=dict)
+    authority_failure: str | None = None
+
+    def __post_init__(self) -> None:
+        self.children = {kind: Store(_ours_by_name) for kind in resources.CHILDREN if kind is not resources.SECRET}
+        self.children[resources.SECRET] = self.secrets
+        for kind, store in self.children.items():
+            store.listen(lambda name, *_, kind=kind: self._child_changed(kind, name))
+        self.children[resources.DAEMON_SET].listen(self._agents_changed)
+        self.mirrors.listen(self._mirror_changed)
+        self.secrets.listen(lambda name, *_: self._secret_changed(name))
+        self.bundles.listen(lambda *_: self.enqueue_all())
+        self.claims.listen(lambda name, *_: self._claim_changed(name))
+        for store in (self.mutating, self.validating):
+            store.listen(lambda *_: self.enqueue(ADMISSION_KEY))
+
+    def enqueue_all(self) -> None:
+        """Every mirror is to be looked at."""
+        for name in self.mirrors:
+            self.enqueue(name)
+
+    def authority_failed(self, why: str) -> None:
+        """Takes note of why the mirrors' authority cannot be made, for every mirror to say."""
+        if why != self.authority_failure:
+            self.authority_failure = why
+            self.enqueue_all()
+
+    def _mirror_changed(self, name: str, _: Json | None, after: Json | None) -> None:
+        self.enqueue(name)
+        secret = dict_at(after, "spec").get("credentialsSecret")
+        self.credentials_of.pop(name, None)
+        if isinstance(secret, str):
+            self.credentials_of[name] = secret
+        for rival in self._rivals(name, after):
+            self.enqueue(rival)
+
+    def _rivals(self, name: str, after: Json | None) -> set[str]:
+        """Other mirrors whose standing on the nodes this change may alter."""
+        held_by = self.host_claims.holder(name)
+        claim = self._claim(after)
+        rivals = self.host_claims.update(name, claim)
+        # Who gains or loses its host name gains or loses the images that go through it.
+        moved = rivals if self.host_claims.holder(name) == held_by else [name, *rivals]
+        affected = [other for each in moved for other in self.images.claimants(each)]
+        return {*rivals, *affected, *self.images.update(name, claim)} - {name}
+
+    def _claim(self, obj: Json | None) -> Json | None:
+        """The mirror, where it wants anything on the nodes: one that was never built, for its wrong spec, must not."""
+        if obj is None or not isinstance(parse_mirror(obj, self.masquerade_domains), list):
+            return obj
+        agents = self.children[resources.DAEMON_SET].get(names.object_name(obj["metadata"]["name"]))
+        owner = controller_of(agents) if agents else None
+        return obj if owner and owner["uid"] == obj["metadata"]["uid"] else None
+
+    def _agents_changed(self, child: str, before: Json | None, after: Json | None) -> None:
+        mirror = mirror_of_child(resources.DAEMON_SET, child)
+        if mirror is not None and mirror in self.mirrors and (before is None) != (after is None):
+            for rival in self._rivals(mirror, self.mirrors.get(mirror)):
+                self.enqueue(rival)
+
+    def images_holder(self, mirror: str) -> str | None:
+        """The older mirror through which nodes pull images of this one's upstream; None where it is this one.
+
+        One that nodes do not reach, as an older still has its host name, does not count.
+        """
+        claimants = self.images.claimants(mirror)
+        first = next((each for each in claimants if self.host_claims.holder(each) is None), mirror)
+        return None if first == mirror else first
+
+    def _child_changed(self, kind: Kind, name: str) -> None:
+        mirror = mirror_of_child(kind, name)
+        if mirror is not None and mirror in self.mirrors:
+            self.enqueue(mirror)
+
+    def _claim_changed(self, name: str) -> None:
+        mirror = name.removeprefix(f"{names.CLAIM_TEMPLATE}-{names.PREFIX}").rpartition("-")[0]
+        if mirror in self.mirrors:
+            self.enqueue(mirror)
+
+    def _secret_changed(self, name: str) -> None:
+        if name in (MIRRORS_AUTHORITY, WEBHOOK_AUTHORITY, WEBHOOK_CERTIFICATE):
+            self.enqueue(ADMISSION_KEY)
+        if name == MIRRORS_AUTHORITY or name in self.shared_secrets:
+            self.enqueue_all()
+        for mirror, secret in self.credentials_of.items():
+            if secret == name:
+                self.enqueue(mirror)
+
+    def secret_text(self, name: str, key: str) -> str | None:
+        """One value of a Secret as text; None where there is no such Secret, no such key, or no UTF-8 in it."""
+        return text_of(self.secrets.get(name), key)
+
+    def bundle(self, name: str) -> str | None:
+        """The CA bundle, from the ConfigMap of that name; None where it or its key is missing."""
+        content = dict_at(self.bundles.get(name), "data").get(BUNDLE_FILE)
+        return content if isinstance(content, str) else None
+
+
+def text_of(secret: Json | None, key: str) -> str | None:
+    """One value of a Secret, decoded; None where it is missing or no UTF-8."""
+    encoded = dict_at(secret, "data").get(key)
+    try:
+        return None if encoded is None else base64.b64decode(encoded).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+def mirror_of_child(kind: Kind, name: str) -> str | None:
+    """Name of the mirror that an object called so would belong to."""
+    if not name.startswith(names.PREFIX):
+        return None
+    mirror = name.removeprefix(names.PREFIX)
+    return mirror.removesuffix("-headless") if kind is resources.SERVICE else mirror

@@ -1,0 +1,1 @@
+"""Call the API server. The only package that imports `kubernetes`."""

@@ -1,0 +1,1 @@
+"""Define the data that the steps of a reconcile pass on."""

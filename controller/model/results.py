@@ -1,0 +1,111 @@
+"""What one reconcile came to. Types, so that nobody has to read a sentence to decide what happens next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from common.types import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """All is as desired; the next event brings the key back."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequeueAfter:
+    """Something outside must happen first. `after` seconds are the longest wait before looking again.
+
+    `deaf` seconds are the shortest, whatever news comes: where there is so much of it that it would keep a worker busy.
+    """
+
+    after: float
+    reason: str
+    cooldown: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """Only a person can mend it, and the status says how. No retry: the person's change is an event."""
+
+    reason: str
+    message: str
+
+
+Outcome = Done | RequeueAfter | Stalled
+
+
+@dataclass(slots=True)
+class ApplyResult:
+    """What one pass did. Objects are named `Kind name`.
+
+    `wait` is in seconds, until the first of those that are quarrelled over may be mended; 0 where none is.
+    """
+
+    created: list[str] = field(default_factory=list)
+    repaired: dict[str, list[str]] = field(default_factory=dict)
+    adopted: list[str] = field(default_factory=list)
+    replaced: dict[str, list[str]] = field(default_factory=dict)
+    pruned: list[str] = field(default_factory=list)
+    foreign: dict[str, str] = field(default_factory=dict)
+    # Told once a quarrel; `wait` says that one goes on.
+    contested: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    passing: list[str] = field(default_factory=list)
+    cleared: list[str] = field(default_factory=list)
+    # Fields that were stored otherwise than they were sent; told once. `altered_for` says that it goes on: of the
+    # latest of them, for how many seconds.
+    altered: dict[str, list[str]] = field(default_factory=dict)
+    altered_for: float | None = None
+    # Of those on their way out: since when by the API server's clock, the finalizers that hold them, and for how many
+    # seconds this process has seen them go.
+    going: dict[str, tuple[str, list[str], float]] = field(default_factory=dict)
+    wait: float = 0.0
+    # The API server was asked, and knows no later mirror of this name.
+    latest: bool = False
+
+    def wait_for(self, seconds: float) -> None:
+        """Says that one more object may be mended in so many seconds."""
+        self.wait = min(self.wait or seconds, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class ResizePlan:
+    """What is to be done, in this order: ask `claims` for more, replace the StatefulSet, make `pending` claims again.
+
+    `missing` names the claims that have not been granted what is wanted yet, `foreign` those of them that are a
+    person's own, `absent` those that are not there at all; `granted` is what every claim has.
+    """
+
+    wanted: str
+    claims: list[Json] = field(default_factory=list)
+    replace: bool = False
+    pending: list[Json] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    granted: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StorageResult:
+    """How the storage of a mirror stands. `refused`: what follows where it cannot grow, in the API server's words.
+
+    `replacing`: the StatefulSet is to be made again, so that nothing is put right in the present one. `renewing`: there
+    are pods whose claims have yet to be made again, or to be let go of.
+    """
+
+    plan: ResizePlan
+    refused: str | None = None
+    replacing: bool = False
+    renewing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionResult:
+    """Whether a mirror is to be held until its claims go with it; and what it leaves, as the API server refused it."""
+
+    waiting: bool = False
+    refused: list[str] = field(default_factory=list)

@@ -1,0 +1,1 @@
+"""Ask node agents for their status."""

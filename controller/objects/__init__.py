@@ -1,0 +1,1 @@
+"""Describe Kubernetes objects: names, ownership, immutable fields, merge patches."""

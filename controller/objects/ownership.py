@@ -1,0 +1,53 @@
+"""Whose an object is that has the name of one of ours."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from common import names
+
+if TYPE_CHECKING:
+    from common.types import Json
+    from controller.model.mirror import Identity
+
+
+class Ownership(Enum):
+    """How an object stands to a mirror."""
+
+    OWNED = auto()
+    ORPHANED = auto()  # ours by its labels, without a controller: restored, orphaned, or of an old installation
+    TERMINATING = auto()  # on its way out, or left by an earlier mirror of this name
+    NOT_OWNED = auto()
+
+
+def ownership_of(current: Json, mirror: Identity) -> Ownership:
+    """Whose `live` is. One that is being deleted, or whose owner is an earlier mirror of this name, is passing."""
+    metadata = current["metadata"]
+    owner = controller_of(current)
+    if owner is not None and owner["uid"] != mirror.uid:
+        earlier = (_kind(owner), owner.get("name")) == (f"{names.KIND}.{names.GROUP}", mirror.name)
+        return Ownership.TERMINATING if earlier else Ownership.NOT_OWNED
+    if owner is None and names.mirror_of(metadata.get("labels") or {}) != mirror.name:
+        return Ownership.NOT_OWNED
+    if "deletionTimestamp" in metadata:
+        return Ownership.TERMINATING
+    return Ownership.OWNED if owner else Ownership.ORPHANED
+
+
+def controller_of(current: Json) -> Json | None:
+    """The owner reference that names the object's controller."""
+    references = current["metadata"].get("ownerReferences") or []
+    return next((reference for reference in references if reference.get("controller")), None)
+
+
+def describe_owner(current: Json) -> str:
+    """Who has an object, for a person: its controller, or that it has none and lacks our labels."""
+    owner = controller_of(current)
+    return f"belongs to {_kind(owner)} {owner['name']}" if owner else "has no owner and not our labels"
+
+
+def _kind(owner: Json) -> str:
+    """As kubectl names it, `Deployment.apps`: another group may have a RegistryMirror too."""
+    group, slash, _ = owner["apiVersion"].partition("/")
+    return f"{owner['kind']}.{group}" if slash else str(owner["kind"])

@@ -1,0 +1,41 @@
+"""Name the Secrets, keys and annotations that several packages use."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from common import names
+
+CONFIGURATION: Final = "config.yml"
+
+CREDENTIALS: Final = "credentials.json"
+
+HELPER: Final = "credentials-helper"
+
+START: Final = "start"
+
+CERTIFICATE: Final = "tls.crt"
+
+KEY: Final = "tls.key"
+
+AUTHORITY: Final = "ca.crt"
+
+ALL: Final = frozenset({CONFIGURATION, CREDENTIALS, HELPER, START, CERTIFICATE, KEY, AUTHORITY})
+
+
+CONFIGURATION_ANNOTATION: Final = f"{names.GROUP}/configuration"
+
+
+BUNDLE_FILE: Final = "ca-certificates.crt"  # the seed's key in CA_CERTIFICATE_BUNDLE
+
+
+MIRRORS_AUTHORITY: Final = "registrymirror-ca"
+
+WEBHOOK_AUTHORITY: Final = "registrymirror-webhook-ca"
+
+WEBHOOK_CERTIFICATE: Final = "registrymirror-webhook-tls"
+
+CONFIGURATIONS: Final = "registrymirror"
+
+# The key under which the webhook's certificates are reconciled; no mirror can have such a name.
+ADMISSION_KEY: Final = ":admission"

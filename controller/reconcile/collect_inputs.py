@@ -1,0 +1,96 @@
+"""Gathers the facts about one mirror from what the controller has seen of the cluster. Reads stores, nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from common import names, upstream
+from common.defaults import dict_at
+from controller.certificates.mirror_certificate import MirrorCertificate
+from controller.certificates.rotation import never
+from controller.informer.cluster_cache import ClusterCache, text_of
+from controller.model.inputs import Credentials, CredentialsState, Inputs, KeyPair, MissingInput, ServingCertificate
+from controller.objects.ownership import Ownership, ownership_of
+from controller.objects.resources import DAEMON_SET, SERVICE, STATEFUL_SET
+from controller.objects.rollout import is_unmarked
+from controller.objects.well_known import BUNDLE_FILE
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from common.types import Json
+    from common.upstream import Upstream
+    from controller.certificates.rotation import Held
+    from controller.model.mirror import Mirror
+    from controller.settings import ControllerSettings
+
+
+# On a Secret, with SECRET_OPT_IN: the upstreams that may be sent its credentials, separated by commas.
+UPSTREAMS_ANNOTATION: Final = f"{names.GROUP}/upstreams"
+_NO_TLS: Final = ServingCertificate("", KeyPair("", ""))
+
+
+def collect_inputs(
+    mirror: Mirror, settings: ControllerSettings, state: ClusterCache, now: datetime, held: Held = never
+) -> Inputs | MissingInput:
+    """The facts, or what is lacking for a cache to be built at all. `held` is about this mirror's certificates."""
+    tls = MirrorCertificate(mirror, settings, state, now, held).tls()
+    bundle = settings.ca_certificate_bundle
+    content = state.bundle(bundle) if bundle else None
+    lacking = tls if isinstance(tls, MissingInput) else None
+    if lacking is None and bundle and content is None:
+        where = f"ConfigMap {settings.namespace}/{bundle} (CA_CERTIFICATE_BUNDLE)"
+        lacking = MissingInput(
+            "CABundleMissing", f"{where} is missing, or has no key {BUNDLE_FILE}; create it, and the cache follows."
+        )
+    holder = state.host_claims.holder(mirror.name)
+    inputs = Inputs(
+        credentials=credentials_of(mirror, settings, state),
+        tls=_NO_TLS if isinstance(tls, MissingInput) else tls,
+        bundle=content,
+        masquerade_holder=holder,
+        images_holder=state.images_holder(mirror.name),
+        withdrawing=holder is not None and not settings.hostess_is_original and _has_agents(mirror, state),
+        unmarked=_is_unmarked(mirror, state),
+    )
+    return inputs if lacking is None else replace(lacking, rest=inputs)
+
+
+def _is_unmarked(mirror: Mirror, state: ClusterCache) -> bool:
+    current = (state.children[kind].get(mirror.object_name) for kind in (SERVICE, STATEFUL_SET))
+    return is_unmarked(state.mirrors.get(mirror.name) or {}, mirror, *current)
+
+
+def _has_agents(mirror: Mirror, state: ClusterCache) -> bool:
+    current = state.children[DAEMON_SET].get(mirror.object_name)
+    return current is not None and ownership_of(current, mirror) is Ownership.OWNED
+
+
+def credentials_of(mirror: Mirror, settings: ControllerSettings, state: ClusterCache) -> Credentials:
+    """User name and password of a mirror, as far as its Secret has them."""
+    name = mirror.spec.credentials_secret
+    if name is None:
+        return Credentials(CredentialsState.NOT_REQUIRED)
+    secret = state.secrets.get(name)
+    if secret is None:
+        return Credentials(CredentialsState.SECRET_MISSING)
+    if settings.secret_opt_in and not _opted_in(secret, mirror.upstream):
+        return Credentials(CredentialsState.SECRET_NOT_OPTED_IN)
+    username, password = text_of(secret, "username"), text_of(secret, "password")
+    if not username or not password:
+        return Credentials(CredentialsState.SECRET_INCOMPLETE)
+    return Credentials(CredentialsState.FOUND, username, password)
+
+
+def _opted_in(secret: Json, wanted: Upstream) -> bool:
+    """Whether who made the Secret allows it to be sent to this upstream."""
+    listed = dict_at(secret, "metadata", "annotations").get(UPSTREAMS_ANNOTATION)
+    return any(_parsed(each) == wanted for each in str(listed or "").split(","))
+
+
+def _parsed(text: str) -> Upstream | None:
+    try:
+        return upstream.parse(text.strip())
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""Compute conditions, status and Events."""

@@ -1,0 +1,119 @@
+"""The status of a mirror: a pure function of what a reconcile found. Written once, and only where it differs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from common.defaults import dict_at
+from controller.model import condition
+from controller.model.inputs import MissingInput
+from controller.objects import rollout
+from controller.status import conditions, failures, node_conditions, upstream_conditions
+
+if TYPE_CHECKING:
+    from common.field_errors import Problem
+    from common.types import Json
+    from controller.model.condition import Condition
+    from controller.model.mirror import Mirror
+    from controller.model.observation import Observation
+    from controller.status.failures import Failure
+
+
+def status_of(obj: Json, mirror: Mirror, observation: Observation, namespace: str, now: str) -> Json:
+    """Status of a valid mirror. `raw` is the stored object, whose transition times go on; `now` is RFC 3339."""
+    found = _conditions(obj, mirror, observation, namespace)
+    stuck_deletions = failures.stuck_deletions(observation.applied)
+    if stuck_deletions is not None:  # before what follows from it
+        found.insert(1, conditions.unreconciled(stuck_deletions))
+    desired, ready = node_conditions.node_counts(observation.daemon_set)
+    status = {
+        "upstream": _upstream(obj, mirror, observation),
+        "masqueradeUrl": mirror.masquerade,
+        "clusterIPs": dict_at(observation.service, "spec").get("clusterIPs"),
+        # Where storage was not looked at the last known stays: admission measures a shrinking claim by it.
+        "storage": observation.storage.plan.granted if observation.storage else dict_at(obj, "status").get("storage"),
+        **_replicas(obj, observation),
+        "nodes": {"desired": desired, "ready": ready},
+    }
+    return _complete(obj, status, found, now)
+
+
+def _upstream(obj: Json, mirror: Mirror, observation: Observation) -> str:
+    """What is asked: the former upstream, until a cache pod of the new one serves."""
+    turning = rollout.is_turning(obj, mirror, observation.stateful_set)
+    return str(dict_at(obj, "status")["upstream"]) if turning else mirror.upstream.url
+
+
+def status_of_invalid(obj: Json, problems: list[Problem], now: str) -> Json:
+    """Status of a mirror whose spec cannot be acted on: the last known facts stay, the conditions tell."""
+    return _complete(obj, _kept(obj), [conditions.accepted(problems)], now)
+
+
+def status_of_failing(obj: Json, failure: Failure, now: str) -> Json:
+    """Status of a mirror whose reconcile fails: the last known facts stay."""
+    return _complete(obj, _kept(obj), [conditions.unreconciled(failure)], now)
+
+
+def status_of_leaving(obj: Json, waiting: str, now: str) -> Json:
+    """Status of a mirror that is being deleted while its nodes are cleaned."""
+    return _complete(obj, _kept(obj), [node_conditions.cleaning(waiting)], now)
+
+
+def _kept(obj: Json) -> Json:
+    """The facts as they were last known."""
+    status = dict_at(obj, "status")
+    return {key: value for key, value in status.items() if key not in ("conditions", "observedGeneration")}
+
+
+def _replicas(obj: Json, observation: Observation) -> Json:
+    """Counts of cache pods; those of before while a StatefulSet that was made again has not been counted."""
+    if conditions.is_uncounted(obj, observation):
+        return {key: dict_at(obj, "status").get(key) for key in ("replicas", "readyReplicas")}
+    return {
+        "replicas": int(dict_at(observation.stateful_set, "status").get("replicas") or 0),
+        "readyReplicas": rollout.ready_replicas(observation.stateful_set),
+    }
+
+
+def _conditions(obj: Json, mirror: Mirror, observation: Observation, namespace: str) -> list[Condition]:
+    """Lacking what a cache is built from, nothing was looked at but that."""
+    if isinstance(observation.inputs, MissingInput):
+        return [conditions.accepted([]), *conditions.lacking(observation.inputs, observation.refused)]
+    found = [
+        conditions.accepted([]),
+        conditions.cache_available(obj, mirror, observation),
+        upstream_conditions.upstream_reachable(obj, mirror, observation.verdict),
+        upstream_conditions.credentials_available(obj, mirror, namespace, observation.inputs, observation.verdict),
+        node_conditions.nodes_configured(mirror, observation, observation.inputs.masquerade_holder),
+    ]
+    if observation.inputs.tls.validity is not None:
+        found.append(observation.inputs.tls.validity)
+    return [*found, conditions.storage_resized(observation.storage)] if observation.storage else found
+
+
+def _complete(obj: Json, status: Json, found: list[Condition], now: str) -> Json:
+    generation = obj["metadata"].get("generation", 0)  # Kubernetes before 1.11 gave custom resources none
+    before = condition.existing_conditions(obj)
+    if all(each.type != condition.RECONCILED for each in found):
+        found = [*found, *conditions.reconciled_again(before)]
+    everything = [conditions.ready(found), *found]
+    merged = conditions.merged(everything, before, generation, now)
+    # What was not looked at this time stays as it was last seen.
+    looked_at = {condition.type for condition in everything}
+    merged += [condition for condition in before if condition.get("type") not in looked_at]
+    filled = {key: value for key, value in status.items() if value is not None}
+    return {"observedGeneration": generation, **filled, "conditions": merged}
+
+
+def status_patch(before: Json, after: Json) -> Json | None:
+    """Merge patch from one status to the next; None where they are the same. What is no longer said is taken out."""
+    return _patch(before, after) or None
+
+
+def _patch(before: Json, after: Json) -> Json:
+    patch: Json = {key: None for key in before if key not in after}
+    for key, value in after.items():
+        was = before.get(key)
+        if was != value:
+            patch[key] = _patch(was, value) if isinstance(was, dict) and isinstance(value, dict) else value
+    return patch

@@ -1,0 +1,1 @@
+"""Resize and delete the claims of the cache pods."""

@@ -1,0 +1,231 @@
+"""One conversation with an upstream: its `/v2/`, a token where it wants one, and `/v2/` again, as `docker login` does.
+
+No image is named, so that nothing counts as a pull: Docker Hub's limits count manifests alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import ssl
+from base64 import b64encode
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import aiohttp
+from yarl import URL
+
+from controller.model.observation import NOT_PROBED, Login, Verdict
+from controller.upstream import probe_messages
+from controller.upstream.auth_challenge import Challenge, challenges, may_get_credentials
+from controller.upstream.proxy import proxy_for
+from controller.upstream.resolver import Names
+from controller.upstream.tls import Trust, has_system_authorities
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from controller.settings import ControllerSettings
+    from controller.upstream.probe_messages import Question
+
+# Seconds for all of it. A registry answers in one; what takes longer than this makes every pull wait as long.
+TIMEOUT: Final = 10.0
+# Bytes of a token's answer. Tokens are a few kilobytes; a longer answer is something else.
+ANSWER_MAX: Final = 256 * 1024
+REDIRECTS_MAX: Final = 5
+
+OK: Final = 200
+UNAUTHORIZED: Final = 401
+REFUSALS: Final = frozenset({UNAUTHORIZED, probe_messages.FORBIDDEN})
+
+_PROXY_ERRORS: Final = (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)
+# Reason, and what went wrong, for each kind of error; the most telling first, since some are kinds of others.
+_TOLD: Final[tuple[tuple[tuple[type[Exception], ...], tuple[str, str]], ...]] = (
+    (_PROXY_ERRORS, ("ProxyFailed", "cannot be asked: the proxy (HTTPS_PROXY, HTTP_PROXY) does not answer or refuses")),
+    (
+        (aiohttp.ClientConnectorDNSError,),
+        ("NameNotFound", "has a name that cannot be looked up: no name server knows it, or none answers"),
+    ),
+    (
+        (aiohttp.ClientSSLError, ssl.SSLError),
+        ("TLSFailed", "does not speak TLS as it should; is it http://, or another port?"),
+    ),
+    ((aiohttp.ClientConnectorError,), ("ConnectionFailed", "cannot be reached: there is no way to its address")),
+    (
+        (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError),
+        ("ConnectionBroken", "breaks the connection before it has answered"),
+    ),
+)
+
+
+class Asker:
+    """Asks upstreams, each over connections of its own: once in minutes, none is worth keeping."""
+
+    def __init__(self, settings: ControllerSettings, timeout: float = TIMEOUT) -> None:
+        self._settings = settings
+        self._timeout = timeout
+        self._trust = Trust()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        connector = aiohttp.TCPConnector(resolver=Names(), use_dns_cache=False, force_close=True, limit=0)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # The proxies are those of the settings, by their rules; a .netrc is nobody's business here.
+            trust_env=False,
+            # An answer that unpacks to gigabytes is not unpacked.
+            auto_decompress=False,
+            headers={"Accept-Encoding": "identity", "User-Agent": "registry-mirror-controller"},
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del kind, error, trace
+        if self._session is not None:
+            await self._session.close()
+
+    async def ask(self, question: Question) -> Verdict:
+        """What the upstream's answers come to; whatever it does, within the time."""
+        assert self._session is not None, "entered first"  # noqa: S101 (a mistake of ours, not of an upstream)
+        context = await self._trust.context(question.bundle)
+        talk = _Talk(self._session, self._settings, question, context, question.url)
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await talk.verdict()
+        except TimeoutError:
+            why = f"does not answer within {self._timeout:g} s"
+            return probe_messages.failed("TimedOut", talk.party, why)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            reason, why = why_failed(error)
+            return probe_messages.failed(reason, talk.party, why)
+
+
+@dataclass(slots=True)
+class _Talk:
+    session: aiohttp.ClientSession
+    settings: ControllerSettings
+    question: Question
+    context: ssl.SSLContext
+    party: str  # whom we are talking to, for a sentence about what goes wrong
+    _headers: dict[str, str] = field(default_factory=dict)
+
+    async def verdict(self) -> Verdict:
+        status, wanted = await self._ping({})
+        if status == OK:
+            return probe_messages.reachable(self.question)
+        if status != UNAUTHORIZED:
+            return probe_messages.refused_by_status(self.party, status)
+        schemes = {each.scheme: each for each in reversed(wanted)}
+        # Where both are offered the registry uses Basic, and fails without credentials.
+        if "basic" in schemes:
+            return await self._basic()
+        if "bearer" in schemes:
+            return await self._bearer(schemes["bearer"])
+        return probe_messages.unauthorized(self.question)
+
+    async def _basic(self) -> Verdict:
+        if not self.question.has_credentials:
+            return probe_messages.reachable(self.question, Login.REQUIRED)
+        return self._judged((await self._ping(self._login()))[0])
+
+    async def _bearer(self, challenge: Challenge) -> Verdict:
+        if not may_get_credentials(self.question.url, challenge.realm):
+            return probe_messages.foreign_realm(self.question, challenge.realm)
+        realm = URL(challenge.realm)
+        self.party = f"{self.question.url}'s token service {realm.origin()}"
+        status, token = await self._token(realm, challenge)
+        if status in REFUSALS:
+            return self._no_token(status, challenge)
+        if status != OK:
+            return probe_messages.refused_by_status(self.party, status)
+        if not token:
+            return probe_messages.failed("NoToken", self.party, "answers without a token")
+        self.party = self.question.url
+        return self._judged((await self._ping({"Authorization": f"Bearer {token}"}))[0])
+
+    def _no_token(self, status: int, challenge: Challenge) -> Verdict:
+        """Without credentials a refusal is clear only where no repository was in question: 401 then is for all."""
+        if self.question.has_credentials:
+            return probe_messages.reachable(self.question, Login.REFUSED)
+        clear = status == UNAUTHORIZED and "scope" not in challenge.parameters
+        return probe_messages.reachable(self.question, Login.REQUIRED if clear else Login.UNCLEAR)
+
+    def _judged(self, status: int) -> Verdict:
+        """The answer to a ping with what was asked for. An anonymous token that names no repository may not do here."""
+        if status == OK:
+            return probe_messages.reachable(self.question, Login.ACCEPTED if self.question.has_credentials else None)
+        if status in REFUSALS:
+            return probe_messages.reachable(self.question, Login.REFUSED if self.question.has_credentials else None)
+        return probe_messages.refused_by_status(self.party, status)
+
+    async def _ping(self, headers: Mapping[str, str]) -> tuple[int, list[Challenge]]:
+        async with self._get(URL(f"{self.question.url}/v2/"), headers) as answer:
+            return answer.status, challenges(answer.headers.getall("WWW-Authenticate", []))
+
+    async def _token(self, realm: URL, challenge: Challenge) -> tuple[int, str]:
+        """Status and token; an empty one where there is none."""
+        asked = {name: challenge.parameters[name] for name in ("service",) if name in challenge.parameters}
+        if self.question.has_credentials:
+            asked["account"] = self.question.username
+        elif "scope" in challenge.parameters:
+            asked["scope"] = challenge.parameters["scope"]
+        async with self._get(realm.update_query(asked), self._login()) as answer:
+            body = await answer.content.read(ANSWER_MAX) if answer.status == OK else b""
+            while body and len(body) < ANSWER_MAX and (more := await answer.content.read(ANSWER_MAX - len(body))):
+                body += more
+            return answer.status, _token_in(body)
+
+    def _get(self, url: URL, headers: Mapping[str, str]) -> Any:
+        return self.session.get(
+            url,
+            headers=headers,
+            ssl=self.context,
+            proxy=proxy_for(str(url), self.settings),
+            max_redirects=REDIRECTS_MAX,
+        )
+
+    def _login(self) -> dict[str, str]:
+        """Basic credentials as the registry sends them, in UTF-8; nothing where there are none."""
+        if not self.question.has_credentials:
+            return {}
+        pair = f"{self.question.username}:{self.question.password}".encode()
+        return {"Authorization": f"Basic {b64encode(pair).decode()}"}
+
+
+def _token_in(body: bytes) -> str:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(answer, dict):
+        return ""
+    token = answer.get("access_token") or answer.get("token")
+    # What does not fit into a header is no token.
+    return token if isinstance(token, str) and token.isascii() and token.isprintable() else ""
+
+
+def why_failed(error: Exception) -> tuple[str, str]:
+    """Reason and the rest of a sentence that begins with who failed."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return _untrusted(error.certificate_error)
+    if getattr(error, "errno", None) == errno.ECONNREFUSED and not isinstance(error, _PROXY_ERRORS):
+        return "ConnectionRefused", "refuses connections: nothing listens there, or a firewall says so"
+    found = next((told for kinds, told in _TOLD if isinstance(error, kinds)), None)
+    return found or ("NotARegistry", "answers something that is no HTTP")
+
+
+def _untrusted(error: Exception) -> tuple[str, str]:
+    if not has_system_authorities():
+        return NOT_PROBED, (
+            "has a certificate that the controller cannot judge: there are no CA certificates in its image"
+        )
+    detail = getattr(error, "verify_message", "") or "it cannot be verified"
+    return "UntrustedCertificate", (
+        f"has a certificate that is not trusted ({detail}); put its CA into the bundle that CA_CERTIFICATE_BUNDLE names"
+    )

@@ -1,0 +1,1 @@
+"""Queue mirror names and run the workers."""

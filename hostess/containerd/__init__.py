@@ -1,0 +1,1 @@
+"""Read containerd's configuration and write its certs.d files."""

@@ -1,0 +1,1 @@
+"""Write files atomically and keep track of directories that the agent creates."""

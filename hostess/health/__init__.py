@@ -1,0 +1,1 @@
+"""Probe the mirror and decide if it is healthy."""

@@ -1,0 +1,1 @@
+"""Write the agent's block of /etc/hosts."""

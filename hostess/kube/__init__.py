@@ -1,0 +1,1 @@
+"""Watch the mirror's Service and EndpointSlices."""

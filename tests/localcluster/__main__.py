@@ -1,0 +1,89 @@
+"""`python -m tests.localcluster`: the command line of the local cluster."""
+
+import argparse
+import os
+import pkgutil
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.localcluster.errors import LocalClusterError
+from tests.localcluster.node.runtime import FLAVOURS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REPOSITORY = Path(__file__).parents[2]
+FOLDER_VARIABLE = "LOCAL_CLUSTER"
+INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C has ended
+
+# Each command is a function from the cluster's folder to the exit status; it is imported only when it is called.
+COMMANDS = {
+    "up": ("terminal:up", "start it and leave it running; the last line is the export of KUBECONFIG"),
+    "down": ("terminal:down", "stop it and leave nothing behind"),
+    "status": ("terminal:status", "tell what is running, and how much memory it takes"),
+    "build": ("terminal:build", "only build the components, which `up` does when needed"),
+    "demo": ("demo:demo", "the main job, scene by scene, on a cluster of its own that is gone afterwards"),
+    "able": ("terminal:able", "tell whether this machine can run a node, and if not, why; the exit status is 1 then"),
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command and return the exit status."""
+    options = _parser().parse_args(arguments)
+    # a shell that starts us in the background has SIGINT ignored, and Ctrl-C must tidy up all the same
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # whoever ends us by SIGTERM wants the same tidying up as by Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    run: Callable[..., int] = pkgutil.resolve_name(f"tests.localcluster.{COMMANDS[options.command][0]}")
+    try:
+        return run(options.folder, **_further(options))
+    except LocalClusterError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.localcluster",
+        description="A real Kubernetes control plane on this machine.",
+        epilog=f"Its state is in the folder that the variable {FOLDER_VARIABLE} names, else in .local-cluster/.",
+    )
+    parser.set_defaults(folder=Path(os.environ.get(FOLDER_VARIABLE) or REPOSITORY / ".local-cluster"))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (_, help_text) in COMMANDS.items():
+        command = commands.add_parser(name, help=help_text)
+        if name == "up":
+            _add_node(command)
+        if name == "build":
+            command.add_argument("--cert-manager", action="store_true", help="and cert-manager, which its tests need")
+        if name == "demo":
+            command.add_argument("--no-node", action="store_true", help="without pods, also where a node could run")
+    return parser
+
+
+def _further(options: argparse.Namespace) -> dict[str, Any]:
+    """What a command takes beside the cluster's folder."""
+    if options.command == "up":
+        return {"flavour": options.node}
+    if options.command == "build":
+        return {"cert_manager": options.cert_manager}
+    return {"node": not options.no_node} if options.command == "demo" else {}
+
+
+def _add_node(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--node",
+        nargs="?",
+        const=FLAVOURS[0],
+        choices=FLAVOURS,
+        help=f"with a node, which needs root on Linux; its container runtime is {FLAVOURS[0]} unless another is named",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,211 @@
+"""What stands before a registry that plays an upstream: TLS, a count of all that is asked for, and faults by order.
+
+Runs as a process of its own: `python -m tests.localcluster.node.front <json>`, with the keys of `Settings`.
+The file `orders` says what to do. It is read for each request and each piece of a body. Each answer is a line of JSON
+in the file `records` before its last byte has left.
+"""
+
+import http.client
+import http.server
+import json
+import socket
+import ssl
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+from common.types import Json
+from tests.localcluster.node.orders import HANG, TRUNCATE, Orders, Record, Throttle, kind_of
+
+PIECE = 256 * 1024
+POLL = 0.05  # seconds between two looks at the orders while it hangs
+# Of a connection, not of what goes through it; the length is told anew.
+NOT_PASSED_ON = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where it listens, and what for: `registry` and `tokens` are ports of 127.0.0.1, 0 for none; the rest is files."""
+
+    address: str
+    port: int
+    registry: int
+    tokens: int
+    certificate: str
+    key: str
+    orders: str
+    records: str
+
+
+class Front:
+    """What all connections share."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.throttle = Throttle()
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(settings.certificate, settings.key)
+        self._orders = Path(settings.orders)
+        self._records = Path(settings.records)
+
+    @property
+    def orders(self) -> Orders:
+        """What is to be done now."""
+        return Orders.read(self._orders)
+
+    def hang(self) -> bool:
+        """Hang for as long as that is the order; whether it was."""
+        hung = False
+        while self.orders.fault == HANG:
+            hung = True
+            time.sleep(POLL)
+        return hung
+
+    def note(self, record: Record) -> None:
+        """Write down one answer: a line is one write, so that those of two threads do not mix."""
+        with self._records.open("ab", buffering=0) as file:
+            file.write(json.dumps(asdict(record)).encode() + b"\n")
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+    front: Front
+
+    def setup(self) -> None:
+        """Shake hands here, in the connection's own thread: whoever connects and says nothing keeps nobody waiting."""
+        plain: socket.socket = self.request
+        self.front.hang()
+        self.request = self.front.context.wrap_socket(plain, server_side=True)
+        super().setup()
+
+    def do_GET(self) -> None:
+        """Answer as ordered, or as the registry does."""
+        if self.front.hang():
+            self.close_connection = True
+            return
+        fault = self.front.orders.fault
+        if isinstance(fault, int):
+            self._refuse(HTTPStatus(fault))
+        else:
+            self._pass_on()
+
+    def do_HEAD(self) -> None:
+        """Answer without a body."""
+        self.do_GET()
+
+    def do_POST(self) -> None:
+        """Answer too: some clients ask so for tokens."""
+        self.do_GET()
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        code = status.name.replace("_", "")
+        body = json.dumps({"errors": [{"code": code, "message": f"{status.phrase}, as ordered"}]}).encode()
+        headers = {"Content-Type": "application/json"}
+        if status == HTTPStatus.UNAUTHORIZED:
+            headers["WWW-Authenticate"] = 'Basic realm="ordered"'
+        self._begin(status, headers, len(body))
+        self._send(iter([body]), status, len(body))
+
+    def _pass_on(self) -> None:
+        kind, settings = kind_of(self.path), self.front.settings
+        backend = http.client.HTTPConnection("127.0.0.1", settings.tokens if kind == "token" else settings.registry)
+        try:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            # a registry sends one Accept for each kind of manifest; as a list they are one header
+            headers = {name: ", ".join(self.headers.get_all(name, [])) for name in self.headers}
+            backend.request(self.command, self.path, body, {**headers, "X-Forwarded-Proto": "https"})
+            self._relay(backend.getresponse())
+        except ConnectionRefusedError:
+            self._refuse(HTTPStatus.BAD_GATEWAY)
+        finally:
+            backend.close()
+
+    def _relay(self, answer: http.client.HTTPResponse) -> None:
+        """Send the registry's answer; one without a length (they are short) is read first."""
+        headers = {name: value for name, value in answer.getheaders() if name.lower() not in NOT_PASSED_ON}
+        length, pieces = answer.headers.get("Content-Length"), _pieces(answer)
+        if length is None:
+            body = answer.read()
+            length, pieces = str(len(body)), iter([body] if body else [])
+        self._begin(answer.status, headers, int(length))
+        self._send(pieces, answer.status, int(length))
+
+    def _begin(self, status: int, headers: Json, length: int) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(length))
+        if not self._has_body(length):
+            self._note(status, 0)
+        self.end_headers()
+
+    def _has_body(self, length: int) -> bool:
+        return bool(length) and self.command != "HEAD"
+
+    def _send(self, pieces: Iterator[bytes], status: int, length: int) -> None:
+        """Send a body, and write the answer down before its end: whoever has it all finds it counted."""
+        if not self._has_body(length):
+            return
+        blob, sent = kind_of(self.path) == "blob", 0
+        try:
+            for piece in pieces:
+                orders = self.front.orders
+                if orders.fault == TRUNCATE and blob and sent + len(piece) > length // 2:
+                    self.wfile.write(piece[: max(0, length // 2 - sent)])
+                    self._cut()
+                    return
+                self.front.throttle.pause(len(piece), orders.rate)
+                sent += len(piece)
+                if sent < length:
+                    self.wfile.write(piece)
+                else:
+                    self._note(status, sent)
+                    self.wfile.write(piece)
+        finally:
+            if sent < length:
+                self._note(status, sent)
+
+    def _cut(self) -> None:
+        """End the connection without a word of TLS, as a broken line does."""
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _note(self, status: int, size: int) -> None:
+        account = "Authorization" in self.headers
+        self.front.note(Record(self.command, self.path, kind_of(self.path), status, size, account))
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing: it is in the records."""
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Takes connections; one that breaks is no more than that."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of clients that go away, which is half of what they do in tests."""
+        if not isinstance(sys.exc_info()[1], OSError):  # ssl.SSLError is one
+            traceback.print_exc()
+
+
+def _pieces(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    while piece := answer.read(PIECE):
+        yield piece
+
+
+def main(settings: Settings) -> None:
+    """Serve for ever."""
+    Handler.front = Front(settings)
+    Server((settings.address, settings.port), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main(Settings(**json.loads(sys.argv[1])))

@@ -1,0 +1,80 @@
+"""The cable between this machine and a node: a veth pair with a network of its own."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.localcluster.errors import LocalClusterError
+
+# 198.18.0.0/15 is for measuring (RFC 2544): nobody's machines have these addresses. The upper half, a /24 a node.
+NETWORK = "198.19"
+NUMBERS = range(1, 255)
+RECORD = "link"  # of a cluster's folder: the number
+TAKEN = "File exists"  # as the kernel says it of an interface of that name
+
+
+@dataclass(frozen=True)
+class Link:
+    """The network 198.19.`number`.0/24."""
+
+    number: int
+
+    @property
+    def interface(self) -> str:
+        """Its end here."""
+        return f"rm-node{self.number}"
+
+    def address(self, host: int) -> str:
+        """Return an address in it: 1 is the node, 254 this machine, those between are for servers in the node."""
+        return f"{NETWORK}.{self.number}.{host}"
+
+
+def connect(pid: int, folder: Path, number: int | None = None) -> Link:
+    """Lay a cable to the network of process `pid`, in the node of the cluster in `folder`, and write down which.
+
+    With `number` that very one, which a node has had before.
+    """
+    for each in NUMBERS if number is None else (number,):
+        link = Link(each)
+        made = _ip("link", "add", link.interface, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+        if made.returncode == 0:
+            folder.joinpath(RECORD).write_text(str(each))
+            _address(link, pid)
+            return link
+        if TAKEN not in made.stderr:
+            raise LocalClusterError(f"Cannot make a network interface for the node: {made.stderr.strip()}")
+    raise LocalClusterError(f"All {len(NUMBERS)} networks for nodes are taken: see `ip link`.")
+
+
+def of(folder: Path) -> Link:
+    """Return the cable to the node of the cluster in `folder`."""
+    return Link(int(folder.joinpath(RECORD).read_text()))
+
+
+def disconnect(folder: Path) -> None:
+    """Take the cable away; nothing happens where there is none.
+
+    It would go with the node's network, which the kernel keeps for a minute where a killed process had connections.
+    """
+    record = folder / RECORD
+    if record.exists():
+        _ip("link", "delete", of(folder).interface)  # fails where it is gone already
+        record.unlink()
+
+
+def _address(link: Link, pid: int) -> None:
+    inside = ("nsenter", f"--net=/proc/{pid}/ns/net", "--")
+    _must("ip", "address", "add", f"{link.address(254)}/24", "dev", link.interface)
+    _must("ip", "link", "set", link.interface, "up")
+    _must(*inside, "ip", "address", "add", f"{link.address(1)}/24", "dev", "eth0")
+    _must(*inside, "ip", "link", "set", "eth0", "up")
+
+
+def _ip(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+
+
+def _must(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LocalClusterError(f"{' '.join(command)} failed: {done.stderr.strip()}")

@@ -1,0 +1,240 @@
+"""A real node for a local cluster, for tests and the demo.
+
+    with Node(Cluster(tmp_path / "cluster")).start() as node:
+        node.cluster.run_kubectl("get", "nodes")
+        node.run("cat", "/etc/hosts")
+
+Its mounts, processes and network are its own: this machine's /etc, containers and addresses stay as they are.
+"""
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from common.types import Json
+from tests.localcluster import commands, kubeconfig
+from tests.localcluster.build import build
+from tests.localcluster.cluster import Cluster
+from tests.localcluster.errors import LocalClusterError
+from tests.localcluster.layout import Layout
+from tests.localcluster.node import images, kubelet, leftovers, runtime
+from tests.localcluster.node.able import why_not
+from tests.localcluster.node.inside import NAMES, Inside
+from tests.localcluster.node.publicca import BUNDLE, public_ca_file
+from tests.localcluster.node.runtime import Runtime
+from tests.localcluster.node.sandbox import DNS_ADDRESS, NAME
+from tests.localcluster.pki import Authority, Identity
+from tests.localcluster.place import Place
+
+CONTAINERD, KUBELET, KUBE_PROXY = "containerd", kubelet.KUBELET, kubelet.KUBE_PROXY
+OBJECTS = Path(__file__).with_name("objects.yaml")
+READY = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
+PINNED = "io.cri-containerd.pinned=pinned"  # nobody's garbage collection removes it
+
+
+class Node(Inside):
+    """The node of `cluster`, which must not be started: its API server has to live where the node's Services are.
+
+    `flavour` is `containerd-1.6` or `containerd-2`; `config_path` is containerd's, for hosts.toml (None: one that
+    works; empty: nowhere; runtime.BY_DEFAULT: what containerd does without a word about it). `folder` holds the node's
+    files and images, and goes with it.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        folder: Path | None = None,
+        flavour: str = runtime.DEBIAN,
+        *,
+        config_path: str | None = None,
+        name: str = "node1",
+    ) -> None:
+        super().__init__(cluster, (folder or cluster.folder / "node").absolute(), name)
+        self.flavour = flavour
+        self.timings: dict[str, float] = {}
+        self._config_path = config_path
+        self._layout = Layout(cluster.folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+        shutil.rmtree(self._layout.etcd_data, ignore_errors=True)
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        """The files of the container runtime."""
+        return runtime.find(self.flavour, self._config_path)
+
+    def start(self) -> Self:
+        """Start cluster and node; return when pods run, and Services and names are answered.
+
+        What is missing is built first, which is told on stderr. A start that fails leaves nothing running.
+        """
+        if reason := why_not():
+            raise LocalClusterError(reason)
+        _ = self.runtime  # minutes, where it has to be built
+        archives = images.base_images()
+        try:
+            self._timed("control plane", lambda: self.cluster.start(place=self._open))
+            self._timed("images", lambda: self._import(archives))
+            self._timed("kubelet", self._join)
+            self._timed("kube-proxy", self._wait_for_services)
+            self._timed("CoreDNS", self._wait_for_names)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """End node and cluster; of the node nothing stays but the logs, in the cluster's folder."""
+        self.cluster.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def ctr(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run containerd's ctr in kubelet's namespace."""
+        command = (str(self.runtime.ctr), f"--address={runtime.SOCKET}", "--namespace=k8s.io", *arguments)
+        return self.run(*command, check=check)
+
+    def import_image(self, archive: Path) -> None:
+        """Give the node an image from an OCI or docker archive."""
+        self.ctr("images", "import", "--digests=false", str(archive))
+
+    def forget_image(self, name: str) -> None:
+        """Remove an image and its content from the node, so that the next pod has to pull it.
+
+        It has more names than one: kubelet's runtime gives it those of its digest and of its configuration too. Its
+        pods must be deleted; their containers, which hold its layers, follow a little later, and are waited for.
+        """
+        rows = [line.split() for line in self.ctr("images", "ls").stdout.splitlines()[1:]]
+        digest = next((row[2] for row in rows if row[0] == name), None)
+        names = {row[0] for row in rows if row[2] == digest}
+        self.wait_for(f"no container holds {name}", lambda: names.isdisjoint(self._images_in_use()))
+        self.ctr("images", "rm", "--sync", *sorted(names))
+        self.ctr("content", "prune", "references")
+
+    def _images_in_use(self) -> set[str]:
+        rows = self.ctr("containers", "ls").stdout.splitlines()[1:]
+        return {row.split()[1] for row in rows}
+
+    def stop_component(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
+        """End containerd, kubelet or kube-proxy; running pods go on. Returns when it is gone."""
+        self.sandbox.end(name, number)
+
+    def start_component(self, name: str) -> None:
+        """Start containerd, kubelet or kube-proxy, by the configuration in the folder; return when it is started.
+
+        With containerd, returns when it answers.
+        """
+        commands = {CONTAINERD: self._containerd, KUBELET: self._kubelet, KUBE_PROXY: self._kube_proxy}
+        self.sandbox.launch(name, commands[name](), {"PATH": self.runtime.path})
+        if name == CONTAINERD:
+            self.wait_for("containerd answers", lambda: self.ctr("version", check=False).returncode == 0)
+
+    def cut_power(self) -> None:
+        """End everything in the node by SIGKILL, and the API server's machine with it; disks stay as they are."""
+        names = [NAME, *(name for name in self.processes.names() if name not in {NAME, commands.ETCD})]
+        for name in names:
+            self.processes.kill(name)
+        self.processes.stop(names)
+
+    def boot(self) -> None:
+        """Start the node again after a power cut; return when Services and names are answered as before.
+
+        With it what is left of its disks: /etc, kubelet's and containerd's folders, folders as volumes. Not so
+        registries outside, which were processes in its network too: start them again.
+        """
+        number = self.sandbox.link.number
+        leftovers.remove(self.cluster.folder)
+        self.sandbox.start(number)
+        self.start_component(CONTAINERD)
+        for name in commands.SERVERS:
+            self.cluster.start_component(name)
+        for name in (KUBELET, KUBE_PROXY):
+            self.start_component(name)
+        self._wait_for_services()
+        self._wait_for_names()
+
+    def _open(self) -> Place:
+        """Make the sandbox, and start containerd in it, which needs no API server."""
+        self.sandbox.start()
+        self.write(runtime.CONFIGURATION, self.runtime.configuration(self.folder))
+        self.append(BUNDLE, public_ca_file().read_bytes())  # read once, by each program that is written in Go
+        self.write(f"{runtime.CNI_FOLDER}/10-pods.conflist", json.dumps(runtime.NETWORK))
+        self.write(NAMES, "")
+        self.sandbox.launch(CONTAINERD, self._containerd(), {"PATH": self.runtime.path})
+        authority = Authority(self._layout.ca)
+        client = authority.client("apiserver-kubelet-client", ["system:masters"], name="apiserver-kubelet-client")
+        return Place(self.address, self.sandbox.network, kubelet.apiserver_arguments(self._layout, client))
+
+    def _import(self, archives: Iterable[Path]) -> None:
+        self.wait_for("containerd answers", lambda: self.ctr("version", check=False).returncode == 0)
+        for archive in archives:
+            self.import_image(archive)
+        self.ctr("images", "label", images.PAUSE_IMAGE, PINNED)
+
+    def _join(self) -> None:
+        """Start kubelet and kube-proxy; return when the node is Ready."""
+        for name in (KUBELET, KUBE_PROXY):
+            (self._layout.bin / name).symlink_to(build())
+        authority = Authority(self._layout.ca)
+        self._write_kubeconfig(KUBELET, authority.client(f"system:node:{self.name}", ["system:nodes"], name=KUBELET))
+        self._write_kubeconfig(KUBE_PROXY, authority.client("system:kube-proxy", name=KUBE_PROXY))
+        serving = authority.server("kubelet-serving", [self.name, self.address])
+        self._write_settings(KUBELET, kubelet.kubelet_settings(self._layout, serving))
+        self._write_settings(KUBE_PROXY, kubelet.proxy_settings(self.name, self._layout.kubeconfigs / KUBE_PROXY))
+        self.start_component(KUBELET)
+        self.cluster.run_kubectl("apply", f"--filename={OBJECTS}")
+        self.start_component(KUBE_PROXY)
+        self.wait_for("the node is Ready", lambda: self._says("True", "node", self.name, "-o", READY))
+
+    def _wait_for_services(self) -> None:
+        """Wait for kube-proxy, which follows by up to a second: a pull in between would be tried again after ten."""
+        self.wait_for("the API server's Service answers", lambda: self.answers(commands.SERVICE_OF_API_SERVER, 443))
+
+    def _wait_for_names(self) -> None:
+        deployment = ("-n", "kube-system", "deployment", "coredns", "-o", "jsonpath={.status.readyReplicas}")
+        self.wait_for("CoreDNS is ready", lambda: self._says("1", *deployment))
+        self.wait_for("CoreDNS' Service answers", lambda: self.answers(DNS_ADDRESS, 53))
+
+    def _says(self, expected: str, *arguments: str) -> bool:
+        return self.cluster.run_kubectl("get", *arguments, check=False).stdout == expected
+
+    def _containerd(self) -> list[str]:
+        return [str(self.runtime.containerd), f"--config={runtime.CONFIGURATION}"]
+
+    def _kubelet(self) -> list[str]:
+        return [
+            str(self._layout.bin / KUBELET),
+            f"--config={self._settings(KUBELET)}",
+            f"--kubeconfig={self._layout.kubeconfigs / KUBELET}",
+            f"--hostname-override={self.name}",
+            f"--node-ip={self.address}",
+        ]
+
+    def _kube_proxy(self) -> list[str]:
+        return [str(self._layout.bin / KUBE_PROXY), f"--config={self._settings(KUBE_PROXY)}"]
+
+    def _settings(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
+
+    def _write_settings(self, name: str, settings: Json) -> None:
+        self._settings(name).write_text(json.dumps(settings, indent=1))  # JSON is YAML
+
+    def _write_kubeconfig(self, name: str, identity: Identity) -> None:
+        kubeconfig.write(self._layout.kubeconfigs / name, self.cluster.url, self.cluster.ca_file, identity)
+
+    def _timed(self, step: str, action: Callable[[], object]) -> None:
+        begun = time.monotonic()
+        action()
+        self.timings[step] = time.monotonic() - begun

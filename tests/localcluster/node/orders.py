@@ -1,0 +1,74 @@
+"""What a front is told to do, and what it tells that it has done: words that both sides of the two files share."""
+
+import json
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+HANG, TRUNCATE = "hang", "truncate"
+TOKEN_PATH = "/token"
+
+
+@dataclass(frozen=True)
+class Orders:
+    """`fault` is None, `hang`, `truncate` (blobs) or a status that answers everything; `rate` is bytes a second."""
+
+    fault: str | int | None = None
+    rate: float | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> "Orders":
+        """Return the orders in a file; none where there is no file."""
+        try:
+            return cls(**json.loads(path.read_text()))
+        except FileNotFoundError:
+            return cls()
+
+    def write(self, path: Path) -> None:
+        """Put them into a file; a reader never sees half of one."""
+        temporary = path.with_suffix(".new")
+        temporary.write_text(json.dumps(asdict(self)))
+        temporary.rename(path)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One answer: `kind` is `ping`, `manifest`, `blob`, `token` or `other`; `size` counts the bytes of its body sent.
+
+    `account` says whether the request came with one, or with a token.
+    """
+
+    method: str
+    path: str
+    kind: str
+    status: int
+    size: int
+    account: bool
+
+
+def kind_of(path: str) -> str:
+    """Return what a request asks for, by its path."""
+    path = path.partition("?")[0]
+    if path.rstrip("/") == "/v2":
+        return "ping"
+    if path.startswith(TOKEN_PATH):
+        return "token"
+    return next((kind for kind in ("manifest", "blob") if f"/{kind}s/" in path), "other")
+
+
+class Throttle:
+    """Lets all connections together have so many bytes a second."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._free = 0.0
+
+    def pause(self, size: int, rate: float | None) -> None:
+        """Wait until `size` more bytes may go."""
+        if not rate:
+            return
+        with self._lock:
+            self._free = max(self._free, time.monotonic()) + size / rate
+            until = self._free
+        time.sleep(max(0.0, until - time.monotonic()))

@@ -1,0 +1,242 @@
+"""Registries outside the cluster: processes in the node's network, each at an address of its own, port 443, by TLS.
+
+hub = Upstream(node, "registry-1.docker.io", tokens=True, public=True, authority=PUBLIC).prepare().start()
+image = hub.push("library/test:1", (5.0,))       # docker.io/library/test:1
+hub.fault(503); hub.fault("hang"); hub.fault("truncate"); hub.fault(None); hub.slow(2_000_000)
+hub.count("blob"), hub.bytes("blob"), hub.count("ping", "token"), hub.stop()
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from common.types import Json
+from tests.localcluster.layout import Layout
+from tests.localcluster.node import archive, front, programs, tokens
+from tests.localcluster.node.accounts import Account, htpasswd
+from tests.localcluster.node.inside import Inside
+from tests.localcluster.node.orders import TOKEN_PATH, Orders, Record
+from tests.localcluster.node.publicca import public_authority, public_ca_file
+from tests.localcluster.node.testimages import sized_image
+from tests.localcluster.pki import Authority
+
+__all__ = ["CLUSTER", "PUBLIC", "Account", "Upstream"]
+
+REPOSITORY = Path(__file__).parents[3]
+HTTPS = 443
+REGISTRY_PORTS, TOKENS_PORTS = 5000, 6000  # of 127.0.0.1 in the node, plus the number of the upstream
+ISSUER = "local.test"
+# Whose images nodes and people know by another name than the registry's.
+IMAGE_HOSTS = {"registry-1.docker.io": "docker.io"}
+CLUSTER, PUBLIC = "cluster", "public"
+
+
+class Upstream:
+    """A registry called `host` at `address`; started and stopped as often as one likes, data kept.
+
+    `number` is that of its address in the node's network, 2 to 253, one a registry. By `tokens` it sends clients to a
+    token server (`auth_host`, or itself), as Docker Hub does, else it takes passwords itself; `public`: by token,
+    whoever has no account may pull. Without an `account` it lets everybody do everything. `authority`: CLUSTER's, which
+    nobody trusts unless told to, or PUBLIC, which node, caches and our programs trust as they do those of the world.
+    A `front` stands before it, for counts and faults; with `direct` there is none, for figures, and no tokens.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a property of a registry that tests have to choose
+        self,
+        node: Inside,
+        host: str,
+        number: int = 2,
+        account: Account | None = None,
+        *,
+        tokens: bool = False,
+        public: bool = False,
+        auth_host: str | None = None,
+        authority: str = CLUSTER,
+        direct: bool = False,
+    ) -> None:
+        self.node = node
+        self.host = host
+        self.number = number
+        self.address = node.sandbox.link.address(number)
+        self.account = account
+        self.tokens = tokens
+        self.public = public
+        self.auth_host = auth_host or host
+        self.authority = authority
+        self.direct = direct
+        self.image_host = IMAGE_HOSTS.get(host, host)
+        self.folder = node.folder / f"upstream-{host}"
+
+    @property
+    def ca_file(self) -> Path:
+        """The authority of its certificate."""
+        return public_ca_file() if self.authority == PUBLIC else self.node.cluster.ca_file
+
+    def prepare(self) -> "Upstream":
+        """Give it a name that node and pods know, and its certificate; returns itself."""
+        self.folder.mkdir(parents=True)
+        for name in {self.host, self.auth_host}:
+            self.node.add_name(name, self.address)
+        self._issue("serving")
+        Authority(Layout(self.node.cluster.folder).ca).server("signing", [self.host], self.folder)
+        self._config.write_text(json.dumps(self._configuration()))  # JSON is YAML
+        return self
+
+    def start(self) -> "Upstream":
+        """Start it, at its address; returns itself when it takes connections."""
+        # by way of /32: a second address of the same network would become the source of the node's own packets
+        self.node.run("ip", "address", "replace", f"{self.address}/32", "dev", "eth0")
+        binary = programs.build(programs.REGISTRY)
+        command = [str(binary), "serve", str(self._config)]
+        self.node.sandbox.launch(self._name, command, {"OTEL_TRACES_EXPORTER": "none"})
+        if self.tokens:
+            self._start_tokens()
+        if not self.direct:
+            self._wait("127.0.0.1", self._registry_port)
+            self._launch(f"front-{self.host}", front.__name__, vars(self._front()))
+        self._wait(self.address, HTTPS)
+        return self
+
+    def stop(self) -> None:
+        """End it: connections are refused from now on."""
+        names = [f"front-{self.host}"] * (not self.direct) + [f"tokens-{self.host}"] * self.tokens + [self._name]
+        for name in names:
+            self.node.sandbox.end(name)
+
+    def fault(self, fault: str | int | None) -> None:
+        """From now on, answer everything with a status, or `hang` after taking a connection, or `truncate` blobs.
+
+        `hang` ends, for those who wait, with None, which is: do as a registry does.
+        """
+        self._order(fault=fault)
+
+    def slow(self, rate: float | None) -> None:
+        """Send no more than `rate` bytes a second from now on, to all together; None: as fast as it can."""
+        self._order(rate=rate)
+
+    def count(self, *kinds: str, method: str | None = None, part: str = "", status: int | None = None) -> int:
+        """Return how many requests of these kinds it answered: `manifest`, `blob`, `ping`, `token`, `other`; or of all.
+
+        Those alone of a method, of paths with `part` in them, answered with `status`. One of `hang` is not answered.
+        """
+        return sum(
+            (not kinds or each.kind in kinds)
+            and method in {None, each.method}
+            and part in each.path
+            and status in {None, each.status}
+            for each in self.records()
+        )
+
+    def bytes(self, kind: str = "blob") -> int:
+        """Return how many bytes of bodies it has sent of a kind."""
+        return sum(each.size for each in self.records() if each.kind == kind)
+
+    def records(self) -> Iterator[Record]:
+        """What it has answered, in order; pushes are not among it."""
+        file = self.folder / "records"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return (Record(**json.loads(line)) for line in lines)
+
+    def push(self, name: str, megabytes: tuple[float, ...] = (0.1,)) -> str:
+        """Push an image `path:tag` with a layer of random bytes for each size, upon busybox; return its full name.
+
+        /marker in it holds its full name. Works also while there is a fault, unless by tokens.
+        """
+        full = f"{self.image_host}/{name}"
+        path = self.folder / "pushed.tar"
+        archive.write(sized_image(full, megabytes), path)
+        self.push_archive(path, name)
+        path.unlink()
+        return full
+
+    def push_archive(self, path: Path, name: str) -> None:
+        """Push an OCI archive as `path:tag`, past what counts and fails."""
+        who = [f"--dest-creds={self.account.username}:{self.account.password}"] if self.account else []
+        copy = ["skopeo", "--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false", *who]
+        at = f"{self.address}:{HTTPS}" if self.direct else f"127.0.0.1:{self._registry_port}"
+        self.node.run(*copy, f"oci-archive:{path}", f"docker://{at}/{name}")
+
+    def _order(self, **change: Any) -> None:
+        path = self.folder / "orders"
+        Orders(**{**vars(Orders.read(path)), **change}).write(path)
+
+    @property
+    def _name(self) -> str:
+        return f"upstream-{self.host}"
+
+    @property
+    def _registry_port(self) -> int:
+        return REGISTRY_PORTS + self.number
+
+    @property
+    def _config(self) -> Path:
+        return self.folder / "config.json"
+
+    def _issue(self, name: str) -> None:
+        authority = public_authority() if self.authority == PUBLIC else Authority(Layout(self.node.cluster.folder).ca)
+        authority.server(name, sorted({self.host, self.auth_host, self.address}), self.folder)
+
+    def _front(self) -> front.Settings:
+        return front.Settings(
+            address=self.address,
+            port=HTTPS,
+            registry=self._registry_port,
+            tokens=TOKENS_PORTS + self.number if self.tokens else 0,
+            certificate=str(self.folder / "serving.crt"),
+            key=str(self.folder / "serving.key"),
+            orders=str(self.folder / "orders"),
+            records=str(self.folder / "records"),
+        )
+
+    def _start_tokens(self) -> None:
+        account = f"{self.account.username}:{self.account.password}" if self.account else ":"
+        settings = tokens.Settings(
+            port=TOKENS_PORTS + self.number,
+            issuer=ISSUER,
+            account=account,
+            public=self.public,
+            certificate=str(self.folder / "signing.crt"),
+            key=str(self.folder / "signing.key"),
+        )
+        self._launch(f"tokens-{self.host}", tokens.__name__, vars(settings))
+        self._wait("127.0.0.1", settings.port)
+
+    def _launch(self, name: str, module: str, settings: Json) -> None:
+        command = [sys.executable, "-m", module, json.dumps(settings)]
+        self.node.sandbox.launch(name, command, {"PYTHONPATH": str(REPOSITORY)})
+
+    def _wait(self, address: str, port: int) -> None:
+        self.node.wait_for(f"{self.host} answers at port {port}", lambda: self.node.answers(address, port))
+
+    def _configuration(self) -> Json:
+        tls = {"certificate": str(self.folder / "serving.crt"), "key": str(self.folder / "serving.key")}
+        listening: Json = {"addr": f"127.0.0.1:{self._registry_port}"}
+        if self.direct:
+            listening = {"addr": f"{self.address}:{HTTPS}", "tls": tls}
+        return {
+            "version": 0.1,
+            "log": {"level": "warn", "accesslog": {"disabled": False}},
+            "storage": {
+                "filesystem": {"rootdirectory": str(self.folder / "data")},
+                "delete": {"enabled": True},
+            },
+            "http": {**listening, "relativeurls": True, "draintimeout": "1s"},
+            **self._auth(),
+        }
+
+    def _auth(self) -> Mapping[str, Json]:
+        if self.tokens:
+            token = {
+                "realm": f"https://{self.auth_host}{TOKEN_PATH}",
+                "service": self.host,
+                "issuer": ISSUER,
+                "rootcertbundle": str(self.node.cluster.ca_file),
+            }
+            return {"auth": {"token": token}}
+        if self.account:
+            passwords = self.folder / "htpasswd"
+            passwords.write_text(htpasswd(self.account))
+            return {"auth": {"htpasswd": {"realm": self.host, "path": str(passwords)}}}
+        return {}

@@ -1,0 +1,31 @@
+"""Asks the programs on this machine over plain HTTP, past any proxy."""
+
+import http.client
+import socket
+
+from tests.localcluster.ports import LOOPBACK
+
+TIMEOUT = 5.0  # seconds: far more than any of these pages takes
+
+
+def page(port: int, path: str) -> str | None:
+    """Return the text of a page of 127.0.0.1:`port`; None unless it answers 200."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=TIMEOUT)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        text = response.read().decode()
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    return text if response.status == http.client.OK else None
+
+
+def is_open(port: int) -> bool:
+    """Whether somebody takes connections at 127.0.0.1:`port`."""
+    try:
+        socket.create_connection((LOOPBACK, port), TIMEOUT).close()
+    except OSError:
+        return False
+    return True

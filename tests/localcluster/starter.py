@@ -1,0 +1,128 @@
+"""Starts the components of one cluster, each when what it needs is ready."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.localcluster import commands, kubeconfig
+from tests.localcluster.errors import LocalClusterError
+from tests.localcluster.layout import Layout
+from tests.localcluster.pki import Authority, Identity, create_signing_key
+from tests.localcluster.place import HERE, Place
+from tests.localcluster.ports import LOOPBACK, free_port
+from tests.localcluster.probe import DEFAULT_SERVICE_ACCOUNT, Probe, address_of, port_of
+from tests.localcluster.processes import Processes
+
+ATTEMPTS = 3  # to find a port that nobody takes between our looking and the component's listening
+TAKEN = "address already in use"  # as Go's net package says it
+ADMINISTRATORS = "system:masters"  # the group that RBAC does not ask
+
+
+@dataclass
+class Starter:
+    """Starts components; `timings` are the seconds that each step took, in order."""
+
+    layout: Layout
+    processes: Processes
+    environment: Mapping[str, str]
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def prepare(self, programs: Mapping[str, Path]) -> None:
+        """Make the folder, a link for each program, certificates and keys."""
+        layout = self.layout
+        layout.folder.mkdir(parents=True, exist_ok=True)
+        layout.folder.chmod(0o700)  # keys and etcd's socket: who reaches them is administrator
+        layout.mark.write_text("{}\n")
+        shutil.rmtree(layout.bin, ignore_errors=True)
+        for folder in (layout.bin, layout.pki, layout.kubeconfigs):
+            folder.mkdir(exist_ok=True)
+        for name, target in programs.items():
+            (layout.bin / name).symlink_to(target)
+        layout.audit_policy.write_text(json.dumps(commands.AUDIT_POLICY))
+
+    def start(
+        self, components: Sequence[str], *, audit: bool, extra_apiserver_args: Sequence[str], place: Place = HERE
+    ) -> None:
+        """Start these components, in the order given; return when all of them do their work."""
+        self._timed("certificates", lambda: self._issue(place.address))
+        command_lines = self._command_lines(audit=audit, extra=extra_apiserver_args, place=place)
+        for name in components:
+            self._timed(name, lambda name=name: self._launch(name, command_lines[name]))  # type: ignore[misc]
+        if commands.CONTROLLER_MANAGER in components:
+            self._timed("service account", self._wait_for_service_account)
+
+    def relaunch(self, name: str) -> None:
+        """Start a component as it was started last; return when it is ready."""
+        if name not in commands.SERVERS:
+            raise LocalClusterError(f"{name} is none of {', '.join(commands.SERVERS)}.")
+        argv = self.processes.record(name).argv
+        if not self.processes.alive(name):
+            self.processes.start(name, argv, self.environment)
+        self.processes.wait_ready(name, Probe(self.layout).ready(name, argv))
+
+    def _issue(self, address: str) -> None:
+        authority = Authority(self.layout.ca)
+        create_signing_key(self.layout.signing_key)
+        names = [f"kubernetes{suffix}" for suffix in ("", ".default", ".default.svc", ".default.svc.cluster.local")]
+        authority.server("serving", [*names, "localhost", *{LOOPBACK, address}, commands.SERVICE_OF_API_SERVER])
+        authority.client("admin", [ADMINISTRATORS], name=self.layout.admin.certificate.stem)
+
+    def _command_lines(
+        self, *, audit: bool, extra: Sequence[str], place: Place
+    ) -> dict[str, Callable[[int], list[str]]]:
+        layout = self.layout
+        extra = [*place.arguments, *extra]
+        return {
+            commands.ETCD: lambda _: commands.etcd(layout),
+            commands.API_SERVER: lambda port: [
+                *place.prefix,
+                *commands.api_server(layout, port, place.address, audit=audit),
+                *extra,
+            ],
+            commands.CONTROLLER_MANAGER: lambda port: commands.controller_manager(
+                layout, port, self._client_kubeconfig(commands.CONTROLLER_MANAGER)
+            ),
+            commands.SCHEDULER: lambda port: commands.scheduler(
+                layout, port, self._client_kubeconfig(commands.SCHEDULER)
+            ),
+        }
+
+    def _launch(self, name: str, command_line: Callable[[int], list[str]]) -> None:
+        """Start a component and wait until it is ready; at another port where its port was taken meanwhile."""
+        for attempt in range(1, ATTEMPTS + 1):
+            argv = command_line(free_port())
+            self.processes.start(name, argv, self.environment)
+            try:
+                self.processes.wait_ready(name, Probe(self.layout).ready(name, argv))
+            except LocalClusterError as error:
+                if TAKEN not in str(error) or attempt == ATTEMPTS:
+                    raise
+            else:
+                break
+        if name == commands.API_SERVER:
+            self._write_kubeconfig(self.layout.admin_kubeconfig, self.layout.admin)
+
+    def _client_kubeconfig(self, name: str) -> Path:
+        """Write the kubeconfig of a component: its user is the one that Kubernetes' own roles are bound to."""
+        path = self.layout.kubeconfigs / name
+        self._write_kubeconfig(path, Authority(self.layout.ca).client(f"system:{name}", name=name))
+        return path
+
+    def _write_kubeconfig(self, path: Path, identity: Identity) -> None:
+        argv = self.processes.record(commands.API_SERVER).argv
+        url = f"https://{address_of(argv)}:{port_of(argv)}"
+        kubeconfig.write(path, url, self.layout.ca.certificate, identity)
+
+    def _wait_for_service_account(self) -> None:
+        argv = self.processes.record(commands.API_SERVER).argv
+        self.processes.wait_ready(
+            commands.CONTROLLER_MANAGER, lambda: Probe(self.layout).ok(argv, DEFAULT_SERVICE_ACCOUNT)
+        )
+
+    def _timed(self, step: str, action: Callable[[], None]) -> None:
+        begun = time.monotonic()
+        action()
+        self.timings[step] = time.monotonic() - begun

@@ -1,0 +1,99 @@
+"""What each command but `demo` does and says; all take the cluster's folder and return the exit status."""
+
+import os
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from tests.localcluster import build as builder
+from tests.localcluster.cert_manager import CERT_MANAGER
+from tests.localcluster.cluster import Cluster
+from tests.localcluster.errors import LocalClusterError
+from tests.localcluster.locks import exclusive
+from tests.localcluster.node import programs
+from tests.localcluster.node.able import why_not
+from tests.localcluster.node.node import Node
+
+
+def up(folder: Path, flavour: str | None = None) -> int:
+    """Start the cluster, unless it is up, and leave it running; an interrupted start leaves nothing behind.
+
+    `flavour` is that of the node's runtime, None for a cluster without a node.
+    """
+    with _alone():
+        return _up(Cluster(folder), flavour)
+
+
+def down(folder: Path) -> int:
+    """Stop the cluster and remove its folder."""
+    cluster = Cluster(folder)
+    if not cluster.folder.exists():
+        print(f"Nothing is up: there is no {cluster.folder}.")
+        return 0
+    begun = time.monotonic()
+    with _alone():
+        cluster.remove()
+    print(f"Stopped the cluster and removed {cluster.folder}, in {time.monotonic() - begun:.1f} s.")
+    return 0
+
+
+def status(folder: Path) -> int:
+    """Tell what runs; the exit status is 0 only if all that was started does."""
+    cluster = Cluster(folder)
+    for name in cluster.components:
+        memory = f"{cluster.resident_bytes(name) / 1e6:5.0f} MB" if cluster.alive(name) else "ended"
+        print(f"{name:<24} {memory}")
+    running = bool(cluster.components) and all(cluster.alive(name) for name in cluster.components)
+    print(f"Up at {cluster.url}." if running else f"Not up: {cluster.folder}")
+    return 0 if running else 1
+
+
+def build(_: Path, *, cert_manager: bool = False) -> int:
+    """Build the components, and cert-manager where wanted, and print where they are."""
+    print(builder.build())
+    if cert_manager:
+        print(programs.build(CERT_MANAGER))
+    return 0
+
+
+def able(_: Path) -> int:
+    """Tell whether this machine can run a node; the exit status is 0 only if it can."""
+    reason = why_not()
+    print(reason or "This machine can run a node.")
+    return 1 if reason else 0
+
+
+def _up(cluster: Cluster, flavour: str | None) -> int:
+    alive = {name: cluster.alive(name) for name in cluster.components}
+    if alive and all(alive.values()):
+        print(f"The cluster in {cluster.folder} is up already, at {cluster.url}.")
+    elif any(alive.values()):
+        dead = ", ".join(name for name, lives in alive.items() if not lives)
+        raise LocalClusterError(
+            f"The cluster in {cluster.folder} is up in part: {dead} has ended, for the reason in its log there. "
+            "End the rest with `make down`, then start it again."
+        )
+    else:
+        _start(cluster, flavour)
+    print(f"Stop it with `make down`.\nexport KUBECONFIG={cluster.kubeconfig}")
+    return 0
+
+
+def _alone() -> AbstractContextManager[None]:
+    """Keep a second `up` or `down` of this user waiting: two in one folder would take each other apart."""
+    return exclusive(builder.cache_folder(os.environ) / "up.lock", "another `up` or `down`")
+
+
+def _start(cluster: Cluster, flavour: str | None) -> None:
+    cluster.remove()  # what a crash of the machine has left
+    begun = time.monotonic()
+    node = Node(cluster, flavour=flavour) if flavour else None
+    try:
+        (node or cluster).start()
+    except KeyboardInterrupt:
+        cluster.remove()  # after any other failure the logs stay, until the next `up` or `down`
+        raise
+    cluster.detach()
+    for step, seconds in {**cluster.timings, **(node.timings if node else {})}.items():
+        print(f"{seconds:6.2f} s  {step}")
+    print(f"Kubernetes is up at {cluster.url}, after {time.monotonic() - begun:.1f} s.", flush=True)
