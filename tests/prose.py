@@ -1,0 +1,197 @@
+"""Measure the prose of the repository against the rules of docs/development.md: `python -m tests.prose [PATH ...]`.
+
+Print one line per finding, as `file:line: reason`. Exit with 1 if a limit is exceeded.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import sys
+import tokenize
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("common", "webhook", "controller", "hostess", "deploy", "benchmarks", "tests")
+DOCUMENTS = ("*.md", "docs/**/*.md")
+# Generated from messages of the code; the code is measured.
+GENERATED = ("docs/conditions.md", "docs/configuration.md")
+
+CLAUSES_PER_SENTENCE = 0.8
+WORDS_PER_SENTENCE = 25  # in documents; the rule for writers is 20
+FIRST_WORDS = re.compile(r"(What|Who|Whom|Whose|Whether|Which|How|Where|When|Of|That|Why)\b")
+# Words that open a subordinate clause.
+CLAUSE = re.compile(
+    r"\b(which|who|whom|whose|what|whatever|where|wherever|when|whenever|whether|because|since|although|though|while"
+    r"|until|unless|if|that|as|than|so that|lest|why|how|before|after|once)\b",
+    re.IGNORECASE,
+)
+PERSONS = re.compile(
+    r"\b(some(body|one)s?|any(body|one)s?|every(body|one)s?|nobodys?|no one|whoever|whomever|others'|a person|person's)"
+    r"(?!\w)",
+    re.IGNORECASE,
+)
+IDIOMS = re.compile(
+    r"\b(anew|for ever|nor|all the same|should (it|they|there)|be it|be they|has yet to|have yet to|in the midst"
+    r"|on (its|their) way out|(is|are|was|were) to (be|have|go|do|say|take|keep|make|run|stay|come)|is told|are told"
+    r"|hears? of|heard of|told of|knows? nothing|speaks of|says so|lest|hence|thus|whence|thereof|therein|upon|ere)\b",
+    re.IGNORECASE,
+)
+CODE = re.compile(r"``.*?``|`[^`]*`|https?://\S+|\{[^}]*\}", re.DOTALL)
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n|\n\s*[-*|]\s")
+DIRECTIVES = re.compile(r"#\s*(noqa|type:|pragma|!|fmt:)")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A docstring, a comment or a paragraph, and the place where it starts."""
+
+    path: Path
+    line: int
+    content: str
+    kind: str
+
+
+def main(arguments: list[str]) -> int:
+    """Print what exceeds a limit below the given paths and return the exit status."""
+    paths = [Path(each).resolve() for each in arguments] or [ROOT]
+    findings = list(findings_of(list(texts_of(paths))))
+    for finding in findings:
+        print(finding)  # noqa: T201
+    return 1 if findings else 0
+
+
+def texts_of(paths: Iterable[Path]) -> Iterator[Text]:
+    """Yield the texts of all files below the paths."""
+    for path in paths:
+        for source in sorted(sources_below(path)):
+            if source.suffix == ".py":
+                yield from docstrings(source)
+                yield from comments(source)
+            else:
+                yield from paragraphs(source)
+
+
+def sources_below(path: Path) -> Iterator[Path]:
+    """Yield the Python files and documents to measure."""
+    if path.is_file():
+        yield path
+    elif path == ROOT:
+        for folder in FOLDERS:
+            yield from (ROOT / folder).rglob("*.py")
+        for pattern in DOCUMENTS:
+            yield from (each for each in ROOT.glob(pattern) if str(each.relative_to(ROOT)) not in GENERATED)
+    else:
+        yield from path.rglob("*.py")
+
+
+def docstrings(path: Path) -> Iterator[Text]:
+    """Yield all docstrings of a module."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            content = ast.get_docstring(node)
+            if content:
+                yield Text(path, node.body[0].lineno, content, f"docstring of {type(node).__name__}")
+
+
+def comments(path: Path) -> Iterator[Text]:
+    """Yield all comments of a module; consecutive comment lines are one text."""
+    block: list[str] = []
+    start = end = 0
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
+        if token.type != tokenize.COMMENT or DIRECTIVES.match(token.string):
+            continue
+        words = token.string.lstrip("# ")
+        if block and token.start[0] == end + 1:
+            block.append(words)
+        else:
+            if block:
+                yield Text(path, start, " ".join(block), "comment")
+            block, start = [words], token.start[0]
+        end = token.start[0]
+    if block:
+        yield Text(path, start, " ".join(block), "comment")
+
+
+def paragraphs(path: Path) -> Iterator[Text]:
+    """Yield the prose paragraphs of a Markdown document, without code blocks, tables and headings."""
+    fenced, block, start = False, list[str](), 0
+    for number, line in enumerate([*path.read_text().splitlines(), ""], 1):
+        if line.lstrip().startswith(("```", "~~~")):
+            fenced = not fenced
+        prose = not fenced and line.strip() and not re.match(r"\s*([|#`<!]|~~~|\[.*\]:|---)", line)
+        item = re.match(r"\s*([-*]|\d+\.)\s", line)
+        if block and (not prose or item):
+            yield Text(path, start, " ".join(block), "paragraph")
+            block = []
+        if prose:
+            start = start if block else number
+            block.append(re.sub(r"^\s*([-*]|\d+\.)\s", "", line).strip())
+
+
+def findings_of(texts: list[Text]) -> Iterator[str]:
+    """Yield a line for each text, and each folder, that breaks a rule."""
+    for text in texts:
+        yield from findings_in(text)
+    for folder, members in by_folder(texts).items():
+        sentences = [sentence for text in members for sentence in sentences_of(text.content)]
+        clauses = sum(len(CLAUSE.findall(sentence)) for sentence in sentences)
+        if clauses > CLAUSES_PER_SENTENCE * len(sentences):
+            rate = clauses / len(sentences)
+            yield f"{folder}: {rate:.2f} clauses per docstring sentence; at most {CLAUSES_PER_SENTENCE}. The worst:"
+            worst = sorted(members, key=lambda each: -len(CLAUSE.findall(prose_of(each.content))))[:5]
+            yield from (f"  {place(each)}: {len(CLAUSE.findall(prose_of(each.content)))} clauses" for each in worst)
+
+
+def findings_in(text: Text) -> Iterator[str]:
+    """Yield the rules that one text breaks."""
+    prose = prose_of(text.content)
+    if text.kind.startswith("docstring") and (word := FIRST_WORDS.match(text.content)):
+        yield f"{place(text)}: the docstring starts with {word[0]!r}; start with a verb"
+    for found in PERSONS.finditer(prose):
+        yield f"{place(text)}: {found[0]!r}; name the user, the administrator or the program"
+    for found in IDIOMS.finditer(prose):
+        yield f"{place(text)}: {found[0]!r}; write it in plain words"
+    if text.kind == "paragraph":
+        for sentence in sentences_of(text.content):
+            if (count := len(sentence.split())) > WORDS_PER_SENTENCE:
+                yield f"{place(text)}: a sentence of {count} words: {sentence[:60]}..."
+
+
+def by_folder(texts: Iterable[Text]) -> dict[str, list[Text]]:
+    """Group docstrings by the first folder of their path."""
+    groups: dict[str, list[Text]] = {}
+    for text in texts:
+        if text.kind.startswith("docstring"):
+            groups.setdefault(relative(text.path).parts[0], []).append(text)
+    return groups
+
+
+def sentences_of(content: str) -> list[str]:
+    """Split prose into sentences."""
+    return [each for each in SENTENCE_END.split(prose_of(content)) if each and re.search(r"\w", each)]
+
+
+def prose_of(content: str) -> str:
+    """Replace code and addresses by one word."""
+    return CODE.sub("x", content)
+
+
+def place(text: Text) -> str:
+    """Return `file:line`."""
+    return f"{relative(text.path)}:{text.line}"
+
+
+def relative(path: Path) -> Path:
+    """Return the path inside the repository."""
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else Path(path.name)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
