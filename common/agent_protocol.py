@@ -17,6 +17,8 @@ ALIVE_PATH: Final = "/livez"  # for the kubelet alone: whether the agent still l
 # Not by a restart within its pod: for that the runtime makes a directory where no hosts file is, as in the middle of an
 # edit by hand, and the node has none any more. A new pod waits for a file.
 REPLACED: Final = "NodeFilesReplaced"
+# containerd refuses to start with config_path beside these older settings.
+RUNTIME_USES_MIRRORS: Final = "RuntimeUsesMirrors"
 
 
 class State(Enum):
