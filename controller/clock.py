@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -41,3 +42,11 @@ async def follow(jumped: Callable[[float], None]) -> None:
         if abs(moved) >= JUMP:
             apart += moved
             jumped(moved)
+
+
+async def wait_for_event(event: asyncio.Event, seconds: float | None) -> None:
+    """Wait until the event is set or the seconds have passed; None waits without a limit."""
+    # Not asyncio.wait_for: before Python 3.12 it loses a cancellation that arrives together with the event.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -129,12 +129,7 @@ class Leadership:
         """Waits for a change of the lease, at most until the next look is due."""
         # A lease that is free and was not to be had (no answer, no right, another was faster): a full period.
         free_in = self.election.free_at() - clock.since_boot()
-        try:
-            # Not wait_for: until Python 3.12 it forgets that it was cancelled where news comes at the same time.
-            async with asyncio.timeout(min(RETRY_PERIOD, free_in) if free_in > 0 else RETRY_PERIOD):
-                await self._changed.wait()
-        except TimeoutError:
-            return
+        await clock.wait_for_event(self._changed, min(RETRY_PERIOD, free_in) if free_in > 0 else RETRY_PERIOD)
 
     def _left(self) -> float:
         return round(max(self.election.held_until() - clock.since_boot(), 0.0), 1)

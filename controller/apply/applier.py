@@ -13,6 +13,7 @@ from controller.kubeclient.errors import Conflict, Forbidden, Invalid
 from controller.objects import merge_patch
 from controller.objects.immutable_fields import frozen_differences, without_frozen
 from controller.objects.ownership import Ownership, describe_owner, ownership_of
+from controller.objects.preconditions import preconditions
 from controller.objects.resources import CHILDREN, MIRROR, SECRET
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Applier:
             self.durations.forget(what)
         if not patch or self._contested(what, desired, applied):
             return
-        version = {"resourceVersion": current["metadata"]["resourceVersion"], "uid": current["metadata"]["uid"]}
+        version = preconditions(current)
         sent = {**patch, "metadata": {**patch.get("metadata", {}), **version}}
         store, name = self.state.children[kind], body["metadata"]["name"]
         with store.writing(name):

@@ -20,6 +20,7 @@ from controller.certificates.x509 import can_sign, issue_authority, renewal_due,
 from controller.kubeclient.errors import ClusterError
 from controller.model.results import Outcome, RequeueAfter
 from controller.objects import well_known
+from controller.objects.preconditions import preconditions
 from controller.objects.resources import MUTATING, SECRET, VALIDATING
 from controller.objects.well_known import (
     ADMISSION_KEY,
@@ -197,8 +198,8 @@ class Admission:
             }
             stored = await self.cluster.create(SECRET, namespace, body)
         else:
-            version = {"uid": current["metadata"]["uid"], "resourceVersion": current["metadata"]["resourceVersion"]}
-            stored = await self.cluster.patch(SECRET, namespace, name, {"metadata": version, "data": data})
+            body = {"metadata": preconditions(current), "data": data}
+            stored = await self.cluster.patch(SECRET, namespace, name, body)
         self.state.secrets.put(stored)
         return stored
 
@@ -213,8 +214,8 @@ class Admission:
         wait = self.quarrels.wait(what, desired, current)
         if wait:
             return wait, CONTESTED
-        metadata = {"uid": current["metadata"]["uid"], "resourceVersion": current["metadata"]["resourceVersion"]}
-        stored = await self.cluster.patch(kind, None, CONFIGURATIONS, {"metadata": metadata, "webhooks": webhooks})
+        body = {"metadata": preconditions(current), "webhooks": webhooks}
+        stored = await self.cluster.patch(kind, None, CONFIGURATIONS, body)
         self.quarrels.written(what, desired, current, stored)
         store.put(stored, quietly=True)
         self.log.info("authority published", configuration=what)

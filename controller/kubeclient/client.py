@@ -17,6 +17,7 @@ from kubernetes.aio import client, config
 
 from controller.kubeclient.config import Writing
 from controller.kubeclient.errors import ClusterError, NotFound, Unavailable, error_for
+from controller.objects.preconditions import preconditions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -130,15 +131,15 @@ class KubeClient:
 
         One that is gone already is what was wanted. Raises Conflict where it has changed.
         """
-        metadata = current["metadata"]
         body = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "propagationPolicy": propagation,
-            "preconditions": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
+            "preconditions": preconditions(current),
         }
+        path = kind.path(namespace, current["metadata"]["name"])
         with suppress(NotFound):
-            await self._request("DELETE", kind.path(namespace, metadata["name"]), body=body, within=self._may_write())
+            await self._request("DELETE", path, body=body, within=self._may_write())
 
     @asynccontextmanager
     async def watch(

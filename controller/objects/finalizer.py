@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from common import names
+from controller.objects.preconditions import preconditions
 
 if TYPE_CHECKING:
     from common.types import Json
@@ -32,5 +33,4 @@ def finalizer_patch(obj: Json, *, held: bool) -> Json | None:
     if held == (FINALIZER in present):
         return None
     wanted = [*present, FINALIZER] if held else [each for each in present if each != FINALIZER]
-    version = {key: obj["metadata"][key] for key in ("uid", "resourceVersion")}
-    return {"metadata": {**version, "finalizers": wanted}}
+    return {"metadata": {**preconditions(obj), "finalizers": wanted}}

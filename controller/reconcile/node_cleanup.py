@@ -19,6 +19,7 @@ from controller.model.mirror import identity_of, parse_mirror
 from controller.objects import finalizer
 from controller.objects.finalizer import is_terminating
 from controller.objects.ownership import Ownership, controller_of, ownership_of
+from controller.objects.preconditions import preconditions
 from controller.objects.resources import DAEMON_SET, MIRROR, SECRET, SERVICE
 from controller.objects.rollout import is_behind
 from controller.reconcile import node_cleanup_progress
@@ -178,8 +179,7 @@ class NodeCleanup:
         owner = controller_of(current)
         if owner is None or owner["uid"] != mirror.uid or _announced(current) == mirror.uid:
             return
-        version = {key: current["metadata"][key] for key in ("uid", "resourceVersion")}
-        patch = {"metadata": {**version, "annotations": body["metadata"]["annotations"]}}
+        patch = {"metadata": {**preconditions(current), "annotations": body["metadata"]["annotations"]}}
         with store.writing(name):
             store.put(await self.cluster.patch(SERVICE, self.applier.namespace, name, patch), quietly=True)
 

@@ -21,6 +21,7 @@ from controller.model.results import ApplyResult, DeletionResult, Done, Outcome,
 from controller.objects import well_known
 from controller.objects.finalizer import FINALIZER, finalizers, is_terminating
 from controller.objects.ownership import Ownership, ownership_of
+from controller.objects.preconditions import preconditions
 from controller.objects.resources import DAEMON_SET, MIRROR, SERVICE, STATEFUL_SET
 from controller.reconcile.collect_inputs import collect_inputs
 from controller.reconcile.node_cleanup import POLL_INTERVAL
@@ -190,8 +191,7 @@ class Reconciler:
         patch = status_patch(dict_at(obj, "status"), status)
         if patch is None:
             return
-        metadata = {"uid": obj["metadata"]["uid"], "resourceVersion": obj["metadata"]["resourceVersion"]}
-        body = {"metadata": metadata, "status": patch}
+        body = {"metadata": preconditions(obj), "status": patch}
         name, mirrors = obj["metadata"]["name"], self.state.mirrors
         try:
             with mirrors.writing(name):

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from common import names
+from controller.clock import wait_for_event
 from controller.kubeclient.errors import ClusterError, Forbidden, NotLeader, Unavailable
 from controller.objects.resources import EVENT
 
@@ -195,9 +195,7 @@ class Recorder:
         if self._leaving.is_set():
             await asyncio.sleep(FIRST_PAUSE)
             return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._leaving.wait()
+        await wait_for_event(self._leaving, seconds)
 
 
 def _event(obj: Json, occurrence: EventRecord, instance: str, now: datetime) -> Json:

@@ -11,6 +11,7 @@ from controller.kubeclient.errors import Forbidden, Invalid, Unavailable
 from controller.model.results import DeletionResult, StorageResult
 from controller.objects.finalizer import is_terminating
 from controller.objects.ownership import Ownership, controller_of, ownership_of
+from controller.objects.preconditions import preconditions
 from controller.objects.resources import CLAIM, POD, STATEFUL_SET
 from controller.objects.rollout import is_behind
 from controller.storage import claim_retention, resize_plan
@@ -261,8 +262,7 @@ class Storage:
 
 def _of_this_version(current: Json, change: Json) -> Json:
     """A merge patch that the API server refuses where the object is another by now."""
-    version = {key: current["metadata"][key] for key in ("uid", "resourceVersion")}
-    return {**change, "metadata": {**version, **change.get("metadata", {})}}
+    return {**change, "metadata": {**preconditions(current), **change.get("metadata", {})}}
 
 
 def _letting_go(name: str) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from controller.clock import wait_for_event
 from controller.model.inputs import MissingInput
 from controller.upstream import probe_messages
 from controller.upstream.probe_messages import Question
@@ -81,10 +81,7 @@ class Prober:
                 return question
             self._news.clear()
             due = self.schedule.next_due()
-            # Not wait_for: until Python 3.12 it forgets that it was cancelled where news comes at the same time.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(None if due is None else due - time.monotonic()):
-                    await self._news.wait()
+            await wait_for_event(self._news, None if due is None else due - time.monotonic())
 
     async def _ask(self, asker: Asker, question: Question) -> None:
         found: Verdict | None = None

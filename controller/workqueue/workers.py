@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from controller.clock import wait_for_event
 from controller.kubeclient.errors import ClusterError, Conflict, NotLeader, Unavailable
 from controller.model.results import Outcome, RequeueAfter, Stalled
 from controller.status import failures
@@ -117,12 +118,7 @@ class Workers:
         if not stopping.is_set():
             self.inbox.news.clear()
         due = self.inbox.queue.next_due()
-        try:
-            # Not wait_for: until Python 3.12 it forgets that it was cancelled where news comes at the same time.
-            async with asyncio.timeout(None if due is None else max(0.0, due - time.monotonic())):
-                await self.inbox.news.wait()
-        except TimeoutError:
-            return
+        await wait_for_event(self.inbox.news, None if due is None else due - time.monotonic())
 
     async def _one(self, key: str) -> None:
         try:
