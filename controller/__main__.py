@@ -80,7 +80,7 @@ def _assembled(
     storage = Storage(cluster, settings.namespace, state, time.monotonic, durations)
     prober = Prober(settings, inbox.enqueue, log)
     cleaner = NodeCleanup(cluster, settings, state, applier, agents, recorder, time.monotonic)
-    mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, cleaner, prober, durations)
+    mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, cleaner, prober)
     quarrels, ends = (
         Quarrels(ConflictLimiter(), time.monotonic, log),
         ExpiryWarner(state, settings.lifetimes.warning, log),
@@ -94,12 +94,16 @@ def _assembled(
         if key == ADMISSION_KEY:
             admission.tell()
         else:
-            await mirrors.tell(key, failure)
+            await mirrors.report_failure(key, failure)
+
+    def forget() -> None:
+        durations.clear()
+        mirrors.memories.clear()
 
     workers = Workers(inbox, reconcile, tell, log, metrics)
     metrics.registry.register(StateCollector(state, inbox.queue))
     followed = watches(cluster, settings, state, log, metrics)
-    return Manager(followed, state, leadership, workers, prober, recorder, metrics, durations)
+    return Manager(followed, state, leadership, workers, prober, recorder, metrics, forget)
 
 
 def main() -> int:

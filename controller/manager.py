@@ -14,10 +14,9 @@ from controller.objects import resources
 from controller.objects.well_known import ADMISSION_KEY, CONFIGURATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from common.logs import Logger
-    from controller.duration_tracker import DurationTracker
     from controller.informer.cluster_cache import ClusterCache
     from controller.informer.store import Store
     from controller.kubeclient.client import KubeClient
@@ -81,7 +80,7 @@ class Manager:
     prober: Prober
     recorder: Recorder
     metrics: Metrics
-    durations: DurationTracker
+    forget: Callable[[], None]  # drops what an earlier term as the leader has remembered
 
     def not_ready(self) -> list[str]:
         """Kinds of which no list has been read yet."""
@@ -129,7 +128,7 @@ class Manager:
 
     async def _lead(self, stopping: asyncio.Event) -> None:
         """Works until asked to stop, finishing what is in hand, or until the lease is lost, dropping it."""
-        self.durations.clear()  # what was seen as an earlier leader
+        self.forget()
         self.workers.inbox.enqueue(ADMISSION_KEY)
         self.state.enqueue_all()
         keeping = asyncio.create_task(self.leadership.keep())

@@ -1,11 +1,11 @@
-"""Has the nodes cleaned of a mirror that is being deleted, and then lets the mirror go.
+"""Clean the nodes of a mirror that is being deleted, then remove its finalizer.
 
-Everything is read anew at each look, so that a controller that starts in the midst goes on.
+Each poll reads the whole state again, so that another controller can continue at any point.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from common.agent_protocol import CLEANING_ANNOTATION
@@ -24,7 +24,6 @@ from controller.objects.resources import DAEMON_SET, MIRROR, SECRET, SERVICE
 from controller.objects.rollout import is_behind
 from controller.reconcile import node_cleanup_progress
 from controller.reconcile.collect_inputs import collect_inputs
-from controller.reconcile.node_cleanup_progress import CleanupProgress
 from controller.status.events import EventRecord
 from controller.status.node_conditions import node_counts
 
@@ -37,17 +36,19 @@ if TYPE_CHECKING:
     from controller.kubeclient.client import KubeClient
     from controller.model.observation import Agent
     from controller.nodes.agent_client import Agents
+    from controller.reconcile.mirror_memory import MirrorMemory
+    from controller.reconcile.node_cleanup_progress import CleanupProgress
     from controller.settings import ControllerSettings
     from controller.status.events import Recorder
 
 
-# Seconds between two looks: agents clean within one or two, and asking costs as many small answers as there are nodes.
+# Seconds. Agents clean within one or two; each poll is one small request per node.
 POLL_INTERVAL: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class NodeCleanup:
-    """Takes mirrors off the nodes. `clock` gives seconds that never go backwards."""
+    """Removes mirrors from the nodes. `clock` gives monotonic seconds."""
 
     cluster: KubeClient
     settings: ControllerSettings
@@ -56,138 +57,127 @@ class NodeCleanup:
     agents: Agents
     recorder: Recorder
     clock: Callable[[], float]
-    _progress: dict[str, tuple[tuple[str, bool], CleanupProgress]] = field(default_factory=dict)
 
-    async def hold(self, obj: Json) -> Json:
-        """The mirror with our finalizer, so that it stays until its nodes are clean. Before any node is touched."""
+    async def add_finalizer(self, obj: Json) -> Json:
+        """Return the mirror with the finalizer, added if missing. Call it before a node is changed."""
         patch = None if self.settings.hostess_is_original else finalizer.finalizer_patch(obj, held=True)
         if patch is None:
             return obj
         name, mirrors = obj["metadata"]["name"], self.state.mirrors
         with mirrors.writing(name):
-            held = await self.cluster.patch(MIRROR, None, name, patch)
-            mirrors.put(held, quietly=True)
-        return held
+            stored = await self.cluster.patch(MIRROR, None, name, patch)
+            mirrors.put(stored, quietly=True)
+        return stored
 
-    async def look(self, obj: Json) -> str | None:
-        """Sees to it that the nodes are cleaned. Returns what is waited for, or None once the mirror was let go."""
-        if self.settings.hostess_is_original:  # it knows nothing of cleaning
-            ending = None
+    async def poll(self, obj: Json, memory: MirrorMemory) -> str | None:
+        """Return a message while nodes must still be cleaned. Otherwise remove the finalizer and return None."""
+        if self.settings.hostess_is_original:  # the original agent does not clean
+            event = None
         elif self.is_orphaning(obj):
-            kept = "What was made for the mirror is left behind (orphan), and so are the nodes as they are."
-            ending = EventRecord("Normal", "NodesKept", kept, "Clean")
+            kept = "Deleted with --cascade=orphan: the mirror's objects and its configuration on the nodes remain."
+            event = EventRecord("Normal", "NodesKept", kept, "Clean")
         else:
-            progress = self._progress_of(obj)
+            progress = memory.cleanup_of(obj)
             overdue = progress.is_overdue(self.settings.node_cleanup_deadline, self.clock())
             try:
-                waiting = await self._waited_for(obj, progress)
+                message = await self._pending(obj, progress)
             except (Conflict, NotLeader):
                 raise
             except ClusterError:
                 if not overdue:
                     raise
-                waiting = None  # somebody's admission webhook that is away, say, must not hold the mirror for ever
-            if waiting is not None and not overdue:
-                return waiting
-            ending = _ending(progress, node_cleanup_progress.nodes_before(obj))
-        await self._let_go(obj, ending)
+                message = None  # an admission webhook that is down must not block the deletion
+            if message is not None and not overdue:
+                return message
+            event = _final_event(progress, node_cleanup_progress.nodes_before(obj))
+        await self._remove_finalizer(obj, event)
         return None
 
-    async def is_off(self, obj: Json) -> bool:
-        """Whether the agents of a mirror that has lost its host name to another have taken it off their nodes.
+    async def is_withdrawn(self, obj: Json, memory: MirrorMemory) -> bool:
+        """Return True if all agents of a mirror that lost its host name have removed it from their nodes.
 
-        At the deadline, counted from the first question, it counts as being off, with an Event that names the nodes.
+        After the deadline, record an Event with the remaining nodes and return True.
         """
-        progress = self._progress_of(obj)
+        progress = memory.cleanup_of(obj)
         overdue = progress.is_overdue(self.settings.node_cleanup_deadline, self.clock())
         if progress.given_up:
             return True
         try:
             agents = await self.agents.ask(await self.agents.every(obj["metadata"]["name"]))
-            if self._seen(progress, agents, obj, lost=True) == (set(), 0):
+            if self._record(progress, agents, obj, final=True) == (set(), 0):
                 return True
         except (Conflict, NotLeader):
             raise
         except ClusterError as error:
-            # Somebody's admission webhook that is away, say, must not keep the rest of the mirror waiting for ever.
+            # An admission webhook that is down must not block the rest of the mirror.
             if not overdue and not isinstance(error, Forbidden | Invalid | Gone):
                 raise
         progress.given_up = overdue
-        if progress.given_up and (ending := _ending(progress, node_cleanup_progress.nodes_before(obj))):
-            self.recorder.record(obj, [ending])
+        if progress.given_up and (event := _final_event(progress, node_cleanup_progress.nodes_before(obj))):
+            self.recorder.record(obj, [event])
         return progress.given_up
 
     def is_orphaning(self, obj: Json) -> bool:
-        """Whether what was made for the mirror is to stay, or has been set free already."""
+        """Return True if the mirror is deleted with `--cascade=orphan`."""
         mirror = identity_of(obj)
         current = self.state.children[DAEMON_SET].get(mirror.object_name)
-        freed = current is not None and ownership_of(current, mirror) is Ownership.ORPHANED
-        return freed or finalizer.ORPHAN in finalizer.finalizers(obj)
+        orphaned = current is not None and ownership_of(current, mirror) is Ownership.ORPHANED
+        return orphaned or finalizer.ORPHAN in finalizer.finalizers(obj)
 
-    def forget(self, name: str) -> None:
-        """Drops what is remembered of a mirror that is gone, or is not to be taken off its nodes."""
-        self._progress.pop(name, None)
-
-    def _progress_of(self, obj: Json) -> CleanupProgress:
-        # To be deleted is another reason than to have lost a host name, and gives the nodes their time anew.
-        name, why = obj["metadata"]["name"], (obj["metadata"]["uid"], is_terminating(obj))
-        if name not in self._progress or self._progress[name][0] != why:
-            self._progress[name] = why, CleanupProgress()
-        return self._progress[name][1]
-
-    async def _waited_for(self, obj: Json, progress: CleanupProgress) -> str | None:
-        """Asks the agents. Returns a sentence about those that are waited for; None where there are none."""
+    async def _pending(self, obj: Json, progress: CleanupProgress) -> str | None:
+        """Poll the agents and return a message about those that must still clean, or None."""
         name, deadline = obj["metadata"]["name"], self.settings.node_cleanup_deadline
-        # A policy, a namespace that is going too, a role that lacks a right: none must hold the mirror for ever.
-        refused = await self._told(obj)
+        # Neither a policy, a terminating namespace nor a missing right must block the deletion.
+        refusal = await self._instruct_agents(obj)
         try:
             agents = await self.agents.every(name)
         except (Forbidden, Invalid, Gone) as error:
-            return f"Being deleted; the agents cannot be found, {deadline:.0f} s at most: {error}"
+            return f"Being deleted. The agents cannot be listed; retrying for up to {deadline:.0f} s. {error}"
         asked = await self.agents.ask(agent for agent in agents if agent.node not in progress.clean)
-        waiting, starting = self._seen(progress, asked, obj, lost=bool(refused))
+        waiting, starting = self._record(progress, asked, obj, final=bool(refusal))
         if not waiting and not starting:
             return None
-        sentence = node_cleanup_progress.waiting_sentence(waiting, starting, deadline)
-        return f"{sentence} The API server refused: {refused}" if refused else sentence
+        message = node_cleanup_progress.waiting_message(waiting, starting, deadline)
+        return f"{message} The API server refused: {refusal}" if refusal else message
 
-    def _seen(self, progress: CleanupProgress, agents: list[Agent], obj: Json, *, lost: bool) -> tuple[set[str], int]:
+    def _record(
+        self, progress: CleanupProgress, agents: list[Agent], obj: Json, *, final: bool
+    ) -> tuple[set[str], int]:
         current = self.state.children[DAEMON_SET].get(identity_of(obj).object_name)
         untouched = node_cleanup_progress.is_untouched(obj, current)
-        return progress.see(agents, self._expected(obj, lost=lost), untouched=untouched)
+        return progress.see(agents, self._expected(obj, final=final), untouched=untouched)
 
-    async def _told(self, obj: Json) -> str:
-        """Tells the agents what to do, those that were deleted too early made again. Returns what was refused."""
+    async def _instruct_agents(self, obj: Json) -> str:
+        """Tell the agents to clean and recreate missing ones. Return the API server's refusal, or an empty string."""
         try:
-            await self._announce(obj)
-            await self._keep_agents(obj)
+            await self._annotate_service(obj)
+            await self._recreate_agents(obj)
         except (Forbidden, Invalid) as error:
             return str(error)
         return ""
 
-    async def _announce(self, obj: Json) -> None:
-        """Tells the agents by the mirror's Service, which all of them watch; makes it again where it was deleted."""
+    async def _annotate_service(self, obj: Json) -> None:
+        """Annotate the mirror's Service, which all agents watch. Recreate the Service if it was deleted."""
         mirror = identity_of(obj)
         store, name = self.state.children[SERVICE], mirror.object_name
         current, body = store.get(name), service(mirror, self.settings, cleaning=True)
         if current is None:
-            if finalizer.FOREGROUND not in finalizer.finalizers(
-                obj
-            ):  # as long as that is there it would be deleted again
+            # A foreground deletion would delete the new Service too.
+            if finalizer.FOREGROUND not in finalizer.finalizers(obj):
                 await self.applier.create(SERVICE, body)
             return
         owner = controller_of(current)
-        if owner is None or owner["uid"] != mirror.uid or _announced(current) == mirror.uid:
+        if owner is None or owner["uid"] != mirror.uid or _cleaning_uid(current) == mirror.uid:
             return
         patch = {"metadata": {**preconditions(current), "annotations": body["metadata"]["annotations"]}}
         with store.writing(name):
             store.put(await self.cluster.patch(SERVICE, self.applier.namespace, name, patch), quietly=True)
 
-    async def _keep_agents(self, obj: Json) -> None:
-        """Makes the agents again where they were deleted before they had cleaned, as a foreground deletion does."""
+    async def _recreate_agents(self, obj: Json) -> None:
+        """Recreate agents that were deleted before they cleaned their nodes."""
         name = identity_of(obj).object_name
-        gone = name not in self.state.children[DAEMON_SET] and node_cleanup_progress.nodes_before(obj)
-        if not gone or finalizer.FOREGROUND in finalizer.finalizers(obj):
+        lost = name not in self.state.children[DAEMON_SET] and node_cleanup_progress.nodes_before(obj)
+        if not lost or finalizer.FOREGROUND in finalizer.finalizers(obj):
             return
         mirror = parse_mirror(obj, self.settings.masquerade_domains)
         if isinstance(mirror, list):
@@ -199,49 +189,40 @@ class NodeCleanup:
             if kind in (SECRET, DAEMON_SET) and name not in self.state.children[kind]:
                 await self.applier.create(kind, body)
 
-    def _expected(self, obj: Json, *, lost: bool) -> int:
-        """Nodes that are to have an agent: those of before where they are made again, or not counted anew yet.
-
-        `lost`: agents that are not there will not be made again.
-        """
+    def _expected(self, obj: Json, *, final: bool) -> int:
+        """Return the number of nodes that need an agent. `final`: missing agents are not recreated."""
         current = self.state.children[DAEMON_SET].get(identity_of(obj).object_name)
-        if current is None:
-            return (
-                0
-                if lost and finalizer.FOREGROUND not in finalizer.finalizers(obj)
-                else node_cleanup_progress.nodes_before(obj)
-            )
-        return (
-            node_cleanup_progress.nodes_before(obj)
-            if is_behind(current) or is_terminating(current)
-            else node_counts(current)[0]
-        )
+        if current is None and final and finalizer.FOREGROUND not in finalizer.finalizers(obj):
+            return 0
+        if current is None or is_behind(current) or is_terminating(current):
+            return node_cleanup_progress.nodes_before(obj)
+        return node_counts(current)[0]
 
-    async def _let_go(self, obj: Json, ending: EventRecord | None) -> None:
+    async def _remove_finalizer(self, obj: Json, event: EventRecord | None) -> None:
         patch = finalizer.finalizer_patch(obj, held=False)
         if patch is not None:
             try:
                 await self.cluster.patch(MIRROR, None, obj["metadata"]["name"], patch)
             except NotFound:
                 return
-            self.recorder.record(obj, [ending] if ending else [])
+            self.recorder.record(obj, [event] if event else [])
 
 
-def _announced(service: Json) -> object:
+def _cleaning_uid(service: Json) -> object:
     return dict_at(service, "metadata", "annotations").get(CLEANING_ANNOTATION)
 
 
-def _ending(progress: CleanupProgress, before: int) -> EventRecord | None:
-    """The Event at the end, for whoever has to look after a node; none where no node had an agent."""
+def _final_event(progress: CleanupProgress, before: int) -> EventRecord | None:
+    """Return the Event about the cleanup, or None if no node had an agent."""
     unseen = progress.unseen(before)
     if unseen:
         note = (
-            f"Could not see these nodes clean of the mirror: {unseen}. Where one comes back, its /etc/hosts and"
-            " certs.d may hold what the mirror's agent wrote there, between its marks."
+            f"These nodes are not known to be clean: {unseen}. On each, remove the mirror's marked block from"
+            " /etc/hosts and its files from certs.d."
         )
         return EventRecord("Warning", "NodesNotCleaned", note, "Clean")
     if not progress.clean:
         return None
     count = len(progress.clean)
-    note = f"The mirror was taken off {'its node' if count == 1 else f'all of its {count} nodes'}."
+    note = f"The mirror was removed from {count} {'node' if count == 1 else 'nodes'}."
     return EventRecord("Normal", "NodesCleaned", note, "Clean")

@@ -1,8 +1,8 @@
-"""How far the nodes are cleaned of a mirror that is being deleted. Pure.
+"""Track how far the nodes are cleaned of a mirror. Pure.
 
-Waited for is every agent that may still clean its node: one that runs, whether it answers or not, and one that is about
-to start, or cannot start now, as in a broken rollout, where an earlier one may have written to the node. Not waited for
-is one that no kubelet takes up, nor one that cannot start where none ever has. Whoever ends at the deadline is named.
+The mirror waits for each agent that may still clean its node: one that runs, or that is about to start.
+It also waits for an agent that cannot start, if an earlier agent may have written to that node.
+It does not wait for a pod that no kubelet has taken up.
 """
 
 from __future__ import annotations
@@ -20,27 +20,26 @@ if TYPE_CHECKING:
     from controller.model.observation import Agent
 
 
-_NAMED_MAX: Final = 10  # in the Event, which is all that is left to say where to look
+_NAMED_MAX: Final = 10  # nodes named in the Event, the only record after the deletion
 
 
 def nodes_before(obj: Json) -> int:
-    """Nodes that had an agent when the mirror was last looked at before its deletion."""
+    """Return the number of nodes that had an agent, from the last status before the deletion."""
     desired = dict_at(obj, "status", "nodes").get("desired")
     return desired if isinstance(desired, int) else 0
 
 
 def is_untouched(obj: Json, daemon_set: Json | None) -> bool:
-    """Whether no agent has had a node ready, nor was there ever another template that agents may have run by."""
+    """Return True if the DaemonSet is in its first generation and no agent was ever ready."""
     generation = dict_at(daemon_set, "metadata").get("generation")
     return generation == 1 and not dict_at(obj, "status", "nodes").get("ready")
 
 
 @dataclass(slots=True)
 class CleanupProgress:
-    """What was seen of the nodes of one mirror: all that had an agent, and those that were clean.
+    """Nodes of one mirror: all that had an agent (`known`), and those that are clean.
 
-    `began`: when they were first looked at, in seconds of a clock that never goes backwards; `given_up`: nobody is
-    waited for any more.
+    `began` is in seconds of a monotonic clock. `given_up` is True after the deadline.
     """
 
     known: set[str] = field(default_factory=set)
@@ -49,39 +48,36 @@ class CleanupProgress:
     given_up: bool = False
 
     def is_overdue(self, deadline: float, now: float) -> bool:
-        """Whether the nodes have had their time, counted from the first look.
+        """Return True if `deadline` seconds have passed since the first call.
 
-        Not from the time of deletion, which is of another machine's clock; a controller that starts anew gives them all
-        of it again.
+        The deletion timestamp is not used: it is from the clock of another machine.
         """
         self.began = now if self.began is None else self.began
         return now - self.began >= deadline
 
     def see(self, agents: Iterable[Agent], expected: int, *, untouched: bool = False) -> tuple[set[str], int]:
-        """Takes in what the agents say, of which so many are expected to be there; `untouched`: none has ever run.
+        """Record the agents, and return the nodes to wait for and the number of agents still to start.
 
-        Returns the nodes that are to be waited for, and how many agents that are about to start besides.
+        `expected` is the number of agents to find. `untouched` means that no agent has ever run.
         """
         waiting: set[str] = set()
-        there, homeless, starting = set(self.clean), 0, 0
+        present, unscheduled, starting = set(self.clean), 0, 0
         for agent in agents:
-            if not agent.node:  # no node has taken this pod; it may yet, just after it was made
-                homeless += 1
+            if not agent.node:
+                unscheduled += 1
                 starting += agent.hopeful
                 continue
             self.known.add(agent.node)
             if not agent.over:
-                there.add(agent.node)
+                present.add(agent.node)
             if agent.state == CLEANED:
                 self.clean.add(agent.node)
-            elif not agent.over and (
-                agent.ready or agent.state or (agent.hopeful and not (agent.blocked and untouched))
-            ):
+            elif _may_clean(agent, untouched=untouched):
                 waiting.add(agent.node)
-        return waiting - self.clean, starting + max(0, expected - len(there) - homeless)
+        return waiting - self.clean, starting + max(0, expected - len(present) - unscheduled)
 
     def unseen(self, before: int) -> str:
-        """The nodes that were not seen clean, for a sentence; `before` had agents. Empty where all are clean."""
+        """Return the nodes that are not known to be clean, for a message; `before` nodes had an agent."""
         named, others = self.known - self.clean, max(0, before - len(self.known))
         parts = [listed(named, _NAMED_MAX)] if named else []
         if others:
@@ -89,10 +85,16 @@ class CleanupProgress:
         return " and ".join(parts)
 
 
-def waiting_sentence(waiting: set[str], starting: int, deadline: float) -> str:
-    """What a mirror that is being deleted waits for."""
-    parts = [f"the agents on {listed(waiting)}"] if waiting else []
+def _may_clean(agent: Agent, *, untouched: bool) -> bool:
+    if agent.over:
+        return False
+    return bool(agent.ready or agent.state or (agent.hopeful and not (agent.blocked and untouched)))
+
+
+def waiting_message(waiting: set[str], starting: int, deadline: float) -> str:
+    """Return the message of a mirror that waits for its agents; `deadline` is in seconds."""
+    parts = [f"agents on {listed(waiting)}"] if waiting else []
     if starting:
-        parts.append(f"{starting} that are to start first")
-    subject = " and ".join(parts) or "the agents"
-    return f"Being deleted; {subject} have yet to take the mirror off their nodes, {deadline:.0f} s at most."
+        parts.append(f"{starting} agents that must start first")
+    awaited = " and ".join(parts) or "agents"
+    return f"Being deleted. Waiting up to {deadline:.0f} s for {awaited} to clean their nodes."

@@ -1,4 +1,4 @@
-"""When a mirror is to be looked at again after a pass. Pure."""
+"""Decide when to reconcile a mirror again. Pure."""
 
 from __future__ import annotations
 
@@ -13,77 +13,75 @@ if TYPE_CHECKING:
     from controller.model.observation import Observation
     from controller.model.results import ApplyResult
 
-# Seconds. A certificate's renewal lies months ahead; clocks that are set are noticed by themselves.
-LONGEST_LOOK: Final = 43_200.0
-# What is due now was done in this pass; a second more, since the ends of certificates are whole seconds.
-CERTIFICATE_LOOK: Final = 1.0
-# What the watch brings by itself, should it ever not: an object on its way out, a claim that is to be bound.
+# All values are in seconds.
+# A certificate is renewed months from now; this bounds the error of a clock that was set.
+LONGEST_REQUEUE: Final = 43_200.0
+# The ends of certificates are whole seconds.
+SHORTEST_REQUEUE: Final = 1.0
+# Fallback in case the watch event is missed: an object being deleted, a claim not yet bound.
 TERMINATING_REQUEUE: Final = 10.0
-# What is mended elsewhere, without an event for us, is looked at again after as long as it has been so, within these.
-# Refused, by a quota, an admission rule of somebody else's, a StorageClass; and for a second by an API server that has
-# just started and knows no rights yet.
-REFUSED_LOOKS: Final = (1.0, 60.0)
-# Stored otherwise than it was sent, by somebody's admission webhook or policy: many of them are there to stay.
-ALTERED_LOOKS: Final = (60.0, 3600.0)
-
-# Seconds of quiet with an object that somebody keeps changing: each change would be looked at otherwise, in vain.
+# Backoff, within these bounds, while the API server refuses a write (quota, admission policy, missing right).
+REFUSED_BACKOFF: Final = (1.0, 60.0)
+# Backoff while an admission webhook changes what the controller writes.
+ALTERED_BACKOFF: Final = (60.0, 3600.0)
+# Shortest time between two reconciles while another writer keeps changing an object.
 CONFLICT_COOLDOWN: Final = 1.0
-# Between questions to agents whose nodes are not ready, or are to be left.
+# Interval for asking agents whose nodes are not ready, or leave the mirror.
 SURVEY_INTERVAL: Final = 10.0
 
 
 def is_refused(observation: Observation) -> bool:
-    """Whether the API server would not have something that is wanted."""
+    """Return True if the API server refused an object or a resize."""
     return observation.refused is not None or (
         observation.storage is not None and observation.storage.refused is not None
     )
 
 
-def outcome(observation: Observation, survey: float | None, refused: float) -> Outcome:
-    """What a pass came to.
+def outcome(observation: Observation, survey: float | None, refused_for: float) -> Outcome:
+    """Return the outcome of a reconcile.
 
-    `survey` is in how many seconds agents are to be asked again, `refused` for how many something has been refused.
+    `survey` is in how many seconds to ask the agents again. `refused_for` is how long a refusal has lasted.
     """
     inputs = observation.inputs
-    waits = dict(_of_writes(observation, refused))
+    waits = dict(_for_writes(observation, refused_for))
     if isinstance(inputs, Inputs):
-        waits |= _of_facts(inputs)
+        waits |= _for_inputs(inputs)
         if survey is not None:
             waits["NodesPending"] = survey
     reason = min(waits, key=waits.__getitem__, default=None)
     if reason is None:
         return Stalled(inputs.reason, inputs.message) if isinstance(inputs, MissingInput) else Done()
-    return RequeueAfter(waits[reason], reason, CONFLICT_COOLDOWN if "Contested" in waits else 0.0)
+    return RequeueAfter(waits[reason], reason, CONFLICT_COOLDOWN if "ConflictingWriter" in waits else 0.0)
 
 
-def _of_writes(observation: Observation, refused: float) -> Iterator[tuple[str, float]]:
-    """What is to be looked at again without an event having to bring it back, and in how many seconds."""
+def _for_writes(observation: Observation, refused_for: float) -> Iterator[tuple[str, float]]:
     applied, storage = observation.applied, observation.storage
     if is_refused(observation):
         reason = "ResizeRefused" if observation.refused is None else "ApplyFailed"
-        yield reason, _as_long_again(refused, REFUSED_LOOKS)
+        yield reason, _backoff(refused_for, REFUSED_BACKOFF)
     if storage is not None and storage.renewing:
         yield "ClaimsRenewing", TERMINATING_REQUEUE
     if applied is not None:
-        yield from _of_objects(applied)
+        yield from _for_objects(applied)
 
 
-def _of_facts(inputs: Inputs) -> Iterator[tuple[str, float]]:
+def _for_inputs(inputs: Inputs) -> Iterator[tuple[str, float]]:
     if inputs.withdrawing:
         yield "NodesLeaving", SURVEY_INTERVAL
     if inputs.tls.again is not None:
-        yield "CertificateRenewal", max(CERTIFICATE_LOOK, min(inputs.tls.again, LONGEST_LOOK))
+        yield "CertificateRenewal", max(SHORTEST_REQUEUE, min(inputs.tls.again, LONGEST_REQUEUE))
 
 
-def _of_objects(applied: ApplyResult) -> Iterator[tuple[str, float]]:
+def _for_objects(applied: ApplyResult) -> Iterator[tuple[str, float]]:
     if applied.passing or applied.replaced:
-        yield "ObjectsPassing", TERMINATING_REQUEUE
+        yield "ObjectsTerminating", TERMINATING_REQUEUE
     if applied.wait:
-        yield "Contested", applied.wait
+        yield "ConflictingWriter", applied.wait
     if applied.altered_for is not None:
-        yield "Altered", _as_long_again(applied.altered_for, ALTERED_LOOKS)
+        yield "MutatedByAdmission", _backoff(applied.altered_for, ALTERED_BACKOFF)
 
 
-def _as_long_again(seconds: float, within: tuple[float, float]) -> float:
-    shortest, longest = within
-    return min(max(seconds, shortest), longest)
+def _backoff(elapsed: float, bounds: tuple[float, float]) -> float:
+    """Return a wait as long as the time elapsed so far, within the bounds."""
+    shortest, longest = bounds
+    return min(max(elapsed, shortest), longest)

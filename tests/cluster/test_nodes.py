@@ -98,7 +98,7 @@ def test_a_mirror_is_held_until_each_node_is_clean(own: Running, nodes: Callable
     place.agents["first"].say(*CLEANED)
     told = kube.until_condition("docker", "Ready", "False", "Cleaning")
     assert "Being deleted" in told
-    until(lambda: "on second have yet to" in state(kube, "docker"), why="the one that is not clean is named")
+    until(lambda: "agents on second to clean" in state(kube, "docker"), why="the one that is not clean is named")
     assert "first" not in state(kube, "docker")
     for kind in resources.CHILDREN:
         kube.get(kind, "registry-mirror-docker")
@@ -125,7 +125,7 @@ def test_a_dead_node_holds_it_until_the_deadline_and_is_named(own: Running, node
     gone(kube, "docker")
     assert 2 < time.monotonic() - began < 20, "not at once, and not after the 120 s that are usual"
     (note,) = until(lambda: [each[2] for each in kube.events("docker") if each[1] == "NodesNotCleaned"], why="an Event")
-    assert "clean of the mirror: dead, hindered." in note
+    assert "not known to be clean: dead, hindered." in note
 
 
 def test_an_agent_that_is_down_for_a_moment_is_waited_for(own: Running, nodes: Callable[..., Nodes]) -> None:
@@ -377,4 +377,4 @@ def test_a_mirror_that_loses_its_host_name_does_not_wait_for_a_dead_node_for_eve
     assert time.monotonic() - began > 3
     notes = lambda: [each[2] for each in kube.events("younger") if each[1] == "NodesNotCleaned"]  # noqa: E731
     (note,) = until(notes, why="an Event")
-    assert "clean of the mirror: dead." in note
+    assert "not known to be clean: dead." in note

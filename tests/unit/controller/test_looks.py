@@ -22,19 +22,19 @@ LACKING = MissingInput("CertificateSecretMissing", "There is none.")
         (Observation(QUIET, refused="a quota"), None, 0.0, RequeueAfter(1.0, "ApplyFailed")),
         (Observation(QUIET, refused="a quota"), None, 7.0, RequeueAfter(7.0, "ApplyFailed")),
         (Observation(QUIET, refused="a quota"), None, 900.0, RequeueAfter(60.0, "ApplyFailed")),
-        (Observation(QUIET, ApplyResult(altered_for=0.0)), None, 0.0, RequeueAfter(60.0, "Altered")),
-        (Observation(QUIET, ApplyResult(altered_for=240.0)), None, 0.0, RequeueAfter(240.0, "Altered")),
-        (Observation(QUIET, ApplyResult(altered_for=1e6)), None, 0.0, RequeueAfter(3600.0, "Altered")),
+        (Observation(QUIET, ApplyResult(altered_for=0.0)), None, 0.0, RequeueAfter(60.0, "MutatedByAdmission")),
+        (Observation(QUIET, ApplyResult(altered_for=240.0)), None, 0.0, RequeueAfter(240.0, "MutatedByAdmission")),
+        (Observation(QUIET, ApplyResult(altered_for=1e6)), None, 0.0, RequeueAfter(3600.0, "MutatedByAdmission")),
         (
             Observation(QUIET, ApplyResult(passing=["Service x"], wait=30.0)),
             None,
             0.0,
-            RequeueAfter(10.0, "ObjectsPassing", 1.0),
+            RequeueAfter(10.0, "ObjectsTerminating", 1.0),
         ),
         # Of a mirror that lacks something the rest is kept all the same.
         (Observation(LACKING, ApplyResult()), 30.0, 0.0, Stalled("CertificateSecretMissing", "There is none.")),
         (Observation(LACKING, refused="a quota"), None, 7.0, RequeueAfter(7.0, "ApplyFailed")),
-        (Observation(LACKING, ApplyResult(wait=30.0)), None, 0.0, RequeueAfter(30.0, "Contested", 1.0)),
+        (Observation(LACKING, ApplyResult(wait=30.0)), None, 0.0, RequeueAfter(30.0, "ConflictingWriter", 1.0)),
     ],
 )
 def test_the_soonest_of_all_that_is_waited_for(

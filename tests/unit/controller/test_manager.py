@@ -40,6 +40,6 @@ async def test_waits_of_an_earlier_time_as_the_leader_begin_anew() -> None:
         leadership = Leadership(cluster, "mirrors", Election("me"), log)
         prober, recorder = Prober(settings(), inbox.enqueue, log), Recorder(cluster, "me", log)
         workers = Workers(inbox, _done, _untold, log, metrics)
-        manager = Manager([], state, leadership, workers, prober, recorder, metrics, durations)
+        manager = Manager([], state, leadership, workers, prober, recorder, metrics, durations.clear)
         await manager._lead(asyncio.Event())
     assert durations.held("docker", "waits", 200.0) == 0.0

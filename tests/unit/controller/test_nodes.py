@@ -244,9 +244,9 @@ def test_what_is_left_is_told_with_names_and_a_number() -> None:
 
 @given(st.sets(st.sampled_from("abcdefgh")), st.integers(0, 9))
 def test_a_sentence_says_what_is_waited_for(waiting: set[str], starting: int) -> None:
-    sentence = node_cleanup_progress.waiting_sentence(waiting, starting, 120)
-    assert sentence.startswith("Being deleted; ")
-    assert sentence.endswith(" have yet to take the mirror off their nodes, 120 s at most.")
+    sentence = node_cleanup_progress.waiting_message(waiting, starting, 120)
+    assert sentence.startswith("Being deleted. Waiting up to 120 s for ")
+    assert sentence.endswith(" to clean their nodes.")
     assert all(f"{node}" in sentence for node in sorted(waiting)[:3])
 
 

@@ -1,0 +1,29 @@
+"""Hold what the controller remembers about one mirror between two reconciles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from controller.duration_tracker import DurationTracker
+from controller.objects.finalizer import is_terminating
+from controller.reconcile.node_cleanup_progress import CleanupProgress
+
+if TYPE_CHECKING:
+    from common.types import Json
+
+
+@dataclass(slots=True)
+class MirrorMemory:
+    """State of one mirror that is not stored in the cluster. Another leader starts without it."""
+
+    durations: DurationTracker = field(default_factory=DurationTracker)
+    cleanup: CleanupProgress | None = None
+    cleaned_for: tuple[str, bool] | None = None  # UID, and if the mirror is terminating
+
+    def cleanup_of(self, obj: Json) -> CleanupProgress:
+        """Return the progress of cleaning the nodes. A deletion restarts it, with a new deadline."""
+        reason = obj["metadata"]["uid"], is_terminating(obj)
+        if self.cleanup is None or self.cleaned_for != reason:
+            self.cleanup, self.cleaned_for = CleanupProgress(), reason
+        return self.cleanup
