@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from controller import clock
 from controller.kubeclient.errors import ClusterError, Conflict, NotFound, NotLeader
-from controller.objects.lease import LEASE_DURATION, RENEW_DEADLINE, RETRY_AFTER_FAILURE, RETRY_PERIOD, Election
+from controller.objects.lease import LEASE_DURATION, RETRY_AFTER_FAILURE, RETRY_PERIOD, Election
 from controller.objects.resources import LEASE
 
 if TYPE_CHECKING:
@@ -31,11 +31,10 @@ class Leadership:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _unreachable: bool = False
 
-    def check(self) -> float:
-        """Seconds until somebody else may write; raises Fenced where this process may not. Asked before each write."""
+    def check(self) -> None:
+        """Raise NotLeader unless this process holds the lease by the monotonic clock."""
         if not self.election.leads(clock.since_boot()):
-            raise NotLeader("not sent: the lease is not held by this process any more")
-        return self.election.held_until() + LEASE_DURATION - RENEW_DEADLINE - clock.since_boot()
+            raise NotLeader("not sent: this process does not hold the lease")
 
     def notice(self, *_: object) -> None:
         """Says that the lease was seen to change, so that a candidate need not wait for its next look."""
@@ -121,7 +120,7 @@ class Leadership:
         spec = self.election.record(lease, datetime.now(UTC), release=release)
         if lease is None:
             body = {"apiVersion": LEASE.api, "kind": LEASE.name, "metadata": {"name": LEASE_NAME}, "spec": spec}
-            await self.cluster.create_unfenced(LEASE, self.namespace, body)
+            await self.cluster.create(LEASE, self.namespace, body)
         else:
             await self.cluster.replace(LEASE, self.namespace, LEASE_NAME, lease | {"spec": spec})
 

@@ -1,87 +1,79 @@
-"""The one door to the cluster: the official client's asyncio half, raw JSON through it, errors of our own.
+"""Read and write objects of the API server: the official client's asyncio half, raw JSON, errors of this package.
 
-Objects stay the dictionaries that JSON makes: decoding a list into the client's models costs five times as much
-(benchmarks/README says), and a field that the models do not know yet would be lost.
+Objects stay dictionaries: decoding a list into the client's models takes five times as long (benchmarks/README), and
+drops fields that the models do not have.
 """
 
 from __future__ import annotations
 
-import math
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
-from urllib.parse import urlencode
 
 import aiohttp
 import orjson
-from kubernetes.aio import client, config
 
-from controller.kubeclient.config import Writing
-from controller.kubeclient.errors import ClusterError, NotFound, Unavailable, error_for
+from controller.kubeclient.errors import NotFound, error_for
+from controller.kubeclient.transport import Transport, translated
 from controller.objects.preconditions import preconditions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from kubernetes.aio import client
+
     from common.types import Json
     from controller.objects.resources import Kind
 
 
-# Seconds for one request. An API server that is alive answers within its own 60 s limit; a shorter wait keeps a lost
-# connection from holding a worker for long, and admission webhooks may take up to 30 s of it.
+# Seconds for one request. The API server answers within 60 s, of which admission webhooks may take 30 s. A longer wait
+# would let a lost connection block a worker.
 REQUEST_TIMEOUT: Final = 35.0
 # Seconds without a byte on a watch. The API server sends a bookmark about once a minute, so that a longer silence
-# mostly means a connection that is dead without having been closed. One that was just started and has seen no change
-# of a kind sends none of it, where etcd tells it no progress: then what goes on is as good as what was given up.
+# mostly means a dead connection. A server without changes of a kind may send none; then the watch just starts again.
 WATCH_SILENCE: Final = 90.0
-# Seconds that one watch lasts; the server spreads watches by its own choice between this and twice as much.
+# Seconds that one watch lasts; the API server adds up to as much again to spread the watches.
 WATCH_DURATION: Final = 300
-# What managedFields and conflicts of a server-side apply call us; unset it would be "Python".
-AGENT: Final = "registrymirror-controller"
-# Objects asked for at a time when a kind is listed. A list of 500 StatefulSets is 3 MB, ten times as much decoded, and
-# memory that was once taken is hardly ever given back.
-PAGE: Final = 50
+# Objects per page of a list. A list of 500 StatefulSets is 3 MB of JSON, and ten times as much memory once decoded.
+PAGE_SIZE: Final = 50
 
 
 class KubeClient:
-    """Reads and writes objects as JSON.
+    """Read and write objects as JSON.
 
-    `may_write` is asked before each write, and again for each piece of it that leaves the process: it raises where it
-    may not be sent, or gives the seconds it may take.
+    `check_leader` runs before each write and raises NotLeader if another process may lead. A process that is suspended
+    just after the check sends that write late. Its uid and resourceVersion make it a Conflict if the object changed,
+    and the leader repairs an object created late.
     """
 
     def __init__(
         self,
         configuration: client.Configuration,
-        may_write: Callable[[], float] = lambda: math.inf,
+        check_leader: Callable[[], None] = lambda: None,
         request_timeout: float = REQUEST_TIMEOUT,
     ) -> None:
-        self._configuration = configuration
-        self._request_timeout = request_timeout
-        self._rest = client.ApiClient(configuration).rest_client
-        self._writing = Writing(configuration, may_write)
-        self._may_write = may_write
+        self._transport = Transport(configuration, request_timeout)
+        self._check_leader = check_leader
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._rest.close()
-        await self._writing.close()
+        await self._transport.close()
 
     async def pages(
         self, kind: Kind, namespace: str | None, selector: str = "", labels: str = ""
     ) -> AsyncIterator[tuple[list[Json], str]]:
-        """All objects of a kind, page by page, each with the resource version that all of them were read at.
+        """Yield all objects of a kind page by page, each with the resource version of the list.
 
-        `selector` selects by fields, `labels` by labels. Raises Gone where the pages take longer than the API server
-        keeps the version.
+        `selector` is a field selector, `labels` a label selector. Raises Gone if the version expires before the last
+        page.
         """
-        query = {"limit": str(PAGE)} | ({"fieldSelector": selector} if selector else {})
+        query = {"limit": str(PAGE_SIZE)} | ({"fieldSelector": selector} if selector else {})
         query |= {"labelSelector": labels} if labels else {}
         while True:
-            body = await self._request("GET", kind.path(namespace), query)
+            body = await self._transport.request("GET", kind.path(namespace), query)
             metadata = body["metadata"]
-            # The items of a list do not say what they are, unlike the objects of a watch and of an answer.
+            # Items of a list lack apiVersion and kind, unlike the objects of other responses.
             yield (
                 [{"apiVersion": kind.api, "kind": kind.name, **each} for each in body["items"]],
                 metadata["resourceVersion"],
@@ -91,12 +83,12 @@ class KubeClient:
             query["continue"] = metadata["continue"]
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Json:
-        """One object. Raises NotFound."""
-        return await self._request("GET", kind.path(namespace, name))
+        """Return one object. Raises NotFound."""
+        return await self._transport.request("GET", kind.path(namespace, name))
 
     async def create(self, kind: Kind, namespace: str | None, body: Json) -> Json:
-        """Makes an object and returns it as stored. Raises AlreadyExists, Invalid, Forbidden."""
-        return await self._request("POST", kind.path(namespace), body=body, within=self._may_write())
+        """Create an object and return it as stored. Raises AlreadyExists, Invalid, Forbidden."""
+        return await self._write("POST", kind.path(namespace), body)
 
     async def patch(
         self,
@@ -108,28 +100,23 @@ class KubeClient:
         subresource: str | None = None,
         dry_run: bool = False,
     ) -> Json:
-        """Sends a JSON merge patch and returns the object as stored.
+        """Send a JSON merge patch and return the object as stored.
 
-        `body` carries metadata.resourceVersion, so that a change by somebody else ends in Conflict.
+        `body` has metadata.resourceVersion. Raises Conflict if another writer changed the object.
         """
         query = {"dryRun": "All"} if dry_run else {}
-        path = kind.path(namespace, name, subresource)
-        return await self._request("PATCH", path, query, body, within=self._may_write())
+        return await self._write("PATCH", kind.path(namespace, name, subresource), body, query)
 
     async def replace(self, kind: Kind, namespace: str | None, name: str, body: Json) -> Json:
-        """Writes a whole object. Not fenced: it is how the lease itself is taken and given up."""
-        return await self._request("PUT", kind.path(namespace, name), body=body)
-
-    async def create_unfenced(self, kind: Kind, namespace: str | None, body: Json) -> Json:
-        """Makes an object without holding the lease: the lease itself."""
-        return await self._request("POST", kind.path(namespace), body=body)
+        """Replace an object and return it as stored. Raises Conflict."""
+        return await self._write("PUT", kind.path(namespace, name), body)
 
     async def delete(
         self, kind: Kind, namespace: str | None, current: Json, *, propagation: str = "Background"
     ) -> None:
-        """Deletes exactly the object that was read: its UID and resource version are preconditions.
+        """Delete exactly the object that was read; its uid and resourceVersion are preconditions.
 
-        One that is gone already is what was wanted. Raises Conflict where it has changed.
+        Ignore NotFound. Raises Conflict if the object has changed.
         """
         body = {
             "apiVersion": "v1",
@@ -139,15 +126,19 @@ class KubeClient:
         }
         path = kind.path(namespace, current["metadata"]["name"])
         with suppress(NotFound):
-            await self._request("DELETE", path, body=body, within=self._may_write())
+            await self._write("DELETE", path, body)
+
+    async def _write(self, method: str, path: str, body: Json, query: dict[str, str] | None = None) -> Json:
+        self._check_leader()
+        return await self._transport.request(method, path, query, body)
 
     @asynccontextmanager
     async def watch(
         self, kind: Kind, namespace: str | None, resource_version: str, selector: str = ""
     ) -> AsyncIterator[AsyncIterator[Json]]:
-        """Events after a resource version, bookmarks among them, until the stream ends or is silent for long.
+        """Yield the events after a resource version, with bookmarks, until the stream ends or stays silent.
 
-        Raises Gone where the version is too old, at once or later, and Unavailable where the stream breaks.
+        Raises Gone if the version is too old, and Unavailable if the stream breaks.
         """
         query = {
             "watch": "true",
@@ -158,63 +149,19 @@ class KubeClient:
         if selector:
             query["fieldSelector"] = selector
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT, sock_read=WATCH_SILENCE)
-        response = await self._send("GET", kind.path(namespace), query, None, timeout)
+        response = await self._transport.send("GET", kind.path(namespace), query, None, timeout)
         try:
             yield _events(response)
         finally:
-            # In the middle of a stream the goodbye of TLS would go on behind our back, and outlive the event loop.
+            # An orderly end of TLS would go on in the background and outlive the event loop.
             if response.connection is not None and response.connection.transport is not None:
                 response.connection.transport.abort()
             response.close()
 
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        query: dict[str, str] | None = None,
-        body: Json | None = None,
-        within: float | None = None,
-    ) -> Json:
-        """One request; with `within`, seconds, one that is sent only while this process may write."""
-        fenced = within is not None
-        timeout = aiohttp.ClientTimeout(total=min(within or math.inf, self._request_timeout))
-        response = await self._send(method, path, query or {}, body, timeout, fenced=fenced)
-        async with _translated():
-            return orjson.loads(await response.read())  # type: ignore[no-any-return]
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        query: dict[str, str],
-        body: Json | None,
-        limits: aiohttp.ClientTimeout,
-        *,
-        fenced: bool = False,
-    ) -> aiohttp.ClientResponse:
-        async with _translated():
-            headers = {"Accept": "application/json", "User-Agent": AGENT, **await self._authorization()}
-        if method == "PATCH":
-            headers["Content-Type"] = "application/merge-patch+json"
-        url = f"{self._configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
-        async with _translated():
-            transport = self._writing if fenced else self._rest
-            answer = await transport.request(  # type: ignore[no-untyped-call]
-                method, url, headers=headers, body=body, _request_timeout=limits
-            )
-            response: aiohttp.ClientResponse = answer.response
-            if response.status >= 400:  # noqa: PLR2004 (HTTP: an error)
-                raise _error(response.status, response.headers.get("Retry-After", ""), await response.read())
-        return response
-
-    async def _authorization(self) -> dict[str, str]:
-        token = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        return {"Authorization": token} if token else {}
-
 
 async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Json]:
-    async with _translated():
-        while line := await _next(response):
+    async with translated():
+        while line := await _next_line(response):
             event: Json = orjson.loads(line)
             if event["type"] == "ERROR":
                 status = event["object"]
@@ -222,37 +169,9 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Json]:
             yield event
 
 
-async def _next(response: aiohttp.ClientResponse) -> bytes:
-    """The next line of a watch; an empty one at its end, and where it has been silent for WATCH_SILENCE."""
+async def _next_line(response: aiohttp.ClientResponse) -> bytes:
+    """Return the next line of a watch, or an empty one at its end and after WATCH_SILENCE."""
     try:
         return await response.content.readline()
     except TimeoutError:
         return b""
-
-
-@asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
-    """Turns what the client, its transport or a half answer raise into Unavailable."""
-    try:
-        yield
-    except ClusterError:
-        raise
-    except TimeoutError as error:
-        raise Unavailable("the API server did not answer in time", reason="Timeout") from error
-    except (aiohttp.ClientError, client.ApiException, config.ConfigException, OSError, ValueError) as error:
-        # ValueError: JSON cut off in the middle, or a line longer than the buffer.
-        raise Unavailable(
-            f"the API server cannot be reached: {error or type(error).__name__}", reason="Unreachable"
-        ) from error
-
-
-def _error(status: int, retry_after: str, body: bytes) -> ClusterError:
-    details: Json = {}
-    with suppress(ValueError):
-        details = orjson.loads(body)
-    if not isinstance(details, dict):
-        details = {}
-    message = details.get("message") or body[:200].decode(errors="replace") or f"HTTP status {status}"
-    return error_for(
-        status, details.get("reason") or "", message, float(retry_after) if retry_after.isdecimal() else 0.0
-    )

@@ -1,4 +1,4 @@
-"""What can go wrong at the door to the cluster. The client's own exceptions never pass it."""
+"""Define the errors of requests to the API server. The official client's exceptions are translated to these."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 
 class ClusterError(Exception):
-    """A request that did not do what it should. `status` is the HTTP status, 0 where no answer came."""
+    """Report a failed request. `status` is the HTTP status, or 0 without a response."""
 
     def __init__(self, message: str, status: int = 0, reason: str = "", retry_after: float = 0.0) -> None:
         super().__init__(message)
@@ -17,55 +17,54 @@ class ClusterError(Exception):
 
 
 class NotFound(ClusterError):
-    """The object, or the whole resource (a CRD that is not installed), is not there."""
+    """Report a missing object, or a missing CustomResourceDefinition."""
 
 
 class Conflict(ClusterError):
-    """Somebody changed the object since it was read, or it has another UID."""
+    """Report an object that changed since it was read, or that has another UID."""
 
 
 class AlreadyExists(Conflict):
-    """There is an object of that name already, which the watch has not brought yet."""
+    """Report an object of that name, unknown to the watch so far."""
 
 
 class Gone(ClusterError):
-    """The resource version is too old to watch from: list again."""
+    """Report a resource version too old to watch from; list again."""
 
 
 class Forbidden(ClusterError):
-    """RBAC, a quota or an admission rule refused it."""
+    """Report a refusal by RBAC, a quota or an admission rule."""
 
 
 class Invalid(ClusterError):
-    """The API server understood the object and will not have it."""
+    """Report an object that fails the API server's validation."""
 
 
 class Unavailable(ClusterError):
-    """No answer, or one that says to come back later. `retry_after` seconds where the server named a time."""
+    """Report a missing response, or a response that asks for a retry, after `retry_after` seconds if given."""
 
 
 class NotLeader(ClusterError):
-    """Not sent: this process does not hold the lease for long enough to write."""
+    """Report a write that was not sent: this process does not hold the lease."""
 
 
 _BY_STATUS: dict[int, type[ClusterError]] = {
-    401: Unavailable,  # a token that is about to be renewed: later, and no verdict on what was asked
+    401: Unavailable,  # an expired token; the next one works
     403: Forbidden,
     404: NotFound,
     409: Conflict,
     410: Gone,
     422: Invalid,
 }
-_REFUSING: Final = frozenset(range(400, 500)) - {429}  # 429 and more say to come back, whoever says it
+_REFUSING: Final = frozenset(range(400, 500)) - {429}  # 429 and 5xx ask for a retry
 
-
-# What the API server makes of an admission webhook that says no. The status is then as the webhook likes, 400 where it
-# names none, and no 404 or 409 of it means what it means elsewhere.
+# The API server's message for a denial by an admission webhook. The webhook chooses the status (400 by default), so
+# that its 404 or 409 has another meaning than the API server's.
 _DENIED: Final = re.compile(r'admission webhook "[^"]+" denied the request')
 
 
 def error_for(status: int, reason: str, message: str, retry_after: float = 0.0) -> ClusterError:
-    """The error that an answer of the API server stands for; `reason` is the one of its Status object."""
+    """Return the error for a response of the API server; `reason` comes from its Status object."""
     if status in _REFUSING and _DENIED.match(message):
         return Forbidden(message, status, reason)
     if reason == "AlreadyExists":

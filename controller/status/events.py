@@ -177,9 +177,8 @@ class Recorder:
     async def _post(self, body: Json) -> None:
         """Tries until it is posted: an API server that starts is away, and then does not know our rights yet."""
         for attempt in range(TRIES):
-            create = self.cluster.create_unfenced if self._leaving.is_set() else self.cluster.create
             try:
-                await create(EVENT, NAMESPACE, body)
+                await self.cluster.create(EVENT, NAMESPACE, body)
             except (Unavailable, Forbidden, NotLeader) as error:
                 why = str(error)
                 await self._pause(min(2.0**attempt * FIRST_PAUSE, LONGEST_PAUSE))

@@ -9,7 +9,7 @@ from kubernetes.aio import client
 from kubernetes.aio.config import ConfigException
 
 from controller import clock
-from controller.kubeclient.config import TOKEN_LOOK, PodToken
+from controller.kubeclient.config import TOKEN_INTERVAL, PodToken
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,20 +48,20 @@ async def test_a_token_is_read_anew_once_a_minute(boot: Clock, tmp_path: Path) -
     path = tmp_path / "token"
     configuration = reading(path, boot)
     path.write_text("second\n")
-    boot.now += TOKEN_LOOK - 1
+    boot.now += TOKEN_INTERVAL - 1
     assert await sent(configuration) == "Bearer first"
     boot.now += 1
     assert await sent(configuration) == "Bearer second"
     path.write_text("third")
     assert await sent(configuration) == "Bearer second"
-    boot.now += TOKEN_LOOK
+    boot.now += TOKEN_INTERVAL
     assert await sent(configuration) == "Bearer third"
 
 
 async def test_a_token_that_cannot_be_read_is_said_and_asked_for_again(boot: Clock, tmp_path: Path) -> None:
     path = tmp_path / "token"
     configuration = reading(path, boot)
-    boot.now += TOKEN_LOOK
+    boot.now += TOKEN_INTERVAL
     with pytest.raises(OSError, match="token"):
         await sent(configuration)
     path.write_text("")
