@@ -147,7 +147,7 @@ class Node:
             self._remove_hosts_toml(self._upstream)
             owned_directories.release(self._upstream)
             raise NodeConfigError(
-                "ForeignHostsToml",
+                "ExistingHostsToml",
                 f"{others} is not ours and is respected: images of {settings.upstream_host} do not come through the"
                 " mirror. Remove it, or point it at the mirror yourself.",
             )

@@ -110,9 +110,9 @@ def pair_in(state: ClusterCache, secret: str) -> KeyPair | None:
 
 def _without_authority(why: str | None) -> MissingInput:
     if why is None:
-        return MissingInput("AuthorityPending", "The certificate authority of the mirrors is being made.")
+        return MissingInput("CAPending", "The certificate authority of the mirrors is being made.")
     failed = f"The certificate authority of the mirrors cannot be made; it is tried again, ever more rarely: {why}"
-    return MissingInput("AuthorityFailed", failed)
+    return MissingInput("CAFailed", failed)
 
 
 def _soonest(*seconds: float | None) -> float | None:

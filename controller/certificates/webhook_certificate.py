@@ -59,7 +59,7 @@ LONGEST_LOOK: Final = 43_200.0
 MISSING_LOOK: Final = 60.0
 # Seconds: what is due now was done in this pass, and the ends of certificates are whole seconds.
 SHORTEST_LOOK: Final = 1.0
-CONTESTED: Final = "Contested"
+CONTESTED: Final = "ConflictingWriter"
 # Seconds of quiet while somebody keeps changing what is kept here: each change would be looked at otherwise, in vain.
 CONFLICT_COOLDOWN: Final = 1.0
 

@@ -62,7 +62,7 @@ class Login(Enum):
     ACCEPTED = "CredentialsAccepted"
     REFUSED = "CredentialsRefused"
     REQUIRED = "CredentialsRequired"
-    UNCLEAR = "CredentialsUnclear"
+    UNCLEAR = "CredentialsNotVerified"
 
 
 @dataclass(frozen=True, slots=True)

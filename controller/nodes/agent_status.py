@@ -76,7 +76,7 @@ def reason_of(agents: Iterable[Agent]) -> str:
     if not reasons:
         return "NodesPending"
     (only, *others) = reasons
-    return only if only and not others else "NodesHindered"
+    return only if only and not others else "NodesBlocked"
 
 
 def sentences(agents: Iterable[Agent]) -> str:

@@ -73,7 +73,7 @@ def cache_available(obj: Json, mirror: Mirror, observation: Observation) -> Cond
         return Condition(CACHE_AVAILABLE, "False", "ApplyFailed", f"The API server refused: {observation.refused}")
     somebodys = foreign(observation, nodes=False)
     if somebodys:
-        return Condition(CACHE_AVAILABLE, "False", "ForeignObject", somebodys)
+        return Condition(CACHE_AVAILABLE, "False", "ObjectNotOwned", somebodys)
     if is_uncounted(obj, observation):
         last = next(each for each in existing_conditions(obj) if each["type"] == CACHE_AVAILABLE)
         return Condition(CACHE_AVAILABLE, "True", last["reason"], last["message"])
@@ -83,7 +83,7 @@ def cache_available(obj: Json, mirror: Mirror, observation: Observation) -> Cond
         return Condition(CACHE_AVAILABLE, "False", "NoReplicaReady", message)
     if is_turning(obj, mirror, observation.stateful_set):
         message = f"No cache pod for {mirror.upstream.url} is ready yet; pulls go to the upstream meanwhile."
-        return Condition(CACHE_AVAILABLE, "False", "Turning", message)
+        return Condition(CACHE_AVAILABLE, "False", "SwitchingUpstream", message)
     return _serving(ready, rolled_replicas(observation.stateful_set), wanted)
 
 

@@ -35,9 +35,7 @@ LONGEST_PAUSE: Final = 5.0
 TRIES: Final = 12
 NOTE_MAX: Final = 1024  # bytes, by the API
 # Ordinary stations on the way: true, and worth no Event of their own.
-_ORDINARY: Final = frozenset(
-    {"NoReplicaReady", "NodesPending", "AuthorityPending", "Resizing", "ClaimsPending", "Cleaning"}
-)
+_ORDINARY: Final = frozenset({"NoReplicaReady", "NodesPending", "CAPending", "Resizing", "ClaimsPending", "Cleaning"})
 # Of conditions that are met, and will not be for long.
 _WARNINGS: Final = frozenset({"ExpiresSoon"})
 
@@ -109,14 +107,17 @@ def events_for(applied: ApplyResult, *, first: bool, changed: bool = False) -> l
         found.append(EventRecord("Normal", "Pruned", note, "Delete"))
     found += [
         EventRecord(
-            "Warning", "Contested", f"Somebody keeps changing {what}; it is put right more rarely now.", "Repair"
+            "Warning",
+            "ConflictingWriter",
+            f"Somebody keeps changing {what}; it is put right more rarely now.",
+            "Repair",
         )
         for what in applied.contested
     ]
     found += [
         EventRecord(
             "Warning",
-            "Altered",
+            "MutatedByAdmission",
             f"An admission webhook or policy of somebody's changes {what} as it is stored: {', '.join(fields)}."
             " It stays so, and is tried again ever more rarely.",
             "Repair",
@@ -129,7 +130,7 @@ def events_for(applied: ApplyResult, *, first: bool, changed: bool = False) -> l
 def left_behind(refused: list[str]) -> list[EventRecord]:
     """Of a mirror that was deleted while its storage grew: what it was refused to take along."""
     note = f"To be deleted by hand, as the API server refused: {'; '.join(refused)}."
-    return [EventRecord("Warning", "LeftBehind", note, "Delete")] if refused else []
+    return [EventRecord("Warning", "CleanupIncomplete", note, "Delete")] if refused else []
 
 
 @dataclass(slots=True)

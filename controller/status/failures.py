@@ -39,7 +39,7 @@ def worth_telling(error: Exception, in_a_row: int, seconds: float) -> Failure | 
             f"The controller failed unexpectedly ({type(error).__name__}) and tries again; this is a bug. What exists"
             " stays as it is. The controller's log says more, at reconcile crashed."
         )
-        return Failure("Crashed", message)
+        return Failure("InternalError", message)
     if in_a_row < FAILURES and seconds < LONG:
         return None
     return Failure("ReconcileFailed", f"Tried again and again, more and more rarely. The API server says: {error}")

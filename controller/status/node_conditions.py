@@ -28,7 +28,7 @@ def nodes_configured(mirror: Mirror, observation: Observation, holder: str | Non
         return Condition(NODES_CONFIGURED, "False", "MasqueradeConflict", message)
     somebodys = foreign(observation, nodes=True)
     if somebodys:
-        return Condition(NODES_CONFIGURED, "False", "ForeignObject", somebodys)
+        return Condition(NODES_CONFIGURED, "False", "ObjectNotOwned", somebodys)
     if observation.daemon_set is None:
         return Condition(NODES_CONFIGURED, "False", "NodesPending", "The DaemonSet does not exist yet.")
     return _nodes_counted(mirror, observation.daemon_set, observation)

@@ -270,9 +270,9 @@ def test_an_authority_that_is_lost_and_cannot_be_made_again_is_told_by_each_mirr
     kube = hurried.kube
     _enforced(kube)
     kube.delete(resources.SECRET, MIRRORS_CA)
-    told = kube.until_condition("kept", "CacheAvailable", "False", "AuthorityFailed")
+    told = kube.until_condition("kept", "CacheAvailable", "False", "CAFailed")
     assert f'secrets "{MIRRORS_CA}" is forbidden: ValidatingAdmissionPolicy' in told
-    assert ("Warning", "AuthorityFailed") in {each[:2] for each in until(lambda: kube.events("kept"), why="Events")}
+    assert ("Warning", "CAFailed") in {each[:2] for each in until(lambda: kube.events("kept"), why="Events")}
     policies.lift(kube, "kept")
     until(lambda: is_at_rest(kube), why="everybody trusts the authority that was made since")
     until(lambda: kube.condition("kept", "CacheAvailable")[1] == "NoReplicaReady", why="the mirror says so no more")

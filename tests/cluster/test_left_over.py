@@ -90,7 +90,7 @@ def test_what_somebody_puts_back_again_and_again_is_taken_away_ever_more_rarely(
     until(lambda: owners(kube) == {uid}, why="the controller's own is there again")
     until(restored, why="restored once more")
     until(lambda: cleared(kube), why="an Event tells of the first time")
-    contested = lambda: "Contested" in {reason for _, reason, _ in kube.events("again")}  # noqa: E731
+    contested = lambda: "ConflictingWriter" in {reason for _, reason, _ in kube.events("again")}  # noqa: E731
     until(contested, why="and of somebody who keeps doing it")
     assert kube.get(resources.BUDGET, NAME)["metadata"]["ownerReferences"] == [stale]
 

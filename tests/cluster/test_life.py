@@ -321,7 +321,7 @@ def test_a_foreign_object_is_left_alone_and_named_until_it_goes(kube: Kube, name
         resources.SERVICE, {"metadata": {"name": child, "ownerReferences": [reference]}, "spec": port}
     )
     kube.mirror(one(name))
-    told = kube.until_condition(name, "CacheAvailable", "False", "ForeignObject")
+    told = kube.until_condition(name, "CacheAvailable", "False", "ObjectNotOwned")
     assert told == (
         f"Service {child} belongs to Secret {name}-owner."
         " It is left alone: rename or delete it, or name the mirror otherwise."
@@ -338,7 +338,7 @@ def test_an_unlabelled_object_without_owner_is_foreign_too(kube: Kube, name: str
         resources.SECRET, {"metadata": {"name": f"registry-mirror-{name}"}, "stringData": {"config.yml": "mine"}}
     )
     kube.mirror(one(name))
-    told = kube.until_condition(name, "CacheAvailable", "False", "ForeignObject")
+    told = kube.until_condition(name, "CacheAvailable", "False", "ObjectNotOwned")
     assert f"Secret registry-mirror-{name} has no owner and not our labels" in told
     assert kube.find(resources.STATEFUL_SET, f"registry-mirror-{name}") is None, "no pod mounts somebody else's Secret"
 
@@ -446,7 +446,7 @@ def test_a_persons_own_edits_are_followed_at_once_however_many(kube: Kube, name:
     for replicas in (3, 4, 5, 6, 7, 8, 9):
         kube.patch(resources.MIRROR, name, {"spec": {"replicas": replicas}})
         _has_replicas(kube, name, replicas)
-    assert "Contested" not in {reason for _, reason, _ in kube.events(name)}
+    assert "ConflictingWriter" not in {reason for _, reason, _ in kube.events(name)}
 
 
 def _has_replicas(kube: Kube, name: str, replicas: int) -> None:

@@ -284,8 +284,8 @@ def test_what_keeps_nodes_is_told_by_name_and_reason(own: Running, nodes: Callab
     warned = ("Warning", "RuntimeIgnoresCerts")
     until(lambda: warned in {each[:2] for each in kube.events("docker")}, why="an Event tells")
 
-    place.agents["third"].say("hindered", "ForeignHostsToml", "There is a hosts.toml of somebody else's.")
-    until(lambda: reason(kube, "docker") == "NodesHindered", why="asked again without an event", seconds=25)
+    place.agents["third"].say("hindered", "ExistingHostsToml", "There is a hosts.toml of somebody else's.")
+    until(lambda: reason(kube, "docker") == "NodesBlocked", why="asked again without an event", seconds=25)
     for node in ("first", "third"):
         place.report(node, ready=True)
     kube.until_condition("docker", "NodesConfigured", "True", "AllNodesReady")

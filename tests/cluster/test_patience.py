@@ -57,7 +57,10 @@ def test_against_somebody_who_keeps_changing_a_field_it_stays_calm_and_wins_in_t
 
     client = threading.Thread(target=quarrel)
     client.start()
-    until(lambda: "Contested" in {each[1] for each in kube.events("contested")}, why="an Event tells of the quarrel")
+    until(
+        lambda: "ConflictingWriter" in {each[1] for each in kube.events("contested")},
+        why="an Event tells of the quarrel",
+    )
     kube.mirror(one("bystander"))
     until(lambda: complete(kube, "bystander"), why="other mirrors are served meanwhile")
     stop.set()

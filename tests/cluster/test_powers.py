@@ -193,7 +193,7 @@ def test_nothing_of_anybody_elses_is_touched(kube: Kube) -> None:
         metadata = {"name": f"registry-mirror-{name}", "ownerReferences": [holding]}
         theirs = kube.create(resources.SERVICE, {"metadata": metadata, "spec": spec})
         kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
-        kube.until_condition(name, "CacheAvailable", "False", "ForeignObject")
+        kube.until_condition(name, "CacheAvailable", "False", "ObjectNotOwned")
         left = kube.get(resources.SERVICE, f"registry-mirror-{name}")
         assert (left["metadata"]["uid"], left["spec"]) == (theirs["metadata"]["uid"], theirs["spec"])
 

@@ -163,7 +163,7 @@ def test_what_cannot_be_taken_along_is_told_and_holds_no_mirror(own: Running) ->
     until(lambda: kube.http.delete(path, params={"dryRun": "All"}).is_error, why="the policy is in force")
     nobodys(kube, name)
     kube.kubectl("delete", "rm", name, "--timeout=60s")
-    told = lambda: [note for _, reason, note in kube.events(name) if reason == "LeftBehind"]  # noqa: E731
+    told = lambda: [note for _, reason, note in kube.events(name) if reason == "CleanupIncomplete"]  # noqa: E731
     note = until(told, why="an Event tells what is left")[0]
     for claim in claims(name):
         assert f"PersistentVolumeClaim {claim}: " in note

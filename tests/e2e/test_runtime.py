@@ -87,7 +87,7 @@ def test_somebody_elses_hosts_toml_for_the_upstream(clean: Land) -> None:
     content = f'server = "https://{clean.world.host}"\n'
     clean.node.write(f"{folder}/hosts.toml", content)
     before = {each for each in traces(clean.node) if folder in each}
-    assert folder in pulls_past_the_mirror(clean, "ForeignHostsToml")
+    assert folder in pulls_past_the_mirror(clean, "ExistingHostsToml")
     assert {each for each in traces(clean.node) if folder in each} == before
     clean.node.run("rm", "-r", folder)
     pulls_through_the_mirror(clean)

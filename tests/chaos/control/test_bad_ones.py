@@ -48,7 +48,7 @@ class Bad:
 
 WAYS = (
     Bad("spec that was stored though it may not be", "outside", "Accepted", "InvalidSpec"),
-    Bad("foreign object in the way", "foreign", "CacheAvailable", "ForeignObject"),
+    Bad("foreign object in the way", "foreign", "CacheAvailable", "ObjectNotOwned"),
     Bad("credentials Secret missing", "missing", "CredentialsAvailable", "SecretMissing"),
     Bad("credentials Secret without a user name", "garbled", "CredentialsAvailable", "SecretIncomplete"),
     Bad("credentials Secret that is not UTF-8", "binary", "CredentialsAvailable", "SecretIncomplete"),
@@ -96,7 +96,7 @@ def test_forty_mirrors_are_made_as_fast_beside_thirty_that_fail_in_every_way_as_
             recovered[name] = time.monotonic() - began
     for name in ("unheld", "stuck", "hung0"):
         kube.until_condition(name, "Reconciled", "True", "Reconciled")
-    assert "Contested" in {each[1] for each in kube.events("contested")}
+    assert "ConflictingWriter" in {each[1] for each in kube.events("contested")}
     if not _any_within(alone, beside):  # the machine may have become slower, by what the other worker does on it
         alone = _made(running, "alone-again", user)
     assert _any_within(alone, beside), (alone, beside)
@@ -272,7 +272,7 @@ def _quarrel(running: Running, name: str) -> Iterator[None]:
 
     thread = threading.Thread(target=quarrel)
     thread.start()
-    until(lambda: "Contested" in {each[1] for each in kube.events(name)}, why="an Event tells of the quarrel")
+    until(lambda: "ConflictingWriter" in {each[1] for each in kube.events(name)}, why="an Event tells of the quarrel")
     try:
         yield
     finally:

@@ -203,7 +203,7 @@ def test_others_who_change_all_objects_of_a_mirror_in_a_loop(behind: Behind, cha
 
 def _fights_told(kube: Kube, name: str) -> set[str]:
     """The kinds of objects of which an Event says that somebody keeps changing them."""
-    return {note.split()[3] for _, reason, note in kube.events(name) if reason == "Contested"}
+    return {note.split()[3] for _, reason, note in kube.events(name) if reason == "ConflictingWriter"}
 
 
 @contextmanager
@@ -290,7 +290,7 @@ def test_its_namespace_does_not_go_and_is_made_again(behind: Behind, chaos: Chao
 
 def _says_that_it_cannot(kube: Kube, name: str) -> bool:
     said = kube.conditions(name)
-    refused = said.get("CacheAvailable", ("", "", ""))[1] in ("ApplyFailed", "AuthorityFailed")
+    refused = said.get("CacheAvailable", ("", "", ""))[1] in ("ApplyFailed", "CAFailed")
     return refused or said.get("Reconciled", ("", "", ""))[0] == "False"
 
 

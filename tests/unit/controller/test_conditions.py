@@ -96,7 +96,7 @@ EVERY = [
     ),
     (
         _cache(applied=ApplyResult(foreign={"Service b": "belongs to Deployment web", "Secret a": "has no owner"})),
-        ("CacheAvailable", "False", "ForeignObject"),
+        ("CacheAvailable", "False", "ObjectNotOwned"),
         (
             "Secret a has no owner; Service b belongs to Deployment web."
             " It is left alone: rename or delete it, or name the mirror otherwise."

@@ -56,12 +56,12 @@ def _condition(kind: str, status: str, reason: str) -> Json:
         (None, ("Accepted", "False", "InvalidSpec"), "Warning"),
         (("Accepted", "True", "Valid"), ("Accepted", "False", "InvalidSpec"), "Warning"),
         (("CredentialsAvailable", "False", "SecretMissing"), ("CredentialsAvailable", "False", "Other"), "Warning"),
-        (None, ("CacheAvailable", "False", "ForeignObject"), "Warning"),
+        (None, ("CacheAvailable", "False", "ObjectNotOwned"), "Warning"),
         (("StorageResized", "True", "Granted"), ("StorageResized", "False", "ResizeRefused"), "Warning"),
         # Stations on the way
         (None, ("CacheAvailable", "False", "NoReplicaReady"), None),
         (None, ("NodesConfigured", "False", "NodesPending"), None),
-        (None, ("CacheAvailable", "False", "AuthorityPending"), None),
+        (None, ("CacheAvailable", "False", "CAPending"), None),
         (("StorageResized", "True", "Granted"), ("StorageResized", "False", "Resizing"), None),
         (None, ("StorageResized", "Unknown", "ClaimsPending"), None),
         (None, ("UpstreamReachable", "Unknown", "NotProbed"), None),
@@ -111,10 +111,10 @@ def test_every_deed_is_told_with_what_was_done() -> None:
         ("Normal", "Replaced", "Making StatefulSet d again: spec.selector cannot be changed."),
         ("Normal", "Adopted", "Adopted Secret c, which had no owner."),
         ("Normal", "Pruned", "Deleted DaemonSet e, no longer wanted."),
-        ("Warning", "Contested", "Somebody keeps changing Service f; it is put right more rarely now."),
+        ("Warning", "ConflictingWriter", "Somebody keeps changing Service f; it is put right more rarely now."),
         (
             "Warning",
-            "Altered",
+            "MutatedByAdmission",
             (
                 "An admission webhook or policy of somebody's changes Service g as it is stored: spec.sessionAffinity."
                 " It stays so, and is tried again ever more rarely."

@@ -28,7 +28,7 @@ REFUSED = Unavailable("failed calling webhook", 500)
         (REFUSED, 1, LONG, "ReconcileFailed"),
         (Conflict("faster", 409), 100, 100.0, None),
         (NotLeader("no lease"), 100, 100.0, None),
-        (TypeError("oops"), 1, 0.0, "Crashed"),
+        (TypeError("oops"), 1, 0.0, "InternalError"),
     ],
 )
 def test_what_is_told(error: Exception, in_a_row: int, seconds: float, reason: str | None) -> None:
@@ -57,9 +57,9 @@ def _said(status: Json) -> dict[str, tuple[str, str]]:
 def test_the_condition_is_there_from_the_first_failure_on_and_true_once_it_is_over() -> None:
     never = status_of(stored(), judged(), Observation(inputs(), applied=ApplyResult()), "mirrors", NOW)
     assert "Reconciled" not in _said(never)
-    failing = status_of_failing({**stored(), "status": never}, Failure("Crashed", "A bug."), NOW)
-    assert _said(failing)["Reconciled"] == ("False", "Crashed")
-    assert _said(failing)["Ready"] == ("False", "Crashed")
+    failing = status_of_failing({**stored(), "status": never}, Failure("InternalError", "A bug."), NOW)
+    assert _said(failing)["Reconciled"] == ("False", "InternalError")
+    assert _said(failing)["Ready"] == ("False", "InternalError")
     assert _said(failing)["Accepted"] == _said(never)["Accepted"], "what was known stays"
     raw = {**stored(), "status": failing}
     over = status_of(raw, judged(), Observation(inputs(), applied=ApplyResult()), "mirrors", LATER)

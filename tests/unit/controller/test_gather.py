@@ -103,7 +103,7 @@ def _ready(**variables: str) -> World:
 
 def test_without_an_authority_nothing_can_be_built_yet() -> None:
     assert World().collect_inputs() == MissingInput(
-        "AuthorityPending", "The certificate authority of the mirrors is being made."
+        "CAPending", "The certificate authority of the mirrors is being made."
     )
 
 
@@ -112,7 +112,7 @@ def test_why_there_is_no_authority_is_said_once_it_is_known() -> None:
     world.state.authority_failed("a quota")
     found = world.collect_inputs()
     assert isinstance(found, MissingInput)
-    assert (found.reason, found.message.endswith(": a quota")) == ("AuthorityFailed", True)
+    assert (found.reason, found.message.endswith(": a quota")) == ("CAFailed", True)
     assert isinstance(world.pair(MIRRORS_AUTHORITY, AUTHORITY).collect_inputs(), Inputs)
 
 
@@ -121,7 +121,7 @@ def test_an_authority_signs_until_its_end_though_its_successor_is_long_due() -> 
     assert isinstance(_ready().collect_inputs(NOW + timedelta(days=3500)), Inputs)
     found = _ready().collect_inputs(NOW + timedelta(days=3650))
     assert isinstance(found, MissingInput)
-    assert found.reason == "AuthorityPending"
+    assert found.reason == "CAPending"
 
 
 def test_a_certificate_is_issued_for_every_name_of_the_mirror_and_then_kept() -> None:

@@ -126,10 +126,10 @@ def _agents(*pairs: tuple[str, str]) -> list[Agent]:
     [
         ([], "NodesPending"),
         ([("pending", "Starting"), ("configured", "Configured")], "NodesPending"),
-        ([("hindered", "ForeignHostsToml"), ("pending", "Starting")], "ForeignHostsToml"),
-        ([("hindered", "ForeignHostsToml"), ("hindered", "ForeignHostsToml")], "ForeignHostsToml"),
-        ([("hindered", "ForeignHostsToml"), ("hindered", "RuntimeIgnoresCerts")], "NodesHindered"),
-        ([("hindered", "no word"), ("pending", "Starting")], "NodesHindered"),
+        ([("hindered", "ExistingHostsToml"), ("pending", "Starting")], "ExistingHostsToml"),
+        ([("hindered", "ExistingHostsToml"), ("hindered", "ExistingHostsToml")], "ExistingHostsToml"),
+        ([("hindered", "ExistingHostsToml"), ("hindered", "RuntimeIgnoresCerts")], "NodesBlocked"),
+        ([("hindered", "no word"), ("pending", "Starting")], "NodesBlocked"),
     ],
 )
 def test_the_reason_is_the_agents_where_all_that_are_hindered_agree(pairs: list[tuple[str, str]], reason: str) -> None:

@@ -251,7 +251,7 @@ def test_but_not_what_it_said_of_another_upstream_spec_or_secret() -> None:
         ("FOUND", None, ("True", "Found")),
         ("NOT_REQUIRED", None, ("True", "NotRequired")),
         ("NOT_REQUIRED", Login.REQUIRED, ("False", "CredentialsRequired")),
-        ("NOT_REQUIRED", Login.UNCLEAR, ("Unknown", "CredentialsUnclear")),
+        ("NOT_REQUIRED", Login.UNCLEAR, ("Unknown", "CredentialsNotVerified")),
         ("SECRET_MISSING", Login.REQUIRED, ("False", "SecretMissing")),
         ("SECRET_MISSING", None, ("False", "SecretMissing")),
         ("SECRET_INCOMPLETE", None, ("False", "SecretIncomplete")),

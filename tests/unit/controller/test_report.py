@@ -80,8 +80,8 @@ def test_lacking_something_what_was_refused_of_the_rest_is_told_as_well() -> Non
 
 
 def test_lacking_what_a_cache_is_made_from_only_that_is_told() -> None:
-    status = _status(Observation(MissingInput("AuthorityPending", "is being made.")))
-    assert [entry["reason"] for entry in status["conditions"]] == ["AuthorityPending", "Valid", "AuthorityPending"]
+    status = _status(Observation(MissingInput("CAPending", "is being made.")))
+    assert [entry["reason"] for entry in status["conditions"]] == ["CAPending", "Valid", "CAPending"]
 
 
 def test_storage_that_was_not_looked_at_stays_as_it_was_last_known() -> None:

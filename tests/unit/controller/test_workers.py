@@ -130,7 +130,7 @@ async def test_failures_are_told_when_they_go_on_and_crashes_at_once_without_the
     assert mirrors.seen.count("fail") >= 5
     assert mirrors.told["fail"].reason == "ReconcileFailed"
     assert "webhook said no" in mirrors.told["fail"].message
-    assert mirrors.told["crash"].reason == "Crashed"
+    assert mirrors.told["crash"].reason == "InternalError"
     assert "a secret" not in mirrors.told["crash"].message
     assert "conflict" not in mirrors.told
 

@@ -275,7 +275,7 @@ def test_two_mirrors_agents_share_a_node(node: ANode, server: Server) -> None:
 def test_what_hinders_is_told_and_over_once_it_is_mended(one: Running, node: ANode) -> None:
     path = node.put("etc/docker/certs.d/one.example.com/hosts.toml")
     one.start()
-    one.says(State.HINDERED, "ForeignHostsToml")
+    one.says(State.HINDERED, "ExistingHostsToml")
     path.unlink()
     one.configured()
     node.hosts.rename(node.hosts.with_name("away"))

@@ -69,7 +69,7 @@ def test_a_persons_hosts_toml_is_respected_and_named(node: ANode, root: str, fol
     before = node.tree()
     with pytest.raises(NodeConfigError, match=str(path)) as hindrance:
         node.agent().configure(IP, AUTHORITY, None)
-    assert hindrance.value.reason == "ForeignHostsToml"
+    assert hindrance.value.reason == "ExistingHostsToml"
     assert list(node.ours()) == []
     assert node.agent().addresses() == IP  # the rest is done all the same
     node.agent().withdraw()
