@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from common import names
-from common.field_errors import Problem
+from common.field_errors import FieldError
 from controller.certificates.x509 import issue_authority, issue_leaf
 from controller.desired import desired_objects
 from controller.model.inputs import Credentials, CredentialsState, Inputs, ServingCertificate
@@ -66,5 +66,5 @@ def _judged(number: int) -> Mirror:
     raw["metadata"]["uid"] = str(uuid.uuid4())
     found = parse_mirror(raw, ())
     if isinstance(found, list):
-        raise ValueError("; ".join(map(Problem.__str__, found)))
+        raise ValueError("; ".join(map(FieldError.__str__, found)))
     return found

@@ -14,7 +14,7 @@ _TOO_SMALL: Final = 2**20  # bytes: no image has a layer that fits, so a unit wa
 
 def warnings_for(spec: RegistryMirrorSpec) -> list[str]:
     """One sentence for each surprise in a valid spec."""
-    written = upstream.as_written(spec.upstream_url)
+    written = upstream.parse_literal(spec.upstream_url)
     asked = upstream.parse(spec.upstream_url)
     found = [
         (

@@ -26,5 +26,5 @@ class State(Enum):
 
     PENDING = "pending"
     CONFIGURED = "configured"
-    HINDERED = "hindered"  # something on the node, or on the way to the mirror, has to be mended by a person
+    BLOCKED = "blocked"  # something on the node, or on the way to the mirror, has to be mended by a person
     CLEANED = "cleaned"  # the mirror is being deleted, and nothing of it is on the node any more

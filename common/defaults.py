@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 _ACCESS_MODES: Final = get_args(AccessMode)
 # The model has 7 levels, managedFields a few more; far below what Python's own recursion bears.
-DEEPEST: Final = 64
+MAX_DEPTH: Final = 64
 
 
-def defaulted(mirror: Any, old: Any = None) -> Any:
+def with_defaults(mirror: Any, old: Any = None) -> Any:
     """A copy of a RegistryMirror, as raw JSON, with defaults and labels filled in.
 
     Whatever has an unexpected shape is left as it is: validation names it. Never raises.
@@ -105,7 +105,7 @@ def is_too_deep(node: Any) -> bool:
     Looks level by level, because a recursive look would itself end in what it looks for.
     """
     level = [node]
-    for _ in range(DEEPEST):
+    for _ in range(MAX_DEPTH):
         if not level:
             return False
         level = [child for parent in level for child in _children(parent)]

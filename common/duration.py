@@ -26,8 +26,8 @@ PATTERN: Final = rf"\+?(({_NUMBER})({_UNIT}))+"
 _WHOLE: Final = re.compile(PATTERN)
 _PART: Final = re.compile(rf"({_NUMBER})({_UNIT})")
 _LARGEST: Final = 2**63 - 1  # nanoseconds, some 292 years: Go's int64
-LONGEST: Final = 64  # characters: far more than any real one has; a bound on the work for hostile input
-_EXACT: Final = Context(prec=LONGEST + 16)  # the digits of the longest number and of the largest unit
+MAX_LENGTH: Final = 64  # characters: far more than any real one has; a bound on the work for hostile input
+_EXACT: Final = Context(prec=MAX_LENGTH + 16)  # the digits of the longest number and of the largest unit
 
 
 def parse(text: str) -> int:
@@ -35,7 +35,7 @@ def parse(text: str) -> int:
 
     Raises ValueError with a sentence for a person; days are named in it, as people try them first.
     """
-    if len(text) > LONGEST or not _WHOLE.fullmatch(text):
+    if len(text) > MAX_LENGTH or not _WHOLE.fullmatch(text):
         raise ValueError(
             f"is no duration: numbers with the units h, m, s, ms, us or ns, as in 168h or 1h30m{_hint(text)}"
         )

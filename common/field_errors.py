@@ -19,7 +19,7 @@ _WORDS: Final = {
     NOT_SUPPORTED: "Unsupported value",
     FORBIDDEN: "Forbidden",
 }
-_SHOWN: Final = 80  # characters of a value: enough to recognise it, too few to flood a terminal
+_MAX_SHOWN: Final = 80  # characters of a value: enough to recognise it, too few to flood a terminal
 _ENTRIES: Final = 5  # of a list or an object, for the same reason
 _DIGITS: Final = 256  # bits of a number: Python itself refuses to print one of 4,300 digits
 # All that stands before the last @, in any of its spellings: a password may hold any other character.
@@ -28,7 +28,7 @@ _QUERY: Final = re.compile(r"\?.*=.*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class FieldError:
     """One mistake. `path` is the field as kubectl users write it, `cause` a metav1.CauseType, `sentence` the rest."""
 
     path: str
@@ -88,4 +88,4 @@ def _printable(character: str) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

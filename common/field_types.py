@@ -153,7 +153,7 @@ ClassName = Annotated[
 Ttl = Annotated[
     str,
     AfterValidator(_ttl),
-    WithJsonSchema({"type": "string", "maxLength": duration.LONGEST, "pattern": f"^{duration.PATTERN}$"}),
+    WithJsonSchema({"type": "string", "maxLength": duration.MAX_LENGTH, "pattern": f"^{duration.PATTERN}$"}),
 ]
 _INT_OR_STRING: Final[dict[str, Any]] = {
     "anyOf": [{"type": "integer"}, {"type": "string"}],

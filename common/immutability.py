@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from common import quantity
-from common.defaults import defaulted, dict_at, is_too_deep
-from common.field_errors import FORBIDDEN, Problem
+from common.defaults import dict_at, is_too_deep, with_defaults
+from common.field_errors import FORBIDDEN, FieldError
 from common.model import ClaimSpec
 
 if TYPE_CHECKING:
@@ -27,19 +27,19 @@ _WAY_OUT: Final = (
 )
 
 
-def refused_changes(mirror: Any, old: Any) -> list[Problem]:
+def immutable_field_errors(mirror: Any, old: Any) -> list[FieldError]:
     """Changes of the claim from `old` to `mirror` (both raw JSON) that Kubernetes could not carry out.
 
     Both are compared with their defaults filled in. An old object without a readable claim has nothing to keep.
     """
     if is_too_deep(old) or is_too_deep(mirror):
         return []
-    before = dict_at(defaulted(old), *_TEMPLATE)
-    after = dict_at(defaulted(mirror, old), *_TEMPLATE)
+    before = dict_at(with_defaults(old), *_TEMPLATE)
+    after = dict_at(with_defaults(mirror, old), *_TEMPLATE)
     if not before or not after:
         return []
     changed = sorted(path for path in _IMMUTABLE if _meaning(before, path) != _meaning(after, path))
-    problems = [Problem(".".join((*_TEMPLATE, *path)), FORBIDDEN, _WAY_OUT) for path in changed]
+    problems = [FieldError(".".join((*_TEMPLATE, *path)), FORBIDDEN, _WAY_OUT) for path in changed]
     return problems + _shrinking(before, after, dict_at(old, "status").get("storage"))
 
 
@@ -57,12 +57,12 @@ def _meaning(template: dict[str, Any], path: tuple[str, ...]) -> Any:
 _KUBERNETES_DEFAULTS: Final = (("volumeMode", "Filesystem"), ("volumeAttributesClassName", ""))
 
 
-def _shrinking(before: dict[str, Any], after: dict[str, Any], granted: Any) -> list[Problem]:
+def _shrinking(before: dict[str, Any], after: dict[str, Any], granted: Any) -> list[FieldError]:
     was, wanted, floor = _amount(_storage(before)), _amount(_storage(after)), _amount(granted)
     if was is None or wanted is None or floor is None or wanted >= min(was, floor):
         return []
     sentence = f"volumes do not shrink, and {granted} were granted (status.storage): ask for at least as much"
-    return [Problem(".".join((*_TEMPLATE, *_STORAGE)), FORBIDDEN, sentence)]
+    return [FieldError(".".join((*_TEMPLATE, *_STORAGE)), FORBIDDEN, sentence)]
 
 
 def _storage(template: dict[str, Any]) -> Any:

@@ -116,7 +116,7 @@ def service_hosts(mirror: str, namespace: str) -> tuple[str, ...]:
     return service, f"{service}.svc", f"{service}.svc.cluster.local"
 
 
-def implied_masquerade(host: str) -> str:
+def default_masquerade(host: str) -> str:
     """Host name under which nodes reach a mirror whose spec names none.
 
     `mirror-<host>`, or a hash where that is no DNS name (a label too long, an IP address). The hashed form

@@ -21,9 +21,9 @@ _DECIMAL: Final = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T"
 # away from zero.
 LARGEST: Final = Decimal(2**63 - 1)
 FINEST: Final = Decimal("1e-9")
-LONGEST: Final = 128  # characters: far more than any real one has; another bound on the work
+MAX_LENGTH: Final = 128  # characters: far more than any real one has; another bound on the work
 # Digits enough for the longest text with the largest exponent and nine decimals: Python's own 28 would round.
-_EXACT: Final = Context(prec=LONGEST + 1024)
+_EXACT: Final = Context(prec=MAX_LENGTH + 1024)
 
 
 def parse(value: object) -> Decimal:
@@ -34,7 +34,7 @@ def parse(value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, str | int) or _is_beyond_json(value):
         raise ValueError("must be a quantity: a string like 20Gi, 500M or 1.5Ti")
     text = str(value)
-    match = _WHOLE.fullmatch(text) if len(text) <= LONGEST else None
+    match = _WHOLE.fullmatch(text) if len(text) <= MAX_LENGTH else None
     if match is None:
         raise ValueError("is no quantity: a number and one of the suffixes Ki Mi Gi Ti Pi Ei, k M G T P E, as in 20Gi")
     return _amount(Decimal(match["number"]), match["suffix"] or "")

@@ -25,7 +25,7 @@ def is_local(name: str) -> bool:
     return "." not in name
 
 
-def why_not(name: str, allowed: tuple[str, ...]) -> str | None:
+def refusal_reason(name: str, allowed: tuple[str, ...]) -> str | None:
     """The rest of a sentence saying why no mirror may be called `name`; None where one may.
 
     `allowed` are the domains that MASQUERADE_DOMAINS names; empty means any that is not reserved.

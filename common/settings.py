@@ -11,7 +11,7 @@ from common import field_errors, names
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LONGEST_PAUSE: Final = 3600  # seconds; a longer SECONDS_BETWEEN_STREAMS would be a mistyped one
+MAX_WAIT: Final = 3600  # seconds; a longer SECONDS_BETWEEN_STREAMS would be a mistyped one
 
 
 class Settings(BaseModel):

@@ -20,7 +20,7 @@ DOCKER_HUB_IMAGES: Final = "docker.io"
 DOCKER_HUB_ALIASES: Final = frozenset({"docker.io", "hub.docker.io", "hub.docker.com", "index.docker.io"})
 
 _PORTS: Final = {"https": 443, "http": 80}
-_LONGEST: Final = 512  # characters: a DNS name has 253, scheme and port few; a bound for hostile input
+_MAX_LENGTH: Final = 512  # characters: a DNS name has 253, scheme and port few; a bound for hostile input
 _AUTHORITY: Final = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>[^:]*))?")
 
 
@@ -62,7 +62,7 @@ def parse(text: str) -> Upstream:
 
     Raises ValueError with a sentence for a person.
     """
-    written = as_written(text)
+    written = parse_literal(text)
     return Upstream("https", DOCKER_HUB) if is_docker_hub_alias(written) else written
 
 
@@ -72,14 +72,14 @@ def is_docker_hub_alias(written: Upstream) -> bool:
 
 
 @lru_cache(maxsize=256)  # one judgement asks five times; what is wrong or long is not kept
-def as_written(text: str) -> Upstream:
+def parse_literal(text: str) -> Upstream:
     """The upstream exactly as it was typed: `https` where no scheme was, names in lower case, default ports left out.
 
     Raises ValueError with a sentence for a person.
     """
-    if len(text) > _LONGEST or not text.isascii() or not text.isprintable() or " " in text:
+    if len(text) > _MAX_LENGTH or not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError(
-            f"must be host[:port] in printable ASCII without spaces, {_LONGEST} characters at most"
+            f"must be host[:port] in printable ASCII without spaces, {_MAX_LENGTH} characters at most"
             " (a name in other letters is written in its form that starts with xn--)"
         )
     scheme, rest = _split_scheme(text)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from common import field_types, names, reserved_names, upstream
-from common.defaults import DEEPEST, dict_at, is_too_deep, without_nulls
-from common.field_errors import FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, Problem, show
-from common.immutability import refused_changes
+from common.defaults import MAX_DEPTH, dict_at, is_too_deep, without_nulls
+from common.field_errors import FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, FieldError, show
+from common.immutability import immutable_field_errors
 from common.model import RegistryMirrorSpec
 
 if TYPE_CHECKING:
@@ -54,20 +54,20 @@ _TYPES: Final = {
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
 
 
-def problems_of(mirror: Any, old: Any = None, masquerade_domains: tuple[str, ...] = ()) -> list[Problem]:
+def validate(mirror: Any, old: Any = None, masquerade_domains: tuple[str, ...] = ()) -> list[FieldError]:
     """All that is wrong with a RegistryMirror (raw JSON); with `old`, also all that may not change. Never raises."""
-    return judged(mirror, old, masquerade_domains)[0]
+    return parse_and_validate(mirror, old, masquerade_domains)[0]
 
 
-def judged(
+def parse_and_validate(
     mirror: Any, old: Any = None, masquerade_domains: tuple[str, ...] = ()
-) -> tuple[list[Problem], RegistryMirrorSpec | None]:
-    """The problems, as of `problems_of`, and the spec as it was read on the way; None where it cannot be."""
+) -> tuple[list[FieldError], RegistryMirrorSpec | None]:
+    """The problems, as of `validate`, and the spec as it was read on the way; None where it cannot be."""
     if not isinstance(mirror, dict):
-        return [Problem("", INVALID, f"must be an object of kind {names.KIND}", mirror)], None
+        return [FieldError("", INVALID, f"must be an object of kind {names.KIND}", mirror)], None
     if is_too_deep(mirror):
         return [
-            Problem("", INVALID, f"must not be nested deeper than {DEEPEST} levels, as no {names.KIND} is", {})
+            FieldError("", INVALID, f"must not be nested deeper than {MAX_DEPTH} levels, as no {names.KIND} is", {})
         ], None
     spec, found = _read(mirror.get("spec"))
     found = _name_problems(dict_at(mirror, "metadata")) + found
@@ -75,10 +75,10 @@ def judged(
     if old is None or is_too_deep(old):
         return found, spec
     _, stored_mistakes = _read(dict_at(old, "spec"))  # nothing was made from those, and they must be mendable
-    return found + _apart_from(found + stored_mistakes, refused_changes(mirror, old)), spec
+    return found + _apart_from(found + stored_mistakes, immutable_field_errors(mirror, old)), spec
 
 
-def _apart_from(known: list[Problem], further: list[Problem]) -> list[Problem]:
+def _apart_from(known: list[FieldError], further: list[FieldError]) -> list[FieldError]:
     """Those of `further` about fields that none of `known` is about already: one mistake, one line."""
     return [problem for problem in further if not any(_overlap(problem.path, other.path) for other in known)]
 
@@ -87,30 +87,30 @@ def _overlap(path: str, other: str) -> bool:
     return path == other or path.startswith((f"{other}.", f"{other}[")) or other.startswith((f"{path}.", f"{path}["))
 
 
-def _read(raw: Any) -> tuple[RegistryMirrorSpec | None, list[Problem]]:
+def _read(raw: Any) -> tuple[RegistryMirrorSpec | None, list[FieldError]]:
     """A spec from raw JSON, or what is wrong with it."""
     if raw is None:
-        return None, [Problem("spec", REQUIRED, _expectation("spec"))]
+        return None, [FieldError("spec", REQUIRED, _expectation("spec"))]
     try:
         return RegistryMirrorSpec.model_validate(without_nulls(raw)), []
     except ValidationError as error:
         return None, [_problem(detail) for detail in error.errors(include_url=False)]
 
 
-def _problem(detail: ErrorDetails) -> Problem:
+def _problem(detail: ErrorDetails) -> FieldError:
     path = _path(detail["loc"])
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "missing":
-        return Problem(path, REQUIRED, _expectation(path))
+        return FieldError(path, REQUIRED, _expectation(path))
     if kind == "value_error":
-        return Problem(path, INVALID, str(context["error"]) + _example(path), value)
+        return FieldError(path, INVALID, str(context["error"]) + _example(path), value)
     if kind == field_types.FORBIDDEN:
-        return Problem(path, FORBIDDEN, detail["msg"])
+        return FieldError(path, FORBIDDEN, detail["msg"])
     if kind == "literal_error":
-        return Problem(path, NOT_SUPPORTED, f"must be one of {context['expected']}", value)
+        return FieldError(path, NOT_SUPPORTED, f"must be one of {context['expected']}", value)
     if path in _EXPECTED:
-        return Problem(path, INVALID, f"must be {_expectation(path)}", value)
-    return Problem(path, INVALID, _TYPES.get(kind, detail["msg"]), value)
+        return FieldError(path, INVALID, f"must be {_expectation(path)}", value)
+    return FieldError(path, INVALID, _TYPES.get(kind, detail["msg"]), value)
 
 
 def _path(location: tuple[int | str, ...]) -> str:
@@ -134,19 +134,19 @@ def _example(path: str) -> str:
     return f'; for example "{_EXPECTED[path][1]}"' if path in _EXPECTED else ""
 
 
-def _name_problems(metadata: dict[str, Any]) -> list[Problem]:
+def _name_problems(metadata: dict[str, Any]) -> list[FieldError]:
     name = metadata.get("name")
     if not name:
-        return [Problem("metadata.name", REQUIRED, _no_name(metadata))]
+        return [FieldError("metadata.name", REQUIRED, _no_name(metadata))]
     if not isinstance(name, str) or not names.is_mirror_name(name):
-        return [Problem("metadata.name", INVALID, _NAME_RULE, name)]
+        return [FieldError("metadata.name", INVALID, _NAME_RULE, name)]
     labels = metadata.get("labels")
     mirror = labels.get(names.MIRROR_LABEL) if isinstance(labels, dict) else None
     if mirror is not None and mirror != name:
         sentence = (
             f'must be "{name}", the name of the mirror, or be left out: it is how everything of a mirror is found'
         )
-        return [Problem(f"metadata.labels.{names.MIRROR_LABEL}", INVALID, sentence, mirror)]
+        return [FieldError(f"metadata.labels.{names.MIRROR_LABEL}", INVALID, sentence, mirror)]
     return []
 
 
@@ -165,21 +165,21 @@ def _no_name(metadata: dict[str, Any]) -> str:
 def _why_not_given(name: str, allowed: tuple[str, ...]) -> str | None:
     """Stricter than for a name that is implied, which begins with `mirror-` and so is nobody else's."""
     local = "must have a dot: names of one part are those of nodes, and no image can be named after them"
-    return reserved_names.why_not(name, allowed) or (local if reserved_names.is_local(name) else None)
+    return reserved_names.refusal_reason(name, allowed) or (local if reserved_names.is_local(name) else None)
 
 
-def _masquerade_problems(spec: dict[str, Any], allowed: tuple[str, ...]) -> list[Problem]:
+def _masquerade_problems(spec: dict[str, Any], allowed: tuple[str, ...]) -> list[FieldError]:
     """Judges the name that nodes would use, given or implied; where there is none yet, something else is wrong."""
     given = spec.get("masqueradeUrl")
     example = f'; for example "masqueradeUrl: mirror.{allowed[0] if allowed else "example.com"}"'
     if given is not None:
         why = _why_not_given(given, allowed) if isinstance(given, str) else None
-        return [Problem("spec.masqueradeUrl", INVALID, why + example, given)] if why else []
+        return [FieldError("spec.masqueradeUrl", INVALID, why + example, given)] if why else []
     written = spec.get("upstreamUrl")
     try:
-        implied = names.implied_masquerade(upstream.as_written(written if isinstance(written, str) else "").host)
+        implied = names.default_masquerade(upstream.parse_literal(written if isinstance(written, str) else "").host)
     except ValueError:
         return []
-    why = reserved_names.why_not(implied, allowed)
+    why = reserved_names.refusal_reason(implied, allowed)
     sentence = f'nodes would know the mirror as "{implied}", which {why}{example}'
-    return [Problem("spec.masqueradeUrl", REQUIRED, sentence)] if why else []
+    return [FieldError("spec.masqueradeUrl", REQUIRED, sentence)] if why else []

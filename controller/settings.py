@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from common import duration
 from common.field_types import LabelKey, LabelValue
-from common.settings import LONGEST_PAUSE, Domains, LogLevel, Names, Port, Settings, dns_label, object_name
+from common.settings import MAX_WAIT, Domains, LogLevel, Names, Port, Settings, dns_label, object_name
 from controller.model.certificate_lifetimes import DEFAULT, Lifetimes
 
 ORIGINAL_HOSTESS: Final = "ocadotechnology/mirror-hostess"
@@ -68,8 +68,8 @@ def _image_tag(value: str) -> str:
 
 
 def _probe_period(value: float) -> float:
-    if value != 0 and not 1 <= value <= LONGEST_PAUSE:
-        raise ValueError(f"expected seconds from 1 to {LONGEST_PAUSE}, or 0 for never")
+    if value != 0 and not 1 <= value <= MAX_WAIT:
+        raise ValueError(f"expected seconds from 1 to {MAX_WAIT}, or 0 for never")
     return value
 
 
@@ -92,7 +92,7 @@ class ControllerSettings(Settings):
 
     namespace: Namespace = Field("default", alias="NAMESPACE")
     docker_certificate_secret: ObjectName | None = Field(None, alias="DOCKER_CERTIFICATE_SECRET")
-    seconds_between_streams: float = Field(30, alias="SECONDS_BETWEEN_STREAMS", gt=0, le=LONGEST_PAUSE)
+    seconds_between_streams: float = Field(30, alias="SECONDS_BETWEEN_STREAMS", gt=0, le=MAX_WAIT)
     hostess_docker_registry: ImagePart = Field("docker.io", alias="HOSTESS_DOCKER_REGISTRY")
     hostess_docker_image: ImagePart = Field(ORIGINAL_HOSTESS, alias="HOSTESS_DOCKER_IMAGE")
     hostess_docker_tag: ImageTag = Field("1.1.0", alias="HOSTESS_DOCKER_TAG")
@@ -102,7 +102,7 @@ class ControllerSettings(Settings):
     containerd_certs_dir: NodePath = Field("/etc/containerd/certs.d", alias="CONTAINERD_CERTS_DIR")
     # Seconds. Long enough for an agent that the kubelet starts again after some crashes, and for a node that reboots;
     # one that is gone for good must not hold a mirror, and whoever waits for it, much longer.
-    node_cleanup_deadline: float = Field(120, alias="NODE_CLEANUP_DEADLINE", ge=0, le=LONGEST_PAUSE)
+    node_cleanup_deadline: float = Field(120, alias="NODE_CLEANUP_DEADLINE", ge=0, le=MAX_WAIT)
     image_pull_secrets: Annotated[Names, AfterValidator(_secret_names)] = Field((), alias="IMAGE_PULL_SECRETS")
     ca_certificate_bundle: ObjectName | None = Field(None, alias="CA_CERTIFICATE_BUNDLE")
     registry_image: ImagePart = Field("docker.io/library/registry:3.1.1", alias="REGISTRY_IMAGE")

@@ -37,7 +37,7 @@ STALE: Final = 60.0
 RESERVED: Final = "ReservedName"
 GONE: Final = NodeState(State.PENDING, "ServiceGone", "The mirror's Service is gone; the node is left as it is.")
 STUCK: Final = NodeState(
-    State.HINDERED,
+    State.BLOCKED,
     "AgentStuck",
     f"The agent has not looked at its node for {STALE:.0f} s; a file system that hangs would do that. Its kubelet"
     " restarts it.",
@@ -121,7 +121,7 @@ class Agent:
         try:
             return self._brought(self._view)
         except NodeConfigError as hindrance:
-            return NodeState(State.HINDERED, hindrance.reason, hindrance.message)
+            return NodeState(State.BLOCKED, hindrance.reason, hindrance.message)
         except MountReplaced:
             return OUTDATED
         except TimeoutError as error:
@@ -130,7 +130,7 @@ class Agent:
             if self.node.is_outdated:
                 return OUTDATED
             where = f"{error.filename}: " if error.filename else ""
-            return NodeState(State.HINDERED, "NodeFilesUnwritable", f"{where}{error.strerror or error}.")
+            return NodeState(State.BLOCKED, "NodeFilesUnwritable", f"{where}{error.strerror or error}.")
 
     def _brought(self, told: MirrorEndpoints | None) -> NodeState:
         view = told or MirrorEndpoints()
@@ -241,5 +241,5 @@ class Agent:
             return NodeState(State.CONFIGURED if self._served else State.PENDING, "MirrorAway", message)
         now = time.monotonic()
         self._silent_since = now if self._silent_since is None else self._silent_since
-        state = State.HINDERED if now - self._silent_since > self.deadlines.passing else State.PENDING
+        state = State.BLOCKED if now - self._silent_since > self.deadlines.passing else State.PENDING
         return NodeState(state, "MirrorUnreachable", message)

@@ -10,10 +10,10 @@ from jsonpatch import JsonPatch
 
 from common import names
 from common.admission_warnings import warnings_for
-from common.defaults import defaulted, dict_at
-from common.field_errors import INVALID, Problem
+from common.defaults import dict_at, with_defaults
+from common.field_errors import INVALID, FieldError
 from common.model import RegistryMirrorSpec
-from common.validation import judged
+from common.validation import parse_and_validate
 from webhook import responses
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def mutate(review: Review, masquerade_domains: tuple[str, ...] = ()) -> Admissio
     judgement = _judgement(review, masquerade_domains)
     if not isinstance(judgement, RegistryMirrorSpec):
         return judgement
-    operations = _difference(review.mirror, defaulted(review.mirror, review.old))
+    operations = _difference(review.mirror, with_defaults(review.mirror, review.old))
     return responses.patched(operations) if operations else responses.allowed()
 
 
@@ -95,14 +95,14 @@ def _judgement(review: Review, masquerade_domains: tuple[str, ...]) -> RegistryM
     if review.operation not in _WRITES or review.kind != _OURS:
         return responses.allowed()  # nothing stands in the way of a deletion, nor of a status
     if _has_too_many_values(review):
-        problem = Problem(
+        problem = FieldError(
             "spec",
             INVALID,
             f"holds more than {_VALUES_MAX} values, which no {names.KIND} needs",
             review.mirror.get("spec"),
         )
         return responses.denied(_named(review), [problem])
-    problems, spec = judged(review.mirror, review.old, masquerade_domains)
+    problems, spec = parse_and_validate(review.mirror, review.old, masquerade_domains)
     return responses.denied(_named(review), problems) if problems or spec is None else spec
 
 

@@ -14,7 +14,7 @@ from common.field_errors import show
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from common.field_errors import Problem
+    from common.field_errors import FieldError
 
 API_VERSION: Final = "admission.k8s.io/v1"
 KIND: Final = "AdmissionReview"
@@ -45,7 +45,7 @@ def patched(operations: list[dict[str, Any]]) -> AdmissionResponse:
     return AdmissionResponse("patched", {"allowed": True, "patchType": "JSONPatch", "patch": patch})
 
 
-def denied(name: object, problems: Sequence[Problem]) -> AdmissionResponse:
+def denied(name: object, problems: Sequence[FieldError]) -> AdmissionResponse:
     """The object is refused, in the form of Kubernetes' own refusals: kubectl prints one line a cause.
 
     The message holds all of it too, because kubectl prints that alone where several objects are applied.
@@ -81,7 +81,7 @@ def serialised(uid: str, answer: AdmissionResponse) -> bytes:
     return orjson.dumps({"apiVersion": API_VERSION, "kind": KIND, "response": {"uid": uid} | answer.response})
 
 
-def _lines(told: Sequence[Problem], found: int) -> str:
+def _lines(told: Sequence[FieldError], found: int) -> str:
     if found == 1:
         return f" {told[0]}"
     more = [f"and {found - len(told)} more"] if found > len(told) else []

@@ -24,7 +24,7 @@ def masquerade_of(obj: Json | None) -> str | None:
     given = spec.get("masqueradeUrl")
     written = spec.get("upstreamUrl") if given is None else None
     try:
-        implied = names.implied_masquerade(upstream.as_written(written).host) if isinstance(written, str) else None
+        implied = names.default_masquerade(upstream.parse_literal(written).host) if isinstance(written, str) else None
     except ValueError:
         implied = None
     return (given or None) if isinstance(given, str) else implied

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from common import names, upstream
-from common.defaults import defaulted
+from common.defaults import with_defaults
 from common.model import RegistryMirrorSpec
-from common.validation import problems_of
+from common.validation import validate
 
 if TYPE_CHECKING:
-    from common.field_errors import Problem
+    from common.field_errors import FieldError
     from common.types import Json
 
 
@@ -48,14 +48,14 @@ def identity_of(obj: Json) -> Identity:
     return Identity(obj["metadata"]["name"], obj["metadata"]["uid"])
 
 
-def parse_mirror(obj: Json, masquerade_domains: tuple[str, ...]) -> Mirror | list[Problem]:
+def parse_mirror(obj: Json, masquerade_domains: tuple[str, ...]) -> Mirror | list[FieldError]:
     """The mirror, or everything that is wrong with it: one may have been stored while no webhook watched."""
     # Labels are admission's business: a wrong one must not keep a mirror from being followed.
     unlabelled = {**obj, "metadata": {key: value for key, value in obj["metadata"].items() if key != "labels"}}
-    problems = problems_of(unlabelled, masquerade_domains=masquerade_domains)
+    problems = validate(unlabelled, masquerade_domains=masquerade_domains)
     if problems:
         return problems
-    complete = defaulted(obj)["spec"]
+    complete = with_defaults(obj)["spec"]
     spec = RegistryMirrorSpec.model_validate(complete)
     return Mirror(
         name=obj["metadata"]["name"],
@@ -63,5 +63,5 @@ def parse_mirror(obj: Json, masquerade_domains: tuple[str, ...]) -> Mirror | lis
         spec=spec,
         claim=complete["volumeClaimTemplate"],
         upstream=upstream.parse(spec.upstream_url),
-        masquerade=spec.masquerade_url or names.implied_masquerade(upstream.as_written(spec.upstream_url).host),
+        masquerade=spec.masquerade_url or names.default_masquerade(upstream.parse_literal(spec.upstream_url).host),
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from common.types import Json
 
 
-HINDERED: Final = State.HINDERED.value
+BLOCKED: Final = State.BLOCKED.value
 CLEANED: Final = State.CLEANED.value
 _STATES: Final = [state.value for state in State]  # no set: whatever is answered can be sought in it
 
@@ -72,7 +72,7 @@ def _plain(text: str) -> str:
 
 def reason_of(agents: Iterable[Agent]) -> str:
     """Why nodes are not configured, in one word: the agents' own where all that are hindered agree."""
-    reasons = {agent.reason for agent in agents if agent.state == HINDERED}
+    reasons = {agent.reason for agent in agents if agent.state == BLOCKED}
     if not reasons:
         return "NodesPending"
     (only, *others) = reasons
@@ -81,7 +81,7 @@ def reason_of(agents: Iterable[Agent]) -> str:
 
 def sentences(agents: Iterable[Agent]) -> str:
     """What the agents say, node by node, those that are hindered first; empty where none says anything."""
-    speaking = sorted((each for each in agents if each.message), key=lambda each: (each.state != HINDERED, each.node))
+    speaking = sorted((each for each in agents if each.message), key=lambda each: (each.state != BLOCKED, each.node))
     named = [f"{agent.node or 'a node'}: {agent.message}" for agent in speaking[:NAMED_MAX]]
     return " ".join([*named, f"(and {len(speaking) - NAMED_MAX} more)"] if speaking[NAMED_MAX:] else named)
 

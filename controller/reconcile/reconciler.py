@@ -35,7 +35,7 @@ from controller.status.status import status_of, status_of_failing, status_of_inv
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from common.field_errors import Problem
+    from common.field_errors import FieldError
     from common.types import Json
     from controller.apply.applier import Applier
     from controller.informer.cluster_cache import ClusterCache
@@ -99,7 +99,7 @@ class Reconciler:
         if (obj := self.state.mirrors.get(name)) is not None:
             await self._publish(obj, status_of_failing(obj, failure, _stamp(clock.now())))
 
-    async def _reject(self, obj: Json, problems: list[Problem], now: datetime) -> Outcome:
+    async def _reject(self, obj: Json, problems: list[FieldError], now: datetime) -> Outcome:
         self.prober.forget(obj["metadata"]["name"])
         await self._publish(obj, status_of_invalid(obj, problems, _stamp(now)))
         return Stalled("InvalidSpec", "; ".join(map(str, problems)))

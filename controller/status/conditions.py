@@ -26,7 +26,7 @@ from controller.objects.rollout import is_turning, ready_replicas, rolled_replic
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from common.field_errors import Problem
+    from common.field_errors import FieldError
     from common.types import Json
     from controller.model.inputs import MissingInput
     from controller.model.mirror import Mirror
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from controller.status.failures import Failure
 
 
-def accepted(problems: list[Problem]) -> Condition:
+def accepted(problems: list[FieldError]) -> Condition:
     """Whether the spec can be acted on: one that was stored while no webhook watched may not be."""
     if not problems:
         return Condition(ACCEPTED, "True", "Valid", "The spec is valid.")

@@ -11,7 +11,7 @@ from controller.objects import rollout
 from controller.status import conditions, failures, node_conditions, upstream_conditions
 
 if TYPE_CHECKING:
-    from common.field_errors import Problem
+    from common.field_errors import FieldError
     from common.types import Json
     from controller.model.condition import Condition
     from controller.model.mirror import Mirror
@@ -44,7 +44,7 @@ def _upstream(obj: Json, mirror: Mirror, observation: Observation) -> str:
     return str(dict_at(obj, "status")["upstream"]) if turning else mirror.upstream.url
 
 
-def status_of_invalid(obj: Json, problems: list[Problem], now: str) -> Json:
+def status_of_invalid(obj: Json, problems: list[FieldError], now: str) -> Json:
     """Status of a mirror whose spec cannot be acted on: the last known facts stay, the conditions tell."""
     return _complete(obj, _kept(obj), [conditions.accepted(problems)], now)
 

@@ -220,7 +220,7 @@ def test_the_program_finds_its_mirror_stays_small_and_cleans(
     service(running)
     until(lambda: program.says()[1] in {"MirrorAway", "MirrorSilent"}, why=f"it knows the Service; {program.says()}")
     running.kube.create(SLICE, _slice())
-    until(lambda: program.says() == ("hindered", "MirrorUnreachable"), why="it asks in vain", seconds=60)
+    until(lambda: program.says() == ("blocked", "MirrorUnreachable"), why="it asks in vain", seconds=60)
     memory = program.memory()
     print(memory)  # noqa: T201 (a figure for the report)
     assert memory["VmRSS"] < 32

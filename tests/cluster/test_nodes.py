@@ -114,12 +114,12 @@ def test_a_mirror_is_held_until_each_node_is_clean(own: Running, nodes: Callable
 def test_a_dead_node_holds_it_until_the_deadline_and_is_named(own: Running, nodes: Callable[..., Nodes]) -> None:
     kube = own.kube
     kube.mirror(one("docker"))
-    place = nodes("docker", "alive", "dead", "hindered")
+    place = nodes("docker", "alive", "dead", "blocked")
     ready(own, place)
     place.agents["dead"].stop()
     place.report("dead", ready=False)
     place.agents["alive"].say(*CLEANED)
-    place.agents["hindered"].say("hindered", "HostsFileUnwritable", "/etc/hosts is read-only.")
+    place.agents["blocked"].say("blocked", "HostsFileUnwritable", "/etc/hosts is read-only.")
     began = time.monotonic()
     kube.delete(resources.MIRROR, "docker")
     gone(kube, "docker")
@@ -273,7 +273,7 @@ def test_what_keeps_nodes_is_told_by_name_and_reason(own: Running, nodes: Callab
     kube = own.kube
     kube.mirror(one("docker"))
     place = nodes("docker", "first", "second", "third")
-    place.agents["first"].say("hindered", "RuntimeIgnoresCerts", "containerd has no config_path.")
+    place.agents["first"].say("blocked", "RuntimeIgnoresCerts", "containerd has no config_path.")
     place.agents["second"].say("configured", "Configured", "The node is configured.")
     place.run(ready=False)
     place.report("second", ready=True)
@@ -284,7 +284,7 @@ def test_what_keeps_nodes_is_told_by_name_and_reason(own: Running, nodes: Callab
     warned = ("Warning", "RuntimeIgnoresCerts")
     until(lambda: warned in {each[:2] for each in kube.events("docker")}, why="an Event tells")
 
-    place.agents["third"].say("hindered", "ExistingHostsToml", "There is a hosts.toml of somebody else's.")
+    place.agents["third"].say("blocked", "ExistingHostsToml", "There is a hosts.toml of somebody else's.")
     until(lambda: reason(kube, "docker") == "NodesBlocked", why="asked again without an event", seconds=25)
     for node in ("first", "third"):
         place.report(node, ready=True)

@@ -13,7 +13,7 @@ from controller.settings import ControllerSettings
 from tests.support.mirrors import MirrorBuilder, a_mirror
 
 if TYPE_CHECKING:
-    from common.field_errors import Problem
+    from common.field_errors import FieldError
     from common.types import Json
 
 
@@ -34,7 +34,7 @@ def stored(
 
 def judged(builder: MirrorBuilder | None = None, *, uid: str = UID) -> Mirror:
     """A valid mirror as the controller works with it."""
-    mirror: Mirror | list[Problem] = parse_mirror(stored(builder, uid=uid), ())
+    mirror: Mirror | list[FieldError] = parse_mirror(stored(builder, uid=uid), ())
     assert isinstance(mirror, Mirror), mirror
     return mirror
 

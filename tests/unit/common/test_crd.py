@@ -12,8 +12,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from common import crd, duration, names, quantity
-from common.defaults import defaulted, without_nulls
-from common.validation import problems_of
+from common.defaults import with_defaults, without_nulls
+from common.validation import validate
 from tests.support import strategies
 from tests.support.mirrors import CLAIM, MirrorBuilder, a_mirror
 
@@ -145,7 +145,7 @@ def test_the_resource_is_called_as_the_seed_calls_it() -> None:
 @given(strategies.mirrors())
 def test_what_validation_accepts_the_schema_accepts(mirror: MirrorBuilder) -> None:
     """As it is stored: with its defaults, and without its nulls."""
-    assert _violations(SPEC, defaulted(mirror.raw())["spec"]) == []
+    assert _violations(SPEC, with_defaults(mirror.raw())["spec"]) == []
 
 
 @given(strategies.damaged_mirrors())
@@ -153,7 +153,7 @@ def test_what_the_schema_refuses_validation_refuses(mirror: Any) -> None:
     """So that a person reads our sentence, and never the schema's alone."""
     spec = without_nulls(mirror.get("spec"))
     assume(spec is not None and _violations(SPEC, spec))
-    assert any(problem.path.startswith("spec") for problem in problems_of(mirror))
+    assert any(problem.path.startswith("spec") for problem in validate(mirror))
 
 
 @pytest.mark.parametrize(
@@ -165,21 +165,21 @@ def test_the_patterns_of_names_and_validation_say_the_same(path: str, may_be_emp
     near = st.text("ab0.-A_ ", max_size=6)
     text = data.draw(st.from_regex(schema["pattern"], fullmatch=True) | strategies.object_names() | near)
     matches = not _violations(schema, text)
-    assert matches == (not problems_of(a_mirror().having(path, text).raw()))
+    assert matches == (not validate(a_mirror().having(path, text).raw()))
     assert matches == (names.is_object_name(text) or (may_be_empty and text == ""))
 
 
 @given(st.from_regex(re.compile(ALL[".spec.ttl"]["pattern"], re.ASCII), fullmatch=True) | strategies.durations())
 def test_the_pattern_of_ttl_says_the_same_but_for_what_go_cannot_count(text: str) -> None:
-    assume(len(text) <= duration.LONGEST)
-    refused = [problem.sentence for problem in problems_of(a_mirror().keeping(text).raw())]
+    assume(len(text) <= duration.MAX_LENGTH)
+    refused = [problem.sentence for problem in validate(a_mirror().keeping(text).raw())]
     assert all("longer than the registry can count" in sentence for sentence in refused)
 
 
 @given(st.text("0123456789.hmsnuµ+-d ", max_size=7))
 def test_what_is_no_duration_does_not_match_the_pattern_of_ttl(text: str) -> None:
     """Within seven characters none is longer than Go can count."""
-    assert bool(problems_of(a_mirror().keeping(text).raw())) == bool(_violations(_at("spec.ttl"), text))
+    assert bool(validate(a_mirror().keeping(text).raw())) == bool(_violations(_at("spec.ttl"), text))
 
 
 @given(strategies.quantities() | st.text("0123456789.+-eEinumkKMGTP ", max_size=8))
@@ -195,7 +195,7 @@ def test_the_pattern_of_quantities_says_the_same(text: str) -> None:
 @given(strategies.label_values() | st.text("aZ0-_. /", max_size=70))
 def test_the_pattern_of_label_values_says_the_same(text: str) -> None:
     path = "spec.volumeClaimTemplate.metadata.labels"
-    refused = problems_of(a_mirror().having(path, {"team": text}).raw())
+    refused = validate(a_mirror().having(path, {"team": text}).raw())
     assert bool(refused) == bool(_violations(_at(f"{path}.*"), text))
 
 

@@ -95,7 +95,7 @@ def test_what_people_try_first_is_answered_with_what_to_write(text: str, hint: s
 
 def test_a_hostile_length_is_refused_unread() -> None:
     with pytest.raises(ValueError, match="is no duration"):
-        duration.parse("1h" * duration.LONGEST)
+        duration.parse("1h" * duration.MAX_LENGTH)
 
 
 @given(strategies.durations(), strategies.durations())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from common import names
 from tests.support import strategies
 
-LONGEST = "x" * names.NAME_MAX
+MAX_LENGTH = "x" * names.NAME_MAX
 
 
 def _services(mirror: str) -> set[str]:
@@ -44,8 +44,8 @@ def test_all_names_of_a_mirror_are_dns_labels_within_their_limits(mirror: str) -
 @pytest.mark.parametrize(
     ("text", "may"),
     [
-        *((text, True) for text in ("a", "0", "docker", "a-b", "a--b", "9a", "headless", "xn--a", LONGEST)),
-        *((text, False) for text in ("", "A", "a.b", "a_b", "-a", "a-", "a b", "ä", "٣", "a\n", f"{LONGEST}x")),
+        *((text, True) for text in ("a", "0", "docker", "a-b", "a--b", "9a", "headless", "xn--a", MAX_LENGTH)),
+        *((text, False) for text in ("", "A", "a.b", "a_b", "-a", "a-", "a b", "ä", "٣", "a\n", f"{MAX_LENGTH}x")),
     ],
 )
 def test_a_mirror_is_named_by_a_short_dns_label(text: str, may: bool) -> None:  # noqa: FBT001 (a column of the table)
@@ -76,12 +76,12 @@ def test_what_kubernetes_takes_for_no_name_is_none(text: str) -> None:
 
 @given(strategies.hosts())
 def test_the_implied_masquerade_is_always_a_dns_name(host: str) -> None:
-    assert names.is_dns_name(names.implied_masquerade(host))
+    assert names.is_dns_name(names.default_masquerade(host))
 
 
 @given(strategies.hosts(), strategies.hosts())
 def test_two_hosts_never_imply_one_masquerade(one: str, other: str) -> None:
-    assert (names.implied_masquerade(one) == names.implied_masquerade(other)) == (one == other)
+    assert (names.default_masquerade(one) == names.default_masquerade(other)) == (one == other)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_two_hosts_never_imply_one_masquerade(one: str, other: str) -> None:
 )
 def test_the_implied_masquerade_names_the_host_where_it_can(host: str, masquerade: str) -> None:
     """The hashed ones stand here in full, because nodes would lose a mirror whose name changed."""
-    assert names.implied_masquerade(host) == masquerade
+    assert names.default_masquerade(host) == masquerade
 
 
 @given(strategies.mirror_names(), st.sampled_from([names.REGISTRY, names.HOSTESS]))

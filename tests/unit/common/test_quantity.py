@@ -132,7 +132,7 @@ def test_an_integer_counts_as_its_text() -> None:
 
 def test_a_hostile_length_is_refused_unread() -> None:
     with pytest.raises(ValueError, match="is no quantity"):
-        quantity.parse("1" * (quantity.LONGEST + 1))
+        quantity.parse("1" * (quantity.MAX_LENGTH + 1))
 
 
 @given(strategies.quantities())

@@ -80,7 +80,7 @@ def test_what_would_be_dropped_or_misread_is_refused_with_its_reason(text: str, 
 
 @given(strategies.upstreams())
 def test_a_url_reads_back_as_the_upstream_it_came_from(given_upstream: Upstream) -> None:
-    assert upstream.as_written(given_upstream.url) == given_upstream
+    assert upstream.parse_literal(given_upstream.url) == given_upstream
 
 
 @given(strategies.upstream_urls())

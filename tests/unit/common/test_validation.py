@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from common.admission_warnings import warnings_for
 from common.defaults import without_nulls
-from common.field_errors import FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, Problem
+from common.field_errors import FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, FieldError
 from common.model import RegistryMirrorSpec
-from common.validation import problems_of
+from common.validation import validate
 from tests.support import strategies
 from tests.support.mirrors import CLAIM, MirrorBuilder, a_mirror
 
@@ -47,12 +47,12 @@ MISTAKES: dict[str, tuple[list[Any], str]] = {
 
 
 def _paths(mirror: MirrorBuilder) -> list[str]:
-    return [problem.path for problem in problems_of(mirror.raw())]
+    return [problem.path for problem in validate(mirror.raw())]
 
 
 @given(strategies.mirrors())
 def test_a_valid_mirror_has_no_problem_and_can_be_parsed_and_advised_on(mirror: MirrorBuilder) -> None:
-    assert problems_of(mirror.raw()) == []
+    assert validate(mirror.raw()) == []
     assert all(warnings_for(RegistryMirrorSpec.model_validate(without_nulls(mirror.raw()["spec"]))))
 
 
@@ -73,7 +73,7 @@ def test_many_mistakes_are_told_all_at_once_and_nothing_else(planted: list[str],
 
 @given(strategies.damaged_mirrors(), st.none() | strategies.damaged_mirrors())
 def test_nothing_raises_and_every_problem_can_be_told(mirror: Any, old: Any) -> None:
-    for problem in problems_of(mirror, old, ("example.com",)):
+    for problem in validate(mirror, old, ("example.com",)):
         assert problem.path.partition(".")[0] in ("metadata", "spec")
         assert problem.cause in CAUSES
         assert problem.sentence
@@ -84,16 +84,16 @@ def test_nothing_raises_and_every_problem_can_be_told(mirror: Any, old: Any) -> 
 
 @given(strategies.json_values(), strategies.json_values())
 def test_no_json_at_all_raises(mirror: Any, old: Any) -> None:
-    assert all(map(str, problems_of(mirror, old)))
-    assert all(map(str, problems_of({"metadata": mirror, "spec": old}, {"spec": mirror, "status": old})))
+    assert all(map(str, validate(mirror, old)))
+    assert all(map(str, validate({"metadata": mirror, "spec": old}, {"spec": mirror, "status": old})))
 
 
 @pytest.mark.parametrize("levels", [63, 100, 1_000, 100_000])
 @pytest.mark.parametrize("path", ["spec", "spec.upstreamUrl", "metadata", f"{CLAIM}.selector", "status.storage"])
 def test_no_depth_raises(path: str, levels: int) -> None:
     deep = {"kind": "RegistryMirror", **_at(path, strategies.nested(levels))}
-    assert all(map(str, problems_of(deep)))
-    assert problems_of(a_mirror().raw(), deep) == []
+    assert all(map(str, validate(deep)))
+    assert validate(a_mirror().raw(), deep) == []
 
 
 def _at(path: str, value: Any) -> Any:
@@ -105,7 +105,7 @@ def _at(path: str, value: Any) -> Any:
 
 @pytest.mark.parametrize("raw", [None, 5, "mirror", [], [{}], True])
 def test_what_is_no_object_is_told_as_a_whole(raw: Any) -> None:
-    (problem,) = problems_of(raw)
+    (problem,) = validate(raw)
     assert problem.sentence == "must be an object of kind RegistryMirror"
 
 
@@ -146,7 +146,7 @@ def test_a_whole_claim_may_be_pasted() -> None:
     ids=lambda mirror: str(mirror.raw()["spec"])[:70],
 )
 def test_what_kubernetes_allows_and_a_cache_can_use_is_accepted(mirror: MirrorBuilder) -> None:
-    assert problems_of(mirror.raw()) == []
+    assert validate(mirror.raw()) == []
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_what_kubernetes_allows_and_a_cache_can_use_is_accepted(mirror: MirrorBu
 def test_the_name_nodes_would_use_is_judged_given_or_implied(
     mirror: MirrorBuilder, domains: tuple[str, ...], sentence: str | None
 ) -> None:
-    problems = problems_of(mirror.raw(), None, domains)
+    problems = validate(mirror.raw(), None, domains)
     assert [problem.path for problem in problems] == (["spec.masqueradeUrl"] if sentence else [])
     assert all(sentence and sentence in problem.sentence for problem in problems)
     assert all('"masqueradeUrl: mirror.exam' in problem.sentence for problem in problems)
@@ -173,13 +173,13 @@ def test_the_name_nodes_would_use_is_judged_given_or_implied(
 
 @pytest.mark.parametrize("wrong", [{"upstreamUrl": None}, {}, {"upstreamUrl": "a b"}, {"upstreamUrl": 5}])
 def test_a_missing_or_wrong_upstream_implies_no_second_problem(wrong: dict[str, Any]) -> None:
-    problems = problems_of(a_mirror().having("spec", wrong).raw(), None, ("example.com",))
+    problems = validate(a_mirror().having("spec", wrong).raw(), None, ("example.com",))
     assert [problem.path for problem in problems] == ["spec.upstreamUrl"]
 
 
 def test_one_mistake_in_a_masquerade_url_is_one_line() -> None:
     """Not also that it is outside of the allowed domains, which nobody can tell before it is a name."""
-    problems = problems_of(a_mirror().known_as("https://a.b").raw(), None, ("example.com",))
+    problems = validate(a_mirror().known_as("https://a.b").raw(), None, ("example.com",))
     assert [problem.sentence.partition(":")[0] for problem in problems] == ["must be a host name alone"]
 
 
@@ -216,17 +216,17 @@ def test_one_mistake_in_a_masquerade_url_is_one_line() -> None:
     ],
 )
 def test_what_is_no_plain_name_in_lower_case_is_no_name_for_a_mirror(name: str) -> None:
-    (problem,) = problems_of(a_mirror().known_as(name).raw())
+    (problem,) = validate(a_mirror().known_as(name).raw())
     assert problem.path == "spec.masqueradeUrl"
 
 
 def test_a_name_in_other_letters_is_one_in_the_form_of_dns() -> None:
-    assert problems_of(a_mirror().known_as("xn--bcher-kva.example").raw()) == []
+    assert validate(a_mirror().known_as("xn--bcher-kva.example").raw()) == []
 
 
 def test_a_name_left_to_the_api_server_is_refused_with_the_reason() -> None:
-    (problem,) = problems_of(a_mirror().without("metadata.name").having("metadata.generateName", "docker-").raw())
-    assert problem == Problem(
+    (problem,) = validate(a_mirror().without("metadata.name").having("metadata.generateName", "docker-").raw())
+    assert problem == FieldError(
         "metadata.name",
         REQUIRED,
         'generateName is not supported: everything of a mirror is named after it; for example "name: docker"',
@@ -235,6 +235,6 @@ def test_a_name_left_to_the_api_server_is_refused_with_the_reason() -> None:
 
 @pytest.mark.parametrize("label", ["other", "", "Docker", 5, [], {}])
 def test_a_different_mirror_label_is_refused(label: Any) -> None:
-    (problem,) = problems_of(a_mirror().having("metadata.labels.mirror", label).raw())
+    (problem,) = validate(a_mirror().having("metadata.labels.mirror", label).raw())
     assert problem.path == "metadata.labels.mirror"
     assert 'must be "docker", the name of the mirror, or be left out' in problem.sentence

@@ -81,7 +81,7 @@ async def test_a_node_that_is_silent_holds_up_one_question_and_not_one_for_each_
 
 
 async def _whole(_: web.Request) -> web.Response:
-    return web.json_response({"state": "hindered"}, status=503)
+    return web.json_response({"state": "blocked"}, status=503)
 
 
 async def _no_json(_: web.Request) -> web.Response:
@@ -123,7 +123,7 @@ async def serve() -> AsyncIterator[Callable[[Any], Any]]:
 
 async def test_a_real_agent_answers_also_while_it_is_not_ready(serve: Callable[[Any], Any]) -> None:
     async with http_door() as door:
-        assert await door(await serve(_whole)) == {"state": "hindered"}
+        assert await door(await serve(_whole)) == {"state": "blocked"}
 
 
 @pytest.mark.parametrize("handler", [_no_json, _large, _elsewhere, _hangs])

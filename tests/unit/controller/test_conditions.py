@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from common.field_errors import INVALID, Problem
+from common.field_errors import INVALID, FieldError
 from common.status import Condition as StoredCondition
 from controller.model import condition
 from controller.model.condition import Condition
@@ -61,7 +61,10 @@ EVERY = [
     ),
     (
         conditions.accepted(
-            [Problem("spec.ttl", INVALID, "is no duration", "7d"), Problem("spec.replicas", INVALID, "too many", 11)]
+            [
+                FieldError("spec.ttl", INVALID, "is no duration", "7d"),
+                FieldError("spec.replicas", INVALID, "too many", 11),
+            ]
         ),
         ("Accepted", "False", "InvalidSpec"),
         (

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from common.types import Json
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
-WHOLE = {"state": "hindered", "reason": "RuntimeIgnoresCerts", "message": "No config_path.", "node": "one"}
+WHOLE = {"state": "blocked", "reason": "RuntimeIgnoresCerts", "message": "No config_path.", "node": "one"}
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*WHOLE, "x"]), inner, max_size=5),
@@ -83,7 +83,7 @@ def test_a_pod_without_anything_is_an_agent_nobody_can_ask() -> None:
 
 def test_an_agent_says_state_reason_and_message() -> None:
     said = told(Agent("one"), WHOLE)
-    assert (said.state, said.reason, said.message) == ("hindered", "RuntimeIgnoresCerts", "No config_path.")
+    assert (said.state, said.reason, said.message) == ("blocked", "RuntimeIgnoresCerts", "No config_path.")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_whatever_answers_the_condition_stays_one_that_the_schema_takes(answer: 
 
 
 def test_a_long_message_of_several_lines_becomes_one_that_fits() -> None:
-    said = told(Agent("one"), {"state": "hindered", "message": "a\nb\x00" + "c" * 1000})
+    said = told(Agent("one"), {"state": "blocked", "message": "a\nb\x00" + "c" * 1000})
     assert said.message.startswith("a b c")
     assert len(said.message) == agent_status.SENTENCE_MAX
 
@@ -126,10 +126,10 @@ def _agents(*pairs: tuple[str, str]) -> list[Agent]:
     [
         ([], "NodesPending"),
         ([("pending", "Starting"), ("configured", "Configured")], "NodesPending"),
-        ([("hindered", "ExistingHostsToml"), ("pending", "Starting")], "ExistingHostsToml"),
-        ([("hindered", "ExistingHostsToml"), ("hindered", "ExistingHostsToml")], "ExistingHostsToml"),
-        ([("hindered", "ExistingHostsToml"), ("hindered", "RuntimeIgnoresCerts")], "NodesBlocked"),
-        ([("hindered", "no word"), ("pending", "Starting")], "NodesBlocked"),
+        ([("blocked", "ExistingHostsToml"), ("pending", "Starting")], "ExistingHostsToml"),
+        ([("blocked", "ExistingHostsToml"), ("blocked", "ExistingHostsToml")], "ExistingHostsToml"),
+        ([("blocked", "ExistingHostsToml"), ("blocked", "RuntimeIgnoresCerts")], "NodesBlocked"),
+        ([("blocked", "no word"), ("pending", "Starting")], "NodesBlocked"),
     ],
 )
 def test_the_reason_is_the_agents_where_all_that_are_hindered_agree(pairs: list[tuple[str, str]], reason: str) -> None:
@@ -137,7 +137,7 @@ def test_the_reason_is_the_agents_where_all_that_are_hindered_agree(pairs: list[
 
 
 def test_the_hindered_are_named_first_and_three_of_them_at_most() -> None:
-    told_of = sentences(_agents(("pending", "A"), ("hindered", "B"), ("pending", "C"), ("hindered", "D")))
+    told_of = sentences(_agents(("pending", "A"), ("blocked", "B"), ("pending", "C"), ("blocked", "D")))
     assert told_of == "node-1: says B. node-3: says D. node-0: says A. (and 1 more)"
     assert sentences([Agent("silent")]) == ""
 

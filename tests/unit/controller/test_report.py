@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.field_errors import INVALID, Problem
+from common.field_errors import INVALID, FieldError
 from common.status import RegistryMirrorStatus
 from controller.model.inputs import MissingInput
 from controller.model.observation import Observation
@@ -97,7 +97,7 @@ def test_storage_that_was_not_looked_at_stays_as_it_was_last_known() -> None:
 
 def test_a_mirror_that_is_invalid_keeps_its_last_known_facts_and_says_what_is_wrong() -> None:
     raw = {**stored(generation=8), "status": _status(_findings())}
-    status = status_of_invalid(raw, [Problem("spec.ttl", INVALID, "is no duration", "7d")], LATER)
+    status = status_of_invalid(raw, [FieldError("spec.ttl", INVALID, "is no duration", "7d")], LATER)
     assert status["observedGeneration"] == 8
     assert (status["storage"], status["nodes"]) == ("20Gi", {"desired": 3, "ready": 3})
     told = [(entry["type"], entry["reason"]) for entry in status["conditions"]]

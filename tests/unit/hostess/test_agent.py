@@ -122,7 +122,7 @@ def test_a_mirror_takes_neither_the_nodes_name_nor_the_api_servers(node: ANode, 
     node.agent(SHADOW_FQDN=HOST_NAME).configure(("10.96.0.7",), b"ca", None)
     named = Running(node, server, **{variable: HOST_NAME}).start()
     try:
-        named.says(State.HINDERED, "ReservedName")
+        named.says(State.BLOCKED, "ReservedName")
         assert node.hosts.read_bytes() == LOCALHOST
         assert not named.toml.exists()
         named.agent.changed(MirrorEndpoints(("127.0.0.1",), cleaning=True))
@@ -172,7 +172,7 @@ def test_without_ready_pods_it_is_withdrawn_without_being_asked(one: Running) ->
 def test_a_ready_mirror_that_stays_silent_is_told_to_a_person(one: Running, server: Server) -> None:
     one.start().configured()
     server.stop()
-    one.says(State.HINDERED, "MirrorUnreachable", seconds=40)
+    one.says(State.BLOCKED, "MirrorUnreachable", seconds=40)
     assert "refused" in one.agent.verdict.message
 
 
@@ -275,11 +275,11 @@ def test_two_mirrors_agents_share_a_node(node: ANode, server: Server) -> None:
 def test_what_hinders_is_told_and_over_once_it_is_mended(one: Running, node: ANode) -> None:
     path = node.put("etc/docker/certs.d/one.example.com/hosts.toml")
     one.start()
-    one.says(State.HINDERED, "ExistingHostsToml")
+    one.says(State.BLOCKED, "ExistingHostsToml")
     path.unlink()
     one.configured()
     node.hosts.rename(node.hosts.with_name("away"))
-    one.says(State.HINDERED, "NodeFilesUnwritable")
+    one.says(State.BLOCKED, "NodeFilesUnwritable")
     assert str(node.hosts) in one.agent.verdict.message
     node.hosts.with_name("away").rename(node.hosts)
     one.configured()
@@ -388,5 +388,5 @@ def test_a_loop_that_is_stuck_says_so_instead_of_its_last_word(one: Running) -> 
     one.stop()
     one.agent._looked_at -= STALE + 1
     assert one.agent.is_stuck
-    assert (one.agent.word.state, one.agent.word.reason) == (State.HINDERED, "AgentStuck")
+    assert (one.agent.word.state, one.agent.word.reason) == (State.BLOCKED, "AgentStuck")
     assert one.agent.verdict.reason == "Configured"

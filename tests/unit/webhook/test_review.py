@@ -9,8 +9,8 @@ import orjson
 import pytest
 from hypothesis import given
 
-from common.defaults import defaulted
-from common.validation import problems_of
+from common.defaults import with_defaults
+from common.validation import validate
 from tests.support import reviews, strategies
 from tests.support.mirrors import CLAIM, a_mirror
 from tests.support.reviews import UID, a_review, operations_of
@@ -95,14 +95,14 @@ def test_both_paths_refuse_the_same_and_that_is_what_validation_finds(builder: R
     assert mutated["allowed"] == validated["allowed"]
     assert mutated.get("status") == validated.get("status")
     sent = orjson.loads(builder.body())["request"]
-    assert validated["allowed"] == (not problems_of(sent["object"], sent["oldObject"]))
+    assert validated["allowed"] == (not validate(sent["object"], sent["oldObject"]))
 
 
 @given(strategies.mirrors())
 def test_the_patch_gives_the_defaulted_object_and_nothing_else(builder: MirrorBuilder) -> None:
     mirror = builder.having("notYetInvented", {"a/b~c": [1, {"": None}]}).raw()
     response = judged(a_review().creating(mirror), "mutate")
-    assert reviews.patched(mirror, response) == defaulted(mirror)
+    assert reviews.patched(mirror, response) == with_defaults(mirror)
 
 
 @given(strategies.mirrors(), strategies.mirrors())
@@ -111,12 +111,12 @@ def test_the_patch_of_an_update_gives_the_object_with_what_the_old_one_had(
 ) -> None:
     response = judged(a_review().updating(old, new), "mutate")
     if response["allowed"]:
-        assert reviews.patched(new.raw(), response) == defaulted(new.raw(), old.raw())
+        assert reviews.patched(new.raw(), response) == with_defaults(new.raw(), old.raw())
 
 
 @given(strategies.mirrors())
 def test_an_object_with_all_its_defaults_gets_no_patch_at_all(builder: MirrorBuilder) -> None:
-    complete = defaulted(builder.raw())
+    complete = with_defaults(builder.raw())
     for asked in (a_review().creating(complete), a_review().updating(builder, complete)):
         response = judged(asked, "mutate")
         assert response == {"uid": UID, "allowed": True}

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from common.defaults import defaulted
-from common.validation import problems_of
+from common.defaults import with_defaults
+from common.validation import validate
 from tests.support import strategies
 from tests.support.mirrors import CLAIM, MirrorBuilder, a_mirror
 
@@ -21,8 +21,8 @@ WAY_OUT = "cannot change once created; make another mirror, or delete this one a
 
 def _refused(mirror: MirrorBuilder, old: MirrorBuilder) -> list[str]:
     """Paths of all problems of an update, first as it is sent, then as it is stored with its defaults."""
-    sent = [problem.path for problem in problems_of(mirror.raw(), old.raw())]
-    stored = [problem.path for problem in problems_of(defaulted(mirror.raw(), old.raw()), old.raw())]
+    sent = [problem.path for problem in validate(mirror.raw(), old.raw())]
+    stored = [problem.path for problem in validate(with_defaults(mirror.raw(), old.raw()), old.raw())]
     assert sent == stored
     return sent
 
@@ -116,7 +116,7 @@ def test_storage_goes_down_only_to_what_was_granted(was: Any, granted: Any, want
 def test_the_sentences_name_the_reason_and_the_way_out() -> None:
     old = a_mirror().storing("50Gi").on_class("slow").granted("40Gi")
     new = a_mirror().storing("30Gi").on_class("fast")
-    assert [str(problem) for problem in problems_of(new.raw(), old.raw())] == [
+    assert [str(problem) for problem in validate(new.raw(), old.raw())] == [
         f"{CLAIM}.storageClassName: Forbidden: {WAY_OUT}",
         f"{STORAGE}: Forbidden: {SHRINKING}",
     ]
@@ -125,7 +125,7 @@ def test_the_sentences_name_the_reason_and_the_way_out() -> None:
 @given(strategies.mirrors())
 def test_leaving_a_mirror_as_it_is_is_always_allowed(mirror: MirrorBuilder) -> None:
     """As it was sent, as it was stored, and as it is sent again after it was stored."""
-    stored = MirrorBuilder(defaulted(mirror.raw()))
+    stored = MirrorBuilder(with_defaults(mirror.raw()))
     assert _refused(mirror, mirror) == _refused(mirror, stored) == _refused(stored, mirror) == []
 
 
@@ -162,14 +162,14 @@ def test_only_the_claim_is_ever_refused_between_two_valid_mirrors(one: MirrorBui
 )
 def test_an_invalid_stored_mirror_can_be_mended(stored: MirrorBuilder) -> None:
     """Objects from before the webhook: nothing was made from what was wrong in them, so nothing holds it."""
-    assert problems_of(a_mirror().raw(), stored.raw()) == []
+    assert validate(a_mirror().raw(), stored.raw()) == []
 
 
 def test_a_mistake_elsewhere_does_not_hide_a_refused_change() -> None:
     """All problems at once, also where some are about the object and some about the change."""
     old = a_mirror().on_class("slow").storing("20Gi").granted("20Gi")
     new = a_mirror().on_class("fast").storing("ten").replicated(0).having(f"{CLAIM}.accessModes", ["RWO"])
-    assert sorted(problem.path for problem in problems_of(new.raw(), old.raw())) == [
+    assert sorted(problem.path for problem in validate(new.raw(), old.raw())) == [
         "spec.replicas",
         f"{CLAIM}.accessModes[0]",
         STORAGE,

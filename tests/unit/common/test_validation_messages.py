@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.validation import problems_of
+from common.validation import validate
 from tests.support.mirrors import CLAIM, MirrorBuilder, a_mirror
 
 METADATA = "spec.volumeClaimTemplate.metadata"
@@ -119,4 +119,4 @@ MESSAGES: dict[str, MirrorBuilder] = {
 
 @pytest.mark.parametrize("message", MESSAGES)
 def test_a_mistake_is_told_in_these_words(message: str) -> None:
-    assert [str(problem) for problem in problems_of(MESSAGES[message].raw())] == [message]
+    assert [str(problem) for problem in validate(MESSAGES[message].raw())] == [message]

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import field_errors
-from common.field_errors import FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, Problem
-from common.validation import problems_of
+from common.field_errors import FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, FieldError
+from common.validation import validate
 from tests.support import strategies
 from tests.support.mirrors import CLAIM, a_mirror
 
@@ -18,15 +18,15 @@ CANARY = "tweety-hunter2"
 @pytest.mark.parametrize(
     ("problem", "line"),
     [
-        (Problem("spec.ttl", INVALID, "is wrong", "7d"), 'spec.ttl: Invalid value: "7d": is wrong'),
-        (Problem("spec.ttl", INVALID, "is wrong", None), "spec.ttl: Invalid value: null: is wrong"),
-        (Problem("a[0]", NOT_SUPPORTED, "must be b", "c"), 'a[0]: Unsupported value: "c": must be b'),
-        (Problem("spec", REQUIRED, "what to mirror", "unseen"), "spec: Required value: what to mirror"),
-        (Problem("spec", FORBIDDEN, "cannot change", "unseen"), "spec: Forbidden: cannot change"),
-        (Problem("", INVALID, "must be an object", 5), "Invalid value: 5: must be an object"),
+        (FieldError("spec.ttl", INVALID, "is wrong", "7d"), 'spec.ttl: Invalid value: "7d": is wrong'),
+        (FieldError("spec.ttl", INVALID, "is wrong", None), "spec.ttl: Invalid value: null: is wrong"),
+        (FieldError("a[0]", NOT_SUPPORTED, "must be b", "c"), 'a[0]: Unsupported value: "c": must be b'),
+        (FieldError("spec", REQUIRED, "what to mirror", "unseen"), "spec: Required value: what to mirror"),
+        (FieldError("spec", FORBIDDEN, "cannot change", "unseen"), "spec: Forbidden: cannot change"),
+        (FieldError("", INVALID, "must be an object", 5), "Invalid value: 5: must be an object"),
     ],
 )
-def test_a_problem_reads_as_kubernetes_own_do(problem: Problem, line: str) -> None:
+def test_a_problem_reads_as_kubernetes_own_do(problem: FieldError, line: str) -> None:
     assert str(problem) == line
 
 
@@ -110,7 +110,7 @@ def _ways_to_write(url: str) -> list[object]:
 @given(url=_urls_with_a_password())
 def test_no_message_ever_carries_a_password(path: str, url: str) -> None:
     """In whatever field it was written, as text, in a list, as a key or a value."""
-    told = "\n".join(str(p) for value in _ways_to_write(url) for p in problems_of(a_mirror().having(path, value).raw()))
+    told = "\n".join(str(p) for value in _ways_to_write(url) for p in validate(a_mirror().having(path, value).raw()))
     assert CANARY not in told
     assert "bob" not in told
 
@@ -118,11 +118,11 @@ def test_no_message_ever_carries_a_password(path: str, url: str) -> None:
 @pytest.mark.parametrize("path", ["spec.upstreamUrl", "spec.credentialsSecret", "spec.masqueradeUrl", "metadata.name"])
 def test_no_message_carries_credentials_written_where_a_name_belongs(path: str) -> None:
     """A mistake people make: the Secret's content in place of its name."""
-    (problem,) = problems_of(a_mirror().having(path, {"username": "bob", "password": CANARY}).raw())
+    (problem,) = validate(a_mirror().having(path, {"username": "bob", "password": CANARY}).raw())
     assert '{"username": ..., "password": ...}' in problem.message
     assert CANARY not in problem.message
 
 
 @given(_urls_with_a_password())
 def test_a_password_is_refused_wherever_a_registry_is_expected(url: str) -> None:
-    assert [problem.path for problem in problems_of(a_mirror().of(url).raw())] == ["spec.upstreamUrl"]
+    assert [problem.path for problem in validate(a_mirror().of(url).raw())] == ["spec.upstreamUrl"]
