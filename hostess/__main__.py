@@ -15,6 +15,7 @@ from hostess.health.probe import Probe
 from hostess.json_log import Log
 from hostess.kube.api_client import Api
 from hostess.kube.mirror_endpoints import view_of
+from hostess.kube.removal import removal_reason
 from hostess.kube.watcher import Follower
 from hostess.node_config import Node
 from hostess.settings import SettingsError, read
@@ -63,6 +64,8 @@ def run(settings: Settings, log: Log, stopping: threading.Event) -> None:
     log.info("started", mirror=settings.mirror, node=settings.node_name, upstream=settings.upstream_host)
     try:
         agent.run(stopping)
+        if reason := removal_reason(api, settings, seen=agent.saw_removal):
+            agent.remove_mirror(reason)
     finally:
         status.server_close()
 

@@ -66,6 +66,10 @@ class Deadlines:
     pods: float = 10.0
 
 
+class _Stopped(Exception):
+    """The agent ends: what the mirror answered meanwhile changes nothing on the node."""
+
+
 @dataclass(slots=True)
 class Agent:
     """One mirror's agent on one node. `changed` is told a new view of the cluster, by whichever thread has one."""
@@ -87,6 +91,7 @@ class Agent:
     _known_from: float = 0.0  # when the runtime surely knows the mirror's name, by the monotonic clock
     _looked_at: float = field(default_factory=time.monotonic)
     _wake: threading.Event = field(default_factory=threading.Event)
+    _stopping: threading.Event = field(default_factory=threading.Event)
 
     @property
     def is_stuck(self) -> bool:
@@ -108,14 +113,30 @@ class Agent:
         self._wake.set()
 
     def run(self, stopping: threading.Event) -> None:
-        """Looks at the node until `stopping`."""
-        while not stopping.is_set():
-            self._wake.clear()
-            verdict = self._looked()
-            if verdict != self.verdict:
-                self.log.info("node", state=verdict.state.value, reason=verdict.reason, message=verdict.message)
-            self.verdict, self._looked_at = verdict, time.monotonic()
-            self._wake.wait(RETRY_INTERVAL if self._liveness.contrary else PROBE_INTERVAL)
+        """Configure the node and update the state until `stopping`."""
+        self._stopping = stopping
+        with contextlib.suppress(_Stopped):
+            while not stopping.is_set():
+                self._wake.clear()
+                verdict = self._looked()
+                if verdict != self.verdict:
+                    self.log.info("node", state=verdict.state.value, reason=verdict.reason, message=verdict.message)
+                self.verdict, self._looked_at = verdict, time.monotonic()
+                self._wake.wait(RETRY_INTERVAL if self._liveness.contrary else PROBE_INTERVAL)
+
+    @property
+    def saw_removal(self) -> bool:
+        """True if the watch saw the Service deleted or terminating."""
+        return self._view is not None and self._view.removed
+
+    def remove_mirror(self, reason: str) -> None:
+        """Remove all files of the mirror from the node, after the loop has ended. A failure is only logged."""
+        try:
+            self.node.clean()
+        except (NodeConfigError, MountReplaced, OSError) as error:
+            self.log.warning("node cleanup failed", why=f"{type(error).__name__}: {error}", reason=reason)
+        else:
+            self.log.info("node cleaned", reason=reason)
 
     def _looked(self) -> NodeState:
         try:
@@ -189,7 +210,7 @@ class Agent:
             self._silence = "none of its cache pods is ready"
             return DEAD
         try:
-            self.probe.ask(address, authority)
+            self._probe(address, authority)
             self._ask_pods(view.endpoints or (), authority)
         except NoAnswer as why:
             self._silence = str(why)
@@ -205,9 +226,17 @@ class Agent:
             if time.monotonic() > until:
                 raise NoAnswer(f"its cache pods are too slow to be asked within {self.deadlines.pods:.0f} s")
             try:
-                self.probe.ask(endpoint.address, authority, endpoint.port)
+                self._probe(endpoint.address, authority, endpoint.port)
             except NoAnswer as why:
                 raise NoAnswer(f"one of its cache pods, at {endpoint.address}: {why}") from why
+
+    def _probe(self, address: str, authority: bytes, port: int | None = None) -> None:
+        """Probe one address. Raises NoAnswer; _Stopped if the agent ends meanwhile: there is little time left."""
+        try:
+            self.probe.ask(address, authority, port)
+        finally:
+            if self._stopping.is_set():
+                raise _Stopped
 
     def _configured(self, addresses: tuple[str, ...], authority: bytes) -> NodeState:
         """Writes all that can be written, then tells what stands in the way of its being used."""

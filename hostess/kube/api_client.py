@@ -29,7 +29,11 @@ ERROR_MAX: Final = 300
 
 
 class ApiError(Exception):
-    """A request that failed; the message says which and why."""
+    """A failed request. `status` is the HTTP status code, 0 if there was no answer."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Gone(ApiError):
@@ -114,4 +118,4 @@ class _Request:
 
 
 def _error(code: int, text: str) -> ApiError:
-    return Gone(text) if code == http.client.GONE else ApiError(text)
+    return Gone(text, code) if code == http.client.GONE else ApiError(text, code)

@@ -22,20 +22,24 @@ class Endpoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MirrorEndpoints:
-    """`addresses` are the Service's cluster IPs, none where it is gone; `endpoints` where ready cache pods answer.
+    """State of the mirror in the cluster.
 
-    `endpoints` is None until they were seen.
+    `addresses` are the Service's cluster IPs; `endpoints` the ready cache pods, None until they were seen.
+    `removed` is True if the Service is deleted or terminating.
     """
 
     addresses: tuple[str, ...] = ()
     cleaning: bool = False
     endpoints: tuple[Endpoint, ...] | None = None
+    removed: bool = False
 
 
 def view_of(services: Iterable[Json], slices: Iterable[Json] | None) -> MirrorEndpoints:
     """The view from all Services of the mirror's name (one or none), and its slices (None: not seen yet)."""
     service = next(iter(services), {})
-    annotations = (service.get("metadata") or {}).get("annotations") or {}
+    metadata = service.get("metadata") or {}
+    annotations = metadata.get("annotations") or {}
+    removed = not service or bool(metadata.get("deletionTimestamp"))
     spec = service.get("spec") or {}
     # A headless Service says "None" where others have an address.
     addresses = tuple(address for address in spec.get("clusterIPs") or () if address and address != "None")
@@ -43,7 +47,7 @@ def view_of(services: Iterable[Json], slices: Iterable[Json] | None) -> MirrorEn
     kind = "IPv6" if addresses and ":" in addresses[0] else "IPv4"
     ready = (each for one in slices or () if one.get("addressType") == kind for each in _ready(one))
     endpoints = None if slices is None else tuple(sorted(set(ready)))
-    return MirrorEndpoints(addresses, bool(annotations.get(CLEANING_ANNOTATION)), endpoints)
+    return MirrorEndpoints(addresses, bool(annotations.get(CLEANING_ANNOTATION)), endpoints, removed)
 
 
 def _ready(one: Json) -> Iterator[Endpoint]:

@@ -22,6 +22,7 @@ from controller.objects.resources import Kind
 from hostess.__main__ import _collections
 from hostess.containerd.config_reader import Containerd
 from hostess.json_log import Log
+from hostess.kube.removal import removal_reason
 from hostess.kube.watcher import Follower
 from tests.cluster.test_hostess import Account
 from tests.cluster.test_rights import Right, granted, of_roles, one, requests, right_of
@@ -282,6 +283,7 @@ def test_each_right_of_the_node_agent_is_missed(
     rights = of_roles("hostess.yaml")
     assert rights == {
         ("", "nodes", "get"),
+        (NAMESPACE, "namespaces", "get"),
         *(
             (NAMESPACE, resource, verb)
             for resource in ("services", "endpointslices.discovery.k8s.io")
@@ -291,7 +293,9 @@ def test_each_right_of_the_node_agent_is_missed(
     for right in rights:
         log, stopping = io.StringIO(), threading.Event()
         with roles.without(right):
-            if right[2] == "get":
+            if right[1] == "namespaces":
+                log.write(removal_reason(account.api, settings, seen=False))
+            elif right[2] == "get":
                 Containerd(settings, account.api, Log(log)).ask()
             else:
                 path, selector = _collections(settings)[right[1].partition(".")[0]]

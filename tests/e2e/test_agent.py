@@ -64,11 +64,13 @@ def failed_pulls(land: Land) -> str:
 
 
 def test_agents_are_rolled_out_while_pods_pull(land: Land) -> None:
-    """No pull fails, and all of them go through the mirror."""
+    """No pull fails, all of them go through the mirror, and hosts.toml is neither removed nor written again."""
     land.mirror("rolled", land.world)
     image, failed = land.world.push("lib/rolled:1", (2.0,)), failed_pulls(land)
     land.pull(image)
     taken, daemon_set = land.world.count("blob"), "daemonset/registry-mirror-rolled"
+    toml = ("stat", "--format=%i %y", f"/etc/containerd/certs.d/{land.world.host}/hosts.toml")
+    written = land.node.run(*toml).stdout
     for _ in range(3):
         land.kubectl("rollout", "restart", daemon_set)
         pulls, done = 0, False
@@ -77,6 +79,7 @@ def test_agents_are_rolled_out_while_pods_pull(land: Land) -> None:
             pulls += 1
             done = "successfully rolled out" in land.kubectl("rollout", "status", daemon_set, "--watch=false")
         assert land.counted("rolled") > pulls * 2_000_000
+    assert land.node.run(*toml).stdout == written
     assert failed_pulls(land) == failed
     assert land.world.count("blob") == taken
     land.delete("rolled")

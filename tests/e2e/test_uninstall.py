@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 # Kinds whose objects come and go by themselves, or tell of what was.
 PASSING = {"events", "events.events.k8s.io", "leases.coordination.k8s.io", "nodes", "componentstatuses"}
+
+CLEAN_WITHIN = 30.0  # seconds until kubelet has ended all agents
+PULL_WITHIN = 10.0  # seconds of a pull from the upstream; past a dead address it takes 121
 
 
 @pytest.fixture
@@ -37,18 +40,45 @@ def objects(node: Node) -> set[str]:
     return {" ".join(line.split()) for line in said.splitlines()}
 
 
-def test_nothing_is_left_of_it(bare: Node) -> None:
-    """No object in the cluster, no file on the node."""
-    world = Upstream(bare, "world.local.test", 9, authority=PUBLIC).prepare().start()
-    before, files = objects(bare), traces(bare)
-    system = Installed(bare).install()
-    land = Land(bare, system, world, world, world)
+def world_of(node: Node) -> Upstream:
+    """Start the upstream of the tests here."""
+    return Upstream(node, "world.local.test", 9, authority=PUBLIC).prepare().start()
+
+
+@contextmanager
+def two_mirrors(node: Node, world: Upstream) -> Iterator[Land]:
+    """Install the system with two mirrors of one upstream, and pull through the first."""
+    land = Land(node, Installed(node).install(), world, world, world)
     with closing(land.kube):
         land.apply_mirror("first", world.host)
         land.mirror("second", world, masqueradeUrl="second.local.test")
         land.wait_ready("first")
         land.pull(world.push("lib/used:1", (2.0,)))
         assert land.counted("first") > 2_000_000
-    system.uninstall()
+        yield land
+
+
+@pytest.mark.parametrize("command", [("delete", "--kustomize={folder}"), ("delete", "namespace", "registry-mirror")])
+def test_removing_everything_at_once_cleans_nodes(bare: Node, command: tuple[str, ...]) -> None:
+    """Agents that end with their Service or namespace clean the node, so that pulls go to the upstream at once.
+
+    The mirrors themselves stay: their finalizer waits for a controller.
+    """
+    world = world_of(bare)
+    files = traces(bare)
+    with two_mirrors(bare, world) as land:
+        arguments = [each.format(folder=land.system.folder) for each in command]
+        bare.cluster.run_kubectl(*arguments, "--wait=false")
+        land.until(lambda: not land.hosts_toml(world.host), CLEAN_WITHIN)
+        assert land.pull(world.push("lib/after:1", (2.0,))) < PULL_WITHIN
+        land.until(lambda: changed(bare, files) == set(), CLEAN_WITHIN, lambda: changed(bare, files))
+
+
+def test_nothing_is_left_of_it(bare: Node) -> None:
+    """No object in the cluster, no file on the node."""
+    world = world_of(bare)
+    before, files = objects(bare), traces(bare)
+    with two_mirrors(bare, world) as land:
+        land.system.uninstall()
     assert {each for each in objects(bare) ^ before if not each.startswith("PersistentVolume ")} == set()
     assert changed(bare, files) == set()

@@ -18,6 +18,7 @@ from hostess.agent import PROBE_INTERVAL, STALE, Agent, Deadlines
 from hostess.containerd.config_reader import Containerd
 from hostess.fs.atomic import locked
 from hostess.health.probe import Probe
+from hostess.health.threshold import FailureThreshold
 from hostess.json_log import Log
 from hostess.kube.api_client import Api
 from hostess.kube.mirror_endpoints import Endpoint, MirrorEndpoints
@@ -390,3 +391,44 @@ def test_a_loop_that_is_stuck_says_so_instead_of_its_last_word(one: Running) -> 
     assert one.agent.is_stuck
     assert (one.agent.word.state, one.agent.word.reason) == (State.BLOCKED, "AgentStuck")
     assert one.agent.verdict.reason == "Configured"
+
+
+def test_removed_mirror_leaves_nothing_after_the_loop(one: Running, node: ANode) -> None:
+    before = {path: content for path, content in node.tree().items() if not path.startswith("secret")}
+    one.start().configured()
+    one.stop()
+    assert one.toml.exists()
+    one.agent.remove_mirror("Service deleted")
+    assert {path: content for path, content in node.tree().items() if not path.startswith("secret")} == before
+
+
+def test_removal_removes_hosts_toml_while_lock_is_held(one: Running) -> None:
+    one.start().configured()
+    one.stop()
+    with locked(one.agent.settings.lock_file):
+        one.agent.remove_mirror("Service deleted")
+    assert not one.toml.exists()
+    assert "node cleanup failed" in one.log.getvalue()
+
+
+def test_loop_ends_without_writing_after_a_probe(one: Running, server: Server) -> None:
+    """A probe that fails while the agent ends withdraws nothing: a rollout leaves the node as it is."""
+    one.start().configured()
+
+    def stop_meanwhile(client: ssl.SSLSocket) -> None:
+        client.recv(4096)
+        one.stopping.set()
+        client.close()
+
+    server.behave = stop_meanwhile
+    one.agent._liveness = FailureThreshold(alive=True, contrary=1)
+    one.thread.join(10)
+    assert not one.thread.is_alive()
+    assert one.toml.exists()
+
+
+@pytest.mark.parametrize(("view", "expected"), [(None, False), (UP, False), (MirrorEndpoints(removed=True), True)])
+def test_watch_tells_if_the_service_was_removed(one: Running, view: MirrorEndpoints | None, expected: bool) -> None:  # noqa: FBT001
+    if view is not None:
+        one.agent.changed(view)
+    assert one.agent.saw_removal is expected

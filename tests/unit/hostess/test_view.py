@@ -10,6 +10,8 @@ from hostess.kube.mirror_endpoints import Endpoint, MirrorEndpoints, view_of
 
 SERVICE = {"metadata": {"name": "s"}, "spec": {"clusterIPs": ["10.96.0.7", "fd00::7"]}}
 
+TERMINATING = {"name": "s", "deletionTimestamp": "2026-01-01T00:00:00Z"}
+
 
 def cleaning(value: str) -> dict[str, Any]:
     return {**SERVICE, "metadata": {"name": "s", "annotations": {"k8s.osp.tech/cleaning": value}}}
@@ -26,7 +28,8 @@ def slices(*conditions: dict[str, Any] | None, kind: str = "IPv4", first: str = 
 @pytest.mark.parametrize(
     ("services", "expected"),
     [
-        ([], MirrorEndpoints()),
+        ([], MirrorEndpoints(removed=True)),
+        ([{**SERVICE, "metadata": TERMINATING}], MirrorEndpoints(("10.96.0.7", "fd00::7"), removed=True)),
         ([SERVICE], MirrorEndpoints(("10.96.0.7", "fd00::7"))),
         ([{"metadata": {}, "spec": {"clusterIPs": ["None"]}}], MirrorEndpoints()),
         ([{"metadata": {}, "spec": {}}], MirrorEndpoints()),

@@ -1,0 +1,56 @@
+"""Find out at shutdown if the mirror was removed from the cluster.
+
+At the deletion of a namespace Kubernetes ends its pods first, and deletes Services and roles only after them. So the
+agent reads its Namespace too.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+from hostess.kube.api_client import ApiError
+from hostess.kube.mirror_endpoints import view_of
+
+if TYPE_CHECKING:
+    from hostess.kube.api_client import Api
+    from hostess.settings import Settings
+
+# Seconds for both answers. The pod has 10 s to end, of which waiting for the lock on the node may take 5.
+DEADLINE: Final = 3.0
+# The Role, the ServiceAccount or the Namespace is deleted. A wrong guess costs pulls past the mirror until the next
+# agent writes hosts.toml again; hosts.toml of a dead mirror costs 2 minutes for each pull.
+REMOVED_CODES: Final = frozenset({401, 403, 404})
+
+
+def removal_reason(api: Api, settings: Settings, *, seen: bool) -> str:
+    """Return why the mirror counts as removed; an empty string if it stays.
+
+    `seen` is True if the watch saw the Service removed; it decides if the API server does not answer in time.
+    """
+    answers: list[str] = []
+    thread = threading.Thread(target=lambda: answers.append(_reason(api, settings, seen=seen)), daemon=True)
+    try:
+        thread.start()
+        thread.join(DEADLINE)
+    except RuntimeError:  # no thread left on the node
+        pass
+    return answers[0] if answers else _last_seen(seen=seen)
+
+
+def _reason(api: Api, settings: Settings, *, seen: bool) -> str:
+    path = f"/api/v1/namespaces/{settings.namespace}"
+    try:
+        services = api.get(f"{path}/services", {"fieldSelector": f"metadata.name={settings.service}"})["items"]
+        namespace = api.get(path)
+        if view_of(services, None).removed:
+            return "Service deleted"
+        return "Namespace terminating" if namespace["metadata"].get("deletionTimestamp") else ""
+    except ApiError as error:
+        return str(error) if error.status in REMOVED_CODES else _last_seen(seen=seen)
+    except Exception:  # noqa: BLE001 (the boundary: the body may be anything)
+        return _last_seen(seen=seen)
+
+
+def _last_seen(*, seen: bool) -> str:
+    return "Service deleted" if seen else ""
