@@ -1,4 +1,4 @@
-"""Whether the node's container runtime reads the folder that we write to: from its configuration and its version."""
+"""Decide from containerd's configuration and version if it reads the folder that the agent writes to."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from common.agent_protocol import RUNTIME_USES_MIRRORS
 from hostess.node_state import NodeConfigError
 
 if TYPE_CHECKING:
@@ -18,105 +19,134 @@ TWO_ROOTS: Final = "/etc/containerd/certs.d:/etc/docker/certs.d"
 # From 2.2 on the default is two roots; from 2.1 on the default puller takes such a list for the name of one folder.
 _TWO_ROOTS_SINCE: Final = (2, 2)
 _LITERAL_SINCE: Final = (2, 1)
-# Where each generation of the configuration has it, the newest first.
+# Before, an imported file replaces the whole section of a plugin, and registry.configs may hold TLS settings.
+_SECOND_MAJOR: Final = (2, 0)
+# Names of the CRI plugin's section, the newest first.
 _SECTIONS: Final = ("io.containerd.cri.v1.images", "io.containerd.grpc.v1.cri", "cri")
-REASON: Final = "RuntimeIgnoresCerts"
+RUNTIME_IGNORES_CERTS: Final = "RuntimeIgnoresCerts"
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Name and version as the kubelet tells them; both empty where that is not known."""
+    """Name and version as the kubelet reports them; both are empty if unknown."""
 
     name: str = ""
     version: tuple[int, int] | None = None
 
+    def is_before(self, version: tuple[int, int]) -> bool:
+        """Return True if the version is known and older."""
+        return self.version is not None and self.version < version
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the runtime reads: `literal` is a list of roots that it takes for the name of one folder."""
+    """Describe how containerd reads the folder. `literal` is a list of roots that it takes for one folder's name."""
 
     literal: str | None = None
 
 
 def parse_version(text: str) -> Runtime:
-    """From `containerd://2.4.2`, a Node's status.nodeInfo.containerRuntimeVersion."""
+    """Parse a Node's status.nodeInfo.containerRuntimeVersion, such as `containerd://2.4.2`."""
     name, _, version = text.partition("://")
     numbers = re.match(r"v?(\d+)\.(\d+)", version)
     return Runtime(name, (int(numbers[1]), int(numbers[2])) if numbers else None)
 
 
 def reading(configurations: Iterable[bytes], runtime: Runtime, folder: str) -> Reading:
-    """How the runtime reads `folder`, by its configuration files in their order (the main one, then its imports).
+    """Return how the runtime reads `folder`. `configurations` are its main file, then the imported ones.
 
-    Raises Hindrance where it does not read it.
+    Raises NodeConfigError if the runtime ignores the folder.
     """
     if runtime.name not in ("", CONTAINERD):
         raise NodeConfigError(
-            REASON,
-            f"the runtime is {runtime.name}, which reads no hosts.toml: images come through the mirror only where they"
-            " are named after spec.masqueradeUrl.",
+            RUNTIME_IGNORES_CERTS,
+            f"the runtime {runtime.name} does not read hosts.toml. Name images after spec.masqueradeUrl to use the"
+            " mirror.",
         )
     texts = list(configurations)
     if not texts and folder != DEFAULT_FOLDER:
-        return Reading()  # its configuration is not beside the folder, which a person has named: they know
-    found = [path for text in texts for path in _config_paths(text)]
-    # An empty one is as good as none: containerd 2.2 and newer take their default then, too.
+        return Reading()  # the configuration is elsewhere; the administrator has named the folder
+    registries = _registries(texts, runtime)
+    found = [path for registry in registries if isinstance(path := registry.get("config_path"), str)]
+    _check_old_settings(_old_settings(registries, runtime), runtime, folder, is_path_set=any(found))
+    # containerd 2.2 and newer take their default for an empty path too.
     path = found[-1] if found and (found[-1] or runtime.version is None) else _default(runtime)
     if path is None:
         return Reading()
-    if path == TWO_ROOTS and not any(found) and any(map(_has_mirrors, texts)):
+    _check_path(path, runtime, folder)
+    return Reading(path if ":" in path and not runtime.is_before(_LITERAL_SINCE) else None)
+
+
+def _check_old_settings(settings: str, runtime: Runtime, folder: str, *, is_path_set: bool) -> None:
+    """Raise NodeConfigError if there are `settings` beside which containerd's CRI plugin loads no config_path."""
+    if not settings:
+        return
+    move = f"First move each registry of {settings} to a file {folder}/<host>/hosts.toml."
+    if is_path_set:
         raise NodeConfigError(
-            REASON,
-            f"containerd has registry.mirrors in its configuration ({_section(runtime)}) and so reads no hosts.toml:"
-            " move what they say to hosts.toml files, take them out, and restart it.",
+            RUNTIME_USES_MIRRORS,
+            f"containerd has config_path and {settings}: its CRI plugin does not load with both. {move} Then delete"
+            f" {settings} and restart containerd.",
         )
+    raise NodeConfigError(
+        RUNTIME_USES_MIRRORS,
+        f"containerd has {settings} and so reads no hosts.toml. {move} Then delete {settings} and set config_path ="
+        f' "{folder}" under {_section(runtime)}. Then restart containerd: its CRI plugin does not load with both.',
+    )
+
+
+def _check_path(path: str, runtime: Runtime, folder: str) -> None:
+    """Raise NodeConfigError if a config_path does not lead to `folder`."""
     if path == "":
         raise NodeConfigError(
-            REASON,
-            'containerd has an empty config_path and so reads no hosts.toml: set config_path = "'
-            f'{folder}" under its registry section ({_section(runtime)}) and restart it.',
+            RUNTIME_IGNORES_CERTS,
+            f'containerd has no config_path and so reads no hosts.toml. Set config_path = "{folder}" under'
+            f" {_section(runtime)} and restart containerd.",
         )
     if path.rstrip("/") != folder and folder not in [root.rstrip("/") for root in path.split(":")]:
         raise NodeConfigError(
-            REASON,
-            f"containerd reads {path}, not {folder}: set the controller's CONTAINERD_CERTS_DIR to it, or containerd's"
-            " config_path to ours.",
+            RUNTIME_IGNORES_CERTS,
+            f"containerd reads {path}, not {folder}. Set the controller's CONTAINERD_CERTS_DIR to {path}, or"
+            f" containerd's config_path to {folder}.",
         )
-    takes_literally = runtime.version is None or runtime.version >= _LITERAL_SINCE
-    return Reading(path if ":" in path and takes_literally else None)
 
 
 def _default(runtime: Runtime) -> str | None:
-    """What an unset config_path means; None where that cannot be known."""
+    """Return the default of config_path; None if the version is unknown."""
     if runtime.version is None:
         return None
-    return TWO_ROOTS if runtime.version >= _TWO_ROOTS_SINCE else ""
+    return "" if runtime.is_before(_TWO_ROOTS_SINCE) else TWO_ROOTS
 
 
 def _section(runtime: Runtime) -> str:
-    old = runtime.version is not None and runtime.version < (2, 0)
-    return f'[plugins."{_SECTIONS[1] if old else _SECTIONS[0]}".registry]'
+    return f'[plugins."{_SECTIONS[1] if runtime.is_before(_SECOND_MAJOR) else _SECTIONS[0]}".registry]'
 
 
-def _config_paths(text: bytes) -> list[str]:
-    """The config_path of a file, one or none: a file that is no TOML stops containerd itself, and says nothing here."""
-    plugins = _parsed(text).get("plugins")
-    for section in _SECTIONS:
-        registry = _table(_table(plugins, section), "registry")
-        value = registry.get("config_path")
-        if isinstance(value, str):
-            return [value]
-    return []
+def _registries(texts: Iterable[bytes], runtime: Runtime) -> list[dict[str, Any]]:
+    """Return the registry tables that count, in the order of their files."""
+    found = [table for table in map(_registry, texts) if table is not None]
+    return found[-1:] if runtime.is_before(_SECOND_MAJOR) else found
 
 
-def _has_mirrors(text: bytes) -> bool:
-    """Whether a file has mirrors in the old way, for which containerd leaves its default config_path away."""
-    plugins = _parsed(text).get("plugins")
-    return any(_table(_table(plugins, section), "registry").get("mirrors") for section in _SECTIONS)
+def _registry(text: bytes) -> dict[str, Any] | None:
+    """Return the CRI plugin's registry table of a file; None if the file does not configure the plugin."""
+    plugins = _table(_parsed(text), "plugins")
+    found = [_table(plugins[section], "registry") for section in reversed(_SECTIONS) if section in plugins]
+    return {key: value for table in found for key, value in table.items()} if found else None
+
+
+def _old_settings(registries: Iterable[dict[str, Any]], runtime: Runtime) -> str:
+    """Name the settings that exclude config_path; of registry.configs only TLS does, in containerd 1."""
+    found = {"registry.mirrors" for registry in registries if registry.get("mirrors")}
+    for registry in registries:
+        configs = _table(registry, "configs")
+        if runtime.is_before(_SECOND_MAJOR) and any("tls" in _table(configs, host) for host in configs):
+            found.add("registry.configs")
+    return " and ".join(sorted(found, reverse=True))
 
 
 def imports(text: bytes) -> list[str]:
-    """Patterns of further configuration files."""
+    """Return the patterns of further configuration files."""
     found = _parsed(text).get("imports")
     return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
 
@@ -127,7 +157,8 @@ def _table(within: Any, key: str) -> dict[str, Any]:
 
 
 def _parsed(text: bytes) -> dict[str, Any]:
+    """Parse a file. containerd itself does not start with one that is not TOML."""
     try:
         return tomllib.loads(text.decode())
-    except (ValueError, RecursionError):  # of no TOML, of a number of thousands of digits; of brackets within brackets
+    except (ValueError, RecursionError):  # also numbers of thousands of digits, and brackets within brackets
         return {}

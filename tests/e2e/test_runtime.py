@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from common.agent_protocol import RUNTIME_USES_MIRRORS
 from tests.localcluster.node.runtime import BY_DEFAULT, DEBIAN, MODULES, TWO_ROOTS
-from tests.support.traces import changed, config_path, traces
+from tests.support.traces import changed, config_path, configuration, configure, traces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +82,39 @@ def test_containerd_that_reads_another_folder(clean: Land) -> None:
     assert ANOTHER in said
     assert "CONTAINERD_CERTS_DIR" in said
     pulls_through_the_mirror(clean)
+
+
+def test_registry_mirrors_move_to_hosts_toml(clean: Land, flavour: str) -> None:
+    """The steps of the message, in their order, lead to a node that pulls through the mirror.
+
+    Pulls of the host that was moved still work.
+    """
+    node, host = clean.node, clean.world.host
+    plain = replace(node.runtime, config_path=BY_DEFAULT).configuration(node.folder)
+    section = (
+        f'[plugins."{"io.containerd.grpc.v1.cri" if flavour == DEBIAN else "io.containerd.cri.v1.images"}".registry'
+    )
+    mirrors = f'{section}.mirrors."old.local.test"]\n  endpoint = ["https://{host}"]\n'
+    old_image = clean.world.push("lib/old:1").replace(host, "old.local.test")
+    folder = "/etc/containerd/certs.d/old.local.test"
+    with configuration(node, plain + mirrors):
+        pulls(clean, old_image)
+        message = pulls_past_the_mirror(clean, RUNTIME_USES_MIRRORS)
+        found = re.search(r'delete registry\.mirrors and set (config_path = "\S+") under (\[.+?\])\.', message)
+        assert found is not None, message
+        node.write(f"{folder}/hosts.toml", f'server = "https://old.local.test"\n[host."https://{host}"]\n')
+        configure(node, f"{plain}{found[2]}\n  {found[1]}\n".encode())
+        pulls_through_the_mirror(clean)
+        pulls(clean, old_image)
+        clean.delete("runtime")
+        node.run("rm", "-r", folder)
+
+
+def pulls(land: Land, image: str) -> None:
+    """Pull an image by a pod, whatever it is called inside."""
+    pod = land.start_pull(image)
+    land.node.cluster.run_kubectl("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=60s")
+    land.forget(pod, image)
 
 
 def test_somebody_elses_hosts_toml_for_the_upstream(clean: Land) -> None:

@@ -70,15 +70,23 @@ def resident(node: Node, pid: str) -> int:
 @contextmanager
 def config_path(node: Node, path: str) -> Iterator[None]:
     """Let containerd have this config_path for as long as the block lasts; `path` is as for a Node."""
+    with configuration(node, replace(node.runtime, config_path=path).configuration(node.folder)):
+        yield
+
+
+@contextmanager
+def configuration(node: Node, text: str) -> Iterator[None]:
+    """Restart containerd with this configuration for as long as the block lasts."""
     before = node.read(CONFIGURATION)
-    _configure(node, replace(node.runtime, config_path=path).configuration(node.folder).encode())
+    configure(node, text.encode())
     try:
         yield
     finally:
-        _configure(node, before)
+        configure(node, before)
 
 
-def _configure(node: Node, content: bytes) -> None:
+def configure(node: Node, content: bytes) -> None:
+    """Restart containerd with another configuration."""
     node.stop_component(CONTAINERD)
     node.write(CONFIGURATION, content)
     node.start_component(CONTAINERD)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from common.agent_protocol import RUNTIME_USES_MIRRORS
 from hostess.containerd import config_path
 from hostess.containerd.config_path import TWO_ROOTS, Reading, Runtime, parse_version, reading
 from hostess.containerd.config_reader import AFTER_FAILURE, Containerd
@@ -57,12 +58,59 @@ def test_by_default_a_new_one_takes_its_two_roots_for_one_name(version: str) -> 
     assert of(version, toml(None, 3)) == TWO_ROOTS
 
 
-@pytest.mark.parametrize("generation", [2, 3])
-def test_mirrors_set_in_the_old_way_take_the_default_away(generation: int) -> None:
-    mirrors = f'[plugins."{SECTIONS[generation]}".registry.mirrors."quay.io"]\nendpoint = ["https://q.example.com"]\n'
-    with pytest.raises(NodeConfigError, match=r"registry\.mirrors"):
-        of("2.2.1", toml(None, generation), mirrors.encode())
-    assert of("2.2.1", toml(FOLDER, generation), mirrors.encode()) is None
+def old(setting: str, generation: int = 2) -> bytes:
+    """Write a setting of the time before hosts.toml."""
+    return f'[plugins."{SECTIONS[generation]}".registry.{setting}]\n'.encode()
+
+
+MIRRORS = 'mirrors."quay.io"]\nendpoint = ["https://q.example.com"]\n#'
+TLS = 'configs."quay.io".tls'
+AUTH = 'configs."quay.io".auth'
+
+
+def uses_mirrors(version: str, *configurations: bytes) -> str:
+    with pytest.raises(NodeConfigError) as caught:
+        of(version, *configurations)
+    assert caught.value.reason == RUNTIME_USES_MIRRORS
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("version", "generation", "setting", "name"),
+    [
+        ("1.6.20", 2, MIRRORS, "registry.mirrors"),
+        ("1.7.0", 1, MIRRORS, "registry.mirrors"),
+        ("2.1.0", 3, MIRRORS, "registry.mirrors"),
+        ("2.4.2", 3, MIRRORS, "registry.mirrors"),
+        ("1.6.20", 2, TLS, "registry.configs"),
+    ],
+)
+def test_old_settings_move_before_config_path_is_set(version: str, generation: int, setting: str, name: str) -> None:
+    """In this order: containerd loads no CRI plugin with both."""
+    message = uses_mirrors(version, old(setting, generation))
+    assert f"{name} to a file {FOLDER}/<host>/hosts.toml" in message
+    steps = ("First move", f"delete {name}", f'config_path = "{FOLDER}"', "restart")
+    assert sorted(steps, key=message.index) == list(steps)
+    both = toml(FOLDER, generation) + old(setting, generation)
+    assert "does not load with both" in uses_mirrors(version, both)
+
+
+@pytest.mark.parametrize(
+    ("version", "setting"), [("1.6.20", AUTH), ("2.4.2", AUTH), ("2.4.2", TLS), ("1.6.20", "mirrors")]
+)
+def test_settings_that_config_path_allows_hinder_nothing(version: str, setting: str) -> None:
+    """(M) containerd 1.6.20 and 2.4.2 load all of these beside config_path."""
+    generation = 2 if version.startswith("1") else 3
+    assert of(version, toml(FOLDER, generation) + old(setting, generation)) is None
+
+
+def test_imported_file_replaces_the_section_in_containerd_1() -> None:
+    """(M) containerd 1.6.20 replaces the section of the plugin, 2.4.2 merges it."""
+    assert of("1.6.20", old(MIRRORS), toml(FOLDER)) is None
+    uses_mirrors("2.4.2", old(MIRRORS, 3), toml(FOLDER, 3))
+    with pytest.raises(NodeConfigError, match="no config_path"):
+        of("1.6.20", toml(FOLDER), toml(None))
+    assert of("2.4.2", toml(FOLDER, 3), toml(None, 3)) is None
 
 
 def test_where_the_configuration_is_not_beside_a_folder_that_a_person_named_it_is_taken_for_read() -> None:
