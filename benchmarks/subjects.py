@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from common import names
 from common.field_errors import FieldError
-from controller.certificates.x509 import issue_authority, issue_leaf
+from controller.certificates.x509 import issue_ca, issue_certificate
 from controller.desired import desired_objects
 from controller.model.inputs import Credentials, CredentialsState, Inputs, ServingCertificate
 from controller.model.mirror import Mirror, parse_mirror
@@ -44,9 +44,9 @@ def a_mirror(number: int) -> Json:
 def objects_of(count: int) -> list[tuple[Kind, Json]]:
     """Exactly what the controller creates for `count` mirrors, in its order: six objects each."""
     now = datetime.now(UTC)
-    authority = issue_authority("benchmark", now)
+    ca = issue_ca("benchmark", now)
     settings = ControllerSettings.model_validate({"NAMESPACE": NAMESPACE})
-    return [each for number in range(count) for each in _objects(number, settings, authority, now)]
+    return [each for number in range(count) for each in _objects(number, settings, ca, now)]
 
 
 def peers_share(objects: list[tuple[Kind, Json]]) -> list[tuple[Kind, Json]]:
@@ -54,10 +54,10 @@ def peers_share(objects: list[tuple[Kind, Json]]) -> list[tuple[Kind, Json]]:
     return [(kind, body) for kind, body in objects if kind in PEERS_KINDS]
 
 
-def _objects(number: int, settings: ControllerSettings, authority: KeyPair, now: datetime) -> list[tuple[Kind, Json]]:
+def _objects(number: int, settings: ControllerSettings, ca: KeyPair, now: datetime) -> list[tuple[Kind, Json]]:
     mirror = _judged(number)
     hosts = (mirror.masquerade, *names.service_hosts(mirror.name, settings.namespace))
-    tls = ServingCertificate(authority.certificate, issue_leaf(authority, hosts, now))
+    tls = ServingCertificate(ca.certificate, issue_certificate(ca, hosts, now))
     return desired_objects(mirror, settings, Inputs(Credentials(CredentialsState.NOT_REQUIRED), tls))
 
 

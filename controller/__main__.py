@@ -18,7 +18,7 @@ from common.settings import SettingsError, read
 from controller.apply.applier import Applier
 from controller.apply.conflict_limiter import ConflictLimiter
 from controller.apply.quarrels import Quarrels
-from controller.certificates.expiry_warner import ExpiryWarner
+from controller.certificates.expiry import ExpiryWarner
 from controller.certificates.webhook_certificate import Admission
 from controller.duration_tracker import DurationTracker
 from controller.health import application, served
@@ -92,7 +92,7 @@ def _assembled(
 
     async def tell(key: str, failure: Failure) -> None:
         if key == ADMISSION_KEY:
-            admission.tell()
+            admission.report_failure()
         else:
             await mirrors.report_failure(key, failure)
 

@@ -113,10 +113,10 @@ class ControllerSettings(Settings):
     # then asked less than twice a second. 0: never.
     upstream_probe_seconds: ProbePeriod = Field(300, alias="UPSTREAM_PROBE_SECONDS")
     # Each default has its reason beside it in controller/lifetimes.py.
-    ca_lifetime: Duration = Field(DEFAULT.authority, alias="CA_LIFETIME")
-    ca_lead: Duration = Field(DEFAULT.authority_lead, alias="CA_LEAD")
-    certificate_lifetime: Duration = Field(DEFAULT.leaf, alias="CERTIFICATE_LIFETIME")
-    certificate_lead: Duration = Field(DEFAULT.leaf_lead, alias="CERTIFICATE_LEAD")
+    ca_lifetime: Duration = Field(DEFAULT.ca, alias="CA_LIFETIME")
+    ca_lead: Duration = Field(DEFAULT.ca_lead, alias="CA_LEAD")
+    certificate_lifetime: Duration = Field(DEFAULT.certificate, alias="CERTIFICATE_LIFETIME")
+    certificate_lead: Duration = Field(DEFAULT.certificate_lead, alias="CERTIFICATE_LEAD")
     certificate_overlap: Duration = Field(DEFAULT.overlap, alias="CERTIFICATE_OVERLAP")
     certificate_warning: Duration = Field(DEFAULT.warning, alias="CERTIFICATE_WARNING")
     external_webhook_certificate: bool = Field(default=False, alias="EXTERNAL_WEBHOOK_CERTIFICATE")

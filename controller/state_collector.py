@@ -12,7 +12,7 @@ from common import names
 from controller.certificates.x509 import dates_of
 from controller.model.condition import existing_conditions
 from controller.objects import well_known
-from controller.objects.well_known import MIRRORS_AUTHORITY, WEBHOOK_AUTHORITY, WEBHOOK_CERTIFICATE
+from controller.objects.well_known import MIRRORS_CA, WEBHOOK_CA, WEBHOOK_CERTIFICATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +56,7 @@ class StateCollector(Collector):
             "When the certificate in a Secret ends, in seconds since 1970.",
             labels=["secret"],
         )
-        ours = (MIRRORS_AUTHORITY, WEBHOOK_AUTHORITY, WEBHOOK_CERTIFICATE, *sorted(self._state.shared_secrets))
+        ours = (MIRRORS_CA, WEBHOOK_CA, WEBHOOK_CERTIFICATE, *sorted(self._state.shared_secrets))
         for name in (*ours, *map(names.object_name, self._state.mirrors)):
             dates = dates_of(self._state.secret_text(name, well_known.CERTIFICATE))
             if dates is not None:

@@ -1,69 +1,98 @@
-"""The condition about a mirror's certificate: whether clients accept it, and for how long."""
+"""Report certificates that expire: in a condition of their mirror, or in the log."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from controller.certificates.x509 import covers, dates_of, host_names
 from controller.model.condition import CERTIFICATE_VALID, Condition
+from controller.objects import well_known
+from controller.objects.well_known import MIRRORS_CA, WEBHOOK_CA, WEBHOOK_CERTIFICATE
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-# A certificate that lives for days, renewed by a machine, is near its end in the last sixth of its life.
+    from common.logs import Logger
+    from controller.informer.cluster_cache import ClusterCache
+
+# A short-lived certificate, which is renewed by a program, expires soon in the last sixth of its life.
 _SHORT: Final = 6
+# Seconds between two log events about one certificate: less than two reconciles, which are 12 hours apart.
+REPEAT_INTERVAL: Final = 86_000.0
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a certificate comes from: `where` names its Secret, `way_out` says what to do about a bad one."""
+    """Secret of a certificate (`where`), and what the user must do if it is bad (`fix`)."""
 
     where: str
-    way_out: str = "Put another there."
+    fix: str = "Replace it."
 
 
 def certificate_valid(source: Source, certificate: str, host: str, now: datetime, warning: timedelta) -> Condition:
-    """Judges a certificate that nodes meet under `host`."""
+    """Return the condition CertificateValid of a certificate that nodes reach under `host`."""
     dates, names = dates_of(certificate), host_names(certificate)
-    holds = f"{source.where} holds a certificate"
     if dates is None:
-        return Condition(CERTIFICATE_VALID, "False", "Unreadable", f"{source.where} holds no certificate.")
+        return _invalid("Unreadable", f"{source.where} holds no readable certificate. {source.fix}")
     if names is None:
-        unread = f"{holds} whose names cannot be read; clients refuse it. {source.way_out}"
-        return Condition(CERTIFICATE_VALID, "False", "Unreadable", unread)
+        unreadable = f"The host names of the certificate in {source.where} cannot be read; clients refuse it."
+        return _invalid("Unreadable", f"{unreadable} {source.fix}")
     if not dates[0] <= now < dates[1]:
-        return _out_of_time(f"{holds} that is valid", dates, now, source.way_out)
+        return _out_of_date(source, dates, now)
     if not covers(names, host):
-        other = f"{holds} that is not for {host}, under which nodes reach this mirror; list it there."
-        return Condition(CERTIFICATE_VALID, "False", "NameMissing", other)
-    told = f"{holds} that is valid until {_shown(dates[1])}"
-    if now >= near(dates, warning):
-        soon = f"{told}; then nodes pull from the upstream. {source.way_out}"
-        return Condition(CERTIFICATE_VALID, "True", "ExpiresSoon", soon)
-    return Condition(CERTIFICATE_VALID, "True", "Valid", f"{told}.")
+        other = f"The certificate in {source.where} is not for {host}, which nodes use. Add this name to it."
+        return _invalid("NameMissing", other)
+    soon = now >= expires_soon_at(dates, warning)
+    valid = f"The certificate in {source.where} is valid until {_format(dates[1])}."
+    message = f"{valid} Then nodes pull from the upstream. {source.fix}" if soon else valid
+    return Condition(CERTIFICATE_VALID, "True", "ExpiresSoon" if soon else "Valid", message)
 
 
-def _out_of_time(told: str, dates: tuple[datetime, datetime], now: datetime, way_out: str) -> Condition:
+def _out_of_date(source: Source, dates: tuple[datetime, datetime], now: datetime) -> Condition:
     if now < dates[0]:
-        early = f"{told} only from {_shown(dates[0])} on; until then nodes pull from the upstream. {way_out}"
-        return Condition(CERTIFICATE_VALID, "False", "NotYetValid", early)
-    expired = f"{told} until {_shown(dates[1])}: it has ended, and nodes pull from the upstream. {way_out}"
-    return Condition(CERTIFICATE_VALID, "False", "Expired", expired)
+        early = f"The certificate in {source.where} is valid only from {_format(dates[0])} on."
+        return _invalid("NotYetValid", f"{early} Until then nodes pull from the upstream. {source.fix}")
+    late = f"The certificate in {source.where} expired on {_format(dates[1])}."
+    return _invalid("Expired", f"{late} Nodes pull from the upstream. {source.fix}")
 
 
-def _shown(moment: datetime) -> str:
+def _invalid(reason: str, message: str) -> Condition:
+    return Condition(CERTIFICATE_VALID, "False", reason, message)
+
+
+def _format(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def seconds_to_change(certificate: str, now: datetime, warning: timedelta) -> float | None:
-    """Seconds until the condition changes by time alone; None where it does not."""
+    """Return the seconds until time changes the condition, or None if it never does."""
     dates = dates_of(certificate)
-    moments = [] if dates is None else [dates[0], near(dates, warning), dates[1]]
+    moments = [] if dates is None else [dates[0], expires_soon_at(dates, warning), dates[1]]
     return min(((moment - now).total_seconds() for moment in moments if moment > now), default=None)
 
 
-def near(dates: tuple[datetime, datetime], warning: timedelta) -> datetime:
-    """From when on the end is near."""
+def expires_soon_at(dates: tuple[datetime, datetime], warning: timedelta) -> datetime:
+    """Return the time from which a certificate expires soon."""
     begin, end = dates
     return end - min(warning, (end - begin) / _SHORT)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiryWarner:
+    """Logs that a CA or the webhook's certificate expires soon. These belong to no mirror and have no condition."""
+
+    state: ClusterCache
+    warning: timedelta
+    log: Logger
+    _last: dict[str, float] = field(default_factory=dict)
+
+    def warn(self, now: datetime, running: float) -> None:
+        """Log each certificate that expires soon, once a day. `running` is in monotonic seconds."""
+        for name in (MIRRORS_CA, WEBHOOK_CA, WEBHOOK_CERTIFICATE):
+            dates = dates_of(self.state.secret_text(name, well_known.CERTIFICATE))
+            if dates is None or now < expires_soon_at(dates, self.warning):
+                self._last.pop(name, None)
+            elif name not in self._last or running - self._last[name] >= REPEAT_INTERVAL:
+                self._last[name] = running
+                self.log.warning("certificate expires soon", secret=name, until=dates[1].isoformat())

@@ -1,4 +1,4 @@
-"""What a mirror's cache serves with, and what nodes trust it by: issued here, or a person's own."""
+"""Choose the serving certificate of a mirror: issued by the controller, or given by the user."""
 
 from __future__ import annotations
 
@@ -10,109 +10,104 @@ from common.defaults import dict_at
 from controller.certificates import rotation
 from controller.certificates.expiry import Source, certificate_valid, seconds_to_change
 from controller.certificates.rotation import IssueRequest, TrustState
-from controller.certificates.x509 import can_sign, matches, renewal_due
+from controller.certificates.x509 import can_sign, is_key_pair, renewal_due
 from controller.desired.stateful_set import configuration_digest
 from controller.informer.cluster_cache import ClusterCache, text_of
 from controller.model.inputs import KeyPair, MissingInput, ServingCertificate
 from controller.objects import well_known
 from controller.objects.resources import STATEFUL_SET
 from controller.objects.rollout import is_rolled_out
-from controller.objects.well_known import CONFIGURATION_ANNOTATION, MIRRORS_AUTHORITY
+from controller.objects.well_known import CONFIGURATION_ANNOTATION, MIRRORS_CA
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from controller.certificates.rotation import Held
+    from controller.certificates.rotation import HeldFor
     from controller.model.mirror import Mirror
     from controller.settings import ControllerSettings
 
-_OURS: Final = "The controller renews it by itself; its log says what keeps it from that."
+_RENEWED: Final = "The controller renews it; see the controller's log for errors."
 
 
 @dataclass(frozen=True, slots=True)
 class MirrorCertificate:
-    """One look at what a mirror serves with."""
+    """Serving certificate of one mirror at the time `now`."""
 
     mirror: Mirror
     settings: ControllerSettings
     state: ClusterCache
     now: datetime
-    held: Held
+    held_for: HeldFor
 
-    def tls(self) -> ServingCertificate | MissingInput:
-        """What the cache is to serve with now, or what is lacking for it."""
-        named = self.settings.docker_certificate_secret
-        return self._given(named) if named else self._issued()
+    def serving(self) -> ServingCertificate | MissingInput:
+        """Return the certificate for the cache, or the reason for having none."""
+        secret = self.settings.docker_certificate_secret
+        return self._given(secret) if secret else self._issued()
 
     def _given(self, name: str) -> ServingCertificate | MissingInput:
-        certificate, key = (
-            self.state.secret_text(name, well_known.CERTIFICATE),
-            self.state.secret_text(name, well_known.KEY),
-        )
+        certificate = self.state.secret_text(name, well_known.CERTIFICATE)
+        key = self.state.secret_text(name, well_known.KEY)
         where = f"Secret {name} (DOCKER_CERTIFICATE_SECRET)"
         if certificate is None or key is None:
             keys = f"{well_known.CERTIFICATE} or {well_known.KEY}"
-            missing = f"{where} is missing, or lacks {keys}; create it, and the cache follows."
-            return MissingInput("CertificateSecretMissing", missing)
+            return MissingInput("CertificateSecretMissing", f"{where} does not exist or has no {keys}. Create it.")
         pair = KeyPair(certificate, key)
-        if not matches(pair):
-            wrong = (
-                f"{where}: {well_known.CERTIFICATE} and {well_known.KEY} are no certificate and key that belong"
-                " together; caches that run keep what they have."
+        if not is_key_pair(pair):
+            invalid = (
+                f"{where} holds no matching {well_known.CERTIFICATE} and {well_known.KEY}. Replace them."
+                " Running caches keep their certificate."
             )
-            return MissingInput("CertificateSecretInvalid", wrong)
-        # Where no authority is given the certificate itself is what nodes trust, as the seed has it.
-        authority = self.state.secret_text(name, well_known.AUTHORITY) or certificate
+            return MissingInput("CertificateSecretInvalid", invalid)
+        # Without a CA, nodes trust the certificate itself, as in the seed.
+        ca = self.state.secret_text(name, well_known.CA) or certificate
         overlap, warning = self.settings.lifetimes.overlap, self.settings.lifetimes.warning
-        bundle, wait = rotation.given(self._place(pair), authority, overlap, self.held)
+        bundle, wait = rotation.user_bundle(self._trust_state(pair), ca, overlap, self.held_for)
         validity = certificate_valid(Source(where), certificate, self.mirror.masquerade, self.now, warning)
-        return ServingCertificate(
-            bundle, pair, name, _soonest(wait, seconds_to_change(certificate, self.now, warning)), validity
-        )
+        again = _soonest(wait, seconds_to_change(certificate, self.now, warning))
+        return ServingCertificate(bundle, pair, name, again, validity)
 
     def _issued(self) -> ServingCertificate | MissingInput:
-        authority, lifetimes = pair_in(self.state, MIRRORS_AUTHORITY), self.settings.lifetimes
-        if authority is None or not can_sign(authority, self.now):
-            return _without_authority(self.state.authority_failure)
+        ca, lifetimes = pair_in(self.state, MIRRORS_CA), self.settings.lifetimes
+        if ca is None or not can_sign(ca, self.now):
+            return _missing_ca(self.state.ca_failure)
         name, host = self.mirror.object_name, self.mirror.masquerade
         hosts = (host, *names.service_hosts(self.mirror.name, self.settings.namespace))
-        place = self._place(pair_in(self.state, name))
-        step = rotation.step(place, IssueRequest(authority, hosts, self.now, lifetimes), self.held)
-        shown = step.leaf.certificate
-        due = (renewal_due(shown, authority.certificate, lifetimes) - self.now).total_seconds()
-        source = Source(f"Secret {self.settings.namespace}/{name}", _OURS)
-        validity = certificate_valid(source, shown, host, self.now, lifetimes.warning)
-        return ServingCertificate(step.bundle, step.leaf, None, _soonest(step.wait, due), validity)
+        trust = self._trust_state(pair_in(self.state, name))
+        step = rotation.next_step(trust, IssueRequest(ca, hosts, self.now, lifetimes), self.held_for)
+        certificate = step.serving.certificate
+        due = (renewal_due(certificate, ca.certificate, lifetimes) - self.now).total_seconds()
+        source = Source(f"Secret {self.settings.namespace}/{name}", _RENEWED)
+        validity = certificate_valid(source, certificate, host, self.now, lifetimes.warning)
+        return ServingCertificate(step.bundle, step.serving, None, _soonest(step.wait, due), validity)
 
-    def _place(self, leaf: KeyPair | None) -> TrustState:
-        """What nodes trust this mirror by, and whether its cache pods were all started with `leaf`."""
+    def _trust_state(self, serving: KeyPair | None) -> TrustState:
         current = self.state.secrets.get(self.mirror.object_name)
-        bundles = () if current is None else (text_of(current, well_known.AUTHORITY) or "",)
-        return TrustState(bundles, leaf, settled=leaf is not None and self._started_with(leaf))
+        bundles = () if current is None else (text_of(current, well_known.CA) or "",)
+        return TrustState(bundles, serving, settled=serving is not None and self._is_in_use(serving))
 
-    def _started_with(self, leaf: KeyPair) -> bool:
+    def _is_in_use(self, serving: KeyPair) -> bool:
+        """Return True if all cache pods were started with this certificate."""
         current = self.state.children[STATEFUL_SET].get(self.mirror.object_name)
         if current is None:
             return True
-        named = self.settings.ca_certificate_bundle
-        bundle = self.state.bundle(named) if named else None
+        name = self.settings.ca_certificate_bundle
+        bundle = self.state.bundle(name) if name else None
         template = dict_at(current, "spec", "template", "metadata", "annotations")
-        digest = configuration_digest(self.mirror, leaf, bundle)
+        digest = configuration_digest(self.mirror, serving, bundle)
         return template.get(CONFIGURATION_ANNOTATION) == digest and is_rolled_out(current)
 
 
 def pair_in(state: ClusterCache, secret: str) -> KeyPair | None:
-    """Certificate and key of a Secret; None where it lacks one of them."""
+    """Return certificate and key of a Secret, or None if one is missing."""
     current = state.secrets.get(secret)
     certificate, key = text_of(current, well_known.CERTIFICATE), text_of(current, well_known.KEY)
     return None if certificate is None or key is None else KeyPair(certificate, key)
 
 
-def _without_authority(why: str | None) -> MissingInput:
-    if why is None:
-        return MissingInput("CAPending", "The certificate authority of the mirrors is being made.")
-    failed = f"The certificate authority of the mirrors cannot be made; it is tried again, ever more rarely: {why}"
-    return MissingInput("CAFailed", failed)
+def _missing_ca(failure: str | None) -> MissingInput:
+    if failure is None:
+        return MissingInput("CAPending", "The CA of the mirrors is being created.")
+    return MissingInput("CAFailed", f"The CA of the mirrors cannot be created; retrying with backoff. {failure}")
 
 
 def _soonest(*seconds: float | None) -> float | None:

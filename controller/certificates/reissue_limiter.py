@@ -34,7 +34,7 @@ class Issued:
         tls, last = inputs.tls, self._last.get(mirror.name)
         if tls.secret is not None or _texts(tls.pair) == present:
             return inputs
-        purpose = mirror.uid, mirror.masquerade, tls.authority
+        purpose = mirror.uid, mirror.masquerade, tls.ca
         if last is not None and last[0] == purpose and _texts(last[1]) != present and now - last[2] < FRESH:
             return replace(inputs, tls=replace(tls, pair=last[1]))
         self._last[mirror.name] = purpose, tls.pair, now

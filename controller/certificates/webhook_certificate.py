@@ -1,7 +1,7 @@
-"""Keeps admission trusted: the two authorities, the webhook's certificate, and caBundle in both configurations.
+"""Maintain both CAs, the serving certificate of the webhook, and the caBundle of its configurations.
 
-The webhook itself may do nothing in the cluster: it finds its certificate mounted, and the API server finds the
-authority in the configurations. Two authorities, because a mirror's certificate must not pass as the webhook's.
+The webhook has no rights in the cluster. It reads its certificate from a mounted Secret.
+A separate CA for the mirrors keeps their certificates from being valid for the webhook.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from controller import clock
 from controller.certificates import rotation
 from controller.certificates.mirror_certificate import pair_in
 from controller.certificates.rotation import IssueRequest, RotationStep, TrustState
-from controller.certificates.x509 import can_sign, issue_authority, renewal_due, succession_due, usable_authority
+from controller.certificates.x509 import ca_renewal_due, can_sign, is_ca_current, issue_ca, renewal_due
 from controller.kubeclient.errors import ClusterError
 from controller.model.results import Outcome, RequeueAfter
 from controller.objects import well_known
@@ -25,8 +25,8 @@ from controller.objects.resources import MUTATING, SECRET, VALIDATING
 from controller.objects.well_known import (
     ADMISSION_KEY,
     CONFIGURATIONS,
-    MIRRORS_AUTHORITY,
-    WEBHOOK_AUTHORITY,
+    MIRRORS_CA,
+    WEBHOOK_CA,
     WEBHOOK_CERTIFICATE,
 )
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from common.logs import Logger
     from common.types import Json
     from controller.apply.quarrels import Quarrels
-    from controller.certificates.expiry_warner import ExpiryWarner
+    from controller.certificates.expiry import ExpiryWarner
     from controller.duration_tracker import DurationTracker
     from controller.informer.cluster_cache import ClusterCache
     from controller.informer.store import Store
@@ -46,137 +46,136 @@ if TYPE_CHECKING:
     from controller.objects.resources import Kind
     from controller.settings import ControllerSettings
 
-    # Seconds, and what for.
-    Wait = tuple[float, str]
-    # Keeps one authority's side; appends what failed and stands in the way of nothing else. Returns what to wait for.
-    Keep = Callable[[datetime, list[ClusterError]], Awaitable[list[Wait]]]
+    Wait = tuple[float, str]  # seconds, and a reason
+    # Maintains one CA. Appends errors that do not prevent the rest. Returns the waits.
+    Maintain = Callable[[datetime, list[ClusterError]], Awaitable[list[Wait]]]
 
 
 WEBHOOK_SERVICE: Final = "registrymirror-webhook"
-# Seconds: what is due lies months ahead; clocks that are set are noticed by themselves.
-LONGEST_LOOK: Final = 43_200.0
-# Seconds until a configuration that is not installed is looked for without having been seen to appear.
-MISSING_LOOK: Final = 60.0
-# Seconds: what is due now was done in this pass, and the ends of certificates are whole seconds.
-SHORTEST_LOOK: Final = 1.0
-CONTESTED: Final = "ConflictingWriter"
-# Seconds of quiet while somebody keeps changing what is kept here: each change would be looked at otherwise, in vain.
+# All in seconds. A renewal is months away; this bounds the error of a clock that was set.
+LONGEST_REQUEUE: Final = 43_200.0
+# The ends of certificates are whole seconds.
+SHORTEST_REQUEUE: Final = 1.0
+# Fallback in case the watch misses the installation of a webhook configuration.
+MISSING_REQUEUE: Final = 60.0
+CONFLICT: Final = "ConflictingWriter"
+# Shortest time between two reconciles while another writer keeps changing an object.
 CONFLICT_COOLDOWN: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Certificates and authorities of one installation, whose Service is in the namespace of the settings."""
+    """Certificates and CAs of one installation in the namespace of the settings."""
 
     cluster: KubeClient
     settings: ControllerSettings
     state: ClusterCache
     durations: DurationTracker
     quarrels: Quarrels
-    ends: ExpiryWarner
+    expiry: ExpiryWarner
     log: Logger
-    _refused: list[str] = field(default_factory=list)  # why the mirrors' authority could not be made
+    _ca_errors: list[str] = field(default_factory=list)  # of the mirrors' CA
 
     async def reconcile(self) -> Outcome:
-        """One pass. Raises ClusterError where a request failed, after all that does not depend on it is done."""
+        """Reconcile all certificates. Raise the first ClusterError after everything else is done."""
         now = clock.now()
-        waits = [(LONGEST_LOOK, "CertificateRenewal")]
-        failed: list[ClusterError] = []
-        # The webhook first: without it nothing can be stored, while a mirror that is late costs nobody a pull.
-        for keep in self._kept():
+        waits = [(LONGEST_REQUEUE, "CertificateRenewal")]
+        errors: list[ClusterError] = []
+        # The webhook first: without it no mirror can be stored.
+        for maintain in self._maintained():
             try:
-                waits += await keep(now, failed)
+                waits += await maintain(now, errors)
             except ClusterError as error:
-                failed.append(error)
-        self.ends.tell(now, clock.running())
-        if failed:
-            raise failed[0]
+                errors.append(error)
+        self.expiry.warn(now, clock.running())
+        if errors:
+            raise errors[0]
         after, reason = min(waits)
-        contested = any(each == CONTESTED for _, each in waits)
-        return RequeueAfter(max(SHORTEST_LOOK, after), reason, CONFLICT_COOLDOWN if contested else 0.0)
+        conflict = any(each == CONFLICT for _, each in waits)
+        return RequeueAfter(max(SHORTEST_REQUEUE, after), reason, CONFLICT_COOLDOWN if conflict else 0.0)
 
-    def tell(self) -> None:
-        """Lets the mirrors say why they have no authority, where it is that which failed again and again."""
-        if self._refused:
-            self.state.authority_failed(self._refused[-1])
+    def report_failure(self) -> None:
+        """Make each mirror report that the mirrors' CA cannot be created."""
+        if self._ca_errors:
+            self.state.report_ca_failure(self._ca_errors[-1])
 
-    def _kept(self) -> Iterator[Keep]:
+    def _maintained(self) -> Iterator[Maintain]:
         if not self.settings.external_webhook_certificate:
-            yield self._webhooks
+            yield self._maintain_webhook
         if self.settings.docker_certificate_secret is None:
-            yield self._mirrors
+            yield self._maintain_mirrors_ca
 
-    async def _mirrors(self, now: datetime, failed: list[ClusterError]) -> list[Wait]:
+    async def _maintain_mirrors_ca(self, now: datetime, errors: list[ClusterError]) -> list[Wait]:
         try:
-            authority = await self._authority(MIRRORS_AUTHORITY, "registry mirrors", now, failed)
+            ca = await self._ca(MIRRORS_CA, "registry mirrors", now, errors)
         except ClusterError as error:
-            self._refused[:] = [str(error)]
+            self._ca_errors[:] = [str(error)]
             raise
-        self._refused.clear()
-        self.state.authority_failure = None
-        return [self._until_succession(authority, now)]
+        self._ca_errors.clear()
+        self.state.ca_failure = None
+        return [self._until_ca_renewal(ca, now)]
 
-    async def _webhooks(self, now: datetime, failed: list[ClusterError]) -> list[Wait]:
-        authority = await self._authority(WEBHOOK_AUTHORITY, "registry mirror webhook", now, failed)
-        return [self._until_succession(authority, now), *await self._webhook(authority, now)]
+    async def _maintain_webhook(self, now: datetime, errors: list[ClusterError]) -> list[Wait]:
+        ca = await self._ca(WEBHOOK_CA, "registry mirror webhook", now, errors)
+        return [self._until_ca_renewal(ca, now), *await self._rotate_webhook(ca, now)]
 
-    async def _webhook(self, authority: KeyPair, now: datetime) -> list[Wait]:
-        """Certificate and bundles of the webhook; returns when and for what to look again."""
+    async def _rotate_webhook(self, ca: KeyPair, now: datetime) -> list[Wait]:
+        """Publish the bundle, then write the serving certificate. Return the waits."""
         service, lifetimes = f"{WEBHOOK_SERVICE}.{self.settings.namespace}", self.settings.lifetimes
         hosts = (f"{service}.svc", service, f"{service}.svc.cluster.local")
-        place = self._place()
-        step = rotation.step(place, IssueRequest(authority, hosts, now, lifetimes), self._held)
-        # What is fought over is trust in one authority, whatever else is in the bundle or comes with each new leaf.
-        desired = hash(authority.certificate)
-        contested = [
+        trust = self._trust_state()
+        step = rotation.next_step(trust, IssueRequest(ca, hosts, now, lifetimes), self._held_for)
+        # A conflict is about trust in this CA; each new serving certificate must not count as a new desired state.
+        desired = hash(ca.certificate)
+        conflicts = [
             await self._publish(MUTATING, self.state.mutating, step.bundle, desired),
             await self._publish(VALIDATING, self.state.validating, step.bundle, desired),
-            await self._keep_leaf(place, step, desired),
+            await self._write_serving(trust, step, desired),
         ]
-        due = (renewal_due(step.leaf.certificate, authority.certificate, lifetimes) - now).total_seconds()
-        later = [due, *([] if step.wait is None else [step.wait])]
-        return [*((each, "CertificateRenewal") for each in later), *(each for each in contested if each is not None)]
+        due = (renewal_due(step.serving.certificate, ca.certificate, lifetimes) - now).total_seconds()
+        renewals = [due, *([] if step.wait is None else [step.wait])]
+        return [*((each, "CertificateRenewal") for each in renewals), *(each for each in conflicts if each is not None)]
 
-    def _place(self) -> TrustState:
-        """The webhook as the API server and its pods see it: they follow their files, so that time settles them."""
+    def _trust_state(self) -> TrustState:
+        """Return the state of the webhook. Its pods reload files, so the overlap alone settles them."""
         bundles = tuple(bundle for store in (self.state.mutating, self.state.validating) for bundle in _bundles(store))
-        remembered = self.state.secret_text(WEBHOOK_CERTIFICATE, well_known.AUTHORITY) or ""
+        remembered = self.state.secret_text(WEBHOOK_CERTIFICATE, well_known.CA) or ""
         return TrustState(bundles, pair_in(self.state, WEBHOOK_CERTIFICATE), remembered)
 
-    def _held(self, what: Hashable) -> float:
+    def _held_for(self, what: Hashable) -> float:
         return self.durations.held(ADMISSION_KEY, what, clock.running())
 
-    def _until_succession(self, authority: KeyPair, now: datetime) -> Wait:
-        due = succession_due(authority.certificate, self.settings.lifetimes)
+    def _until_ca_renewal(self, ca: KeyPair, now: datetime) -> Wait:
+        due = ca_renewal_due(ca.certificate, self.settings.lifetimes)
         return (due - now).total_seconds(), "CertificateRenewal"
 
-    async def _authority(self, name: str, title: str, now: datetime, failed: list[ClusterError]) -> KeyPair:
-        """The authority in force. One whose successor cannot be stored goes on, as long as it has not ended."""
+    async def _ca(self, name: str, title: str, now: datetime, errors: list[ClusterError]) -> KeyPair:
+        """Return the CA in the Secret `name`, renewed if due. If storing fails, the present one is used to its end."""
         present = pair_in(self.state, name)
-        if present is not None and usable_authority(present, now, self.settings.lifetimes):
+        if present is not None and is_ca_current(present, now, self.settings.lifetimes):
             return present
-        made = issue_authority(title, now, self.settings.lifetimes)
+        ca = issue_ca(title, now, self.settings.lifetimes)
         try:
-            await self._store(name, made, {})
+            await self._store(name, ca, {})
         except ClusterError as error:
             if present is None or not can_sign(present, now):
                 raise
-            failed.append(error)
+            errors.append(error)
             return present
-        self.log.info("authority issued", secret=f"{self.settings.namespace}/{name}")
-        return made
+        self.log.info("CA issued", secret=f"{self.settings.namespace}/{name}")
+        return ca
 
-    async def _keep_leaf(self, place: TrustState, step: RotationStep, desired: int) -> Wait | None:
-        """The bundle is kept beside the leaf: former authorities are known by it where configurations are made anew."""
-        if (step.leaf, step.bundle) == (place.leaf, place.remembered):
+    async def _write_serving(self, trust: TrustState, step: RotationStep, desired: int) -> Wait | None:
+        """Write certificate and bundle. The bundle tells former CAs if the configurations are recreated."""
+        if (step.serving, step.bundle) == (trust.serving, trust.remembered):
             return None
         current, what = self.state.secrets.get(WEBHOOK_CERTIFICATE), f"{SECRET.name} {WEBHOOK_CERTIFICATE}"
         wait = self.quarrels.wait(what, desired, current)
         if wait:
-            return wait, CONTESTED
-        stored = await self._store(WEBHOOK_CERTIFICATE, step.leaf, {well_known.AUTHORITY: step.bundle})
+            return wait, CONFLICT
+        stored = await self._store(WEBHOOK_CERTIFICATE, step.serving, {well_known.CA: step.bundle})
         self.quarrels.written(what, desired, current, stored)
-        if step.leaf != place.leaf:
+        if step.serving != trust.serving:
             self.log.info("certificate issued", secret=f"{self.settings.namespace}/{WEBHOOK_CERTIFICATE}")
         return None
 
@@ -184,7 +183,7 @@ class Admission:
         texts = {well_known.CERTIFICATE: pair.certificate, well_known.KEY: pair.key, **more}
         data = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
         namespace, current = self.settings.namespace, self.state.secrets.get(name)
-        if current is not None and current.get("immutable"):  # so made by somebody: it can be replaced, and not changed
+        if current is not None and current.get("immutable"):  # it can only be replaced
             await self.cluster.delete(SECRET, namespace, current)
             self.log.info("immutable Secret replaced", secret=f"{namespace}/{name}")
             current = None
@@ -204,26 +203,26 @@ class Admission:
         return stored
 
     async def _publish(self, kind: Kind, store: Store, bundle: str, desired: int) -> Wait | None:
-        """Returns when and for what to look again; None where it is published."""
+        """Write the bundle into a webhook configuration. Return a wait if that is not possible now."""
         current, what = store.get(CONFIGURATIONS), f"{kind.name} {CONFIGURATIONS}"
         if current is None:
-            return MISSING_LOOK, "ConfigurationMissing"
+            return MISSING_REQUEUE, "ConfigurationMissing"
         webhooks = with_bundle(current.get("webhooks") or [], bundle)
         if webhooks == current.get("webhooks"):
             return None
         wait = self.quarrels.wait(what, desired, current)
         if wait:
-            return wait, CONTESTED
+            return wait, CONFLICT
         body = {"metadata": preconditions(current), "webhooks": webhooks}
         stored = await self.cluster.patch(kind, None, CONFIGURATIONS, body)
         self.quarrels.written(what, desired, current, stored)
         store.put(stored, quietly=True)
-        self.log.info("authority published", configuration=what)
+        self.log.info("CA bundle published", configuration=what)
         return None
 
 
 def with_bundle(webhooks: list[Json], bundle: str) -> list[Json]:
-    """The webhooks of a configuration with `bundle` (PEM) as what the API server trusts them by."""
+    """Return the webhooks of a configuration with `bundle` (PEM) as their caBundle."""
     encoded = base64.b64encode(bundle.encode()).decode()
     changed = copy.deepcopy(webhooks)
     for webhook in changed:
@@ -232,7 +231,7 @@ def with_bundle(webhooks: list[Json], bundle: str) -> list[Json]:
 
 
 def _bundles(store: Store) -> Iterator[str]:
-    """What each webhook of a configuration is trusted by; the API server lets no caBundle in that is no base64."""
+    """Yield the caBundle of each webhook. The API server accepts only base64."""
     for webhook in (store.get(CONFIGURATIONS) or {}).get("webhooks") or []:
         encoded = dict_at(webhook, "clientConfig").get("caBundle") or ""
         yield base64.b64decode(encoded).decode("utf-8", "replace")

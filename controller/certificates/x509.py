@@ -1,6 +1,6 @@
-"""Certificates: a pure issue and a pure question. EC P-256 throughout: an RSA key costs 34 ms, one of these 0.1.
+"""Issue and examine certificates. All input and output is PEM text, as in Secrets.
 
-PEM text in and out, as it stands in Secrets. An authority may be a person's own, with an RSA key.
+Issued keys are EC P-256: one takes 0.1 ms, an RSA key 34 ms. A CA given by the user may have an RSA key.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ from controller.model.inputs import KeyPair
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# All that is issued is valid from this day on, before there was any of it. A controller whose clock is two years ahead
-# so issues nothing that others refuse as not yet valid.
+# Certificates are valid from this day on, so that a controller whose clock is ahead issues usable ones.
 BEGINNING: Final = datetime(2025, 1, 1, tzinfo=UTC)
-# The same for a clock that stands before that day (at 1970, say): its neighbours may be a little behind it.
+# The same if the clock is before that day.
 CLOCK_SKEW: Final = timedelta(hours=1)
-_COMMON_NAME_MAX: Final = 64  # X.520's bound; the names that count are in the extension
-# Both spellings that are read; openssl itself wrote the longer one once.
+_COMMON_NAME_MAX: Final = 64  # X.520; clients read the names in the extension
+# Old versions of openssl wrote the longer label.
 _BLOCK: Final = re.compile("-----BEGIN (?:X509 )?CERTIFICATE-----.*?-----END (?:X509 )?CERTIFICATE-----", re.DOTALL)
-# What text that anybody may have put into a Secret can end in.
+# Errors that arbitrary text in a Secret can raise.
 _UNUSABLE: Final = (
     ValueError,
     TypeError,
@@ -43,27 +42,24 @@ _UNUSABLE: Final = (
 )
 
 
-def issue_authority(name: str, now: datetime, lifetimes: Lifetimes = DEFAULT) -> KeyPair:
-    """A new self-signed authority that may sign leaves and nothing else."""
+def issue_ca(name: str, now: datetime, lifetimes: Lifetimes = DEFAULT) -> KeyPair:
+    """Issue a self-signed CA that can sign serving certificates only."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _subject(name)
     begin = min(BEGINNING, now - CLOCK_SKEW)
-    builder = _builder(subject, key, begin, now + lifetimes.authority).issuer_name(subject)
+    builder = _builder(subject, key, begin, now + lifetimes.ca).issuer_name(subject)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_usage(sign=True), critical=True)
     return _pair(builder.sign(key, hashes.SHA256()), key)
 
 
-def issue_leaf(authority: KeyPair, hosts: Iterable[str], now: datetime, lifetimes: Lifetimes = DEFAULT) -> KeyPair:
-    """A certificate for a server that is reached under `hosts` (DNS names), signed by `authority`.
-
-    Never for longer than that lasts: peers stop trusting with it.
-    """
+def issue_certificate(ca: KeyPair, hosts: Iterable[str], now: datetime, lifetimes: Lifetimes = DEFAULT) -> KeyPair:
+    """Issue a serving certificate for `hosts` (DNS names). It ends with the CA at the latest."""
     hosts = tuple(hosts)
-    issuer, issuer_key = _certificate(authority.certificate), _key(authority.key)
+    issuer, issuer_key = _certificate(ca.certificate), _key(ca.key)
     key = ec.generate_private_key(ec.SECP256R1())
     begin = min(issuer.not_valid_before_utc, now - CLOCK_SKEW)
-    end = min(issuer.not_valid_after_utc, now + lifetimes.leaf)
+    end = min(issuer.not_valid_after_utc, now + lifetimes.certificate)
     builder = _builder(_subject(hosts[0]), key, begin, end).issuer_name(issuer.subject)
     names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
     builder = builder.add_extension(names, critical=False)
@@ -75,11 +71,11 @@ def issue_leaf(authority: KeyPair, hosts: Iterable[str], now: datetime, lifetime
 
 
 def can_sign(pair: KeyPair | None, now: datetime) -> bool:
-    """Whether this is an authority with its own key that has not ended. That its successor may be due is no matter."""
+    """Return True if this is a CA with its key, and not expired."""
     try:
         if pair is None or not _belong(pair):
             return False
-        _key(pair.key)  # TypeError where it is none that we can sign with
+        _key(pair.key)  # raises TypeError if the algorithm is unsupported
         certificate = _certificate(pair.certificate)
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
         return constraints.ca and now < certificate.not_valid_after_utc
@@ -87,23 +83,20 @@ def can_sign(pair: KeyPair | None, now: datetime) -> bool:
         return False
 
 
-def usable_authority(pair: KeyPair | None, now: datetime, lifetimes: Lifetimes = DEFAULT) -> bool:
-    """Whether this is an authority that can sign, and its successor is not due."""
-    return pair is not None and can_sign(pair, now) and now <= succession_due(pair.certificate, lifetimes)
+def is_ca_current(pair: KeyPair | None, now: datetime, lifetimes: Lifetimes = DEFAULT) -> bool:
+    """Return True if this is a CA that can sign and need not be renewed yet."""
+    return pair is not None and can_sign(pair, now) and now <= ca_renewal_due(pair.certificate, lifetimes)
 
 
-def succession_due(authority: str, lifetimes: Lifetimes = DEFAULT) -> datetime:
-    """When the successor of an authority is to be made.
-
-    A person's own may be shorter-lived than the lead of ours is long; it is respected for two thirds of its life.
-    """
-    certificate = _certificate(authority)
+def ca_renewal_due(ca: str, lifetimes: Lifetimes = DEFAULT) -> datetime:
+    """Return the time to renew a CA: before its last third, if a user's CA is short-lived."""
+    certificate = _certificate(ca)
     life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
-    return certificate.not_valid_after_utc - min(lifetimes.authority_lead, life / 3)
+    return certificate.not_valid_after_utc - min(lifetimes.ca_lead, life / 3)
 
 
-def serves(pair: KeyPair | None, hosts: Iterable[str]) -> bool:
-    """Whether this certificate, with its own key, is one for exactly `hosts`. Its dates are another question."""
+def is_for(pair: KeyPair | None, hosts: Iterable[str]) -> bool:
+    """Return True if this certificate has its key and exactly these host names. Dates are not checked."""
     try:
         if pair is None or not _belong(pair):
             return False
@@ -112,31 +105,31 @@ def serves(pair: KeyPair | None, hosts: Iterable[str]) -> bool:
         return False
 
 
-def issued_by(leaf: str, authority: str) -> bool:
-    """Whether `authority` signed `leaf`."""
+def issued_by(serving: str, ca: str) -> bool:
+    """Return True if `ca` signed `serving`."""
     try:
-        _certificate(leaf).verify_directly_issued_by(_certificate(authority))
+        _certificate(serving).verify_directly_issued_by(_certificate(ca))
     except _UNUSABLE:
         return False
     return True
 
 
-def matches(pair: KeyPair) -> bool:
-    """Whether PEM text of anybody's making is a certificate and the key that belongs to it."""
+def is_key_pair(pair: KeyPair) -> bool:
+    """Return True if this is a certificate with its key."""
     try:
         return _belong(pair)
     except _UNUSABLE:
         return False
 
 
-def renewal_due(leaf: str, authority: str, lifetimes: Lifetimes = DEFAULT) -> datetime:
-    """When a leaf is to be replaced by another of `authority`: not before its end, where that lasts no longer."""
-    end = _certificate(leaf).not_valid_after_utc
-    return end if end >= _certificate(authority).not_valid_after_utc else end - lifetimes.leaf_lead
+def renewal_due(serving: str, ca: str, lifetimes: Lifetimes = DEFAULT) -> datetime:
+    """Return the time to renew a serving certificate: its end, if the CA ends too."""
+    end = _certificate(serving).not_valid_after_utc
+    return end if end >= _certificate(ca).not_valid_after_utc else end - lifetimes.certificate_lead
 
 
 def dates_of(certificate: str | None) -> tuple[datetime, datetime] | None:
-    """Beginning and end of the (first) certificate of a PEM text; None where it is none."""
+    """Return begin and end of the first certificate in a PEM text, or None."""
     try:
         parsed = None if certificate is None else _certificate(certificate)
     except _UNUSABLE:
@@ -145,7 +138,7 @@ def dates_of(certificate: str | None) -> tuple[datetime, datetime] | None:
 
 
 def host_names(certificate: str) -> list[str] | None:
-    """The DNS names in a certificate; None where nobody can read them, as where one is not ASCII."""
+    """Return the DNS names of a certificate, or None if one is unreadable or not ASCII."""
     try:
         names = _dns_names(_certificate(certificate))
     except _UNUSABLE:
@@ -154,21 +147,21 @@ def host_names(certificate: str) -> list[str] | None:
 
 
 def covers(names: Iterable[str], host: str) -> bool:
-    """Whether clients accept a certificate of these names under `host`, of which a wildcard stands for one label."""
+    """Return True if a client accepts these names for `host`. A wildcard matches one label."""
     return not {host, f"*.{host.partition('.')[2]}"}.isdisjoint(map(str.lower, names))
 
 
-def spelt(certificate: str) -> str:
-    """The (first) certificate of a PEM text in our own spelling. Raises ValueError where it is none."""
+def normalized(certificate: str) -> str:
+    """Return the first certificate of a PEM text in a canonical form. Raise ValueError if there is none."""
     return _certificate(certificate).public_bytes(serialization.Encoding.PEM).decode()
 
 
 def certificates_in(bundle: str) -> list[str]:
-    """Each certificate of a PEM text once, in our own spelling; what is none is left out."""
+    """Return each valid certificate of a PEM text once, in the canonical form."""
     found: dict[str, None] = {}
     for block in _BLOCK.findall(bundle):
         try:
-            found[spelt(block)] = None
+            found[normalized(block)] = None
         except _UNUSABLE:
             continue
     return list(found)
@@ -235,20 +228,19 @@ def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Key
     return KeyPair(certificate.public_bytes(pem).decode(), secret.decode())
 
 
-@lru_cache(maxsize=16)  # one look at a mirror asks some ten things of two or three certificates
+@lru_cache(maxsize=16)  # a reconcile reads two or three certificates some ten times
 def _certificate(pem: str) -> x509.Certificate:
     return x509.load_pem_x509_certificate(pem.encode())
 
 
 def _any_key(pem: str) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
-    # Checking the primes of an RSA key takes up to a second, for each mirror at each look; that the public halves are
-    # one is what is asked here, and TLS itself would fail with a key that is broken otherwise.
+    # Validating an RSA key takes up to a second. The public keys are compared here; TLS would reject a broken key.
     key = serialization.load_pem_private_key(pem.encode(), password=None, unsafe_skip_rsa_key_validation=True)
-    return cast("ec.EllipticCurvePrivateKey", key)  # of any algorithm where it is a person's own: only compared then
+    return cast("ec.EllipticCurvePrivateKey", key)  # a user's key may have any algorithm
 
 
 def _key(pem: str) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
     key = _any_key(pem)
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-        raise TypeError("the authority's key is neither RSA nor one of an elliptic curve")
+        raise TypeError("the CA's key is neither RSA nor EC")
     return key

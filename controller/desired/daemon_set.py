@@ -23,7 +23,7 @@ HOSTS_FILE: Final = "/etc/hosts_from_host"
 BACKUP_DIRECTORY: Final = "/etc/hosts.backup"
 LOCK_DIRECTORY: Final = "/var/lock/hostess"
 DOCKER_DIRECTORY: Final = "/etc/docker"
-AUTHORITY_DIRECTORY: Final = "/etc/registry-mirror"
+CA_DIRECTORY: Final = "/etc/registry-mirror"
 
 
 def daemon_set(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
@@ -60,7 +60,7 @@ def _pod(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
                 "name": "authority",
                 "secret": {
                     "secretName": mirror.object_name,
-                    "items": [{"key": well_known.AUTHORITY, "path": well_known.AUTHORITY}],
+                    "items": [{"key": well_known.CA, "path": well_known.CA}],
                 },
             },
         ],
@@ -90,7 +90,7 @@ def _environment(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -
         "UPSTREAM_URL": mirror.upstream.url,
         # Empty where an older mirror has this registry's images: its hosts.toml stands.
         "UPSTREAM_HOST": mirror.upstream.image_host if inputs.images_holder is None else "",
-        "AUTHORITY_FILE": f"{AUTHORITY_DIRECTORY}/{well_known.AUTHORITY}",
+        "AUTHORITY_FILE": f"{CA_DIRECTORY}/{well_known.CA}",
         "DOCKER_CERTS_DIR": f"{DOCKER_DIRECTORY}/certs.d",
         "CONTAINERD_CERTS_DIR": settings.containerd_certs_dir,
         "STATUS_PORT": str(STATUS_PORT),
@@ -146,7 +146,7 @@ def _container(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> 
             {"name": "etc-hosts-backup", "mountPath": BACKUP_DIRECTORY},
             {"name": "lock", "mountPath": LOCK_DIRECTORY},
             *({"name": name, "mountPath": path} for name, path in _directories(settings).items()),
-            {"name": "authority", "mountPath": AUTHORITY_DIRECTORY, "readOnly": True},
+            {"name": "authority", "mountPath": CA_DIRECTORY, "readOnly": True},
         ],
     }
 

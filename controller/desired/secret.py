@@ -25,7 +25,7 @@ def secret(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json
         well_known.CREDENTIALS: credentials_file(inputs.credentials),
         well_known.HELPER: registry_config.helper(),
         well_known.START: registry_config.start_script(mirror),
-        well_known.AUTHORITY: inputs.tls.authority,
+        well_known.CA: inputs.tls.ca,
     }
     if inputs.tls.secret is None:
         texts |= {well_known.CERTIFICATE: inputs.tls.pair.certificate, well_known.KEY: inputs.tls.pair.key}

@@ -17,8 +17,8 @@ from controller.objects.ownership import controller_of
 from controller.objects.well_known import (
     ADMISSION_KEY,
     BUNDLE_FILE,
-    MIRRORS_AUTHORITY,
-    WEBHOOK_AUTHORITY,
+    MIRRORS_CA,
+    WEBHOOK_CA,
     WEBHOOK_CERTIFICATE,
 )
 
@@ -40,7 +40,7 @@ _SECRET_KEYS: Final = frozenset(
         well_known.START,
         well_known.CERTIFICATE,
         well_known.KEY,
-        well_known.AUTHORITY,
+        well_known.CA,
     }
 )
 
@@ -90,7 +90,7 @@ class ClusterCache:
     mutating: Store = field(default_factory=Store)
     validating: Store = field(default_factory=Store)
     children: dict[Kind, Store] = field(default_factory=dict)
-    authority_failure: str | None = None
+    ca_failure: str | None = None
 
     def __post_init__(self) -> None:
         self.children = {kind: Store(_ours_by_name) for kind in resources.CHILDREN if kind is not resources.SECRET}
@@ -110,10 +110,10 @@ class ClusterCache:
         for name in self.mirrors:
             self.enqueue(name)
 
-    def authority_failed(self, why: str) -> None:
+    def report_ca_failure(self, why: str) -> None:
         """Takes note of why the mirrors' authority cannot be made, for every mirror to say."""
-        if why != self.authority_failure:
-            self.authority_failure = why
+        if why != self.ca_failure:
+            self.ca_failure = why
             self.enqueue_all()
 
     def _mirror_changed(self, name: str, _: Json | None, after: Json | None) -> None:
@@ -169,9 +169,9 @@ class ClusterCache:
             self.enqueue(mirror)
 
     def _secret_changed(self, name: str) -> None:
-        if name in (MIRRORS_AUTHORITY, WEBHOOK_AUTHORITY, WEBHOOK_CERTIFICATE):
+        if name in (MIRRORS_CA, WEBHOOK_CA, WEBHOOK_CERTIFICATE):
             self.enqueue(ADMISSION_KEY)
-        if name == MIRRORS_AUTHORITY or name in self.shared_secrets:
+        if name == MIRRORS_CA or name in self.shared_secrets:
             self.enqueue_all()
         for mirror, secret in self.credentials_of.items():
             if secret == name:

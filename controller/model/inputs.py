@@ -1,4 +1,4 @@
-"""What must be known of the cluster before the desired state can be written down: gathered first, passed in whole."""
+"""Define the inputs of the desired state that are read from the cluster."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class CredentialsState(Enum):
-    """How the credentials of a mirror are."""
+    """State of a mirror's credentials."""
 
     NOT_REQUIRED = "NotRequired"
     FOUND = "Found"
@@ -22,7 +22,7 @@ class CredentialsState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """User name and password for the upstream; both empty where pulls go without."""
+    """User name and password for the upstream; both are empty for anonymous pulls."""
 
     state: CredentialsState
     username: str = ""
@@ -31,12 +31,12 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class ServingCertificate:
-    """What the cache serves with. `authority` (PEM) is what nodes trust; `secret` names a person's own Secret.
+    """Serving certificate of a cache. `ca` is the PEM bundle for nodes, `secret` the user's Secret.
 
-    `again`: seconds until another look is due, as the certificate is to be renewed, or authorities change.
+    `again` is in seconds: the time of the next renewal or rotation step.
     """
 
-    authority: str
+    ca: str
     pair: KeyPair = field(repr=False)
     secret: str | None = None
     again: float | None = None
@@ -45,9 +45,9 @@ class ServingCertificate:
 
 @dataclass(frozen=True, slots=True)
 class MissingInput:
-    """Something without which a cache cannot be built. `reason` and `message` are those of the condition.
+    """Input without which no cache can be built. `reason` and `message` are for the condition.
 
-    `rest` is all else, for what needs nothing of it: a person's mistake must not let that decay.
+    `rest` holds the other inputs, for objects that do not need this one.
     """
 
     reason: str
@@ -57,12 +57,12 @@ class MissingInput:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The world around one mirror.
+    """Inputs of one mirror.
 
-    `masquerade_holder` is the older mirror that has this one's masqueradeUrl, `images_holder` the older one through
-    which nodes pull this upstream's images; `bundle` the content of the CA bundle. `withdrawing`: the host name is
-    lost, and there are agents yet that take the mirror off the nodes. `unmarked`: only pods without the label of their
-    upstream serve.
+    `masquerade_holder` is an older mirror with the same masqueradeUrl, `images_holder` one with the same upstream.
+    `bundle` is the content of the CA bundle.
+    `withdrawing`: the mirror lost its host name, and agents still remove it from the nodes.
+    `unmarked`: no serving cache pod has the label of its upstream.
     """
 
     credentials: Credentials

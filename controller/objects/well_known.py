@@ -18,9 +18,9 @@ CERTIFICATE: Final = "tls.crt"
 
 KEY: Final = "tls.key"
 
-AUTHORITY: Final = "ca.crt"
+CA: Final = "ca.crt"
 
-ALL: Final = frozenset({CONFIGURATION, CREDENTIALS, HELPER, START, CERTIFICATE, KEY, AUTHORITY})
+ALL: Final = frozenset({CONFIGURATION, CREDENTIALS, HELPER, START, CERTIFICATE, KEY, CA})
 
 
 CONFIGURATION_ANNOTATION: Final = f"{names.GROUP}/configuration"
@@ -29,9 +29,9 @@ CONFIGURATION_ANNOTATION: Final = f"{names.GROUP}/configuration"
 BUNDLE_FILE: Final = "ca-certificates.crt"  # the seed's key in CA_CERTIFICATE_BUNDLE
 
 
-MIRRORS_AUTHORITY: Final = "registrymirror-ca"
+MIRRORS_CA: Final = "registrymirror-ca"
 
-WEBHOOK_AUTHORITY: Final = "registrymirror-webhook-ca"
+WEBHOOK_CA: Final = "registrymirror-webhook-ca"
 
 WEBHOOK_CERTIFICATE: Final = "registrymirror-webhook-tls"
 

@@ -1,4 +1,4 @@
-"""Gathers the facts about one mirror from what the controller has seen of the cluster. Reads stores, nothing else."""
+"""Collect the inputs of one mirror from the cluster cache."""
 
 from __future__ import annotations
 
@@ -21,40 +21,38 @@ if TYPE_CHECKING:
 
     from common.types import Json
     from common.upstream import Upstream
-    from controller.certificates.rotation import Held
+    from controller.certificates.rotation import HeldFor
     from controller.model.mirror import Mirror
     from controller.settings import ControllerSettings
 
 
-# On a Secret, with SECRET_OPT_IN: the upstreams that may be sent its credentials, separated by commas.
+# Annotation of a Secret, read with SECRET_OPT_IN: upstreams that may get its credentials, separated by commas.
 UPSTREAMS_ANNOTATION: Final = f"{names.GROUP}/upstreams"
-_NO_TLS: Final = ServingCertificate("", KeyPair("", ""))
+_NO_CERTIFICATE: Final = ServingCertificate("", KeyPair("", ""))
 
 
 def collect_inputs(
-    mirror: Mirror, settings: ControllerSettings, state: ClusterCache, now: datetime, held: Held = never
+    mirror: Mirror, settings: ControllerSettings, state: ClusterCache, now: datetime, held_for: HeldFor = never
 ) -> Inputs | MissingInput:
-    """The facts, or what is lacking for a cache to be built at all. `held` is about this mirror's certificates."""
-    tls = MirrorCertificate(mirror, settings, state, now, held).tls()
-    bundle = settings.ca_certificate_bundle
-    content = state.bundle(bundle) if bundle else None
-    lacking = tls if isinstance(tls, MissingInput) else None
-    if lacking is None and bundle and content is None:
-        where = f"ConfigMap {settings.namespace}/{bundle} (CA_CERTIFICATE_BUNDLE)"
-        lacking = MissingInput(
-            "CABundleMissing", f"{where} is missing, or has no key {BUNDLE_FILE}; create it, and the cache follows."
-        )
+    """Return the inputs, or the input without which no cache can be built."""
+    tls = MirrorCertificate(mirror, settings, state, now, held_for).serving()
+    name = settings.ca_certificate_bundle
+    bundle = state.bundle(name) if name else None
+    missing = tls if isinstance(tls, MissingInput) else None
+    if missing is None and name and bundle is None:
+        where = f"ConfigMap {settings.namespace}/{name} (CA_CERTIFICATE_BUNDLE)"
+        missing = MissingInput("CABundleMissing", f"{where} does not exist or has no key {BUNDLE_FILE}. Create it.")
     holder = state.host_claims.holder(mirror.name)
     inputs = Inputs(
         credentials=credentials_of(mirror, settings, state),
-        tls=_NO_TLS if isinstance(tls, MissingInput) else tls,
-        bundle=content,
+        tls=_NO_CERTIFICATE if isinstance(tls, MissingInput) else tls,
+        bundle=bundle,
         masquerade_holder=holder,
         images_holder=state.images_holder(mirror.name),
         withdrawing=holder is not None and not settings.hostess_is_original and _has_agents(mirror, state),
         unmarked=_is_unmarked(mirror, state),
     )
-    return inputs if lacking is None else replace(lacking, rest=inputs)
+    return inputs if missing is None else replace(missing, rest=inputs)
 
 
 def _is_unmarked(mirror: Mirror, state: ClusterCache) -> bool:
@@ -68,7 +66,7 @@ def _has_agents(mirror: Mirror, state: ClusterCache) -> bool:
 
 
 def credentials_of(mirror: Mirror, settings: ControllerSettings, state: ClusterCache) -> Credentials:
-    """User name and password of a mirror, as far as its Secret has them."""
+    """Return the user name and password from the mirror's Secret, or the reason for having none."""
     name = mirror.spec.credentials_secret
     if name is None:
         return Credentials(CredentialsState.NOT_REQUIRED)
@@ -84,7 +82,7 @@ def credentials_of(mirror: Mirror, settings: ControllerSettings, state: ClusterC
 
 
 def _opted_in(secret: Json, wanted: Upstream) -> bool:
-    """Whether who made the Secret allows it to be sent to this upstream."""
+    """Return True if the Secret's annotation lists the upstream."""
     listed = dict_at(secret, "metadata", "annotations").get(UPSTREAMS_ANNOTATION)
     return any(_parsed(each) == wanted for each in str(listed or "").split(","))
 

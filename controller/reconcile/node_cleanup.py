@@ -127,7 +127,7 @@ class NodeCleanup:
     async def _pending(self, obj: Json, progress: CleanupProgress) -> str | None:
         """Poll the agents and return a message about those that must still clean, or None."""
         name, deadline = obj["metadata"]["name"], self.settings.node_cleanup_deadline
-        # Neither a policy, a terminating namespace nor a missing right must block the deletion.
+        # A policy, a terminating namespace or a missing right must not block the deletion.
         refusal = await self._instruct_agents(obj)
         try:
             agents = await self.agents.every(name)

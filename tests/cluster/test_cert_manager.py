@@ -10,7 +10,7 @@ import pytest
 import yaml
 from cryptography import x509
 
-from controller.certificates.x509 import issue_authority, issue_leaf
+from controller.certificates.x509 import issue_ca, issue_certificate
 from controller.model.certificate_lifetimes import Lifetimes
 from controller.objects import resources
 from tests.cluster.conftest import Running
@@ -169,16 +169,16 @@ def test_a_certificate_that_is_issued_again_replaces_the_caches(managed: Managed
 
 
 @pytest.mark.parametrize(
-    ("authority", "leaf"),
+    ("ca", "serving"),
     [("registrymirror-webhook-ca", "registrymirror-webhook"), ("registrymirror-ca", "registrymirror-mirrors")],
 )
 def test_who_trusts_an_authority_trusts_it_when_it_is_issued_again_and_the_other_way_round(
-    managed: Managed, authority: str, leaf: str
+    managed: Managed, ca: str, serving: str
 ) -> None:
     """By the same key: for a while nodes and API server know one alone, and what the other has signed is served."""
     kube = managed.kube
-    former, signed = (x509.load_pem_x509_certificate(_issued(kube, each).encode()) for each in (authority, leaf))
-    renewed, fresh = (x509.load_pem_x509_certificate(_renew(kube, each).encode()) for each in (authority, leaf))
+    former, signed = (x509.load_pem_x509_certificate(_issued(kube, each).encode()) for each in (ca, serving))
+    renewed, fresh = (x509.load_pem_x509_certificate(_renew(kube, each).encode()) for each in (ca, serving))
     assert former != renewed
     assert _key_identifier(former) == _key_identifier(renewed)
     for each in (former, renewed):
@@ -186,18 +186,16 @@ def test_who_trusts_an_authority_trusts_it_when_it_is_issued_again_and_the_other
         fresh.verify_directly_issued_by(each)
 
 
-def _key_identifier(authority: x509.Certificate) -> bytes:
+def _key_identifier(ca: x509.Certificate) -> bytes:
     """By what some libraries find the authority of a certificate."""
-    return authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    return ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
 
 
 def test_a_mirror_whose_name_the_certificate_lacks_says_so(managed: Managed) -> None:
     kube = managed.kube
     _mirror(kube, "other", "other.example.com")
     told = kube.until_condition("other", "CertificateValid", "False", "NameMissing")
-    assert told.startswith(
-        f"Secret {MIRRORS_TLS} (DOCKER_CERTIFICATE_SECRET) holds a certificate that is not for other"
-    )
+    assert told.startswith(f"The certificate in Secret {MIRRORS_TLS} (DOCKER_CERTIFICATE_SECRET) is not for other")
 
 
 def test_a_certificate_of_a_persons_own_is_warned_of_before_its_end_and_called_ended_after(managed: Managed) -> None:
@@ -239,9 +237,9 @@ def test_an_installation_that_issues_its_own_is_turned_over(own: Running, tmp_pa
 
 def _put(kube: Kube, life: timedelta) -> None:
     now = datetime.now(UTC)
-    authority = issue_authority("cert-manager", now)
-    leaf = issue_leaf(authority, ("*.mirror.internal",), now, Lifetimes(leaf=life))
-    data = {"tls.crt": leaf.certificate, "tls.key": leaf.key, "ca.crt": authority.certificate}
+    ca = issue_ca("cert-manager", now)
+    serving = issue_certificate(ca, ("*.mirror.internal",), now, Lifetimes(certificate=life))
+    data = {"tls.crt": serving.certificate, "tls.key": serving.key, "ca.crt": ca.certificate}
     kube.patch(resources.SECRET, MIRRORS_TLS, {"stringData": data})
 
 

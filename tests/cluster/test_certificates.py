@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from controller.certificates.webhook_certificate import with_bundle
-from controller.certificates.x509 import certificates_in, dates_of, issue_authority, issue_leaf, issued_by, matches
+from controller.certificates.x509 import certificates_in, dates_of, is_key_pair, issue_ca, issue_certificate, issued_by
 from controller.model.certificate_lifetimes import Lifetimes
 from controller.model.inputs import KeyPair
 from controller.objects import resources
@@ -69,9 +69,9 @@ def is_at_rest(kube: Kube) -> bool:
     return (
         published == {webhook}
         and text(kube, MIRROR, "ca.crt") == mirrors
-        and matches(pair(kube, WEBHOOK_TLS))
+        and is_key_pair(pair(kube, WEBHOOK_TLS))
         and issued_by(text(kube, WEBHOOK_TLS, "tls.crt"), webhook)
-        and matches(pair(kube, MIRROR))
+        and is_key_pair(pair(kube, MIRROR))
         and issued_by(text(kube, MIRROR, "tls.crt"), mirrors)
     )
 
@@ -133,8 +133,8 @@ def _garbled(kube: Kube, secret: str) -> None:
 def _somebodys(kube: Kube, secret: str) -> None:
     """An authority is replaced by another, a leaf by one of an authority that nobody knows."""
     now = datetime.now(UTC)
-    own = issue_authority("a person's own", now)
-    put = own if secret in (WEBHOOK_CA, MIRRORS_CA) else issue_leaf(own, ("mirror.example.com",), now)
+    own = issue_ca("a person's own", now)
+    put = own if secret in (WEBHOOK_CA, MIRRORS_CA) else issue_certificate(own, ("mirror.example.com",), now)
     kube.patch(resources.SECRET, secret, {"stringData": {"tls.crt": put.certificate, "tls.key": put.key}})
 
 
@@ -151,9 +151,9 @@ def test_an_authority_that_is_lost_or_replaced_is_trusted_until_the_next_has_arr
         before = {secret: text(kube, secret, "tls.crt") for secret in (WEBHOOK_TLS, MIRROR)}
         made = {secret: _done(kube, secret, deed) for secret in (WEBHOOK_CA, MIRRORS_CA)}
         until(lambda: all(each.certificate in _published(kube) for each in made.values()), why="both are published")
-        for secret, leaf in before.items():
-            assert text(kube, secret, "tls.crt") == leaf, f"{secret} stays until everybody knows the new authority"
-            assert any(issued_by(leaf, each) for each in certificates_in(text(kube, secret, "ca.crt")))
+        for secret, serving in before.items():
+            assert text(kube, secret, "tls.crt") == serving, f"{secret} stays until everybody knows the new authority"
+            assert any(issued_by(serving, each) for each in certificates_in(text(kube, secret, "ca.crt")))
         until(lambda: _changed(kube, before), why="each has a certificate of the new authority")
     assert client.refusals == []
     assert {secret: pair(kube, secret) for secret in made} == made, "they stay, a person's own as well"
@@ -182,7 +182,7 @@ def _done(kube: Kube, secret: str, deed: Callable[[Kube, str], None]) -> KeyPair
 
 def _another(kube: Kube, secret: str, old: KeyPair) -> KeyPair | None:
     found = pair(kube, secret)
-    return found if matches(found) and found != old else None
+    return found if is_key_pair(found) and found != old else None
 
 
 def _published(kube: Kube) -> str:
@@ -190,7 +190,7 @@ def _published(kube: Kube) -> str:
 
 
 def _changed(kube: Kube, before: dict[str, str]) -> bool:
-    return all(text(kube, secret, "tls.crt") != leaf for secret, leaf in before.items())
+    return all(text(kube, secret, "tls.crt") != serving for secret, serving in before.items())
 
 
 def test_a_clock_that_is_two_years_ahead_and_right_again_refuses_nobody(hurried: Running, tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def _enforced(kube: Kube) -> None:
 
 def _due() -> dict[str, str]:
     """A person's own authority that has months left, and whose successor is due."""
-    own = issue_authority("a person's own", datetime.now(UTC), Lifetimes(authority=100 * DAY))
+    own = issue_ca("a person's own", datetime.now(UTC), Lifetimes(ca=100 * DAY))
     return {"tls.crt": own.certificate, "tls.key": own.key}
 
 
@@ -254,7 +254,7 @@ def test_an_authority_whose_successor_is_refused_goes_on_and_stops_nothing_else(
     _enforced(kube)
     kube.delete(resources.SECRET, WEBHOOK_TLS)
     hurried.system.start_controller()
-    until(lambda: matches(pair(kube, WEBHOOK_TLS)), why="the webhook has its certificate")
+    until(lambda: is_key_pair(pair(kube, WEBHOOK_TLS)), why="the webhook has its certificate")
     kube.mirror(a_mirror().named("late").of("late.example.com"))
     kube.until_there(resources.STATEFUL_SET, "registry-mirror-late")
     assert issued_by(text(kube, "registry-mirror-late", "tls.crt"), due["tls.crt"])
@@ -281,7 +281,9 @@ def test_an_authority_that_is_lost_and_cannot_be_made_again_is_told_by_each_mirr
 def test_an_immutable_authority_is_replaced_when_its_successor_is_due(hurried: Running) -> None:
     kube, due = hurried.kube, _due()
     kube.patch(resources.SECRET, MIRRORS_CA, {"immutable": True, "stringData": due})
-    until(lambda: matches(pair(kube, MIRRORS_CA)) and text(kube, MIRRORS_CA, "tls.crt") != due["tls.crt"], why="it is")
+    until(
+        lambda: is_key_pair(pair(kube, MIRRORS_CA)) and text(kube, MIRRORS_CA, "tls.crt") != due["tls.crt"], why="it is"
+    )
     until(lambda: is_at_rest(kube), why="it has taken over")
 
 
@@ -296,7 +298,7 @@ def test_the_ends_of_all_certificates_are_metrics(hurried: Running) -> None:
 def test_who_keeps_changing_what_is_published_makes_repairs_rarer(hurried: Running) -> None:
     """As an injector of somebody's does. Of many changes few are answered, and the log tells of the quarrel."""
     kube = hurried.kube
-    theirs = issue_authority("an injector", datetime.now(UTC))
+    theirs = issue_ca("an injector", datetime.now(UTC))
     changed = with_bundle(kube.get(resources.MUTATING, "registrymirror")["webhooks"], theirs.certificate)
     before = Counter(events_of(hurried, "controller"))
 
@@ -312,6 +314,6 @@ def test_who_keeps_changing_what_is_published_makes_repairs_rarer(hurried: Runni
     for _ in range(20):
         quarrel()
     done = Counter(events_of(hurried, "controller"))
-    assert done["authority published"] - settled["authority published"] <= 2
+    assert done["CA bundle published"] - settled["CA bundle published"] <= 2
     assert done["certificate issued"] - settled["certificate issued"] <= 1
     until(lambda: is_at_rest(kube), why="it is put right all the same", seconds=PATIENCE)

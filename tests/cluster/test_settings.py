@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from controller.certificates.x509 import issue_authority, issue_leaf
+from controller.certificates.x509 import issue_ca, issue_certificate
 from controller.objects import resources
 from controller.objects.well_known import CONFIGURATION_ANNOTATION
 from tests.cluster.conftest import Running
@@ -60,9 +60,9 @@ def whole(configured: Running) -> Running:
 
 def _certificate() -> dict[str, str]:
     now = dt.datetime.now(dt.UTC)
-    authority = issue_authority("a person's own", now)
-    leaf = issue_leaf(authority, ["mirror.example.com"], now)
-    return {"tls.crt": leaf.certificate, "tls.key": leaf.key, "ca.crt": authority.certificate}
+    ca = issue_ca("a person's own", now)
+    serving = issue_certificate(ca, ["mirror.example.com"], now)
+    return {"tls.crt": serving.certificate, "tls.key": serving.key, "ca.crt": ca.certificate}
 
 
 def _annotation(kube: Kube) -> str:
@@ -75,13 +75,13 @@ def test_certificate_and_bundle_of_ones_own_are_waited_for_used_and_followed(con
     kube = configured.kube
     kube.mirror(a_mirror().named("set"))
     told = kube.until_condition("set", "CacheAvailable", "False", "CertificateSecretMissing")
-    assert told.startswith("Secret own-certificate (DOCKER_CERTIFICATE_SECRET) is missing")
+    assert told.startswith("Secret own-certificate (DOCKER_CERTIFICATE_SECRET) does not exist")
     kube.secret("own-certificate", **{**_certificate(), "tls.key": "no key"})
     kube.until_condition("set", "CacheAvailable", "False", "CertificateSecretInvalid")
     first = _certificate()
     kube.patch(resources.SECRET, "own-certificate", {"stringData": first})
     told = kube.until_condition("set", "CacheAvailable", "False", "CABundleMissing")
-    assert "own-bundle (CA_CERTIFICATE_BUNDLE) is missing" in told
+    assert "own-bundle (CA_CERTIFICATE_BUNDLE) does not exist" in told
     kube.create(resources.CONFIG_MAP, {"metadata": {"name": "own-bundle"}, "data": {"ca-certificates.crt": "PEM 1"}})
     kube.until_there(resources.STATEFUL_SET, STATEFUL_SET)
     kube.until_condition("set", "CacheAvailable", "False", "NoReplicaReady")

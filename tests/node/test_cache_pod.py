@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from common import names
-from controller.certificates.x509 import issue_authority, issue_leaf
+from controller.certificates.x509 import issue_ca, issue_certificate
 from controller.desired import desired_objects
 from controller.desired.services import TARGET_PORT
 from controller.model.inputs import ServingCertificate
@@ -34,9 +34,9 @@ def cache(node: Node) -> None:
     """Applies the cache of a mirror whose upstream does not exist; nobody owns it here."""
     mirror = judged(a_mirror().of("upstream.example.com").replicated(1).on_class("by-hand").storing("100Mi"))
     now = datetime.now(UTC)
-    authority = issue_authority("mirrors", now)
+    ca = issue_ca("mirrors", now)
     hosts = (mirror.masquerade, *names.service_hosts(mirror.name, "default"))
-    known = inputs(tls=ServingCertificate(authority.certificate, issue_leaf(authority, hosts, now)))
+    known = inputs(tls=ServingCertificate(ca.certificate, issue_certificate(ca, hosts, now)))
     made = desired_objects(mirror, settings(REGISTRY_IMAGE=images.REGISTRY_IMAGE), known)
     objects = [without_nulls(body) for kind, body in made if kind in (SECRET, SERVICE, STATEFUL_SET)]
     for body in objects:

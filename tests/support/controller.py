@@ -45,7 +45,7 @@ def settings(**variables: str) -> ControllerSettings:
 
 
 PAIR = KeyPair("-----BEGIN CERTIFICATE-----\n(of the mirror)\n", "-----BEGIN PRIVATE KEY-----\n(of the mirror)\n")
-AUTHORITY = "-----BEGIN CERTIFICATE-----\n(of the authority)\n"
+CA = "-----BEGIN CERTIFICATE-----\n(of the authority)\n"
 
 
 def inputs(
@@ -60,7 +60,7 @@ def inputs(
     """Facts about a mirror without credentials, with a certificate of ours, alone under its name."""
     return Inputs(
         credentials=credentials or Credentials(CredentialsState.NOT_REQUIRED),
-        tls=tls or ServingCertificate(AUTHORITY, PAIR),
+        tls=tls or ServingCertificate(CA, PAIR),
         bundle=bundle,
         masquerade_holder=holder,
         images_holder=images_holder,

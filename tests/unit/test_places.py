@@ -22,7 +22,7 @@ from controller.model.mirror import Mirror, parse_mirror
 from controller.objects.resources import STATEFUL_SET
 from controller.settings import ControllerSettings
 from tests.support import strategies
-from tests.support.controller import AUTHORITY, PAIR, inputs, judged, settings, stored
+from tests.support.controller import CA, PAIR, inputs, judged, settings, stored
 from tests.support.mirrors import CLAIM, MirrorBuilder, a_mirror
 from tests.support.places import assert_in_place, pods_of
 
@@ -123,7 +123,7 @@ def values(valid: str | Json) -> st.SearchStrategy[Any]:
 def known() -> st.SearchStrategy[Inputs]:
     """Facts with any credentials."""
     found = st.builds(Credentials, st.just(CredentialsState.FOUND), st.text(), st.text())
-    return found.map(lambda credentials: inputs(credentials=credentials, tls=ServingCertificate(AUTHORITY, PAIR)))
+    return found.map(lambda credentials: inputs(credentials=credentials, tls=ServingCertificate(CA, PAIR)))
 
 
 @pytest.mark.parametrize("path", VALID)

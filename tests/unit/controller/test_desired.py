@@ -28,7 +28,7 @@ from controller.objects.immutable_fields import frozen_differences, without_froz
 from controller.objects.ownership import Ownership, ownership_of
 from controller.objects.resources import DAEMON_SET, SECRET, STATEFUL_SET, Kind
 from tests.support import strategies
-from tests.support.controller import AUTHORITY, PAIR, inputs, judged, merged, settings, stored
+from tests.support.controller import CA, PAIR, inputs, judged, merged, settings, stored
 from tests.support.mirrors import MirrorBuilder, a_mirror
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ FULL_SETTINGS = settings(
 )
 FULL_FACTS = inputs(
     credentials=Credentials(CredentialsState.FOUND, "bob", 'p"ä$s\\\n'),
-    tls=ServingCertificate(AUTHORITY, PAIR, "wildcard-tls"),
+    tls=ServingCertificate(CA, PAIR, "wildcard-tls"),
     bundle="-----BEGIN CERTIFICATE-----\n(of the company)\n",
 )
 CASES = {
@@ -352,8 +352,8 @@ def test_credentials_can_change_without_a_restart_and_all_else_that_the_registry
         _digest(judged(a_mirror().of("ghcr.io")), inputs()),
         _digest(judged(a_mirror().keeping("1h")), inputs()),
         _digest(judged(), inputs(bundle="more")),
-        _digest(judged(), inputs(tls=ServingCertificate(AUTHORITY, KeyPair("renewed", PAIR.key)))),
-        _digest(judged(), inputs(tls=ServingCertificate(AUTHORITY, KeyPair(PAIR.certificate, "renewed")))),
+        _digest(judged(), inputs(tls=ServingCertificate(CA, KeyPair("renewed", PAIR.key)))),
+        _digest(judged(), inputs(tls=ServingCertificate(CA, KeyPair(PAIR.certificate, "renewed")))),
     ]
     assert len({start, *changed}) == 6
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from controller.certificates.mirror_certificate import pair_in
-from controller.certificates.x509 import issue_authority, issue_leaf, issued_by, serves
+from controller.certificates.x509 import is_for, issue_ca, issue_certificate, issued_by
 from controller.desired.stateful_set import configuration_digest
 from controller.informer.cluster_cache import ClusterCache, text_of
 from controller.model.certificate_lifetimes import DEFAULT
@@ -19,8 +19,8 @@ from controller.objects import resources
 from controller.objects.well_known import (
     ADMISSION_KEY,
     CONFIGURATION_ANNOTATION,
-    MIRRORS_AUTHORITY,
-    WEBHOOK_AUTHORITY,
+    MIRRORS_CA,
+    WEBHOOK_CA,
     WEBHOOK_CERTIFICATE,
 )
 from controller.reconcile.collect_inputs import collect_inputs
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from controller.objects.resources import Kind
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
-AUTHORITY = issue_authority("registry mirrors", NOW)
+CA = issue_ca("registry mirrors", NOW)
 LOGIN = a_mirror().logging_in_with("login")
 
 
@@ -95,25 +95,23 @@ def _encoded(value: str | bytes) -> str:
 
 
 def _ready(**variables: str) -> World:
-    return World(**variables).pair(MIRRORS_AUTHORITY, AUTHORITY)
+    return World(**variables).pair(MIRRORS_CA, CA)
 
 
 # Certificates
 
 
 def test_without_an_authority_nothing_can_be_built_yet() -> None:
-    assert World().collect_inputs() == MissingInput(
-        "CAPending", "The certificate authority of the mirrors is being made."
-    )
+    assert World().collect_inputs() == MissingInput("CAPending", "The CA of the mirrors is being created.")
 
 
 def test_why_there_is_no_authority_is_said_once_it_is_known() -> None:
     world = World()
-    world.state.authority_failed("a quota")
+    world.state.report_ca_failure("a quota")
     found = world.collect_inputs()
     assert isinstance(found, MissingInput)
-    assert (found.reason, found.message.endswith(": a quota")) == ("CAFailed", True)
-    assert isinstance(world.pair(MIRRORS_AUTHORITY, AUTHORITY).collect_inputs(), Inputs)
+    assert (found.reason, found.message.endswith(" a quota")) == ("CAFailed", True)
+    assert isinstance(world.pair(MIRRORS_CA, CA).collect_inputs(), Inputs)
 
 
 def test_an_authority_signs_until_its_end_though_its_successor_is_long_due() -> None:
@@ -129,12 +127,12 @@ def test_a_certificate_is_issued_for_every_name_of_the_mirror_and_then_kept() ->
     issued = world.inputs().tls
     service = "registry-mirror-docker.mirrors"
     hosts = ("mirror-quay.io", service, f"{service}.svc", f"{service}.svc.cluster.local")
-    assert serves(issued.pair, hosts)
-    assert issued_by(issued.pair.certificate, AUTHORITY.certificate)
-    assert (issued.authority, issued.secret) == (AUTHORITY.certificate, None)
+    assert is_for(issued.pair, hosts)
+    assert issued_by(issued.pair.certificate, CA.certificate)
+    assert (issued.ca, issued.secret) == (CA.certificate, None)
     world.pair("registry-mirror-docker", issued.pair)
     assert world.inputs().tls == issued
-    due = NOW + DEFAULT.leaf - DEFAULT.leaf_lead
+    due = NOW + DEFAULT.certificate - DEFAULT.certificate_lead
     assert world.inputs(due).tls.pair == issued.pair
     assert issued.again == (due - NOW).total_seconds()
 
@@ -143,15 +141,15 @@ def test_a_certificate_near_its_end_is_replaced() -> None:
     world = _ready()
     issued = world.inputs().tls.pair
     world.pair("registry-mirror-docker", issued)
-    assert world.inputs(NOW + DEFAULT.leaf - DEFAULT.leaf_lead + timedelta(seconds=1)).tls.pair != issued
+    assert world.inputs(NOW + DEFAULT.certificate - DEFAULT.certificate_lead + timedelta(seconds=1)).tls.pair != issued
 
 
 def test_a_former_authority_is_trusted_until_every_cache_pod_was_started_with_the_new_certificate() -> None:
     """As the StatefulSet's status has it; one that is not made anew yet, or of another certificate, does not count."""
-    former = issue_authority("registry mirrors", NOW).certificate
+    former = issue_ca("registry mirrors", NOW).certificate
     world, mirror, long = _ready(), judged(LOGIN), partial(_so_for, 1e9)
-    leaf = world.inputs().tls.pair
-    world.pair("registry-mirror-docker", leaf, ca_crt=AUTHORITY.certificate + former)
+    serving = world.inputs().tls.pair
+    world.pair("registry-mirror-docker", serving, ca_crt=CA.certificate + former)
     found = world.inputs()
     digest = configuration_digest(mirror, found.tls.pair, found.bundle)
 
@@ -162,16 +160,16 @@ def test_a_former_authority_is_trusted_until_every_cache_pod_was_started_with_th
         world.state.children[resources.STATEFUL_SET].put(live)
         inputs = collect_inputs(mirror, world.settings, world.state, NOW, long)
         assert isinstance(inputs, Inputs)
-        assert inputs.tls.pair == leaf
-        return inputs.tls.authority
+        assert inputs.tls.pair == serving
+        return inputs.tls.ca
 
-    both = AUTHORITY.certificate + former
-    assert found.tls.authority == both, "nobody has waited yet"
+    both = CA.certificate + former
+    assert found.tls.ca == both, "nobody has waited yet"
     assert trusted("another", observedGeneration=4, replicas=2, updatedReplicas=2) == both
     assert trusted(digest, observedGeneration=3, replicas=2, updatedReplicas=2) == both
     assert trusted(digest, observedGeneration=4, replicas=2, updatedReplicas=1) == both
     assert trusted(digest, observedGeneration=4, replicas=2) == both
-    assert trusted(digest, observedGeneration=4, replicas=2, updatedReplicas=2) == AUTHORITY.certificate
+    assert trusted(digest, observedGeneration=4, replicas=2, updatedReplicas=2) == CA.certificate
 
 
 def _so_for(seconds: float, what: object) -> float:
@@ -181,8 +179,8 @@ def _so_for(seconds: float, what: object) -> float:
 @pytest.mark.parametrize(
     "present",
     [
-        issue_leaf(AUTHORITY, ("other.example",), NOW),
-        issue_leaf(issue_authority("registry mirrors", NOW), ("mirror-quay.io",), NOW),
+        issue_certificate(CA, ("other.example",), NOW),
+        issue_certificate(issue_ca("registry mirrors", NOW), ("mirror-quay.io",), NOW),
         KeyPair("garbled", "garbled"),
     ],
     ids=["of other hosts", "of another authority", "garbled"],
@@ -192,22 +190,22 @@ def test_a_certificate_that_does_not_serve_is_replaced(present: KeyPair) -> None
 
 
 def test_a_certificate_of_a_persons_own_wins() -> None:
-    own = issue_leaf(AUTHORITY, ("mirror-quay.io",), NOW)
+    own = issue_certificate(CA, ("mirror-quay.io",), NOW)
     world = _ready(DOCKER_CERTIFICATE_SECRET="wildcard")
     tls = world.pair("wildcard", own).inputs().tls
-    assert (tls.pair, tls.secret, tls.authority) == (own, "wildcard", own.certificate)
+    assert (tls.pair, tls.secret, tls.ca) == (own, "wildcard", own.certificate)
     world.pair("wildcard", own, ca_crt="their authority")
-    assert world.inputs().tls.authority == "their authority"
+    assert world.inputs().tls.ca == "their authority"
 
 
 @pytest.mark.parametrize(
     ("values", "reason", "named"),
     [
-        (None, "CertificateSecretMissing", "is missing"),
+        (None, "CertificateSecretMissing", "does not exist"),
         ({}, "CertificateSecretMissing", "tls.crt or tls.key"),
         ({"tls_crt": "x"}, "CertificateSecretMissing", "tls.crt or tls.key"),
         ({"tls_crt": "x", "tls_key": b"\xff"}, "CertificateSecretMissing", "tls.crt or tls.key"),
-        ({"tls_crt": "x", "tls_key": "y"}, "CertificateSecretInvalid", "no certificate and key that belong together"),
+        ({"tls_crt": "x", "tls_key": "y"}, "CertificateSecretInvalid", "no matching tls.crt and tls.key"),
     ],
 )
 def test_a_certificate_of_a_persons_own_that_is_not_there_is_named(
@@ -309,8 +307,8 @@ def test_a_change_wakes_the_mirrors_that_it_concerns_and_no_other() -> None:
         (lambda: world.secret("wildcard", tls_crt="x"), {"docker", "quay"}),
         (lambda: world.secret("registry-mirror-quay"), {"quay"}),
         (lambda: world.secret("registry-mirror-unknown"), set()),
-        (lambda: world.secret(MIRRORS_AUTHORITY), {"docker", "quay", ADMISSION_KEY}),
-        (lambda: world.secret(WEBHOOK_AUTHORITY), {ADMISSION_KEY}),
+        (lambda: world.secret(MIRRORS_CA), {"docker", "quay", ADMISSION_KEY}),
+        (lambda: world.secret(WEBHOOK_CA), {ADMISSION_KEY}),
         (lambda: world.secret(WEBHOOK_CERTIFICATE), {ADMISSION_KEY}),
         (lambda: world.seen(resources.SERVICE, "registry-mirror-quay"), {"quay"}),
         (lambda: world.seen(resources.SERVICE, "registry-mirror-quay-headless"), {"quay"}),

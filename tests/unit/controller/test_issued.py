@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from controller.certificates.reissue_limiter import FRESH, Issued
 from controller.model.inputs import Inputs, KeyPair, ServingCertificate
-from tests.support.controller import AUTHORITY, inputs, judged
+from tests.support.controller import CA, inputs, judged
 
 FIRST, SECOND, THIRD = KeyPair("first", "key 1"), KeyPair("second", "key 2"), KeyPair("third", "key 3")
 MIRROR = judged()
 GONE = None, None
 
 
-def _issued_now(pair: KeyPair, authority: str = AUTHORITY) -> Inputs:
-    return inputs(tls=ServingCertificate(authority, pair))
+def _issued_now(pair: KeyPair, ca: str = CA) -> Inputs:
+    return inputs(tls=ServingCertificate(ca, pair))
 
 
 def test_what_is_broken_again_and_again_is_put_back_as_it_was() -> None:
@@ -39,5 +39,5 @@ def test_another_authority_or_another_mirror_of_the_name_gets_its_own() -> None:
 
 
 def test_a_persons_own_is_none_of_ours() -> None:
-    own = inputs(tls=ServingCertificate(AUTHORITY, FIRST, "own"))
+    own = inputs(tls=ServingCertificate(CA, FIRST, "own"))
     assert Issued().reuse_recent_certificate(MIRROR, own, GONE, 0) is own

@@ -16,10 +16,10 @@ from controller.certificates.rotation import IssueRequest, RotationStep, TrustSt
 from controller.certificates.x509 import (
     certificates_in,
     dates_of,
-    issue_authority,
-    issue_leaf,
+    is_ca_current,
+    issue_ca,
+    issue_certificate,
     issued_by,
-    usable_authority,
 )
 from controller.duration_tracker import DurationTracker
 from controller.model.certificate_lifetimes import Lifetimes
@@ -28,7 +28,7 @@ from controller.model.inputs import KeyPair
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from controller.certificates.rotation import Held
+    from controller.certificates.rotation import HeldFor
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
 HOSTS = ("mirror-quay.io",)
@@ -49,24 +49,24 @@ class World:
         self.knows = knows  # whether servers can be seen to be started anew, as those of a StatefulSet
         self.seconds = 0
         self.ahead = 0
-        self.authority: KeyPair | None = None
+        self.ca: KeyPair | None = None
         self.place = TrustState((), None)
         self.durations = DurationTracker()
         self.wait: float | None = None
         self.bundles: list[tuple[int, str]] = []
-        self.leaves: list[tuple[int, str]] = []
+        self.served: list[tuple[int, str]] = []
         self.reconcile()
 
     def reconcile(self) -> RotationStep:
         """One pass: the authority first, then the place, its bundle before its leaf."""
         now = START + timedelta(seconds=self.seconds + self.ahead)
-        if self.authority is None or not usable_authority(self.authority, now, self.times):
-            self.authority = issue_authority("mirrors", now, self.times)
+        if self.ca is None or not is_ca_current(self.ca, now, self.times):
+            self.ca = issue_ca("mirrors", now, self.times)
         held = partial(self._held)
-        step = rotation.step(self.place, IssueRequest(self.authority, HOSTS, now, self.times), held)
-        self.place = TrustState((step.bundle,), step.leaf, settled=self._settled(step.leaf.certificate))
+        step = rotation.next_step(self.place, IssueRequest(self.ca, HOSTS, now, self.times), held)
+        self.place = TrustState((step.bundle,), step.serving, settled=self._settled(step.serving.certificate))
         self.bundles.append((self.seconds, step.bundle))
-        self.leaves.append((self.seconds, step.leaf.certificate))
+        self.served.append((self.seconds, step.serving.certificate))
         self.wait = step.wait
         self._check()
         return step
@@ -74,14 +74,14 @@ class World:
     def _held(self, what: object) -> float:
         return self.durations.held("place", what, float(self.seconds))
 
-    def _settled(self, leaf: str) -> bool:
-        return not self.knows or set(self._possible(self.leaves)) == {leaf}
+    def _settled(self, serving: str) -> bool:
+        return not self.knows or set(self._possible(self.served)) == {serving}
 
     def pass_by(self, seconds: int, look: int = 1) -> None:
         """Time passes, with a look every so many seconds."""
         for _ in range(0, seconds, look):
             self.seconds += look
-            self.place = replace(self.place, settled=self._settled(self.leaves[-1][1]))
+            self.place = replace(self.place, settled=self._settled(self.served[-1][1]))
             self.reconcile()
 
     def be_away(self, seconds: int) -> None:
@@ -99,28 +99,28 @@ class World:
     def _check(self) -> None:
         now = START + timedelta(seconds=self.seconds)
         bundles = {bundle: certificates_in(bundle) for bundle in self._possible(self.bundles)}
-        for leaf in set(self._possible(self.leaves)):
-            begin, end = dates_of(leaf) or (now, now)
+        for serving in set(self._possible(self.served)):
+            begin, end = dates_of(serving) or (now, now)
             assert begin <= now < end, "a leaf in use that has ended, or not begun, by the right clock"
-            for authorities in bundles.values():
-                assert any(_issued_by(leaf, each) for each in authorities), "a leaf in use that somebody does not trust"
+            for cas in bundles.values():
+                assert any(_issued_by(serving, each) for each in cas), "a leaf in use that somebody does not trust"
 
 
 def _lose(world: World) -> None:
-    world.authority = None
+    world.ca = None
     world.reconcile()
 
 
 def _garble(world: World) -> None:
-    assert world.authority is not None
-    world.authority = KeyPair(world.authority.certificate, "garbled")
+    assert world.ca is not None
+    world.ca = KeyPair(world.ca.certificate, "garbled")
     world.reconcile()
 
 
 def _replace(world: World) -> None:
     now = START + timedelta(seconds=world.seconds)
-    own = replace(world.times, authority=0.75 * world.times.authority)
-    world.authority = issue_authority("a person's own", now, own)
+    own = replace(world.times, ca=0.75 * world.times.ca)
+    world.ca = issue_ca("a person's own", now, own)
     world.reconcile()
 
 
@@ -149,9 +149,9 @@ def test_no_leaf_in_use_is_ever_shown_to_who_does_not_trust_it(
     world.pass_by(72, look=2)
     if world.wait is not None:  # a renewal fell due in this rest; the next comes hundreds of seconds later
         world.pass_by(72, look=2)
-    assert world.authority is not None
-    assert world.reconcile().bundle == world.authority.certificate, "the old ones are gone in the end"
-    assert issued_by(world.reconcile().leaf.certificate, world.authority.certificate)
+    assert world.ca is not None
+    assert world.reconcile().bundle == world.ca.certificate, "the old ones are gone in the end"
+    assert issued_by(world.reconcile().serving.certificate, world.ca.certificate)
 
 
 def test_a_life_of_three_authorities_goes_by_without_a_person() -> None:
@@ -159,24 +159,24 @@ def test_a_life_of_three_authorities_goes_by_without_a_person() -> None:
     seen = set()
     for _ in range(190):
         world.pass_by(10, look=10)
-        assert world.authority is not None
-        seen.add(world.authority.certificate)
+        assert world.ca is not None
+        seen.add(world.ca.certificate)
     assert len(seen) == 4  # one at the start, others after 600, 1200 and 1800
 
 
 def test_the_order_is_bundle_then_use_then_removal() -> None:
     world = World()
     world.pass_by(50)
-    old, leaf = world.place.bundles[0], world.place.leaf
+    old, serving = world.place.bundles[0], world.place.serving
     _lose(world)
-    assert world.authority is not None
-    new = world.authority.certificate
+    assert world.ca is not None
+    new = world.ca.certificate
     assert world.place.bundles == (new + old,)
-    assert world.place.leaf == leaf
+    assert world.place.serving == serving
     world.pass_by(20)
-    assert world.place.leaf == leaf
+    assert world.place.serving == serving
     world.pass_by(1)  # written at one look, seen at the next: from then on 20
-    assert world.place.leaf != leaf
+    assert world.place.serving != serving
     assert world.place.bundles == (new + old,)
     world.pass_by(20 + PROPAGATION + 1)
     assert world.place.bundles == (new,)
@@ -193,71 +193,73 @@ def test_a_place_whose_servers_are_not_all_started_anew_keeps_trusting_the_old_o
         assert old in world.reconcile().bundle
 
 
-def so_for(seconds: float) -> Held:
+def so_for(seconds: float) -> HeldFor:
     """Everything has been so for that long."""
     return lambda what: 0.0 if what is None else seconds
 
 
-A, B = (issue_authority(name, START, TIMES) for name in "AB")
-LEAF = issue_leaf(A, HOSTS, START, TIMES)
+A, B = (issue_ca(name, START, TIMES) for name in "AB")
+SERVING = issue_certificate(A, HOSTS, START, TIMES)
 
 
-def _step(place: TrustState, authority: KeyPair, held: float = 0.0) -> RotationStep:
-    return rotation.step(place, IssueRequest(authority, HOSTS, START, TIMES), so_for(held))
+def _step(place: TrustState, ca: KeyPair, held: float = 0.0) -> RotationStep:
+    return rotation.next_step(place, IssueRequest(ca, HOSTS, START, TIMES), so_for(held))
 
 
 def test_a_place_that_is_right_is_left_alone() -> None:
-    place = TrustState((A.certificate,), LEAF)
-    assert _step(place, A, 1e9) == RotationStep(A.certificate, LEAF)
+    place = TrustState((A.certificate,), SERVING)
+    assert _step(place, A, 1e9) == RotationStep(A.certificate, SERVING)
 
 
 def test_an_authority_in_the_longer_spelling_is_the_same() -> None:
     spelling = A.certificate.replace("BEGIN CERT", "BEGIN X509 CERT").replace("END CERT", "END X509 CERT")
     for bundle in (A.certificate, spelling):
-        assert _step(TrustState((bundle,), LEAF), KeyPair(spelling, A.key), 1e9) == RotationStep(A.certificate, LEAF)
+        assert _step(TrustState((bundle,), SERVING), KeyPair(spelling, A.key), 1e9) == RotationStep(
+            A.certificate, SERVING
+        )
 
 
 @pytest.mark.parametrize("bundles", [("",), ("garbled",), ("", A.certificate)])
 def test_a_bundle_that_is_emptied_or_garbled_is_put_right_and_the_leaf_stays(bundles: tuple[str, ...]) -> None:
-    found = _step(TrustState(bundles, LEAF), A)
-    assert (found.bundle, found.leaf) == (A.certificate, LEAF)
+    found = _step(TrustState(bundles, SERVING), A)
+    assert (found.bundle, found.serving) == (A.certificate, SERVING)
 
 
 def test_of_several_copies_of_a_bundle_each_must_have_the_successor() -> None:
     both = B.certificate + A.certificate
-    assert _step(TrustState((both, A.certificate), LEAF), B, 1e9).leaf == LEAF
-    assert _step(TrustState((both, both), LEAF), B, 1e9).leaf != LEAF
+    assert _step(TrustState((both, A.certificate), SERVING), B, 1e9).serving == SERVING
+    assert _step(TrustState((both, both), SERVING), B, 1e9).serving != SERVING
 
 
 def test_what_was_published_beside_the_leaf_tells_the_former_authority_where_the_bundles_are_lost() -> None:
-    found = _step(TrustState(("", ""), LEAF, remembered=A.certificate), B)
-    assert (found.bundle, found.leaf) == (B.certificate + A.certificate, LEAF)
+    found = _step(TrustState(("", ""), SERVING, remembered=A.certificate), B)
+    assert (found.bundle, found.serving) == (B.certificate + A.certificate, SERVING)
 
 
 def test_a_leaf_that_is_lost_is_issued_at_once_and_nothing_that_is_trusted_is_taken_away() -> None:
-    for leaf in (None, KeyPair("garbled", "garbled"), issue_leaf(A, ("other.example",), START, TIMES)):
-        found = _step(TrustState((A.certificate,), leaf), B)
+    for serving in (None, KeyPair("garbled", "garbled"), issue_certificate(A, ("other.example",), START, TIMES)):
+        found = _step(TrustState((A.certificate,), serving), B)
         assert found.bundle == B.certificate + A.certificate
-        assert issued_by(found.leaf.certificate, B.certificate)
+        assert issued_by(found.serving.certificate, B.certificate)
 
 
 def test_a_bundle_does_not_grow_without_end_and_keeps_whose_leaf_is_in_use() -> None:
-    others = "".join(issue_authority(str(number), START, TIMES).certificate for number in range(20))
-    found = _step(TrustState((others + A.certificate,), LEAF), B)
+    others = "".join(issue_ca(str(number), START, TIMES).certificate for number in range(20))
+    found = _step(TrustState((others + A.certificate,), SERVING), B)
     assert len(certificates_in(found.bundle)) == rotation.TRUSTED_MAX
     assert certificates_in(found.bundle)[:2] == [B.certificate, A.certificate]
 
 
 def test_what_a_person_gives_is_trusted_beside_what_was_until_all_servers_show_it() -> None:
     def told(held: float, *, settled: bool) -> tuple[str, float | None]:
-        place = TrustState((A.certificate,), LEAF, settled=settled)
-        return rotation.given(place, "# theirs\n" + B.certificate, TIMES.overlap, so_for(held))
+        place = TrustState((A.certificate,), SERVING, settled=settled)
+        return rotation.user_bundle(place, "# theirs\n" + B.certificate, TIMES.overlap, so_for(held))
 
     both = "# theirs\n" + B.certificate + A.certificate
     assert told(1e9, settled=False) == (both, None)
     assert told(0.0, settled=True) == (both, 20.0)
     assert told(20.0, settled=True) == ("# theirs\n" + B.certificate, None)
-    assert rotation.given(TrustState((), None), "any text", TIMES.overlap, rotation.never) == ("any text", None)
+    assert rotation.user_bundle(TrustState((), None), "any text", TIMES.overlap, rotation.never) == ("any text", None)
 
 
 def test_patience_begins_anew_with_anything_else() -> None:
