@@ -26,7 +26,7 @@ _CONFIGURATIONS: Final = (
     "validatingwebhookconfigurations/registrymirror",
 )
 
-_RECONCILES: Final = re.compile(r'^registrymirror_reconciles_total\{result="\w+"\} (\S+)$', re.MULTILINE)
+_RECONCILES: Final = re.compile(r'^registrymirror_reconcile_total\{result="\w+"\} (\S+)$', re.MULTILINE)
 
 
 @dataclass(frozen=True)

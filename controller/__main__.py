@@ -1,4 +1,4 @@
-"""`python -m controller`: reads the environment, wires the parts, runs them until SIGTERM."""
+"""`python -m controller`: read the environment, connect the parts and run them until SIGTERM."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from controller.kubeclient.client import KubeClient
 from controller.kubeclient.config import load_configuration
 from controller.kubeclient.errors import ClusterError
 from controller.leader_election import Leadership
-from controller.manager import Manager, watches
+from controller.manager import Manager, reflectors
 from controller.metrics import Metrics
 from controller.nodes.agent_client import Agents, http_door
 from controller.objects.lease import REQUEST_TIMEOUT, Election
@@ -47,20 +47,20 @@ if TYPE_CHECKING:
     from controller.model.results import Outcome
     from controller.status.failures import Failure
 
-WRONG_SETTINGS = 2  # exit status, as of a command that was called wrongly
+WRONG_SETTINGS = 2  # exit status of a command with wrong arguments
 
 
 async def run(settings: ControllerSettings, configuration: client.Configuration, log: Logger) -> None:
-    """The controller, from its parts to its end."""
+    """Run the controller until SIGTERM or SIGINT."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with KubeClient(configuration, request_timeout=REQUEST_TIMEOUT) as lease_door:
+    async with KubeClient(configuration, request_timeout=REQUEST_TIMEOUT) as lease_client:
         identity = f"{settings.identity or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
-        leadership = Leadership(lease_door, settings.namespace, Election(identity), log)
+        leadership = Leadership(lease_client, settings.namespace, Election(identity), log)
         async with KubeClient(configuration, leadership.check) as cluster, http_door() as door:
             agents = Agents(cluster, settings.namespace, door)
-            manager = _assembled(cluster, leadership, agents, settings, log)
+            manager = _manager(cluster, leadership, agents, settings, log)
             app = application(manager.metrics.registry, manager.not_ready)
             async with served(app, settings.metrics_port):
                 log.info("started", namespace=settings.namespace, port=settings.metrics_port, identity=identity)
@@ -68,17 +68,17 @@ async def run(settings: ControllerSettings, configuration: client.Configuration,
     log.info("stopped")
 
 
-def _assembled(
+def _manager(
     cluster: KubeClient, leadership: Leadership, agents: Agents, settings: ControllerSettings, log: Logger
 ) -> Manager:
-    metrics, inbox, durations = Metrics(CollectorRegistry()), KeyQueue(), DurationTracker()
+    metrics, keys, durations = Metrics(CollectorRegistry()), KeyQueue(), DurationTracker()
     shared = frozenset({settings.docker_certificate_secret} if settings.docker_certificate_secret else ())
-    state = ClusterCache(inbox.enqueue, shared, settings.masquerade_domains)
+    state = ClusterCache(keys.enqueue, shared, settings.masquerade_domains)
     state.leases.listen(leadership.notice)
     recorder = Recorder(cluster, leadership.election.identity, log)
     applier = Applier(cluster, settings.namespace, state, ConflictLimiter(), durations, time.monotonic)
     storage = Storage(cluster, settings.namespace, state, time.monotonic, durations)
-    prober = Prober(settings, inbox.enqueue, log)
+    prober = Prober(settings, keys.enqueue, log)
     cleaner = NodeCleanup(cluster, settings, state, applier, agents, recorder, time.monotonic)
     mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, cleaner, prober)
     quarrels, ends = (
@@ -90,7 +90,7 @@ def _assembled(
     async def reconcile(key: str) -> Outcome:
         return await (admission.reconcile() if key == ADMISSION_KEY else mirrors.reconcile(key))
 
-    async def tell(key: str, failure: Failure) -> None:
+    async def report_failure(key: str, failure: Failure) -> None:
         if key == ADMISSION_KEY:
             admission.report_failure()
         else:
@@ -100,14 +100,14 @@ def _assembled(
         durations.clear()
         mirrors.memories.clear()
 
-    workers = Workers(inbox, reconcile, tell, log, metrics)
-    metrics.registry.register(StateCollector(state, inbox.queue))
-    followed = watches(cluster, settings, state, log, metrics)
-    return Manager(followed, state, leadership, workers, prober, recorder, metrics, forget)
+    workers = Workers(keys, reconcile, report_failure, log, metrics)
+    metrics.registry.register(StateCollector(state, keys.queue))
+    watched = reflectors(cluster, settings, state, log, metrics)
+    return Manager(watched, state, leadership, workers, prober, recorder, metrics, forget)
 
 
 def main() -> int:
-    """Returns the exit status: 0 after SIGTERM, 2 for wrong settings, 1 where there is no way to the cluster."""
+    """Return the exit status: 0 after SIGTERM, 1 without access to a cluster, 2 for wrong settings."""
     try:
         settings = read(ControllerSettings, os.environ)
     except SettingsError as error:

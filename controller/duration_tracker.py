@@ -1,7 +1,6 @@
-"""How long something has been so, as this process has seen it by a clock that only goes forward.
+"""Measure how long a state has lasted, by this process and a monotonic clock.
 
-Not by times written into the cluster: a wall clock that is two years ahead would find every wait over at once, and
-one that was, and is right again, would wait for two years. The price is that another leader waits from the beginning.
+Times stored in the cluster come from a wall clock, which may be years ahead. A new leader starts all durations at zero.
 """
 
 from __future__ import annotations
@@ -15,23 +14,23 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class DurationTracker:
-    """What is waited for, one thing a key, and since when, in seconds of one clock."""
+    """Remember one state per key, and since when, in seconds of one clock."""
 
     _since: dict[str, tuple[Hashable, float]] = field(default_factory=dict)
 
-    def held(self, key: str, what: Hashable, now: float) -> float:
-        """Seconds for which `what` has been said of `key` without anything else between; None for nothing at all."""
-        if what is None:
+    def held(self, key: str, state: Hashable, now: float) -> float:
+        """Return for how many seconds `state` has been the state of `key`; None removes the key."""
+        if state is None:
             self._since.pop(key, None)
             return 0.0
-        if key not in self._since or self._since[key][0] != what:
-            self._since[key] = (what, now)
+        if key not in self._since or self._since[key][0] != state:
+            self._since[key] = (state, now)
         return now - self._since[key][1]
 
     def forget(self, key: str) -> None:
-        """Drops what is known of `key`."""
+        """Remove `key`."""
         self._since.pop(key, None)
 
     def clear(self) -> None:
-        """Drops everything: who has not been looking cannot say that nothing was in between."""
+        """Remove all keys, as states that were not watched may have changed."""
         self._since.clear()

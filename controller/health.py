@@ -1,6 +1,6 @@
-"""/healthz, /readyz and /metrics. Served by aiohttp, which the client brings anyway.
+"""Serve /healthz, /readyz and /metrics with aiohttp, a dependency of the client.
 
-aiohttp waits for a first byte for ever, so connections are counted and timed here; each has one request.
+aiohttp sets no limit for the first byte, so this module limits the number and the duration of connections.
 """
 
 from __future__ import annotations
@@ -18,63 +18,63 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
     from aiohttp.web_protocol import RequestHandler
 
-# Seconds from a connection's first moment to its last; the kubelet waits for five at most.
+# Seconds that a connection lasts; the kubelet waits for at most five.
 REQUEST_SECONDS: Final = 10.0
-# Connections at a time, some 10 KB each. The kubelet has two, and who gathers metrics one.
+# Connections at a time, some 10 KB each. The kubelet uses two and Prometheus one.
 CONNECTIONS_MAX: Final = 200
-POLL_INTERVAL: Final = 1.0  # seconds from one look for those whose time is over to the next
+POLL_INTERVAL: Final = 1.0  # seconds between two checks for expired connections
 
 
 @asynccontextmanager
 async def served(app: web.Application, port: int) -> AsyncIterator[None]:
-    """Serves it meanwhile."""
+    """Serve the application while the context is open."""
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     assert runner.server is not None  # noqa: S101 (for the type: it is made by setup)
-    door = _Door(runner.server)
-    server = await asyncio.get_running_loop().create_server(door.take, port=port)
-    looking = asyncio.create_task(door.look())
+    limiter = _ConnectionLimiter(runner.server)
+    server = await asyncio.get_running_loop().create_server(limiter.accept, port=port)
+    expiring = asyncio.create_task(limiter.expire())
     try:
         yield
     finally:
-        looking.cancel()
+        expiring.cancel()
         server.close()
         await runner.cleanup()
 
 
-class _Door:
-    """Takes connections, and ends the oldest where there are too many: one that asks is soon answered."""
+class _ConnectionLimiter:
+    """Accept connections and close the oldest if there are too many."""
 
     def __init__(self, server: web.Server) -> None:
         self._server = server
         self._since: dict[RequestHandler, float] = {}  # the oldest first
 
-    def take(self) -> RequestHandler:
-        """What serves a fresh connection."""
+    def accept(self) -> RequestHandler:
+        """Return the handler of a new connection."""
         connection = self._server()
         if len(self._since) >= CONNECTIONS_MAX:
-            self._forget()
+            self._remove_closed()
         if len(self._since) >= CONNECTIONS_MAX:
-            self._end(next(iter(self._since)))
+            self._close(next(iter(self._since)))
         self._since[connection] = asyncio.get_running_loop().time()
         return connection
 
-    async def look(self) -> None:
-        """Ends those whose time is over, for ever."""
+    async def expire(self) -> None:
+        """Close expired connections until cancelled."""
         while True:
             await asyncio.sleep(POLL_INTERVAL)
-            self._forget()
-            over = asyncio.get_running_loop().time() - REQUEST_SECONDS
-            for connection in [each for each, since in self._since.items() if since < over]:
-                self._end(connection)
+            self._remove_closed()
+            limit = asyncio.get_running_loop().time() - REQUEST_SECONDS
+            for connection in [each for each, since in self._since.items() if since < limit]:
+                self._close(connection)
 
-    def _forget(self) -> None:
-        # One that was just taken has no transport yet: those of a burst would all be lost sight of.
-        begun = asyncio.get_running_loop().time() - POLL_INTERVAL
-        for connection in [each for each, since in self._since.items() if each.transport is None and since < begun]:
+    def _remove_closed(self) -> None:
+        # A new connection has no transport yet; it must stay counted.
+        recent = asyncio.get_running_loop().time() - POLL_INTERVAL
+        for connection in [each for each, since in self._since.items() if each.transport is None and since < recent]:
             del self._since[connection]
 
-    def _end(self, connection: RequestHandler) -> None:
+    def _close(self, connection: RequestHandler) -> None:
         del self._since[connection]
         connection.force_close()
 
@@ -87,7 +87,7 @@ async def _one_request(request: web.Request, handler: Handler) -> web.StreamResp
 
 
 def application(registry: CollectorRegistry, not_ready: Callable[[], list[str]]) -> web.Application:
-    """The three pages. `not_ready` names what has not been seen of the cluster yet; empty means ready."""
+    """Return the application. `not_ready` returns the kinds not listed yet; empty means ready."""
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -95,7 +95,7 @@ def application(registry: CollectorRegistry, not_ready: Callable[[], list[str]])
     async def readyz(_: web.Request) -> web.Response:
         missing = not_ready()
         if missing:
-            return web.Response(status=503, text=f"not yet seen: {', '.join(missing)}\n")
+            return web.Response(status=503, text=f"not listed yet: {', '.join(missing)}\n")
         return web.Response(text="ok\n")
 
     async def metrics(_: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""Holds the lease: takes it when it is free, renews it, gives it up at the end, and knows at each moment who leads."""
+"""Acquire, renew and release the Lease of the leader election."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEASE_NAME = "registrymirror-controller"
 
 @dataclass(slots=True)
 class Leadership:
-    """One process's part in the election. `namespace` is the one that the lease is in."""
+    """Take part in the leader election. `namespace` is the Lease's."""
 
     cluster: KubeClient
     namespace: str
@@ -37,52 +37,48 @@ class Leadership:
             raise NotLeader("not sent: this process does not hold the lease")
 
     def notice(self, *_: object) -> None:
-        """Says that the lease was seen to change, so that a candidate need not wait for its next look."""
+        """Wake a candidate, as the lease has changed."""
         self._changed.set()
 
     async def acquire(self) -> None:
-        """Returns when this process leads."""
-        told = False
-        while not await self._looked():
-            if not told:
-                self.log.info("standing by", lease=f"{self.namespace}/{LEASE_NAME}")
-                told = True
+        """Return once this process leads."""
+        logged = False
+        while not await self._try():
+            if not logged:
+                self.log.info("waiting for leader election", lease=f"{self.namespace}/{LEASE_NAME}")
+                logged = True
             await self._pause()
-        self.log.info("leading", identity=self.election.identity)
-
-    async def _looked(self) -> bool:
-        """One try; a change of the lease that comes in the midst of it is not forgotten by the pause that follows."""
-        self._changed.clear()
-        return await self._try()
+        self.log.info("became leader", identity=self.election.identity)
 
     async def keep(self) -> None:
-        """Renews until the lease is lost; returns then."""
+        """Renew the lease until it is lost."""
         renewed = True
         while self.election.leads(clock.since_boot()):
             await asyncio.sleep(RETRY_PERIOD if renewed else RETRY_AFTER_FAILURE)
             renewed = await self._try()
-        self.log.warning("lease lost", identity=self.election.identity)
+        self.log.warning("lost leader election", identity=self.election.identity)
 
     async def release(self) -> None:
-        """Gives the lease up, if we hold it, so that another candidate need not wait for its end."""
+        """Release the lease if this process holds it, so that the next leader does not wait for its expiry."""
         if not self.election.leads(clock.since_boot()):
             return
         self.election.lost()
         try:
             try:
-                await self._give_up()
-            except Conflict:  # a renewal that was still on its way when it was cancelled; there was but one
-                await self._give_up()
+                await self._release()
+            except Conflict:  # the last renewal arrived after it was cancelled
+                await self._release()
         except ClusterError as error:
             self.log.warning("lease not released", why=str(error), others_wait_seconds=LEASE_DURATION)
 
-    async def _give_up(self) -> None:
+    async def _release(self) -> None:
         lease = await self.cluster.get(LEASE, self.namespace, LEASE_NAME)
         if lease["spec"].get("holderIdentity") == self.election.identity:
             await self._write(lease, release=True)
 
     async def _try(self) -> bool:
-        """One look, and a write where the lease is free or ours."""
+        """Read the lease, and write it if it is free or held by this process. Return True if it is held now."""
+        self._changed.clear()  # a change during the attempt ends the next pause at once
         started = clock.since_boot()
         try:
             lease = await self._read()
@@ -94,18 +90,18 @@ class Leadership:
         except Conflict:
             return False
         except ClusterError as error:
-            self._tell_unreachable(error)
+            self._log_unreachable(error)
             return False
         self.election.renewed(started)
-        self._tell_reachable()
+        self._log_reachable()
         return True
 
-    def _tell_unreachable(self, error: ClusterError) -> None:
+    def _log_unreachable(self, error: ClusterError) -> None:
         if not self._unreachable:
-            self.log.warning("lease unreachable", why=str(error), held_for_seconds=self._left())
+            self.log.warning("lease unreachable", why=str(error), held_for_seconds=self._seconds_left())
         self._unreachable = True
 
-    def _tell_reachable(self) -> None:
+    def _log_reachable(self) -> None:
         if self._unreachable:
             self.log.info("lease reachable")
         self._unreachable = False
@@ -125,10 +121,9 @@ class Leadership:
             await self.cluster.replace(LEASE, self.namespace, LEASE_NAME, lease | {"spec": spec})
 
     async def _pause(self) -> None:
-        """Waits for a change of the lease, at most until the next look is due."""
-        # A lease that is free and was not to be had (no answer, no right, another was faster): a full period.
+        # After a failed attempt on a free lease (no response, no right, a faster candidate): a full period.
         free_in = self.election.free_at() - clock.since_boot()
         await clock.wait_for_event(self._changed, min(RETRY_PERIOD, free_in) if free_in > 0 else RETRY_PERIOD)
 
-    def _left(self) -> float:
+    def _seconds_left(self) -> float:
         return round(max(self.election.held_until() - clock.since_boot(), 0.0), 1)

@@ -1,4 +1,4 @@
-"""Runs the parts together: watches, the election, the workers while leading, and an orderly end."""
+"""Run the watches, the leader election and, in the leader, the workers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from controller import clock
 from controller.informer.reflector import Reflector
 from controller.leader_election import LEASE_NAME
 from controller.objects import resources
@@ -31,72 +30,75 @@ if TYPE_CHECKING:
 
 # Seconds at the end for posting what was recorded; each Event takes milliseconds.
 DRAIN: Final = 2.0
+# Seconds between two reconciles of every key, in case the wall clock was set: certificates expire by it, while workers
+# wait by the monotonic clock.
+RESYNC_INTERVAL: Final = 3600.0
 
 
-def watches(
+def reflectors(
     cluster: KubeClient, settings: ControllerSettings, state: ClusterCache, log: Logger, metrics: Metrics
 ) -> list[Reflector]:
-    """A watch for each kind of object that the controller follows, as narrow as the API can make it."""
+    """Return a reflector for each kind of object, limited to the namespace and the names that are needed."""
     namespace = settings.namespace
-    followed: list[tuple[Kind, str | None, Store, str]] = [
+    watched: list[tuple[Kind, str | None, Store, str]] = [
         (resources.MIRROR, None, state.mirrors, ""),
         *((kind, namespace, store, "") for kind, store in state.children.items()),
         (resources.CLAIM, namespace, state.claims, ""),
         (resources.LEASE, namespace, state.leases, f"metadata.name={LEASE_NAME}"),
     ]
     if not settings.external_webhook_certificate:
-        ours = f"metadata.name={CONFIGURATIONS}"
-        followed += [
-            (resources.MUTATING, None, state.mutating, ours),
-            (resources.VALIDATING, None, state.validating, ours),
+        selector = f"metadata.name={CONFIGURATIONS}"
+        watched += [
+            (resources.MUTATING, None, state.mutating, selector),
+            (resources.VALIDATING, None, state.validating, selector),
         ]
     if settings.ca_certificate_bundle:
         bundle = f"metadata.name={settings.ca_certificate_bundle}"
-        followed.append((resources.CONFIG_MAP, namespace, state.bundles, bundle))
+        watched.append((resources.CONFIG_MAP, namespace, state.bundles, bundle))
 
     return [
         Reflector(
             cluster=cluster,
             kind=kind,
-            namespace=place,
+            namespace=scope,
             store=store,
             log=log,
             longest_wait=settings.seconds_between_streams,
             on_restart=partial(metrics.watch_restarted, kind.name),
             selector=selector,
         )
-        for kind, place, store, selector in followed
+        for kind, scope, store, selector in watched
     ]
 
 
 @dataclass(slots=True)
 class Manager:
-    """One controller process, from its first list to the release of its lease."""
+    """Run one controller process from its first list to the release of the lease."""
 
-    watches: list[Reflector]
+    reflectors: list[Reflector]
     state: ClusterCache
     leadership: Leadership
     workers: Workers
     prober: Prober
     recorder: Recorder
     metrics: Metrics
-    forget: Callable[[], None]  # drops what an earlier term as the leader has remembered
+    forget: Callable[[], None]  # drops what this process remembers of an earlier term as leader
 
     def not_ready(self) -> list[str]:
-        """Kinds of which no list has been read yet."""
-        return [watch.kind.name for watch in self.watches if not watch.synced.is_set()]
+        """Return the kinds not listed yet."""
+        return [each.kind.name for each in self.reflectors if not each.synced.is_set()]
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Follows and, while it leads, reconciles, until `stopping` is set."""
-        background = [asyncio.create_task(watch.forever()) for watch in self.watches]
+        """Watch, and reconcile while leading, until `stopping` is set."""
+        background = [asyncio.create_task(each.run()) for each in self.reflectors]
         background.append(asyncio.create_task(self.recorder.forever()))
-        campaign = asyncio.create_task(self._campaign(stopping))
+        elections = asyncio.create_task(self._lead_when_elected(stopping))
         end = asyncio.create_task(stopping.wait())
-        # A part that ends by itself has crashed: better the whole process starts anew than goes on without it.
-        await asyncio.wait([*background, campaign, end], return_when=asyncio.FIRST_COMPLETED)
-        crashed = [task for task in (*background, campaign) if task.done() and not stopping.is_set()]
+        # A task that ends by itself has crashed; then the whole process ends and the kubelet restarts it.
+        await asyncio.wait([*background, elections, end], return_when=asyncio.FIRST_COMPLETED)
+        crashed = [task for task in (*background, elections) if task.done() and not stopping.is_set()]
         stopping.set()
-        await asyncio.wait([campaign])
+        await asyncio.wait([elections])
         await self.leadership.release()
         # The Events of the last reconciles, for which nobody has to wait: another leads already.
         await self.recorder.last_words(DRAIN)
@@ -106,53 +108,46 @@ class Manager:
         for task in crashed:
             task.result()
 
-    async def _campaign(self, stopping: asyncio.Event) -> None:
+    async def _lead_when_elected(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
-            await _until(stopping, self._lead_ready())
+            await _until(stopping, self._wait_for_election())
             if stopping.is_set():
                 return
             self.metrics.leading.set(1)
             await self._lead(stopping)
             self.metrics.leading.set(0)
 
-    async def _lead_ready(self) -> None:
-        """Returns when everything has been seen and this process leads."""
-        await asyncio.gather(*(watch.synced.wait() for watch in self.watches))
+    async def _wait_for_election(self) -> None:
+        """Return once all kinds are listed and this process leads."""
+        await asyncio.gather(*(each.synced.wait() for each in self.reflectors))
         await self.leadership.acquire()
 
-    def _clock_set(self, seconds: float) -> None:
-        """What is due by the wall clock was planned by one that only goes forward: look at everything at once."""
-        self.workers.log.warning("clock was set", seconds=round(seconds))
-        self.workers.inbox.enqueue(ADMISSION_KEY)
-        self.state.enqueue_all()
-
     async def _lead(self, stopping: asyncio.Event) -> None:
-        """Works until asked to stop, finishing what is in hand, or until the lease is lost, dropping it."""
+        """Work until `stopping` is set, and finish; or until the lease is lost, and cancel."""
         self.forget()
-        self.workers.inbox.enqueue(ADMISSION_KEY)
-        self.state.enqueue_all()
-        keeping = asyncio.create_task(self.leadership.keep())
-        probing = asyncio.create_task(self.prober.run())
-        working = asyncio.create_task(self.workers.run(stopping))
-        clocks = asyncio.create_task(clock.follow(self._clock_set))
-        parts = (keeping, probing, working, clocks)
-        await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
-        for task in parts:
-            if not task.done():
-                task.cancel()
-        for result in await asyncio.gather(*parts, return_exceptions=True):
+        parts = (self.leadership.keep(), self.prober.run(), self.workers.run(stopping), self._resync())
+        tasks = [asyncio.create_task(each) for each in parts]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(result, Exception):
                 raise result
 
+    async def _resync(self) -> None:
+        """Enqueue all keys now and after each RESYNC_INTERVAL."""
+        while True:
+            self.workers.keys.enqueue(ADMISSION_KEY)
+            self.state.enqueue_all()
+            await asyncio.sleep(RESYNC_INTERVAL)
 
-async def _until(stopping: asyncio.Event, what: Coroutine[Any, Any, None]) -> None:
-    """Awaits `what`, but not longer than until `stopping` is set."""
-    work = asyncio.create_task(what)
-    end = asyncio.create_task(stopping.wait())
-    await asyncio.wait([work, end], return_when=asyncio.FIRST_COMPLETED)
-    for task in (work, end):
-        if not task.done():
-            task.cancel()
-    await asyncio.gather(end, return_exceptions=True)
-    if work.done() and not work.cancelled():
-        work.result()
+
+async def _until(stopping: asyncio.Event, waiting: Coroutine[Any, Any, None]) -> None:
+    """Await `waiting`, but cancel it once `stopping` is set."""
+    tasks = asyncio.create_task(waiting), asyncio.create_task(stopping.wait())
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(result, Exception):
+            raise result

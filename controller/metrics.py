@@ -1,29 +1,37 @@
-"""What the controller counts, for Prometheus. One registry, handed in; nothing global."""
+"""Define the controller's Prometheus metrics. The registry is an argument; nothing is global."""
 
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 
-# Seconds: a reconcile with nothing to do takes about a millisecond, one that makes everything some tens of them.
+# Seconds: a reconcile without changes takes about 0.001, one that creates all objects some 0.05.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
 class Metrics:
-    """The controller's metrics. All names start with `registrymirror_`."""
+    """Count reconciles, watch restarts and leadership. All names start with `registrymirror_`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self.reconciles = Counter("registrymirror_reconciles", "Reconciles by result.", ["result"], registry=registry)
+        self.reconciles = Counter("registrymirror_reconcile", "Reconciles by result.", ["result"], registry=registry)
         self.duration = Histogram(
-            "registrymirror_reconcile_duration_seconds", "Time of one reconcile.", buckets=_BUCKETS, registry=registry
+            "registrymirror_reconcile_duration_seconds",
+            "Duration of a reconcile.",
+            buckets=_BUCKETS,
+            registry=registry,
         )
         self.watch_restarts = Counter(
-            "registrymirror_watch_restarts", "Watches begun again, by kind and why.", ["kind", "why"], registry=registry
+            "registrymirror_watch_restarts",
+            "Restarted watches by kind and reason.",
+            ["kind", "reason"],
+            registry=registry,
         )
-        self.leading = Gauge("registrymirror_leading", "1 while this process holds the lease.", registry=registry)
+        self.leading = Gauge(
+            "registrymirror_leader_election_master_status", "1 if this process is the leader.", registry=registry
+        )
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
 
-    def watch_restarted(self, kind: str, why: str) -> None:
-        """Counts a watch that had to begin again."""
-        self.watch_restarts.labels(kind, why).inc()
+    def watch_restarted(self, kind: str, reason: str) -> None:
+        """Count a restarted watch."""
+        self.watch_restarts.labels(kind, reason).inc()

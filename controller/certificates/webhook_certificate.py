@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 
 WEBHOOK_SERVICE: Final = "registrymirror-webhook"
-# All in seconds. A renewal is months away; this bounds the error of a clock that was set.
+# All in seconds. The longest is for installations without a certificate to renew.
 LONGEST_REQUEUE: Final = 43_200.0
 # The ends of certificates are whole seconds.
 SHORTEST_REQUEUE: Final = 1.0
@@ -87,7 +87,7 @@ class Admission:
                 waits += await maintain(now, errors)
             except ClusterError as error:
                 errors.append(error)
-        self.expiry.warn(now, clock.running())
+        self.expiry.warn(now, clock.monotonic())
         if errors:
             raise errors[0]
         after, reason = min(waits)
@@ -143,7 +143,7 @@ class Admission:
         return TrustState(bundles, pair_in(self.state, WEBHOOK_CERTIFICATE), remembered)
 
     def _held_for(self, what: Hashable) -> float:
-        return self.durations.held(ADMISSION_KEY, what, clock.running())
+        return self.durations.held(ADMISSION_KEY, what, clock.monotonic())
 
     def _until_ca_renewal(self, ca: KeyPair, now: datetime) -> Wait:
         due = ca_renewal_due(ca.certificate, self.settings.lifetimes)

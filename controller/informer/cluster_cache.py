@@ -1,4 +1,4 @@
-"""What the controller knows of the cluster: a store for each kind, and which mirrors a change concerns."""
+"""Hold a store for each kind, and enqueue the mirrors affected by a change."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from common.types import Json
     from controller.objects.resources import Kind
 
-
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _SECRET_KEYS: Final = frozenset(
     {
@@ -45,35 +44,34 @@ _SECRET_KEYS: Final = frozenset(
 )
 
 
-def _mirror_alone(current: Json) -> Json:
+def _trimmed(current: Json) -> Json:
     without_managed_fields(current)
     dict_at(current, "metadata", "annotations").pop(_LAST_APPLIED, None)
     return current
 
 
 def _secret(current: Json) -> Json:
-    """A Secret without what no mirror can use: a namespace may hold many that are none of ours."""
-    _mirror_alone(current)
+    """Drop the keys that no mirror uses; other applications' Secrets share the namespace."""
+    _trimmed(current)
     data = current.get("data") or {}
     return {**current, "data": {key: value for key, value in data.items() if key in _SECRET_KEYS}}
 
 
-def _ours_by_name(current: Json) -> Json | None:
+def _trimmed_child(current: Json) -> Json | None:
     return without_managed_fields(current) if current["metadata"]["name"].startswith(names.PREFIX) else None
 
 
-def _our_claim(current: Json) -> Json | None:
-    ours = current["metadata"]["name"].startswith(f"{names.CLAIM_TEMPLATE}-{names.PREFIX}")
-    return without_managed_fields(current) if ours else None
+def _trimmed_claim(current: Json) -> Json | None:
+    has_prefix = current["metadata"]["name"].startswith(f"{names.CLAIM_TEMPLATE}-{names.PREFIX}")
+    return without_managed_fields(current) if has_prefix else None
 
 
 @dataclass(slots=True)
 class ClusterCache:
-    """The stores and what is derived from them.
+    """Hold the stores and data derived from them.
 
-    `enqueue` is told the key of each mirror that a change concerns; `shared_secrets` concern them all.
-    `masquerade_domains` are what mirrors are judged by. `authority_failure`: why the mirrors' authority could not be
-    made when that was tried last, again and again.
+    `enqueue` gets the name of each affected mirror. `shared_secrets` affect all mirrors. `ca_failure` is the
+    last error if the CA of the mirrors cannot be created.
     """
 
     enqueue: Callable[[str], None]
@@ -82,10 +80,10 @@ class ClusterCache:
     credentials_of: dict[str, str] = field(default_factory=dict)
     host_claims: HostClaims = field(default_factory=HostClaims)
     images: HostClaims = field(default_factory=lambda: HostClaims(image_host_of))
-    mirrors: Store = field(default_factory=lambda: Store(_mirror_alone))
+    mirrors: Store = field(default_factory=lambda: Store(_trimmed))
     secrets: Store = field(default_factory=lambda: Store(_secret))
     bundles: Store = field(default_factory=Store)
-    claims: Store = field(default_factory=lambda: Store(_our_claim))
+    claims: Store = field(default_factory=lambda: Store(_trimmed_claim))
     leases: Store = field(default_factory=Store)
     mutating: Store = field(default_factory=Store)
     validating: Store = field(default_factory=Store)
@@ -93,11 +91,11 @@ class ClusterCache:
     ca_failure: str | None = None
 
     def __post_init__(self) -> None:
-        self.children = {kind: Store(_ours_by_name) for kind in resources.CHILDREN if kind is not resources.SECRET}
+        self.children = {kind: Store(_trimmed_child) for kind in resources.CHILDREN if kind is not resources.SECRET}
         self.children[resources.SECRET] = self.secrets
         for kind, store in self.children.items():
             store.listen(lambda name, *_, kind=kind: self._child_changed(kind, name))
-        self.children[resources.DAEMON_SET].listen(self._agents_changed)
+        self.children[resources.DAEMON_SET].listen(self._daemon_set_changed)
         self.mirrors.listen(self._mirror_changed)
         self.secrets.listen(lambda name, *_: self._secret_changed(name))
         self.bundles.listen(lambda *_: self.enqueue_all())
@@ -106,14 +104,14 @@ class ClusterCache:
             store.listen(lambda *_: self.enqueue(ADMISSION_KEY))
 
     def enqueue_all(self) -> None:
-        """Every mirror is to be looked at."""
+        """Enqueue all mirrors."""
         for name in self.mirrors:
             self.enqueue(name)
 
-    def report_ca_failure(self, why: str) -> None:
-        """Takes note of why the mirrors' authority cannot be made, for every mirror to say."""
-        if why != self.ca_failure:
-            self.ca_failure = why
+    def report_ca_failure(self, error: str) -> None:
+        """Remember the error for the status of all mirrors."""
+        if error != self.ca_failure:
+            self.ca_failure = error
             self.enqueue_all()
 
     def _mirror_changed(self, name: str, _: Json | None, after: Json | None) -> None:
@@ -126,33 +124,33 @@ class ClusterCache:
             self.enqueue(rival)
 
     def _rivals(self, name: str, after: Json | None) -> set[str]:
-        """Other mirrors whose standing on the nodes this change may alter."""
-        held_by = self.host_claims.holder(name)
+        """Return the other mirrors whose host claims this change may affect."""
+        holder = self.host_claims.holder(name)
         claim = self._claim(after)
         rivals = self.host_claims.update(name, claim)
-        # Who gains or loses its host name gains or loses the images that go through it.
-        moved = rivals if self.host_claims.holder(name) == held_by else [name, *rivals]
+        # A mirror that gains or loses its host name gains or loses the images pulled through it.
+        moved = rivals if self.host_claims.holder(name) == holder else [name, *rivals]
         affected = [other for each in moved for other in self.images.claimants(each)]
         return {*rivals, *affected, *self.images.update(name, claim)} - {name}
 
     def _claim(self, obj: Json | None) -> Json | None:
-        """The mirror, where it wants anything on the nodes: one that was never built, for its wrong spec, must not."""
+        """Return the mirror, or None if its spec is invalid and its DaemonSet does not exist."""
         if obj is None or not isinstance(parse_mirror(obj, self.masquerade_domains), list):
             return obj
-        agents = self.children[resources.DAEMON_SET].get(names.object_name(obj["metadata"]["name"]))
-        owner = controller_of(agents) if agents else None
+        daemon_set = self.children[resources.DAEMON_SET].get(names.object_name(obj["metadata"]["name"]))
+        owner = controller_of(daemon_set) if daemon_set else None
         return obj if owner and owner["uid"] == obj["metadata"]["uid"] else None
 
-    def _agents_changed(self, child: str, before: Json | None, after: Json | None) -> None:
+    def _daemon_set_changed(self, child: str, before: Json | None, after: Json | None) -> None:
         mirror = mirror_of_child(resources.DAEMON_SET, child)
         if mirror is not None and mirror in self.mirrors and (before is None) != (after is None):
             for rival in self._rivals(mirror, self.mirrors.get(mirror)):
                 self.enqueue(rival)
 
     def images_holder(self, mirror: str) -> str | None:
-        """The older mirror through which nodes pull images of this one's upstream; None where it is this one.
+        """Return the older mirror that serves the images of this one's upstream, or None if this one serves them.
 
-        One that nodes do not reach, as an older still has its host name, does not count.
+        Mirrors without their host name on the nodes do not count.
         """
         claimants = self.images.claimants(mirror)
         first = next((each for each in claimants if self.host_claims.holder(each) is None), mirror)
@@ -178,17 +176,17 @@ class ClusterCache:
                 self.enqueue(mirror)
 
     def secret_text(self, name: str, key: str) -> str | None:
-        """One value of a Secret as text; None where there is no such Secret, no such key, or no UTF-8 in it."""
+        """Return a value of a Secret as text, or None without such a Secret or key, or if it is not UTF-8."""
         return text_of(self.secrets.get(name), key)
 
     def bundle(self, name: str) -> str | None:
-        """The CA bundle, from the ConfigMap of that name; None where it or its key is missing."""
+        """Return the CA bundle in a ConfigMap, or None without such a ConfigMap or key."""
         content = dict_at(self.bundles.get(name), "data").get(BUNDLE_FILE)
         return content if isinstance(content, str) else None
 
 
 def text_of(secret: Json | None, key: str) -> str | None:
-    """One value of a Secret, decoded; None where it is missing or no UTF-8."""
+    """Return a value of a Secret as text, or None if it is missing or not UTF-8."""
     encoded = dict_at(secret, "data").get(key)
     try:
         return None if encoded is None else base64.b64decode(encoded).decode()
@@ -197,7 +195,7 @@ def text_of(secret: Json | None, key: str) -> str | None:
 
 
 def mirror_of_child(kind: Kind, name: str) -> str | None:
-    """Name of the mirror that an object called so would belong to."""
+    """Return the mirror whose child has this name, or None for another name."""
     if not name.startswith(names.PREFIX):
         return None
     mirror = name.removeprefix(names.PREFIX)

@@ -1,7 +1,7 @@
-"""What the cluster was last seen to hold, one kind a store. Objects are kept as bytes of JSON.
+"""Store the objects of one kind as last seen in the cluster, as bytes of JSON.
 
-Dictionaries would cost five times the memory (500 mirrors have 3,000 objects), and a reconcile decodes the six
-it needs in well under a millisecond. Only what the controller looks at is kept.
+Dictionaries take five times the memory (500 mirrors have 3,000 objects). A reconcile decodes six objects in less than a
+millisecond. Unused fields are dropped.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ _NOTHING: Final = (0, None)  # no object has version 0
 
 
 def without_managed_fields(current: Json) -> Json:
-    """The object without what half of it usually is and nobody here reads."""
+    """Remove managedFields, which the controller does not read and which are half of most objects."""
     current["metadata"].pop("managedFields", None)
     return current
 
 
 def _packed(current: Json) -> bytes:
-    """JSON in memory of its own size: orjson cuts it from a buffer up to twice as large, whose rest is lost to us."""
+    """Return JSON without spare memory: orjson's result may keep a buffer of twice its size."""
     return memoryview(orjson.dumps(current)).tobytes()
 
 
 @dataclass(slots=True)
 class Store:
-    """Objects of one kind by name. `trim` says what is kept of each, or None for one that is of no interest.
+    """Hold objects of one kind by name. `trim` returns what to keep of an object, or None to ignore it.
 
-    Listeners hear of each change by somebody else, with name, object before and object after. Our own writes are no
-    news, also where the watch brings one before the answer to it is here: see `writing`.
+    Listeners get the name of a changed object, the object before and the object after. The controller's own writes are
+    excluded by `quietly` and `writing`.
 
-    Versions grow over all objects of a kind, and a watch brings them in order. So an object that is not here has no
-    version up to `_settled`, the last deletion or list: the answer to a write of ours that comes later than the
-    watch has told of the deletion must not bring the object back, as nothing would ever take it away again.
+    Resource versions grow over all objects of a kind, and a watch is ordered. `_settled` is the version of the last
+    deletion or list. An older version of a missing object is ignored: it is a late response to a write, and the watch
+    has reported the deletion already.
     """
 
     trim: Trim = without_managed_fields
@@ -49,15 +49,15 @@ class Store:
     _versions: dict[str, int] = field(default_factory=dict)
     _listeners: list[Listener] = field(default_factory=list)
     _settled: int = -1
-    # By name of what is being written: version and former object of what the watch has brought meanwhile.
-    _untold: dict[str, tuple[int, Json | None]] = field(default_factory=dict)
+    # By name of an object being written: version and former object of events that arrived meanwhile.
+    _pending: dict[str, tuple[int, Json | None]] = field(default_factory=dict)
 
     def listen(self, listener: Listener) -> None:
-        """Tells `listener` of every change from now on."""
+        """Call `listener` for every change from now on."""
         self._listeners.append(listener)
 
     def get(self, name: str) -> Json | None:
-        """The object as it was last seen; a copy, to do with as one likes."""
+        """Return a copy of the object as last seen, or None."""
         kept = self._objects.get(name)
         return None if kept is None else orjson.loads(kept)
 
@@ -72,18 +72,18 @@ class Store:
 
     @property
     def newest(self) -> int:
-        """The highest version seen so far. A list asked for from now on is read at this one at least."""
+        """Return the highest version seen; a later list has at least this version."""
         return max((*self._versions.values(), self._settled))
 
-    def distrust(self) -> None:
-        """The cluster's history began anew (etcd restored from a backup): versions from before mean nothing now."""
+    def reset_versions(self) -> None:
+        """Treat all stored versions as old, after etcd was restored from a backup."""
         self._versions = dict.fromkeys(self._versions, -1)
 
     def put(self, current: Json, *, quietly: bool = False) -> None:
-        """Takes in an object, unless a newer one is here. `quietly` for our own writes, which are no news to us."""
+        """Store an object unless a newer one is stored. `quietly`, for own writes, calls no listener."""
         name, version = current["metadata"]["name"], int(current["metadata"]["resourceVersion"])
-        if quietly and self._untold.get(name, _NOTHING)[0] == version:
-            self._untold[name] = _NOTHING
+        if quietly and self._pending.get(name, _NOTHING)[0] == version:
+            self._pending[name] = _NOTHING
         if version <= self._versions.get(name, self._settled):
             return
         kept = self.trim(current)
@@ -92,33 +92,33 @@ class Store:
         before = None if quietly else self.get(name)
         self._objects[name], self._versions[name] = _packed(kept), version
         if not quietly:
-            self._news(name, version, before, kept)
+            self._changed(name, version, before, kept)
 
     @contextmanager
     def writing(self, name: str) -> Iterator[None]:
-        """While we write an object: what a watch brings of it is told at the end, unless it is that very write.
+        """Hold back changes of an object during its write, and drop the event of that write.
 
-        A watch is mostly faster than the answer, so that every mirror would be looked at once more for nothing.
+        The watch event mostly arrives before the response, and would cause another reconcile.
         """
-        self._untold[name] = _NOTHING
+        self._pending[name] = _NOTHING
         try:
             yield
         finally:
-            version, before = self._untold.pop(name)
+            version, before = self._pending.pop(name)
             if version:
-                self._tell(name, before, self.get(name))
+                self._notify(name, before, self.get(name))
 
     def remove(self, name: str, version: int) -> None:
-        """Drops an object that was deleted at `version`, unless a newer one of that name is here."""
+        """Remove an object that was deleted at `version`, unless a newer one of that name is stored."""
         self._settled = max(self._settled, version)
         if name not in self._objects or version < self._versions[name]:
             return
         before = self.get(name)
         del self._objects[name], self._versions[name]
-        self._news(name, version, before, None)
+        self._changed(name, version, before, None)
 
-    def take(self, items: Iterable[Json]) -> set[str]:
-        """Takes in a part of a list; what it tells is newer than what was settled. Returns the names in it."""
+    def put_page(self, items: Iterable[Json]) -> set[str]:
+        """Store a page of a list and return its names. A list is newer than all events before it."""
         self._settled = -1
         names = set()
         for current in items:
@@ -126,24 +126,24 @@ class Store:
             self.put(current)
         return names
 
-    def settle(self, names: set[str], version: int) -> None:
-        """Says that a whole list, as read at `version`, held just these names: what is missing is gone."""
+    def finish_list(self, names: set[str], version: int) -> None:
+        """Remove all objects that a whole list, read at `version`, did not name."""
         for name in self:
             if name not in names:
                 self.remove(name, version)
         self._settled = version
 
     def replace(self, items: Iterable[Json], version: int) -> None:
-        """Takes in a whole list as read at `version`."""
-        self.settle(self.take(items), version)
+        """Store a whole list that was read at `version`."""
+        self.finish_list(self.put_page(items), version)
 
-    def _news(self, name: str, version: int, before: Json | None, after: Json | None) -> None:
-        if name in self._untold:
-            earlier = self._untold[name]
-            self._untold[name] = (version, earlier[1] if earlier[0] else before)
+    def _changed(self, name: str, version: int, before: Json | None, after: Json | None) -> None:
+        if name in self._pending:
+            earlier = self._pending[name]
+            self._pending[name] = (version, earlier[1] if earlier[0] else before)
         else:
-            self._tell(name, before, after)
+            self._notify(name, before, after)
 
-    def _tell(self, name: str, before: Json | None, after: Json | None) -> None:
+    def _notify(self, name: str, before: Json | None, after: Json | None) -> None:
         for listener in self._listeners:
             listener(name, before, after)

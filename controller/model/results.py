@@ -1,4 +1,4 @@
-"""What one reconcile came to. Types, so that nobody has to read a sentence to decide what happens next."""
+"""Define the outcomes of a reconcile and of its steps."""
 
 from __future__ import annotations
 
@@ -11,24 +11,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """All is as desired; the next event brings the key back."""
+    """Report that the objects are as desired."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequeueAfter:
-    """Something outside must happen first. `after` seconds are the longest wait before looking again.
+    """Request another reconcile in `seconds` at the latest, and not before `cooldown` seconds despite new events."""
 
-    `deaf` seconds are the shortest, whatever news comes: where there is so much of it that it would keep a worker busy.
-    """
-
-    after: float
+    seconds: float
     reason: str
     cooldown: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Stalled:
-    """Only a person can mend it, and the status says how. No retry: the person's change is an event."""
+    """Report a mirror that needs a change by a user; that change is an event, so there is no retry."""
 
     reason: str
     message: str

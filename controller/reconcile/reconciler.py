@@ -91,7 +91,7 @@ class Reconciler:
         observation = await self._with_agents(mirror, await self._apply(obj, mirror, inputs))
         observation = replace(observation, verdict=self.prober.follow(mirror, inputs))
         await self._publish(obj, status_of(obj, mirror, observation, self.settings.namespace, _stamp(now)))
-        refused_for = memory.durations.held("refused", is_refused(observation) or None, clock.running())
+        refused_for = memory.durations.held("refused", is_refused(observation) or None, clock.monotonic())
         return outcome(observation, self._next_survey(observation), refused_for)
 
     async def report_failure(self, name: str, failure: Failure) -> None:
@@ -105,7 +105,7 @@ class Reconciler:
         return Stalled("InvalidSpec", "; ".join(map(str, problems)))
 
     def _collect(self, mirror: Mirror, memory: MirrorMemory, now: datetime) -> Inputs | MissingInput:
-        held = partial(memory.durations.held, "certificate", now=clock.running())
+        held = partial(memory.durations.held, "certificate", now=clock.monotonic())
         inputs = collect_inputs(mirror, self.settings, self.state, now, held)
         if isinstance(inputs, MissingInput):
             return inputs

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from controller.model.results import ApplyResult
 
 # All values are in seconds.
-# A certificate is renewed months from now; this bounds the error of a clock that was set.
-LONGEST_REQUEUE: Final = 43_200.0
 # The ends of certificates are whole seconds.
 SHORTEST_REQUEUE: Final = 1.0
 # Fallback in case the watch event is missed: an object being deleted, a claim not yet bound.
@@ -69,7 +67,7 @@ def _for_inputs(inputs: Inputs) -> Iterator[tuple[str, float]]:
     if inputs.withdrawing:
         yield "NodesLeaving", SURVEY_INTERVAL
     if inputs.tls.again is not None:
-        yield "CertificateRenewal", max(SHORTEST_REQUEUE, min(inputs.tls.again, LONGEST_REQUEUE))
+        yield "CertificateRenewal", max(SHORTEST_REQUEUE, inputs.tls.again)
 
 
 def _for_objects(applied: ApplyResult) -> Iterator[tuple[str, float]]:

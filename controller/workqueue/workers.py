@@ -1,4 +1,4 @@
-"""The workers: take a due key, reconcile it, give it back as its outcome says. The one place that catches all."""
+"""Run the workers: take a due key, reconcile it, requeue it as its outcome demands. The only place that catches all."""
 
 from __future__ import annotations
 
@@ -19,155 +19,111 @@ if TYPE_CHECKING:
     from common.logs import Logger
     from controller.metrics import Metrics
 
-# One process has one core; so many requests under way at once keep it busy while the API server works, and are few
-# enough for its fair queueing. More were no faster when 500 mirrors came at once.
-WORKERS: Final = 16
-# Seconds after which a pass is not worked on but waited for (an admission webhook of somebody's that hangs, a node that
-# does not answer): somebody else takes its place, so that mirrors which hang do not keep the others waiting.
-SLOW_RECONCILE: Final = 1.0
-# So many of those at most: each has a request at the API server, whose fair queueing has room for some 200 of ours.
-RELIEFS: Final = 48
-# Seconds that passes in hand have when the process is to end: what makes everything of a mirror takes some tens of
-# milliseconds. One that is cut off is as one that was killed, and the next leader, who waits for us, finishes it.
+# 16 workers keep one core busy with 500 mirrors at once; more are no faster. A reconcile that hangs (an admission
+# webhook may take 30 s) holds its worker, so there are twice as many. Idle workers cost nothing.
+WORKERS: Final = 32
+# Seconds for reconciles under way at shutdown; creating all objects of a mirror takes less than 0.1 s. The next leader
+# completes a reconcile that was cut off.
 SHUTDOWN_GRACE: Final = 0.4
 
 
 @dataclass(slots=True)
 class KeyQueue:
-    """Where keys come in: the queue, and the bell that wakes who works on it."""
+    """Take in keys and wake the workers."""
 
     queue: Queue = field(default_factory=Queue)
-    news: asyncio.Event = field(default_factory=asyncio.Event)
+    added: asyncio.Event = field(default_factory=asyncio.Event)
 
     def enqueue(self, key: str) -> None:
-        """Makes a key due now."""
+        """Make a key due now."""
         self.queue.add(key, time.monotonic())
-        self.news.set()
+        self.added.set()
 
 
 @dataclass(slots=True)
 class Workers:
-    """Those who work on an inbox. `tell` is told of a pass that fails and goes on failing, for the mirror's status."""
+    """Reconcile the keys of a queue. `report_failure` writes a persistent failure to the mirror's status."""
 
-    inbox: KeyQueue
+    keys: KeyQueue
     reconcile: Callable[[str], Awaitable[Outcome]]
-    tell: Callable[[str, failures.Failure], Awaitable[None]]
+    report_failure: Callable[[str, failures.Failure], Awaitable[None]]
     log: Logger
     metrics: Metrics
-    _reliefs: int = 0
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Works until `stopping` is set and what is in hand is finished, or was given SHUTDOWN_GRACE seconds to be."""
-        self._reliefs = 0
+        """Work until `stopping` is set; reconciles under way get SHUTDOWN_GRACE seconds."""
         async with asyncio.TaskGroup() as group:
-            working: set[asyncio.Task[None]] = set()
-
-            def hire() -> None:
-                working.add(task := group.create_task(self._work(stopping, hire)))
-                task.add_done_callback(working.discard)
-
-            group.create_task(self._end_at(stopping, working))
-            for _ in range(WORKERS):
-                hire()
-
-    async def _end_at(self, stopping: asyncio.Event, working: set[asyncio.Task[None]]) -> None:
-        await stopping.wait()
-        self.inbox.news.set()
-        if working:
-            _, late = await asyncio.wait(working, timeout=SHUTDOWN_GRACE)
+            workers = [group.create_task(self._work(stopping)) for _ in range(WORKERS)]
+            await stopping.wait()
+            self.keys.added.set()
+            _, late = await asyncio.wait(workers, timeout=SHUTDOWN_GRACE)
             for task in late:
                 task.cancel()
 
-    async def _work(self, stopping: asyncio.Event, hire: Callable[[], None]) -> None:
-        """Takes key after key. Where one takes long, another worker is hired, and this one goes when it is done."""
+    async def _work(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
-            key = self.inbox.queue.take(time.monotonic())
+            key = self.keys.queue.take(time.monotonic())
             if key is None:
-                await self._rest(stopping)
-            elif await self._hung(key, hire):
-                self._reliefs -= 1
-                self.inbox.news.set()  # it is due again at a time that those who rest have not known of
-                return
-            # A reconcile that ends before its first request has let nobody else in: not the lease, not a probe.
-            await asyncio.sleep(0)
+                await self._wait_for_key(stopping)
+            else:
+                await self._reconcile(key)
+                # A reconcile without requests never yields to the event loop, which also renews the lease.
+                await asyncio.sleep(0)
 
-    async def _hung(self, key: str, hire: Callable[[], None]) -> bool:
-        """One pass. Returns whether it took so long that another worker was hired in this one's place."""
-        hired = False
-        loop = asyncio.get_running_loop()
-        looked_at: asyncio.TimerHandle
-
-        def relieve() -> None:
-            nonlocal hired, looked_at
-            if self._reliefs < RELIEFS:
-                hired = True
-                self._reliefs += 1
-                hire()
-            else:  # later, when one of those who have a place is done
-                looked_at = loop.call_later(SLOW_RECONCILE, relieve)
-
-        looked_at = loop.call_later(SLOW_RECONCILE, relieve)
-        try:
-            await self._one(key)
-        finally:
-            looked_at.cancel()
-        return hired
-
-    async def _rest(self, stopping: asyncio.Event) -> None:
-        """Waits for news or for the next due key, whichever is first."""
+    async def _wait_for_key(self, stopping: asyncio.Event) -> None:
         if not stopping.is_set():
-            self.inbox.news.clear()
-        due = self.inbox.queue.next_due()
-        await wait_for_event(self.inbox.news, None if due is None else due - time.monotonic())
+            self.keys.added.clear()
+        due = self.keys.queue.next_due()
+        await wait_for_event(self.keys.added, None if due is None else due - time.monotonic())
 
-    async def _one(self, key: str) -> None:
+    async def _reconcile(self, key: str) -> None:
+        started = time.monotonic()
         try:
-            await self._tried(key, time.monotonic())
-        except asyncio.CancelledError:  # at whatever it was: the key is given back
-            self.inbox.queue.failed(key, time.monotonic())
+            try:
+                outcome = await self.reconcile(key)
+            except Exception as error:  # noqa: BLE001 (the boundary: a failing mirror must not stop the others)
+                await self._report(key, error, started)
+                self._failed(key, error, started)
+            else:
+                self._finished(key, outcome, started)
+        except asyncio.CancelledError:
+            self.keys.queue.failed(key, time.monotonic())
             raise
-
-    async def _tried(self, key: str, started: float) -> None:
-        try:
-            outcome = await self.reconcile(key)
-        except Exception as error:  # noqa: BLE001 (the one boundary: one mirror's failure is not another's)
-            await self._tell(key, error, started)
-            self._failed(key, error, started)
-        else:
-            self._finished(key, outcome, started)
 
     def _finished(self, key: str, outcome: Outcome, started: float) -> None:
         now = time.monotonic()
-        again = now + outcome.after if isinstance(outcome, RequeueAfter) else None
+        if isinstance(outcome, RequeueAfter):
+            self.keys.queue.done(key, now, now + outcome.seconds, outcome.cooldown)
+        else:
+            self.keys.queue.done(key, now)
         result = type(outcome).__name__.lower()
-        self.inbox.queue.done(key, now, again, outcome.cooldown if isinstance(outcome, RequeueAfter) else 0.0)
         self._count(result, now - started)
         why = outcome.reason if isinstance(outcome, RequeueAfter | Stalled) else ""
         self.log.info("reconciled", mirror=key, outcome=result, why=why, seconds=round(now - started, 4))
 
-    async def _tell(self, key: str, error: Exception, started: float) -> None:
-        """Lets the mirror's status say so, where that can be written; it may be the very thing that fails."""
-        told = failures.worth_telling(error, self.inbox.queue.failures(key) + 1, time.monotonic() - started)
-        if told is not None:
+    async def _report(self, key: str, error: Exception, started: float) -> None:
+        """Write the failure to the mirror's status, if it persists and the status can be written."""
+        failure = failures.worth_telling(error, self.keys.queue.failures(key) + 1, time.monotonic() - started)
+        if failure is not None:
             try:
-                await self.tell(key, told)
-            except Exception as refused:  # noqa: BLE001 (the boundary's own: the pass has failed in any case)
-                self.log.debug("failure not told", mirror=key, why=str(refused))
+                await self.report_failure(key, failure)
+            except Exception as refused:  # noqa: BLE001 (the reconcile has failed in any case)
+                self.log.debug("failure not reported", mirror=key, why=str(refused))
 
     def _failed(self, key: str, error: Exception, started: float) -> None:
         now = time.monotonic()
-        backoff = self.inbox.queue.failed(key, now, error.retry_after if isinstance(error, Unavailable) else 0.0)
+        backoff = self.keys.queue.failed(key, now, error.retry_after if isinstance(error, Unavailable) else 0.0)
         seconds = round(now - started, 4)
         if isinstance(error, Conflict | NotLeader):
-            # Somebody else wrote first, or leads now: no failure of anything, and the next look sees it.
-            self._count("conflict", now - started)
-            self.log.debug("reconcile overtaken", mirror=key, why=str(error), again_in=backoff)
+            # Another writer was faster, or another process leads: no failure, and the watch brings the change.
+            self._count("conflict", seconds)
+            self.log.debug("reconcile conflict", mirror=key, why=str(error), retry_seconds=backoff)
         elif isinstance(error, ClusterError):
-            self._count("error", now - started)
-            self.log.warning("reconcile failed", mirror=key, why=str(error), again_in=backoff, seconds=seconds)
+            self._count("error", seconds)
+            self.log.warning("reconcile failed", mirror=key, why=str(error), retry_seconds=backoff, seconds=seconds)
         else:
-            self._count("error", now - started)
-            self.log.error("reconcile crashed", mirror=key, again_in=backoff, seconds=seconds, exc_info=error)
+            self._count("error", seconds)
+            self.log.error("reconcile crashed", mirror=key, retry_seconds=backoff, seconds=seconds, exc_info=error)
 
     def _count(self, result: str, seconds: float) -> None:
         self.metrics.reconciles.labels(result).inc()

@@ -20,7 +20,7 @@ from tests.cluster.conftest import clusters
 from tests.localcluster.pages import page
 from tests.support import policies
 from tests.support.admitting import Admitting, bundle
-from tests.support.faults import events_of, log_of
+from tests.support.faults import events_of, leads
 from tests.support.kube import Kube, until
 from tests.support.mirrors import a_mirror
 
@@ -201,31 +201,20 @@ def test_a_clock_that_is_two_years_ahead_and_right_again_refuses_nobody(hurried:
     hurried.system.processes.stop(["controller"])
     with Admitting(hurried) as client:
         port = hurried.system.start_controller(module="tests.support.shifted", SECONDS_AHEAD_FILE=str(ahead))
-        until(lambda: "registrymirror_leading 1.0" in (page(port, "/metrics") or ""), why="it leads")
-        _set(ahead, hurried, 730 * DAY)
+        until(lambda: leads(port), why="it leads")
+        ahead.write_text(str((730 * DAY).total_seconds()))
         until(lambda: _changed(kube, before), why="what lasts a year is due")
         after = {secret: text(kube, secret, "tls.crt") for secret in before}
         for certificate in after.values():
             begin, end = dates_of(certificate) or pytest.fail("no certificate")
             assert begin < datetime.now(UTC), "valid by the clocks of all others"
             assert end - datetime.now(UTC) > 3 * 364 * DAY, "and by this one"
-        _set(ahead, hurried, timedelta(0))
+        ahead.write_text("0")
         kube.mirror(a_mirror().named("later").of("later.example.com"))
         kube.until_there(resources.STATEFUL_SET, "registry-mirror-later")
         until(lambda: is_at_rest(kube), why="everybody trusts what is in force")
     assert not any(text(kube, secret, "tls.crt") != each for secret, each in after.items())
     assert client.refusals == []
-
-
-def _set(ahead: Path, running: Running, moved: timedelta) -> None:
-    """Sets the controller's clock, and waits until it has noticed."""
-    told = _times_set(running)
-    ahead.write_text(str(moved.total_seconds()))
-    until(lambda: _times_set(running) > told, why="the controller has noticed that its clock was set")
-
-
-def _times_set(running: Running) -> int:
-    return [line["event"] for line in log_of(running, "controller")].count("clock was set")
 
 
 def _enforced(kube: Kube) -> None:

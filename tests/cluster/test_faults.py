@@ -19,7 +19,7 @@ from controller.kubeclient.config import load_configuration
 from controller.kubeclient.errors import ClusterError, Gone
 from controller.objects import resources
 from tests.localcluster.pages import page
-from tests.support.faults import CHILDREN, complete, events_of, log_of, normal_form, one
+from tests.support.faults import CHILDREN, complete, events_of, leads, log_of, normal_form, one
 from tests.support.kube import NAMESPACE, Kube, until
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ async def test_a_watch_that_is_silent_for_long_goes_on_where_it_was(
             on_restart=restarts.append,
             selector="metadata.name=silent",
         )
-        following = asyncio.create_task(watch.forever())
+        following = asyncio.create_task(watch.run())
         async with asyncio.timeout(30):
             await counted.until(3)
             made = await door.create(resources.CONFIG_MAP, NAMESPACE, {"metadata": {"name": "silent"}})
@@ -151,7 +151,7 @@ def test_a_missing_definition_is_waited_for_told_once_and_taken_up(fresh: Callab
     running.kube.kubectl("delete", "crd", "registrymirrors.k8s.osp.tech")
     port = running.system.launch_controller()
     until(lambda: "watch lost" in events_of(running, "controller"), why="it says that the definition is missing")
-    until(lambda: (page(port, "/metrics") or "").count('why="lost"') >= 1, why="it tries again")
+    until(lambda: (page(port, "/metrics") or "").count('reason="lost"') >= 1, why="it tries again")
     assert page(port, "/healthz") == "ok\n"
     assert page(port, "/readyz") is None
     running.system.install()
@@ -195,7 +195,7 @@ def test_killed_20_times_at_random_points_it_ends_in_the_same_objects(own: Runni
 def _at_work_then_killed(running: Running, seconds: float) -> None:
     """Kills the controller so many seconds after it began to lead; its lease is taken from it, to save 15 s."""
     port = running.system.metrics_port
-    until(lambda: "registrymirror_leading 1.0" in (page(port, "/metrics") or ""), why="it leads")
+    until(lambda: leads(port), why="it leads")
     time.sleep(seconds)  # the random point in time that this is about
     running.system.processes.kill("controller", signal.SIGKILL)
     until(lambda: not running.system.processes.alive("controller"), why="it is dead")

@@ -72,9 +72,14 @@ def settled(running: Running) -> None:
         time.sleep(1)
 
 
+def leads(port: int) -> bool:
+    """Return True if the controller with these metrics is the leader."""
+    return "registrymirror_leader_election_master_status 1.0" in (page(port, "/metrics") or "")
+
+
 def reconciled(port: int) -> float:
     lines = (page(port, "/metrics") or "").splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith("registrymirror_reconciles_total"))
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("registrymirror_reconcile_total"))
 
 
 def writes(kube: Kube) -> dict[str, float]:

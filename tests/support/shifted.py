@@ -1,7 +1,6 @@
-"""`python -m tests.support.shifted`: the controller with a wall clock that is ahead by what a file says, in seconds.
+"""`python -m tests.support.shifted`: run the controller with a wall clock ahead by the seconds in a file.
 
-Only as far as the controller itself reads it: TLS goes on by the right time, as certificates of an API server that end
-within two years would close the door to a controller whose whole machine is ahead.
+TLS still uses the real time, so that the API server's certificates stay valid. All mirrors are requeued each second.
 """
 
 from __future__ import annotations
@@ -12,18 +11,19 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-from controller import clock
+from controller import clock, manager
 from controller.__main__ import main
 
 AHEAD = Path(os.environ["SECONDS_AHEAD_FILE"])
 
 
 def wall() -> float:
-    """Seconds since 1970 by the clock that is ahead; a file that is just being written is the same as before."""
+    """Return seconds since 1970 by the shifted clock; an empty file means no shift."""
     return time.time() + float(AHEAD.read_text() or 0)
 
 
-vars(clock)["time"] = SimpleNamespace(**{**vars(time), "time": wall})  # all its other clocks as they are
+vars(clock)["time"] = SimpleNamespace(**{**vars(time), "time": wall})
+vars(manager)["RESYNC_INTERVAL"] = 1.0
 
 if __name__ == "__main__":
     sys.exit(main())

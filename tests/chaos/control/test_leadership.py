@@ -13,7 +13,7 @@ from controller.objects.lease import LEASE_DURATION
 from tests.chaos.control.conftest import launched, until_served
 from tests.localcluster.pages import page
 from tests.support.audit import CREDENTIAL, Asked, requests
-from tests.support.faults import complete, events_of, one
+from tests.support.faults import complete, events_of, leads, one
 from tests.support.gate import CONFIGURATION, Gate
 from tests.support.kube import until
 
@@ -108,14 +108,9 @@ def _held(running: Running, credential: str) -> Iterator[Gate]:
 def stood_by(running: Running) -> int:
     """How often the second has said that it stands by."""
     try:
-        return events_of(running, SECOND).count("standing by")
+        return events_of(running, SECOND).count("waiting for leader election")
     except FileNotFoundError:  # it has never been started
         return 0
-
-
-def leads(port: int) -> bool:
-    """Whether the controller there says that it leads."""
-    return "registrymirror_leading 1.0" in (page(port, "/metrics") or "")
 
 
 def test_a_leader_that_is_told_to_stop_hands_over_within_a_second(running: Running, chaos: Chaos) -> None:
@@ -182,7 +177,7 @@ def test_a_leader_that_was_stopped_beyond_its_lease_writes_nothing_when_it_is_wo
         missing = two.incomplete()
         woken = time.time()
         running.system.processes.kill(FIRST, signal.SIGCONT)
-        until(lambda: "lease lost" in events_of(running, FIRST), why="the first says that it leads no more")
+        until(lambda: "lost leader election" in events_of(running, FIRST), why="the first says that it leads no more")
         until(lambda: page(running.system.metrics_port, "/readyz"), why="the first has seen the cluster again")
         assert len(missing) >= MANY, "much was left to do"
         assert two.incomplete() == missing, "and nobody has done it"

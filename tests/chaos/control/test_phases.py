@@ -143,7 +143,7 @@ async def test_a_watch_whose_version_etcd_has_compacted_away_lists_again_and_mis
     async with client.KubeClient(configuration) as cluster:
         log = logger("ERROR", "test")
         watch = Reflector(cluster, resources.CONFIG_MAP, NAMESPACE, store, log, 1.0, restarts.append)
-        following = asyncio.create_task(watch.forever())
+        following = asyncio.create_task(watch.run())
         await watch.synced.wait()
         began = time.monotonic()
         async with asyncio.timeout(60):

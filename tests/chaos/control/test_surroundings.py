@@ -16,11 +16,10 @@ from controller.objects.lease import LEASE_DURATION
 from controller.objects.resources import Kind
 from tests.chaos.control.conftest import until_served
 from tests.localcluster.commands import API_SERVER, ETCD
-from tests.localcluster.pages import page
 from tests.localcluster.probe import port_of
 from tests.localcluster.system import CONTROLLER, NAMESPACE
 from tests.support.audit import requests
-from tests.support.faults import CHILDREN, complete, events_of, normal_form, one
+from tests.support.faults import CHILDREN, complete, events_of, leads, normal_form, one
 from tests.support.kube import Kube, until
 from tests.support.proxy import Proxy
 
@@ -68,7 +67,7 @@ class Behind:
 
     def leads(self) -> bool:
         """Whether the controller says that it does."""
-        return "registrymirror_leading 1.0" in (page(self.running.system.metrics_port, "/metrics") or "")
+        return leads(self.running.system.metrics_port)
 
     def told(self, event: str) -> int:
         """How often it has logged that."""
@@ -93,10 +92,10 @@ def test_away_for_longer_than_the_lease(behind: Behind, chaos: Chaos, component:
     """In the midst of twelve reconciles: when it is back they are finished, and nothing is lost."""
     cluster = behind.running.cluster
     names = behind.mirrors("a" if component == API_SERVER else "e")
-    lost = behind.told("lease lost")
+    lost = behind.told("lost leader election")
     cluster.kill(component)
     gone = time.monotonic()
-    until(lambda: behind.told("lease lost") > lost, why="it leads no more", seconds=LONG)
+    until(lambda: behind.told("lost leader election") > lost, why="it leads no more", seconds=LONG)
     time.sleep(max(0.0, gone + LONG - time.monotonic()))  # so long the fault lasts
     cluster.start_component(component)
     back = time.monotonic()
@@ -114,14 +113,14 @@ def test_a_network_that_loses_everything_for_longer_than_the_lease(behind: Behin
     """What was done meanwhile (made, broken, deleted) is seen to when it is back."""
     kube, changed = behind.kube, behind.mirrors("n", 3)
     behind.right(changed)
-    lost = behind.told("lease lost")
+    lost = behind.told("lost leader election")
     behind.proxy.drop()
     gone = time.monotonic()
     names = behind.mirrors("d")
     kube.delete(resources.SERVICE, f"registry-mirror-{changed[0]}")
     kube.patch(resources.STATEFUL_SET, f"registry-mirror-{changed[1]}", {"spec": {"replicas": 0}})
     kube.delete(resources.MIRROR, changed[2])
-    until(lambda: behind.told("lease lost") > lost, why="it leads no more", seconds=LONG)
+    until(lambda: behind.told("lost leader election") > lost, why="it leads no more", seconds=LONG)
     time.sleep(max(0.0, gone + LONG - time.monotonic()))  # so long the fault lasts
     behind.proxy.restore()
     back = time.monotonic()
@@ -140,7 +139,7 @@ def test_a_network_that_loses_everything_for_longer_than_the_lease(behind: Behin
 def test_a_network_that_is_slow(behind: Behind, chaos: Chaos) -> None:
     """Half a second for each answer: it goes on leading, and all gets done."""
     until(behind.leads, why="it leads")
-    lost = behind.told("lease lost")
+    lost = behind.told("lost leader election")
     behind.proxy.slow(0.25)
     began = time.monotonic()
     try:
@@ -150,7 +149,7 @@ def test_a_network_that_is_slow(behind: Behind, chaos: Chaos) -> None:
         behind.proxy.slow(0.0)
     took = time.monotonic() - began
     behind.gone(names)
-    assert behind.told("lease lost") == lost
+    assert behind.told("lost leader election") == lost
     chaos.row(f"network with 0.25 s each way, {MANY} mirrors made", lost=f"0 of {len(names)} mirrors", recovered=took)
 
 

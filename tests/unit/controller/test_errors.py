@@ -1,4 +1,4 @@
-"""Answers of the API server, each as the error that the controller knows what to do about."""
+"""Test the errors for responses of the API server, and the paths of requests."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from controller.objects import resources
         (0, "", ClusterError),
     ],
 )
-def test_an_answer_becomes_the_error_it_stands_for(status: int, reason: str, kind: type[ClusterError]) -> None:
-    error = error_for(status, reason, "what it said", 7.0)
+def test_status_maps_to_error(status: int, reason: str, kind: type[ClusterError]) -> None:
+    error = error_for(status, reason, "the message", 7.0)
     assert type(error) is kind
-    assert (str(error), error.status, error.reason) == ("what it said", status, reason)
+    assert (str(error), error.status, error.reason) == ("the message", status, reason)
     assert kind is errors.AlreadyExists or error.retry_after == 7.0
 
 
-@pytest.mark.parametrize("how", [": no", " without explanation"])
+@pytest.mark.parametrize("suffix", [": no", " without explanation"])
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, errors.Forbidden),  # where the webhook names no code
+        (400, errors.Forbidden),  # the default
         (403, errors.Forbidden),
         (404, errors.Forbidden),
         (409, errors.Forbidden),
@@ -52,10 +52,8 @@ def test_an_answer_becomes_the_error_it_stands_for(status: int, reason: str, kin
         (500, errors.Unavailable),
     ],
 )
-def test_what_a_webhook_of_somebodys_denies_is_refused_whatever_code_it_likes(
-    status: int, kind: type[ClusterError], how: str
-) -> None:
-    assert type(error_for(status, "", f'admission webhook "a.example.com" denied the request{how}')) is kind
+def test_webhook_denial_is_forbidden_whatever_its_status(status: int, kind: type[ClusterError], suffix: str) -> None:
+    assert type(error_for(status, "", f'admission webhook "a.example.com" denied the request{suffix}')) is kind
 
 
 @pytest.mark.parametrize(
@@ -68,5 +66,5 @@ def test_what_a_webhook_of_somebodys_denies_is_refused_whatever_code_it_likes(
         (resources.MIRROR, (None,), "/apis/k8s.osp.tech/v1/registrymirrors"),
     ],
 )
-def test_paths_are_those_of_the_api(kind: resources.Kind, arguments: tuple[str], path: str) -> None:
+def test_path_of_kind(kind: resources.Kind, arguments: tuple[str], path: str) -> None:
     assert kind.path(*arguments) == path

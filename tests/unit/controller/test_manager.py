@@ -1,4 +1,4 @@
-"""What a process that leads again has kept of the time when it led before."""
+"""Test the start of a term as leader."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ async def _done(_: str) -> Outcome:
     return Done()
 
 
-async def _untold(*_: object) -> None:
-    """There is nobody to tell."""
+async def _ignore(*_: object) -> None:
+    pass
 
 
-async def test_waits_of_an_earlier_time_as_the_leader_begin_anew() -> None:
-    """In between it has not looked, and another may have seen to it. The lease is lost at once here; no API server."""
-    log, durations, inbox = logger("ERROR", "test"), DurationTracker(), KeyQueue()
-    metrics, state = Metrics(CollectorRegistry()), ClusterCache(inbox.enqueue)
+async def test_new_term_resets_durations() -> None:
+    """The lease is lost at once here, without an API server."""
+    log, durations, keys = logger("ERROR", "test"), DurationTracker(), KeyQueue()
+    metrics, state = Metrics(CollectorRegistry()), ClusterCache(keys.enqueue)
     assert durations.held("docker", "waits", 0.0) == 0.0
     assert durations.held("docker", "waits", 100.0) == 100.0
     async with KubeClient(client.Configuration()) as cluster:
         leadership = Leadership(cluster, "mirrors", Election("me"), log)
-        prober, recorder = Prober(settings(), inbox.enqueue, log), Recorder(cluster, "me", log)
-        workers = Workers(inbox, _done, _untold, log, metrics)
+        prober, recorder = Prober(settings(), keys.enqueue, log), Recorder(cluster, "me", log)
+        workers = Workers(keys, _done, _ignore, log, metrics)
         manager = Manager([], state, leadership, workers, prober, recorder, metrics, durations.clear)
         await manager._lead(asyncio.Event())
     assert durations.held("docker", "waits", 200.0) == 0.0

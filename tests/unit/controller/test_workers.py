@@ -1,4 +1,4 @@
-"""Mirrors that hang do not keep others waiting, a process that ends does not wait for them, and failures are told."""
+"""Test the workers: hanging mirrors, shutdown and the report of failures."""
 
 from __future__ import annotations
 
@@ -13,136 +13,115 @@ from common.logs import logger
 from controller.kubeclient.errors import Conflict, Unavailable
 from controller.metrics import Metrics
 from controller.model.results import Done, Outcome, RequeueAfter
-from controller.workqueue import workers
-from controller.workqueue.workers import WORKERS, KeyQueue, Workers
+from controller.workqueue.workers import SHUTDOWN_GRACE, WORKERS, KeyQueue, Workers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from controller.status.failures import Failure
 
 
-ENOUGH = 20.0  # seconds, on a machine that stalls: what is not done by then is not done at all
+TIMEOUT = 20.0  # seconds; a busy machine may pause for some
 
 
 class _Mirrors:
-    """Those called `hang...` never come to an end, `fail...` and `crash...` do what they say, others are done.
-
-    Those called `slow-...` take longer than a pass that is worked on, and then do what the rest says.
-    """
+    """Reconcile mirrors that hang, fail, conflict, crash or wait, as their names say."""
 
     def __init__(self) -> None:
-        self.inbox = KeyQueue()
+        self.keys = KeyQueue()
         self.seen: list[str] = []
-        self.told: dict[str, Failure] = {}
+        self.reported: dict[str, Failure] = {}
         self.stopping = asyncio.Event()
         log, metrics = logger("ERROR", "test"), Metrics(CollectorRegistry())
-        self.workers = Workers(self.inbox, self.reconcile, self.tell, log, metrics)
+        self.workers = Workers(self.keys, self.reconcile, self.report_failure, log, metrics)
+
+    def enqueue(self, *keys: str) -> None:
+        for key in keys:
+            self.keys.enqueue(key)
 
     async def reconcile(self, key: str) -> Outcome:
         self.seen.append(key)
         if key.startswith("hang"):
             await asyncio.Event().wait()
-        if key == "slow-changed" and self.seen.count(key) == 1:
-            self.inbox.enqueue(key)
-        if key.startswith("slow-"):
-            await asyncio.sleep(2.5 * workers.SLOW_RECONCILE)
-        if key == "slow-waiting":
+        if key == "wait":
             return RequeueAfter(0.05, "Cleaning")
-        if key.removeprefix("slow-").startswith("fail"):
+        if key == "fail":
             raise Unavailable("webhook said no", 500)
-        if key.startswith("conflict"):
-            raise Conflict("somebody was faster", 409)
+        if key == "conflict":
+            raise Conflict("another writer was faster", 409)
         if key.startswith("crash"):
             raise KeyError("a secret")
         return Done()
 
-    async def tell(self, key: str, failure: Failure) -> None:
-        self.told[key] = failure
-        if key == "crash-untold":
+    async def report_failure(self, key: str, failure: Failure) -> None:
+        self.reported[key] = failure
+        if key == "crash-report-hangs":
             await asyncio.Event().wait()
-        if key == "crash-twice":
+        if key == "crash-report-crashes":
             raise TypeError("another bug")
 
-    async def until(self, seconds: float, key: str, times: int = 1) -> None:
-        async with asyncio.timeout(seconds):
-            while self.seen.count(key) < times:  # noqa: ASYNC110 (a state is waited for, not an event)
-                await asyncio.sleep(0.01)
+    async def seen_times(self, key: str, times: int = 1) -> None:
+        await _until(lambda: self.seen.count(key) >= times)
+
+    async def stopped(self, key: str) -> None:
+        """Stop, and wait until the key is back in the queue as failed."""
+        self.stopping.set()
+        await _until(lambda: self.keys.queue.failures(key) > 0)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(TIMEOUT):
+        while not condition():  # noqa: ASYNC110 (waits for a state, not an event)
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
-async def mirrors(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[_Mirrors]:
-    monkeypatch.setattr(workers, "SLOW_RECONCILE", 0.2)
+async def mirrors() -> AsyncIterator[_Mirrors]:
     mirrors = _Mirrors()
     running = asyncio.create_task(mirrors.workers.run(mirrors.stopping))
     yield mirrors
     mirrors.stopping.set()
-    async with asyncio.timeout(ENOUGH):
+    async with asyncio.timeout(TIMEOUT):
         await running
 
 
-async def test_twice_as_many_mirrors_that_hang_as_there_are_workers_keep_no_other_waiting_for_long(
-    mirrors: _Mirrors,
-) -> None:
-    for number in range(2 * WORKERS):
-        mirrors.inbox.enqueue(f"hang{number}")
-    mirrors.inbox.enqueue("other")
-    await mirrors.until(ENOUGH, "other")
-    assert len(mirrors.seen) == 2 * WORKERS + 1
+async def test_hanging_mirrors_leave_a_worker(mirrors: _Mirrors) -> None:
+    """One worker less than all may hang."""
+    mirrors.enqueue(*(f"hang{number}" for number in range(WORKERS - 1)), "other")
+    await mirrors.seen_times("other")
+    assert len(mirrors.seen) == WORKERS
 
 
-async def test_who_found_no_relief_is_relieved_once_there_is_one(
-    mirrors: _Mirrors, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The others' passes end, and theirs do not: no mirror may wait for those."""
-    monkeypatch.setattr(workers, "RELIEFS", 2)
-    for key in ("slow-done1", "slow-done2", *(f"hang{number}" for number in range(WORKERS))):
-        mirrors.inbox.enqueue(key)
-    mirrors.inbox.enqueue("other")
-    await mirrors.until(ENOUGH, "other")
+@pytest.mark.parametrize("key", ["fail", "wait"])
+async def test_key_is_reconciled_again_when_due(mirrors: _Mirrors, key: str) -> None:
+    mirrors.enqueue(key)
+    await mirrors.seen_times(key, 3)
 
 
-@pytest.mark.parametrize("key", ["slow-fail", "slow-waiting", "slow-changed"])
-async def test_one_whose_worker_was_relieved_is_looked_at_again_when_it_is_due(mirrors: _Mirrors, key: str) -> None:
-    """The relieved one goes, and those who rest did not know of that time when they lay down."""
-    mirrors.inbox.enqueue(key)
-    await mirrors.until(ENOUGH, key, 3 if key == "slow-fail" else 2)
-
-
-async def test_those_that_hang_are_not_waited_for_at_the_end(mirrors: _Mirrors) -> None:
-    mirrors.inbox.enqueue("hang")
-    await mirrors.until(ENOUGH, "hang")
+async def test_shutdown_cuts_hanging_reconciles_off(mirrors: _Mirrors) -> None:
+    mirrors.enqueue("hang")
+    await mirrors.seen_times("hang")
     began = time.monotonic()
-    mirrors.stopping.set()
-    await asyncio.sleep(0)
-    async with asyncio.timeout(ENOUGH):
-        while mirrors.inbox.queue.failures("hang") == 0:  # noqa: ASYNC110 (a state is waited for, not an event)
-            await asyncio.sleep(0.01)
-    assert time.monotonic() - began >= workers.SHUTDOWN_GRACE / 2, "it was given its time"
+    await mirrors.stopped("hang")
+    assert time.monotonic() - began >= SHUTDOWN_GRACE / 2, "it had time to finish"
 
 
-async def test_failures_are_told_when_they_go_on_and_crashes_at_once_without_their_words(mirrors: _Mirrors) -> None:
-    for key in ("fail", "conflict", "crash"):
-        mirrors.inbox.enqueue(key)
-    async with asyncio.timeout(ENOUGH):
-        while "fail" not in mirrors.told:  # noqa: ASYNC110 (a state is waited for, not an event)
-            await asyncio.sleep(0.01)
+async def test_persistent_failures_and_crashes_are_reported(mirrors: _Mirrors) -> None:
+    """The report of a crash omits the exception's text, which may contain a secret."""
+    mirrors.enqueue("fail", "conflict", "crash")
+    await _until(lambda: "fail" in mirrors.reported)
     assert mirrors.seen.count("fail") >= 5
-    assert mirrors.told["fail"].reason == "ReconcileFailed"
-    assert "webhook said no" in mirrors.told["fail"].message
-    assert mirrors.told["crash"].reason == "InternalError"
-    assert "a secret" not in mirrors.told["crash"].message
-    assert "conflict" not in mirrors.told
+    assert mirrors.reported["fail"].reason == "ReconcileFailed"
+    assert "webhook said no" in mirrors.reported["fail"].message
+    assert mirrors.reported["crash"].reason == "InternalError"
+    assert "a secret" not in mirrors.reported["crash"].message
+    assert "conflict" not in mirrors.reported
 
 
-async def test_a_mirror_is_not_forgotten_whose_failure_cannot_be_told(mirrors: _Mirrors) -> None:
-    """Neither where telling it fails as well, nor where it hangs until the lease is lost."""
-    for key in ("crash-twice", "crash-untold"):
-        mirrors.inbox.enqueue(key)
-    await mirrors.until(ENOUGH, "crash-untold")
-    await mirrors.until(ENOUGH, "crash-twice", 2)
-    mirrors.stopping.set()
-    async with asyncio.timeout(ENOUGH):
-        while mirrors.inbox.queue.failures("crash-untold") == 0:  # noqa: ASYNC110 (a state, not an event)
-            await asyncio.sleep(0.01)
-    assert "crash-untold" in mirrors.inbox.queue._due
+async def test_failed_report_keeps_the_key(mirrors: _Mirrors) -> None:
+    """The report may crash, or hang until the lease is lost."""
+    mirrors.enqueue("crash-report-crashes", "crash-report-hangs")
+    await mirrors.seen_times("crash-report-hangs")
+    await mirrors.seen_times("crash-report-crashes", 2)
+    await mirrors.stopped("crash-report-hangs")
+    assert "crash-report-hangs" in mirrors.keys.queue._due

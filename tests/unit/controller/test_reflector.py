@@ -1,6 +1,6 @@
-"""What of watching can be decided without a server: one stream's events, how long to wait, and what to say.
+"""Test the reflector without an API server: events of a stream, waits and log messages.
 
-The stages against a server are proven on a real one.
+tests/cluster/test_faults.py has the tests with one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from controller.informer.reflector import FIRST_WAIT, LONGEST_WAIT_FOR_ANSWER, Reflector, _why
+from controller.informer.reflector import FIRST_WAIT, LONGEST_WAIT_UNAVAILABLE, Reflector, _why
 from controller.informer.store import Store
 from controller.kubeclient.errors import ClusterError, Forbidden, Gone, NotFound, Unavailable
 from controller.objects import resources
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 
 class Stream:
-    """The events of one watch, then its end, or an error."""
+    """Stand in for the client: one watch with given events, then its end or an error."""
 
     def __init__(self, *events: Json | ClusterError) -> None:
         self._events = events
 
     async def pages(self, *_: object) -> AsyncIterator[tuple[list[Json], str]]:
-        """A list of nothing."""
+        """Yield an empty list."""
         yield [], "4"
 
     @asynccontextmanager
     async def watch(self, *_: object) -> AsyncIterator[AsyncIterator[Json]]:
-        """Gives the events, whatever is asked."""
+        """Yield the events."""
         yield self._each()
 
     async def _each(self) -> AsyncIterator[Json]:
@@ -49,7 +49,7 @@ def _event(kind: str, version: int, name: str = "") -> Json:
     return {"type": kind, "object": {"metadata": metadata}}
 
 
-def _watch(*events: Json | ClusterError, longest_wait: float = 30.0) -> Reflector:
+def _reflector(*events: Json | ClusterError, longest_wait: float = 30.0) -> Reflector:
     return Reflector(
         cluster=cast("KubeClient", Stream(*events)),
         kind=resources.SERVICE,
@@ -61,68 +61,68 @@ def _watch(*events: Json | ClusterError, longest_wait: float = 30.0) -> Reflecto
     )
 
 
-async def test_a_stream_keeps_the_store_like_the_cluster_and_says_where_it_ended() -> None:
-    watch = _watch(
+async def test_stream_updates_the_store_and_the_version() -> None:
+    reflector = _reflector(
         _event("ADDED", 5, "a"), _event("ADDED", 6, "b"), _event("MODIFIED", 7, "b"), _event("DELETED", 8, "a")
     )
-    assert await watch.stream("4") == "8"
-    assert list(watch.store) == ["b"]
+    assert await reflector.stream("4") == "8"
+    assert list(reflector.store) == ["b"]
 
 
-async def test_a_bookmark_moves_the_place_to_go_on_from_and_nothing_else() -> None:
-    watch = _watch(_event("BOOKMARK", 99))
-    assert await watch.stream("4") == "99"
-    assert len(watch.store) == 0
+async def test_bookmark_moves_only_the_version() -> None:
+    reflector = _reflector(_event("BOOKMARK", 99))
+    assert await reflector.stream("4") == "99"
+    assert len(reflector.store) == 0
 
 
-async def test_a_stream_that_brought_nothing_goes_on_from_where_it_began() -> None:
-    assert await _watch().stream("4") == "4"
+async def test_empty_stream_keeps_the_version() -> None:
+    assert await _reflector().stream("4") == "4"
 
 
-async def test_a_stream_that_ends_at_once_with_nothing_needs_a_new_list_and_a_longer_wait_each_time() -> None:
-    watch = _watch()
+async def test_short_streams_need_lists_with_growing_waits() -> None:
+    reflector = _reflector()
     waits = []
     for _ in range(12):
-        with pytest.raises(ClusterError, match="lets no watch through") as raised:
-            await watch.list_then_watch()
-        waits.append(watch._next_wait(raised.value))
+        with pytest.raises(ClusterError, match="does not support watches") as raised:
+            await reflector.list_then_watch()
+        waits.append(reflector._next_wait(raised.value))
     assert waits == [min(FIRST_WAIT * 2**count, 30.0) for count in range(12)]
 
 
-async def test_an_error_in_the_stream_leaves_what_came_before_it() -> None:
-    watch = _watch(_event("ADDED", 5, "a"), Gone("too old", 410))
+async def test_error_in_stream_keeps_earlier_events() -> None:
+    reflector = _reflector(_event("ADDED", 5, "a"), Gone("too old", 410))
     with pytest.raises(Gone):
-        await watch.stream("4")
-    assert list(watch.store) == ["a"]
+        await reflector.stream("4")
+    assert list(reflector.store) == ["a"]
 
 
-async def test_an_event_is_a_sign_of_life_after_which_waiting_begins_anew() -> None:
-    watch = _watch(_event("ADDED", 5, "a"))
+async def test_event_resets_the_wait() -> None:
+    reflector = _reflector(_event("ADDED", 5, "a"))
     for _ in range(9):
-        watch._next_wait(NotFound("no CRD"))
-    await watch.stream("4")
-    assert watch._next_wait(NotFound("no CRD")) == FIRST_WAIT
+        reflector._next_wait(NotFound("no CRD"))
+    await reflector.stream("4")
+    assert reflector._next_wait(NotFound("no CRD")) == FIRST_WAIT
 
 
 @pytest.mark.parametrize(
     ("error", "setting", "longest"),
     [
-        (Unavailable("refused"), 30.0, LONGEST_WAIT_FOR_ANSWER),
+        (Unavailable("refused"), 30.0, LONGEST_WAIT_UNAVAILABLE),
         (NotFound("no CRD"), 30.0, 30.0),
         (Forbidden("RBAC"), 30.0, 30.0),
         (Unavailable("refused"), 0.5, 0.5),
         (NotFound("no CRD"), 0.5, 0.5),
     ],
 )
-def test_waits_double_up_to_what_the_setting_allows(error: ClusterError, setting: float, longest: float) -> None:
-    """An API server that is only away is knocked at more often than one whose administrator must act."""
-    watch = _watch(longest_wait=setting)
-    waits = [watch._next_wait(error) for _ in range(12)]
+def test_waits_double_up_to_the_setting(error: ClusterError, setting: float, longest: float) -> None:
+    """An unavailable API server is retried more often than an error for the administrator."""
+    reflector = _reflector(longest_wait=setting)
+    waits = [reflector._next_wait(error) for _ in range(12)]
     assert waits == [min(FIRST_WAIT * 2**count, longest) for count in range(12)]
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (NotFound("x", 404, "NotFound"), "kubectl apply -k deploy/"),
         (Unavailable("the API server cannot be reached: refused"), "the API server cannot be reached: refused"),
@@ -130,5 +130,5 @@ def test_waits_double_up_to_what_the_setting_allows(error: ClusterError, setting
         (ClusterError("odd", 418), "418: odd"),
     ],
 )
-def test_why_a_watch_was_lost_is_said_with_what_to_do(error: ClusterError, said: str) -> None:
-    assert said in _why(error, resources.SERVICE)
+def test_lost_watch_message(error: ClusterError, message: str) -> None:
+    assert message in _why(error, resources.SERVICE)

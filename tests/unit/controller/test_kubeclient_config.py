@@ -1,4 +1,4 @@
-"""The token of a pod, which is read anew whatever the wall clock says."""
+"""Test the refresh of the pod's token."""
 
 from __future__ import annotations
 
@@ -16,37 +16,33 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """Seconds since boot, moved by hand."""
+    """Count seconds since boot, as the test sets them."""
 
     now = 1000.0
-
-    def read(self) -> float:
-        """What the clock says."""
-        return self.now
 
 
 @pytest.fixture
 def boot(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    moved = Clock()
-    monkeypatch.setattr(clock, "since_boot", moved.read)
-    return moved
+    boot = Clock()
+    monkeypatch.setattr(clock, "since_boot", lambda: boot.now)
+    return boot
 
 
-def reading(path: Path, boot: Clock) -> client.Configuration:
-    """What a pod is configured with that has read its first token just now."""
+def configured(path: Path, boot: Clock) -> client.Configuration:
+    """Return the configuration of a pod that has just read its first token."""
     configuration = client.Configuration(api_key={"BearerToken": "Bearer first"})
     configuration.refresh_api_key_hook = PodToken(path, boot.now)  # type: ignore[assignment]
     return configuration
 
 
 async def sent(configuration: client.Configuration) -> str | None:
-    """What the client would send, by its own way to the hook."""
+    """Return the token that the client would send."""
     return await configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
 
 
-async def test_a_token_is_read_anew_once_a_minute(boot: Clock, tmp_path: Path) -> None:
+async def test_token_is_read_once_a_minute(boot: Clock, tmp_path: Path) -> None:
     path = tmp_path / "token"
-    configuration = reading(path, boot)
+    configuration = configured(path, boot)
     path.write_text("second\n")
     boot.now += TOKEN_INTERVAL - 1
     assert await sent(configuration) == "Bearer first"
@@ -58,9 +54,9 @@ async def test_a_token_is_read_anew_once_a_minute(boot: Clock, tmp_path: Path) -
     assert await sent(configuration) == "Bearer third"
 
 
-async def test_a_token_that_cannot_be_read_is_said_and_asked_for_again(boot: Clock, tmp_path: Path) -> None:
+async def test_unreadable_token_raises_and_is_retried(boot: Clock, tmp_path: Path) -> None:
     path = tmp_path / "token"
-    configuration = reading(path, boot)
+    configuration = configured(path, boot)
     boot.now += TOKEN_INTERVAL
     with pytest.raises(OSError, match="token"):
         await sent(configuration)

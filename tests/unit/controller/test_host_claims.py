@@ -1,4 +1,4 @@
-"""Of mirrors that want one host name the oldest has it, and every change of that is told to whom it concerns."""
+"""Test host claims: the oldest mirror holds a host, and affected mirrors are enqueued."""
 
 from __future__ import annotations
 
@@ -21,51 +21,46 @@ if TYPE_CHECKING:
     from common.types import Json
 
 
-def test_the_older_mirror_keeps_the_name_and_the_younger_gets_it_when_the_older_goes() -> None:
+def test_older_mirror_holds_host_until_deleted() -> None:
     host_claims = HostClaims()
-    assert host_claims.update("old", _wanting("x.example", 1)) == []
-    assert host_claims.update("young", _wanting("x.example", 2)) == ["old"]
+    assert host_claims.update("old", _claiming("x.example", 1)) == []
+    assert host_claims.update("young", _claiming("x.example", 2)) == ["old"]
     assert host_claims.holder("old") is None
     assert host_claims.holder("young") == "old"
     assert host_claims.update("old", None) == ["young"]
     assert host_claims.holder("young") is None
 
 
-def test_an_older_mirror_that_is_seen_later_takes_the_name_over() -> None:
+def test_older_mirror_seen_later_takes_over() -> None:
     host_claims = HostClaims()
-    host_claims.update("young", _wanting("x.example", 2))
-    assert host_claims.update("old", _wanting("x.example", 1)) == ["young"]
+    host_claims.update("young", _claiming("x.example", 2))
+    assert host_claims.update("old", _claiming("x.example", 1)) == ["young"]
     assert host_claims.holder("young") == "old"
 
 
-def test_mirrors_of_one_second_are_told_apart_by_their_uid() -> None:
+def test_uid_breaks_ties_of_age() -> None:
     host_claims = HostClaims()
-    host_claims.update("a", _wanting("x.example", 1, uid="2"))
-    host_claims.update("b", _wanting("x.example", 1, uid="1"))
+    host_claims.update("a", _claiming("x.example", 1, uid="2"))
+    host_claims.update("b", _claiming("x.example", 1, uid="1"))
     assert host_claims.holder("a") == "b"
     assert host_claims.holder("b") is None
 
 
-def test_a_mirror_made_again_while_nobody_watched_gives_its_name_to_the_rival() -> None:
-    """A list after a lost watch brings the new mirror under the old name, without a deletion in between."""
+def test_recreated_mirror_loses_host_to_rival() -> None:
+    """A list after a lost watch has the new mirror without a deletion before it."""
     host_claims = HostClaims()
-    host_claims.update("a", _wanting("x.example", 1))
-    host_claims.update("b", _wanting("x.example", 2))
-    assert host_claims.update("a", _wanting("x.example", 3)) == ["b"]
+    host_claims.update("a", _claiming("x.example", 1))
+    host_claims.update("b", _claiming("x.example", 2))
+    assert host_claims.update("a", _claiming("x.example", 3)) == ["b"]
     assert host_claims.holder("b") is None
     assert host_claims.holder("a") == "b"
 
 
-def test_a_change_that_is_none_concerns_nobody() -> None:
+def test_unchanged_or_unknown_mirror_has_no_rival() -> None:
     host_claims = HostClaims()
-    host_claims.update("a", _wanting("x.example", 1))
-    host_claims.update("b", _wanting("x.example", 2))
-    assert host_claims.update("a", _wanting("x.example", 1)) == []
-
-
-def test_an_unknown_mirror_has_no_rival() -> None:
-    host_claims = HostClaims()
-    host_claims.update("a", _wanting("x.example", 1))
+    host_claims.update("a", _claiming("x.example", 1))
+    host_claims.update("b", _claiming("x.example", 2))
+    assert host_claims.update("a", _claiming("x.example", 1)) == []
     assert host_claims.holder("unknown") is None
 
 
@@ -87,32 +82,22 @@ def test_an_unknown_mirror_has_no_rival() -> None:
         ("text", None),
     ],
 )
-def test_a_mirror_of_any_shape_says_which_name_it_wants_or_none(spec: Any, name: str | None) -> None:
-    """Objects stored before there was a schema hold anything."""
+def test_masquerade_of_any_spec(spec: Any, name: str | None) -> None:
+    """Objects stored before there was a schema have any shape."""
     assert masquerade_of({"spec": spec}) == name
 
 
 @given(strategies.damaged_mirrors())
-def test_no_mirror_ends_in_an_exception(raw: Any) -> None:
-    masquerade_of(raw)
+def test_damaged_mirror_raises_no_exception(obj: Any) -> None:
+    masquerade_of(obj)
+    image_host_of(obj)
 
 
 @given(strategies.mirrors())
-def test_the_name_is_the_one_that_the_nodes_will_be_told(builder: MirrorBuilder) -> None:
+def test_claims_match_the_parsed_mirror(builder: MirrorBuilder) -> None:
     mirror = parse_mirror(stored(builder), ())
     assert isinstance(mirror, Mirror)
     assert masquerade_of(stored(builder)) == mirror.masquerade
-
-
-@given(strategies.damaged_mirrors())
-def test_no_mirror_ends_in_an_exception_when_its_images_are_asked_for(raw: Any) -> None:
-    image_host_of(raw)
-
-
-@given(strategies.mirrors())
-def test_the_images_are_those_that_the_nodes_will_be_told(builder: MirrorBuilder) -> None:
-    mirror = parse_mirror(stored(builder), ())
-    assert isinstance(mirror, Mirror)
     assert image_host_of(stored(builder)) == mirror.upstream.image_host
 
 
@@ -120,79 +105,79 @@ def test_the_images_are_those_that_the_nodes_will_be_told(builder: MirrorBuilder
     ("one", "other"),
     [("quay.io", "http://Quay.io/"), ("docker.io", "registry-1.docker.io"), ("hub.docker.com", "http://docker.io")],
 )
-def test_two_mirrors_of_one_registry_want_the_same_images_however_it_is_written(one: str, other: str) -> None:
+def test_spellings_of_one_registry_claim_same_images(one: str, other: str) -> None:
     assert image_host_of(stored(a_mirror().of(one))) == image_host_of(stored(a_mirror().of(other)))
 
 
-def test_registries_on_two_ports_have_images_of_their_own() -> None:
+def test_registries_on_two_ports_differ() -> None:
     assert image_host_of(stored(a_mirror().of("quay.io"))) != image_host_of(stored(a_mirror().of("quay.io:5000")))
 
 
-def test_of_two_mirrors_of_one_upstream_the_older_has_the_images_as_long_as_it_is_there() -> None:
-    state, told = _state()
+def test_older_mirror_of_upstream_holds_images() -> None:
+    state, enqueued = _state()
     state.mirrors.put(_of("quay.io", "old", "old.example", 1, version=1))
     state.mirrors.put(_of("quay.io", "young", "young.example", 2, version=2))
     assert (state.images_holder("old"), state.images_holder("young")) == (None, "old")
     leaving = _of("quay.io", "old", "old.example", 1, version=3)
     leaving["metadata"]["deletionTimestamp"] = "2026-02-01T00:00:00Z"
     state.mirrors.put(leaving)
-    assert state.images_holder("young") == "old"  # its agents still take it off the nodes
-    told.clear()
+    assert state.images_holder("young") == "old"  # its agents still clean the nodes
+    enqueued.clear()
     state.mirrors.remove("old", 4)
     assert state.images_holder("young") is None
-    assert "young" in told
+    assert "young" in enqueued
 
 
-def test_a_mirror_that_no_node_reaches_holds_no_images_and_whoever_gets_them_is_told() -> None:
-    state, told = _state()
+def test_mirror_without_host_holds_no_images() -> None:
+    state, enqueued = _state()
     state.mirrors.put(_of("ghcr.io", "first", "x.example", 1, version=1))
     state.mirrors.put(_of("quay.io", "shadowed", "x.example", 2, version=2))
     state.mirrors.put(_of("quay.io", "young", "young.example", 3, version=3))
     assert state.images_holder("young") is None
-    told.clear()
+    enqueued.clear()
     state.mirrors.put(_of("ghcr.io", "first", "y.example", 1, version=4))
     assert state.images_holder("young") == "shadowed"
-    assert {"shadowed", "young"} <= set(told)
-    told.clear()
-    state.mirrors.put(_of("quay.io", "shadowed", "y.example", 2, version=5))  # by its own change this time
+    assert {"shadowed", "young"} <= set(enqueued)
+    enqueued.clear()
+    state.mirrors.put(_of("quay.io", "shadowed", "y.example", 2, version=5))
     assert state.images_holder("young") is None
-    assert "young" in told
+    assert "young" in enqueued
 
 
-def test_a_mirror_that_was_never_built_holds_nothing_and_one_that_was_goes_on_to() -> None:
-    """Its spec is wrong, so that nodes know nothing of it: unless its agents are there from when it was right."""
-    state, told = _state()
+def test_invalid_mirror_claims_only_with_daemon_set() -> None:
+    """The DaemonSet exists if the spec was valid before."""
+    state, enqueued = _state()
     wrong = _of("quay.io", "wrong", "x.example", 1, version=1)
     wrong["spec"]["replicas"] = 0
     state.mirrors.put(wrong)
     state.mirrors.put(_of("quay.io", "right", "x.example", 2, version=2))
     assert (state.images_holder("right"), state.host_claims.holder("right")) == (None, None)
-    told.clear()
+    enqueued.clear()
     owner = {"kind": "RegistryMirror", "uid": "wrong", "controller": True}
     metadata = {"name": "registry-mirror-wrong", "uid": "d", "resourceVersion": "3", "ownerReferences": [owner]}
     agents = {"kind": "DaemonSet", "metadata": metadata}
     state.children[resources.DAEMON_SET].put(agents)
     assert (state.images_holder("right"), state.host_claims.holder("right")) == ("wrong", "wrong")
-    assert "right" in told
-    told.clear()
+    assert "right" in enqueued
+    enqueued.clear()
     state.children[resources.DAEMON_SET].remove("registry-mirror-wrong", 4)
     assert (state.images_holder("right"), state.host_claims.holder("right")) == (None, None)
-    assert "right" in told
+    assert "right" in enqueued
 
 
 def _state() -> tuple[ClusterCache, list[str]]:
-    told: list[str] = []
-    return ClusterCache(told.append), told
+    enqueued: list[str] = []
+    return ClusterCache(enqueued.append), enqueued
 
 
 def _of(upstream: str, name: str, masquerade: str, second: int, *, version: int) -> Json:
-    raw = stored(a_mirror().named(name).of(upstream).known_as(masquerade), created=f"2026-01-01T00:00:0{second}Z")
-    raw["metadata"] |= {"uid": name, "resourceVersion": str(version)}
-    return raw
+    obj = stored(a_mirror().named(name).of(upstream).known_as(masquerade), created=f"2026-01-01T00:00:0{second}Z")
+    obj["metadata"] |= {"uid": name, "resourceVersion": str(version)}
+    return obj
 
 
 class AnyChanges(RuleBasedStateMachine):
-    """Precedence beside a model that compares everybody with everybody."""
+    """Compare the claims with a model that compares all mirrors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -200,40 +185,40 @@ class AnyChanges(RuleBasedStateMachine):
         self.mirrors: dict[str, tuple[str, int, str]] = {}
 
     def _holders(self) -> dict[str, str]:
-        """Who has the name that each mirror wants."""
+        """Return the holder of each mirror's host."""
         return {
-            mirror: min((age, uid, other) for other, (name, age, uid) in self.mirrors.items() if name == wanted)[2]
-            for mirror, (wanted, _, _) in self.mirrors.items()
+            mirror: min((age, uid, other) for other, (name, age, uid) in self.mirrors.items() if name == host)[2]
+            for mirror, (host, _, _) in self.mirrors.items()
         }
 
     @rule(
         mirror=st.sampled_from("abcde"),
-        wants=st.sampled_from([None, "x.example", "y.example"]),
+        claims=st.sampled_from([None, "x.example", "y.example"]),
         age=st.integers(1, 3),
         gone=st.booleans(),
     )
-    def change(self, mirror: str, wants: str | None, age: int, *, gone: bool) -> None:
-        """A mirror is made, changed, made again, or deleted; whose holder changed is told of it."""
+    def change(self, mirror: str, claims: str | None, age: int, *, gone: bool) -> None:
+        """Create, change, recreate or delete a mirror."""
         before = self._holders()
-        if gone or wants is None:
+        if gone or claims is None:
             self.mirrors.pop(mirror, None)
-            raw = None if gone else stored(a_mirror().without("spec"))
+            obj = None if gone else stored(a_mirror().without("spec"))
         else:
-            self.mirrors[mirror] = wants, age, mirror
-            raw = _wanting(wants, age, uid=mirror)
-        told = self.host_claims.update(mirror, raw)
+            self.mirrors[mirror] = claims, age, mirror
+            obj = _claiming(claims, age, uid=mirror)
+        affected = self.host_claims.update(mirror, obj)
         after = self._holders()
-        concerned = {name for name in before.keys() & after.keys() if before[name] != after[name]} - {mirror}
-        assert concerned <= set(told)
-        assert mirror not in told
+        moved = {name for name in before.keys() & after.keys() if before[name] != after[name]} - {mirror}
+        assert moved <= set(affected)
+        assert mirror not in affected
 
     @invariant()
-    def the_oldest_has_the_name_and_nothing_else_is_remembered(self) -> None:
-        """The property."""
+    def oldest_holds_the_host_and_nothing_else_is_stored(self) -> None:
+        """Compare holders and stored claims."""
         for mirror, holder in self._holders().items():
             assert self.host_claims.holder(mirror) == (None if holder == mirror else holder)
-        assert self.host_claims._wanted == {mirror: wanted for mirror, (wanted, _, _) in self.mirrors.items()}
-        assert self.host_claims._claimants.keys() == {wanted for wanted, _, _ in self.mirrors.values()}
+        assert self.host_claims._hosts == {mirror: host for mirror, (host, _, _) in self.mirrors.items()}
+        assert self.host_claims._claimants.keys() == {host for host, _, _ in self.mirrors.values()}
 
 
 TestAnyChanges = AnyChanges.TestCase
@@ -242,5 +227,5 @@ TestAnyChanges.settings = settings(
 )
 
 
-def _wanting(name: str, second: int, uid: str = "uid") -> Json:
+def _claiming(name: str, second: int, uid: str = "uid") -> Json:
     return stored(a_mirror().known_as(name), uid=uid, created=f"2026-01-01T00:00:0{second}Z")
