@@ -1,131 +1,189 @@
-"""The controller's settings: the seed's names and defaults, and few more."""
+"""Define the settings of the controller."""
 
 from __future__ import annotations
 
-import re
-from datetime import timedelta
-from pathlib import PurePosixPath
-from typing import Annotated, Final, Self
+from typing import Final, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import model_validator
 
-from common import duration
-from common.field_types import LabelKey, LabelValue
-from common.settings import MAX_WAIT, Domains, LogLevel, Names, Port, Settings, dns_label, object_name
+from common.settings import MAX_WAIT, Domains, LogLevel, Port, Settings
+from common.settings_table import setting
 from controller.model.certificate_lifetimes import DEFAULT, Lifetimes
+from controller.setting_formats import (
+    Duration,
+    ImagePart,
+    ImageTag,
+    Labels,
+    Namespace,
+    NodePath,
+    ObjectName,
+    ObjectNames,
+    ProbePeriod,
+)
 
 ORIGINAL_HOSTESS: Final = "ocadotechnology/mirror-hostess"
-_PARENTS_MIN: Final = 2  # of a path that lies in a folder right under /
-
-
-def _labels(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    pairs = [part.strip().partition("=") for part in value.split(",") if part.strip()]
-    if any(not key or not separator for key, separator, _ in pairs):
-        raise ValueError("expected labels as key=value, separated by commas")
-    return tuple((key, label) for key, _, label in pairs)
-
-
-def _secret_names(value: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(map(object_name, value))
-
-
-def _absolute(value: str) -> str:
-    path = PurePosixPath(value)
-    if (
-        not value.isprintable()
-        or value != value.strip()
-        or not path.is_absolute()
-        or ".." in path.parts
-        or str(path) != value
-        or ":" in value
-        or value == path.root
-    ):
-        raise ValueError("expected the absolute path of one folder of the node, without . or .. or a colon in it")
-    return value
-
-
-def _certs_dir(value: str) -> str:
-    if len(PurePosixPath(_absolute(value)).parents) <= _PARENTS_MIN:
-        raise ValueError(
-            "expected a folder at least three levels deep, as /etc/containerd/certs.d is: the agent gets the folder"
-            " above it whole, and that must not be / or one such as /etc or /var"
-        )
-    return value
-
-
-def _image_part(value: str) -> str:
-    if not re.fullmatch(r"[\w.:@\[\]-]+(/[\w.:@-]+)*", value, re.ASCII):
-        raise ValueError("expected a part of an image's name: no spaces, quotes or the like, and no slash at its ends")
-    return value
-
-
-def _image_tag(value: str) -> str:
-    if not re.fullmatch(r"\w[\w.-]{0,127}", value, re.ASCII):
-        raise ValueError("expected an image's tag: letters, digits, '_', '.' and '-', at most 128 characters")
-    return value
-
-
-def _probe_period(value: float) -> float:
-    if value != 0 and not 1 <= value <= MAX_WAIT:
-        raise ValueError(f"expected seconds from 1 to {MAX_WAIT}, or 0 for never")
-    return value
-
-
-def _duration(value: object) -> object:
-    return timedelta(microseconds=duration.parse(value) // 1000) if isinstance(value, str) else value
-
-
-ObjectName = Annotated[str, AfterValidator(object_name)]
-Namespace = Annotated[str, AfterValidator(dns_label)]
-Labels = Annotated[tuple[tuple[LabelKey, LabelValue], ...], BeforeValidator(_labels)]
-ImagePart = Annotated[str, AfterValidator(_image_part)]
-ImageTag = Annotated[str, AfterValidator(_image_tag)]
-ProbePeriod = Annotated[float, AfterValidator(_probe_period)]
-NodePath = Annotated[str, AfterValidator(_certs_dir)]
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
 
 
 class ControllerSettings(Settings):
-    """What `python -m controller` reads from its environment."""
+    """Settings of the controller. The seed's variables keep their names and defaults."""
 
-    namespace: Namespace = Field("default", alias="NAMESPACE")
-    docker_certificate_secret: ObjectName | None = Field(None, alias="DOCKER_CERTIFICATE_SECRET")
-    seconds_between_streams: float = Field(30, alias="SECONDS_BETWEEN_STREAMS", gt=0, le=MAX_WAIT)
-    hostess_docker_registry: ImagePart = Field("docker.io", alias="HOSTESS_DOCKER_REGISTRY")
-    hostess_docker_image: ImagePart = Field(ORIGINAL_HOSTESS, alias="HOSTESS_DOCKER_IMAGE")
-    hostess_docker_tag: ImageTag = Field("1.1.0", alias="HOSTESS_DOCKER_TAG")
-    hostess_node_selector: Labels = Field((), alias="HOSTESS_NODE_SELECTOR")
-    # An existing PriorityClass: pods that name one which is missing are refused, and so none is named by default.
-    hostess_priority_class: ObjectName | None = Field(None, alias="HOSTESS_PRIORITY_CLASS")
-    containerd_certs_dir: NodePath = Field("/etc/containerd/certs.d", alias="CONTAINERD_CERTS_DIR")
-    # Seconds. Long enough for an agent that the kubelet starts again after some crashes, and for a node that reboots;
-    # one that is gone for good must not hold a mirror, and whoever waits for it, much longer.
-    node_cleanup_deadline: float = Field(120, alias="NODE_CLEANUP_DEADLINE", ge=0, le=MAX_WAIT)
-    image_pull_secrets: Annotated[Names, AfterValidator(_secret_names)] = Field((), alias="IMAGE_PULL_SECRETS")
-    ca_certificate_bundle: ObjectName | None = Field(None, alias="CA_CERTIFICATE_BUNDLE")
-    registry_image: ImagePart = Field("docker.io/library/registry:3.1.1", alias="REGISTRY_IMAGE")
-    https_proxy: str = Field("", alias="HTTPS_PROXY")
-    http_proxy: str = Field("", alias="HTTP_PROXY")
-    no_proxy: str = Field("", alias="NO_PROXY")
-    # Seconds between questions to an upstream that answers: an administrator looks after minutes, and 500 upstreams are
-    # then asked less than twice a second. 0: never.
-    upstream_probe_seconds: ProbePeriod = Field(300, alias="UPSTREAM_PROBE_SECONDS")
-    # Each default has its reason beside it in controller/lifetimes.py.
-    ca_lifetime: Duration = Field(DEFAULT.ca, alias="CA_LIFETIME")
-    ca_lead: Duration = Field(DEFAULT.ca_lead, alias="CA_LEAD")
-    certificate_lifetime: Duration = Field(DEFAULT.certificate, alias="CERTIFICATE_LIFETIME")
-    certificate_lead: Duration = Field(DEFAULT.certificate_lead, alias="CERTIFICATE_LEAD")
-    certificate_overlap: Duration = Field(DEFAULT.overlap, alias="CERTIFICATE_OVERLAP")
-    certificate_warning: Duration = Field(DEFAULT.warning, alias="CERTIFICATE_WARNING")
-    external_webhook_certificate: bool = Field(default=False, alias="EXTERNAL_WEBHOOK_CERTIFICATE")
-    secret_opt_in: bool = Field(default=False, alias="SECRET_OPT_IN")
-    masquerade_domains: Domains = Field((), alias="MASQUERADE_DOMAINS")
-    metrics_port: Port = Field(8080, alias="METRICS_PORT")
-    log_level: LogLevel = Field("INFO", alias="LOG_LEVEL")
-    kubeconfig: str | None = Field(None, alias="KUBECONFIG")
-    identity: str | None = Field(None, alias="POD_NAME")
+    namespace: Namespace = setting(
+        "NAMESPACE",
+        "default",
+        "name of a namespace",
+        "Namespace of everything that belongs to mirrors. `deploy/` sets the controller's own namespace.",
+    )
+    docker_certificate_secret: ObjectName | None = setting(
+        "DOCKER_CERTIFICATE_SECRET",
+        None,
+        "name of a Secret",
+        "Secret with `tls.crt`, `tls.key` and optionally `ca.crt`: the serving certificate of all caches."
+        " By default the controller issues one for each mirror.",
+    )
+    seconds_between_streams: float = setting(
+        "SECONDS_BETWEEN_STREAMS",
+        30,
+        f"seconds, above 0, at most {MAX_WAIT}",
+        "Longest wait before a lost watch or a missing CRD is retried.",
+        gt=0,
+        le=MAX_WAIT,
+    )
+    hostess_docker_registry: ImagePart = setting(
+        "HOSTESS_DOCKER_REGISTRY", "docker.io", "host[:port]", "Registry of the node agent's image."
+    )
+    hostess_docker_image: ImagePart = setting(
+        "HOSTESS_DOCKER_IMAGE",
+        ORIGINAL_HOSTESS,
+        "repository",
+        "Repository of the node agent's image; `deploy/` sets the project's own agent."
+        f" The original `{ORIGINAL_HOSTESS}` only writes `/etc/hosts`: it reports no state and cleans no node.",
+    )
+    hostess_docker_tag: ImageTag = setting("HOSTESS_DOCKER_TAG", "1.1.0", "tag", "Tag of the node agent's image.")
+    hostess_node_selector: Labels = setting(
+        "HOSTESS_NODE_SELECTOR",
+        (),
+        "`key=value`, comma separated",
+        "Labels of the nodes that run the agent. By default all Linux nodes run it.",
+    )
+    # No default: the API server refuses pods that name a missing PriorityClass.
+    hostess_priority_class: ObjectName | None = setting(
+        "HOSTESS_PRIORITY_CLASS",
+        None,
+        "name of a PriorityClass",
+        "PriorityClass of the agents, which must exist; `deploy/` sets `registrymirror-hostess`."
+        " Some clusters also admit the higher `system-node-critical` outside of kube-system.",
+    )
+    containerd_certs_dir: NodePath = setting(
+        "CONTAINERD_CERTS_DIR",
+        "/etc/containerd/certs.d",
+        "absolute path, at least three levels deep",
+        "Folder in which the nodes' containerd finds registry configuration."
+        " The agent mounts the whole folder above it.",
+    )
+    # An agent that crashed restarts, and a node reboots, within this time.
+    node_cleanup_deadline: float = setting(
+        "NODE_CLEANUP_DEADLINE",
+        120,
+        f"seconds, 0 to {MAX_WAIT}",
+        "Time for the nodes to be cleaned after a mirror is deleted."
+        " Then the mirror is removed without the remaining nodes.",
+        ge=0,
+        le=MAX_WAIT,
+    )
+    image_pull_secrets: ObjectNames = setting(
+        "IMAGE_PULL_SECRETS",
+        (),
+        "names of Secrets, comma separated",
+        "Secrets for pulling the images of caches and agents.",
+    )
+    ca_certificate_bundle: ObjectName | None = setting(
+        "CA_CERTIFICATE_BUNDLE",
+        None,
+        "name of a ConfigMap",
+        "ConfigMap with `ca-certificates.crt`: CAs that caches and upstream probes trust beside the system's CAs.",
+    )
+    registry_image: ImagePart = setting(
+        "REGISTRY_IMAGE", "docker.io/library/registry:3.1.1", "image", "Image of the caches; it must contain a shell."
+    )
+    https_proxy: str = setting(
+        "HTTPS_PROXY",
+        "",
+        "URL",
+        "Proxy of the caches and of upstream probes for `https` upstreams. Requests to the API server do not use it.",
+    )
+    http_proxy: str = setting("HTTP_PROXY", "", "URL", "The same for `http` upstreams.")
+    no_proxy: str = setting("NO_PROXY", "", "hosts and CIDRs, comma separated", "Hosts that are reached without proxy.")
+    # 500 upstreams cause less than two probes a second.
+    upstream_probe_seconds: ProbePeriod = setting(
+        "UPSTREAM_PROBE_SECONDS",
+        300,
+        f"seconds, 1 to {MAX_WAIT}, or 0",
+        "Time between two probes of a reachable upstream; 0 disables them."
+        " Mirrors with the same upstream and credentials share a probe. Docker Hub does not count it as a pull.",
+    )
+    # The reasons of these defaults are in controller/model/certificate_lifetimes.py.
+    ca_lifetime: Duration = setting(
+        "CA_LIFETIME", DEFAULT.ca, "duration", "Lifetime of a CA. Nodes must learn of each new CA."
+    )
+    ca_lead: Duration = setting(
+        "CA_LEAD",
+        DEFAULT.ca_lead,
+        "duration",
+        "Time before its end at which a CA is renewed: at least CERTIFICATE_LIFETIME plus CERTIFICATE_OVERLAP.",
+    )
+    certificate_lifetime: Duration = setting(
+        "CERTIFICATE_LIFETIME", DEFAULT.certificate, "duration", "Lifetime of a serving certificate."
+    )
+    certificate_lead: Duration = setting(
+        "CERTIFICATE_LEAD",
+        DEFAULT.certificate_lead,
+        "duration",
+        "Time before its end at which a serving certificate is renewed. The controller may be down for that long.",
+    )
+    certificate_overlap: Duration = setting(
+        "CERTIFICATE_OVERLAP",
+        DEFAULT.overlap,
+        "duration",
+        "Time for which old and new CA are both trusted at each step of a rotation."
+        " It must exceed the time in which a kubelet updates a mounted Secret.",
+    )
+    certificate_warning: Duration = setting(
+        "CERTIFICATE_WARNING",
+        DEFAULT.warning,
+        "duration",
+        "Time before its end at which a certificate causes a warning. It must be shorter than CERTIFICATE_LEAD.",
+    )
+    external_webhook_certificate: bool = setting(
+        "EXTERNAL_WEBHOOK_CERTIFICATE",
+        False,
+        "`true` or `false`",
+        "If true, another program provides the webhook's Secret and `caBundle`."
+        " If that Secret has a `ca.crt`, a certificate that it has not signed does not replace a valid one.",
+    )
+    secret_opt_in: bool = setting(
+        "SECRET_OPT_IN",
+        False,
+        "`true` or `false`",
+        "If true, a Secret is used only for the upstreams in its annotation `k8s.osp.tech/upstreams`, comma separated.",
+    )
+    masquerade_domains: Domains = setting(
+        "MASQUERADE_DOMAINS",
+        (),
+        "DNS names, comma separated",
+        "Domains that may contain a masqueradeUrl; by default all that are not reserved."
+        " Other mirrors become `InvalidSpec`. Set the same value for the webhook.",
+    )
+    metrics_port: Port = setting("METRICS_PORT", 8080, "port", "Port of `/healthz`, `/readyz` and `/metrics`.")
+    log_level: LogLevel = setting("LOG_LEVEL", "INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`", "Lowest level logged.")
+    kubeconfig: str | None = setting(
+        "KUBECONFIG",
+        None,
+        "path",
+        "Kubeconfig for running outside of a cluster. By default the pod's service account is used.",
+    )
+    identity: str | None = setting(
+        "POD_NAME", None, "text", "Name of this replica in the lease. By default the host name is used."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -136,7 +194,7 @@ class ControllerSettings(Settings):
 
     @property
     def lifetimes(self) -> Lifetimes:
-        """How long certificates live, and how early and how slowly they are replaced."""
+        """Return the lifetimes and lead times of certificates."""
         return Lifetimes(
             self.ca_lifetime,
             self.ca_lead,
@@ -148,10 +206,10 @@ class ControllerSettings(Settings):
 
     @property
     def hostess_image(self) -> str:
-        """The node agent's image, from the seed's three variables."""
+        """Return the node agent's image, from the seed's three variables."""
         return f"{self.hostess_docker_registry}/{self.hostess_docker_image}:{self.hostess_docker_tag}"
 
     @property
     def hostess_is_original(self) -> bool:
-        """Whether the node agent is the seed's own, which says nothing about its node and cleans nothing."""
+        """Return True if the image is the original agent, which reports no state and cleans no node."""
         return f"/{self.hostess_docker_image}".endswith(f"/{ORIGINAL_HOSTESS}")

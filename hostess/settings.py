@@ -17,17 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _PORTS: Final = range(1, 65536)
-_DEFAULTS: Final = {
-    "AUTHORITY_FILE": "/etc/registry-mirror/ca.crt",
-    "DOCKER_CERTS_DIR": "/etc/docker/certs.d",
-    "CONTAINERD_CERTS_DIR": "/etc/containerd/certs.d",
-    "SERVICE_ACCOUNT_DIR": "/var/run/secrets/kubernetes.io/serviceaccount",
-    "KUBERNETES_SERVICE_PORT": "443",
-    "STATUS_PORT": str(STATUS_PORT),
-    "UPSTREAM_HOST": "",
-    "UPSTREAM_URL": "",
-    "NODE_NAME": "",
-}
 
 
 class SettingsError(Exception):
@@ -77,26 +66,9 @@ class Settings:
 
 
 def read(environment: Mapping[str, str]) -> Settings:
-    """Settings from the environment; an empty variable counts as one that is not set. Raises SettingsError."""
+    """Return the settings; an empty variable counts as unset. Raise SettingsError."""
     reader = _Reader(environment)
-    settings = {
-        "service": reader.take("SERVICE_NAME", _service),
-        "namespace": reader.take("SERVICE_NAMESPACE", _object_name),
-        "masquerade": reader.take("SHADOW_FQDN", _dns_name),
-        "hosts_file": reader.take("HOSTS_FILE", _path),
-        "backup": reader.take("HOSTS_FILE_BACKUP", _path),
-        "lock_file": reader.take("LOCK_FILE", _path),
-        "upstream_host": reader.take("UPSTREAM_HOST", _folder),
-        "upstream_url": reader.take("UPSTREAM_URL", _url),
-        "node_name": reader.take("NODE_NAME", _object_name),
-        "authority": reader.take("AUTHORITY_FILE", _path),
-        "docker_certs": reader.take("DOCKER_CERTS_DIR", _path),
-        "containerd_certs": reader.take("CONTAINERD_CERTS_DIR", _path),
-        "account": reader.take("SERVICE_ACCOUNT_DIR", _path),
-        "api_host": reader.take("KUBERNETES_SERVICE_HOST", str),
-        "api_port": reader.take("KUBERNETES_SERVICE_PORT", _port),
-        "status_port": reader.take("STATUS_PORT", _port),
-    }
+    settings = {each.field: reader.take(each) for each in VARIABLES}
     if settings["upstream_host"] and not settings["upstream_url"] and "UPSTREAM_URL" not in reader.wrong:
         reader.mistakes.append("UPSTREAM_URL: is required where UPSTREAM_HOST is set: containerd falls back to it")
     if reader.mistakes:
@@ -112,15 +84,16 @@ class _Reader:
         self.mistakes: list[str] = []
         self.wrong: set[str] = set()
 
-    def take(self, name: str, parse: Callable[[str], object]) -> object:
-        value = self.environment.get(name, "").strip() or _DEFAULTS.get(name)
+    def take(self, variable: Variable) -> object:
+        name = variable.name
+        value = self.environment.get(name, "").strip() or variable.default
         if value is None:
             self._mistake(name, f"{name}: is required and not set")
             return None
         if value == "":
             return value
         try:
-            return parse(value)
+            return variable.parse(value)
         except ValueError as error:
             self._mistake(name, f"{name}={value!r}: {error}")
             return None
@@ -177,3 +150,75 @@ def _port(value: str) -> int:
     if not value.isdecimal() or int(value) not in _PORTS:
         raise ValueError("expected a port: 1 to 65535")
     return int(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """Environment variable of a setting. `default` is None if the variable is required."""
+
+    field: str
+    name: str
+    parse: Callable[[str], object]
+    format: str
+    description: str
+    default: str | None = None
+
+
+_FILE: Final = "absolute path"
+_NAME: Final = "name of an object"
+VARIABLES: Final = (
+    Variable("service", "SERVICE_NAME", _service, "`registry-mirror-<name>`", "Service of the mirror."),
+    Variable("namespace", "SERVICE_NAMESPACE", _object_name, _NAME, "Namespace of the Service."),
+    Variable("masquerade", "SHADOW_FQDN", _dns_name, "DNS name", "Host name of the mirror on the node."),
+    Variable("hosts_file", "HOSTS_FILE", _path, _FILE, "The node's `/etc/hosts`, as mounted."),
+    Variable(
+        "backup",
+        "HOSTS_FILE_BACKUP",
+        _path,
+        _FILE,
+        "Copy of the content that is not from mirrors; it restores an emptied hosts file.",
+    ),
+    Variable("lock_file", "LOCK_FILE", _path, _FILE, "Lock that agents of other mirrors on the node share."),
+    Variable(
+        "upstream_host",
+        "UPSTREAM_HOST",
+        _folder,
+        "`host[:port]`",
+        "Registry in image names. Empty if another mirror's hosts.toml has this registry.",
+        "",
+    ),
+    Variable(
+        "upstream_url", "UPSTREAM_URL", _url, "URL", "Upstream of the mirror; required if UPSTREAM_HOST is set.", ""
+    ),
+    Variable(
+        "node_name",
+        "NODE_NAME",
+        _object_name,
+        _NAME,
+        "Node of the agent. If empty, the agent does not know the version of the container runtime.",
+        "",
+    ),
+    Variable(
+        "authority", "AUTHORITY_FILE", _path, _FILE, "PEM bundle of the mirror's CA.", "/etc/registry-mirror/ca.crt"
+    ),
+    Variable("docker_certs", "DOCKER_CERTS_DIR", _path, _FILE, "Docker's registry folder.", "/etc/docker/certs.d"),
+    Variable(
+        "containerd_certs",
+        "CONTAINERD_CERTS_DIR",
+        _path,
+        _FILE,
+        "Folder in which containerd finds registry configuration.",
+        "/etc/containerd/certs.d",
+    ),
+    Variable(
+        "account",
+        "SERVICE_ACCOUNT_DIR",
+        _path,
+        _FILE,
+        "Token and CA for the API server.",
+        "/var/run/secrets/kubernetes.io/serviceaccount",
+    ),
+    Variable("api_host", "KUBERNETES_SERVICE_HOST", str, "host", "Address of the API server; the kubelet sets it."),
+    Variable("api_port", "KUBERNETES_SERVICE_PORT", _port, "port", "Port of the API server.", "443"),
+    Variable("status_port", "STATUS_PORT", _port, "port", "Port of the agent's status server.", str(STATUS_PORT)),
+)

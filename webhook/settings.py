@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
-
 from common.settings import Domains, LogLevel, Port, Settings
+from common.settings_table import setting
 
 
 class WebhookSettings(Settings):
     """Names and defaults of the webhook's variables."""
 
-    host: str = Field("0.0.0.0", alias="WEBHOOK_HOST")  # noqa: S104 (a Service reaches a pod from outside)
-    port: Port = Field(8443, alias="WEBHOOK_PORT")
-    certificate_file: Path = Field(alias="TLS_CERT_FILE")
-    key_file: Path = Field(alias="TLS_KEY_FILE")
-    log_level: LogLevel = Field("INFO", alias="LOG_LEVEL")
-    masquerade_domains: Domains = Field((), alias="MASQUERADE_DOMAINS")
+    host: str = setting("WEBHOOK_HOST", "0.0.0.0", "IP address", "Address of the server.")  # noqa: S104 (in a pod)
+    port: Port = setting(
+        "WEBHOOK_PORT",
+        8443,
+        "port",
+        "Port of `/mutate`, `/validate`, `/healthz`, `/readyz` and `/metrics`, all over TLS.",
+    )
+    certificate_file: Path = setting(
+        "TLS_CERT_FILE", ..., "path", "PEM file with the serving certificate, reloaded if it changes."
+    )
+    key_file: Path = setting("TLS_KEY_FILE", ..., "path", "PEM file with the key, reloaded if it changes.")
+    log_level: LogLevel = setting("LOG_LEVEL", "INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`", "Lowest level logged.")
+    masquerade_domains: Domains = setting(
+        "MASQUERADE_DOMAINS",
+        (),
+        "DNS names, comma separated",
+        "Domains that may contain a masqueradeUrl. Set the same value for the controller.",
+    )
