@@ -1,1 +1,1 @@
-"""The words and rules that webhook, controller and node agent share. Pure: no I/O, no clock, no environment."""
+"""Hold the model and the rules that webhook, controller and node agent share. Pure: no I/O, no clock."""

@@ -1,4 +1,4 @@
-"""What the controller and its agents on the nodes say to each other."""
+"""Define the protocol between the controller and the node agents."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ from typing import Final
 
 from common import names
 
-# On the Service of a mirror, with the UID of the mirror: its agents are to take it off their nodes.
+# Annotation of the mirror's Service. Its value is the UID of a deleted mirror that the agents remove from their nodes.
 CLEANING_ANNOTATION: Final = f"{names.GROUP}/cleaning"
-# Where an agent says how it stands with its node: to the kubelet by the code, to the controller by the body.
+# The kubelet reads the status code, the controller reads the body.
 STATUS_PORT: Final = 8081
 STATUS_PATH: Final = "/readyz"
-ALIVE_PATH: Final = "/livez"  # for the kubelet alone: whether the agent still looks at its node at all
-# An agent's reason for being given a new pod: the node has other files than those that are mounted into the one it has.
-# Not by a restart within its pod: for that the runtime makes a directory where no hosts file is, as in the middle of an
-# edit by hand, and the node has none any more. A new pod waits for a file.
+ALIVE_PATH: Final = "/livez"  # for the kubelet: 200 while the agent's loop runs
+# Reason for a new agent pod: the mounted files are no longer the node's. A container restart is unsafe, because the
+# runtime creates a directory if the hosts file is missing at that moment. A new pod waits for the file.
 REPLACED: Final = "NodeFilesReplaced"
 # containerd refuses to start with config_path beside these older settings.
 RUNTIME_USES_MIRRORS: Final = "RuntimeUsesMirrors"
 
 
 class State(Enum):
-    """How far a node is. CONFIGURED alone is ready."""
+    """Name the states of a node. Only CONFIGURED counts as ready."""
 
     PENDING = "pending"
     CONFIGURED = "configured"
-    BLOCKED = "blocked"  # something on the node, or on the way to the mirror, has to be mended by a person
-    CLEANED = "cleaned"  # the mirror is being deleted, and nothing of it is on the node any more
+    BLOCKED = "blocked"  # an administrator must fix the node or its path to the mirror
+    CLEANED = "cleaned"  # the mirror is being deleted, and the node has no trace of it

@@ -1,7 +1,6 @@
-"""The CustomResourceDefinition, generated from the model: `python -m common.crd > deploy/crd.yaml`.
+"""Generate the CustomResourceDefinition from the model: `python -m common.crd > deploy/crd.yaml`.
 
-What the schema and its CEL rules say guards the API server while the webhook is away; the sentences a person
-reads come from the webhook, which judges first.
+Schema and CEL rules protect the API server while the webhook is down. Otherwise the webhook answers first.
 """
 
 from __future__ import annotations
@@ -18,53 +17,58 @@ from common.status import RegistryMirrorStatus
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-# Pydantic's words that a structural schema does not know. `default` among them: the webhook alone fills in defaults.
+# Keywords of pydantic that a structural schema does not allow. `default`: only the webhook sets defaults.
 _DROPPED: Final = frozenset({"title", "default", "examples", "additionalProperties"})
 
-# With oldSelf, so that an object stored before a rule existed can still be labelled and freed of its finalizers:
-# the root changes with every label, so Kubernetes itself never ratchets a rule that stands here.
+# oldSelf keeps labels and finalizers of older invalid objects writable. Kubernetes does not ratchet rules of the
+# root, because every label changes the root.
 _ROOT_RULES: Final = [
     {
         "rule": "has(self.spec) || (oldSelf.hasValue() && !has(oldSelf.value().spec))",
         "optionalOldSelf": True,
-        "message": "spec is required: at least spec.upstreamUrl, for example quay.io",
+        "message": "spec is required; set at least spec.upstreamUrl, for example quay.io",
     },
     {
         "rule": f"oldSelf.hasValue() || size(self.metadata.name) <= {names.NAME_MAX}"
         f" && !self.metadata.name.contains('.') && !self.metadata.name.endsWith('{names.HEADLESS_SUFFIX}')",
         "optionalOldSelf": True,
         "message": f"metadata.name must be a DNS label of at most {names.NAME_MAX} characters, without dots and"
-        f" without {names.HEADLESS_SUFFIX} at its end",
+        f" without {names.HEADLESS_SUFFIX} at the end; choose another name",
     },
 ]
 _CLAIM_RULES: Final = [
     {
         "rule": "!has(self.volumeName)",
-        "message": "volumeName is not supported: every cache pod has a volume of its own",
+        "message": "volumeName is not supported, because each cache pod needs its own volume; use selector",
     },
     {
         "rule": "has(self.storageClassName) == has(oldSelf.storageClassName)"
         " && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
-        "message": "storageClassName cannot change once created",
+        "message": "storageClassName cannot change after creation; create another mirror",
     },
     {
         "rule": "!has(self.accessModes) || !has(oldSelf.accessModes) || self.accessModes == oldSelf.accessModes",
-        "message": "accessModes cannot change once created",
+        "message": "accessModes cannot change after creation; create another mirror",
     },
 ]
 _COLUMNS: Final = [
-    ("Upstream", "string", ".status.upstream", "Registry that is really asked"),
-    ("Masquerade", "string", ".status.masqueradeUrl", "Host name under which nodes reach the mirror"),
-    ("Ready", "string", ".status.conditions[?(@.type=='Ready')].status", "Whether all of the mirror works"),
-    ("Reason", "string", ".status.conditions[?(@.type=='Ready')].reason", "Why it is ready, or is not"),
+    ("Upstream", "string", ".status.upstream", "Registry that the cache pulls from"),
+    ("Masquerade", "string", ".status.masqueradeUrl", "Host name of the mirror on the nodes"),
+    (
+        "Ready",
+        "string",
+        ".status.conditions[?(@.type=='Ready')].status",
+        "True if the cache serves and all nodes use it",
+    ),
+    ("Reason", "string", ".status.conditions[?(@.type=='Ready')].reason", "Reason of the Ready condition"),
     ("Cache", "integer", ".status.readyReplicas", "Cache pods that can serve pulls"),
-    ("Nodes", "integer", ".status.nodes.ready", "Nodes that point at the mirror"),
-    ("Age", "date", ".metadata.creationTimestamp", "Time since the mirror was made"),
+    ("Nodes", "integer", ".status.nodes.ready", "Nodes that use the mirror"),
+    ("Age", "date", ".metadata.creationTimestamp", "Time since creation"),
 ]
 
 
 def structural(model: type[BaseModel]) -> dict[str, Any]:
-    """Structural schema (apiextensions.k8s.io/v1) of a model: references resolved, only words Kubernetes knows."""
+    """Return the structural schema (apiextensions.k8s.io/v1) of a model, with all references resolved."""
     schema = model.model_json_schema(by_alias=True)
     return cast("dict[str, Any]", _structural(schema, schema.get("$defs", {})))
 
@@ -78,20 +82,20 @@ def _structural(node: Any, definitions: dict[str, Any]) -> Any:
     kept = {
         key: _child(key, value, definitions) for key, value in node.items() if key not in _DROPPED and key != "$defs"
     }
-    if "const" in kept:  # a Literal with one value; a structural schema says it as an enum
+    if "const" in kept:  # a Literal with one value; structural schemas have enum only
         kept["enum"] = [kept.pop("const")]
     values = node.get("additionalProperties")
     return kept | {"additionalProperties": _structural(values, definitions)} if isinstance(values, dict) else kept
 
 
 def _child(key: str, value: Any, definitions: dict[str, Any]) -> Any:
-    if key == "properties":  # the keys below are names of fields, `title` and `default` among the possible ones
+    if key == "properties":  # keys below are field names, possibly `title` or `default`
         return {name: _structural(schema, definitions) for name, schema in value.items()}
     return _structural(value, definitions)
 
 
 def _resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """One level with its reference followed and its `null` alternative dropped: optional is not nullable here."""
+    """Follow the reference of one level and drop its `null` alternative: optional fields are not nullable."""
     if "$ref" in node:
         target = definitions[node["$ref"].rsplit("/", 1)[1]]
         return _resolved({**target, **{key: value for key, value in node.items() if key != "$ref"}}, definitions)
@@ -102,12 +106,12 @@ def _resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, An
 
 
 def definition() -> dict[str, Any]:
-    """The whole CustomResourceDefinition as it is applied."""
+    """Return the CustomResourceDefinition."""
     spec = structural(RegistryMirrorSpec)
     spec["properties"]["volumeClaimTemplate"]["properties"]["spec"]["x-kubernetes-validations"] = _CLAIM_RULES
     schema = {
         "type": "object",
-        "description": "A registry of which the cluster keeps a pull-through cache, used by every node.",
+        "description": "A pull-through cache of a registry inside the cluster. All nodes pull its images through it.",
         "properties": {
             "apiVersion": {"type": "string", "description": f"Always {names.API_VERSION}."},
             "kind": {"type": "string", "description": f"Always {names.KIND}."},
@@ -149,7 +153,7 @@ def definition() -> dict[str, Any]:
 
 
 def as_yaml() -> str:
-    """The definition as the file in deploy/ holds it."""
+    """Return the text of deploy/crd.yaml."""
     return _HEADER + yaml.safe_dump(definition(), sort_keys=False, allow_unicode=True, width=120)
 
 

@@ -1,7 +1,6 @@
-"""What is filled in where it is missing. Idempotent, and nothing that is set is touched.
+"""Fill in missing fields. Idempotent; fields that are set stay unchanged.
 
-On update a missing part of the claim keeps what the stored object had, not today's default: a claim cannot be
-changed afterwards, so a changed default must not reach mirrors that exist.
+On update, a missing part of the claim keeps its stored value, because claims are immutable and defaults may change.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _ACCESS_MODES: Final = get_args(AccessMode)
-# The model has 7 levels, managedFields a few more; far below what Python's own recursion bears.
+# Levels. The model has 7, managedFields a few more. Far below the recursion limit of Python.
 MAX_DEPTH: Final = 64
 
 
 def with_defaults(mirror: Any, old: Any = None) -> Any:
-    """A copy of a RegistryMirror, as raw JSON, with defaults and labels filled in.
+    """Return a copy of a RegistryMirror (JSON) with defaults and labels. Never raises.
 
-    Whatever has an unexpected shape is left as it is: validation names it. Never raises.
+    Values of the wrong type stay unchanged; validation reports them.
     """
     if not isinstance(mirror, dict) or is_too_deep(mirror):
         return mirror
@@ -46,7 +45,7 @@ def _fill_spec(spec: dict[str, Any], old: dict[str, Any]) -> None:
     _fill(spec, {"replicas": DEFAULT_REPLICAS, "ttl": DEFAULT_TTL})
     claim = _part(_part(spec, "volumeClaimTemplate"), "spec")
     old_claim = dict_at(old, "volumeClaimTemplate", "spec")
-    if isinstance(claim, dict) and claim.get("accessModes") == []:  # the API server takes it for left out, as here
+    if isinstance(claim, dict) and claim.get("accessModes") == []:  # the API server treats an empty list as absent
         del claim["accessModes"]
     _fill(claim, {"accessModes": _modes_of(old_claim) or list(DEFAULT_ACCESS_MODES)})
     requests = _part(_part(claim, "resources"), "requests")
@@ -54,7 +53,7 @@ def _fill_spec(spec: dict[str, Any], old: dict[str, Any]) -> None:
 
 
 def _modes_of(claim: dict[str, Any]) -> list[str]:
-    """Access modes to keep; none where they are not readable: a stored mistake must not come back by itself."""
+    """Return the stored access modes; none if they are invalid, so that an old mistake does not return."""
     modes = claim.get("accessModes")
     return list(modes) if isinstance(modes, list) and all(mode in _ACCESS_MODES for mode in modes) else []
 
@@ -68,7 +67,7 @@ def _storage_of(claim: dict[str, Any]) -> Any:
 
 
 def without_nulls(node: Any) -> Any:
-    """A copy without the keys that are null: `key:` with nothing behind it is null in YAML, and means not set."""
+    """Return a copy without null values: `key:` without a value is null in YAML and means not set."""
     if isinstance(node, list):
         return [without_nulls(item) for item in node]
     if not isinstance(node, dict):
@@ -77,7 +76,7 @@ def without_nulls(node: Any) -> Any:
 
 
 def _part(node: Any, key: str) -> Any:
-    """The object under `key`, made where there is none; anything else that stands there is returned as it is."""
+    """Return the value of `key`; set it to an empty object if it is missing."""
     if not isinstance(node, dict):
         return node
     if node.get(key) is None:
@@ -93,17 +92,14 @@ def _fill(node: Any, values: dict[str, Any]) -> None:
 
 
 def dict_at(node: Any, *path: str) -> dict[str, Any]:
-    """The object at `path` below `node`, itself and not a copy; an empty one where anything else stands there."""
+    """Return the object at `path` below `node` (not a copy), or an empty one if there is no object."""
     for key in path:
         node = node.get(key) if isinstance(node, dict) else None
     return node if isinstance(node, dict) else {}
 
 
 def is_too_deep(node: Any) -> bool:
-    """Whether this has more levels than any RegistryMirror, so that a recursive look at it might not end well.
-
-    Looks level by level, because a recursive look would itself end in what it looks for.
-    """
+    """Return True if the value has more levels than any RegistryMirror. Iterative, because recursion could overflow."""
     level = [node]
     for _ in range(MAX_DEPTH):
         if not level:

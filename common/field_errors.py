@@ -1,4 +1,4 @@
-"""What is wrong with an object, told to the person who wrote it: where, what stands there, what was expected."""
+"""Describe errors in fields of an object: path, value, reason and fix."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-# metav1.CauseType, and the words with which Kubernetes prints each: kubectl's users know them.
+# metav1.CauseType, each with the words that Kubernetes prints.
 REQUIRED: Final = "FieldValueRequired"
 INVALID: Final = "FieldValueInvalid"
 NOT_SUPPORTED: Final = "FieldValueNotSupported"
@@ -19,17 +19,17 @@ _WORDS: Final = {
     NOT_SUPPORTED: "Unsupported value",
     FORBIDDEN: "Forbidden",
 }
-_MAX_SHOWN: Final = 80  # characters of a value: enough to recognise it, too few to flood a terminal
-_ENTRIES: Final = 5  # of a list or an object, for the same reason
-_DIGITS: Final = 256  # bits of a number: Python itself refuses to print one of 4,300 digits
-# All that stands before the last @, in any of its spellings: a password may hold any other character.
+_MAX_SHOWN: Final = 80  # characters of a value
+_ENTRIES: Final = 5  # entries of a list or an object
+_DIGITS: Final = 256  # bits of a number: Python refuses to print 4,300 digits
+# Everything before the last @ in any of its encodings, because a password may contain any character.
 _USER_INFORMATION: Final = re.compile(r"^(\s*https?://)?.*(?:@|%40|\uff20|\ufe6b)", re.DOTALL | re.IGNORECASE)
 _QUERY: Final = re.compile(r"\?.*=.*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One mistake. `path` is the field as kubectl users write it, `cause` a metav1.CauseType, `sentence` the rest."""
+    """One error: `path` in the notation of kubectl, `cause` as in metav1.CauseType, `sentence` with reason and fix."""
 
     path: str
     cause: str
@@ -38,20 +38,20 @@ class FieldError:
 
     @property
     def message(self) -> str:
-        """All but the path, in the form of Kubernetes' own field errors."""
+        """Return the error without its path, in the form of Kubernetes' field errors."""
         shown = f": {show(self.value)}" if self.cause in (INVALID, NOT_SUPPORTED) else ""
         return f"{_WORDS[self.cause]}{shown}: {self.sentence}"
 
     def __str__(self) -> str:
-        """The whole line; a problem of the object as a whole has no path."""
+        """Return the whole line. An error of the whole object has no path."""
         return f"{self.path}: {self.message}" if self.path else self.message
 
 
 def show(value: Any) -> str:
-    """A value as JSON, cut to a length that fits a terminal, in printable characters, and without what may be secret.
+    """Return a value as short printable JSON without secrets.
 
-    That is user information and queries of URLs, and all values below an object that stands where none belongs:
-    `credentialsSecret: {username: ..., password: ...}` is a mistake people make.
+    Secrets are user information and queries of URLs, and all values of a nested object:
+    `credentialsSecret: {username: ..., password: ...}` is a common mistake.
     """
     if isinstance(value, dict):
         return _entries("{%s}", [f"{_scalar(key)}: ..." for key in islice(value, _ENTRIES)], len(value))
@@ -61,7 +61,7 @@ def show(value: Any) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """`text` without user information and without the query of a URL: either may hold a password."""
+    """Return the text without user information and query of a URL: both may contain a password."""
     return _QUERY.sub("?***", _USER_INFORMATION.sub(lambda found: f"{found[1] or ''}***@", text, count=1))
 
 
@@ -83,7 +83,7 @@ def _scalar(value: Any) -> str:
 
 
 def _printable(character: str) -> str:
-    """Escaped where a terminal would act on it or a person not see it, or where UTF-8 has no form for it."""
+    """Escape a control, invisible or surrogate character."""
     return character if character.isprintable() else json.dumps(character)[1:-1]
 
 

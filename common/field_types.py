@@ -1,6 +1,6 @@
-"""The types of the model's fields: each carries its rule, as code for the webhook and as schema for the API server.
+"""Define the types of the model's fields, each with its rule as code and as schema.
 
-A rule raises ValueError with the rest of a sentence that starts with the field and its value.
+A rule raises ValueError with the reason and the fix. The caller adds path and value.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pydantic_core import PydanticCustomError
 
 from common import duration, names, quantity, upstream
 
-FORBIDDEN: Final = "forbidden"  # type of the errors about what is understood and refused
+FORBIDDEN: Final = "forbidden"  # error type of values that are valid in Kubernetes, and not in a mirror
 
 _DNS_LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-_LABEL_PART: Final = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"  # a label's value, and its key's last part
+_LABEL_PART: Final = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"  # the value of a label and the last part of its key
 
 
 def _upstream_url(text: str) -> str:
@@ -26,14 +26,14 @@ def _upstream_url(text: str) -> str:
 
 def _masquerade_url(text: str) -> str:
     if "://" in text or "/" in text or ":" in text:
-        raise ValueError("must be a host name alone: no scheme, no port, no path")
+        raise ValueError("must be a host name only; remove scheme, port and path")
     if not names.is_dns_name(text.lower()):
         raise ValueError(
-            "must be a DNS name: letters, digits and inner hyphens in parts of at most 63, separated by dots, with none"
-            " at the end; and no IP address"
+            "must be a DNS name, not an IP address: parts of letters, digits and inner hyphens, at most 63 characters"
+            " each, joined by dots"
         )
     if text != text.lower():
-        raise ValueError(f"must be in lower case: {text.lower()}")
+        raise ValueError(f"must be in lower case; write {text.lower()}")
     return text
 
 
@@ -49,7 +49,7 @@ def _secret_name(text: str) -> str:
 def _class_name(text: str) -> str:
     if text and not names.is_object_name(text):
         raise ValueError(
-            "must be the name of a class: a-z, 0-9, inner hyphens and dots; empty means none, left out the cluster's"
+            "must be the name of a class: a-z, 0-9, inner hyphens and dots; remove it to use the cluster's default"
         )
     return text
 
@@ -57,8 +57,8 @@ def _class_name(text: str) -> str:
 def _label_value(text: str) -> str:
     if text and not (len(text) <= names.DNS_LABEL_MAX and re.fullmatch(_LABEL_PART, text)):
         raise ValueError(
-            "must be a label's value: letters, digits and inner '-', '_', '.', at most 63 characters, or empty;"
-            " what holds more can be an annotation"
+            "must be a label value: letters, digits and inner '-', '_', '.', at most 63 characters, or empty;"
+            " use an annotation for other text"
         )
     return text
 
@@ -68,8 +68,8 @@ def _label_key(text: str) -> str:
     is_name = len(name) <= names.DNS_LABEL_MAX and re.fullmatch(_LABEL_PART, name)
     if not is_name or (slash and not names.is_object_name(prefix)):
         raise ValueError(
-            "must have a key of letters, digits and inner '-', '_', '.', at most 63 characters, with a DNS name and a"
-            " slash before it where wanted, as in example.com/team"
+            "must be a key of letters, digits and inner '-', '_', '.', at most 63 characters; an optional prefix is a"
+            " DNS name and a slash, as in example.com/team"
         )
     return text
 
@@ -91,12 +91,12 @@ def _quantity(value: object) -> str:
 
 def _storage(value: str) -> str:
     if quantity.parse(value) <= 0:
-        raise ValueError("must be more than nothing, as in 20Gi")
+        raise ValueError("must be greater than zero, as in 20Gi")
     return value
 
 
 def _refused(sentence: str) -> BeforeValidator:
-    """Something that Kubernetes would take and a mirror cannot use, whatever stands there."""
+    """Return a validator that refuses every value except null."""
 
     def refuse(value: object) -> object:
         if value is None:
@@ -108,28 +108,28 @@ def _refused(sentence: str) -> BeforeValidator:
 
 def _resource(name: str) -> str:
     if name != "storage":
-        raise PydanticCustomError(FORBIDDEN, 'a volume has no other resource than "storage"; leave this one out')
+        raise PydanticCustomError(FORBIDDEN, 'a volume has no resource except "storage"; remove this one')
     return name
 
 
 def _usable(modes: list[str]) -> list[str]:
     if set(modes) == {"ReadOnlyMany"}:
-        raise PydanticCustomError(FORBIDDEN, "a cache writes to its volume; say ReadWriteOnce")
+        raise PydanticCustomError(FORBIDDEN, "a cache writes to its volume; use ReadWriteOnce")
     if "ReadWriteOncePod" in modes and set(modes) != {"ReadWriteOncePod"}:
-        raise PydanticCustomError(FORBIDDEN, "ReadWriteOncePod stands alone: Kubernetes allows no other mode beside it")
+        raise PydanticCustomError(FORBIDDEN, "ReadWriteOncePod excludes all other modes; remove the others")
     return modes
 
 
 def _files(mode: object) -> object:
     if mode == "Block":
-        raise PydanticCustomError(FORBIDDEN, "a cache writes files; leave it out, or say Filesystem")
+        raise PydanticCustomError(FORBIDDEN, "a cache writes files; remove it, or use Filesystem")
     return mode
 
 
 UpstreamUrl = Annotated[
     str,
     AfterValidator(_upstream_url),
-    # The guard while the webhook is away: no space, no user information, no path, no query, no fragment.
+    # Refuses spaces, user information, paths, queries and fragments while the webhook is down.
     WithJsonSchema(
         {"type": "string", "minLength": 1, "maxLength": 512, "pattern": r"^([hH][tT][tT][pP][sS]?://)?[^\s/@?#]+/?$"}
     ),
@@ -144,7 +144,7 @@ SecretName = Annotated[
     AfterValidator(_secret_name),
     WithJsonSchema({"type": "string", "maxLength": names.DNS_NAME_MAX, "pattern": f"^{names.OBJECT_NAME}$"}),
 ]
-# The empty text has a meaning in Kubernetes: no class, so no volume is made, and only prepared ones are bound.
+# An empty class name disables provisioning: Kubernetes then binds existing volumes only.
 ClassName = Annotated[
     str,
     AfterValidator(_class_name),
@@ -167,12 +167,10 @@ Replicas = Annotated[int, Field(ge=1, le=10)]
 AccessMode = Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod", "ReadOnlyMany"]
 AccessModes = Annotated[list[AccessMode], AfterValidator(_usable)]
 VolumeMode = Annotated[Literal["Filesystem"], BeforeValidator(_files)]
-NoClaimName = Annotated[str | None, _refused("the StatefulSet names each claim itself; leave it out")]
+NoClaimName = Annotated[str | None, _refused("the StatefulSet names each claim; remove this field")]
 NoVolumeName = Annotated[
     str | None,
-    _refused(
-        "every cache pod has a volume of its own, and one name cannot be all of them; choose volumes by spec.selector"
-    ),
+    _refused("each cache pod needs a volume of its own; remove this field, or select volumes with spec.selector"),
 ]
 LabelKey = Annotated[str, AfterValidator(_label_key)]
 LabelValue = Annotated[

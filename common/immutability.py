@@ -1,4 +1,4 @@
-"""What may not change once a mirror exists, because the claims and the StatefulSet made from it cannot."""
+"""Refuse changes of fields that claims and StatefulSets cannot change after creation."""
 
 from __future__ import annotations
 
@@ -15,23 +15,20 @@ if TYPE_CHECKING:
 _TEMPLATE: Final = ("spec", "volumeClaimTemplate")
 _STORAGE: Final = ("spec", "resources", "requests", "storage")
 _LIMIT: Final = ("spec", "resources", "limits", "storage")
-# One table of all that cannot change. Fields that the model does not know are not kept, so they cannot differ either.
+# All immutable fields. The API server prunes fields that the model does not define.
 _IMMUTABLE: Final = (
     ("metadata", "labels"),
     ("metadata", "annotations"),
     *(("spec", str(field.alias)) for field in ClaimSpec.model_fields.values() if field.alias != "resources"),
     _LIMIT,
 )
-_WAY_OUT: Final = (
-    "cannot change once created; make another mirror, or delete this one and create it again (it is a cache)"
+_FIX: Final = (
+    "cannot change after creation; create another mirror, or delete this one and create it again (its cache is lost)"
 )
 
 
 def immutable_field_errors(mirror: Any, old: Any) -> list[FieldError]:
-    """Changes of the claim from `old` to `mirror` (both raw JSON) that Kubernetes could not carry out.
-
-    Both are compared with their defaults filled in. An old object without a readable claim has nothing to keep.
-    """
+    """Return the errors for immutable fields that differ between `old` and `mirror` (both JSON) after defaulting."""
     if is_too_deep(old) or is_too_deep(mirror):
         return []
     before = dict_at(with_defaults(old), *_TEMPLATE)
@@ -39,14 +36,14 @@ def immutable_field_errors(mirror: Any, old: Any) -> list[FieldError]:
     if not before or not after:
         return []
     changed = sorted(path for path in _IMMUTABLE if _meaning(before, path) != _meaning(after, path))
-    problems = [FieldError(".".join((*_TEMPLATE, *path)), FORBIDDEN, _WAY_OUT) for path in changed]
-    return problems + _shrinking(before, after, dict_at(old, "status").get("storage"))
+    errors = [FieldError(".".join((*_TEMPLATE, *path)), FORBIDDEN, _FIX) for path in changed]
+    return errors + _shrink_errors(before, after, dict_at(old, "status").get("storage"))
 
 
 def _meaning(template: dict[str, Any], path: tuple[str, ...]) -> Any:
-    """What stands at `path`, None where it says no more than nothing; the amount of a quantity, not its spelling.
+    """Return the value at `path` for comparison: None if empty or Kubernetes' default, the amount of a quantity.
 
-    An empty storageClassName says something: it turns provisioning off, where none at all is the default class.
+    An empty storageClassName is not None: it disables provisioning.
     """
     value = dict_at(template, *path[:-1]).get(path[-1])
     if value in (None, [], {}) or (path[-1], value) in _KUBERNETES_DEFAULTS:
@@ -57,11 +54,11 @@ def _meaning(template: dict[str, Any], path: tuple[str, ...]) -> Any:
 _KUBERNETES_DEFAULTS: Final = (("volumeMode", "Filesystem"), ("volumeAttributesClassName", ""))
 
 
-def _shrinking(before: dict[str, Any], after: dict[str, Any], granted: Any) -> list[FieldError]:
-    was, wanted, floor = _amount(_storage(before)), _amount(_storage(after)), _amount(granted)
-    if was is None or wanted is None or floor is None or wanted >= min(was, floor):
+def _shrink_errors(before: dict[str, Any], after: dict[str, Any], granted: Any) -> list[FieldError]:
+    before_size, wanted, floor = _amount(_storage(before)), _amount(_storage(after)), _amount(granted)
+    if before_size is None or wanted is None or floor is None or wanted >= min(before_size, floor):
         return []
-    sentence = f"volumes do not shrink, and {granted} were granted (status.storage): ask for at least as much"
+    sentence = f"volumes cannot shrink, and {granted} is granted (status.storage); request at least that much"
     return [FieldError(".".join((*_TEMPLATE, *_STORAGE)), FORBIDDEN, sentence)]
 
 

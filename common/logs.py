@@ -1,4 +1,4 @@
-"""Logs as JSON lines: a constant event with key/values; never an object dump, never a Secret."""
+"""Write logs as JSON lines: a constant event with key/value pairs, without objects and Secrets."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import structlog
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-Logger = Any  # structlog's bound logger: its methods take an event and any key/values
+Logger = Any  # a bound logger of structlog: its methods take an event and key/value pairs
 
 
 def logger(level: str, program: str, stream: TextIO = sys.stdout) -> FilteringBoundLogger:
-    """The program's logger, to be handed to who needs it. `level` is one of DEBUG, INFO, WARNING, ERROR.
+    """Return the logger of a program. `level` is one of DEBUG, INFO, WARNING and ERROR.
 
-    Libraries that log by the standard library end in the same stream and form, from WARNING on.
+    Standard library logging from WARNING on goes to the same stream in the same form.
     """
     base = structlog.wrap_logger(
         structlog.WriteLogger(stream),
@@ -39,21 +39,21 @@ def logger(level: str, program: str, stream: TextIO = sys.stdout) -> FilteringBo
 def _serialised(event: dict[str, Any], **_: Any) -> str:
     try:
         return orjson.dumps(event, default=_text).decode()
-    except TypeError:  # not JSON in some other way (a lone surrogate, a huge number): told as text, or it would be lost
+    except TypeError:  # not valid JSON (a lone surrogate, a huge number): log all values as text
         return orjson.dumps({_text(key): _text(value) for key, value in event.items()}).decode()
 
 
 def _text(value: object) -> str:
-    """Any value as valid UTF-8; one that cannot even say what it is, by its type."""
+    """Return any value as valid UTF-8, or its type if str() fails."""
     try:
         text = str(value)
-    except Exception:  # noqa: BLE001 (a log line must not end the work that it reports)
+    except Exception:  # noqa: BLE001 (logging must never fail)
         text = f"<{type(value).__name__}>"
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 class _Forward(logging.Handler):
-    """Records of libraries, in our form."""
+    """Forwards log records of libraries to structlog."""
 
     def __init__(self, log: FilteringBoundLogger) -> None:
         super().__init__()
@@ -61,16 +61,16 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        self._log.log(_level(record), "library reported", source=record.name, text=_message(record), exc_info=error)
+        self._log.log(_level(record), "library log", source=record.name, text=_message(record), exc_info=error)
 
 
 def _level(record: logging.LogRecord) -> int:
-    """One of the standard levels: structlog knows no others, and libraries make up their own."""
+    """Return the standard level at or below a record's level: structlog has no custom levels."""
     return max(logging.DEBUG, min(logging.CRITICAL, record.levelno // 10 * 10))
 
 
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception:  # noqa: BLE001 (the arguments of a library's message that do not fit it)
+    except Exception:  # noqa: BLE001 (a library's arguments may not match its message)
         return str(record.msg)

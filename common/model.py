@@ -1,6 +1,6 @@
-"""RegistryMirror as its user writes it: the one source of validation, of defaults and of the CRD's schema.
+"""Define the spec of a RegistryMirror: the source of validation, defaults and the CRD's schema.
 
-Descriptions end in `kubectl explain`, so they are written for the person who reads them there.
+`kubectl explain` shows the descriptions.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from common.field_types import (
 )
 
 DEFAULT_ACCESS_MODES: Final = ("ReadWriteOnce",)
-DEFAULT_STORAGE: Final = "20Gi"  # the seed's: room for some 50 images of today's usual size
-DEFAULT_REPLICAS: Final = 2  # one can be drained, rolled or lost while the other serves
-DEFAULT_TTL: Final = "168h"  # what the registry itself assumes: a week
+DEFAULT_STORAGE: Final = "20Gi"  # room for about 50 images
+DEFAULT_REPLICAS: Final = 2  # one serves while the other is drained or updated
+DEFAULT_TTL: Final = "168h"  # a week, the registry's own default
 
 
 class Part(BaseModel):
-    """A piece of the resource: camelCase as in Kubernetes, frozen, unknown fields left to the API server."""
+    """Base of all models: camelCase aliases, frozen, unknown fields ignored."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -44,16 +44,20 @@ class Part(BaseModel):
         extra="ignore",
         alias_generator=to_camel,
         populate_by_name=True,
-        hide_input_in_errors=True,  # an error that ends in a log must not carry what someone wrote into upstreamUrl
+        hide_input_in_errors=True,  # upstreamUrl may contain a password, and errors are logged
     )
 
 
 class ClaimMetadata(Part):
-    """Labels and annotations for the claims. A name has no place here: the StatefulSet names each claim itself."""
+    """Labels and annotations of the claims."""
 
-    name: NoClaimName = Field(None, description="Not supported: the StatefulSet names the claims. Leave it out.")
-    labels: dict[LabelKey, LabelValue] | None = Field(None, description="Labels of each claim.")
-    annotations: dict[AnnotationKey, str] | None = Field(None, description="Annotations of each claim.")
+    name: NoClaimName = Field(None, description="Not supported, because the StatefulSet names the claims.")
+    labels: dict[LabelKey, LabelValue] | None = Field(
+        None, description="Labels of each claim. Cannot change after creation. Example: {team: platform}."
+    )
+    annotations: dict[AnnotationKey, str] | None = Field(
+        None, description="Annotations of each claim. Cannot change after creation."
+    )
 
 
 class Resources(Part):
@@ -62,130 +66,129 @@ class Resources(Part):
     requests: dict[Resource, Storage] | None = Field(
         None,
         description=(
-            "What each claim asks for. `storage` is the size of each cache pod's volume: a quantity such as 20Gi. It"
-            " may grow where the StorageClass allows expansion, and go down only to what was granted (status.storage)."
-            " Default: 20Gi."
+            "`storage` is the size of each cache pod's volume, a quantity. It can grow if the StorageClass allows"
+            " expansion. It can shrink only to the granted size (status.storage). Default: {storage: 20Gi}."
         ),
     )
     limits: dict[Resource, Storage] | None = Field(
-        None, description="The most a claim may be given. Cannot change once created."
+        None,
+        description="`storage` is the maximum size of a volume. Cannot change after creation. Example: 100Gi.",
     )
 
 
 class LabelSelectorRequirement(Part):
-    """One condition on labels."""
+    """One requirement on labels."""
 
-    key: LabelKey = Field(description="Label key that the selector applies to.")
-    operator: Operator = Field(description="In, NotIn, Exists or DoesNotExist.")
-    values: list[LabelValue] | None = Field(None, description="Values for In and NotIn.")
+    key: LabelKey = Field(description="Label key of the requirement.")
+    operator: Operator = Field(description="One of In, NotIn, Exists and DoesNotExist.")
+    values: list[LabelValue] | None = Field(None, description="Values of In and NotIn.")
 
 
 class LabelSelector(Part):
-    """Chooses PersistentVolumes by their labels."""
+    """Selects PersistentVolumes by their labels."""
 
-    match_labels: dict[LabelKey, LabelValue] | None = Field(None, description="Labels that a volume must carry.")
+    match_labels: dict[LabelKey, LabelValue] | None = Field(None, description="Labels that a volume must have.")
     match_expressions: list[LabelSelectorRequirement] | None = Field(
-        None, description="Conditions that a volume must meet."
+        None, description="Requirements that the labels of a volume must meet."
     )
 
 
 class DataSource(Part):
-    """An object that new volumes are filled from."""
+    """Source object for the content of new volumes."""
 
-    api_group: str | None = Field(None, description="API group of the object; empty for the core group.")
+    api_group: str | None = Field(None, description="API group of the object. Empty for the core group.")
     kind: str = Field(description="Kind of the object, such as VolumeSnapshot.")
     name: str = Field(description="Name of the object.")
 
 
 class DataSourceRef(DataSource):
-    """An object that new volumes are filled from, in any namespace."""
+    """Source object in any namespace for the content of new volumes."""
 
-    namespace: str | None = Field(None, description="Namespace of the object; the claim's own where absent.")
+    namespace: str | None = Field(None, description="Namespace of the object. Default: the namespace of the claim.")
 
 
 class ClaimSpec(Part):
-    """Spec of a PersistentVolumeClaim, as far as a cache can use it."""
+    """Fields of a PersistentVolumeClaim's spec that a cache can use."""
 
     access_modes: AccessModes | None = Field(
         None,
-        description="How the volume may be mounted. Default: [ReadWriteOnce]. Cannot change once created.",
+        description="Access modes of the volume. Cannot change after creation. Default: [ReadWriteOnce].",
     )
-    resources: Resources | None = Field(None, description="How much storage each cache pod gets.")
+    resources: Resources | None = Field(
+        None, description="Size of each cache pod's volume. Default: {requests: {storage: 20Gi}}."
+    )
     storage_class_name: ClassName | None = Field(
         None,
         description=(
-            "StorageClass of the claims. Where absent it is the cluster's default; empty it is none, and only prepared"
-            " volumes are bound. Cannot change once created."
+            "StorageClass of the claims. An empty name disables provisioning: only existing volumes are bound. Cannot"
+            " change after creation. Default: the default class of the cluster."
         ),
     )
     selector: LabelSelector | None = Field(
-        None, description="Labels of the volumes to bind. Cannot change once created."
+        None, description="Selects existing volumes by their labels. Cannot change after creation."
     )
     volume_attributes_class_name: ClassName | None = Field(
-        None, description="VolumeAttributesClass of the claims. Cannot change once created."
+        None, description="VolumeAttributesClass of the claims. Cannot change after creation."
     )
     volume_mode: VolumeMode | None = Field(
-        None, description="Filesystem, or left out: a cache writes files and cannot use a Block device."
+        None, description="Only Filesystem is allowed, because a cache writes files. Default: Filesystem."
     )
     volume_name: NoVolumeName = Field(
         None,
-        description="Not supported: every cache pod has a volume of its own. Use selector to bind prepared volumes.",
+        description="Not supported, because each cache pod needs its own volume. Use selector for existing volumes.",
     )
     data_source: DataSource | None = Field(
-        None, description="What new volumes are filled from. Cannot change once created."
+        None, description="Source for the content of new volumes. Cannot change after creation."
     )
     data_source_ref: DataSourceRef | None = Field(
-        None, description="What new volumes are filled from, of any kind. Cannot change once created."
+        None, description="Source of any kind for the content of new volumes. Cannot change after creation."
     )
 
 
 class VolumeClaimTemplate(Part):
-    """A PersistentVolumeClaim, of which each cache pod gets one."""
+    """Template for the PersistentVolumeClaim of each cache pod."""
 
-    # A whole claim is what people paste, and kubectl refuses the fields that a schema does not know.
-    api_version: Literal["v1"] | None = Field(None, description="May be left out; else v1.")
-    kind: Literal["PersistentVolumeClaim"] | None = Field(
-        None, description="May be left out; else PersistentVolumeClaim."
-    )
+    # Users paste whole claims, and kubectl refuses fields that the schema does not define.
+    api_version: Literal["v1"] | None = Field(None, description="Optional. Always v1.")
+    kind: Literal["PersistentVolumeClaim"] | None = Field(None, description="Optional. Always PersistentVolumeClaim.")
     metadata: ClaimMetadata | None = Field(None, description="Labels and annotations of the claims.")
-    spec: ClaimSpec | None = Field(None, description="What each claim asks for.")
+    spec: ClaimSpec | None = Field(None, description="Spec of the claims: size, access modes and StorageClass.")
 
 
 class RegistryMirrorSpec(Part):
-    """What to mirror, and how."""
+    """The registry to mirror, and the settings of its cache."""
 
     upstream_url: UpstreamUrl = Field(
         description=(
-            "The registry to mirror: host[:port], for example quay.io. https is assumed; https:// and http:// may be"
-            " written. No path, user information, query or fragment. docker.io, hub.docker.io, hub.docker.com and"
-            " index.docker.io mean Docker Hub, https://registry-1.docker.io."
+            "Registry to mirror, as host[:port]. https:// is assumed; http:// is accepted. A path, user information,"
+            " a query or a fragment is refused. docker.io, hub.docker.io, hub.docker.com and index.docker.io mean"
+            " Docker Hub, https://registry-1.docker.io. Example: quay.io."
         ),
     )
     masquerade_url: MasqueradeUrl | None = Field(
         None,
         description=(
-            "Host name under which nodes reach the mirror: a DNS name without scheme, port or path, for example"
-            " local.docker.io. Where absent it is mirror-<upstream host>, worked out by the controller and shown in"
-            " status.masqueradeUrl."
+            "Host name of the mirror on the nodes: a DNS name without scheme, port or path. status.masqueradeUrl shows"
+            " the name in use. Default: mirror-<upstream host>. Example: local.docker.io."
         ),
     )
     credentials_secret: SecretName | None = Field(
         None,
         description=(
-            "Secret in the controller's namespace whose keys username and password log in to the upstream. A missing or"
-            " incomplete Secret means pulls without credentials until it is there. Every pod of the cluster can then"
-            " pull the private images that these credentials open."
+            "Secret in the controller's namespace with the keys username and password for the upstream. The cache pulls"
+            " without credentials until the Secret is complete. Every pod of the cluster can pull all private images"
+            " that these credentials can read. Default: none. Example: internal-mirror."
         ),
     )
     volume_claim_template: VolumeClaimTemplate | None = Field(
         None,
-        description="PersistentVolumeClaim of each cache pod. Default: accessModes [ReadWriteOnce], 20Gi of storage.",
+        description="PersistentVolumeClaim of each cache pod. Default: 20Gi of storage, access mode ReadWriteOnce.",
     )
     replicas: Replicas = Field(
         DEFAULT_REPLICAS,
-        description="Number of cache pods, 1 to 10, each with a volume of its own. Default: 2.",
+        description="Number of cache pods, 1 to 10. Each has its own volume. Default: 2.",
     )
     ttl: Ttl = Field(
         DEFAULT_TTL,
-        description="How long a cached blob is kept, as a Go duration such as 168h. 0s keeps for ever. Default: 168h.",
+        description="Time until a cached blob is removed, a Go duration. 0s keeps all. Default: 168h. Example: 24h.",
     )

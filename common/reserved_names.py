@@ -1,38 +1,38 @@
-"""Which host names a mirror may take: never one that the node or the cluster needs for itself."""
+"""Refuse host names that nodes or the cluster need for themselves."""
 
 from __future__ import annotations
 
 from typing import Final
 
-# What nodes resolve to reach themselves and the API server; an entry in their hosts file would take it over. An API
-# server that is reached by a name of its own cannot be known here: MASQUERADE_DOMAINS is for that.
+# Names of the node and of the API server. An entry in /etc/hosts would hijack them. Other names of the API server are
+# unknown here: MASQUERADE_DOMAINS excludes them.
 RESERVED: Final = (
     *("localhost", "localdomain", "localdomain4", "localdomain6"),
     *("kubernetes", "kubernetes.default", "svc", "cluster.local"),
-    # The machine and the API server, as what makes clusters on one machine writes them into the nodes' hosts files.
+    # Tools for local clusters write these names of the machine and the API server into the hosts files of nodes.
     *("docker.internal", "minikube.internal", "k3d.internal", "lima.internal", "containers.internal"),
-    "metadata.google.internal",  # in the hosts file of each machine there: who it is, and its credentials
+    "metadata.google.internal",  # serves the identity and credentials of a machine
 )
 
 
 def is_within(name: str, domain: str) -> bool:
-    """Whether `name` is `domain` or stands below it."""
+    """Return True if `name` is `domain` or a name below it."""
     return name == domain or name.endswith(f".{domain}")
 
 
 def is_local(name: str) -> bool:
-    """Whether `name` is one label: nodes, their neighbours and the API servers of small clusters are called so."""
+    """Return True if `name` is one label, as the names of nodes and of many API servers are."""
     return "." not in name
 
 
 def refusal_reason(name: str, allowed: tuple[str, ...]) -> str | None:
-    """The rest of a sentence saying why no mirror may be called `name`; None where one may.
+    """Return the reason against `name` as host name of a mirror; None if it is allowed.
 
-    `allowed` are the domains that MASQUERADE_DOMAINS names; empty means any that is not reserved.
+    `allowed` are the domains of MASQUERADE_DOMAINS. If empty, all names are allowed that are not reserved.
     """
     reserved = next((domain for domain in RESERVED if is_within(name, domain)), None)
     if reserved:
-        return f"is reserved ({reserved}): nodes need it to reach themselves or the cluster"
+        return f"is reserved ({reserved}), because nodes need it to reach themselves or the cluster"
     if allowed and not any(is_within(name, domain) for domain in allowed):
-        return f"is not within the domains that this cluster's administrator allows: {', '.join(allowed)}"
+        return f"is outside the domains that the administrator allows: {', '.join(allowed)}"
     return None

@@ -1,6 +1,6 @@
-"""Every problem of a RegistryMirror at once, each with its path, its value, the reason and a way out.
+"""Validate a RegistryMirror and return all errors, each with path, value, reason and fix.
 
-Takes any JSON and never raises: what the API server may have let through, the webhook must be able to judge.
+Accept any JSON and never raise, because older objects may be invalid.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from common.model import RegistryMirrorSpec
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-# What each field is and how it looks, for the sentences about a missing value or one of the wrong type.
+# Description and example of each field, for errors about missing values and wrong types.
 _EXPECTED: Final = {
-    "spec": ("an object that says what to mirror", "spec: {upstreamUrl: quay.io}"),
+    "spec": ("an object with at least upstreamUrl", "spec: {upstreamUrl: quay.io}"),
     "spec.upstreamUrl": ("the registry to mirror, as a string host[:port]", "upstreamUrl: quay.io"),
     "spec.masqueradeUrl": ("a DNS name, as a string", "masqueradeUrl: local.docker.io"),
     "spec.credentialsSecret": ("the name of a Secret, as a string", "credentialsSecret: internal-mirror"),
     "spec.replicas": ("an integer from 1 to 10, without quotes", "replicas: 2"),
-    "spec.ttl": ("a Go duration, as a string (0s keeps for ever)", "ttl: 168h"),
+    "spec.ttl": ("a Go duration, as a string (0s keeps all blobs)", "ttl: 168h"),
     "spec.volumeClaimTemplate": (
         "a PersistentVolumeClaim",
         "volumeClaimTemplate: {spec: {resources: {requests: {storage: 20Gi}}}}",
@@ -44,7 +44,7 @@ _EXPECTED: Final = {
     ),
 }
 _TYPES: Final = {
-    "string_type": "must be a string (in quotes, where YAML would read something else)",
+    "string_type": "must be a string; write it in quotes",
     "int_type": "must be an integer",
     "list_type": "must be a list",
     "dict_type": "must be an object with string keys",
@@ -55,49 +55,54 @@ _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
 
 
 def validate(mirror: Any, old: Any = None, masquerade_domains: tuple[str, ...] = ()) -> list[FieldError]:
-    """All that is wrong with a RegistryMirror (raw JSON); with `old`, also all that may not change. Never raises."""
+    """Return all errors of a RegistryMirror (JSON); with `old`, also changes of immutable fields. Never raise."""
     return parse_and_validate(mirror, old, masquerade_domains)[0]
 
 
 def parse_and_validate(
     mirror: Any, old: Any = None, masquerade_domains: tuple[str, ...] = ()
 ) -> tuple[list[FieldError], RegistryMirrorSpec | None]:
-    """The problems, as of `validate`, and the spec as it was read on the way; None where it cannot be."""
+    """Return the errors and the parsed spec, which is None if it is invalid."""
     if not isinstance(mirror, dict):
         return [FieldError("", INVALID, f"must be an object of kind {names.KIND}", mirror)], None
     if is_too_deep(mirror):
         return [
-            FieldError("", INVALID, f"must not be nested deeper than {MAX_DEPTH} levels, as no {names.KIND} is", {})
+            FieldError(
+                "",
+                INVALID,
+                f"must not have more than {MAX_DEPTH} levels; remove what is not part of a {names.KIND}",
+                {},
+            )
         ], None
-    spec, found = _read(mirror.get("spec"))
-    found = _name_problems(dict_at(mirror, "metadata")) + found
-    found += _apart_from(found, _masquerade_problems(dict_at(mirror, "spec"), masquerade_domains))
+    spec, found = _parse(mirror.get("spec"))
+    found = _name_errors(dict_at(mirror, "metadata")) + found
+    found += _not_about(found, _masquerade_errors(dict_at(mirror, "spec"), masquerade_domains))
     if old is None or is_too_deep(old):
         return found, spec
-    _, stored_mistakes = _read(dict_at(old, "spec"))  # nothing was made from those, and they must be mendable
-    return found + _apart_from(found + stored_mistakes, immutable_field_errors(mirror, old)), spec
+    _, stored_errors = _parse(dict_at(old, "spec"))  # invalid fields have no objects, so they can change
+    return found + _not_about(found + stored_errors, immutable_field_errors(mirror, old)), spec
 
 
-def _apart_from(known: list[FieldError], further: list[FieldError]) -> list[FieldError]:
-    """Those of `further` about fields that none of `known` is about already: one mistake, one line."""
-    return [problem for problem in further if not any(_overlap(problem.path, other.path) for other in known)]
+def _not_about(known: list[FieldError], further: list[FieldError]) -> list[FieldError]:
+    """Return the errors of `further` whose fields have no error in `known`: one line per field."""
+    return [error for error in further if not any(_overlap(error.path, other.path) for other in known)]
 
 
 def _overlap(path: str, other: str) -> bool:
     return path == other or path.startswith((f"{other}.", f"{other}[")) or other.startswith((f"{path}.", f"{path}["))
 
 
-def _read(raw: Any) -> tuple[RegistryMirrorSpec | None, list[FieldError]]:
-    """A spec from raw JSON, or what is wrong with it."""
-    if raw is None:
+def _parse(obj: Any) -> tuple[RegistryMirrorSpec | None, list[FieldError]]:
+    """Parse a spec from JSON, or return its errors."""
+    if obj is None:
         return None, [FieldError("spec", REQUIRED, _expectation("spec"))]
     try:
-        return RegistryMirrorSpec.model_validate(without_nulls(raw)), []
+        return RegistryMirrorSpec.model_validate(without_nulls(obj)), []
     except ValidationError as error:
-        return None, [_problem(detail) for detail in error.errors(include_url=False)]
+        return None, [_field_error(detail) for detail in error.errors(include_url=False)]
 
 
-def _problem(detail: ErrorDetails) -> FieldError:
+def _field_error(detail: ErrorDetails) -> FieldError:
     path = _path(detail["loc"])
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "missing":
@@ -118,7 +123,7 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 
 def _step(step: int | str) -> str:
-    """As Kubernetes writes it; a key that is no plain word is a value of the user's, and shown as one."""
+    """Return one step of a path as Kubernetes prints it. Unusual keys are shown like values."""
     if isinstance(step, int):
         return f"[{step}]"
     return f".{step}" if _PLAIN_KEY.fullmatch(step) else f"[{show(step)}]"
@@ -127,14 +132,14 @@ def _step(step: int | str) -> str:
 def _expectation(path: str) -> str:
     if path in _EXPECTED:
         return _EXPECTED[path][0] + _example(path)
-    return f"must be set, or the whole of {path.rpartition('.')[0]} left out"
+    return f"set it, or remove {path.rpartition('.')[0]}"
 
 
 def _example(path: str) -> str:
     return f'; for example "{_EXPECTED[path][1]}"' if path in _EXPECTED else ""
 
 
-def _name_problems(metadata: dict[str, Any]) -> list[FieldError]:
+def _name_errors(metadata: dict[str, Any]) -> list[FieldError]:
     name = metadata.get("name")
     if not name:
         return [FieldError("metadata.name", REQUIRED, _no_name(metadata))]
@@ -143,43 +148,43 @@ def _name_problems(metadata: dict[str, Any]) -> list[FieldError]:
     labels = metadata.get("labels")
     mirror = labels.get(names.MIRROR_LABEL) if isinstance(labels, dict) else None
     if mirror is not None and mirror != name:
-        sentence = (
-            f'must be "{name}", the name of the mirror, or be left out: it is how everything of a mirror is found'
-        )
+        sentence = f'must be "{name}", the name of the mirror; correct it, or remove the label'
         return [FieldError(f"metadata.labels.{names.MIRROR_LABEL}", INVALID, sentence, mirror)]
     return []
 
 
 _NAME_RULE: Final = (
-    f"must be a DNS label (a-z, 0-9, inner hyphens, no dots) of at most {names.NAME_MAX} characters that does not end"
-    f' in "{names.HEADLESS_SUFFIX}": it becomes part of other names, as in "{names.PREFIX}docker"'
+    f"must be a DNS label (a-z, 0-9, inner hyphens, no dots) of at most {names.NAME_MAX} characters without"
+    f' "{names.HEADLESS_SUFFIX}" at the end, because object names contain it, as in "{names.PREFIX}docker"'
 )
 
 
 def _no_name(metadata: dict[str, Any]) -> str:
     if metadata.get("generateName"):
-        return 'generateName is not supported: everything of a mirror is named after it; for example "name: docker"'
+        return 'generateName is not supported, because objects are named after the mirror; for example "name: docker"'
     return f'{_NAME_RULE}; for example "name: docker"'
 
 
-def _why_not_given(name: str, allowed: tuple[str, ...]) -> str | None:
-    """Stricter than for a name that is implied, which begins with `mirror-` and so is nobody else's."""
-    local = "must have a dot: names of one part are those of nodes, and no image can be named after them"
+def _given_name_refusal(name: str, allowed: tuple[str, ...]) -> str | None:
+    """Return the reason against a name from the spec. Default names start with `mirror-` and may have no dot."""
+    local = "must have a dot, because names without a dot belong to nodes"
     return reserved_names.refusal_reason(name, allowed) or (local if reserved_names.is_local(name) else None)
 
 
-def _masquerade_problems(spec: dict[str, Any], allowed: tuple[str, ...]) -> list[FieldError]:
-    """Judges the name that nodes would use, given or implied; where there is none yet, something else is wrong."""
+def _masquerade_errors(spec: dict[str, Any], allowed: tuple[str, ...]) -> list[FieldError]:
+    """Validate the host name on the nodes, from the spec or by default."""
     given = spec.get("masqueradeUrl")
     example = f'; for example "masqueradeUrl: mirror.{allowed[0] if allowed else "example.com"}"'
     if given is not None:
-        why = _why_not_given(given, allowed) if isinstance(given, str) else None
-        return [FieldError("spec.masqueradeUrl", INVALID, why + example, given)] if why else []
-    written = spec.get("upstreamUrl")
+        reason = _given_name_refusal(given, allowed) if isinstance(given, str) else None
+        return [FieldError("spec.masqueradeUrl", INVALID, reason + example, given)] if reason else []
+    upstream_url = spec.get("upstreamUrl")
     try:
-        implied = names.default_masquerade(upstream.parse_literal(written if isinstance(written, str) else "").host)
+        default = names.default_masquerade(
+            upstream.parse_literal(upstream_url if isinstance(upstream_url, str) else "").host
+        )
     except ValueError:
         return []
-    why = reserved_names.refusal_reason(implied, allowed)
-    sentence = f'nodes would know the mirror as "{implied}", which {why}{example}'
-    return [FieldError("spec.masqueradeUrl", REQUIRED, sentence)] if why else []
+    reason = reserved_names.refusal_reason(default, allowed)
+    sentence = f'the default "{default}" {reason}; set another name{example}'
+    return [FieldError("spec.masqueradeUrl", REQUIRED, sentence)] if reason else []

@@ -88,7 +88,7 @@ class _Reader:
         name = variable.name
         value = self.environment.get(name, "").strip() or variable.default
         if value is None:
-            self._mistake(name, f"{name}: is required and not set")
+            self._mistake(name, f"{name}: is not set; it is required")
             return None
         if value == "":
             return value

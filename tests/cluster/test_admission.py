@@ -27,7 +27,7 @@ def test_an_empty_spec_is_refused_with_the_field_that_it_is_required_and_an_exam
 
 def test_no_spec_at_all_is_refused_in_our_words(kube: Kube, name: str) -> None:
     assert kube.kubectl("apply", "-f", "-", stdin=a_mirror().named(name).without("spec").raw()) == (
-        f'The RegistryMirror "{name}" is invalid: spec: Required value: an object that says what to mirror;'
+        f'The RegistryMirror "{name}" is invalid: spec: Required value: an object with at least upstreamUrl;'
         ' for example "spec: {upstreamUrl: quay.io}"\n'
     )
 
@@ -67,7 +67,7 @@ def test_two_bad_objects_in_one_apply_are_both_told_in_full(kube: Kube, name: st
 WARNED: dict[str, tuple[MirrorBuilder, str]] = {
     "Docker Hub's aliases": (
         a_mirror().of("hub.docker.io"),
-        "hub.docker.io is no registry; https://registry-1.docker.io is used",
+        "hub.docker.io is not a registry; the mirror uses https://registry-1.docker.io",
     ),
     "http": (a_mirror().of("http://registry.example.com"), "http:// sends images"),
     "http with credentials": (
@@ -75,7 +75,7 @@ WARNED: dict[str, tuple[MirrorBuilder, str]] = {
         "the credentials of spec.credentialsSecret",
     ),
     "a ttl of 0s": (a_mirror().keeping("0s"), "0s never frees space"),
-    "credentials": (a_mirror().logging_in_with("login"), "every pod of the cluster can pull the private images"),
+    "credentials": (a_mirror().logging_in_with("login"), "every pod of the cluster can pull all private images"),
 }
 
 
@@ -142,7 +142,8 @@ def test_what_cannot_change_is_refused_with_a_way_out(kube: Kube, name: str) -> 
     printed = _refusal(kube, name, "spec.volumeClaimTemplate.spec.storageClassName", "slow")
     assert printed == (
         f'The RegistryMirror "{name}" is invalid: spec.volumeClaimTemplate.spec.storageClassName: Forbidden:'
-        " cannot change once created; make another mirror, or delete this one and create it again (it is a cache)\n"
+        " cannot change after creation; create another mirror, or delete this one and create it again"
+        " (its cache is lost)\n"
     )
 
 

@@ -244,5 +244,5 @@ def test_wrong_settings_end_the_program_with_a_line_a_mistake() -> None:
         [sys.executable, "-S", "-m", "hostess"], env={}, cwd=HERE, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "SERVICE_NAME: is required and not set\n" in done.stderr
+    assert "SERVICE_NAME: is not set; it is required\n" in done.stderr
     assert "Traceback" not in done.stderr

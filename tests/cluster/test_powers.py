@@ -243,7 +243,10 @@ def test_what_an_administrator_narrows_holds_at_once_and_for_what_is_there(runni
     system.start_controller(**narrowed)
     kube.until_condition("odd-name", "Accepted", "False", "InvalidSpec")
     assert kube.find(resources.DAEMON_SET, "registry-mirror-odd-name"), "what exists stays as it is"
-    until(lambda: "is not within" in sent(kube, a_mirror().named("out").known_as("a.example.com")), why="it is refused")
+    until(
+        lambda: "is outside the domains" in sent(kube, a_mirror().named("out").known_as("a.example.com")),
+        why="it is refused",
+    )
     inside = a_mirror().named("in").of("in.example.com").known_as("in.mirrors.example.com").logging_in_with("login")
     until(lambda: not sent(kube, inside), why="a name inside is taken")
     kube.until_condition("in", "CredentialsAvailable", "False", "SecretNotOptedIn")

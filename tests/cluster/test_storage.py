@@ -101,7 +101,7 @@ def test_claims_of_a_class_that_can_grow_are_asked_for_more_and_the_pods_stay(ku
         resizer_grants(kube, claim, "30Gi")
     kube.until_condition(name, "StorageResized", "True", "Granted")
     assert kube.get(resources.MIRROR, name)["status"]["storage"] == "30Gi"
-    assert "volumes do not shrink" in grow(kube, name, "20Gi")
+    assert "volumes cannot shrink" in grow(kube, name, "20Gi")
 
 
 def test_a_growth_that_was_never_granted_can_be_taken_back_to_what_was(kube: Kube, name: str) -> None:

@@ -1,4 +1,4 @@
-"""What may not change once a mirror exists, and all that may."""
+"""Check which fields of a stored mirror can change."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.support.mirrors import CLAIM, MirrorBuilder, a_mirror
 METADATA = "spec.volumeClaimTemplate.metadata"
 STORAGE = f"{CLAIM}.resources.requests.storage"
 LIMIT = f"{CLAIM}.resources.limits.storage"
-SHRINKING = "volumes do not shrink, and 40Gi were granted (status.storage): ask for at least as much"
-WAY_OUT = "cannot change once created; make another mirror, or delete this one and create it again (it is a cache)"
+SHRINKING = "volumes cannot shrink, and 40Gi is granted (status.storage); request at least that much"
+FIX = "cannot change after creation; create another mirror, or delete this one and create it again (its cache is lost)"
 
 
 def _refused(mirror: MirrorBuilder, old: MirrorBuilder) -> list[str]:
-    """Paths of all problems of an update, first as it is sent, then as it is stored with its defaults."""
-    sent = [problem.path for problem in validate(mirror.raw(), old.raw())]
-    stored = [problem.path for problem in validate(with_defaults(mirror.raw(), old.raw()), old.raw())]
+    """Return the paths of all errors of an update. Assert that defaulting does not change them."""
+    sent = [error.path for error in validate(mirror.raw(), old.raw())]
+    stored = [error.path for error in validate(with_defaults(mirror.raw(), old.raw()), old.raw())]
     assert sent == stored
     return sent
 
@@ -50,7 +50,7 @@ def _refused(mirror: MirrorBuilder, old: MirrorBuilder) -> list[str]:
         (LIMIT, "50Gi", None),
     ],
 )
-def test_an_immutable_part_is_refused_under_its_own_path(path: str, before: Any, after: Any) -> None:
+def test_immutable_field_is_refused(path: str, before: Any, after: Any) -> None:
     old, new = a_mirror().having(path, before), a_mirror().having(path, after)
     kept = path.endswith("accessModes") and after is None
     assert _refused(new, old) == ([] if kept else [path])
@@ -85,7 +85,7 @@ def test_an_immutable_part_is_refused_under_its_own_path(path: str, before: Any,
         ("metadata.labels", {"a": "b"}, {"c": "d"}),
     ],
 )
-def test_what_can_change_or_says_the_same_is_allowed(path: str, before: Any, after: Any) -> None:
+def test_mutable_field_and_equal_value_are_allowed(path: str, before: Any, after: Any) -> None:
     old, new = a_mirror().granted("20Gi").having(path, before), a_mirror().having(path, after)
     assert _refused(new, old) == []
 
@@ -108,29 +108,29 @@ def test_what_can_change_or_says_the_same_is_allowed(path: str, before: Any, aft
         (None, "20Gi", "19Gi", True),  # the default was asked for
     ],
 )
-def test_storage_goes_down_only_to_what_was_granted(was: Any, granted: Any, wanted: Any, refused: bool) -> None:  # noqa: FBT001 (a column of the table)
+def test_storage_shrinks_to_granted_size_only(was: Any, granted: Any, wanted: Any, refused: bool) -> None:  # noqa: FBT001 (a column of the table)
     old = a_mirror().having(STORAGE, was).having("status.storage", granted)
     assert _refused(a_mirror().having(STORAGE, wanted), old) == ([STORAGE] if refused else [])
 
 
-def test_the_sentences_name_the_reason_and_the_way_out() -> None:
+def test_message_has_reason_and_fix() -> None:
     old = a_mirror().storing("50Gi").on_class("slow").granted("40Gi")
     new = a_mirror().storing("30Gi").on_class("fast")
-    assert [str(problem) for problem in validate(new.raw(), old.raw())] == [
-        f"{CLAIM}.storageClassName: Forbidden: {WAY_OUT}",
+    assert [str(error) for error in validate(new.raw(), old.raw())] == [
+        f"{CLAIM}.storageClassName: Forbidden: {FIX}",
         f"{STORAGE}: Forbidden: {SHRINKING}",
     ]
 
 
 @given(strategies.mirrors())
-def test_leaving_a_mirror_as_it_is_is_always_allowed(mirror: MirrorBuilder) -> None:
-    """As it was sent, as it was stored, and as it is sent again after it was stored."""
+def test_unchanged_mirror_is_allowed(mirror: MirrorBuilder) -> None:
+    """Compare the sent and the stored form with each other."""
     stored = MirrorBuilder(with_defaults(mirror.raw()))
     assert _refused(mirror, mirror) == _refused(mirror, stored) == _refused(stored, mirror) == []
 
 
 @given(strategies.mirrors(), strategies.mirrors())
-def test_only_the_claim_is_ever_refused_between_two_valid_mirrors(one: MirrorBuilder, other: MirrorBuilder) -> None:
+def test_only_claim_fields_are_refused(one: MirrorBuilder, other: MirrorBuilder) -> None:
     assert all(path.startswith("spec.volumeClaimTemplate.") for path in _refused(one, other))
 
 
@@ -160,16 +160,15 @@ def test_only_the_claim_is_ever_refused_between_two_valid_mirrors(one: MirrorBui
     ],
     ids=lambda stored: str(stored.raw().get("spec"))[:60],
 )
-def test_an_invalid_stored_mirror_can_be_mended(stored: MirrorBuilder) -> None:
-    """Objects from before the webhook: nothing was made from what was wrong in them, so nothing holds it."""
+def test_invalid_stored_mirror_can_be_corrected(stored: MirrorBuilder) -> None:
+    """The controller creates no objects for invalid fields, so these fields can change."""
     assert validate(a_mirror().raw(), stored.raw()) == []
 
 
-def test_a_mistake_elsewhere_does_not_hide_a_refused_change() -> None:
-    """All problems at once, also where some are about the object and some about the change."""
+def test_other_error_does_not_hide_refused_change() -> None:
     old = a_mirror().on_class("slow").storing("20Gi").granted("20Gi")
     new = a_mirror().on_class("fast").storing("ten").replicated(0).having(f"{CLAIM}.accessModes", ["RWO"])
-    assert sorted(problem.path for problem in validate(new.raw(), old.raw())) == [
+    assert sorted(error.path for error in validate(new.raw(), old.raw())) == [
         "spec.replicas",
         f"{CLAIM}.accessModes[0]",
         STORAGE,

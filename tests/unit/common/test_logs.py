@@ -105,7 +105,7 @@ def test_libraries_end_in_the_same_stream_and_form(level: int) -> None:
     logs.logger("INFO", "webhook", stream)
     logging.getLogger("some.library").log(level, "lost %s", "it")
     (line,) = _lines(stream)
-    assert (line["event"], line["source"], line["text"]) == ("library reported", "some.library", "lost it")
+    assert (line["event"], line["source"], line["text"]) == ("library log", "some.library", "lost it")
 
 
 def test_libraries_below_warning_are_silent() -> None:

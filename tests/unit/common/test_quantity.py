@@ -114,7 +114,7 @@ def test_a_quantity_stands_for_the_amount_kubernetes_reads(text: str, amount: st
 
 @pytest.mark.parametrize("text", INVALID)
 def test_what_kubernetes_refuses_is_refused_with_a_sentence(text: str) -> None:
-    with pytest.raises(ValueError, match="is no quantity"):
+    with pytest.raises(ValueError, match="is not a quantity"):
         quantity.parse(text)
 
 
@@ -131,7 +131,7 @@ def test_an_integer_counts_as_its_text() -> None:
 
 
 def test_a_hostile_length_is_refused_unread() -> None:
-    with pytest.raises(ValueError, match="is no quantity"):
+    with pytest.raises(ValueError, match="is not a quantity"):
         quantity.parse("1" * (quantity.MAX_LENGTH + 1))
 
 

@@ -60,7 +60,7 @@ def test_what_is_set_is_taken_with_its_type() -> None:
 @pytest.mark.parametrize("nothing", ["", " ", "\n"])
 def test_an_empty_variable_counts_as_one_that_is_not_set(nothing: str) -> None:
     assert _read(PORT=nothing, NAMESPACE=nothing, NAMES=nothing, BUNDLE=nothing, LOG_LEVEL=nothing) == _read()
-    assert _mistakes(TLS_CERT_FILE=nothing) == ["TLS_CERT_FILE: is required and not set"]
+    assert _mistakes(TLS_CERT_FILE=nothing) == ["TLS_CERT_FILE: is not set; it is required"]
 
 
 def test_variables_are_known_by_their_own_names_alone() -> None:
@@ -71,7 +71,7 @@ def test_variables_are_known_by_their_own_names_alone() -> None:
 def test_all_mistakes_are_told_together_each_with_variable_value_and_expectation() -> None:
     assert _mistakes(NAMESPACE="A.b", PORT="0", LOG_LEVEL="loud", BUNDLE="a b", DOMAINS="a.net, b c") == [
         'NAMESPACE="A.b": expected a DNS label: a-z, 0-9 and inner hyphens, at most 63 characters',
-        "TLS_CERT_FILE: is required and not set",
+        "TLS_CERT_FILE: is not set; it is required",
         'BUNDLE="a b": expected the name of an object: a-z, 0-9, hyphens and dots, at most 253 characters',
         'PORT="0": Input should be greater than or equal to 1',
         "LOG_LEVEL=\"loud\": Input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'",

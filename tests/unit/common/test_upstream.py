@@ -1,4 +1,4 @@
-"""What a person writes as upstreamUrl, and what the cache will ask."""
+"""Check the parser of upstreamUrl."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ READ = {
 HUB = ["docker.io", "hub.docker.io", "hub.docker.com", "index.docker.io", "https://Docker.io/", "http://docker.io:80"]
 
 HOST, PORT, ASCII = "must name a host", "must have a port from 1 to 65535", "printable ASCII without spaces"
-USER, PATH, SCHEME = "must not carry user information", "must not have a path", "has a scheme that is not complete"
-UNKNOWN, BRACKETS = "has an unknown scheme", "stands in brackets"
+USER, PATH, SCHEME = "must not contain user information", "must not have a path", "has an incomplete scheme"
+UNKNOWN, BRACKETS = "has an unknown scheme", "in brackets, as in"
 REFUSED = {
     **dict.fromkeys(["", "https://", "http:///", "https://:5000", ":5000", "quay.io.", "my_registry.io"], HOST),
     **dict.fromkeys(["-a.io", "a..io", "1.2.3", "1.2.3.256", "01.2.3.4", f"{'a' * 64}.io", "1.2.3.4.5"], HOST),
@@ -49,53 +49,53 @@ REFUSED = {
     **dict.fromkeys(["quay.io#a", "quay.io/#"], "must not have a fragment"),
     **dict.fromkeys(["//quay.io", "https:quay.io", "https:/quay.io", "http//quay.io"], SCHEME),
     **dict.fromkeys(["oci://quay.io", "docker://quay.io", "://quay.io", "htps://quay.io"], UNKNOWN),
-    **dict.fromkeys(["https://https://quay.io", "http://https://quay.io"], "must have one scheme at most"),
+    **dict.fromkeys(["https://https://quay.io", "http://https://quay.io"], "must have at most one scheme"),
     **dict.fromkeys(["2001:db8::1", "::1", "quay.io:5000:5000", "::1]", "[[::1]]"], BRACKETS),
     **dict.fromkeys(["[]", "[quay.io]", "[10.0.0.1]", "[::g]"], "has no IPv6 address in its brackets"),
-    "[fe80::1%25eth0]": "must not have a zone",
+    "[fe80::1%25eth0]": "must not have an IPv6 zone",
 }
 
 
 @pytest.mark.parametrize(("text", "url"), READ.items())
-def test_what_people_write_is_read_as_one_url(text: str, url: str) -> None:
+def test_spelling_is_normalized(text: str, url: str) -> None:
     assert upstream.parse(text).url == url
 
 
 @pytest.mark.parametrize("text", HUB)
-def test_names_people_type_for_docker_hub_mean_its_registry(text: str) -> None:
+def test_docker_hub_alias_is_resolved(text: str) -> None:
     asked = upstream.parse(text)
     assert (asked.url, asked.image_host) == ("https://registry-1.docker.io", "docker.io")
 
 
 @pytest.mark.parametrize("text", ["docker.io:5000", "www.docker.io", "docker.io.example.com"])
-def test_other_hosts_and_ports_are_not_taken_for_docker_hub(text: str) -> None:
+def test_other_host_is_not_docker_hub(text: str) -> None:
     assert upstream.parse(text).authority == text
 
 
 @pytest.mark.parametrize(("text", "sentence"), REFUSED.items())
-def test_what_would_be_dropped_or_misread_is_refused_with_its_reason(text: str, sentence: str) -> None:
+def test_invalid_upstream_is_refused(text: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         upstream.parse(text)
 
 
 @given(strategies.upstreams())
-def test_a_url_reads_back_as_the_upstream_it_came_from(given_upstream: Upstream) -> None:
+def test_url_parses_to_the_same_upstream(given_upstream: Upstream) -> None:
     assert upstream.parse_literal(given_upstream.url) == given_upstream
 
 
 @given(strategies.upstream_urls())
-def test_reading_its_own_url_again_changes_nothing(text: str) -> None:
+def test_parsing_is_idempotent(text: str) -> None:
     once = upstream.parse(text)
     assert upstream.parse(once.url) == once
 
 
 @given(strategies.upstreams(), strategies.upstreams())
-def test_two_upstreams_never_share_a_folder_of_the_cache(one: Upstream, other: Upstream) -> None:
+def test_upstreams_have_distinct_directories(one: Upstream, other: Upstream) -> None:
     assert (one.directory == other.directory) == (one == other)
 
 
 @given(strategies.hosts())
-def test_the_folder_tells_scheme_and_port_apart(host: str) -> None:
+def test_directory_depends_on_scheme_and_port(host: str) -> None:
     variants = [
         Upstream("https", host),
         Upstream("http", host),
@@ -106,7 +106,7 @@ def test_the_folder_tells_scheme_and_port_apart(host: str) -> None:
 
 
 @given(strategies.texts())
-def test_any_text_is_an_upstream_or_a_value_error(text: str) -> None:
+def test_any_text_parses_or_raises_value_error(text: str) -> None:
     with contextlib.suppress(ValueError):
         host = upstream.parse(text).host
         assert ":" in host or names.is_dns_name(host) or host.count(".") == 3

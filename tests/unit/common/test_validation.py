@@ -1,4 +1,4 @@
-"""Validation names every mistake at once, each with a way out, and survives any JSON."""
+"""Check that validation returns all errors at once and never raises."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.support.mirrors import CLAIM, MirrorBuilder, a_mirror
 METADATA = "spec.volumeClaimTemplate.metadata"
 CAUSES = {REQUIRED, INVALID, NOT_SUPPORTED, FORBIDDEN}
 
-# Where a mistake can be planted: the field, wrong values, and where it is then told (the field itself, if not said).
-MISTAKES: dict[str, tuple[list[Any], str]] = {
+# Field, invalid values, and the suffix of the error's path.
+INVALID_VALUES: dict[str, tuple[list[Any], str]] = {
     "metadata.name": (["", "A.b", "x" * 37, "a-headless", 5, None], ""),
     "spec.upstreamUrl": (["", "a b", "quay.io/v2", "bob:pw@quay.io", 5, None, [], {}, True], ""),
     "spec.masqueradeUrl": (["A.b", "a_b", "a.", "localhost", "https://a.b", "a:1", "1.2.3.4", 5, [], {}], ""),
@@ -47,79 +47,79 @@ MISTAKES: dict[str, tuple[list[Any], str]] = {
 
 
 def _paths(mirror: MirrorBuilder) -> list[str]:
-    return [problem.path for problem in validate(mirror.raw())]
+    return [error.path for error in validate(mirror.raw())]
 
 
 @given(strategies.mirrors())
-def test_a_valid_mirror_has_no_problem_and_can_be_parsed_and_advised_on(mirror: MirrorBuilder) -> None:
+def test_valid_mirror_has_no_errors(mirror: MirrorBuilder) -> None:
     assert validate(mirror.raw()) == []
     assert all(warnings_for(RegistryMirrorSpec.model_validate(without_nulls(mirror.raw()["spec"]))))
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "told"), [(path, value, told) for path, (values, told) in MISTAKES.items() for value in values]
+    ("path", "value", "suffix"),
+    [(path, value, suffix) for path, (values, suffix) in INVALID_VALUES.items() for value in values],
 )
-def test_one_mistake_is_one_problem_at_its_path(path: str, value: Any, told: str) -> None:
-    assert _paths(a_mirror().having(path, value)) == [path + told]
+def test_invalid_value_is_one_error(path: str, value: Any, suffix: str) -> None:
+    assert _paths(a_mirror().having(path, value)) == [path + suffix]
 
 
-@given(st.lists(st.sampled_from(sorted(MISTAKES)), unique=True), st.data())
-def test_many_mistakes_are_told_all_at_once_and_nothing_else(planted: list[str], data: st.DataObject) -> None:
+@given(st.lists(st.sampled_from(sorted(INVALID_VALUES)), unique=True), st.data())
+def test_all_errors_are_returned_together(chosen: list[str], data: st.DataObject) -> None:
     mirror = a_mirror()
-    for path in planted:
-        mirror = mirror.having(path, data.draw(st.sampled_from(MISTAKES[path][0])))
-    assert sorted(_paths(mirror)) == sorted(path + MISTAKES[path][1] for path in planted)
+    for path in chosen:
+        mirror = mirror.having(path, data.draw(st.sampled_from(INVALID_VALUES[path][0])))
+    assert sorted(_paths(mirror)) == sorted(path + INVALID_VALUES[path][1] for path in chosen)
 
 
 @given(strategies.damaged_mirrors(), st.none() | strategies.damaged_mirrors())
-def test_nothing_raises_and_every_problem_can_be_told(mirror: Any, old: Any) -> None:
-    for problem in validate(mirror, old, ("example.com",)):
-        assert problem.path.partition(".")[0] in ("metadata", "spec")
-        assert problem.cause in CAUSES
-        assert problem.sentence
-        assert str(problem).isprintable()
-        assert len(str(problem)) < 1500
-        assert orjson.dumps([problem.path, problem.message])  # what the webhook answers must be UTF-8
+def test_damaged_mirror_gives_printable_errors(mirror: Any, old: Any) -> None:
+    for error in validate(mirror, old, ("example.com",)):
+        assert error.path.partition(".")[0] in ("metadata", "spec")
+        assert error.cause in CAUSES
+        assert error.sentence
+        assert str(error).isprintable()
+        assert len(str(error)) < 1500
+        assert orjson.dumps([error.path, error.message])  # what the webhook answers must be UTF-8
 
 
 @given(strategies.json_values(), strategies.json_values())
-def test_no_json_at_all_raises(mirror: Any, old: Any) -> None:
+def test_any_json_is_validated(mirror: Any, old: Any) -> None:
     assert all(map(str, validate(mirror, old)))
     assert all(map(str, validate({"metadata": mirror, "spec": old}, {"spec": mirror, "status": old})))
 
 
 @pytest.mark.parametrize("levels", [63, 100, 1_000, 100_000])
 @pytest.mark.parametrize("path", ["spec", "spec.upstreamUrl", "metadata", f"{CLAIM}.selector", "status.storage"])
-def test_no_depth_raises(path: str, levels: int) -> None:
+def test_deep_nesting_is_validated(path: str, levels: int) -> None:
     deep = {"kind": "RegistryMirror", **_at(path, strategies.nested(levels))}
     assert all(map(str, validate(deep)))
     assert validate(a_mirror().raw(), deep) == []
 
 
 def _at(path: str, value: Any) -> Any:
-    """Without the builder, whose copies would end in what is tried here."""
+    """Build the object without MirrorBuilder, which copies recursively."""
     for key in reversed(path.split(".")):
         value = {key: value}
     return value
 
 
-@pytest.mark.parametrize("raw", [None, 5, "mirror", [], [{}], True])
-def test_what_is_no_object_is_told_as_a_whole(raw: Any) -> None:
-    (problem,) = validate(raw)
-    assert problem.sentence == "must be an object of kind RegistryMirror"
+@pytest.mark.parametrize("obj", [None, 5, "mirror", [], [{}], True])
+def test_non_object_is_refused(obj: Any) -> None:
+    (error,) = validate(obj)
+    assert error.sentence == "must be an object of kind RegistryMirror"
 
 
 @pytest.mark.parametrize("field", ["masqueradeUrl", "credentialsSecret", "replicas", "ttl", "volumeClaimTemplate"])
-def test_an_explicit_null_is_a_field_left_out(field: str) -> None:
+def test_null_counts_as_missing(field: str) -> None:
     assert _paths(a_mirror().having(f"spec.{field}", None)) == []
 
 
-def test_unknown_fields_are_the_api_servers_business() -> None:
+def test_unknown_field_is_ignored() -> None:
     assert _paths(a_mirror().having("spec.notYetInvented", 5).having(f"{CLAIM}.dataSourceRevision", [])) == []
 
 
-def test_a_whole_claim_may_be_pasted() -> None:
-    """As the seed says: the same as a PersistentVolumeClaim."""
+def test_whole_claim_is_accepted() -> None:
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": {"accessModes": ["ReadWriteOnce"]}}
     assert _paths(a_mirror().having("spec.volumeClaimTemplate", claim)) == []
     other = {"apiVersion": "v2", "kind": "Volume"}
@@ -145,7 +145,7 @@ def test_a_whole_claim_may_be_pasted() -> None:
     ],
     ids=lambda mirror: str(mirror.raw()["spec"])[:70],
 )
-def test_what_kubernetes_allows_and_a_cache_can_use_is_accepted(mirror: MirrorBuilder) -> None:
+def test_unusual_valid_mirror_is_accepted(mirror: MirrorBuilder) -> None:
     assert validate(mirror.raw()) == []
 
 
@@ -153,34 +153,32 @@ def test_what_kubernetes_allows_and_a_cache_can_use_is_accepted(mirror: MirrorBu
     ("mirror", "domains", "sentence"),
     [
         (a_mirror().known_as("a.example.com"), ("example.com",), None),
-        (a_mirror().known_as("a.other.net"), ("example.com",), "is not within the domains"),
-        (a_mirror().known_as("node-1"), (), "must have a dot"),
+        (a_mirror().known_as("a.other.net"), ("example.com",), "is outside the domains"),
+        (a_mirror().known_as("node-1"), (), "must have a dot, because"),
         (a_mirror().of("registry:5000"), (), None),
-        (a_mirror(), ("example.com",), 'nodes would know the mirror as "mirror-quay.io", which is not within'),
+        (a_mirror(), ("example.com",), 'the default "mirror-quay.io" is outside'),
         (a_mirror().of("hub.example.com"), ("example.com",), None),
-        (a_mirror().of("registry.tools.svc:5000"), (), 'nodes would know the mirror as "mirror-registry.tools.svc"'),
+        (a_mirror().of("registry.tools.svc:5000"), (), 'the default "mirror-registry.tools.svc" is reserved'),
         (a_mirror().of("registry.tools.svc:5000").known_as("tools.example.com"), (), None),
     ],
 )
-def test_the_name_nodes_would_use_is_judged_given_or_implied(
-    mirror: MirrorBuilder, domains: tuple[str, ...], sentence: str | None
-) -> None:
-    problems = validate(mirror.raw(), None, domains)
-    assert [problem.path for problem in problems] == (["spec.masqueradeUrl"] if sentence else [])
-    assert all(sentence and sentence in problem.sentence for problem in problems)
-    assert all('"masqueradeUrl: mirror.exam' in problem.sentence for problem in problems)
+def test_host_name_on_nodes_is_validated(mirror: MirrorBuilder, domains: tuple[str, ...], sentence: str | None) -> None:
+    errors = validate(mirror.raw(), None, domains)
+    assert [error.path for error in errors] == (["spec.masqueradeUrl"] if sentence else [])
+    assert all(sentence and sentence in error.sentence for error in errors)
+    assert all('"masqueradeUrl: mirror.exam' in error.sentence for error in errors)
 
 
 @pytest.mark.parametrize("wrong", [{"upstreamUrl": None}, {}, {"upstreamUrl": "a b"}, {"upstreamUrl": 5}])
-def test_a_missing_or_wrong_upstream_implies_no_second_problem(wrong: dict[str, Any]) -> None:
-    problems = validate(a_mirror().having("spec", wrong).raw(), None, ("example.com",))
-    assert [problem.path for problem in problems] == ["spec.upstreamUrl"]
+def test_invalid_upstream_is_one_error(wrong: dict[str, Any]) -> None:
+    errors = validate(a_mirror().having("spec", wrong).raw(), None, ("example.com",))
+    assert [error.path for error in errors] == ["spec.upstreamUrl"]
 
 
-def test_one_mistake_in_a_masquerade_url_is_one_line() -> None:
-    """Not also that it is outside of the allowed domains, which nobody can tell before it is a name."""
-    problems = validate(a_mirror().known_as("https://a.b").raw(), None, ("example.com",))
-    assert [problem.sentence.partition(":")[0] for problem in problems] == ["must be a host name alone"]
+def test_invalid_masquerade_url_is_one_error() -> None:
+    """The check of the allowed domains needs a valid name, so it adds no second error."""
+    errors = validate(a_mirror().known_as("https://a.b").raw(), None, ("example.com",))
+    assert [error.sentence.partition(";")[0] for error in errors] == ["must be a host name only"]
 
 
 @pytest.mark.parametrize(
@@ -215,26 +213,26 @@ def test_one_mistake_in_a_masquerade_url_is_one_line() -> None:
         ),
     ],
 )
-def test_what_is_no_plain_name_in_lower_case_is_no_name_for_a_mirror(name: str) -> None:
-    (problem,) = validate(a_mirror().known_as(name).raw())
-    assert problem.path == "spec.masqueradeUrl"
+def test_malformed_masquerade_url_is_refused(name: str) -> None:
+    (error,) = validate(a_mirror().known_as(name).raw())
+    assert error.path == "spec.masqueradeUrl"
 
 
-def test_a_name_in_other_letters_is_one_in_the_form_of_dns() -> None:
+def test_xn_masquerade_url_is_accepted() -> None:
     assert validate(a_mirror().known_as("xn--bcher-kva.example").raw()) == []
 
 
-def test_a_name_left_to_the_api_server_is_refused_with_the_reason() -> None:
-    (problem,) = validate(a_mirror().without("metadata.name").having("metadata.generateName", "docker-").raw())
-    assert problem == FieldError(
+def test_generate_name_is_refused() -> None:
+    (error,) = validate(a_mirror().without("metadata.name").having("metadata.generateName", "docker-").raw())
+    assert error == FieldError(
         "metadata.name",
         REQUIRED,
-        'generateName is not supported: everything of a mirror is named after it; for example "name: docker"',
+        'generateName is not supported, because objects are named after the mirror; for example "name: docker"',
     )
 
 
 @pytest.mark.parametrize("label", ["other", "", "Docker", 5, [], {}])
-def test_a_different_mirror_label_is_refused(label: Any) -> None:
-    (problem,) = validate(a_mirror().having("metadata.labels.mirror", label).raw())
-    assert problem.path == "metadata.labels.mirror"
-    assert 'must be "docker", the name of the mirror, or be left out' in problem.sentence
+def test_different_mirror_label_is_refused(label: Any) -> None:
+    (error,) = validate(a_mirror().having("metadata.labels.mirror", label).raw())
+    assert error.path == "metadata.labels.mirror"
+    assert 'must be "docker", the name of the mirror; correct it' in error.sentence

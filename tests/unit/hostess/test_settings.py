@@ -31,7 +31,7 @@ def test_the_seeds_variables_are_enough() -> None:
 
 def test_an_empty_variable_is_one_that_is_not_set() -> None:
     assert read({**SEED, "STATUS_PORT": " ", "NODE_NAME": "", "UPSTREAM_HOST": ""}) == read(SEED)
-    with pytest.raises(SettingsError, match=r"^SERVICE_NAME: is required and not set$"):
+    with pytest.raises(SettingsError, match=r"^SERVICE_NAME: is not set; it is required$"):
         read({**SEED, "SERVICE_NAME": " "})
 
 
@@ -54,7 +54,7 @@ def test_all_mistakes_are_told_at_once_each_with_variable_and_value() -> None:
     lines = str(error.value).splitlines()
     for name, value in wrong.items():
         assert sum(line.startswith(f"{name}={value!r}: expected") for line in lines) == 1
-    assert "KUBERNETES_SERVICE_HOST: is required and not set" in lines
+    assert "KUBERNETES_SERVICE_HOST: is not set; it is required" in lines
     assert len(lines) == len(wrong) + 1
 
 

@@ -66,7 +66,7 @@ def test_it_answers_reviews_and_tells_each_in_one_line(mount: Mount, issuer: Iss
         status, body, _ = ask(port, issuer, post("/validate", a_review().body()))
         assert status == 200
         assert UID.encode() in body
-        assert b"is not within the domains" in body
+        assert b"is outside the domains" in body
         assert started.told("review")["result"] == "denied"
         ask(port, issuer, get("/readyz"))
         assert len(started.events("review")) == 1
@@ -222,7 +222,7 @@ def test_a_taken_port_ends_it_with_a_line_that_says_so(mount: Mount, issuer: Iss
         with program(mount, WEBHOOK_PORT=str(taken.getsockname()[1])) as (started, _):
             status, _ = started.end()
             assert status != 0
-            assert "Address already in use" in started.told("library reported")["text"]
+            assert "Address already in use" in started.told("library log")["text"]
 
 
 def test_any_of_a_thousand_hostile_bodies_over_tls_gets_an_answer_and_never_a_5xx(mount: Mount, issuer: Issuer) -> None:

@@ -28,15 +28,15 @@ host[:port]; for example "upstreamUrl: quay.io"\
 """
 FIVE_MISTAKES = """\
 RegistryMirror.k8s.osp.tech "docker" is invalid:
-* spec.upstreamUrl: Invalid value: "quay.io/v2": must not have a path: the registry mirrors the whole host and would \
-drop the path in silence; for example "upstreamUrl: quay.io"
-* spec.masqueradeUrl: Invalid value: "https://local.quay.io": must be a host name alone: no scheme, no port, no path; \
+* spec.upstreamUrl: Invalid value: "quay.io/v2": must not have a path; mirror the whole host, and keep the path in \
+image names, as in quay.io/path/app:1; for example "upstreamUrl: quay.io"
+* spec.masqueradeUrl: Invalid value: "https://local.quay.io": must be a host name only; remove scheme, port and path; \
 for example "masqueradeUrl: local.docker.io"
 * spec.volumeClaimTemplate.spec.accessModes[0]: Unsupported value: "RWO": must be one of 'ReadWriteOnce', \
 'ReadWriteMany', 'ReadWriteOncePod' or 'ReadOnlyMany'
 * spec.replicas: Invalid value: 11: must be an integer from 1 to 10, without quotes; for example "replicas: 2"
-* spec.ttl: Invalid value: "7d": is no duration: numbers with the units h, m, s, ms, us or ns, as in 168h or 1h30m; \
-there is no unit for days: write 168h; for example "ttl: 168h"\
+* spec.ttl: Invalid value: "7d": is not a duration: use numbers with the units h, m, s, ms, us or ns, as in 168h or \
+1h30m; days are not a unit: write 168h; for example "ttl: 168h"\
 """
 
 
@@ -152,8 +152,8 @@ def test_warnings_come_from_validate_alone_so_that_kubectl_prints_each_once() ->
     assert "warnings" not in judged(asked, "mutate")
     (warning,) = judged(asked, "validate")["warnings"]
     assert warning == (
-        "spec.upstreamUrl: hub.docker.com is no registry; https://registry-1.docker.io is used,"
-        " whose images nodes know as docker.io"
+        "spec.upstreamUrl: hub.docker.com is not a registry; the mirror uses https://registry-1.docker.io"
+        " for images named docker.io/..."
     )
 
 
