@@ -1,4 +1,4 @@
-"""A lease that is given up while its last renewal is still on the way to the API server."""
+"""Test the release of a lease whose last renewal is still under way."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ if TYPE_CHECKING:
     from controller.objects.resources import Kind
     from tests.cluster.conftest import Running
 
-# One in which nobody else stands for election.
+# A namespace without another candidate.
 NAMESPACE = "kube-public"
 
 
-class Late(KubeClient):
-    """A door behind which a renewal, sent before, is stored just after the lease was read."""
+class LateRenewal(KubeClient):
+    """Store a renewal just after the lease was read."""
 
     under_way = False
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Json:
-        """The lease as it was before."""
+        """Return the lease as it was before the renewal."""
         read = await super().get(kind, namespace, name)
         if self.under_way:
             self.under_way = False
-            later = {**read["spec"], "renewTime": "2026-01-01T00:00:00.000000Z"}
-            await self.replace(kind, namespace, name, {**read, "spec": later})
+            renewed = {**read["spec"], "renewTime": "2026-01-01T00:00:00.000000Z"}
+            await self.replace(kind, namespace, name, {**read, "spec": renewed})
         return read
 
 
-async def test_it_is_given_up_all_the_same(shared: Running) -> None:
-    """Otherwise the other would wait for its end, 15 s."""
+async def test_late_renewal_does_not_prevent_release(shared: Running) -> None:
+    """Without the release the next leader would wait for the expiry, 15 s."""
     configuration = await load_configuration(str(shared.cluster.kubeconfig))
-    async with Late(configuration) as door:
-        leadership = Leadership(door, NAMESPACE, Election("me"), logger("ERROR", "test"))
+    async with LateRenewal(configuration) as client:
+        leadership = Leadership(client, NAMESPACE, Election("me"), logger("ERROR", "test"))
         await leadership.acquire()
-        door.under_way = True
+        client.under_way = True
         await leadership.release()
-        left = await door.get(LEASE, NAMESPACE, LEASE_NAME)
-        await door.delete(LEASE, NAMESPACE, left)
-    assert left["spec"]["renewTime"] != "2026-01-01T00:00:00.000000Z"
-    assert (left["spec"].get("holderIdentity") or "", door.under_way) == ("", False)
+        lease = await client.get(LEASE, NAMESPACE, LEASE_NAME)
+        await client.delete(LEASE, NAMESPACE, lease)
+    assert lease["spec"]["renewTime"] != "2026-01-01T00:00:00.000000Z"
+    assert (lease["spec"].get("holderIdentity") or "", client.under_way) == ("", False)
