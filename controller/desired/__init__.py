@@ -1,4 +1,4 @@
-"""The desired state of a mirror: a pure function of the mirror, the settings and the facts, one file an object."""
+"""Build the objects of a mirror: a pure function of mirror, settings and inputs, one file per object."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 
 def desired_objects(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> list[tuple[Kind, Json]]:
-    """All that is to exist for a mirror, in the order of applying."""
+    """Return all objects of a mirror, in the order of applying."""
     return [
         (SECRET, secret(mirror, settings, inputs)),
-        *_reached(mirror, settings, inputs),
+        *_services(mirror, settings, inputs),
         (STATEFUL_SET, stateful_set(mirror, settings, inputs)),
         *_agents(mirror, settings, inputs),
     ]
 
 
 def without_certificate(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> list[tuple[Kind, Json]]:
-    """Those in which neither certificate nor CA bundle has a part."""
-    return [*_reached(mirror, settings, inputs), *_agents(mirror, settings, inputs)]
+    """Return the objects that do not depend on a certificate or CA bundle."""
+    return [*_services(mirror, settings, inputs), *_agents(mirror, settings, inputs)]
 
 
-def _reached(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> list[tuple[Kind, Json]]:
+def _services(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> list[tuple[Kind, Json]]:
     return [
         (SERVICE, service(mirror, settings, cleaning=inputs.masquerade_holder is not None, unmarked=inputs.unmarked)),
         (SERVICE, headless_service(mirror, settings)),
@@ -42,5 +42,5 @@ def _reached(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> li
 
 
 def _agents(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> list[tuple[Kind, Json]]:
-    wanted = inputs.masquerade_holder is None or inputs.withdrawing
-    return [(DAEMON_SET, daemon_set(mirror, settings, inputs))] if wanted else []
+    needed = inputs.masquerade_holder is None or inputs.withdrawing
+    return [(DAEMON_SET, daemon_set(mirror, settings, inputs))] if needed else []

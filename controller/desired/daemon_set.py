@@ -1,4 +1,4 @@
-"""The DaemonSet that points each node at the mirror. Its contract is the seed's mirror-hostess."""
+"""Build the DaemonSet of node agents. Its contract is the seed's mirror-hostess."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CA_DIRECTORY: Final = "/etc/registry-mirror"
 
 
 def daemon_set(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
-    """One agent on every Linux node, whatever its taints: each node pulls."""
+    """Return the DaemonSet: one agent on every Linux node, with all taints tolerated."""
     selector = names.pod_labels(mirror.name, names.HOSTESS)
     body = {
         "selector": {"matchLabels": selector},
@@ -41,7 +41,7 @@ def daemon_set(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> 
 def _pod(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
     return {
         **EMPTY_IN_POD,
-        # Nobody takes a dead mirror out of a node's way while its agent is evicted, or finds no room.
+        # A node without its agent keeps using a dead mirror, so the agent must not be evicted.
         "priorityClassName": settings.hostess_priority_class,
         "serviceAccountName": SERVICE_ACCOUNT,
         "enableServiceLinks": False,
@@ -51,7 +51,7 @@ def _pod(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
         "tolerations": [{"operator": "Exists"}],
         "containers": [_container(mirror, settings, inputs)],
         "volumes": [
-            # A file that is not there would be made a directory, and the node would lose its hosts file to it.
+            # With DirectoryOrCreate, a missing /etc/hosts would become a directory.
             _on_host("etc-hosts", "/etc/hosts", "File"),
             _on_host("etc-hosts-backup", "/etc/hosts.backup", "DirectoryOrCreate"),
             _on_host("lock", "/var/lock/mirror-hostess", "DirectoryOrCreate"),
@@ -68,10 +68,10 @@ def _pod(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
 
 
 def _directories(settings: ControllerSettings) -> dict[str, str]:
-    """Folders that the agent has of the node, each at its own path, by the name of their volume.
+    """Return the node folders to mount, each at its own path, by volume name.
 
-    The one above containerd's certs.d, as the agent reads the config.toml beside it, and makes beside it the literal
-    path that containerd 2.2 looks in.
+    The agent needs the folder above certs.d: it reads config.toml there, and creates the literal path that
+    containerd 2.2 reads.
     """
     above = str(PurePosixPath(settings.containerd_certs_dir).parent)
     found = {"docker": DOCKER_DIRECTORY, "containerd": above}
@@ -86,9 +86,9 @@ def _environment(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -
         "HOSTS_FILE": HOSTS_FILE,
         "HOSTS_FILE_BACKUP": f"{BACKUP_DIRECTORY}/hosts",
         "LOCK_FILE": f"{LOCK_DIRECTORY}/mirror-hostess",
-        # So far the seed's; the rest is our own agent's.
+        # The variables above are the seed's; those below are for the project's agent.
         "UPSTREAM_URL": mirror.upstream.url,
-        # Empty where an older mirror has this registry's images: its hosts.toml stands.
+        # Empty if an older mirror's hosts.toml has this registry.
         "UPSTREAM_HOST": mirror.upstream.image_host if inputs.images_holder is None else "",
         "AUTHORITY_FILE": f"{CA_DIRECTORY}/{well_known.CA}",
         "DOCKER_CERTS_DIR": f"{DOCKER_DIRECTORY}/certs.d",
@@ -99,18 +99,18 @@ def _environment(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -
     return [*({"name": name, "value": value} for name, value in values.items()), node]
 
 
-def _answering(settings: ControllerSettings) -> Json:
-    """Port and probes of our own agent; the original one answers nobody and is ready as soon as it runs."""
+def _probes(settings: ControllerSettings) -> Json:
+    """Return port and probes. The original agent has no server and is ready at once."""
     if settings.hostess_is_original:
         return {"ports": None, "readinessProbe": None, "livenessProbe": None}
-    # A node that is configured no more is to be seen at once: the agent itself has waited already where that is wise.
+    # Fast, since the agent itself waits before it reports an error.
     ready = {
         "httpGet": {"path": STATUS_PATH, "port": "status"},
         "periodSeconds": 2,
         "timeoutSeconds": 2,
         "failureThreshold": 1,
     }
-    # The agent says itself when it is stuck, after a minute; this is to be sure, and never hasty on a node under load.
+    # A fallback: the agent reports that it is stuck after a minute.
     alive = {
         "httpGet": {"path": ALIVE_PATH, "port": "status"},
         "periodSeconds": 20,
@@ -125,18 +125,18 @@ def _container(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> 
     return {
         **EMPTY_IN_CONTAINER,
         "args": None,
-        **_answering(settings),
+        **_probes(settings),
         "name": "mirror-hostess",
         "image": settings.hostess_image,
         "imagePullPolicy": "IfNotPresent",
         "env": _environment(mirror, settings, inputs),
         "resources": {
-            # The original image needs twice what ours does; one limit serves both.
+            # The original agent needs twice the memory; one limit serves both.
             "requests": {"cpu": "5m", "memory": "32Mi"},
             "limits": {"memory": "128Mi"},
         },
         "securityContext": {
-            # Root, as the node's /etc/hosts is root's; nothing else of root's powers.
+            # The owner of the node's /etc/hosts is root.
             "runAsUser": 0,
             **confined(),
             "seccompProfile": {"type": "RuntimeDefault"},

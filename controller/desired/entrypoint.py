@@ -1,6 +1,6 @@
-"""The script that a cache's container begins with: it readies the volume, then becomes the registry.
+"""Build the start script of a cache container: it prepares the volume, then executes the registry.
 
-It needs a shell and what busybox has, no more, since that is what the registry's image has.
+It uses only a shell and busybox, which the registry image contains.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Final
 
 STATE: Final = "scheduler-state.json"
-# Percent of the volume: what is left below it is for the pulls that are under way, and for the registry's own books.
+# Percent of the volume that stays free for pulls in progress and the state file.
 FREE: Final = 5
-# Seconds between two looks at the free space. A look is one small process; in two seconds a network brings 2 GiB.
+# Seconds between two checks of the free space. A network brings 2 GiB in that time.
 POLL_INTERVAL: Final = 2
-# Looks with enough space in a row until requests are taken again: five minutes. A pull that fails for want of space
-# gives back what it took, and the next would take it again; the kubelet's tries are up to five minutes apart.
+# Consecutive checks with enough space until requests are served again: five minutes. A kubelet retries within five
+# minutes, and a failed pull frees its space.
 HOLD: Final = 150
 
 _SCRIPT: Final = r"""
@@ -130,9 +130,9 @@ exec registry serve "$configuration"
 
 
 def script(data: str, present: str, ttl: int, marks: str, configuration: str) -> str:
-    """The script for the folder `present` of the volume at `data`, whose blobs live for `ttl` nanoseconds, 0 for ever.
+    """Return the script for the folder `present` of the volume at `data`; `ttl` is in nanoseconds, 0 means no expiry.
 
-    `marks` is a folder in memory; none of the values may have what a shell understands.
+    `marks` is a folder in memory. No value may contain shell syntax.
     """
     values = {
         "data": data,

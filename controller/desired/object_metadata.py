@@ -1,4 +1,4 @@
-"""What all objects of a mirror have in common."""
+"""Build what all objects of a mirror share."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from controller.settings import ControllerSettings
 
 
-# Fields of a pod that we leave empty and that would change what it may do or which code it runs: null in a desired
-# object means that a value somebody puts there is taken out again.
+# Null removes a value that another writer adds. These fields could change the rights or the code of a pod.
 EMPTY_IN_POD: Final = dict.fromkeys(
     (
         "initContainers",
@@ -43,7 +42,7 @@ def with_metadata(
     *,
     annotations: Json | None = None,
 ) -> Json:
-    """`body` as an object of the mirror: named, labelled, owned, so that Kubernetes deletes it with the mirror."""
+    """Return `body` with name, labels and an owner reference to the mirror."""
     owner = {
         "apiVersion": names.API_VERSION,
         "kind": names.KIND,
@@ -63,12 +62,12 @@ def with_metadata(
 
 
 def pull_secrets(settings: ControllerSettings) -> list[Json]:
-    """Names of the Secrets that the kubelet pulls our own images with."""
+    """Return references to the Secrets for pulling images."""
     return [{"name": name} for name in settings.image_pull_secrets]
 
 
 def confined() -> Json:
-    """What both containers may do: nothing beyond their user's rights."""
+    """Return a security context without privileges."""
     return {
         "allowPrivilegeEscalation": False,
         "privileged": None,

@@ -1,4 +1,4 @@
-"""The disruption budget: a drain takes one cache pod at a time."""
+"""Build the PodDisruptionBudget: a drain evicts one cache pod at a time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def budget(mirror: Mirror, settings: ControllerSettings) -> dict[str, Any]:
-    """At most one pod down, rather than at least one up: a mirror of one replica must not block a drain for ever."""
+    """Return the budget. With minAvailable, a mirror of one replica would block drains."""
     selector = {"matchLabels": names.pod_labels(mirror.name, names.REGISTRY)}
-    # Only one of the two may be set: what somebody puts into the other has to go with it.
+    # Only one of the two may be set; null removes the other.
     spec = {
         "maxUnavailable": 1,
         "minAvailable": None,

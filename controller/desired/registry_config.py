@@ -1,7 +1,7 @@
-"""The files that a cache pod reads: their names, places and contents.
+"""Build the files that a cache pod reads.
 
-The configuration is one file and never environment variables: the registry parses those as YAML, so that a
-password such as `#hash` turns into none, in silence.
+The registry is configured by a file. It parses environment variables as YAML, so that a password such as `#hash`
+would be lost.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ DATA_DIRECTORY: Final = "/var/lib/registry"
 MARKS_DIRECTORY: Final = "/run/registry-mirror"
 DEBUG_PORT: Final = 5001
 
-# Seconds that pulls in progress get when a pod stops: most of its 30 s, the rest is for saving the cache's state.
-# Without it the registry dies at once, unsaved, and blobs never expire.
+# Seconds for pulls in progress when a pod stops; the rest of its 30 s is for saving the state. Without it the
+# registry exits at once, unsaved, and blobs never expire.
 DRAIN: Final = 25
-# How long the registry keeps credentials before it asks the helper again. The kubelet takes up to a minute or two to
-# bring a changed Secret into the pod; this adds little to that, and a helper process a minute is nothing.
+# Time for which the registry caches credentials. A kubelet takes up to two minutes to update a mounted Secret.
 CREDENTIALS_LIFETIME: Final = "60s"
 
 
 def configuration(mirror: Mirror) -> str:
-    """The registry's configuration file. JSON is YAML, and no value can break out of its place in it."""
+    """Return the configuration file. JSON is YAML, and quotes all values."""
     document = {
         "version": "0.1",
-        # "response completed" of every request is logged at info, whatever accesslog says.
+        # At info, every request is logged, even with accesslog disabled.
         "log": {"level": "warn", "formatter": "json", "accesslog": {"disabled": True}},
         "storage": {
-            # A folder for each upstream: a mirror turned to another one must not serve what the first one gave.
+            # A folder per upstream, so that a changed mirror does not serve content of the former
+            # upstream.
             "filesystem": {"rootdirectory": f"{DATA_DIRECTORY}/{mirror.upstream.directory}"},
-            # Without it expired blobs are dropped from the books and stay on the disk.
+            # Without it, expired blobs are forgotten but stay on the disk.
             "delete": {"enabled": True},
         },
         "http": {
@@ -53,12 +53,12 @@ def configuration(mirror: Mirror) -> str:
             },
             "debug": {"addr": f":{DEBUG_PORT}", "prometheus": {"enabled": True, "path": "/metrics"}},
         },
-        # While the file is there every request is answered 503: the volume is nearly full (entrypoint.py).
+        # While the file exists every request is answered 503: the volume is nearly full (entrypoint.py).
         "health": {"file": [{"file": f"{MARKS_DIRECTORY}/full", "interval": "1s"}]},
         "proxy": {
             "remoteurl": mirror.upstream.url,
             "ttl": mirror.spec.ttl,
-            # Always, also without credentials: with it the registry starts while its upstream is down.
+            # Set even without credentials: with it the registry starts while its upstream is down.
             "exec": {"command": f"{CONFIGURATION_DIRECTORY}/{HELPER}", "lifetime": CREDENTIALS_LIFETIME},
         },
     }
@@ -66,12 +66,12 @@ def configuration(mirror: Mirror) -> str:
 
 
 def helper() -> str:
-    """The program that the registry asks for credentials: prints the mounted file, which follows the Secret."""
+    """Return the credential helper, which prints the mounted file. The file follows the Secret."""
     return f"#!/bin/sh\nexec cat {CONFIGURATION_DIRECTORY}/{CREDENTIALS}\n"
 
 
 def start_script(mirror: Mirror) -> str:
-    """What the container begins with: it readies the volume for this upstream, then becomes the registry."""
+    """Return the start script, which prepares the volume, then executes the registry."""
     return entrypoint.script(
         data=DATA_DIRECTORY,
         present=mirror.upstream.directory,

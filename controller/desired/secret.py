@@ -1,4 +1,4 @@
-"""The Secret of a mirror: configuration, credentials and certificate of its cache, in one object."""
+"""Build the Secret of a mirror: configuration, credentials and serving certificate of its cache."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def secret(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
-    """All that a cache pod reads, and the authority that nodes trust it by."""
+    """Return the Secret with all files of a cache pod, and the CA for nodes."""
     texts = {
         well_known.CONFIGURATION: registry_config.configuration(mirror),
         well_known.CREDENTIALS: credentials_file(inputs.credentials),
@@ -34,5 +34,5 @@ def secret(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json
 
 
 def credentials_file(credentials: Credentials) -> str:
-    """Answer of a credential helper; an empty Username means anonymous."""
+    """Return the output of the credential helper; an empty Username means anonymous."""
     return json.dumps({"Username": credentials.username, "Secret": credentials.password})

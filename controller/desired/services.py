@@ -1,4 +1,4 @@
-"""The Service that nodes pull from, and the headless one that gives the cache pods their names."""
+"""Build the Service for the nodes and the headless Service of the cache pods."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from controller.settings import ControllerSettings
 
 
-PORT: Final = 443  # what an image name without a port means
-TARGET_PORT: Final = 5000  # the registry's own; above 1024, so that no capability is needed
+PORT: Final = 443  # port of an image name without one
+TARGET_PORT: Final = 5000  # the registry's default; needs no capability
 
 
-# Fields that lead traffic from elsewhere to the cache, or that may not stand in a Service of our type.
+# Fields that expose the cache outside the cluster, or are invalid for a ClusterIP Service.
 _INSIDE_ONLY: Final = dict.fromkeys(
     (
         "externalIPs",
@@ -36,14 +36,12 @@ _INSIDE_ONLY: Final = dict.fromkeys(
 
 
 def service(mirror: Identity, settings: ControllerSettings, *, cleaning: bool = False, unmarked: bool = False) -> Json:
-    """The Service of the mirror.
+    """Return the Service of the mirror.
 
-    A node stays with one replica (session affinity), so that the layers of one image come from one cache: each has
-    a volume of its own, and going round would fetch each blob once a replica. `cleaning` tells the agents to take the
-    mirror off their nodes; without it such an order, of an earlier mirror of this name, is taken out.
-
-    Turned to another upstream, the mirror is without endpoints until a first pod of the new one is ready: those that
-    have yet to be rolled would answer for the new one with what the former gave. `unmarked`: not yet, see is_unmarked.
+    Session affinity keeps a node at one replica, so that each blob is fetched once, and not once per replica.
+    `cleaning` sets the annotation that makes the agents clean their nodes; otherwise the annotation is removed.
+    With `unmarked`, the selector has no upstream label. The label keeps pods of a former upstream out of the
+    endpoints.
     """
     body = {"type": "ClusterIP", "sessionAffinity": "ClientIP", **_common(mirror)}
     if isinstance(mirror, Mirror) and not unmarked:
@@ -53,7 +51,7 @@ def service(mirror: Identity, settings: ControllerSettings, *, cleaning: bool = 
 
 
 def headless_service(mirror: Identity, settings: ControllerSettings) -> Json:
-    """The Service that governs the StatefulSet; it names pods that are not ready too, as they start."""
+    """Return the headless Service of the StatefulSet. It also resolves pods that are not ready."""
     body = {"type": "ClusterIP", "clusterIP": "None", "publishNotReadyAddresses": True, **_common(mirror)}
     return with_metadata(SERVICE, mirror, settings, {"spec": body}, names.headless_name(mirror.name))
 
@@ -61,7 +59,7 @@ def headless_service(mirror: Identity, settings: ControllerSettings) -> Json:
 def _common(mirror: Identity) -> Json:
     return {
         **_INSIDE_ONLY,
-        # A node may have no cache pod of its own.
+        # A node may have no cache pod.
         "internalTrafficPolicy": "Cluster",
         "selector": names.pod_labels(mirror.name, names.REGISTRY),
         "ports": [{"name": "https", "protocol": "TCP", "port": PORT, "targetPort": TARGET_PORT}],

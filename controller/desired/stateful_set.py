@@ -1,4 +1,4 @@
-"""The StatefulSet of cache pods: the distribution registry, each pod with a volume of its own."""
+"""Build the StatefulSet of cache pods: the distribution registry, each pod with its own volume."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from controller.settings import ControllerSettings
 
 
-USER: Final = 65532  # nobody's in particular, as in the distroless images; the registry needs no root
-GRACE: Final = registry_config.DRAIN + 5  # seconds; the five are for saving the cache's state after the last pull
+USER: Final = 65532  # as in distroless images; the registry needs no root
+GRACE: Final = registry_config.DRAIN + 5  # seconds; five to save the state of the cache after the last pull
 BUNDLE_DIRECTORY: Final = "/etc/registry-mirror-ca"
-# The system's folder first: Go reads every folder of this list beside the system's own file.
+# Go reads all these folders.
 SSL_CERT_DIR: Final = f"/etc/ssl/certs:{BUNDLE_DIRECTORY}"
 
 
 def stateful_set(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
-    """The cache. A change of configuration, certificate or CA bundle rolls its pods one at a time."""
+    """Return the StatefulSet. A change of configuration, certificate or CA bundle restarts its pods one by one."""
     selector = names.pod_labels(mirror.name, names.REGISTRY)
     digest = configuration_digest(mirror, inputs.tls.pair, inputs.bundle)
     body = {
         "replicas": mirror.spec.replicas,
         "ordinals": None,
         "serviceName": names.headless_name(mirror.name),
-        # OrderedReady would wait for ever for a pod that a repaired template could mend.
+        # OrderedReady would block the repair of a broken template.
         "podManagementPolicy": "Parallel",
         "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete", "whenScaled": "Delete"},
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
@@ -54,7 +54,7 @@ def stateful_set(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -
 
 
 def configuration_digest(mirror: Mirror, pair: KeyPair, bundle: str | None) -> str:
-    """Fingerprint of all that a cache pod reads once, at its start: what changes it must restart the pods."""
+    """Return a digest of everything that a cache pod reads at its start. A new digest restarts the pods."""
     read = (
         registry_config.configuration(mirror),
         registry_config.helper(),
@@ -80,7 +80,7 @@ def _pod(mirror: Mirror, settings: ControllerSettings, inputs: Inputs, selector:
         "serviceAccountName": None,
         "serviceAccount": None,
         "automountServiceAccountToken": False,
-        # Variables like REGISTRY_PORT, made from Services of such names, would be read as configuration.
+        # The registry would read variables such as REGISTRY_PORT as configuration.
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE,
         "imagePullSecrets": pull_secrets(settings),
@@ -96,7 +96,7 @@ def _pod(mirror: Mirror, settings: ControllerSettings, inputs: Inputs, selector:
             {
                 "maxSkew": 1,
                 "topologyKey": "kubernetes.io/hostname",
-                # A cluster of one node still gets its cache.
+                # A cluster of one node must get its cache.
                 "whenUnsatisfiable": "ScheduleAnyway",
                 "labelSelector": {"matchLabels": selector},
             }
@@ -112,7 +112,7 @@ def _container(settings: ControllerSettings) -> Json:
         "name": "registry",
         "image": settings.registry_image,
         "imagePullPolicy": "IfNotPresent",
-        # A shell that readies the volume and becomes the registry, which so is the first process and gets SIGTERM.
+        # The script prepares the volume, then executes the registry, which receives SIGTERM.
         "command": ["/bin/sh", f"{registry_config.CONFIGURATION_DIRECTORY}/{well_known.START}"],
         "args": None,
         "ports": [
@@ -120,24 +120,24 @@ def _container(settings: ControllerSettings) -> Json:
             {"name": "metrics", "containerPort": registry_config.DEBUG_PORT, "protocol": "TCP"},
         ],
         "env": _environment(settings),
-        # The books of a large volume may have to be made anew first; only then the other probes begin.
+        # The state file of a large volume may have to be rebuilt first.
         "startupProbe": {"tcpSocket": {"port": TARGET_PORT}, "periodSeconds": 1, "failureThreshold": 900},
-        # Answers 503 while less than 5 % of the volume is free (start.py).
+        # Answers 503 while less than 5 % of the volume is free (entrypoint.py).
         "readinessProbe": {
             "httpGet": {"path": "/v2/", "port": TARGET_PORT, "scheme": "HTTPS"},
             "periodSeconds": 5,
             "timeoutSeconds": 3,
             "failureThreshold": 2,
         },
-        # Knows nothing of upstream or disk: a restart mends neither. At the debug port, since at the other one each
-        # connection without a handshake is a line in the log.
+        # Independent of upstream and disk, which a restart does not repair. At the debug port: at the other
+        # one, each connection without a handshake is logged.
         "livenessProbe": {
             "tcpSocket": {"port": registry_config.DEBUG_PORT},
             "periodSeconds": 10,
             "failureThreshold": 6,
         },
         "resources": {
-            # A cache streams; what it holds in memory is the page cache, which the limit lets the kernel take back.
+            # The cache streams; the kernel can reclaim its page cache.
             "requests": {"cpu": "50m", "memory": "64Mi"},
             "limits": {"memory": "512Mi"},
         },
@@ -158,7 +158,7 @@ def _container(settings: ControllerSettings) -> Json:
 
 def _environment(settings: ControllerSettings) -> list[Json]:
     values = {
-        # The bare binary would log a failed export of traces every few seconds.
+        # Without it the registry logs a failed export of traces every few seconds.
         "OTEL_TRACES_EXPORTER": "none",
         "SSL_CERT_DIR": SSL_CERT_DIR if _has_bundle(settings) else "",
         "HTTPS_PROXY": settings.https_proxy,
@@ -186,7 +186,7 @@ def _volumes(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> li
             "name": "certificate",
             "secret": {"secretName": inputs.tls.secret or mirror.object_name, "items": certificate},
         },
-        # In memory: it must be writable above all while the disk is full.
+        # In memory: it must be writable while the disk is full.
         {"name": "marks", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
     ]
     if _has_bundle(settings):

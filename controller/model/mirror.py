@@ -1,4 +1,4 @@
-"""A RegistryMirror as the controller works with it: judged by the same rules as at admission, then parsed."""
+"""Parse a RegistryMirror by the rules of admission."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which mirror it is, whatever its spec says."""
+    """Name and UID of a mirror, even if its spec is invalid."""
 
     name: str
     uid: str
 
     @property
     def object_name(self) -> str:
-        """Name of what is made for it."""
+        """Return the name of the mirror's objects."""
         return names.object_name(self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Mirror(Identity):
-    """A valid mirror. `claim` is the claim template as raw JSON, with its defaults filled in."""
+    """Valid mirror. `claim` is the claim template as JSON, with defaults."""
 
     spec: RegistryMirrorSpec
     claim: Json
@@ -39,18 +39,18 @@ class Mirror(Identity):
 
     @property
     def storage(self) -> str:
-        """What each claim is to ask for, as a quantity."""
+        """Return the requested storage of each claim, as a quantity."""
         return str(self.claim["spec"]["resources"]["requests"]["storage"])
 
 
 def identity_of(obj: Json) -> Identity:
-    """Which mirror a stored object is."""
+    """Return name and UID of a stored object."""
     return Identity(obj["metadata"]["name"], obj["metadata"]["uid"])
 
 
 def parse_mirror(obj: Json, masquerade_domains: tuple[str, ...]) -> Mirror | list[FieldError]:
-    """The mirror, or everything that is wrong with it: one may have been stored while no webhook watched."""
-    # Labels are admission's business: a wrong one must not keep a mirror from being followed.
+    """Return the mirror, or all errors in it. It may have been stored without the webhook."""
+    # Labels are checked at admission only; a wrong one must not stop a mirror.
     unlabelled = {**obj, "metadata": {key: value for key, value in obj["metadata"].items() if key != "labels"}}
     problems = validate(unlabelled, masquerade_domains=masquerade_domains)
     if problems:

@@ -1,4 +1,4 @@
-"""What one reconcile found and did, gathered for the status to be computed from."""
+"""Collect the results of a reconcile for the status."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Objects as they are after the pass; None where there is none. `refused` is what the API server would not take.
+    """Results of a reconcile, and the mirror's objects after it. `refused` is the API server's message.
 
-    `agents` are those that keep their nodes from being ready, a few of them, with what they say; `verdict` is
-    what the upstream last said, None while it has not.
+    `agents` are some of those whose nodes are not ready. `verdict` is the last result of the upstream probe.
     """
 
     inputs: Inputs | MissingInput
@@ -33,10 +32,10 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """One agent: its pod as Kubernetes has it, then what it says, empty where it was not asked or does not answer.
+    """State of one agent: its pod, and its answer (empty if there is none).
 
-    `over`: the pod has ended, or is about to, and will be replaced. `hopeful`: not ready, but it may be yet. `blocked`:
-    hopeful too, but for long it has not been able to start.
+    `over`: the pod has ended or is terminating. `hopeful`: not ready, but it may become ready.
+    `blocked`: hopeful, but it could not start for a long time.
     """
 
     node: str
@@ -48,7 +47,7 @@ class Agent:
     state: str = ""
     reason: str = ""
     message: str = ""
-    pod: Json = field(default_factory=dict, compare=False)  # metadata by which exactly this one is deleted
+    pod: Json = field(default_factory=dict, compare=False)  # preconditions for deleting the pod
 
 
 REACHABLE: Final = "Reachable"
@@ -57,7 +56,7 @@ NOT_PROBED: Final = "NotProbed"
 
 
 class Login(Enum):
-    """What an upstream says of the credentials that it was given, or of being given none."""
+    """Answer of an upstream to the credentials, or to having none."""
 
     ACCEPTED = "CredentialsAccepted"
     REFUSED = "CredentialsRefused"
@@ -67,7 +66,7 @@ class Login(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether pulls can come from an upstream: `reason` is Reachable, or says why not; `login` None where unknown."""
+    """Result of an upstream probe. `reason` is Reachable or the error. `login` is None if unknown."""
 
     reason: str
     message: str
@@ -75,5 +74,5 @@ class Verdict:
 
     @property
     def status(self) -> str:
-        """Status of the condition UpstreamReachable."""
+        """Return the status of the condition UpstreamReachable."""
         return {REACHABLE: "True", NOT_PROBED: "Unknown"}.get(self.reason, "False")

@@ -1,4 +1,4 @@
-"""Asks upstreams now and then whether they answer, and whether they take the credentials: what the registry hides.
+"""Probe if upstreams are reachable and accept the credentials.
 
-The registry turns whatever an upstream says into 404; a person who looks at the mirror is to read the truth.
+The registry answers 404 for every error of its upstream, so that its own answers do not show the cause.
 """

@@ -1,4 +1,4 @@
-"""How an upstream wants to be logged in to, read as the registry reads it: what it ignores, we ignore."""
+"""Parse authentication challenges of an upstream as the registry does."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Challenge:
 
     @property
     def realm(self) -> str:
-        """Where tokens are to be had, for the scheme `bearer`; empty where it is not said."""
+        """Return the URL of the token service for the scheme `bearer`, or an empty string."""
         return self.parameters.get("realm", "")
 
 
 def challenges(headers: Iterable[str]) -> list[Challenge]:
-    """The challenges in these WWW-Authenticate headers, one a header: the registry reads no second one."""
+    """Return the challenge of each WWW-Authenticate header. The registry ignores a second one in a header."""
     return [found for header in headers if (found := _challenge(header))]
 
 
@@ -40,7 +40,7 @@ def _challenge(header: str) -> Challenge | None:
 
 
 def _parameters(text: str) -> dict[str, str]:
-    """What can be read from the beginning on: the rest of a malformed header counts for nothing."""
+    """Parse up to the first malformed parameter."""
     found: dict[str, str] = {}
     rest = "," + text.lstrip(_SPACE)
     while rest.startswith(","):
@@ -65,10 +65,10 @@ def _value(text: str) -> tuple[str, str]:
 
 
 def may_get_credentials(upstream: str, realm: str) -> bool:
-    """Whether the registry asks this realm for tokens: it must share host and port or the registrable domain.
+    """Return True if the registry asks this realm for tokens: same host and port, or same registrable domain.
 
-    Which domains are registrable says a list of public suffixes that we do not have. Every one of them has two labels
-    at least, so that what is refused here is refused by the registry too; the reverse may not be so.
+    The list of public suffixes is not available here. Two labels are compared, so that each realm refused here is
+    refused by the registry too.
     """
     theirs, ours = _split(realm), _split(upstream)
     if theirs is None or ours is None:
@@ -84,7 +84,7 @@ def may_get_credentials(upstream: str, realm: str) -> bool:
 
 
 def _split(url: str) -> tuple[str, str] | None:
-    """Host with port, and host alone in lower case; None where a URL has none."""
+    """Return host with port, and host in lower case, or None."""
     try:
         parts = urlsplit(url)
         host = parts.hostname

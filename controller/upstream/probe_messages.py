@@ -1,6 +1,6 @@
-"""What an upstream's answers come to. Pure, and the same for every mirror that asks the same.
+"""Define the results of a probe. Pure.
 
-No message has anything that changes from one time to the next: a verdict that stays writes nothing.
+Messages contain nothing that changes between equal probes, so that the status is not rewritten.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BROKEN: Final = range(500, 600)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: mirrors that have all of this in common share one answer. Empty credentials mean anonymous."""
+    """Parameters of a probe. Mirrors with equal parameters share one. Empty credentials mean anonymous."""
 
     url: str
     username: str = ""
@@ -30,22 +30,22 @@ class Question:
 
     @property
     def has_credentials(self) -> bool:
-        """Whether there is anything to log in with."""
+        """Return True if there are credentials."""
         return bool(self.username and self.password)
 
 
 def never(url: str) -> Verdict:
-    """Where the controller is told not to ask."""
+    """Return the result if probing is disabled."""
     return Verdict(NOT_PROBED, f"{url} is not asked by the controller (UPSTREAM_PROBE_SECONDS=0).")
 
 
 def reachable(question: Question, login: Login | None = None) -> Verdict:
-    """It answers as a registry does."""
+    """Return the result of an answer that a registry gives."""
     return Verdict(REACHABLE, f"{question.url} answers.", login)
 
 
 def refused_by_status(party: str, status: int) -> Verdict:
-    """An answer that is no way on. `party` is who gave it, for a sentence."""
+    """Return the result of a refusal. `party` is the subject of the message."""
     if status == FORBIDDEN:
         reason, why = "Forbidden", "403 Forbidden: it does not serve this cluster, whatever the credentials"
     elif status == TOO_MANY:
@@ -58,13 +58,13 @@ def refused_by_status(party: str, status: int) -> Verdict:
 
 
 def unauthorized(question: Question) -> Verdict:
-    """401 without a way to log in that the registry knows."""
+    """Return the result of a 401 without a challenge that the registry supports."""
     message = f"{question.url} answers 401 and offers no way to log in that the cache knows (Basic or Bearer)."
     return Verdict("Unauthorized", f"{message} {_MEANWHILE}")
 
 
 def foreign_realm(question: Question, realm: str) -> Verdict:
-    """The registry drops such a challenge in silence, and then is refused everything."""
+    """Return the result of a realm that the registry ignores."""
     message = (
         f"{question.url} wants tokens of {realm}, which has neither its host and port nor its registrable domain:"
         " the cache sends no credentials there and asks for no token, so that every pull is refused."
@@ -73,7 +73,7 @@ def foreign_realm(question: Question, realm: str) -> Verdict:
 
 
 def failed(reason: str, party: str, why: str) -> Verdict:
-    """No answer at all, or none that can be read."""
+    """Return the result if there is no readable answer."""
     return Verdict(reason, f"{party} {why}. {_MEANWHILE}")
 
 

@@ -1,4 +1,4 @@
-"""Asks beside the reconciles, never in their way: a few at a time, and tells the mirrors for which there is news."""
+"""Probe upstreams beside the reconciles, a few at a time, and requeue mirrors whose result changed."""
 
 from __future__ import annotations
 
@@ -23,16 +23,15 @@ if TYPE_CHECKING:
     from controller.model.observation import Verdict
     from controller.settings import ControllerSettings
 
-# At a time. Upstreams that hang hold a place for ten seconds each, so that 500 of them, asked every five minutes,
-# need seventeen; more would not be noticed any sooner.
+# Concurrent probes. 500 upstreams that hang for ten seconds, probed every five minutes, need seventeen.
 PLACES: Final = 16
-# Seconds between the beginnings of two: 500 upstreams at once, after a start, take ten seconds, not all of a core.
+# Seconds between two starts, so that 500 upstreams do not use a whole core after a start.
 PACE: Final = 0.02
 
 
 @dataclass(slots=True)
 class Prober:
-    """The upstreams of all mirrors, and what they last said."""
+    """Prober of the upstreams of all mirrors."""
 
     settings: ControllerSettings
     enqueue: Callable[[str], None]
@@ -44,7 +43,7 @@ class Prober:
         self.schedule = Schedule(self.settings.upstream_probe_seconds)
 
     def follow(self, mirror: Mirror, inputs: Inputs | MissingInput) -> Verdict | None:
-        """What is known of a mirror's upstream; None while it has not answered yet. Returns at once."""
+        """Return the last result for a mirror's upstream, or None before the first. Does not wait."""
         if not self.settings.upstream_probe_seconds:
             return probe_messages.never(mirror.upstream.url)
         if isinstance(inputs, MissingInput):
@@ -58,11 +57,11 @@ class Prober:
         return known
 
     def forget(self, mirror: str) -> None:
-        """The mirror is gone, or says nothing that could be asked."""
+        """Stop probing for a mirror."""
         self.schedule.forget(mirror)
 
     async def run(self) -> None:
-        """Asks until cancelled, beginning with nothing: who leads anew hears of every mirror again."""
+        """Probe until cancelled. Start without results."""
         self.schedule.clear()
         if not self.settings.upstream_probe_seconds:
             await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""Which proxy a request takes, by the rules that the registry (Go) has for HTTPS_PROXY, HTTP_PROXY and NO_PROXY."""
+"""Choose the proxy of a request by the rules of Go, as the registry does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PORTS = {"https": 443, "http": 80}
 
 
 def proxy_for(url: str, settings: ControllerSettings) -> str | None:
-    """URL of the proxy for a request to `url`; None where it goes directly."""
+    """Return the URL of the proxy, or None."""
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
     proxy = settings.https_proxy if parts.scheme == "https" else settings.http_proxy

@@ -1,6 +1,6 @@
-"""One conversation with an upstream: its `/v2/`, a token where it wants one, and `/v2/` again, as `docker login` does.
+"""Probe an upstream as `docker login` does: `/v2/`, a token if required, and `/v2/` again.
 
-No image is named, so that nothing counts as a pull: Docker Hub's limits count manifests alone.
+No probe names an image, so that none counts as a pull at Docker Hub.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from controller.settings import ControllerSettings
     from controller.upstream.probe_messages import Question
 
-# Seconds for all of it. A registry answers in one; what takes longer than this makes every pull wait as long.
+# Seconds for a whole probe. A registry answers in one.
 TIMEOUT: Final = 10.0
-# Bytes of a token's answer. Tokens are a few kilobytes; a longer answer is something else.
+# Bytes. A token has a few kilobytes.
 ANSWER_MAX: Final = 256 * 1024
 REDIRECTS_MAX: Final = 5
 
@@ -41,7 +41,7 @@ UNAUTHORIZED: Final = 401
 REFUSALS: Final = frozenset({UNAUTHORIZED, probe_messages.FORBIDDEN})
 
 _PROXY_ERRORS: Final = (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)
-# Reason, and what went wrong, for each kind of error; the most telling first, since some are kinds of others.
+# Reason and message of each kind of error. Subclasses come first.
 _TOLD: Final[tuple[tuple[tuple[type[Exception], ...], tuple[str, str]], ...]] = (
     (_PROXY_ERRORS, ("ProxyFailed", "cannot be asked: the proxy (HTTPS_PROXY, HTTP_PROXY) does not answer or refuses")),
     (
@@ -61,7 +61,7 @@ _TOLD: Final[tuple[tuple[tuple[type[Exception], ...], tuple[str, str]], ...]] = 
 
 
 class Asker:
-    """Asks upstreams, each over connections of its own: once in minutes, none is worth keeping."""
+    """Client for probes, with a new connection for each."""
 
     def __init__(self, settings: ControllerSettings, timeout: float = TIMEOUT) -> None:
         self._settings = settings
@@ -74,9 +74,9 @@ class Asker:
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            # The proxies are those of the settings, by their rules; a .netrc is nobody's business here.
+            # The settings name the proxies. A .netrc file is ignored.
             trust_env=False,
-            # An answer that unpacks to gigabytes is not unpacked.
+            # Do not decompress: an answer could expand to gigabytes.
             auto_decompress=False,
             headers={"Accept-Encoding": "identity", "User-Agent": "registry-mirror-controller"},
             timeout=aiohttp.ClientTimeout(total=None),
@@ -91,7 +91,7 @@ class Asker:
             await self._session.close()
 
     async def ask(self, question: Question) -> Verdict:
-        """What the upstream's answers come to; whatever it does, within the time."""
+        """Return the result of a probe. All errors become results."""
         assert self._session is not None, "entered first"  # noqa: S101 (a mistake of ours, not of an upstream)
         context = await self._trust.context(question.bundle)
         talk = _Talk(self._session, self._settings, question, context, question.url)
@@ -112,7 +112,7 @@ class _Talk:
     settings: ControllerSettings
     question: Question
     context: ssl.SSLContext
-    party: str  # whom we are talking to, for a sentence about what goes wrong
+    party: str  # subject of the messages
     _headers: dict[str, str] = field(default_factory=dict)
 
     async def verdict(self) -> Verdict:
@@ -122,7 +122,7 @@ class _Talk:
         if status != UNAUTHORIZED:
             return probe_messages.refused_by_status(self.party, status)
         schemes = {each.scheme: each for each in reversed(wanted)}
-        # Where both are offered the registry uses Basic, and fails without credentials.
+        # The registry prefers Basic if both are offered.
         if "basic" in schemes:
             return await self._basic()
         if "bearer" in schemes:
@@ -150,14 +150,17 @@ class _Talk:
         return self._judged((await self._ping({"Authorization": f"Bearer {token}"}))[0])
 
     def _no_token(self, status: int, challenge: Challenge) -> Verdict:
-        """Without credentials a refusal is clear only where no repository was in question: 401 then is for all."""
+        """Return the result of a refused token.
+
+        Without credentials, only a 401 without scope applies to all repositories.
+        """
         if self.question.has_credentials:
             return probe_messages.reachable(self.question, Login.REFUSED)
         clear = status == UNAUTHORIZED and "scope" not in challenge.parameters
         return probe_messages.reachable(self.question, Login.REQUIRED if clear else Login.UNCLEAR)
 
     def _judged(self, status: int) -> Verdict:
-        """The answer to a ping with what was asked for. An anonymous token that names no repository may not do here."""
+        """Return the result of a ping with a token. An anonymous token without repository may be refused here."""
         if status == OK:
             return probe_messages.reachable(self.question, Login.ACCEPTED if self.question.has_credentials else None)
         if status in REFUSALS:
@@ -169,7 +172,7 @@ class _Talk:
             return answer.status, challenges(answer.headers.getall("WWW-Authenticate", []))
 
     async def _token(self, realm: URL, challenge: Challenge) -> tuple[int, str]:
-        """Status and token; an empty one where there is none."""
+        """Return status and token. The token is empty if there is none."""
         asked = {name: challenge.parameters[name] for name in ("service",) if name in challenge.parameters}
         if self.question.has_credentials:
             asked["account"] = self.question.username
@@ -191,7 +194,7 @@ class _Talk:
         )
 
     def _login(self) -> dict[str, str]:
-        """Basic credentials as the registry sends them, in UTF-8; nothing where there are none."""
+        """Return Basic credentials in UTF-8, or nothing."""
         if not self.question.has_credentials:
             return {}
         pair = f"{self.question.username}:{self.question.password}".encode()
@@ -206,12 +209,12 @@ def _token_in(body: bytes) -> str:
     if not isinstance(answer, dict):
         return ""
     token = answer.get("access_token") or answer.get("token")
-    # What does not fit into a header is no token.
+    # The token must fit into a header.
     return token if isinstance(token, str) and token.isascii() and token.isprintable() else ""
 
 
 def why_failed(error: Exception) -> tuple[str, str]:
-    """Reason and the rest of a sentence that begins with who failed."""
+    """Return the reason, and a predicate for the message."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return _untrusted(error.certificate_error)
     if getattr(error, "errno", None) == errno.ECONNREFUSED and not isinstance(error, _PROXY_ERRORS):

@@ -1,7 +1,6 @@
-"""Looks host names up in threads that nobody waits for: a name server that hangs keeps nothing else from running.
+"""Resolve host names in separate threads, so that a hanging name server blocks nothing else.
 
-The event loop's own pool of threads has half a dozen, which the connection to the API server needs too, and its end
-waits for each of them.
+The threads of the event loop are few, and also resolve the API server.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ class Names(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """The addresses of a host. Raises OSError where it has none."""
+        """Return the addresses of a host. Raise OSError if it has none."""
         found = await _in_thread(host, port, family)
         return [
             ResolveResult(
@@ -31,7 +30,7 @@ class Names(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: there is no state."""
 
 
 def _in_thread(host: str, port: int, family: int) -> asyncio.Future[list[Any]]:

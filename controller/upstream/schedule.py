@@ -1,4 +1,4 @@
-"""When which upstream is asked: once for all mirrors that ask the same. A data structure; `now` is given."""
+"""Schedule probes: one for all mirrors with equal parameters. Pure; `now` is a parameter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from controller.model.observation import Verdict
     from controller.upstream.probe_messages import Question
 
-# Seconds before an upstream that failed is asked again; each further time twice as long, up to the ordinary period.
+# Seconds before a failed probe is retried. The wait doubles up to the period.
 FIRST_WAIT: Final = 15.0
 
 
@@ -24,14 +24,14 @@ class _Entry:
 
 @dataclass(slots=True)
 class Schedule:
-    """The questions that mirrors have, with the last answers. `period` is in seconds."""
+    """Probes by parameters, with their last results. `period` is in seconds."""
 
     period: float
     _entries: dict[Question, _Entry] = field(default_factory=dict)
     _asked_by: dict[str, Question] = field(default_factory=dict)
 
     def follow(self, mirror: str, question: Question, now: float) -> Verdict | None:
-        """The last answer, None before the first: one that nobody had is due at once."""
+        """Return the last result, or None. New parameters are due at once."""
         if self._asked_by.get(mirror) != question:
             self.forget(mirror)
             self._asked_by[mirror] = question
@@ -39,7 +39,7 @@ class Schedule:
         return self._entries[question].verdict
 
     def forget(self, mirror: str) -> None:
-        """The mirror asks nothing any more."""
+        """Remove a mirror, and its probe if no other mirror shares it."""
         question = self._asked_by.pop(mirror, None)
         if question is None:
             return
@@ -49,12 +49,12 @@ class Schedule:
             del self._entries[question]
 
     def clear(self) -> None:
-        """Nobody asks anything."""
+        """Remove all probes."""
         self._entries.clear()
         self._asked_by.clear()
 
     def take(self, now: float) -> Question | None:
-        """A question that is due, the longest due first; it is the caller's until it is answered."""
+        """Return the parameters of the probe that is due for longest, or None."""
         due = [(entry.due, question) for question, entry in self._entries.items() if not entry.asking]
         first = min(due, key=lambda each: each[0], default=None)
         if first is None or first[0] > now:
@@ -63,21 +63,21 @@ class Schedule:
         return first[1]
 
     def next_due(self) -> float | None:
-        """When the next question is due; None while there is none."""
+        """Return the time of the next probe, or None."""
         return min((entry.due for entry in self._entries.values() if not entry.asking), default=None)
 
     def answered(self, question: Question, verdict: Verdict | None, now: float) -> list[str]:
-        """Takes the answer, None where there is none, and returns the mirrors for which it is news."""
+        """Record a result and return the mirrors for which it changed."""
         entry = self._entries.get(question)
         if entry is None:
-            return []  # nobody asks that any more
+            return []  # no mirror needs it any more
         entry.asking = False
         failed = verdict is None or verdict.status == "False"
         entry.wait = min(self.period, max(FIRST_WAIT, 2 * entry.wait)) if failed else 0.0
         entry.due = now + (entry.wait or self.period)
         if verdict is None:
             return []
-        # An upstream that is away says nothing of credentials: what it last said stands.
+        # An unreachable upstream keeps its last login result.
         if failed and entry.verdict is not None:
             verdict = replace(verdict, login=entry.verdict.login)
         changed = verdict != entry.verdict
@@ -85,5 +85,5 @@ class Schedule:
         return sorted(entry.mirrors) if changed else []
 
     def __len__(self) -> int:
-        """How many upstreams are asked."""
+        """Return the number of probes."""
         return len(self._entries)

@@ -1,4 +1,4 @@
-"""Whom a probe trusts: the system's authorities and those of CA_CERTIFICATE_BUNDLE, as the caches do."""
+"""Build the TLS context of probes: system CAs and CA_CERTIFICATE_BUNDLE, as in the caches."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIF
 
 @dataclass(slots=True)
 class Trust:
-    """The context of the bundle that was asked for last: there is one bundle at a time."""
+    """Context of the last bundle used."""
 
     _known: tuple[str | None, ssl.SSLContext] | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def context(self, bundle: str | None) -> ssl.SSLContext:
-        """A context for clients. It takes tens of milliseconds to read the system's authorities, so in a thread."""
+        """Return a client context, built in a thread: reading the system CAs takes tens of milliseconds."""
         async with self._lock:
             if self._known is None or self._known[0] != bundle:
                 self._known = (bundle, await asyncio.to_thread(client_context, bundle))
@@ -28,7 +28,7 @@ class Trust:
 
 
 def client_context(bundle: str | None) -> ssl.SSLContext:
-    """Trusts as Go does: authorities without key identifiers, and any certificate that was given as one."""
+    """Return a context that trusts as Go does: CAs without key identifiers, and any certificate in the bundle."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -42,7 +42,7 @@ def client_context(bundle: str | None) -> ssl.SSLContext:
 
 
 def has_system_authorities() -> bool:
-    """Whether there are any: an image without them cannot judge certificates that the cache's image can."""
+    """Return True if the image has system CAs. Without them, certificates cannot be verified."""
     paths = ssl.get_default_verify_paths()
     file, folder = paths.cafile, paths.capath
     return bool(file and Path(file).is_file()) or bool(folder and any(Path(folder).glob("*.[0-9]")))
