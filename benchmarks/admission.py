@@ -1,155 +1,145 @@
-"""What the webhook reaches by itself: reviews a second over TLS, the time of a start, memory. No API server.
+"""Measure the webhook alone, without an API server: `python -m benchmarks.admission`.
 
-`python -m benchmarks.admission` prints it; `measure()` gives it to whoever makes a table of it.
+Reviews per second over TLS, CPU per review beside a bare Starlette application, start time and memory.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import socket
-import ssl
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
-import uvloop
-
+from benchmarks.review_clients import trusting_all
 from tests.support.certificates import Issuer, Mount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-ROOT = Path(__file__).parent.parent
-CLIENTS = 8  # as the peers were measured
-SECONDS = 5.0
-STARTS = 5
-_HEAD = b"POST %b HTTP/1.1\r\nhost: webhook\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+ROOT: Final = Path(__file__).parent.parent
+SECONDS: Final = 5.0  # of load for each path
+STARTS: Final = 5
+# Turns of webhook and bare application. They alternate because the machine is not equally fast for long.
+TURNS: Final = 6
+TURN_SECONDS: Final = 2.0
+START_TIMEOUT: Final = 10.0  # seconds
+PATHS: Final = ("/validate", "/mutate")
+
+Server = AbstractContextManager[tuple[int, int]]  # (process id, port)
 
 
 @dataclass(frozen=True)
 class Load:
-    """What one path did under the load of CLIENTS that each post one review after the other."""
+    """Figures of one path while each client posts one review after the other."""
 
     reviews_per_second: float
-    cpu_milliseconds: float  # of the webhook's process, a review
+    cpu_milliseconds: float  # of the server's process, per review
     p50_milliseconds: float
     p99_milliseconds: float
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """CPU per review of the webhook and of the bare application, in milliseconds, from alternating turns."""
+
+    webhook: float
+    bare: float
+
+    @property
+    def ratio(self) -> float:
+        """Return the webhook's CPU as a multiple of the bare application's."""
+        return self.webhook / self.bare
+
+
+@dataclass(frozen=True)
 class Admission:
-    """All of it. `cold_start` is the median of STARTS, from the start of the process to its first answered probe."""
+    """All figures. The cold start is the median time from the start of the process to its first answered probe."""
 
     validate: Load
     mutate: Load
+    validate_cpu: Comparison
+    mutate_cpu: Comparison
     cold_start_milliseconds: float
     resident_mib_at_start: float
     resident_mib_after_load: float
 
 
 def measure(seconds: float = SECONDS) -> Admission:
-    """Starts the webhook some times, then posts reviews to one of them for that long a path."""
+    """Measure the start, the load of each path for `seconds`, and the comparison."""
     with TemporaryDirectory() as folder:
         mount = Mount(Path(folder) / "tls")
         mount.hold_pair(Issuer().issue())
-        starts = [_start_time(mount) for _ in range(STARTS)]
-        with _webhook(mount) as (process, port):
-            _wait(port)
-            at_start = _resident(process.pid)
-            loads = {path: _load(process.pid, port, path, seconds) for path in ("/validate", "/mutate")}
-            return Admission(loads["/validate"], loads["/mutate"], median(starts), at_start, _resident(process.pid))
+        starts = [_start_milliseconds(mount) for _ in range(STARTS)]
+        with _webhook(mount) as (pid, port):
+            at_start = _resident_mib(pid)
+            validate, mutate = (_load(pid, port, path, seconds) for path in PATHS)
+            after_load = _resident_mib(pid)
+        validate_cpu, mutate_cpu = (_compare(mount, path) for path in PATHS)
+        return Admission(validate, mutate, validate_cpu, mutate_cpu, median(starts), at_start, after_load)
 
 
-def a_review(spec: dict[str, Any]) -> bytes:
-    """A review of a creation as the API server sends it."""
-    mirror = {
-        "apiVersion": "k8s.osp.tech/v1",
-        "kind": "RegistryMirror",
-        "metadata": {
-            "name": "docker",
-            "uid": "b8d7b1a3-8c1c-4b66-9f6c-0f2b8a1d6d0e",
-            "generation": 1,
-            "creationTimestamp": "2026-01-01T00:00:00Z",
-            "labels": {"app": "docker-registry", "mirror": "docker"},
-            "annotations": {"kubectl.kubernetes.io/last-applied-configuration": json.dumps({"spec": spec})},
-            "managedFields": [
-                {
-                    "manager": "kubectl-client-side-apply",
-                    "operation": "Update",
-                    "apiVersion": "k8s.osp.tech/v1",
-                    "time": "2026-01-01T00:00:00Z",
-                    "fieldsType": "FieldsV1",
-                    "fieldsV1": {"f:metadata": {"f:annotations": {".": {}}}, "f:spec": {".": {}, "f:upstreamUrl": {}}},
-                }
-            ],
-        },
-        "spec": spec,
-    }
-    request = {
-        "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
-        "kind": {"group": "k8s.osp.tech", "version": "v1", "kind": "RegistryMirror"},
-        "resource": {"group": "k8s.osp.tech", "version": "v1", "resource": "registrymirrors"},
-        "requestKind": {"group": "k8s.osp.tech", "version": "v1", "kind": "RegistryMirror"},
-        "requestResource": {"group": "k8s.osp.tech", "version": "v1", "resource": "registrymirrors"},
-        "name": "docker",
-        "operation": "CREATE",
-        "userInfo": {"username": "admin", "groups": ["system:masters", "system:authenticated"]},
-        "object": mirror,
-        "oldObject": None,
-        "dryRun": False,
-        "options": {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"},
-    }
-    return json.dumps({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request}).encode()
+def _compare(mount: Mount, path: str) -> Comparison:
+    """Load the webhook and the bare application in turns."""
+    with _webhook(mount) as webhook, _bare(mount) as bare:
+        loads = [[_load(*server, path, TURN_SECONDS) for server in (webhook, bare)] for _ in range(TURNS)]
+    ours, theirs = zip(*loads, strict=True)
+    return Comparison(*(_cpu_per_review(turns) for turns in (ours, theirs)))
 
 
-def _spec(path: str) -> dict[str, Any]:
-    """What arrives at each path: at /mutate without defaults, at /validate with them."""
-    if path == "/mutate":
-        return {"upstreamUrl": "quay.io"}
-    claim = {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "20Gi"}}}}
-    return {"upstreamUrl": "quay.io", "replicas": 2, "ttl": "168h", "volumeClaimTemplate": claim}
+def _cpu_per_review(turns: tuple[Load, ...]) -> float:
+    reviews = sum(turn.reviews_per_second for turn in turns)
+    return sum(turn.cpu_milliseconds * turn.reviews_per_second for turn in turns) / reviews
+
+
+def _webhook(mount: Mount) -> Server:
+    def settings(port: int) -> dict[str, str]:
+        files = {"TLS_CERT_FILE": str(mount.certificate_file), "TLS_KEY_FILE": str(mount.key_file)}
+        return {"WEBHOOK_HOST": "127.0.0.1", "WEBHOOK_PORT": str(port), **files}
+
+    return _serving(lambda _port: ["-m", "webhook"], settings)
+
+
+def _bare(mount: Mount) -> Server:
+    files = [str(mount.certificate_file), str(mount.key_file)]
+    return _serving(lambda port: ["-m", "benchmarks.bare", str(port), *files], lambda _port: {})
 
 
 @contextmanager
-def _webhook(mount: Mount) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def _serving(
+    arguments: Callable[[int], list[str]], settings: Callable[[int], dict[str, str]]
+) -> Iterator[tuple[int, int]]:
+    """Run a server; yield its process id and port as soon as it answers a probe."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    settings = {
-        "WEBHOOK_HOST": "127.0.0.1",
-        "WEBHOOK_PORT": str(port),
-        "TLS_CERT_FILE": str(mount.certificate_file),
-        "TLS_KEY_FILE": str(mount.key_file),
-    }
-    command = [sys.executable, "-m", "webhook"]
-    with subprocess.Popen(command, cwd=ROOT, env=os.environ | settings, stdout=subprocess.DEVNULL) as process:
+    command, environment = [sys.executable, *arguments(port)], os.environ | settings(port)
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as process:
         try:
-            yield process, port
+            _wait_until_ready(port)
+            yield process.pid, port
         finally:
             process.terminate()
 
 
-def _start_time(mount: Mount) -> float:
+def _start_milliseconds(mount: Mount) -> float:
     started = time.perf_counter()
-    with _webhook(mount) as (_, port):
-        _wait(port)
+    with _webhook(mount):
         return (time.perf_counter() - started) * 1000
 
 
-def _wait(port: int) -> None:
-    """Until a probe is answered."""
-    deadline = time.monotonic() + 10
+def _wait_until_ready(port: int) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
     while True:
         try:
-            with _trusting_all().wrap_socket(socket.create_connection(("127.0.0.1", port))) as connection:
+            with trusting_all().wrap_socket(socket.create_connection(("127.0.0.1", port))) as connection:
                 connection.sendall(b"GET /readyz HTTP/1.1\r\nhost: webhook\r\n\r\n")
                 if connection.recv(4096).startswith(b"HTTP/1.1 200"):
                     return
@@ -159,61 +149,12 @@ def _wait(port: int) -> None:
         time.sleep(0.002)
 
 
-def _trusting_all() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
 def _load(pid: int, port: int, path: str, seconds: float) -> Load:
-    """Clients in a process of their own, so that they take the other core."""
+    """Load a server from a process of clients."""
     before = _cpu_seconds(pid)
-    command = [sys.executable, "-m", "benchmarks.admission", "clients", str(port), path, str(seconds)]
-    told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout
-    count, p50, p99 = json.loads(told)
+    command = [sys.executable, "-m", "benchmarks.review_clients", str(port), path, str(seconds)]
+    count, p50, p99 = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)
     return Load(count / seconds, (_cpu_seconds(pid) - before) / count * 1000, p50 * 1000, p99 * 1000)
-
-
-class _Client(asyncio.Protocol):
-    """Posts a review as soon as the one before it is answered. Answers are alike, so the first tells their length."""
-
-    def __init__(self, request: bytes, times: list[float]) -> None:
-        self._request = request
-        self._times = times
-        self._sent = 0.0
-        self._received = b""
-        self._length = 0
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-        self._post()
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        if not self._length and b"\r\n\r\n" in self._received:
-            head, _, _ = self._received.partition(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200"), self._received  # noqa: S101 (an error would be counted as fast)
-            self._length = len(head) + 4 + int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
-        if self._length and len(self._received) >= self._length:
-            self._times.append(time.perf_counter() - self._sent)
-            self._received = b""
-            self._post()
-
-    def _post(self) -> None:
-        self._sent = time.perf_counter()
-        self._transport.write(self._request)
-
-
-async def _clients(port: int, path: str, seconds: float) -> list[float]:
-    body = a_review(_spec(path))
-    times: list[float] = []
-    loop = asyncio.get_running_loop()
-    for _ in range(CLIENTS):
-        request = _HEAD % (path.encode(), len(body), body)
-        await loop.create_connection(lambda: _Client(request, times), "127.0.0.1", port, ssl=_trusting_all())  # noqa: B023
-    await asyncio.sleep(seconds)
-    return times
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -221,27 +162,24 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _resident(pid: int) -> float:
+def _resident_mib(pid: int) -> float:
     line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1]) / 1024
 
 
 def main() -> None:
-    """Prints the figures, or is the clients' process."""
-    if sys.argv[1:2] == ["clients"]:
-        times = sorted(uvloop.run(_clients(int(sys.argv[2]), sys.argv[3], float(sys.argv[4]))))
-        print(json.dumps([len(times), times[len(times) // 2], times[len(times) * 99 // 100]]))
-        return
-    figures = measure()
-    print(
-        f"starts in {figures.cold_start_milliseconds:.0f} ms, {figures.resident_mib_at_start:.0f} MiB resident", end=""
-    )
-    print(f" ({figures.resident_mib_after_load:.0f} after the load)")
-    for path, load in (("/validate", figures.validate), ("/mutate", figures.mutate)):
-        print(
-            f"{path:10} {load.reviews_per_second:6.0f} reviews/s  {load.cpu_milliseconds:.3f} ms CPU a review"
-            f"  p50 {load.p50_milliseconds:.2f} ms  p99 {load.p99_milliseconds:.2f} ms"
-        )
+    """Print the figures."""
+    found = measure()
+    print(f"start      {found.cold_start_milliseconds:.0f} ms")
+    print(f"memory     {found.resident_mib_at_start:.0f} MiB, after the load {found.resident_mib_after_load:.0f} MiB")
+    _print_path("/validate", found.validate, found.validate_cpu)
+    _print_path("/mutate", found.mutate, found.mutate_cpu)
+
+
+def _print_path(path: str, load: Load, cpu: Comparison) -> None:
+    times = f"p50 {load.p50_milliseconds:.2f} ms, p99 {load.p99_milliseconds:.2f} ms"
+    print(f"{path:10} {load.reviews_per_second:.0f} reviews/s, {times}")
+    print(f"{'':10} CPU per review {cpu.webhook:.3f} ms, bare application {cpu.bare:.3f} ms, ratio {cpu.ratio:.2f}")
 
 
 if __name__ == "__main__":

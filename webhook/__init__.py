@@ -1,1 +1,1 @@
-"""The admission webhook: judges RegistryMirrors and fills in their defaults. `python -m webhook`."""
+"""Validate RegistryMirrors and fill in their defaults, as an admission webhook: `python -m webhook`."""

@@ -1,8 +1,9 @@
-"""The webhook over HTTP: read bytes, parse, call a pure function, serialise. The only module that knows Starlette."""
+"""Serve reviews, probes and metrics over HTTP. This is the only module that imports Starlette."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import asyncio
+from dataclasses import dataclass
 from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
@@ -25,155 +26,156 @@ if TYPE_CHECKING:
     from webhook.metrics import Metrics
     from webhook.responses import AdmissionResponse
 
-    Judge = Callable[[Review, tuple[str, ...]], AdmissionResponse]
+    Handler = Callable[[Review, tuple[str, ...]], AdmissionResponse]
 
 # Bytes. etcd stores at most 1.5 MiB of an object, and a review carries the old and the new one; the last MiB is for
-# who asks and how. The API server reads up to 3 MiB of a new object, but could not store what exceeds this.
+# the rest of the review. The API server reads up to 3 MiB of an object, but could not store one above 1.5.
 BODY_MAX: Final = 4 * 2**20
-# Bytes of a body that always find room: ten times what a usual review has.
+# Bytes of a body that is read at once: ten times those of a usual review.
 BODY_USUAL: Final = 2**16
-# Bytes of larger ones in hand at a time, of all connections together: eight of the largest. The API server sends few at
-# once; without a bound sixty connections that bring 4 MiB each, and then wait, end a container of 256 MiB.
-ROOM: Final = 8 * BODY_MAX
-_DIGITS: Final = 20  # of the largest number of 64 bits
+# Larger bodies that are read at the same time; others get 503. An API server sends few. Without the limit, sixty
+# connections with 4 MiB each would exhaust the 256 MiB of the container.
+LARGE_BODIES_MAX: Final = 8
+_DIGITS: Final = 20  # of the largest number of 64 bits; int() refuses thousands of digits
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-_CLOSING: Final = {"connection": "close"}  # the rest of a body that nobody reads must not be taken for a request
-
-
-class NoRoomError(Exception):
-    """A large body while others are in hand that take all the room, in a sentence."""
-
-
-class Room:
-    """Counts the bytes of large bodies in hand."""
-
-    def __init__(self) -> None:
-        self.taken = 0
-
-    def grow(self, before: int, after: int) -> None:
-        """A body of `before` bytes has `after` now; 0 where it is in hand no more. Raises NoRoomError."""
-        self.taken += max(0, after - BODY_USUAL) - max(0, before - BODY_USUAL)
-        if after > before and self.taken > ROOM:
-            raise NoRoomError(f"more than {ROOM} bytes of large reviews are in hand; this one finds room later")
+# The server must not parse the unread rest of a body as a request.
+_CONNECTION_CLOSE: Final = {"connection": "close"}
 
 
 @dataclass(frozen=True, slots=True)
 class AppContext:
-    """What the endpoints need from outside. `is_ready` tells whether clients can trust the certificate now."""
+    """Dependencies of the endpoints. `is_ready` returns True if clients accept the certificate now."""
 
     log: Logger
     metrics: Metrics
     is_ready: Callable[[], bool]
     masquerade_domains: tuple[str, ...] = ()
-    room: Room = field(default_factory=Room)
 
 
 class TooLargeError(Exception):
-    """A body that is not read to its end, in a sentence."""
+    """A body above BODY_MAX, as one sentence."""
 
 
-def application(shell: AppContext) -> Starlette:
-    """The ASGI application. Reviews stand first, because routes are tried in order."""
+class BusyError(Exception):
+    """A large body while LARGE_BODIES_MAX others are read, as one sentence."""
+
+
+_STATUS: Final = {
+    MalformedError: HTTPStatus.BAD_REQUEST,
+    TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    BusyError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+def application(context: AppContext) -> Starlette:
+    """Return the ASGI application. Routes are tried in order, so reviews come first."""
+    large_bodies = asyncio.Semaphore(LARGE_BODIES_MAX)
     return Starlette(
         routes=[
-            Route("/validate", ReviewEndpoint("/validate", handlers.validate, shell), methods=["POST"]),
-            Route("/mutate", ReviewEndpoint("/mutate", handlers.mutate, shell), methods=["POST"]),
+            Route(path, ReviewEndpoint(path, handler, context, large_bodies), methods=["POST"])
+            for path, handler in (("/validate", handlers.validate), ("/mutate", handlers.mutate))
+        ]
+        + [
             Route("/healthz", _healthz),
-            Route("/readyz", _readyz(shell)),
-            Route("/metrics", _metrics(shell)),
+            Route("/readyz", _readyz(context)),
+            Route("/metrics", _metrics(context)),
         ]
     )
 
 
 class ReviewEndpoint:
-    """Answers reviews at one path by one judge. Whatever is posted gets an AdmissionReview or a sentence with a 4xx."""
+    """Answer each POST with an AdmissionReview, or with one sentence and a 4xx status."""
 
-    def __init__(self, path: str, judge: Judge, shell: AppContext) -> None:
+    def __init__(self, path: str, handler: Handler, context: AppContext, large_bodies: asyncio.Semaphore) -> None:
         self._path = path
-        self._judge = judge
-        self._shell = shell
+        self._handler = handler
+        self._context = context
+        self._large_bodies = large_bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One review, as an ASGI application."""
+        """Handle one request, as an ASGI application."""
         started = perf_counter()
         try:
-            asked = handlers.parse(await _body(scope, receive, self._shell.room))
-        except (MalformedError, TooLargeError, NoRoomError) as error:
-            await self._refused(error, started)(scope, receive, send)
+            review = handlers.parse(await self._body(scope, receive))
+        except (MalformedError, TooLargeError, BusyError) as error:
+            await self._refuse(error, started)(scope, receive, send)
             return
-        await self._answered(asked, started)(scope, receive, send)
+        await self._answer(review, started)(scope, receive, send)
 
-    def _answered(self, asked: Review, started: float) -> Response:
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        """Return the body of a JSON request. Raise MalformedError, TooLargeError or BusyError."""
+        size = _announced_size(dict(scope["headers"]))
+        if 0 <= size <= BODY_USUAL:
+            return await _read(receive)
+        if self._large_bodies.locked():
+            raise BusyError(f"{LARGE_BODIES_MAX} bodies above {BODY_USUAL} bytes are being read; try again later")
+        async with self._large_bodies:
+            return await _read(receive)
+
+    def _answer(self, review: Review, started: float) -> Response:
         try:
-            answer = self._judge(asked, self._shell.masquerade_domains)
-            content = responses.serialised(asked.uid, answer)
+            answer = self._handler(review, self._context.masquerade_domains)
+            content = responses.serialize(review.uid, answer)
         except Exception:
-            self._shell.log.exception("review failed", path=self._path, uid=asked.uid)
-            answer = responses.errored(asked.uid)
-            content = responses.serialised(asked.uid, answer)
+            self._context.log.exception("review failed", path=self._path, uid=review.uid)
+            answer = responses.errored(review.uid)
+            content = responses.serialize(review.uid, answer)
         seconds = perf_counter() - started
-        self._shell.metrics.reviewed(self._path, asked.operation, answer.result, seconds)
-        self._shell.log.info(
+        self._context.metrics.count_review(self._path, review.operation, answer.result, seconds)
+        self._context.log.info(
             "review",
             path=self._path,
-            uid=asked.uid,
-            operation=asked.operation,
-            name=asked.name,
+            uid=review.uid,
+            operation=review.operation,
+            name=review.name,
             result=answer.result,
             allowed=answer.response["allowed"],
             milliseconds=_milliseconds(seconds),
         )
         return Response(content, media_type="application/json")
 
-    def _refused(self, error: Exception, started: float) -> Response:
+    def _refuse(self, error: Exception, started: float) -> Response:
         status = _STATUS[type(error)]
         seconds = perf_counter() - started
-        self._shell.metrics.reviewed(self._path, "", "malformed", seconds)
-        self._shell.log.warning(
+        self._context.metrics.count_review(self._path, "", "malformed", seconds)
+        self._context.log.warning(
             "review malformed",
             path=self._path,
             status=status,
             reason=str(error),
             milliseconds=_milliseconds(seconds),
         )
-        return PlainTextResponse(f"{error}\n", status, headers=_CLOSING)
+        return PlainTextResponse(f"{error}\n", status, headers=_CONNECTION_CLOSE)
 
 
-_STATUS: Final = {
-    MalformedError: HTTPStatus.BAD_REQUEST,
-    TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    NoRoomError: HTTPStatus.SERVICE_UNAVAILABLE,
-}
-
-
-async def _body(scope: Scope, receive: Receive, room: Room) -> bytes:
-    """The whole body of a request that says it is JSON. Raises MalformedError, TooLargeError and NoRoomError.
-
-    How long it may take is the server's business: its clock ends the connection.
-    """
-    headers = dict(scope["headers"])
+def _announced_size(headers: dict[bytes, bytes]) -> int:
+    """Return the content-length, or -1 for a chunked body. Raise MalformedError or TooLargeError."""
     if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
         raise MalformedError("the content-type must be application/json")
     length = headers.get(b"content-length", b"")
-    # None where the body comes in chunks: what arrives is counted then. Python would not read thousands of digits.
-    size = int(length[:_DIGITS]) if length.isdigit() else 0
+    size = int(length[:_DIGITS]) if length.isdigit() else -1
+    _check_size(size)
+    return size
+
+
+async def _read(receive: Receive) -> bytes:
+    """Return the whole body. Raise MalformedError or TooLargeError. The server limits the time."""
     parts: list[bytes] = []
-    arrived, more = 0, True
-    try:
-        while more:
-            if size > BODY_MAX:
-                raise TooLargeError(f"the body is larger than {BODY_MAX} bytes, which no review of a mirror is")
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise MalformedError("the connection ended before the body did")
-            parts.append(message.get("body", b""))
-            before, arrived = arrived, arrived + len(parts[-1])
-            room.grow(before, arrived)
-            size = max(size, arrived)
-            more = message.get("more_body", False)
-    finally:
-        room.grow(arrived, 0)
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise MalformedError("the connection ended before the body did")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        _check_size(size)
+        more = message.get("more_body", False)
     return b"".join(parts)
+
+
+def _check_size(size: int) -> None:
+    if size > BODY_MAX:
+        raise TooLargeError(f"the body is larger than {BODY_MAX} bytes; no review of a RegistryMirror needs that")
 
 
 def _milliseconds(seconds: float) -> float:
@@ -181,21 +183,21 @@ def _milliseconds(seconds: float) -> float:
 
 
 async def _healthz(_request: Request) -> Response:
-    """The event loop runs."""
+    """Answer as long as the event loop runs."""
     return PlainTextResponse("ok\n")
 
 
-def _readyz(shell: AppContext) -> Any:
+def _readyz(context: AppContext) -> Any:
     async def readyz(_request: Request) -> Response:
-        if shell.is_ready():
+        if context.is_ready():
             return PlainTextResponse("ok\n")
         return PlainTextResponse("the certificate in use is not valid now\n", HTTPStatus.SERVICE_UNAVAILABLE)
 
     return readyz
 
 
-def _metrics(shell: AppContext) -> Any:
+def _metrics(context: AppContext) -> Any:
     async def metrics(_request: Request) -> Response:
-        return Response(shell.metrics.exposed(), media_type=_METRICS_TYPE)
+        return Response(context.metrics.exposed(), media_type=_METRICS_TYPE)
 
     return metrics

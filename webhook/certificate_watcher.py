@@ -1,4 +1,4 @@
-"""Keeps the certificate in use the one that its files hold, without a restart and without a failed handshake."""
+"""Reload the serving certificate when its files change, without a restart and without a failed handshake."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from webhook import key_pair
-from webhook.key_pair import PairError
+from webhook.key_pair import KeyPairError
 
 if TYPE_CHECKING:
     import ssl
@@ -17,16 +17,15 @@ if TYPE_CHECKING:
     from common.logs import Logger
     from webhook.key_pair import Certificate
 
-# Seconds between two looks. A look reads two small files (0.1 ms); kubelet itself takes up to a minute to change
-# them, so a closer watch would gain nothing there, and a person who waits for a start waits no longer than this.
-PAUSE: Final = 1.0
+# Seconds. A check reads two small files in 0.1 ms. kubelet takes up to a minute to update them.
+POLL_INTERVAL: Final = 1.0
 
 
 class CertificateWatcher:
-    """The certificate in use. `now` gives seconds since 1970.
+    """Hold the certificate in use. `now` returns seconds since 1970.
 
-    `context` goes to the server once and for all: it has no certificate of its own but gives each handshake the
-    one in use then. Its callback runs for clients that send no server name too.
+    The server keeps `context` for its whole life. The context has no certificate: its callback assigns the current one
+    to each handshake. OpenSSL runs the callback for clients without a server name too.
     """
 
     def __init__(self, files: tuple[Path, Path], now: Callable[[], float], log: Logger) -> None:
@@ -43,38 +42,38 @@ class CertificateWatcher:
             connection.context = self.current.context
 
     def is_ready(self) -> bool:
-        """Whether there is a certificate that clients accept now."""
+        """Return True if clients accept the current certificate now."""
         return self.current is not None and self.current.is_usable(self._now())
 
-    async def follow(self) -> None:
-        """Looks at the files again and again, until cancelled."""
+    async def watch(self) -> None:
+        """Reload until cancelled."""
         while True:
-            self.look()
-            await asyncio.sleep(PAUSE)
+            self.reload()
+            await asyncio.sleep(POLL_INTERVAL)
 
-    def look(self) -> None:
-        """Takes up what the files hold, where it is new and can serve; tells each reason not to once."""
+    def reload(self) -> None:
+        """Use the certificate in the files if it is new and can serve. Log each reason for a refusal once."""
         try:
             candidate = self._candidate()
-        except PairError as error:
+        except KeyPairError as error:
             self._refuse(str(error))
             return
         self._refusal = None
         if candidate is not None:
             self.current = candidate
-            self._log.info("certificate taken up", not_after=_date(candidate.not_after), sha256=candidate.fingerprint)
+            self._log.info("certificate reloaded", not_after=_date(candidate.not_after), sha256=candidate.fingerprint)
 
     def _candidate(self) -> Certificate | None:
-        """A new certificate in the files; None where they hold the one in use. Raises PairError."""
+        """Return the new certificate in the files, or None if they hold the current one. Raise KeyPairError."""
         pair = key_pair.read(*self._files)
         if self.current is not None and self.current.pair == pair:
             return None
-        candidate = key_pair.proved(pair)
-        if self.is_ready():  # whatever is wrong with one where there is no other, it may be better than none
+        candidate = key_pair.load(pair)
+        if self.is_ready():  # a doubtful certificate is better than none, but no better than one that works
             if not candidate.is_usable(self._now()):
                 dates = f"{_date(candidate.not_before)} to {_date(candidate.not_after)}"
-                raise PairError(f"{pair.certificate_file} is valid from {dates}, and the one in use is valid now")
-            key_pair.vouch(candidate)
+                raise KeyPairError(f"{pair.certificate_file} is valid from {dates}; the one in use is valid now")
+            key_pair.verify_issuer(candidate)
         return candidate
 
     def _refuse(self, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""What the webhook takes from its environment."""
+"""Settings of the webhook, from environment variables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from common.settings_table import setting
 
 
 class WebhookSettings(Settings):
-    """Names and defaults of the webhook's variables."""
+    """Variables of the webhook and their defaults."""
 
     host: str = setting("WEBHOOK_HOST", "0.0.0.0", "IP address", "Address of the server.")  # noqa: S104 (in a pod)
     port: Port = setting(

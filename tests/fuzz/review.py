@@ -65,7 +65,7 @@ def _body(data: bytes) -> bytes | None:
 
 
 def _is_well_formed(uid: str, answer: AdmissionResponse) -> None:
-    written = json.loads(responses.serialised(uid, answer))
+    written = json.loads(responses.serialize(uid, answer))
     assert set(written) == {"apiVersion", "kind", "response"}
     response = written["response"]
     assert response["uid"] == uid

@@ -31,7 +31,7 @@ def test_the_webhook_takes_nothing_older_than_tls_1_2_and_no_weak_cipher(tmp_pat
     mount = Mount(tmp_path / "tls")
     mount.hold_pair(Issuer().issue())
     with program(mount) as (started, port):
-        started.told("webhook listens")
+        started.wait_for_event("webhook listening")
         assert_modern(scanned(port))
 
 

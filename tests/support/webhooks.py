@@ -1,10 +1,9 @@
-"""The webhook as a real server: within the test's process, with shorter deadlines, or as the program it is."""
+"""Run the webhook as a real server: in the test's process with shorter deadlines, or as the program."""
 
 from __future__ import annotations
 
 import json
 import os
-import select
 import socket
 import ssl
 import subprocess
@@ -29,28 +28,26 @@ from webhook.server import Server, config
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from common.types import Json
     from tests.support.certificates import Mount
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE = 20.0  # seconds until a state that should have come by itself is a failure, on a busy machine
+PATIENCE = 20.0  # seconds to wait for a state on a busy machine
 
 
-def eventually(is_so: Callable[[], Any], what: str) -> Any:
-    """The first true value of `is_so`; fails with `what` when there is none in time."""
+def eventually(condition: Callable[[], Any], description: str) -> Any:
+    """Return the first true value of the condition. Fail with the description after PATIENCE."""
     deadline = time.monotonic() + PATIENCE
-    while not (value := is_so()):
-        assert time.monotonic() < deadline, f"in vain: {what}"
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"in vain: {description}"
         time.sleep(0.01)
     return value
 
 
-_CLOSED, _CLOSE_WAIT = 7, 8  # states of TCP, as Linux numbers them
-
-
 class Client:
-    """A TLS connection that trusts one issuer, by the webhook's name or, without SNI, by its address.
+    """A TLS connection that trusts one issuer. The address as `host` means a handshake without a server name.
 
-    `receives` are the bytes that it takes before it reads them; 0 for as many as usual.
+    `receives` limits the receive buffer, in bytes; 0 means the default.
     """
 
     def __init__(self, port: int, issuer: bytes, host: str = HOST, receives: int = 0) -> None:
@@ -70,35 +67,27 @@ class Client:
 
     @property
     def serial(self) -> str:
-        """Serial number of the certificate that was served."""
-        told: Any = self._socket.getpeercert()
-        return str(told["serialNumber"])
-
-    def has_come(self) -> bool:
-        """Whether there is something to read."""
-        return self._socket.pending() > 0 or bool(select.select([self._socket], [], [], 0)[0])
-
-    def is_cut(self) -> bool:
-        """Whether the server has ended the connection, by TCP's own state, whatever is left to be read."""
-        return self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in (_CLOSED, _CLOSE_WAIT)
+        """Return the serial number of the served certificate."""
+        certificate: Any = self._socket.getpeercert()
+        return str(certificate["serialNumber"])
 
     def half_close(self) -> None:
-        """Sends no more."""
+        """Close the sending direction."""
         self._socket.shutdown(socket.SHUT_WR)
 
     def send(self, data: bytes) -> None:
-        """Sends bytes as they are."""
+        """Send bytes unchanged."""
         self._socket.sendall(data)
 
     def rest(self) -> bytes:
-        """All that still comes until the server closes; a server that does not close fails by timeout."""
+        """Return all bytes until the server closes. Fail by timeout if it does not close."""
         received = b""
         while data := self._socket.recv(65536):
             received += data
         return received
 
     def answer(self) -> tuple[int, bytes]:
-        """Status and body of the next response."""
+        """Return status and body of the next response."""
         received = b""
         while b"\r\n\r\n" not in received:
             received += self._some()
@@ -115,24 +104,24 @@ class Client:
 
 
 def get(path: str) -> bytes:
-    """A request's bytes."""
+    """Return the bytes of a GET request."""
     return f"GET {path} HTTP/1.1\r\nhost: {HOST}\r\n\r\n".encode()
 
 
 def post(path: str, body: bytes) -> bytes:
-    """A review's bytes."""
+    """Return the bytes of a review's request."""
     head = f"POST {path} HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
     return head.encode() + b"\r\n\r\n" + body
 
 
 @contextmanager
 def served(mount: Mount) -> Iterator[int]:
-    """The webhook in a thread with an event loop of its own; gives its port."""
+    """Serve the webhook in a thread with its own event loop; yield the port."""
     log, listens, port = Recorder(), threading.Event(), free_port()
-    rotation = CertificateWatcher((mount.certificate_file, mount.key_file), time.time, log)
-    rotation.look()
-    shell = AppContext(log, Metrics(CollectorRegistry(), lambda: 0), rotation.is_ready)
-    server = Server(config(application(shell), ("127.0.0.1", port), rotation.context), listens.set)
+    watcher = CertificateWatcher((mount.certificate_file, mount.key_file), time.time, log)
+    watcher.reload()
+    context = AppContext(log, Metrics(CollectorRegistry(), lambda: 0), watcher.is_ready)
+    server = Server(config(application(context), ("127.0.0.1", port), watcher.context), listens.set)
     thread = threading.Thread(target=lambda: uvloop.run(server.serve()))
     thread.start()
     try:
@@ -144,7 +133,7 @@ def served(mount: Mount) -> Iterator[int]:
 
 
 class Program:
-    """`python -m webhook`, started."""
+    """A process of `python -m webhook`."""
 
     def __init__(self, settings: dict[str, str]) -> None:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("TLS_", "WEBHOOK_"))}
@@ -161,27 +150,27 @@ class Program:
         for line in self.process.stdout:
             self._lines.append(line)
 
-    def events(self, name: str) -> list[dict[str, Any]]:
-        """The lines of its log with that event."""
+    def events(self, name: str) -> list[Json]:
+        """Return the log lines with that event."""
         parsed = [json.loads(line) for line in list(self._lines)]
         return [event for event in parsed if event["event"] == name]
 
-    def told(self, name: str, times: int = 1) -> dict[str, Any]:
-        """The line of its log with that event, once it is there so many times."""
-        events: list[dict[str, Any]] = eventually(
+    def wait_for_event(self, name: str, times: int = 1) -> Json:
+        """Return the last log line with that event after it was logged `times` times."""
+        events: list[Json] = eventually(
             lambda: (found := self.events(name)) and len(found) >= times and found, f"event {name}: {self._lines}"
         )
         return events[-1]
 
     def end(self) -> tuple[int, str]:
-        """Exit status and what stands on stderr, once it has ended."""
+        """Wait for the end; return the exit status and stderr."""
         status = self.process.wait(PATIENCE)
         self._reader.join()
         assert self.process.stderr is not None
         return status, self.process.stderr.read()
 
     def close(self) -> None:
-        """Leaves nothing behind."""
+        """Kill the process and close its pipes."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -193,7 +182,7 @@ class Program:
 
 @contextmanager
 def program(mount: Mount, **settings: str) -> Iterator[tuple[Program, int]]:
-    """The program with its certificate mounted, and its port."""
+    """Run the program with a mounted certificate; yield it and its port."""
     port = free_port()
     started = Program(
         {

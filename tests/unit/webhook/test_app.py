@@ -1,4 +1,4 @@
-"""The webhook over HTTP, through the real ASGI application."""
+"""The ASGI application over HTTP."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BOTH = pytest.mark.parametrize("path", ["/mutate", "/validate"])
 
 
 class Webhook:
-    """The application with a logger that keeps what it is told, and a client of it."""
+    """The application with a recording logger and a client."""
 
     def __init__(self, *, is_ready: bool = True) -> None:
         self.log = Recorder()
@@ -36,12 +36,12 @@ class Webhook:
         self.app: Starlette = application(AppContext(self.log, metrics, lambda: is_ready))
 
     async def post(self, path: str, content: Any, headers: dict[str, str] | None = None) -> httpx.Response:
-        """Posts a body, as JSON where the headers do not say otherwise."""
+        """Post a body, by default as JSON."""
         async with self._client() as client:
             return await client.post(path, content=content, headers=JSON if headers is None else headers)
 
     async def get(self, path: str) -> httpx.Response:
-        """Gets a page."""
+        """Get a page."""
         async with self._client() as client:
             return await client.get(path)
 
@@ -51,7 +51,7 @@ class Webhook:
 
 @BOTH
 @given(reviews.bodies())
-def test_any_bytes_get_a_well_formed_answer_or_a_4xx_with_one_sentence(path: str, body: bytes) -> None:
+def test_any_bytes_get_an_answer_or_400(path: str, body: bytes) -> None:
     webhook = Webhook()
     response = asyncio.run(asyncio.wait_for(webhook.post(path, body), timeout=10))
     if response.status_code == 200:
@@ -66,7 +66,7 @@ def test_any_bytes_get_a_well_formed_answer_or_a_4xx_with_one_sentence(path: str
 
 
 @BOTH
-async def test_a_review_is_one_line_in_the_log_with_what_it_was_about(path: str) -> None:
+async def test_review_is_one_log_line(path: str) -> None:
     webhook = Webhook()
     await webhook.post(path, a_review().creating(a_mirror().replicated(0)).body())
     (line,) = webhook.log.events
@@ -84,16 +84,14 @@ async def test_a_review_is_one_line_in_the_log_with_what_it_was_about(path: str)
 
 
 @BOTH
-async def test_a_dry_run_is_answered_like_any_other_because_nothing_has_side_effects(path: str) -> None:
+async def test_dry_run_gets_the_same_answer(path: str) -> None:
     webhook = Webhook()
     dry, wet = [await webhook.post(path, asked.body()) for asked in (a_review().dry(), a_review())]
     assert dry.content == wet.content
 
 
 @BOTH
-async def test_a_bug_of_ours_becomes_an_answer_with_code_500_and_the_uid(
-    path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_bug_becomes_answer_with_code_500(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(*_: Any) -> None:
         raise ZeroDivisionError
 
@@ -113,19 +111,19 @@ async def test_a_bug_of_ours_becomes_an_answer_with_code_500_and_the_uid(
 
 @BOTH
 @pytest.mark.parametrize("kind", [{}, {"content-type": "text/plain"}, {"content-type": "application/jsonp"}])
-async def test_a_body_that_does_not_say_it_is_json_is_malformed(path: str, kind: dict[str, str]) -> None:
+async def test_other_content_types_are_malformed(path: str, kind: dict[str, str]) -> None:
     response = await Webhook().post(path, a_review().body(), kind)
     assert (response.status_code, response.text) == (400, "the content-type must be application/json\n")
 
 
-async def test_the_content_type_may_have_parameters_and_capitals() -> None:
+async def test_content_type_may_have_parameters_and_capitals() -> None:
     response = await Webhook().post("/validate", a_review().body(), {"content-type": "Application/JSON; charset=utf-8"})
     assert response.status_code == 200
 
 
 @BOTH
 @pytest.mark.parametrize("length", [str(BODY_MAX + 1), "9" * 5000])
-async def test_a_body_announced_as_too_large_is_refused_before_it_is_read(path: str, length: str) -> None:
+async def test_announced_large_body_is_refused_unread(path: str, length: str) -> None:
     async def endless() -> AsyncIterator[bytes]:
         await asyncio.Event().wait()
         yield b""
@@ -136,7 +134,7 @@ async def test_a_body_announced_as_too_large_is_refused_before_it_is_read(path: 
 
 
 @BOTH
-async def test_a_body_that_becomes_too_large_is_refused_where_it_does(path: str) -> None:
+async def test_growing_body_is_refused_at_the_limit(path: str) -> None:
     sent = 0
 
     async def growing() -> AsyncIterator[bytes]:
@@ -145,7 +143,7 @@ async def test_a_body_that_becomes_too_large_is_refused_where_it_does(path: str)
             sent += 2**16
             yield bytes(2**16)
 
-    # Through httpx the body is gathered first, so the application is asked as a server would ask it.
+    # httpx would collect the whole body first, so the application is called as by a server.
     webhook, parts, answers = Webhook(), growing(), list[dict[str, Any]]()
 
     async def receive() -> dict[str, Any]:
@@ -162,7 +160,7 @@ async def test_a_body_that_becomes_too_large_is_refused_where_it_does(path: str)
 
 
 @BOTH
-async def test_the_largest_body_allowed_is_judged(path: str) -> None:
+async def test_largest_body_is_reviewed(path: str) -> None:
     body = a_review().body()
     response = await Webhook().post(path, body + b" " * (BODY_MAX - len(body)))
     assert response.status_code == 200
@@ -175,14 +173,14 @@ async def test_other_methods_and_paths_are_refused() -> None:
     assert (await webhook.post("/healthz", b"")).status_code == 405
 
 
-async def test_ready_means_that_clients_can_trust_the_certificate_and_healthy_only_that_the_loop_runs() -> None:
+async def test_readiness_depends_on_certificate_and_health_not() -> None:
     ready, unready = Webhook(is_ready=True), Webhook(is_ready=False)
     assert [(await webhook.get("/readyz")).status_code for webhook in (ready, unready)] == [200, 503]
     assert [(await webhook.get("/healthz")).status_code for webhook in (ready, unready)] == [200, 200]
     assert ready.log.events == unready.log.events == [], "probes are silent"
 
 
-async def test_metrics_count_reviews_by_path_operation_and_result() -> None:
+async def test_metrics_count_reviews() -> None:
     webhook = Webhook()
     await webhook.post("/mutate", a_review().body())
     await webhook.post("/validate", a_review().body())
@@ -193,12 +191,12 @@ async def test_metrics_count_reviews_by_path_operation_and_result() -> None:
     assert exposed.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     lines = set(exposed.text.splitlines())
     assert lines >= {
-        'webhook_reviews_total{operation="CREATE",path="/mutate",result="patched"} 1.0',
-        'webhook_reviews_total{operation="CREATE",path="/validate",result="allowed"} 1.0',
-        'webhook_reviews_total{operation="DELETE",path="/validate",result="allowed"} 1.0',
-        'webhook_reviews_total{operation="CREATE",path="/validate",result="denied"} 1.0',
-        'webhook_reviews_total{operation="",path="/validate",result="malformed"} 1.0',
-        'webhook_review_seconds_count{path="/validate"} 4.0',
-        "webhook_certificate_not_after_seconds 1234.0",
+        'registrymirror_webhook_requests_total{operation="CREATE",path="/mutate",result="patched"} 1.0',
+        'registrymirror_webhook_requests_total{operation="CREATE",path="/validate",result="allowed"} 1.0',
+        'registrymirror_webhook_requests_total{operation="DELETE",path="/validate",result="allowed"} 1.0',
+        'registrymirror_webhook_requests_total{operation="CREATE",path="/validate",result="denied"} 1.0',
+        'registrymirror_webhook_requests_total{operation="",path="/validate",result="malformed"} 1.0',
+        'registrymirror_webhook_request_duration_seconds_count{path="/validate"} 4.0',
+        "registrymirror_webhook_certificate_expiration_timestamp_seconds 1234.0",
     }
     assert any(line.startswith("process_resident_memory_bytes ") for line in lines)

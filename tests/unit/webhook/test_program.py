@@ -1,4 +1,4 @@
-"""`python -m webhook` as it runs in a pod: its settings, its start, its certificate, its end."""
+"""`python -m webhook` as it runs in a pod: settings, start, certificate, end."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ def mount(tmp_path: Path) -> Mount:
 
 
 def ask(port: int, issuer: Issuer, request: bytes) -> tuple[int, bytes, str]:
-    """Status, body and the certificate's serial number of one request on a connection of its own."""
+    """Return status, body and the certificate's serial number of a request on a new connection."""
     with Client(port, issuer.certificate) as client:
         client.send(request)
         status, body = client.answer()
         return status, body, client.serial
 
 
-def test_wrong_settings_are_told_all_together_one_line_a_mistake_and_end_it_with_status_2() -> None:
+def test_wrong_settings_are_reported_together() -> None:
     started = Program({"WEBHOOK_PORT": "0", "LOG_LEVEL": "loud", "TLS_KEY_FILE": "", "MASQUERADE_DOMAINS": "a b"})
     try:
-        status, told = started.end()
+        status, output = started.end()
     finally:
         started.close()
     assert status == 2
-    lines = told.splitlines()
+    lines = output.splitlines()
     assert [line.partition("=")[0].partition(":")[0] for line in lines] == [
         "WEBHOOK_PORT",
         "TLS_CERT_FILE",
@@ -56,36 +56,34 @@ def test_wrong_settings_are_told_all_together_one_line_a_mistake_and_end_it_with
         "LOG_LEVEL",
         "MASQUERADE_DOMAINS",
     ]
-    assert "Traceback" not in told
+    assert "Traceback" not in output
 
 
-def test_it_answers_reviews_and_tells_each_in_one_line(mount: Mount, issuer: Issuer) -> None:
+def test_review_is_answered_and_logged_once(mount: Mount, issuer: Issuer) -> None:
     mount.hold_pair(issuer.issue())
     with program(mount, MASQUERADE_DOMAINS="example.com") as (started, port):
-        started.told("webhook listens")
+        started.wait_for_event("webhook listening")
         status, body, _ = ask(port, issuer, post("/validate", a_review().body()))
         assert status == 200
         assert UID.encode() in body
         assert b"is outside the domains" in body
-        assert started.told("review")["result"] == "denied"
+        assert started.wait_for_event("review")["result"] == "denied"
         ask(port, issuer, get("/readyz"))
         assert len(started.events("review")) == 1
 
 
-def test_without_its_certificate_it_waits_says_so_once_and_serves_when_it_is_there(
-    mount: Mount, issuer: Issuer
-) -> None:
+def test_program_waits_for_its_certificate(mount: Mount, issuer: Issuer) -> None:
     with program(mount) as (started, port):
-        assert "cannot be read" in started.told("certificate refused")["reason"]
+        assert "cannot be read" in started.wait_for_event("certificate refused")["reason"]
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port))
         mount.hold_pair(issuer.issue())
-        started.told("webhook listens")
+        started.wait_for_event("webhook listening")
         assert ask(port, issuer, get("/readyz"))[:2] == (200, b"ok\n")
         assert len(started.events("certificate refused")) == 1
 
 
-def test_kubelet_lets_it_wait_for_a_certificate_and_sees_soon_that_it_listens() -> None:
+def test_startup_probe_is_patient_and_frequent() -> None:
     (deployment,) = (
         each
         for each in yaml.safe_load_all((ROOT / "deploy" / "webhook.yaml").read_text())
@@ -95,34 +93,32 @@ def test_kubelet_lets_it_wait_for_a_certificate_and_sees_soon_that_it_listens() 
     start = container["startupProbe"]
     assert start["httpGet"] == container["livenessProbe"]["httpGet"]
     assert start["periodSeconds"] == 1
-    assert start["failureThreshold"] > 600  # seconds after which kubelet forgets how often it has started one
+    assert start["failureThreshold"] > 600  # seconds; kubelet then resets its restart backoff
 
 
-def test_a_termination_ends_the_wait_for_a_certificate_too(mount: Mount) -> None:
+def test_termination_ends_wait_for_certificate(mount: Mount) -> None:
     with program(mount) as (started, _):
-        started.told("certificate refused")
+        started.wait_for_event("certificate refused")
         started.process.send_signal(signal.SIGTERM)
         assert started.end() == (0, "")
 
 
-def test_an_expired_certificate_leaves_it_alive_and_not_ready_until_a_better_one_comes(
-    mount: Mount, issuer: Issuer
-) -> None:
+def test_expired_certificate_means_alive_but_not_ready(mount: Mount, issuer: Issuer) -> None:
     mount.hold_pair(issuer.issue(days=(-3, -1)))
     with program(mount) as (started, port):
-        started.told("webhook listens")
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusting all, as kubelet's probes do
+        started.wait_for_event("webhook listening")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # kubelet's probes verify nothing
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         url = f"https://127.0.0.1:{port}"
         assert httpx.get(f"{url}/healthz", verify=context).status_code == 200
         assert httpx.get(f"{url}/readyz", verify=context).status_code == 503
         mount.hold_pair(issuer.issue())
-        started.told("certificate taken up", times=2)
+        started.wait_for_event("certificate reloaded", times=2)
         assert httpx.get(f"{url}/readyz", verify=context).status_code == 200
 
 
 class Traffic:
-    """Clients that post reviews on a connection that is kept and on ever new ones; counts what serves them."""
+    """Clients that post reviews on a kept connection and on new ones. They record the served certificates."""
 
     def __init__(self, port: int, issuer: Issuer) -> None:
         self._port, self._issuer = port, issuer
@@ -142,7 +138,7 @@ class Traffic:
             thread.join()
 
     def is_served_by(self, issued: Issued) -> bool:
-        """Whether the latest connection was; a failed request ends the wait for it."""
+        """Return True if the latest connection got this certificate. Fail after a failed request."""
         assert not self.failures
         return self.serials[-1:] == [issued.serial]
 
@@ -155,22 +151,22 @@ class Traffic:
                     status, _, serial = ask(self._port, self._issuer, REVIEW)
                     assert status == 200
                     self.serials.append(serial)
-        except BaseException as failure:  # noqa: BLE001 (a thread's failure is the test's)
+        except BaseException as failure:  # noqa: BLE001 (the test reports a thread's failure)
             self.failures.append(failure)
 
 
 REVIEW = post("/mutate", a_review().body())
 
 
-def test_certificates_are_taken_up_under_traffic_without_one_failed_request(mount: Mount, issuer: Issuer) -> None:
+def test_reload_under_traffic_fails_no_request(mount: Mount, issuer: Issuer) -> None:
     first, second, third = (issuer.issue() for _ in range(3))
     mount.hold_pair(first)
     with program(mount) as (started, port):
-        started.told("webhook listens")
+        started.wait_for_event("webhook listening")
         with Traffic(port, issuer) as traffic:
             eventually(lambda: traffic.is_served_by(first), "the first certificate")
-            mount.hold(second.certificate, first.key)  # no pair
-            assert "are no pair that can serve" in started.told("certificate refused")["reason"]
+            mount.hold(second.certificate, first.key)  # of two pairs
+            assert "are not a usable key pair" in started.wait_for_event("certificate refused")["reason"]
             assert traffic.is_served_by(first)
             mount.hold_pair(second)
             eventually(lambda: traffic.is_served_by(second), "the second certificate")
@@ -179,16 +175,16 @@ def test_certificates_are_taken_up_under_traffic_without_one_failed_request(moun
         assert not traffic.failures
 
 
-def test_a_termination_lets_the_review_in_hand_finish_and_ends_with_status_0(mount: Mount, issuer: Issuer) -> None:
+def test_termination_finishes_reviews_and_exits_0(mount: Mount, issuer: Issuer) -> None:
     mount.hold_pair(issuer.issue())
     request = post("/validate", a_review().creating(a_mirror().replicated(0)).body())
     with program(mount) as (started, port):
-        started.told("webhook listens")
+        started.wait_for_event("webhook listening")
         with Client(port, issuer.certificate) as busy, Client(port, issuer.certificate) as idle:
             idle.send(get("/healthz"))
             assert idle.answer()[0] == 200
             busy.send(request[:-10])
-            ask(port, issuer, get("/healthz"))  # by now the half review has been read
+            ask(port, issuer, get("/healthz"))  # the server has read the half review by now
             started.process.send_signal(signal.SIGTERM)
             assert idle.rest() == b""
             busy.send(request[-10:])
@@ -201,12 +197,12 @@ def test_a_termination_lets_the_review_in_hand_finish_and_ends_with_status_0(mou
         assert started.events("review")[0]["result"] == "denied"
 
 
-def test_a_termination_takes_leave_of_clients_that_keep_their_connections(mount: Mount, issuer: Issuer) -> None:
-    """An API server that posts without a pause has no connection closed under a review that is on its way."""
+def test_termination_announces_connection_close(mount: Mount, issuer: Issuer) -> None:
+    """The server closes no connection of a busy API server while a review is on its way."""
     mount.hold_pair(issuer.issue())
     context = ssl.create_default_context(cadata=issuer.certificate.decode())
     with program(mount) as (started, port), httpx.Client(verify=context, base_url=f"https://127.0.0.1:{port}") as kept:
-        started.told("webhook listens")
+        started.wait_for_event("webhook listening")
         assert "connection" not in kept.get("/healthz").headers
         started.process.send_signal(signal.SIGTERM)
         answers = iter(lambda: kept.get("/healthz"), None)
@@ -214,7 +210,7 @@ def test_a_termination_takes_leave_of_clients_that_keep_their_connections(mount:
         assert started.end() == (0, "")
 
 
-def test_a_taken_port_ends_it_with_a_line_that_says_so(mount: Mount, issuer: Issuer) -> None:
+def test_taken_port_is_reported(mount: Mount, issuer: Issuer) -> None:
     mount.hold_pair(issuer.issue())
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -222,15 +218,15 @@ def test_a_taken_port_ends_it_with_a_line_that_says_so(mount: Mount, issuer: Iss
         with program(mount, WEBHOOK_PORT=str(taken.getsockname()[1])) as (started, _):
             status, _ = started.end()
             assert status != 0
-            assert "Address already in use" in started.told("library log")["text"]
+            assert "Address already in use" in started.wait_for_event("library log")["text"]
 
 
-def test_any_of_a_thousand_hostile_bodies_over_tls_gets_an_answer_and_never_a_5xx(mount: Mount, issuer: Issuer) -> None:
+def test_damaged_bodies_get_400(mount: Mount, issuer: Issuer) -> None:
     mount.hold_pair(issuer.issue())
     bodies = [a_review().body()[:length] for length in range(0, 900, 3)]
     bodies += [a_review().body().replace(b'"', bytes([number])) for number in range(256) if number != ord('"')]
     with program(mount) as (started, port):
-        started.told("webhook listens")
+        started.wait_for_event("webhook listening")
         for body in bodies:
             status, content, _ = ask(port, issuer, post("/mutate", body))
             assert status == 400, content

@@ -1,4 +1,4 @@
-"""What a review's judgement is, whichever path it came by."""
+"""Responses to reviews on both paths."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.support.mirrors import MirrorBuilder
     from tests.support.reviews import ReviewBuilder
 
-NOTHING_SAID = """\
+EMPTY_SPEC = """\
 RegistryMirror.k8s.osp.tech "docker" is invalid: spec.upstreamUrl: Required value: the registry to mirror, as a string \
 host[:port]; for example "upstreamUrl: quay.io"\
 """
@@ -40,11 +40,11 @@ for example "masqueradeUrl: local.docker.io"
 """
 
 
-def judged(builder: ReviewBuilder, path: str = "validate", domains: tuple[str, ...] = ()) -> Json:
-    """The response to a review, as it goes out."""
-    asked = handlers.parse(builder.body())
-    answer = {"validate": handlers.validate, "mutate": handlers.mutate}[path](asked, domains)
-    document = json.loads(responses.serialised(asked.uid, answer))
+def respond(builder: ReviewBuilder, path: str = "validate", domains: tuple[str, ...] = ()) -> Json:
+    """Return the response to a review, as sent."""
+    review = handlers.parse(builder.body())
+    answer = {"validate": handlers.validate, "mutate": handlers.mutate}[path](review, domains)
+    document = json.loads(responses.serialize(review.uid, answer))
     reviews.assert_well_formed(document, UID)
     response: Json = document["response"]
     return response
@@ -55,21 +55,21 @@ def five_mistakes() -> MirrorBuilder:
 
 
 @pytest.mark.parametrize("path", ["mutate", "validate"])
-def test_an_empty_spec_is_refused_with_the_field_what_it_is_and_an_example(path: str) -> None:
-    response = judged(a_review().creating(a_mirror().having("spec", {})), path)
-    assert response["status"]["message"] == NOTHING_SAID
+def test_empty_spec_is_refused_with_example(path: str) -> None:
+    response = respond(a_review().creating(a_mirror().having("spec", {})), path)
+    assert response["status"]["message"] == EMPTY_SPEC
     assert response["status"]["code"] == 422
     assert response["status"]["reason"] == "Invalid"
     assert response["status"]["status"] == "Failure"
 
 
 @pytest.mark.parametrize("path", ["mutate", "validate"])
-def test_five_mistakes_are_told_at_once_one_line_each(path: str) -> None:
-    assert judged(a_review().creating(five_mistakes()), path)["status"]["message"] == FIVE_MISTAKES
+def test_five_mistakes_are_reported_together(path: str) -> None:
+    assert respond(a_review().creating(five_mistakes()), path)["status"]["message"] == FIVE_MISTAKES
 
 
-def test_each_mistake_is_a_cause_too_because_kubectl_prints_those() -> None:
-    details = judged(a_review().creating(five_mistakes()))["status"]["details"]
+def test_each_mistake_is_a_cause() -> None:
+    details = respond(a_review().creating(five_mistakes()))["status"]["details"]
     assert {key: details[key] for key in ("name", "group", "kind")} == {
         "name": "docker",
         "group": "k8s.osp.tech",
@@ -87,11 +87,11 @@ def test_each_mistake_is_a_cause_too_because_kubectl_prints_those() -> None:
 
 
 @given(reviews.reviews())
-def test_both_paths_refuse_the_same_and_that_is_what_validation_finds(builder: ReviewBuilder) -> None:
+def test_both_paths_refuse_the_same(builder: ReviewBuilder) -> None:
     try:
-        mutated, validated = judged(builder, "mutate"), judged(builder, "validate")
+        mutated, validated = respond(builder, "mutate"), respond(builder, "validate")
     except MalformedError:
-        return  # the property about bytes has those
+        return  # test_any_bytes_are_malformed_or_reviewed covers these
     assert mutated["allowed"] == validated["allowed"]
     assert mutated.get("status") == validated.get("status")
     sent = orjson.loads(builder.body())["request"]
@@ -99,32 +99,30 @@ def test_both_paths_refuse_the_same_and_that_is_what_validation_finds(builder: R
 
 
 @given(strategies.mirrors())
-def test_the_patch_gives_the_defaulted_object_and_nothing_else(builder: MirrorBuilder) -> None:
+def test_patch_gives_the_defaulted_object(builder: MirrorBuilder) -> None:
     mirror = builder.having("notYetInvented", {"a/b~c": [1, {"": None}]}).raw()
-    response = judged(a_review().creating(mirror), "mutate")
+    response = respond(a_review().creating(mirror), "mutate")
     assert reviews.patched(mirror, response) == with_defaults(mirror)
 
 
 @given(strategies.mirrors(), strategies.mirrors())
-def test_the_patch_of_an_update_gives_the_object_with_what_the_old_one_had(
-    old: MirrorBuilder, new: MirrorBuilder
-) -> None:
-    response = judged(a_review().updating(old, new), "mutate")
+def test_update_patch_uses_old_values(old: MirrorBuilder, new: MirrorBuilder) -> None:
+    response = respond(a_review().updating(old, new), "mutate")
     if response["allowed"]:
         assert reviews.patched(new.raw(), response) == with_defaults(new.raw(), old.raw())
 
 
 @given(strategies.mirrors())
-def test_an_object_with_all_its_defaults_gets_no_patch_at_all(builder: MirrorBuilder) -> None:
+def test_complete_object_gets_no_patch(builder: MirrorBuilder) -> None:
     complete = with_defaults(builder.raw())
-    for asked in (a_review().creating(complete), a_review().updating(builder, complete)):
-        response = judged(asked, "mutate")
+    for review in (a_review().creating(complete), a_review().updating(builder, complete)):
+        response = respond(review, "mutate")
         assert response == {"uid": UID, "allowed": True}
 
 
-def test_the_patch_touches_only_what_is_missing() -> None:
+def test_patch_adds_only_missing_fields() -> None:
     mirror = a_mirror().keeping("24h").storing("5Gi").having("spec.notYetInvented", {"deep": [1]}).raw()
-    operations = operations_of(judged(a_review().creating(mirror), "mutate"))
+    operations = operations_of(respond(a_review().creating(mirror), "mutate"))
     assert operations == [
         {"op": "add", "path": "/metadata/labels", "value": {"app": "docker-registry", "mirror": "docker"}},
         {"op": "add", "path": "/spec/replicas", "value": 2},
@@ -132,50 +130,50 @@ def test_the_patch_touches_only_what_is_missing() -> None:
     ]
 
 
-def test_an_update_that_leaves_the_storage_out_keeps_the_stored_one() -> None:
-    response = judged(a_review().updating(a_mirror().storing("5Gi"), a_mirror()), "mutate")
+def test_update_without_storage_keeps_stored_size() -> None:
+    response = respond(a_review().updating(a_mirror().storing("5Gi"), a_mirror()), "mutate")
     assert reviews.patched(a_mirror().raw(), response)["spec"]["volumeClaimTemplate"] == {
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "5Gi"}}}
     }
 
 
-def test_a_volume_that_would_shrink_is_refused_on_update() -> None:
+def test_shrinking_volume_is_refused() -> None:
     old = a_mirror().storing("20Gi").granted("20Gi")
-    response = judged(a_review().updating(old, a_mirror().storing("5Gi").granted("20Gi")))
+    response = respond(a_review().updating(old, a_mirror().storing("5Gi").granted("20Gi")))
     assert [cause["field"] for cause in response["status"]["details"]["causes"]] == [
         f"{CLAIM}.resources.requests.storage"
     ]
 
 
-def test_warnings_come_from_validate_alone_so_that_kubectl_prints_each_once() -> None:
-    asked = a_review().creating(a_mirror().of("hub.docker.com"))
-    assert "warnings" not in judged(asked, "mutate")
-    (warning,) = judged(asked, "validate")["warnings"]
+def test_only_validate_returns_warnings() -> None:
+    review = a_review().creating(a_mirror().of("hub.docker.com"))
+    assert "warnings" not in respond(review, "mutate")
+    (warning,) = respond(review, "validate")["warnings"]
     assert warning == (
         "spec.upstreamUrl: hub.docker.com is not a registry; the mirror uses https://registry-1.docker.io"
         " for images named docker.io/..."
     )
 
 
-def test_a_refused_object_gets_no_warnings_beside_the_refusal() -> None:
-    assert "warnings" not in judged(a_review().creating(a_mirror().of("hub.docker.com").replicated(0)))
+def test_refused_object_gets_no_warnings() -> None:
+    assert "warnings" not in respond(a_review().creating(a_mirror().of("hub.docker.com").replicated(0)))
 
 
-def test_masquerade_names_outside_the_allowed_domains_are_refused() -> None:
-    asked = a_review().creating(a_mirror().known_as("mirror.example.org"))
-    assert judged(asked)["allowed"]
-    assert not judged(asked, domains=("example.com",))["allowed"]
-
-
-@pytest.mark.parametrize("path", ["mutate", "validate"])
-def test_nothing_stands_in_the_way_of_a_deletion_not_even_of_an_invalid_mirror(path: str) -> None:
-    assert judged(a_review().deleting(five_mistakes()), path) == {"uid": UID, "allowed": True}
+def test_masquerade_outside_domains_is_refused() -> None:
+    review = a_review().creating(a_mirror().known_as("mirror.example.org"))
+    assert respond(review)["allowed"]
+    assert not respond(review, domains=("example.com",))["allowed"]
 
 
 @pytest.mark.parametrize("path", ["mutate", "validate"])
-def test_a_status_is_not_judged(path: str) -> None:
-    asked = a_review().updating(five_mistakes(), five_mistakes()).having(subResource="status")
-    assert judged(asked, path) == {"uid": UID, "allowed": True}
+def test_deletion_of_invalid_mirror_passes(path: str) -> None:
+    assert respond(a_review().deleting(five_mistakes()), path) == {"uid": UID, "allowed": True}
+
+
+@pytest.mark.parametrize("path", ["mutate", "validate"])
+def test_status_update_passes(path: str) -> None:
+    review = a_review().updating(five_mistakes(), five_mistakes()).having(subResource="status")
+    assert respond(review, path) == {"uid": UID, "allowed": True}
 
 
 @pytest.mark.parametrize("path", ["mutate", "validate"])
@@ -183,34 +181,34 @@ def test_a_status_is_not_judged(path: str) -> None:
     "kind",
     [("", "v1", "Pod"), ("k8s.osp.tech", "v1beta1", "RegistryMirror"), ("k8s.osp.tech", "v1", "RegistryMirrors")],
 )
-def test_another_kind_is_an_error_that_says_the_registration_is_wrong(path: str, kind: tuple[str, str, str]) -> None:
-    status = judged(a_review().of_kind(*kind), path)["status"]
+def test_other_kind_is_refused(path: str, kind: tuple[str, str, str]) -> None:
+    status = respond(a_review().of_kind(*kind), path)["status"]
     group, version, name = kind
     assert status["code"] == 400
     assert status["message"] == (
-        f'this webhook judges k8s.osp.tech/v1 RegistryMirror and was asked about "{group}/{version} {name}":'
-        " the rules of its webhook configuration are wrong"
+        f'this webhook reviews k8s.osp.tech/v1 RegistryMirror, not "{group}/{version} {name}":'
+        " correct the rules of its webhook configuration"
     )
 
 
-def test_a_generated_name_is_refused_with_its_reason() -> None:
-    asked = (
+def test_generated_name_is_refused() -> None:
+    review = (
         a_review().creating(a_mirror().without("metadata.name").having("metadata.generateName", "m-")).having(name="")
     )
-    status = judged(asked)["status"]
+    status = respond(review)["status"]
     assert status["message"].startswith(
         'RegistryMirror.k8s.osp.tech "" is invalid: metadata.name: Required value: generateName'
     )
 
 
-def test_a_million_values_are_refused_as_too_many_instead_of_being_judged_one_by_one() -> None:
-    response = judged(a_review().creating(a_mirror().accessed(*["RWO"] * 1_000_000)))
+def test_million_values_are_refused_as_too_many() -> None:
+    response = respond(a_review().creating(a_mirror().accessed(*["RWO"] * 1_000_000)))
     assert "spec: Invalid value: " in response["status"]["message"]
-    assert "holds more than 5000 values" in response["status"]["message"]
+    assert "must have at most 5000 values" in response["status"]["message"]
 
 
-def test_hundreds_of_mistakes_are_told_up_to_a_hundred_with_the_count_of_the_rest() -> None:
-    status = judged(a_review().creating(a_mirror().accessed(*["RWO"] * 250)))["status"]
+def test_at_most_hundred_mistakes_are_reported() -> None:
+    status = respond(a_review().creating(a_mirror().accessed(*["RWO"] * 250)))["status"]
     assert len(status["details"]["causes"]) == 100
     assert status["message"].splitlines()[-1] == "* and 150 more"
 
@@ -227,7 +225,7 @@ def test_hundreds_of_mistakes_are_told_up_to_a_hundred_with_the_count_of_the_res
         (b'{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}', "the review has no request"),
     ],
 )
-def test_what_is_no_review_is_malformed_and_a_sentence_says_why(body: bytes, sentence: str) -> None:
+def test_other_documents_are_malformed(body: bytes, sentence: str) -> None:
     with pytest.raises(MalformedError, match=f"^{sentence}$"):
         handlers.parse(body)
 
@@ -240,7 +238,7 @@ def test_what_is_no_review_is_malformed_and_a_sentence_says_why(body: bytes, sen
         ({"uid": "x" * 129}, "request.uid must be a string of 1 to 128 characters"),
         ({"operation": "PATCH"}, "request.operation must be one of CONNECT, CREATE, DELETE, UPDATE"),
         ({"operation": ["CREATE"]}, "request.operation must be one of CONNECT, CREATE, DELETE, UPDATE"),
-        ({"object": None}, "request.object must be there for CREATE"),
+        ({"object": None}, "request.object is required for CREATE"),
         ({"object": []}, "request.object must be an object"),
         ({"oldObject": "x"}, "request.oldObject must be an object"),
         ({"kind": None}, "request.kind must name group, version and kind, each as a string"),
@@ -248,17 +246,17 @@ def test_what_is_no_review_is_malformed_and_a_sentence_says_why(body: bytes, sen
         ({"subResource": 7}, "request.kind must name group, version and kind, .*"),
     ],
 )
-def test_a_review_with_a_wrong_envelope_is_malformed_and_a_sentence_says_why(fields: Json, sentence: str) -> None:
+def test_wrong_envelope_is_malformed(fields: Json, sentence: str) -> None:
     with pytest.raises(MalformedError, match=f"^{sentence}$"):
         handlers.parse(a_review().having(**fields).body())
 
 
 @given(reviews.bodies())
-def test_any_bytes_are_malformed_or_judged_and_never_an_error_of_ours(body: bytes) -> None:
+def test_any_bytes_are_malformed_or_reviewed(body: bytes) -> None:
     try:
-        asked = handlers.parse(body)
+        review = handlers.parse(body)
     except MalformedError:
         return
-    for judge in (handlers.mutate, handlers.validate):
-        document: Any = json.loads(responses.serialised(asked.uid, judge(asked)))
-        reviews.assert_well_formed(document, asked.uid)
+    for handler in (handlers.mutate, handlers.validate):
+        document: Any = json.loads(responses.serialize(review.uid, handler(review)))
+        reviews.assert_well_formed(document, review.uid)
