@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST = $(BIN)/python -m pytest --numprocesses=2 --durations=10
 LOCK := deploy/requirements/dev.txt
 # The stamp carries the lock's hash, so that a changed lock makes a new environment and an unchanged one costs nothing.
 STAMP := $(VENV)/.installed-$(shell cksum < $(LOCK) | cut -d' ' -f1)
@@ -11,7 +12,7 @@ CHAOS_SECONDS ?= 1800
 CHAOS_BOUND := $(if $(CHAOS_MINUTES),,timeout --signal=INT --kill-after=60 $(CHAOS_SECONDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help build up down demo test e2e chaos check unit fuzz bench crd audit lock clean
+.PHONY: help build up down demo test smoke slow e2e chaos verify node-able check unit fuzz bench crd audit lock clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,25 +42,41 @@ unit: $(STAMP)  ## the tests that need no cluster
 build: $(STAMP)  ## build the local cluster's programs, once: minutes, then cached outside the tree
 	@$(BIN)/python -m tests.localcluster build
 
-test: check  ## everything: check, unit and property tests, behaviour on a real API server
-	@$(BIN)/python -m tests.localcluster build --cert-manager
-	@$(BIN)/python -m pytest --ignore=tests/node --ignore=tests/e2e --ignore=tests/chaos --numprocesses=2 --dist=loadfile --durations=10
+test: check build  ## checks, unit and property tests, behaviour on a real API server (about 7 minutes)
+	@$(PYTEST) tests/unit tests/fuzz tests/cluster -m 'not slow' --dist=loadfile
 
-# Where no node can run this fails: tests that were not run must not look like tests that passed.
-e2e: $(STAMP)  ## pulls on a real node, all programs as pods; needs root on Debian Linux (NODE=0: leave it out)
+smoke: node-able  ## the system on a real node: install, pull, faults, uninstall (about 3 minutes; needs root on Debian)
 ifneq ($(WITHOUT_NODE),)
-	@echo "make e2e: nothing was run, as NODE=0 asks for."
+	@echo "make smoke: NODE=0 leaves out all tests."
 else
-	@$(BIN)/python -m tests.localcluster able && $(BIN)/python -m tests.localcluster build
-	@$(BIN)/python -m pytest tests/node tests/e2e --numprocesses=2 --dist=loadgroup --durations=10
+	@$(BIN)/python -m pytest tests/smoke --exitfirst --durations=10
 endif
 
-# Two workers: faults of the control plane beside those of the node (NODE=0: the former alone). The usual run is stopped
-# after half an hour, with a table of what there was; where CHAOS_MINUTES is set, nothing but each test's own time limits it.
-chaos: build  ## faults, ending in a table: what was lost, seconds to recover (CHAOS_SEED, CHAOS_MINUTES=15)
-	@$(if $(WITHOUT_NODE),,$(BIN)/python -m tests.localcluster able)
-	@$(CHAOS_BOUND) $(BIN)/python -m pytest tests/chaos/control $(if $(WITHOUT_NODE),,tests/chaos/node) --numprocesses=2 --dist=loadgroup --durations=10 \
-	  || { status=$$?; [ $$status -ne 124 ] || echo "make chaos: stopped after $(CHAOS_SECONDS) s; what is not in the table was not tried."; exit $$status; }
+slow: $(STAMP)  ## long tests and fault tests on a real API server
+	@$(BIN)/python -m tests.localcluster build --cert-manager
+	@$(PYTEST) tests/cluster -m slow --dist=loadfile
+
+e2e: node-able  ## pulls on a real node, all programs as pods (needs root on Debian)
+ifneq ($(WITHOUT_NODE),)
+	@echo "make e2e: NODE=0 leaves out all tests."
+else
+	@$(PYTEST) tests/node tests/e2e --dist=loadgroup
+endif
+
+# One worker for faults of the control plane, one for those of the node. NODE=0 leaves out the latter.
+# CHAOS_SECONDS bounds the run, unless CHAOS_MINUTES is set.
+chaos: build node-able  ## faults, with a table of losses and recovery times (CHAOS_SEED, CHAOS_MINUTES=15)
+	@$(CHAOS_BOUND) $(PYTEST) tests/chaos/control $(if $(WITHOUT_NODE),,tests/chaos/node) --dist=loadgroup \
+	  || { status=$$?; [ $$status -ne 124 ] || echo "make chaos: stopped after $(CHAOS_SECONDS) s; faults that are not in the table were not tried."; exit $$status; }
+
+verify:  ## everything: test, smoke, slow, e2e, chaos
+	@for target in test smoke slow e2e chaos; do $(MAKE) $$target || exit 1; done
+
+# A machine that cannot run a node fails here: skipped tests would look like passed ones.
+node-able: build
+ifeq ($(WITHOUT_NODE),)
+	@$(BIN)/python -m tests.localcluster able
+endif
 
 fuzz: $(STAMP)  ## coverage-guided fuzzing of all that reads what others wrote, FUZZ_SECONDS=60 a target
 	@$(BIN)/python -m tests.fuzz

@@ -1,7 +1,7 @@
-"""How `make e2e` shares its tests between two workers: one flavour of container runtime each.
+"""Share node tests between two workers, one container runtime each, and rerun failed tests of clusters once.
 
-By this instead of the marks of `xdist_group`, which xdist 3.8 writes where pytest 9.2 no longer reads them: each worker
-would make a node of each flavour, again and again.
+The marks of `xdist_group` do not work: xdist 3.8 writes them where pytest 9.2 does not read them. Each worker would
+start a node of each runtime several times.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from xdist.remote import Producer  # type: ignore[import-untyped]
 
 
-class ByFlavour(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """All tests of a flavour go to one worker, in their order; the others file by file, wherever there is room."""
+pytest_plugins = ["pytester", "tests.support.flaky"]
+
+
+class SchedulingByRuntime(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Give all tests of one runtime to one worker, and the others file by file."""
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, test = nodeid.partition("::")
@@ -27,5 +30,5 @@ class ByFlavour(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no type
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
-    """Give `--dist=loadgroup` this meaning."""
-    return ByFlavour(config, log) if config.getoption("dist") == "loadgroup" else None
+    """Return the scheduler for `--dist=loadgroup`."""
+    return SchedulingByRuntime(config, log) if config.getoption("dist") == "loadgroup" else None

@@ -12,6 +12,7 @@ import pytest
 from controller.objects import resources
 from tests.localcluster.cluster import Cluster
 from tests.localcluster.system import System
+from tests.support.flaky import failed_attempts
 from tests.support.kube import Kube
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def clusters(
     where a test failed meanwhile their data and logs stay, to look at.
     """
     made: list[Running] = []
-    failed = request.session.testsfailed
+    failed = failed_attempts(request.session)
 
     def make(*arguments: str, controllers: bool = True, **environment: str) -> Running:
         cluster = Cluster(factory.mktemp("cluster"))
@@ -58,7 +59,7 @@ def clusters(
     yield make
     for running in made:
         running.stop()
-        if request.session.testsfailed == failed:
+        if failed_attempts(request.session) == failed:
             running.cluster.remove()
         else:
             running.cluster.stop()

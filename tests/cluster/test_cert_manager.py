@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from common.types import Json
 
+pytestmark = pytest.mark.slow
+
 CERTIFICATE = resources.Kind("cert-manager.io/v1", "certificates", "Certificate")
 CONFIGURATIONS = (resources.MUTATING, resources.VALIDATING)
 MIRRORS_TLS = "registrymirror-mirrors-tls"

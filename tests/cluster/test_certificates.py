@@ -83,6 +83,7 @@ def a_kept_mirror(running: Running) -> None:
     until(lambda: is_at_rest(running.kube), why="the mirror has its certificate")
 
 
+@pytest.mark.slow
 def test_both_authorities_are_followed_by_another_and_nobody_is_refused(fresh: Callable[..., Running]) -> None:
     running = fresh(**ROTATING)
     running.system.start()
@@ -284,6 +285,7 @@ def test_the_ends_of_all_certificates_are_metrics(hurried: Running) -> None:
         assert float(line.split()[-1]) == end.timestamp()
 
 
+@pytest.mark.slow
 def test_who_keeps_changing_what_is_published_makes_repairs_rarer(hurried: Running) -> None:
     """As an injector of somebody's does. Of many changes few are answered, and the log tells of the quarrel."""
     kube = hurried.kube

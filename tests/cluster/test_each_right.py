@@ -242,6 +242,7 @@ class Log403:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_each_right_of_the_controller_is_missed(fresh: Callable[..., Running]) -> None:
     running = fresh(CA_CERTIFICATE_BUNDLE="bundle")
     kube, roles = running.kube, Roles(running.kube, CONTROLLER)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from common.types import Json
     from tests.cluster.conftest import Running
 
+pytestmark = pytest.mark.slow
+
 
 def test_killed_api_server_delays_20_reconciles(own: Running) -> None:
     names = [f"m{number}" for number in range(20)]

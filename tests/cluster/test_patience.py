@@ -7,6 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from controller.objects import resources
 from tests.localcluster.pages import page
 from tests.support.faults import complete, events_of, leads, one, reconciled, settled, writes
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.cluster.conftest import Running
+
+pytestmark = pytest.mark.slow
 
 
 def test_second_controller_takes_over_on_sigterm(own: Running) -> None:

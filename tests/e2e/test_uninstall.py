@@ -12,13 +12,10 @@ from tests.localcluster.node.installed import Installed
 from tests.localcluster.node.node import Node
 from tests.localcluster.node.upstream import PUBLIC, Upstream
 from tests.support.land import Land
-from tests.support.traces import changed, traces
+from tests.support.traces import changed, object_names, traces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-# Kinds whose objects come and go by themselves, or tell of what was.
-PASSING = {"events", "events.events.k8s.io", "leases.coordination.k8s.io", "nodes", "componentstatuses"}
 
 CLEAN_WITHIN = 30.0  # seconds until kubelet has ended all agents
 PULL_WITHIN = 10.0  # seconds of a pull from the upstream; past a dead address it takes 121
@@ -29,15 +26,6 @@ def bare(flavour: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nod
     """A node in which nothing of ours is."""
     with Node(Cluster(tmp_path_factory.mktemp("bare") / "cluster"), flavour=flavour).start() as node:
         yield node
-
-
-def objects(node: Node) -> set[str]:
-    """All objects of the cluster by kind, namespace and name."""
-    run = node.cluster.run_kubectl
-    kinds = set(run("api-resources", "--verbs=list", "-o", "name").stdout.split()) - PASSING
-    columns = "custom-columns=KIND:.kind,NAMESPACE:.metadata.namespace,NAME:.metadata.name"
-    said = run("get", ",".join(sorted(kinds)), "--all-namespaces", "--no-headers", "-o", columns).stdout
-    return {" ".join(line.split()) for line in said.splitlines()}
 
 
 def world_of(node: Node) -> Upstream:
@@ -77,8 +65,8 @@ def test_removing_everything_at_once_cleans_nodes(bare: Node, command: tuple[str
 def test_nothing_is_left_of_it(bare: Node) -> None:
     """No object in the cluster, no file on the node."""
     world = world_of(bare)
-    before, files = objects(bare), traces(bare)
+    before, files = object_names(bare), traces(bare)
     with two_mirrors(bare, world) as land:
         land.system.uninstall()
-    assert {each for each in objects(bare) ^ before if not each.startswith("PersistentVolume ")} == set()
+    assert {each for each in object_names(bare) ^ before if not each.startswith("PersistentVolume ")} == set()
     assert changed(bare, files) == set()

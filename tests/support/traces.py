@@ -26,6 +26,19 @@ FIND = (
 AGENTS = 'grep --files-with-matches --null-data --line-regexp "SERVICE_NAME=$1" /proc/[0-9]*/environ 2> /dev/null'
 
 
+# Kinds whose objects come and go by themselves, or that record the past.
+TRANSIENT = {"events", "events.events.k8s.io", "leases.coordination.k8s.io", "nodes", "componentstatuses"}
+
+
+def object_names(node: Node) -> set[str]:
+    """Return kind, namespace and name of all objects of the cluster."""
+    run = node.cluster.run_kubectl
+    kinds = set(run("api-resources", "--verbs=list", "-o", "name").stdout.split()) - TRANSIENT
+    columns = "custom-columns=KIND:.kind,NAMESPACE:.metadata.namespace,NAME:.metadata.name"
+    table = run("get", ",".join(sorted(kinds)), "--all-namespaces", "--no-headers", "-o", columns).stdout
+    return {" ".join(line.split()) for line in table.splitlines()}
+
+
 def traces(node: Node, *, in_motion: bool = False) -> set[str]:
     """Everything at the places where agents write, with its content; of a file that goes meanwhile, its path alone."""
     return set(node.run("sh", "-c", FIND, check=not in_motion).stdout.splitlines())
