@@ -1,10 +1,10 @@
-"""The bill of materials of an image (CycloneDX 1.6, JSON), written where the image is built.
+"""Write the bill of materials of an image (CycloneDX 1.6, JSON) while the image is built.
 
     python3 sbom.py webhook pyproject.toml /app/lib packages.json > sbom.cdx.json
 
-It tells what the Dockerfile adds to its base: the program, and the packages that are really there, each with the hash
-of the file that pip took (`pip install --report`). Of the base it tells Python's version and no more. The same sources
-give the same bytes. It needs cyclonedx-python-lib (requirements/sbom.txt), which stays out of the image.
+It lists the program, its installed packages with the hash of their wheel (`pip install --report`), and the version of
+Python. The rest of the base image is not listed. The same sources give the same bytes. Requires cyclonedx-python-lib
+(requirements/sbom.txt).
 """
 
 import json
@@ -26,7 +26,7 @@ from cyclonedx.model.license import License
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
-# No time of the build, which would make each build another image.
+# A constant, so that builds are reproducible.
 TIMELESS = datetime.fromtimestamp(0, UTC)
 TROVE = "License :: "
 
@@ -39,7 +39,7 @@ def bill(program: str, version: str, packages: list[Component]) -> Bom:
         name=program,
         version=version,
         bom_ref=f"registry-mirror/{program}",
-        description="What it adds to its base image, of which only Python is told.",
+        description="The program, its packages and Python. Other parts of the base image are not listed.",
     )
     parts = [_python(), *packages]
     known = " ".join([program, version, *(str(each.purl) for each in parts)])
@@ -51,13 +51,13 @@ def bill(program: str, version: str, packages: list[Component]) -> Bom:
 
 
 def installed(folder: Path, hashes: Mapping[str, str]) -> list[Component]:
-    """Return the packages that pip has put into a folder; `hashes` (SHA-256) are by `name==version`."""
+    """Return the packages in a folder. `hashes` (SHA-256) have keys `name==version`."""
     found = sorted(distributions(path=[str(folder)]), key=_reference)
     return [_package(one, hashes[_reference(one)]) for one in found]
 
 
 def hashes_of(report: Mapping[str, Any]) -> dict[str, str]:
-    """Return the SHA-256 of each file that pip's report names, by `name==version`."""
+    """Return the SHA-256 of each file in pip's report, with keys `name==version`."""
     return dict(map(_hash, report["install"]))
 
 
@@ -79,7 +79,7 @@ def _package(one: Distribution, digest: str) -> Component:
 
 
 def _licenses(one: Distribution) -> Iterator[License]:
-    """Yield what a package says of its licence: an SPDX expression, else its classifiers, else its own words."""
+    """Yield the licences of a package: its SPDX expression, else its classifiers, else its free text."""
     factory = LicenseFactory()
     expressions, classifiers, texts = (
         [str(each) for each in one.metadata.get_all(field) or []]
@@ -98,7 +98,7 @@ def _python() -> Component:
         version=version,
         purl=PackageURL("generic", None, "python", version),
         bom_ref=f"python=={version}",
-        description="Of the base image.",
+        description="Part of the base image.",
     )
 
 
@@ -111,7 +111,7 @@ def _normal(name: str) -> str:
 
 
 def main(program: str, project: str, folder: str | None = None, report: str | None = None) -> None:
-    """Print the bill; without a folder that of a program that has no packages."""
+    """Print the bill. A program without packages has no folder."""
     version = tomllib.loads(Path(project).read_text())["project"]["version"]
     packages = installed(Path(folder), hashes_of(json.loads(Path(report).read_text()))) if folder and report else []
     print(JsonV1Dot6(bill(program, version, packages)).output_as_string(indent=1))

@@ -92,7 +92,7 @@ def test_of_a_registration_the_controller_may_change_cabundle_alone(
         assert tried(controller, kind, "registrymirror", published) == (200, "")
     for what, patch in FORBIDDEN.items():
         status, message = tried(controller, kind, "registrymirror", patch(live))
-        sentence = "the controller of registry-mirror may change nothing of a webhook configuration but caBundle"
+        sentence = "the registry-mirror controller may change only caBundle of a webhook configuration"
         assert (status, sentence in message) == (422, True), (what, message)
         assert tried(shared.kube, kind, "registrymirror", patch(live))[0] == 200, what
 
@@ -119,7 +119,7 @@ def test_of_a_mirror_the_controller_may_change_its_own_finalizer_alone(kube: Kub
     ]
     for patch in forbidden:
         status, message = tried(controller, kinds.MIRROR, name, patch)
-        sentence = "may change nothing of a RegistryMirror but its status and its own finalizer, k8s.osp.tech/nodes"
+        sentence = "may change only the status and the finalizer k8s.osp.tech/nodes of a RegistryMirror"
         assert (status, sentence in message) == (422, True), (patch, message)
     kube.patch(kinds.MIRROR, name, {"metadata": {"finalizers": ["k8s.osp.tech/nodes"]}})
 
