@@ -1,4 +1,4 @@
-"""Rows of the report on faults, and the table that is made of them."""
+"""Define the rows and the table of the report on faults."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ _HEAD: Final = ("fault", "lost", "s to a true condition", "s to recovery", "note
 
 
 class Row(NamedTuple):
-    """One fault: what was lost, and seconds until a condition told the truth, and until all was well again.
+    """Report one fault: the loss, and the seconds to a true condition and to recovery.
 
-    What was lost is told as it was counted: `0 of 12 mirrors`. None of the seconds where there is nothing to tell: no
-    condition is concerned, or nothing had to recover.
+    The loss is a count such as `0 of 12 mirrors`. The seconds are None without a condition or a recovery.
     """
 
     fault: str
@@ -28,7 +27,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Chaos:
-    """Takes rows."""
+    """Collect rows."""
 
     _take: Callable[[Row], None]
 
@@ -41,12 +40,12 @@ class Chaos:
         recovered: float | None = None,
         note: str = "",
     ) -> None:
-        """Tells of a fault that was survived, after its assertions: what fails is told by the test itself."""
+        """Add a row, after the assertions of the test."""
         self._take(Row(fault, lost, condition, recovered, note))
 
 
 def table(rows: Iterable[Row], failed: Iterable[str]) -> str:
-    """The rows as Markdown, aligned, then the tests that failed."""
+    """Return the rows as an aligned Markdown table, followed by the failed tests."""
     lines = [_HEAD, *sorted(map(_cells, rows))]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEAD))]
     texts = [_joined(line, widths) for line in lines]

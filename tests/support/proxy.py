@@ -1,6 +1,6 @@
-"""A network that can be broken: a proxy before the API server that passes bytes on, or does not.
+"""Break the network: a TCP proxy before the API server.
 
-It does not look into TLS, so that client and server see each other's real certificates.
+It does not terminate TLS, so that client and server see each other's certificates.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CHUNK: Final = 65_536
 
 
 class Proxy:
-    """Passes connections on to `port`. All that follows holds for those that are there and those that come."""
+    """Forward connections to `port`. Each fault affects present and new connections."""
 
     def __init__(self, port: int) -> None:
         self.port = free_port()
@@ -43,23 +43,23 @@ class Proxy:
         self._thread.join()
 
     def drop(self) -> None:
-        """Lets nothing through any more, without a word to anybody, as a network does that loses all packets."""
+        """Drop all bytes silently, as a network that loses all packets."""
         self._loop.call_soon_threadsafe(self._open.clear)
 
     def restore(self) -> None:
-        """Lets through what waits, and all that comes."""
+        """Forward the bytes held back, and all later ones."""
         self._loop.call_soon_threadsafe(self._open.set)
 
     def slow(self, seconds: float) -> None:
-        """Keeps each piece for so long before it goes on."""
+        """Delay each piece by some seconds."""
         self._delay = seconds
 
     def cut(self) -> None:
-        """Ends all connections there are."""
+        """Abort all connections."""
         asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result()
 
     def kubeconfig(self, cluster: Cluster, user: str, groups: list[str]) -> Path:
-        """A kubeconfig for that user, who comes through here."""
+        """Write a kubeconfig for a user that connects through the proxy."""
         path = cluster.kubeconfig_for(user, groups, cluster.folder / f"through-{self.port}")
         path.write_text(path.read_text().replace(cluster.url, f"https://{LOOPBACK}:{self.port}"))
         return path
@@ -73,7 +73,7 @@ class Proxy:
         self._loop.close()
 
     async def _end(self) -> None:
-        """Nothing is left that somebody could warn of."""
+        """End all tasks, so that asyncio logs no warnings."""
         await self._cut()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
@@ -89,7 +89,7 @@ class Proxy:
         try:
             await self._open.wait()
             server, to_server = await asyncio.open_connection(LOOPBACK, self._target)
-        except OSError:  # nobody listens there: refused here as it would be there
+        except OSError:  # the API server is down; refuse as it would
             to_client.transport.abort()
             self._writers.discard(to_client)
             return

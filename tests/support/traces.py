@@ -1,4 +1,4 @@
-"""What there is on a node of ours and of others, file by file, to be compared; and our agents' processes there."""
+"""List files on a node for comparison, and the processes of node agents."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from tests.localcluster.node.node import Node
 
-# Type, mode and path of everything where agents write; what a link leads to. The folders that the kubelet makes for
-# the agent's volumes stay, and only what is in them counts.
+# Type, mode, path and link target of all files in the agents' folders. The kubelet's mount points stay, and only their
+# content counts.
 FIND = (
     r"find /etc/hosts /etc/containerd /etc/docker -printf '%y %m %p %l\n';"
     r"find /etc/hosts.backup /var/lock/mirror-hostess -mindepth 1 -printf '%y %m %p %l\n' 2> /dev/null;"
     r"find /etc/hosts /etc/containerd /etc/docker -type f -exec sha256sum {} +"
 )
-# Of a process that has become a program; one that the runtime is just starting does not have its environment yet.
+# A process that the runtime is just starting has no such environment yet.
 AGENTS = 'grep --files-with-matches --null-data --line-regexp "SERVICE_NAME=$1" /proc/[0-9]*/environ 2> /dev/null'
 
 
@@ -40,24 +40,24 @@ def object_names(node: Node) -> set[str]:
 
 
 def traces(node: Node, *, in_motion: bool = False) -> set[str]:
-    """Everything at the places where agents write, with its content; of a file that goes meanwhile, its path alone."""
+    """Return all files in the agents' folders with their hashes; `in_motion` tolerates files that disappear."""
     return set(node.run("sh", "-c", FIND, check=not in_motion).stdout.splitlines())
 
 
 def changed(node: Node, before: set[str]) -> set[str]:
-    """What is there now and was not before, or the other way round."""
+    """Return the differences to an earlier list."""
     return traces(node, in_motion=True) ^ before
 
 
 def entry(node: Node, mirror: str) -> bytes:
-    """The lines of a mirror in the node's hosts file."""
+    """Return the lines of a mirror in the node's hosts file."""
     return hosts_block.parse(node.read("/etc/hosts")).blocks.get(mirror, b"")
 
 
 def add_foreign(node: Node, lines: bytes) -> bytes:
-    """Put somebody else's lines into the hosts file; return all that is somebody else's, when an agent has seen them.
+    """Append foreign lines to the hosts file, wait for an agent to see them, and return all foreign lines.
 
-    Agents put the lines of their mirrors behind all others.
+    Agents move the lines of their mirrors behind all others.
     """
     node.append("/etc/hosts", lines)
     node.wait_for("the agent has seen foreign lines", lambda: _is_in_order(node.read("/etc/hosts")))
@@ -69,20 +69,20 @@ def _is_in_order(content: bytes) -> bool:
 
 
 def agents(node: Node, mirror: str) -> list[str]:
-    """Process ids, as the node counts, of the agents of a mirror."""
-    said = node.run("sh", "-c", AGENTS, "sh", f"registry-mirror-{mirror}", check=False).stdout
-    return [line.split("/")[2] for line in said.splitlines()]
+    """Return the process ids of a mirror's agents on the node."""
+    output = node.run("sh", "-c", AGENTS, "sh", f"registry-mirror-{mirror}", check=False).stdout
+    return [line.split("/")[2] for line in output.splitlines()]
 
 
 def resident(node: Node, pid: str) -> int:
-    """Resident memory of a process, in bytes."""
+    """Return the resident memory of a process in bytes."""
     (line,) = [line for line in node.read(f"/proc/{pid}/status").splitlines() if line.startswith(b"VmRSS:")]
     return int(line.split()[1]) * 1024
 
 
 @contextmanager
 def config_path(node: Node, path: str) -> Iterator[None]:
-    """Let containerd have this config_path for as long as the block lasts; `path` is as for a Node."""
+    """Set containerd's config_path while the context is open."""
     with configuration(node, replace(node.runtime, config_path=path).configuration(node.folder)):
         yield
 

@@ -1,4 +1,4 @@
-"""A cluster for each file, with the system beside it: what a fault leaves usable is shared."""
+"""Start one cluster with the system per file of tests."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from tests.cluster.conftest import Making, Running
 
 HERE = Path(__file__).parent
-# Seconds for one test: most take one minute, the random operations as long as they were told to.
+# Seconds for one test. Most take a minute; the random operations take CHAOS_MINUTES.
 LONGEST = 1800
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fifteen minutes of random operations are no hang."""
+    """Raise the time limit of these tests."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.timeout(LONGEST))
@@ -32,14 +32,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Making]:
-    """Makes clusters that a file's tests share, without a scheduler, whose Events would tell of each pod."""
+    """Return a maker of clusters for a file, without a scheduler, whose Events would be writes."""
     with clusters(request, tmp_path_factory, scheduler=False) as make:
         yield make
 
 
 @pytest.fixture(scope="module")
 def running(ground: Making) -> Running:
-    """The cluster of a file's tests, webhook and controller started."""
+    """Return a cluster with webhook and controller."""
     running = ground()
     running.system.start()
     until_served(running)
@@ -47,16 +47,16 @@ def running(ground: Making) -> Running:
 
 
 def until_served(running: Running) -> None:
-    """Returns when a mirror was taken, called `undisturbed`, and is complete.
+    """Create a mirror called `undisturbed` and wait until it is complete.
 
-    The API server takes a moment to notice that it may trust the webhook, and longer on a machine that is busy.
+    The API server takes a moment to trust the webhook, longer on a busy machine.
     """
-    until(lambda: "created" in running.kube.apply(one("undisturbed").raw()), why="a mirror is taken", seconds=60)
-    until(lambda: complete(running.kube, "undisturbed"), why="and complete", seconds=60)
+    until(lambda: "created" in running.kube.apply(one("undisturbed").raw()), why="a mirror is accepted", seconds=60)
+    until(lambda: complete(running.kube, "undisturbed"), why="it is complete", seconds=60)
 
 
 def launched(running: Running, name: str = "controller", **environment: str) -> str:
-    """Starts a controller, and returns how the API server knows it: each has a certificate of its own."""
+    """Start a controller and return the credential of its certificate, as the audit log names it."""
     running.system.start_controller(name, **environment)
     pid = running.system.processes.record(name).pid
     variables = Path(f"/proc/{pid}/environ").read_text().split("\0")

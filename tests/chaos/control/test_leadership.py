@@ -15,7 +15,7 @@ from tests.chaos.control.conftest import launched, until_served
 from tests.localcluster.pages import page
 from tests.support.audit import CREDENTIAL, Asked, requests
 from tests.support.faults import complete, events_of, leads, normal_form, one
-from tests.support.gate import CONFIGURATION, Gate
+from tests.support.holding_webhook import CONFIGURATION, HoldingWebhook
 from tests.support.kube import until
 
 if TYPE_CHECKING:
@@ -91,15 +91,15 @@ class Two:
 
 
 @contextmanager
-def _held(running: Running, credential: str) -> Iterator[Gate]:
+def _held(running: Running, credential: str) -> Iterator[HoldingWebhook]:
     """Hold the writes of one controller, except those of leases and Events."""
-    with Gate(running.cluster) as gate:
+    with HoldingWebhook(running.cluster) as gate:
         gate.hold()
         extra = "request.userInfo.extra"
         is_user = f"has({extra}) && '{CREDENTIAL}' in {extra} && '{credential}' in {extra}['{CREDENTIAL}']"
         everything = {"apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"]}
         others = "!(request.resource.resource in ['leases', 'events'])"
-        gate.stand_before(running.kube, "gate", everything, is_user, others)
+        gate.register(running.kube, "gate", everything, is_user, others)
         try:
             yield gate
         finally:

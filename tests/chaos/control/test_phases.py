@@ -1,4 +1,4 @@
-"""The controller dies between any two writes of a reconcile; and a watch is told that its version is too old."""
+"""Test a controller killed before each write, and watches whose version is too old."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.localcluster.pages import page
 from tests.localcluster.probe import port_of
 from tests.localcluster.system import CONTROLLER, NAMESPACE
 from tests.support.faults import CHILDREN, complete, normal_form, one
-from tests.support.gate import Gate
+from tests.support.holding_webhook import HoldingWebhook
 from tests.support.kube import until
 from tests.support.proxy import Proxy
 
@@ -35,58 +35,55 @@ if TYPE_CHECKING:
 
 USER = f"system:serviceaccount:{NAMESPACE}:{CONTROLLER}"
 GROUPS = ["system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}"]
-# Of history that etcd keeps here, in seconds; 300 is usual. Without its cache of changes the API server asks etcd for
-# what a watch has missed, and etcd has no more than this.
-KEPT = 2
+# Seconds of history in etcd; the default is 300. Without its watch cache the API server reads missed events from etcd.
+COMPACTION_INTERVAL = 2
 
 
 @pytest.fixture(scope="module")
 def running(ground: Callable[..., Running]) -> Running:
-    """Nobody but the API server, so that nobody else writes."""
-    running = ground("--watch-cache=false", f"--etcd-compaction-interval={KEPT}s", controllers=False)
+    """Return a cluster without Kubernetes' controllers, so that only ours writes."""
+    running = ground("--watch-cache=false", f"--etcd-compaction-interval={COMPACTION_INTERVAL}s", controllers=False)
     running.system.start()
     until_served(running)
     return running
 
 
 @pytest.fixture(scope="module")
-def gate(running: Running) -> Iterator[Gate]:
-    """Keeps writes of the controller waiting, all but those of its lease and its Events."""
-    with Gate(running.cluster) as gate:
+def gate(running: Running) -> Iterator[HoldingWebhook]:
+    """Hold the controller's writes, except leases and Events."""
+    with HoldingWebhook(running.cluster) as gate:
         everything = {"apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"]}
         others = "!(request.resource.resource in ['leases', 'events'])"
-        gate.stand_before(running.kube, "gate", everything, f"request.userInfo.username == '{USER}'", others)
+        gate.register(running.kube, "gate", everything, f"request.userInfo.username == '{USER}'", others)
         yield gate
 
 
-def _dies(running: Running) -> None:
-    """Killed; its lease is taken from it, to save the 15 s until it would run out."""
+def _kill(running: Running) -> None:
+    """Kill the controller and delete its lease, to save the 15 s until it expires."""
     running.system.processes.kill("controller", signal.SIGKILL)
     until(lambda: not running.system.processes.alive("controller"), why="it is dead")
     with suppress(AssertionError):
         running.kube.delete(resources.LEASE, "registrymirror-controller")
 
 
-def _stopped_at(gate: Gate, over: Callable[[], bool]) -> list[str]:
-    """What the gate holds, once it holds something; nothing where all is done without."""
-    return until(lambda: gate.held or (["nothing"] if over() else []), why="a write is held, or all is done")
+def _held_write(gate: HoldingWebhook, done: Callable[[], bool]) -> list[str]:
+    """Return the held write, or `nothing` once all is done."""
+    return until(lambda: gate.held or (["nothing"] if done() else []), why="a write is held, or all is done")
 
 
-def test_killed_before_each_write_of_making_changing_and_deleting_a_mirror(
-    running: Running, gate: Gate, chaos: Chaos
-) -> None:
-    """Whoever follows finishes, and it ends in the same objects as without."""
+def test_kill_before_each_write(running: Running, gate: HoldingWebhook, chaos: Chaos) -> None:
+    """Create, change and delete mirrors. The next controller finishes with the same objects as an undisturbed one."""
     kube, expected = running.kube, normal_form(running.kube, "undisturbed")
     made = changed = deleted = 0
     for phase in range(30):
         name = f"p{phase}"
         gate.hold(after=phase)
         kube.mirror(one(name))
-        held = _stopped_at(gate, lambda name=name: complete(kube, name))  # type: ignore[misc]
+        held = _held_write(gate, lambda name=name: complete(kube, name))  # type: ignore[misc]
         if held == ["nothing"]:
             break
         made += 1
-        _dies(running)
+        _kill(running)
         assert not complete(kube, name), held
         gate.release()
         running.system.start_controller()
@@ -97,24 +94,24 @@ def test_killed_before_each_write_of_making_changing_and_deleting_a_mirror(
         kube.patch(
             resources.MIRROR, "p0", {"spec": {"upstreamUrl": f"changed{phase}.example.com", "replicas": 2 + phase % 2}}
         )
-        turned = lambda phase=phase: _turned(kube, "p0", f"changed{phase}", 2 + phase % 2)  # noqa: E731
-        held = _stopped_at(gate, turned)
+        is_done = lambda phase=phase: _is_changed(kube, "p0", f"changed{phase}", 2 + phase % 2)  # noqa: E731
+        held = _held_write(gate, is_done)
         if held == ["nothing"]:
             break
         changed += 1
-        _dies(running)
+        _kill(running)
         gate.release()
         running.system.start_controller()
-        until(turned, why=f"changed, killed before {held}", seconds=30)
+        until(is_done, why=f"changed, killed before {held}", seconds=30)
     for phase in range(5):
         gate.hold(after=phase)
         kube.delete(resources.MIRROR, f"p{phase}")
         gone = lambda phase=phase: kube.find(resources.MIRROR, f"p{phase}") is None  # noqa: E731
-        held = _stopped_at(gate, gone)
+        held = _held_write(gate, gone)
         if held == ["nothing"]:
             break
         deleted += 1
-        _dies(running)
+        _kill(running)
         gate.release()
         running.system.start_controller()
         until(gone, why=f"gone, killed before {held}", seconds=30)
@@ -126,40 +123,38 @@ def test_killed_before_each_write_of_making_changing_and_deleting_a_mirror(
     chaos.row(what, lost=f"0 of {made + changed + deleted} mirrors", note="each ends as undisturbed")
 
 
-def _turned(kube: Kube, name: str, host: str, replicas: int) -> bool:
-    live, mirror = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}"), kube.get(resources.MIRROR, name)
+def _is_changed(kube: Kube, name: str, host: str, replicas: int) -> bool:
+    stateful_set, mirror = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}"), kube.get(resources.MIRROR, name)
     seen = mirror.get("status", {}).get("observedGeneration") == mirror["metadata"]["generation"]
-    return seen and host in mirror["status"]["upstream"] and live["spec"]["replicas"] == replicas
+    return seen and host in mirror["status"]["upstream"] and stateful_set["spec"]["replicas"] == replicas
 
 
-async def test_a_watch_whose_version_etcd_has_compacted_away_lists_again_and_misses_nothing(
-    running: Running, chaos: Chaos, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A real 410: streams end after a second, and of a kind without news the last version is soon too old."""
+async def test_compacted_watch_lists_again(running: Running, chaos: Chaos, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams end after a second. The version of a kind without events is soon too old (status 410)."""
     kube, restarts, store = running.kube, list[str](), Store()
     monkeypatch.setattr(client, "WATCH_DURATION", 1)
     kube.create(resources.CONFIG_MAP, {"metadata": {"name": "goes"}})
     configuration = await load_configuration(str(running.cluster.kubeconfig))
     async with client.KubeClient(configuration) as cluster:
         log = logger("ERROR", "test")
-        watch = Reflector(cluster, resources.CONFIG_MAP, NAMESPACE, store, log, 1.0, restarts.append)
-        following = asyncio.create_task(watch.run())
-        await watch.synced.wait()
+        reflector = Reflector(cluster, resources.CONFIG_MAP, NAMESPACE, store, log, 1.0, restarts.append)
+        running_task = asyncio.create_task(reflector.run())
+        await reflector.synced.wait()
         began = time.monotonic()
         async with asyncio.timeout(60):
             while "expired" not in restarts:
                 kube.patch(
                     resources.SECRET, "registrymirror-ca", {"metadata": {"labels": {"time": str(time.time_ns())}}}
                 )
-                await asyncio.sleep(0.1)  # etcd's history goes on
+                await asyncio.sleep(0.1)  # another version for etcd to compact
             took = time.monotonic() - began
             kube.create(resources.CONFIG_MAP, {"metadata": {"name": "comes"}})
             kube.delete(resources.CONFIG_MAP, "goes")
-            while "comes" not in store or "goes" in store:  # noqa: ASYNC110 (a state is waited for, not an event)
+            while "comes" not in store or "goes" in store:  # noqa: ASYNC110 (waits for a state, not an event)
                 await asyncio.sleep(0.05)
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
-    assert set(restarts) == {"expired"}, "no other trouble"
+        running_task.cancel()
+        await asyncio.gather(running_task, return_exceptions=True)
+    assert set(restarts) == {"expired"}, "no other restart"
     chaos.row(
         "etcd compacted under a watch (410)",
         lost="0 of 2 changes",
@@ -167,7 +162,7 @@ async def test_a_watch_whose_version_etcd_has_compacted_away_lists_again_and_mis
     )
 
 
-def test_cut_off_for_longer_than_etcd_keeps_history_it_misses_nothing(running: Running, chaos: Chaos) -> None:
+def test_network_loss_beyond_history_misses_nothing(running: Running, chaos: Chaos) -> None:
     kube, expected = running.kube, normal_form(running.kube, "undisturbed")
     running.system.processes.stop(["controller"])
     argv = running.system.processes.record(API_SERVER).argv
@@ -184,18 +179,18 @@ def test_cut_off_for_longer_than_etcd_keeps_history_it_misses_nothing(running: R
         kube.patch(resources.STATEFUL_SET, "registry-mirror-broken", {"spec": {"replicas": 0}})
         for kind, suffix in CHILDREN:
             kube.delete(kind, f"registry-mirror-bereft{suffix}")
-        _history_is_gone(kube)
+        _wait_for_compaction(kube)
         proxy.cut()
         proxy.restore()
         back = time.monotonic()
         for name in ("new", "broken", "bereft"):
             until(lambda name=name: complete(kube, name), why=f"{name} is complete", seconds=30)  # type: ignore[misc]
-            until(lambda name=name: normal_form(kube, name) == expected, why=f"{name} is like any other")  # type: ignore[misc]
+            until(lambda name=name: normal_form(kube, name) == expected, why=f"{name} equals the undisturbed one")  # type: ignore[misc]
         kube.until_gone(resources.MIRROR, "deleted")
         took = time.monotonic() - back
         lists = _lists(running) - before
         running.system.processes.stop(["controller"])
-    assert lists > 0, "it has read all there is"
+    assert lists > 0, "watches were listed again"
     chaos.row(
         "cut off for longer than etcd keeps history",
         lost="0 of 4 changes",
@@ -204,10 +199,10 @@ def test_cut_off_for_longer_than_etcd_keeps_history_it_misses_nothing(running: R
     )
 
 
-def _history_is_gone(kube: Kube) -> None:
-    """Returns when a watch from now on would be refused: twice what is kept, and a moment."""
-    live = kube.create(resources.CONFIG_MAP, {"metadata": {"name": "marks-a-version"}})
-    query = {"watch": "true", "resourceVersion": live["metadata"]["resourceVersion"], "timeoutSeconds": "1"}
+def _wait_for_compaction(kube: Kube) -> None:
+    """Wait until a watch from the present version would be refused."""
+    marker = kube.create(resources.CONFIG_MAP, {"metadata": {"name": "marks-a-version"}})
+    query = {"watch": "true", "resourceVersion": marker["metadata"]["resourceVersion"], "timeoutSeconds": "1"}
     path = resources.CONFIG_MAP.path(NAMESPACE)
 
     def refused() -> bool:

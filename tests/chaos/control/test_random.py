@@ -1,4 +1,4 @@
-"""Two users do anything to their mirrors, and anything fails meanwhile: it ends in the state that a model predicts."""
+"""Test random operations of two users during random faults against a model of the final state."""
 
 from __future__ import annotations
 
@@ -30,15 +30,13 @@ if TYPE_CHECKING:
 
 MIRRORS = 5  # of each user
 SECRETS = 2
-# Seconds that a request may take to be answered at all: an API server that is killed is back within a few.
-PATIENCE = 90.0
-# Seconds until all is as predicted, once all faults are over: a leader's lease, half minutes for what was broken again
-# and again and is put right more rarely, and a busy machine.
+# Seconds until a request has a response; a killed API server is back within a few.
+REQUEST_LIMIT = 90.0
+# Seconds from the last fault until the objects are as predicted: a lease, rare repairs (each half minute), a reserve.
 SETTLED = 120.0
-# Seconds until Kubernetes has collected what deleted mirrors have left: twenty requests a second, and a mirror that was
-# deleted has a dozen objects with two requests each. After a quarter of an hour it is thousands behind.
+# Seconds for the garbage collector. It sends 20 requests a second, and a deleted mirror needs two dozen.
 COLLECTED = 600.0
-# What somebody may do to an object that was made for a mirror; all of it is to be put right.
+# Changes of a mirror's objects; the controller repairs them.
 BREAKS: tuple[tuple[Kind, str, Json], ...] = (
     (resources.SECRET, "", {"data": {well_known.CONFIGURATION: ""}}),
     (resources.SERVICE, "", {"spec": {"sessionAffinity": "None"}}),
@@ -51,22 +49,22 @@ BREAKS: tuple[tuple[Kind, str, Json], ...] = (
 
 @dataclass
 class Model:
-    """What there should be: of each mirror its spec, of each Secret its password. Pure."""
+    """Predict the spec of each mirror and the password in each Secret."""
 
     mirrors: dict[str, Json] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
 
     def objects(self) -> set[str]:
-        """Names that the objects of the mirrors have."""
+        """Return the names of the mirrors' objects."""
         return {f"registry-mirror-{name}{suffix}" for name in self.mirrors for suffix in ("", "-headless")}
 
     def password(self, name: str) -> str | None:
-        """What the cache of a mirror should log in with."""
+        """Return the password for the cache of a mirror."""
         return self.secrets.get(self.mirrors[name].get("credentialsSecret") or "")
 
 
 def built(name: str, spec: Json) -> MirrorBuilder:
-    """The mirror of that spec, in which NAME stands for its name."""
+    """Return a mirror with this spec, in which NAME stands for its name."""
     builder = a_mirror().named(name)
     for key, value in spec.items():
         if value is not None:
@@ -75,7 +73,7 @@ def built(name: str, spec: Json) -> MirrorBuilder:
 
 
 class User:
-    """One who does things to mirrors and Secrets of their own, by chance alone, and to objects of anybody's."""
+    """Change random mirrors and Secrets of one user, and objects of any mirror."""
 
     def __init__(self, running: Running, name: str, seed: str, log: Callable[..., None]) -> None:
         self.name, self.model, self.log, self.count = name, Model(), log, 0
@@ -84,8 +82,8 @@ class User:
         self.names = [f"{name}-{number}" for number in range(MIRRORS)]
 
     def live(self, over: threading.Event) -> None:
-        """Does one thing after the other, until it is over."""
-        deeds: tuple[Callable[[str], None], ...] = (
+        """Run random operations until it is over."""
+        operations: tuple[Callable[[str], None], ...] = (
             self._create,
             self._create,
             self._change,
@@ -93,9 +91,9 @@ class User:
             self._label,
             self._break_child,
         )
-        deeds = (*deeds, self._delete_child, self._delete, self._recreate, self._secret, self._secret)
+        operations = (*operations, self._delete_child, self._delete, self._recreate, self._secret, self._secret)
         while not over.is_set():
-            self.dice.choice(deeds)(self.dice.choice(self.names))
+            self.dice.choice(operations)(self.dice.choice(self.names))
             self.count += 1
             over.wait(self.dice.uniform(0.0, 0.4))
         self.kube.close()
@@ -104,11 +102,11 @@ class User:
         if name not in self.model.mirrors:
             spec = {"upstreamUrl": "NAME.example.com", **self._some()}
             self.log(self.name, "create", name, spec)
-            self.sure("POST", resources.MIRROR.path(None), built(name, spec).raw())
+            self.request("POST", resources.MIRROR.path(None), built(name, spec).raw())
             self.model.mirrors[name] = spec
 
     def _some(self) -> Json:
-        """Some fields of a spec; None takes one out."""
+        """Return random fields of a spec; None removes a field."""
         choices: dict[str, list[Any]] = {
             "upstreamUrl": ["NAME.example.com", "NAME-2.example.com", "http://NAME.example.com:5000"],
             "replicas": [1, 2, 3],
@@ -125,22 +123,24 @@ class User:
             spec = {
                 key: value.replace("NAME", name) if isinstance(value, str) else value for key, value in some.items()
             }
-            self.sure("PATCH", resources.MIRROR.path(None, name), {"spec": spec})
+            self.request("PATCH", resources.MIRROR.path(None, name), {"spec": spec})
             self.model.mirrors[name] |= some
 
     def _label(self, name: str) -> None:
         if name in self.model.mirrors:
             label = {"mood": self.dice.choice(["good", "bad"])}
             self.log(self.name, "label", name, label)
-            self.sure("PATCH", resources.MIRROR.path(None, name), {"metadata": {"labels": label}})
+            self.request("PATCH", resources.MIRROR.path(None, name), {"metadata": {"labels": label}})
 
     def _delete(self, name: str) -> None:
         if name in self.model.mirrors:
             self.log(self.name, "delete", name)
-            self.sure("DELETE", resources.MIRROR.path(None, name))
+            self.request("DELETE", resources.MIRROR.path(None, name))
             del self.model.mirrors[name]
             until(
-                lambda: self.sure("GET", resources.MIRROR.path(None, name)) == 404, why=f"{name} goes", seconds=PATIENCE
+                lambda: self.request("GET", resources.MIRROR.path(None, name)) == 404,
+                why=f"{name} goes",
+                seconds=REQUEST_LIMIT,
             )
 
     def _recreate(self, name: str) -> None:
@@ -150,35 +150,35 @@ class User:
     def _break_child(self, name: str) -> None:
         kind, suffix, change = self.dice.choice(BREAKS)
         self.log(self.name, "break", kind.name, name + suffix)
-        self.sure("PATCH", kind.path("registry-mirror", f"registry-mirror-{name}{suffix}"), change)
+        self.request("PATCH", kind.path("registry-mirror", f"registry-mirror-{name}{suffix}"), change)
 
     def _delete_child(self, name: str) -> None:
         kind, suffix = self.dice.choice(CHILDREN)
         self.log(self.name, "delete child", kind.name, name + suffix)
-        self.sure("DELETE", kind.path("registry-mirror", f"registry-mirror-{name}{suffix}"))
+        self.request("DELETE", kind.path("registry-mirror", f"registry-mirror-{name}{suffix}"))
 
     def _secret(self, _: str) -> None:
-        name, there = f"{self.name}-s{self.dice.randrange(SECRETS)}", self.dice.random() < 0.7
+        name, exists = f"{self.name}-s{self.dice.randrange(SECRETS)}", self.dice.random() < 0.7
         password = f"password {self.dice.randrange(1000)}"
-        self.log(self.name, "secret", name, password if there else "deleted")
-        if not there:
-            self.sure("DELETE", resources.SECRET.path("registry-mirror", name))
+        self.log(self.name, "secret", name, password if exists else "deleted")
+        if not exists:
+            self.request("DELETE", resources.SECRET.path("registry-mirror", name))
             self.model.secrets.pop(name, None)
             return
         data = {
             key: base64.b64encode(text.encode()).decode() for key, text in (("username", "u"), ("password", password))
         }
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
-        if self.sure("POST", resources.SECRET.path("registry-mirror"), body) == 409:
-            self.sure("PATCH", resources.SECRET.path("registry-mirror", name), {"data": data})
+        if self.request("POST", resources.SECRET.path("registry-mirror"), body) == 409:
+            self.request("PATCH", resources.SECRET.path("registry-mirror", name), {"data": data})
         self.model.secrets[name] = password
 
-    def sure(self, verb: str, path: str, body: Json | None = None) -> int:
-        """The status of an answer that says what is so: asked again while the API server or the webhook is away.
+    def request(self, verb: str, path: str, body: Json | None = None) -> int:
+        """Return the status of a response. Retry while the API server or the webhook is unavailable.
 
-        All that is asked sets a state, so that asking twice changes nothing.
+        All requests are idempotent.
         """
-        limit = time.monotonic() + PATIENCE
+        limit = time.monotonic() + REQUEST_LIMIT
         headers = {"Content-Type": f"application/{'merge-patch+' if verb == 'PATCH' else ''}json"}
         while True:
             try:
@@ -186,25 +186,25 @@ class User:
                     verb, path, content=json.dumps(body) if body else None, headers=headers
                 )
             except httpx.TransportError as error:
-                why = str(error)
+                failure = str(error)
             else:
                 if response.status_code not in (429, 500, 502, 503, 504):
                     assert response.is_success or response.status_code in (404, 409), response.text
                     return response.status_code
-                why = response.text
-            assert time.monotonic() < limit, why
+                failure = response.text
+            assert time.monotonic() < limit, failure
             time.sleep(0.1)
 
 
 class Faults:
-    """What fails beside the users, one thing after the other."""
+    """Cause random faults, one after the other."""
 
     def __init__(self, running: Running, seed: str, log: Callable[..., None]) -> None:
         self.running, self.log, self.count = running, log, 0
         self.dice = random.Random(seed)  # noqa: S311 (no secret)
 
     def happen(self, over: threading.Event) -> None:
-        """Until it is over; whatever was broken runs then."""
+        """Cause faults until it is over; then all programs run."""
         while not over.wait(self.dice.uniform(2.0, 8.0)):
             self.dice.choice(
                 (self._controller_dies, self._controller_stops, self._api_server_dies, self._webhook_dies)
@@ -222,7 +222,7 @@ class Faults:
         name, seconds = self.dice.choice(["controller", "controller-2"]), self.dice.uniform(0.5, 20.0)
         self.log("fault", "stopped", name, seconds)
         self.running.system.processes.kill(name, signal.SIGSTOP)
-        time.sleep(seconds)  # so long it is stopped
+        time.sleep(seconds)  # seconds suspended
         self.running.system.processes.kill(name, signal.SIGCONT)
 
     def _api_server_dies(self) -> None:
@@ -237,7 +237,7 @@ class Faults:
         self.running.system.start_webhook()
 
 
-def test_random_operations_of_two_users_beside_random_faults_end_as_a_model_predicts(
+def test_random_operations_end_as_predicted(
     running: Running, chaos: Chaos, dice: random.Random, minutes: float, tmp_path: Path
 ) -> None:
     running.system.launch_controller("controller-2")
@@ -253,7 +253,7 @@ def test_random_operations_of_two_users_beside_random_faults_end_as_a_model_pred
             lives = [pool.submit(user.live, over) for user in users]
             lives.append(pool.submit(faults.happen, over))
             while not any(life.done() for life in lives) and time.monotonic() - began < 60 * minutes:
-                time.sleep(0.5)  # the time that all this goes on for
+                time.sleep(0.5)  # the duration of the test
             over.set()
         for life in lives:
             life.result()
@@ -267,9 +267,9 @@ def test_random_operations_of_two_users_beside_random_faults_end_as_a_model_pred
         settled = time.monotonic()
         _nothing_else_is_left(running, model)
         collected = time.monotonic() - ended
-        _as_made_undisturbed(running, model)
+        _equal_undisturbed(running, model)
     except AssertionError as error:
-        raise AssertionError(f"{error}\nWhat was done is in {path}.") from error
+        raise AssertionError(f"{error}\nThe operations are in {path}.") from error
     operations = sum(user.count for user in users)
     note = (
         f"{operations} operations of two users, {faults.count} faults, {len(model.mirrors)} mirrors at the end;"
@@ -284,11 +284,11 @@ def test_random_operations_of_two_users_beside_random_faults_end_as_a_model_pred
 
 
 def _soon(seconds: float) -> Callable[[Callable[[], object], str], None]:
-    """Waits for one thing after the other, for all of them together not longer than so many seconds."""
+    """Return a function that waits for conditions, for all of them together `seconds` at most."""
     limit = time.monotonic() + seconds
 
-    def soon(look: Callable[[], object], why: str) -> None:
-        until(look, why=why, seconds=max(5.0, limit - time.monotonic()))
+    def soon(condition: Callable[[], object], why: str) -> None:
+        until(condition, why=why, seconds=max(5.0, limit - time.monotonic()))
 
     return soon
 
@@ -303,7 +303,7 @@ def _as_predicted(running: Running, model: Model) -> None:
         wanted = built(name, spec).raw()["spec"]
         assert {key: stored.get(key) for key in spec} == {key: wanted.get(key) for key in spec}, name
         soon(lambda name=name: _uses(kube, name, model), f"{name}'s cache has its upstream and its password")  # type: ignore[misc]
-        soon(lambda name=name: _owned(kube, name), f"all of {name} belongs to the mirror of now")  # type: ignore[misc]
+        soon(lambda name=name: _owned(kube, name), f"all objects of {name} belong to the present mirror")  # type: ignore[misc]
 
 
 def _nothing_else_is_left(running: Running, model: Model) -> None:
@@ -312,14 +312,14 @@ def _nothing_else_is_left(running: Running, model: Model) -> None:
         soon(lambda kind=kind: _names(kube, kind) <= model.objects(), f"no {kind.name} is left of a deleted one")  # type: ignore[misc]
 
 
-def _as_made_undisturbed(running: Running, model: Model) -> None:
+def _equal_undisturbed(running: Running, model: Model) -> None:
     kube, soon = running.kube, _soon(SETTLED)
     for name, spec in model.mirrors.items():
         twin = f"twin-{name}"
         kube.mirror(built(twin, spec))
-        soon(lambda twin=twin: complete(kube, twin), f"{twin}, made undisturbed, is complete")  # type: ignore[misc]
+        soon(lambda twin=twin: complete(kube, twin), f"{twin}, undisturbed, is complete")  # type: ignore[misc]
         same = lambda name=name, twin=twin: normal_form(kube, name) == normal_form(kube, twin)  # noqa: E731
-        soon(same, f"{name} is as one that was made undisturbed")
+        soon(same, f"{name} equals an undisturbed one")
     crashed = [each for each in ("controller", "controller-2") if "reconcile crashed" in events_of(running, each)]
     assert crashed == []
 
@@ -335,7 +335,7 @@ def _names(kube: Kube, kind: Kind) -> set[str]:
 
 
 def _uses(kube: Kube, name: str, model: Model) -> bool:
-    """Whether what is mounted into the cache of a mirror is what its spec and its Secret say."""
+    """Return True if the cache is configured with the upstream and the password of the model."""
     data = kube.get(resources.SECRET, f"registry-mirror-{name}")["data"]
     texts = {key: base64.b64decode(value).decode() for key, value in data.items()}
     upstream = built(name, model.mirrors[name]).raw()["spec"]["upstreamUrl"]

@@ -1,4 +1,4 @@
-"""What is around the controller goes: API server, etcd, network, its definition, its namespace; or fights with it."""
+"""Test the loss of the API server, etcd, network, CRD and namespace, and a conflicting writer."""
 
 from __future__ import annotations
 
@@ -33,50 +33,50 @@ if TYPE_CHECKING:
 USER = f"system:serviceaccount:{NAMESPACE}:{CONTROLLER}"
 GROUPS = ["system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}"]
 MANY = 12
-# Seconds that a fault lasts which is to be longer than the lease.
+# Seconds of a fault that outlasts the lease.
 LONG = LEASE_DURATION + 2.0
-SPACE = Kind("v1", "namespaces", "Namespace", namespaced=False)
+NAMESPACES = Kind("v1", "namespaces", "Namespace", namespaced=False)
 
 
 class Behind:
-    """A controller that sees its cluster through a proxy."""
+    """Run a controller behind a proxy."""
 
     def __init__(self, running: Running, proxy: Proxy) -> None:
         self.running, self.proxy, self.kube = running, proxy, running.kube
 
     def mirrors(self, batch: str, number: int = MANY) -> list[str]:
-        """Makes so many, without waiting for anything."""
+        """Create mirrors and return their names."""
         names = [f"way-{batch}-{each}" for each in range(number)]
         for name in names:
             self.kube.mirror(one(name))
         return names
 
-    def right(self, names: list[str], seconds: float = 60) -> None:
-        """Each is complete, and as one that was made undisturbed; none is there that should not be."""
+    def equal_undisturbed(self, names: list[str], seconds: float = 60) -> None:
+        """Wait until each mirror is complete and equals an undisturbed one."""
         for name in names:
             until(lambda name=name: complete(self.kube, name), why=f"{name} is complete", seconds=seconds)  # type: ignore[misc]
         expected = normal_form(self.kube, "undisturbed")
         for name in names:
             same = lambda name=name: normal_form(self.kube, name) == expected  # noqa: E731
-            until(same, why=f"{name} is like any other", seconds=seconds)
+            until(same, why=f"{name} equals the undisturbed one", seconds=seconds)
 
-    def gone(self, names: list[str]) -> None:
-        """Deletes them, and waits for nothing: Kubernetes' collector of garbage takes twenty objects a second."""
+    def delete(self, names: list[str]) -> None:
+        """Delete mirrors without waiting; the garbage collector takes 20 objects a second."""
         for name in names:
             self.kube.delete(resources.MIRROR, name)
 
     def leads(self) -> bool:
-        """Whether the controller says that it does."""
+        """Return True if the controller is the leader."""
         return leads(self.running.system.metrics_port)
 
-    def told(self, event: str) -> int:
-        """How often it has logged that."""
+    def logged(self, event: str) -> int:
+        """Return how often it has logged the event."""
         return events_of(self.running, "controller").count(event)
 
 
 @pytest.fixture(scope="module")
 def behind(ground: Callable[..., Running]) -> Iterator[Behind]:
-    """The whole of it, at work."""
+    """Return a controller behind a proxy, with webhook and cluster."""
     running = ground(SECONDS_BETWEEN_STREAMS="2")
     argv = running.system.processes.record(API_SERVER).argv
     with Proxy(port_of(argv)) as proxy:
@@ -88,47 +88,47 @@ def behind(ground: Callable[..., Running]) -> Iterator[Behind]:
 
 
 @pytest.mark.parametrize("component", [API_SERVER, ETCD])
-def test_away_for_longer_than_the_lease(behind: Behind, chaos: Chaos, component: str) -> None:
-    """In the midst of twelve reconciles: when it is back they are finished, and nothing is lost."""
+def test_outage_beyond_the_lease(behind: Behind, chaos: Chaos, component: str) -> None:
+    """The twelve reconciles under way are finished afterwards."""
     cluster = behind.running.cluster
     names = behind.mirrors("a" if component == API_SERVER else "e")
-    lost = behind.told("lost leader election")
+    lost = behind.logged("lost leader election")
     cluster.kill(component)
-    gone = time.monotonic()
-    until(lambda: behind.told("lost leader election") > lost, why="it leads no more", seconds=LONG)
-    time.sleep(max(0.0, gone + LONG - time.monotonic()))  # so long the fault lasts
+    began = time.monotonic()
+    until(lambda: behind.logged("lost leader election") > lost, why="it lost the election", seconds=LONG)
+    time.sleep(max(0.0, began + LONG - time.monotonic()))  # the duration of the fault
     cluster.start_component(component)
     back = time.monotonic()
-    behind.right(names)
+    behind.equal_undisturbed(names)
     chaos.row(
         f"{component} killed for {LONG:.0f} s, {MANY} mirrors in work",
         lost=f"0 of {len(names)} mirrors",
         recovered=time.monotonic() - back,
     )
-    assert behind.told("reconcile crashed") == 0
-    behind.gone(names)
+    assert behind.logged("reconcile crashed") == 0
+    behind.delete(names)
 
 
-def test_a_network_that_loses_everything_for_longer_than_the_lease(behind: Behind, chaos: Chaos) -> None:
-    """What was done meanwhile (made, broken, deleted) is seen to when it is back."""
+def test_network_loss_beyond_the_lease(behind: Behind, chaos: Chaos) -> None:
+    """Mirrors created, changed and deleted meanwhile are reconciled afterwards."""
     kube, changed = behind.kube, behind.mirrors("n", 3)
-    behind.right(changed)
-    lost = behind.told("lost leader election")
+    behind.equal_undisturbed(changed)
+    lost = behind.logged("lost leader election")
     behind.proxy.drop()
-    gone = time.monotonic()
+    began = time.monotonic()
     names = behind.mirrors("d")
     kube.delete(resources.SERVICE, f"registry-mirror-{changed[0]}")
     kube.patch(resources.STATEFUL_SET, f"registry-mirror-{changed[1]}", {"spec": {"replicas": 0}})
     kube.delete(resources.MIRROR, changed[2])
-    until(lambda: behind.told("lost leader election") > lost, why="it leads no more", seconds=LONG)
-    time.sleep(max(0.0, gone + LONG - time.monotonic()))  # so long the fault lasts
+    until(lambda: behind.logged("lost leader election") > lost, why="it lost the election", seconds=LONG)
+    time.sleep(max(0.0, began + LONG - time.monotonic()))  # the duration of the fault
     behind.proxy.restore()
     back = time.monotonic()
-    behind.right([*names, *changed[:2]])
+    behind.equal_undisturbed([*names, *changed[:2]])
     for kind, suffix in CHILDREN:
         kube.until_gone(kind, f"registry-mirror-{changed[2]}{suffix}")
     took = time.monotonic() - back
-    behind.gone([*names, *changed[:2]])
+    behind.delete([*names, *changed[:2]])
     chaos.row(
         f"network to the API server lost for {LONG:.0f} s, {MANY} mirrors in work",
         lost=f"0 of {len(names) + len(changed)} changes",
@@ -136,31 +136,31 @@ def test_a_network_that_loses_everything_for_longer_than_the_lease(behind: Behin
     )
 
 
-def test_a_network_that_is_slow(behind: Behind, chaos: Chaos) -> None:
-    """Half a second for each answer: it goes on leading, and all gets done."""
+def test_slow_network(behind: Behind, chaos: Chaos) -> None:
+    """With half a second per response the controller stays the leader."""
     until(behind.leads, why="it leads")
-    lost = behind.told("lost leader election")
+    lost = behind.logged("lost leader election")
     behind.proxy.slow(0.25)
     began = time.monotonic()
     try:
         names = behind.mirrors("w")
-        behind.right(names)
+        behind.equal_undisturbed(names)
     finally:
         behind.proxy.slow(0.0)
     took = time.monotonic() - began
-    behind.gone(names)
-    assert behind.told("lost leader election") == lost
+    behind.delete(names)
+    assert behind.logged("lost leader election") == lost
     chaos.row(f"network with 0.25 s each way, {MANY} mirrors made", lost=f"0 of {len(names)} mirrors", recovered=took)
 
 
-def test_a_network_that_breaks_every_connection_again_and_again(behind: Behind, chaos: Chaos) -> None:
+def test_broken_connections(behind: Behind, chaos: Chaos) -> None:
     names = behind.mirrors("c")
     for _ in range(20):
         behind.proxy.cut()
-        time.sleep(0.1)  # so often it breaks
+        time.sleep(0.1)  # seconds between two cuts
     began = time.monotonic()
-    behind.right(names)
-    behind.gone(names)
+    behind.equal_undisturbed(names)
+    behind.delete(names)
     chaos.row(
         f"all connections broken 20 times, {MANY} mirrors in work",
         lost=f"0 of {len(names)} mirrors",
@@ -168,48 +168,48 @@ def test_a_network_that_breaks_every_connection_again_and_again(behind: Behind, 
     )
 
 
-def test_others_who_change_all_objects_of_a_mirror_in_a_loop(behind: Behind, chaos: Chaos) -> None:
-    """Few writes, the truth in Events, and all is right when they leave it alone."""
+def test_conflicting_writer_of_all_objects(behind: Behind, chaos: Chaos) -> None:
+    """Repairs are rare, Events report the conflict, and all objects are repaired at the end."""
     kube, name = behind.kube, "fought"
     kube.mirror(one(name))
-    behind.right([name])
+    behind.equal_undisturbed([name])
     began = time.time()
-    with _fight(behind.running, name) as edits:
-        fought = {"Secret", "Service", "StatefulSet", "DaemonSet", "PodDisruptionBudget"}
-        until(lambda: _fights_told(kube, name) == fought, why="an Event tells of each", seconds=30)
-        told = time.time() - began
+    with _conflicting_writer(behind.running, name) as edits:
+        kinds = {"Secret", "Service", "StatefulSet", "DaemonSet", "PodDisruptionBudget"}
+        until(lambda: _conflicts_reported(kube, name) == kinds, why="an Event reports each", seconds=30)
+        reported = time.time() - began
         names = behind.mirrors("x", 3)
-        behind.right(names)
-        until(lambda: time.time() - began > 10, why="a while to count over")
+        behind.equal_undisturbed(names)
+        until(lambda: time.time() - began > 10, why="10 s to count")
         count = len(edits)
     over = time.time()
     child = f"registry-mirror-{name}"
     repairs = [each for each in requests(behind.running.cluster, user=USER) if each.accepted and each.name == child]
     repairs = [each for each in repairs if began <= each.at <= over]
-    behind.right([name])  # the next repair of each comes within half a minute
-    # Five of each at once, and one in half a minute.
-    assert len(repairs) <= len(fought) * (FREE_REPAIRS + 1), repairs
-    assert count > 3 * len(repairs), "it was outnumbered"
+    behind.equal_undisturbed([name])  # the next repairs follow within half a minute
+    # Five repairs of each kind at once, then one each half minute.
+    assert len(repairs) <= len(kinds) * (FREE_REPAIRS + 1), repairs
+    assert count > 3 * len(repairs), "most edits were not repaired at once"
     note = f"{count} edits, {len(repairs)} repairs in {over - began:.0f} s; told by Events"
     chaos.row(
         "others change all objects of a mirror in a loop",
-        lost=f"0 of {len(fought)} objects",
-        condition=told,
+        lost=f"0 of {len(kinds)} objects",
+        condition=reported,
         recovered=time.time() - over,
         note=note,
     )
 
 
-def _fights_told(kube: Kube, name: str) -> set[str]:
-    """The kinds of objects of which an Event says that somebody keeps changing them."""
+def _conflicts_reported(kube: Kube, name: str) -> set[str]:
+    """Return the kinds for which an Event reports a conflicting writer."""
     return {note.split()[3] for _, reason, note in kube.events(name) if reason == "ConflictingWriter"}
 
 
 @contextmanager
-def _fight(running: Running, name: str) -> Iterator[list[str]]:
-    """Another client that changes each object of a mirror as fast as it can; yields what it did."""
+def _conflicting_writer(running: Running, name: str) -> Iterator[list[str]]:
+    """Change each object of a mirror in a loop while the context is open. Yield the edits."""
     child, edits, over = f"registry-mirror-{name}", list[str](), threading.Event()
-    ways: list[tuple[Kind, Json]] = [
+    edits_of: list[tuple[Kind, Json]] = [
         (resources.SECRET, {"data": {"tls.key": ""}}),
         (resources.SERVICE, {"spec": {"sessionAffinity": "None"}}),
         (resources.STATEFUL_SET, {"spec": {"replicas": 0}}),
@@ -217,15 +217,15 @@ def _fight(running: Running, name: str) -> Iterator[list[str]]:
         (resources.BUDGET, {"spec": {"maxUnavailable": 0}}),
     ]
 
-    def fight() -> None:
+    def change() -> None:
         other = Kube(running.cluster)
         while not over.wait(0.02):
-            for kind, change in ways:
+            for kind, patch in edits_of:
                 edits.append(kind.name)
-                other.patch(kind, child, change)
+                other.patch(kind, child, patch)
         other.close()
 
-    thread = threading.Thread(target=fight)
+    thread = threading.Thread(target=change)
     thread.start()
     try:
         yield edits
@@ -234,8 +234,8 @@ def _fight(running: Running, name: str) -> Iterator[list[str]]:
         thread.join()
 
 
-def test_its_definition_is_deleted_and_made_again(behind: Behind, chaos: Chaos) -> None:
-    """With it go all mirrors and what was made for them; those that are made afterwards are served."""
+def test_deleted_crd(behind: Behind, chaos: Chaos) -> None:
+    """Its deletion deletes all mirrors and their objects; later mirrors are reconciled."""
     kube = behind.kube
     kube.kubectl("delete", "crd", "registrymirrors.k8s.osp.tech", "--timeout=60s")
     for kind in resources.CHILDREN:
@@ -249,36 +249,36 @@ def test_its_definition_is_deleted_and_made_again(behind: Behind, chaos: Chaos) 
         lost="all mirrors, as with any definition",
         recovered=time.monotonic() - began,
     )
-    behind.right(behind.mirrors("r", 3))
+    behind.equal_undisturbed(behind.mirrors("r", 3))
     assert behind.running.system.processes.alive("controller")
 
 
-def test_its_namespace_does_not_go_and_is_made_again(behind: Behind, chaos: Chaos) -> None:
-    """It says so, asks little meanwhile, and begins anew when the namespace and its roles are there again."""
+def test_terminating_namespace(behind: Behind, chaos: Chaos) -> None:
+    """Conditions report it, requests are few, and the controller recovers with the new namespace."""
     kube, running = behind.kube, behind.running
     held = {"metadata": {"name": "holds", "finalizers": ["example.com/hold"]}}
     kube.create(resources.CONFIG_MAP, held)
     mirrors = [each["metadata"]["name"] for each in kube.every(resources.MIRROR)]
     began = time.monotonic()
     kube.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
-    told = lambda: all(_says_that_it_cannot(kube, name) for name in mirrors)  # noqa: E731
-    until(told, why="each mirror says that its objects cannot be made", seconds=30)
+    reported = lambda: all(_reports_refusal(kube, name) for name in mirrors)  # noqa: E731
+    until(reported, why="each mirror reports the refusal", seconds=30)
     condition = time.monotonic() - began
     until(lambda: not behind.leads(), why="the lease is gone too", seconds=LONG)
     since = time.time()
-    time.sleep(10)  # long enough to count over
+    time.sleep(10)  # seconds to count requests
     asked = [each for each in requests(running.cluster, user=USER) if each.at > since]
-    assert len(asked) < 100, "ten a second: a look at the lease every other second, watches that are tried again"
-    assert behind.told("reconcile crashed") == 0
+    assert len(asked) < 100, "ten a second: a read of the lease each 2 s, and retried watches"
+    assert behind.logged("reconcile crashed") == 0
     kube.json_patch(resources.CONFIG_MAP, "holds", {"op": "remove", "path": "/metadata/finalizers"})
-    until(lambda: kube.find(SPACE, NAMESPACE) is None, why="the namespace is gone", seconds=60)
+    until(lambda: kube.find(NAMESPACES, NAMESPACE) is None, why="the namespace is gone", seconds=60)
     running.system.install()
     back = time.monotonic()
-    behind.right(mirrors)
-    until(lambda: not any(_says_that_it_cannot(kube, name) for name in mirrors), why="none says that any more")
+    behind.equal_undisturbed(mirrors)
+    until(lambda: not any(_reports_refusal(kube, name) for name in mirrors), why="no mirror reports it any more")
     recovered = time.monotonic() - back
-    until(lambda: _made(kube, "afterwards"), why="the webhook has a certificate of the new authority", seconds=30)
-    behind.right(["afterwards"])
+    until(lambda: _is_accepted(kube, "afterwards"), why="the webhook has a certificate of the new CA", seconds=30)
+    behind.equal_undisturbed(["afterwards"])
     chaos.row(
         "namespace stuck in deletion, then made again",
         lost=f"0 of {len(mirrors)} mirrors",
@@ -287,13 +287,13 @@ def test_its_namespace_does_not_go_and_is_made_again(behind: Behind, chaos: Chao
     )
 
 
-def _says_that_it_cannot(kube: Kube, name: str) -> bool:
-    said = kube.conditions(name)
-    refused = said.get("CacheAvailable", ("", "", ""))[1] in ("ApplyFailed", "CAFailed")
-    return refused or said.get("Reconciled", ("", "", ""))[0] == "False"
+def _reports_refusal(kube: Kube, name: str) -> bool:
+    conditions = kube.conditions(name)
+    refused = conditions.get("CacheAvailable", ("", "", ""))[1] in ("ApplyFailed", "CAFailed")
+    return refused or conditions.get("Reconciled", ("", "", ""))[0] == "False"
 
 
-def _made(kube: Kube, name: str) -> bool:
-    """Whether a mirror was taken; while the API server does not trust the webhook it is refused."""
-    said = kube.apply(json.loads(json.dumps(one(name).raw())))
-    return "created" in said or "unchanged" in said
+def _is_accepted(kube: Kube, name: str) -> bool:
+    """Return True if a mirror was accepted; it is refused until the API server trusts the webhook."""
+    output = kube.apply(json.loads(json.dumps(one(name).raw())))
+    return "created" in output or "unchanged" in output

@@ -1,4 +1,4 @@
-"""An admission webhook of somebody's: it lets requests through, or keeps them waiting for as long as one likes."""
+"""Run an admission webhook that allows all requests, and holds them back on demand."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ CONFIGURATION: Final = Kind(
     "ValidatingWebhookConfiguration",
     namespaced=False,
 )
-LONGEST: Final = 30  # seconds: more no API server waits for a webhook
+LONGEST: Final = 30  # seconds; the API server waits no longer for a webhook
 
 
-class Gate:
-    """Lets all through until it is told to `hold`; what it holds is in `held`, as `operation resource name`."""
+class HoldingWebhook:
+    """Allow requests; after `hold`, keep them waiting. `held` lists them as `operation resource name`."""
 
     def __init__(self, cluster: Cluster) -> None:
         layout = Layout(cluster.folder)
-        identity = Authority(layout.ca).server("gate", [LOOPBACK], cluster.folder)
+        identity = Authority(layout.ca).server("holding-webhook", [LOOPBACK], cluster.folder)
         self._bundle = base64.b64encode(layout.ca.certificate.read_bytes()).decode()
         self._lock = threading.Lock()
         self._open = threading.Event()
@@ -56,17 +56,17 @@ class Gate:
         self._server.server_close()
 
     def hold(self, after: int = 0) -> None:
-        """Lets so many requests through and keeps all that follow waiting."""
+        """Allow `after` more requests and hold all others."""
         with self._lock:
             self._free, self.held = after, []
             self._open.clear()
 
     def release(self) -> None:
-        """Lets everything through, what waits and what comes."""
+        """Allow all requests, also those held."""
         self._open.set()
 
-    def stand_before(self, kube: Kube, name: str, rules: Json, *conditions: str) -> None:
-        """Is asked about what matches the rules and all of these CEL expressions."""
+    def register(self, kube: Kube, name: str, rules: Json, *conditions: str) -> None:
+        """Register for requests that match the rules and all CEL expressions."""
         webhook = {
             "name": f"{name}.example.com",
             "admissionReviewVersions": ["v1"],
@@ -81,36 +81,36 @@ class Gate:
         }
         kube.create(CONFIGURATION, {"metadata": {"name": name}, "webhooks": [webhook]})
 
-    def pass_through(self, asked: str) -> None:
-        """Returns when that may go on."""
+    def wait(self, request: str) -> None:
+        """Return once the request may be allowed."""
         with self._lock:
             if self._open.is_set():
                 return
             if self._free > 0:
                 self._free -= 1
                 return
-            self.held.append(asked)
-        self._open.wait(2 * LONGEST)  # longer than whoever asked: where both gave up at once, it might go through
+            self.held.append(request)
+        self._open.wait(2 * LONGEST)  # longer than the API server, which rejects the request first
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
-        """Whoever is held may be killed meanwhile: no error of ours."""
+        """Ignore clients that were killed while held."""
 
 
-def _handler(gate: Gate) -> type[BaseHTTPRequestHandler]:
+def _handler(webhook: HoldingWebhook) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["request"]
             resource = "/".join(filter(None, (request["resource"]["resource"], request.get("subResource"))))
-            gate.pass_through(f"{request['operation']} {resource} {request.get('name', '')}")
+            webhook.wait(f"{request['operation']} {resource} {request.get('name', '')}")
             response = {"uid": request["uid"], "allowed": True}
-            answer = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
-            body = json.dumps(answer).encode()
+            review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
+            body = json.dumps(review).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
@@ -118,6 +118,6 @@ def _handler(gate: Gate) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """The terminal is pytest's."""
+            """Log nothing."""
 
     return Handler
