@@ -16,6 +16,14 @@ ALIVE_PATH: Final = "/livez"  # for the kubelet: 200 while the agent's loop runs
 # Reason for a new agent pod: the mounted files are no longer the node's. A container restart is unsafe, because the
 # runtime creates a directory if the hosts file is missing at that moment. A new pod waits for the file.
 REPLACED: Final = "NodeFilesReplaced"
+# Reasons of an agent for a node that an administrator has to repair. They become reasons of NodesConfigured.
+AGENT_STUCK: Final = "AgentStuck"
+EXISTING_HOSTS_TOML: Final = "ExistingHostsToml"
+HOSTS_FILE_UNWRITABLE: Final = "HostsFileUnwritable"
+MIRROR_UNREACHABLE: Final = "MirrorUnreachable"
+NODE_FILES_UNWRITABLE: Final = "NodeFilesUnwritable"
+RESERVED_NAME: Final = "ReservedName"
+RUNTIME_IGNORES_CERTS: Final = "RuntimeIgnoresCerts"
 # containerd refuses to start with config_path beside these older settings.
 RUNTIME_USES_MIRRORS: Final = "RuntimeUsesMirrors"
 

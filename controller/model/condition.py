@@ -1,4 +1,4 @@
-"""Define conditions and their types."""
+"""Define conditions, their types and their reasons' form."""
 
 from __future__ import annotations
 
@@ -11,30 +11,22 @@ if TYPE_CHECKING:
     from common.types import Json
 
 READY: Final = "Ready"
-
 ACCEPTED: Final = "Accepted"
-
 CACHE_AVAILABLE: Final = "CacheAvailable"
-
 UPSTREAM_REACHABLE: Final = "UpstreamReachable"
-
 CREDENTIALS_AVAILABLE: Final = "CredentialsAvailable"
-
 NODES_CONFIGURED: Final = "NodesConfigured"
-
 CERTIFICATE_VALID: Final = "CertificateValid"
-
 STORAGE_RESIZED: Final = "StorageResized"
-
-# Only there once it was False: that it is so is what all the others are about.
+# Present only after the first failure of a reconcile.
 RECONCILED: Final = "Reconciled"
 
-MESSAGE_MAX: Final = 1024  # characters: a longer message would be cut by whatever shows it, and etcd keeps each
+MESSAGE_MAX: Final = 1024  # characters
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One aspect: `status` is True, False or Unknown."""
+    """One aspect of a mirror: `status` is True, False or Unknown."""
 
     type: str
     status: str
@@ -42,8 +34,26 @@ class Condition:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason of a condition, or of an Event, with a sentence for its meaning and one for the remedy.
+
+    For an Event `type` is Event and `status` is Normal or Warning.
+    """
+
+    type: str
+    status: str
+    name: str
+    meaning: str
+    action: str = ""
+
+    def condition(self, message: str) -> Condition:
+        """Return the condition with this reason."""
+        return Condition(self.type, self.status, self.name, message)
+
+
 def existing_conditions(obj: Json) -> list[Json]:
-    """The conditions in an object's status, without what is none: it may be older than the schema."""
+    """Return the conditions in an object's status. Skip malformed ones, written before the schema existed."""
     found = dict_at(obj, "status").get("conditions")
     conditions = found if isinstance(found, list) else []
     return [one for one in conditions if isinstance(one, dict) and "type" in one and "status" in one]

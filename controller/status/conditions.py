@@ -1,6 +1,6 @@
-"""Conditions in the standard form, each computed by a pure function from what one reconcile found.
+"""Compute the conditions of the mirror, its cache and its storage. Pure.
 
-A message says what is so and, where it is not as wanted, what to do about it.
+A message states what is wrong, then what to do.
 """
 
 from __future__ import annotations
@@ -9,24 +9,23 @@ from typing import TYPE_CHECKING
 
 from common.defaults import dict_at
 from controller.model.condition import (
-    ACCEPTED,
     CACHE_AVAILABLE,
-    CERTIFICATE_VALID,
     MESSAGE_MAX,
     READY,
     RECONCILED,
-    STORAGE_RESIZED,
     UPSTREAM_REACHABLE,
     Condition,
     existing_conditions,
 )
+from controller.model.inputs import Inputs
 from controller.objects.resources import DAEMON_SET
 from controller.objects.rollout import is_turning, ready_replicas, rolled_replicas
+from controller.status import reasons
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from common.field_errors import FieldError
+    from common.field_errors import Problem
     from common.types import Json
     from controller.model.inputs import MissingInput
     from controller.model.mirror import Mirror
@@ -35,31 +34,29 @@ if TYPE_CHECKING:
     from controller.status.failures import Failure
 
 
-def accepted(problems: list[FieldError]) -> Condition:
-    """Whether the spec can be acted on: one that was stored while no webhook watched may not be."""
+def accepted(problems: list[Problem]) -> Condition:
+    """Return Accepted. A spec stored without the webhook may be invalid."""
     if not problems:
-        return Condition(ACCEPTED, "True", "Valid", "The spec is valid.")
-    told = "; ".join(map(str, problems))
-    return Condition(
-        ACCEPTED, "False", "InvalidSpec", f"{told}. What exists is left as it is until the spec is mended."
-    )
+        return reasons.SPEC_VALID.condition("The spec is valid.")
+    listed = "; ".join(map(str, problems))
+    return reasons.SPEC_INVALID.condition(f"{listed}. Existing objects stay unchanged. Correct the spec.")
 
 
 def unreconciled(failure: Failure) -> Condition:
-    """That the mirror could not be brought to what its spec says, for a reason that no other condition has."""
+    """Return Reconciled, False."""
     return Condition(RECONCILED, "False", failure.reason, failure.message)
 
 
 def reconciled_again(before: list[Json]) -> list[Condition]:
-    """That it could, where it last could not."""
+    """Return Reconciled, True, if it was False before."""
     failed = any(each["type"] == RECONCILED and each["status"] == "False" for each in before)
-    return [Condition(RECONCILED, "True", "Reconciled", "All is done that the spec asks for.")] if failed else []
+    return [reasons.IS_RECONCILED.condition("The mirror matches its spec again.")] if failed else []
 
 
 def is_uncounted(obj: Json, observation: Observation) -> bool:
-    """Whether a cache that served has a StatefulSet that was just made again, around pods that stayed.
+    """Return True if a serving cache got a new StatefulSet, and Kubernetes has not counted its pods yet.
 
-    Its empty status says nothing of them until Kubernetes has counted, which takes some milliseconds.
+    Counting takes some milliseconds.
     """
     served = any(
         each.get("type") == CACHE_AVAILABLE and each.get("status") == "True" for each in existing_conditions(obj)
@@ -67,76 +64,90 @@ def is_uncounted(obj: Json, observation: Observation) -> bool:
     return served and not dict_at(observation.stateful_set, "status").get("observedGeneration")
 
 
+def is_serving(obj: Json, mirror: Mirror, observation: Observation) -> bool:
+    """Return True if at least one cache pod of the current upstream is ready."""
+    current = observation.stateful_set
+    serving = ready_replicas(current) > 0 and not is_turning(obj, mirror, current)
+    return serving or is_uncounted(obj, observation)
+
+
 def cache_available(obj: Json, mirror: Mirror, observation: Observation) -> Condition:
-    """Whether at least one cache pod can serve."""
+    """Return CacheAvailable."""
     if observation.refused is not None:
-        return Condition(CACHE_AVAILABLE, "False", "ApplyFailed", f"The API server refused: {observation.refused}")
-    somebodys = foreign(observation, nodes=False)
-    if somebodys:
-        return Condition(CACHE_AVAILABLE, "False", "ObjectNotOwned", somebodys)
+        return reasons.APPLY_FAILED.condition(f"The API server refused: {observation.refused}")
+    if foreign := foreign_objects(observation, nodes=False):
+        return reasons.CACHE_OBJECT_NOT_OWNED.condition(foreign)
     if is_uncounted(obj, observation):
         last = next(each for each in existing_conditions(obj) if each["type"] == CACHE_AVAILABLE)
         return Condition(CACHE_AVAILABLE, "True", last["reason"], last["message"])
-    ready, wanted = ready_replicas(observation.stateful_set), mirror.spec.replicas
+    ready, desired = ready_replicas(observation.stateful_set), mirror.spec.replicas
     if ready == 0:
-        message = f"None of {wanted} cache pods is ready; {describe(mirror, 'statefulset,pod')}"
-        return Condition(CACHE_AVAILABLE, "False", "NoReplicaReady", message)
+        message = f"None of {desired} cache pods is ready. {pulls(observation)} {describe(mirror, 'statefulset,pod')}"
+        return reasons.NO_REPLICA_READY.condition(message)
     if is_turning(obj, mirror, observation.stateful_set):
-        message = f"No cache pod for {mirror.upstream.url} is ready yet; pulls go to the upstream meanwhile."
-        return Condition(CACHE_AVAILABLE, "False", "SwitchingUpstream", message)
-    return _serving(ready, rolled_replicas(observation.stateful_set), wanted)
+        message = f"No cache pod for {mirror.upstream.url} is ready. {pulls(observation)} Wait for the rollout."
+        return reasons.SWITCHING_UPSTREAM.condition(message)
+    return _serving(ready, rolled_replicas(observation.stateful_set), desired)
 
 
-def _serving(ready: int, rolled: int, wanted: int) -> Condition:
-    message = f"{ready} of {wanted} cache pods are ready."
+def _serving(ready: int, rolled: int, desired: int) -> Condition:
+    message = f"{ready} of {desired} cache pods are ready."
     if rolled < ready:
-        told = f"{message} {rolled} of them run what the spec asks for now; the others are replaced one by one."
-        return Condition(CACHE_AVAILABLE, "True", "RollingOut", told)
-    reason = "AllReplicasReady" if ready >= wanted else "SomeReplicasReady"
-    return Condition(CACHE_AVAILABLE, "True", reason, message)
+        return reasons.ROLLING_OUT.condition(f"{message} {rolled} of them run the current spec. The rollout continues.")
+    reason = reasons.ALL_REPLICAS_READY if ready >= desired else reasons.SOME_REPLICAS_READY
+    return reason.condition(message)
 
 
-def lacking(what: MissingInput, refused: str | None = None) -> list[Condition]:
-    """Why no cache can be built; what was known of its certificate counts no more, where that is lacking.
+def pulls(observation: Observation) -> str:
+    """Return a sentence: where nodes pull from while no cache pod is ready."""
+    holder = observation.inputs.images_holder if isinstance(observation.inputs, Inputs) else None
+    source = "from the upstream" if holder is None else f"through RegistryMirror {holder}"
+    return f"Nodes pull {source}."
 
-    `refused` is what the API server would not take of the rest of the mirror.
+
+def lacking(missing: MissingInput, refused: str | None = None) -> list[Condition]:
+    """Return CacheAvailable, and CertificateValid if the certificate is missing.
+
+    `refused` is the API server's refusal of the mirror's other objects.
     """
-    message = what.message if refused is None else f"{what.message} And the API server refused: {refused}"
-    found = [Condition(CACHE_AVAILABLE, "False", what.reason, message)]
-    if what.reason.startswith("CertificateSecret"):
-        found.append(Condition(CERTIFICATE_VALID, "Unknown", what.reason, what.message))
-    return found
+    message = missing.message if refused is None else f"{missing.message} The API server also refused: {refused}"
+    found = [Condition(CACHE_AVAILABLE, "False", missing.reason, message)]
+    unknown = (each.condition(missing.message) for each in reasons.CERTIFICATE_UNKNOWN if each.name == missing.reason)
+    return [*found, *unknown]
 
 
 def storage_resized(storage: StorageResult) -> Condition:
-    """Whether each claim has been granted what the spec asks for."""
+    """Return StorageResized."""
     plan = storage.plan
     if storage.refused is not None:
-        return Condition(STORAGE_RESIZED, "False", "ResizeRefused", storage.refused)
+        return reasons.RESIZE_REFUSED.condition(storage.refused)
     if not plan.missing:
-        return Condition(STORAGE_RESIZED, "True", "Granted", f"Every claim has at least {plan.wanted}.")
+        return reasons.STORAGE_GRANTED.condition(f"All claims have at least {plan.wanted}.")
     waiting = [claim for claim in plan.missing if claim not in plan.foreign]
     if not waiting:
-        return Condition(STORAGE_RESIZED, "False", "ClaimForeign", f"{_left_alone(plan)} {plan.granted} are granted.")
-    others = f" {_left_alone(plan)}" if plan.foreign else ""
+        return reasons.CLAIM_FOREIGN.condition(f"{_foreign_claims(plan)} {plan.granted} are granted.")
+    others = f" {_foreign_claims(plan)}" if plan.foreign else ""
+    more = f" {len(waiting) - 1} more claims wait too." if len(waiting) > 1 else ""
     if plan.granted is None:
-        message = f"{_first(waiting)} not bound to a volume yet; kubectl describe pvc -A says why.{others}"
-        return Condition(STORAGE_RESIZED, "Unknown", "ClaimsPending", message)
-    message = f"{_first(waiting)} waiting to grow to {plan.wanted}; {plan.granted} are granted.{others}"
-    return Condition(STORAGE_RESIZED, "False", "Resizing", message)
+        command = f"kubectl get events -A --field-selector involvedObject.name={waiting[0]}"
+        message = f"Claim {waiting[0]} is not bound to a volume.{more} Run: {command}{others}"
+        return reasons.CLAIMS_PENDING.condition(message)
+    message = f"Claim {waiting[0]} waits to grow to {plan.wanted}.{more} {plan.granted} are granted.{others}"
+    return reasons.RESIZING.condition(message)
 
 
-def _left_alone(plan: ResizePlan) -> str:
+def _foreign_claims(plan: ResizePlan) -> str:
+    more = f" {len(plan.foreign) - 1} more claims do not either." if len(plan.foreign) > 1 else ""
     return (
-        f"{_first(plan.foreign)} somebody's own, without this mirror's labels, and not grown to {plan.wanted}: grow it"
-        " by hand, or ask for what it has."
+        f"Claim {plan.foreign[0]} does not have this mirror's labels and stays below {plan.wanted}.{more}"
+        " Resize it yourself, or request its size in the spec."
     )
 
 
 def ready(others: Iterable[Condition]) -> Condition:
-    """The summary: the first of the others that is False, or Ready. What is Unknown does not stand in the way.
+    """Return Ready: False if any condition except UpstreamReachable is False. Unknown is ignored.
 
-    Nor does an upstream that is away, since a mirror is there for just that; the reason and the message tell.
+    A mirror serves without its upstream. Reason and message then name the upstream's fault.
     """
     away = None
     for condition in others:
@@ -145,12 +156,12 @@ def ready(others: Iterable[Condition]) -> Condition:
         if condition.status == "False":
             away = condition
     if away is not None:
-        return Condition(READY, "True", away.reason, f"The cache serves; {away.type}: {away.message}")
-    return Condition(READY, "True", "Ready", "The cache serves, and every node that is to points at it.")
+        return Condition(READY, "True", away.reason, f"The cache serves. {away.type}: {away.message}")
+    return reasons.IS_READY.condition("The cache serves and all nodes use it.")
 
 
 def merged(conditions: list[Condition], before: list[Json], generation: int, now: str) -> list[Json]:
-    """The conditions as status has them; a transition time moves only where the status of its condition does."""
+    """Return the conditions for the status. A transition time changes only with the status of its condition."""
     known = {condition["type"]: condition for condition in before}
     return [_merged(condition, known.get(condition.type, {}), generation, now) for condition in conditions]
 
@@ -170,21 +181,19 @@ def _merged(condition: Condition, before: Json, generation: int, now: str) -> Js
     }
 
 
-def foreign(observation: Observation, *, nodes: bool) -> str:
-    """A sentence about foreign objects in the place of the cache's, or of what configures the nodes; empty for none."""
+def foreign_objects(observation: Observation, *, nodes: bool) -> str:
+    """Return a sentence about objects of other owners; empty if there are none.
+
+    `nodes` selects the DaemonSet instead of the cache's objects.
+    """
     found = observation.applied.foreign if observation.applied else {}
-    theirs = {what: why for what, why in found.items() if what.startswith(f"{DAEMON_SET.name} ") == nodes}
-    if not theirs:
+    foreign = {name: why for name, why in found.items() if name.startswith(f"{DAEMON_SET.name} ") == nodes}
+    if not foreign:
         return ""
-    listed = "; ".join(f"{what} {why}" for what, why in sorted(theirs.items()))
-    return f"{listed}. It is left alone: rename or delete it, or name the mirror otherwise."
+    listed = "; ".join(f"{name} {why}" for name, why in sorted(foreign.items()))
+    return f"{listed}. Rename or delete {'it' if len(foreign) == 1 else 'them'}, or rename the mirror."
 
 
 def describe(mirror: Mirror, kinds: str) -> str:
-    """Where a person finds more."""
-    return f"kubectl describe {kinds} -A -l mirror={mirror.name} says why."
-
-
-def _first(claims: list[str]) -> str:
-    more = f" and {len(claims) - 1} more are" if len(claims) > 1 else " is"
-    return f"Claim {claims[0]}{more}"
+    """Return a sentence with the kubectl command for `kinds`."""
+    return f"Run: kubectl describe {kinds} -A -l mirror={mirror.name}"

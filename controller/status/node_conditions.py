@@ -1,84 +1,108 @@
-"""The condition NodesConfigured: whether the nodes point at the mirror, and what keeps those that do not. Pure."""
+"""Compute NodesConfigured from the DaemonSet and the answers of its agents. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from common import agent_protocol
 from common.defaults import dict_at
 from controller.model.condition import NODES_CONFIGURED, Condition
 from controller.model.inputs import MissingInput
 from controller.nodes import agent_status
 from controller.objects.rollout import is_behind
-from controller.status.conditions import describe, foreign
+from controller.status import reasons
+from controller.status.conditions import describe, foreign_objects, pulls
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from common.types import Json
     from controller.model.inputs import Inputs
     from controller.model.mirror import Mirror
-    from controller.model.observation import Observation
+    from controller.model.observation import Agent, Observation
 
 
-def nodes_configured(mirror: Mirror, observation: Observation, holder: str | None) -> Condition:
-    """Whether the nodes point at the mirror."""
+def nodes_configured(mirror: Mirror, observation: Observation, holder: str | None, *, serving: bool) -> Condition:
+    """Return NodesConfigured. `holder` is the older mirror with the same host name; `serving`: a cache pod is ready."""
     if holder is not None:
-        message = (
-            f"RegistryMirror {holder} is older and has {mirror.masquerade} on the nodes; set another"
-            f" spec.masqueradeUrl, or delete {holder}, and this mirror takes over."
+        return reasons.MASQUERADE_CONFLICT.condition(
+            f"RegistryMirror {holder} is older and has the same masqueradeUrl, {mirror.masquerade}."
+            f" Set another spec.masqueradeUrl, or delete {holder}."
         )
-        return Condition(NODES_CONFIGURED, "False", "MasqueradeConflict", message)
-    somebodys = foreign(observation, nodes=True)
-    if somebodys:
-        return Condition(NODES_CONFIGURED, "False", "ObjectNotOwned", somebodys)
+    if foreign := foreign_objects(observation, nodes=True):
+        return reasons.AGENT_OBJECT_NOT_OWNED.condition(foreign)
     if observation.daemon_set is None:
-        return Condition(NODES_CONFIGURED, "False", "NodesPending", "The DaemonSet does not exist yet.")
-    return _nodes_counted(mirror, observation.daemon_set, observation)
+        return reasons.NODES_PENDING.condition("The DaemonSet does not exist yet.")
+    return _counted(mirror, observation.daemon_set, observation, serving=serving)
 
 
-def cleaning(waiting: str) -> Condition:
-    """A mirror that is being deleted stays until it is off the nodes."""
-    return Condition(NODES_CONFIGURED, "False", "Cleaning", waiting)
+def cleaning(message: str) -> Condition:
+    """Return NodesConfigured of a mirror that is being deleted."""
+    return reasons.NODES_CLEANING.condition(message)
 
 
-def _nodes_counted(mirror: Mirror, daemon_set: Json, observation: Observation) -> Condition:
+def _counted(mirror: Mirror, daemon_set: Json, observation: Observation, *, serving: bool) -> Condition:
     desired, ready = node_counts(daemon_set)
     if is_behind(daemon_set):
-        message = "The DaemonSet has just changed; Kubernetes has not counted its nodes yet."
-        return Condition(NODES_CONFIGURED, "False", "NodesPending", message)
+        return reasons.NODES_NOT_COUNTED.condition(
+            "The DaemonSet changed. Kubernetes has not counted its nodes yet."
+        )
     if desired == 0:
-        message = "No node is to have the agent; see HOSTESS_NODE_SELECTOR, if there are nodes."
-        return Condition(NODES_CONFIGURED, "Unknown", "NoNodes", message)
+        return reasons.NO_NODES.condition("No node matches the agent's node selector. Check HOSTESS_NODE_SELECTOR.")
     if ready < desired:
-        said = agent_status.sentences(observation.agents)
-        why = f". {said}" if said else f"; {describe(mirror, 'daemonset,pod')}"
-        message = f"{ready} of {desired} nodes point at the mirror{why}"
-        return Condition(NODES_CONFIGURED, "False", agent_status.reason_of(observation.agents), message)
-    message = f"All of {desired} nodes point at the mirror.{_images_elsewhere(mirror, observation.inputs)}"
-    return Condition(NODES_CONFIGURED, "True", "AllNodesReady", message)
+        return _pending(mirror, observation, f"{ready} of {desired} nodes", serving=serving)
+    if not serving:
+        return reasons.NODES_USE_UPSTREAM.condition(f"No cache pod is ready. {pulls(observation)}")
+    message = f"{ready} of {desired} nodes use the mirror.{_images_elsewhere(mirror, observation.inputs)}"
+    return reasons.ALL_NODES_READY.condition(message)
+
+
+def _pending(mirror: Mirror, observation: Observation, count: str, *, serving: bool) -> Condition:
+    """Return the condition while agents are not ready. The advice comes first: a long message is cut at its end."""
+    agents = observation.agents
+    state = (
+        f"{count} use the mirror. The others pull from the upstream."
+        if serving
+        else f"{count} are configured. No cache pod is ready. {pulls(observation)}"
+    )
+    uses_mirrors = any(agent.reason == agent_protocol.RUNTIME_USES_MIRRORS for agent in agents)
+    advice = [reasons.RUNTIME_USES_MIRRORS.action] if uses_mirrors else []
+    answers = agent_status.sentences(agents) or describe(mirror, "daemonset,pod")
+    return Condition(NODES_CONFIGURED, "False", reason_of(agents), " ".join([state, *advice, answers]))
+
+
+def reason_of(agents: Iterable[Agent]) -> str:
+    """Return the reason of all blocked agents if they agree."""
+    found = {agent.reason for agent in agents if agent.state == agent_status.BLOCKED}
+    if not found:
+        return reasons.NODES_PENDING.name
+    (first, *others) = found
+    return first if first and not others else reasons.NODES_BLOCKED.name
 
 
 def _images_elsewhere(mirror: Mirror, inputs: Inputs | MissingInput) -> str:
-    """A sentence about the older mirror of the same upstream, through which nodes pull; empty where there is none."""
+    """Return a sentence about the older mirror of the same upstream; empty if there is none."""
     if isinstance(inputs, MissingInput) or inputs.images_holder is None:
         return ""
     return (
-        f" Images of {mirror.upstream.image_host} come through RegistryMirror {inputs.images_holder}, which is older;"
-        f" this one is reached as {mirror.masquerade}/..., and takes over when {inputs.images_holder} is gone."
+        f" Images of {mirror.upstream.image_host} come through RegistryMirror {inputs.images_holder}, which is older."
+        f" This mirror serves {mirror.masquerade}/... and takes over if {inputs.images_holder} is deleted."
     )
 
 
 def node_counts(daemon_set: Json | None) -> tuple[int, int]:
-    """Nodes that are to run the agent, and those on which it is ready, as far as it is the present one."""
+    """Return (desired, ready) nodes. Only pods of the current template count as ready."""
     status = dict_at(daemon_set, "status")
     ready = min(int(status.get("numberReady") or 0), int(status.get("updatedNumberScheduled") or 0))
     return int(status.get("desiredNumberScheduled") or 0), ready
 
 
 def are_pending(observation: Observation) -> bool:
-    """Whether nodes that Kubernetes has counted are not configured yet, so that it is worth asking their agents why."""
+    """Return True if Kubernetes has counted the nodes and some are not ready. Their agents then know why."""
     if isinstance(observation.inputs, MissingInput) or observation.inputs.masquerade_holder is not None:
         return False
     current = observation.daemon_set
-    if current is None or foreign(observation, nodes=True) or is_behind(current):
+    if current is None or foreign_objects(observation, nodes=True) or is_behind(current):
         return False
     desired, ready = node_counts(current)
     return ready < desired
