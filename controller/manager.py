@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from controller.workqueue.workers import Workers
 
 
-# Seconds at the end for posting what was recorded; each Event takes milliseconds.
-DRAIN: Final = 2.0
 # Seconds between two reconciles of every key, in case the wall clock was set: certificates expire by it, while workers
 # wait by the monotonic clock.
 RESYNC_INTERVAL: Final = 3600.0
@@ -91,7 +89,7 @@ class Manager:
     async def run(self, stopping: asyncio.Event) -> None:
         """Watch, and reconcile while leading, until `stopping` is set."""
         background = [asyncio.create_task(each.run()) for each in self.reflectors]
-        background.append(asyncio.create_task(self.recorder.forever()))
+        background.append(asyncio.create_task(self.recorder.run()))
         elections = asyncio.create_task(self._lead_when_elected(stopping))
         end = asyncio.create_task(stopping.wait())
         # A task that ends by itself has crashed; then the whole process ends and the kubelet restarts it.
@@ -100,8 +98,6 @@ class Manager:
         stopping.set()
         await asyncio.wait([elections])
         await self.leadership.release()
-        # The Events of the last reconciles, for which nobody has to wait: another leads already.
-        await self.recorder.last_words(DRAIN)
         for task in (*background, end):
             task.cancel()
         await asyncio.gather(*background, end, return_exceptions=True)

@@ -8,7 +8,14 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from common.agent_protocol import REPLACED, State
+from common.agent_protocol import (
+    AGENT_STUCK,
+    MIRROR_UNREACHABLE,
+    NODE_FILES_UNWRITABLE,
+    REPLACED,
+    RESERVED_NAME,
+    State,
+)
 from hostess.fs import atomic
 from hostess.health.probe import NoAnswer
 from hostess.health.replica_rotation import ReplicaRotation
@@ -34,11 +41,10 @@ RETRY_INTERVAL: Final = 0.5
 # Seconds after which the last verdict says nothing any more. A look takes some 32 at most: 6 for an answer that is slow
 # at each step, 10 and the last one's 6 for those of the pods, 5 for the lock, twice; a node's disk may need some more.
 STALE: Final = 60.0
-RESERVED: Final = "ReservedName"
 GONE: Final = NodeState(State.PENDING, "ServiceGone", "The mirror's Service is gone; the node is left as it is.")
 STUCK: Final = NodeState(
     State.BLOCKED,
-    "AgentStuck",
+    AGENT_STUCK,
     f"The agent has not looked at its node for {STALE:.0f} s; a file system that hangs would do that. Its kubelet"
     " restarts it.",
 )
@@ -151,7 +157,7 @@ class Agent:
             if self.node.is_outdated:
                 return OUTDATED
             where = f"{error.filename}: " if error.filename else ""
-            return NodeState(State.BLOCKED, "NodeFilesUnwritable", f"{where}{error.strerror or error}.")
+            return NodeState(State.BLOCKED, NODE_FILES_UNWRITABLE, f"{where}{error.strerror or error}.")
 
     def _brought(self, told: MirrorEndpoints | None) -> NodeState:
         view = told or MirrorEndpoints()
@@ -187,10 +193,10 @@ class Agent:
 
     def _refused(self) -> NoReturn:
         """Raises Hindrance, with nothing of the mirror on the node: it would be found where the node is sought."""
-        if self.verdict.reason != RESERVED:
+        if self.verdict.reason != RESERVED_NAME:
             self.node.clean()
         raise NodeConfigError(
-            RESERVED,
+            RESERVED_NAME,
             f"{self.settings.masquerade} is the name of the node itself or of the API server, and is left to it: set"
             " another spec.masqueradeUrl.",
         )
@@ -271,4 +277,4 @@ class Agent:
         now = time.monotonic()
         self._silent_since = now if self._silent_since is None else self._silent_since
         state = State.BLOCKED if now - self._silent_since > self.deadlines.passing else State.PENDING
-        return NodeState(state, "MirrorUnreachable", message)
+        return NodeState(state, MIRROR_UNREACHABLE, message)

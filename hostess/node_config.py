@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from common import names
+from common.agent_protocol import EXISTING_HOSTS_TOML
 from hostess.containerd import certs_d, foreign_config, hosts_toml, literal_path
 from hostess.fs import atomic, owned_directories
 from hostess.hostsfile import mountinfo
@@ -147,7 +148,7 @@ class Node:
             self._remove_hosts_toml(self._upstream)
             owned_directories.release(self._upstream)
             raise NodeConfigError(
-                "ExistingHostsToml",
+                EXISTING_HOSTS_TOML,
                 f"{others} is not ours and is respected: images of {settings.upstream_host} do not come through the"
                 " mirror. Remove it, or point it at the mirror yourself.",
             )

@@ -6,15 +6,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from controller.certificates.x509 import covers, dates_of, host_names
-from controller.model.condition import CERTIFICATE_VALID, Condition
 from controller.objects import well_known
 from controller.objects.well_known import MIRRORS_CA, WEBHOOK_CA, WEBHOOK_CERTIFICATE
+from controller.status import reasons
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from common.logs import Logger
     from controller.informer.cluster_cache import ClusterCache
+    from controller.model.condition import Condition
 
 # A short-lived certificate, which is renewed by a program, expires soon in the last sixth of its life.
 _SHORT: Final = 6
@@ -34,31 +35,27 @@ def certificate_valid(source: Source, certificate: str, host: str, now: datetime
     """Return the condition CertificateValid of a certificate that nodes reach under `host`."""
     dates, names = dates_of(certificate), host_names(certificate)
     if dates is None:
-        return _invalid("Unreadable", f"{source.where} holds no readable certificate. {source.fix}")
+        return reasons.UNREADABLE.condition(f"{source.where} holds no readable certificate. {source.fix}")
     if names is None:
         unreadable = f"The host names of the certificate in {source.where} cannot be read; clients refuse it."
-        return _invalid("Unreadable", f"{unreadable} {source.fix}")
+        return reasons.UNREADABLE.condition(f"{unreadable} {source.fix}")
     if not dates[0] <= now < dates[1]:
         return _out_of_date(source, dates, now)
     if not covers(names, host):
         other = f"The certificate in {source.where} is not for {host}, which nodes use. Add this name to it."
-        return _invalid("NameMissing", other)
+        return reasons.NAME_MISSING.condition(other)
     soon = now >= expires_soon_at(dates, warning)
     valid = f"The certificate in {source.where} is valid until {_format(dates[1])}."
     message = f"{valid} Then nodes pull from the upstream. {source.fix}" if soon else valid
-    return Condition(CERTIFICATE_VALID, "True", "ExpiresSoon" if soon else "Valid", message)
+    return (reasons.EXPIRES_SOON if soon else reasons.CERTIFICATE_IS_VALID).condition(message)
 
 
 def _out_of_date(source: Source, dates: tuple[datetime, datetime], now: datetime) -> Condition:
     if now < dates[0]:
         early = f"The certificate in {source.where} is valid only from {_format(dates[0])} on."
-        return _invalid("NotYetValid", f"{early} Until then nodes pull from the upstream. {source.fix}")
+        return reasons.NOT_YET_VALID.condition(f"{early} Until then nodes pull from the upstream. {source.fix}")
     late = f"The certificate in {source.where} expired on {_format(dates[1])}."
-    return _invalid("Expired", f"{late} Nodes pull from the upstream. {source.fix}")
-
-
-def _invalid(reason: str, message: str) -> Condition:
-    return Condition(CERTIFICATE_VALID, "False", reason, message)
+    return reasons.EXPIRED.condition(f"{late} Nodes pull from the upstream. {source.fix}")
 
 
 def _format(moment: datetime) -> str:

@@ -18,6 +18,7 @@ from controller.objects import well_known
 from controller.objects.resources import STATEFUL_SET
 from controller.objects.rollout import is_rolled_out
 from controller.objects.well_known import CONFIGURATION_ANNOTATION, MIRRORS_CA
+from controller.status import reasons
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -50,14 +51,16 @@ class MirrorCertificate:
         where = f"Secret {name} (DOCKER_CERTIFICATE_SECRET)"
         if certificate is None or key is None:
             keys = f"{well_known.CERTIFICATE} or {well_known.KEY}"
-            return MissingInput("CertificateSecretMissing", f"{where} does not exist or has no {keys}. Create it.")
+            return MissingInput(
+                reasons.CERTIFICATE_SECRET_MISSING.name, f"{where} does not exist or has no {keys}. Create it."
+            )
         pair = KeyPair(certificate, key)
         if not is_key_pair(pair):
             invalid = (
                 f"{where} holds no matching {well_known.CERTIFICATE} and {well_known.KEY}. Replace them."
                 " Running caches keep their certificate."
             )
-            return MissingInput("CertificateSecretInvalid", invalid)
+            return MissingInput(reasons.CERTIFICATE_SECRET_INVALID.name, invalid)
         # Without a CA, nodes trust the certificate itself, as in the seed.
         ca = self.state.secret_text(name, well_known.CA) or certificate
         overlap, warning = self.settings.lifetimes.overlap, self.settings.lifetimes.warning
@@ -106,8 +109,10 @@ def pair_in(state: ClusterCache, secret: str) -> KeyPair | None:
 
 def _missing_ca(failure: str | None) -> MissingInput:
     if failure is None:
-        return MissingInput("CAPending", "The CA of the mirrors is being created.")
-    return MissingInput("CAFailed", f"The CA of the mirrors cannot be created; retrying with backoff. {failure}")
+        return MissingInput(reasons.CA_PENDING.name, "The CA of the mirrors is being created.")
+    return MissingInput(
+        reasons.CA_FAILED.name, f"The CA of the mirrors cannot be created; retrying with backoff. {failure}"
+    )
 
 
 def _soonest(*seconds: float | None) -> float | None:

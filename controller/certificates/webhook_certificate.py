@@ -29,6 +29,7 @@ from controller.objects.well_known import (
     WEBHOOK_CA,
     WEBHOOK_CERTIFICATE,
 )
+from controller.status import reasons
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Iterator
@@ -58,7 +59,7 @@ LONGEST_REQUEUE: Final = 43_200.0
 SHORTEST_REQUEUE: Final = 1.0
 # Fallback in case the watch misses the installation of a webhook configuration.
 MISSING_REQUEUE: Final = 60.0
-CONFLICT: Final = "ConflictingWriter"
+CONFLICT: Final = reasons.CONFLICTING_WRITER.name
 # Shortest time between two reconciles while another writer keeps changing an object.
 CONFLICT_COOLDOWN: Final = 1.0
 

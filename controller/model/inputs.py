@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 class CredentialsState(Enum):
     """State of a mirror's credentials."""
 
-    NOT_REQUIRED = "NotRequired"
-    FOUND = "Found"
-    SECRET_MISSING = "SecretMissing"  # noqa: S105 (a reason, no secret)
-    SECRET_NOT_OPTED_IN = "SecretNotOptedIn"  # noqa: S105 (the same)
-    SECRET_INCOMPLETE = "SecretIncomplete"  # noqa: S105 (the same)
+    NOT_REQUIRED = auto()
+    FOUND = auto()
+    SECRET_MISSING = auto()
+    SECRET_NOT_OPTED_IN = auto()
+    SECRET_INCOMPLETE = auto()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import TYPE_CHECKING, Final
+from enum import Enum, auto
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from common.types import Json
+    from controller.model.condition import Reason
     from controller.model.inputs import Inputs, MissingInput
     from controller.model.results import ApplyResult, StorageResult
 
@@ -50,29 +51,29 @@ class Agent:
     pod: Json = field(default_factory=dict, compare=False)  # preconditions for deleting the pod
 
 
-REACHABLE: Final = "Reachable"
-
-NOT_PROBED: Final = "NotProbed"
-
-
 class Login(Enum):
     """Answer of an upstream to the credentials, or to having none."""
 
-    ACCEPTED = "CredentialsAccepted"
-    REFUSED = "CredentialsRefused"
-    REQUIRED = "CredentialsRequired"
-    UNCLEAR = "CredentialsNotVerified"
+    ACCEPTED = auto()
+    REFUSED = auto()
+    REQUIRED = auto()
+    NOT_VERIFIED = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Result of an upstream probe. `reason` is Reachable or the error. `login` is None if unknown."""
+    """Result of an upstream probe. `login` is None if unknown."""
 
-    reason: str
+    cause: Reason
     message: str
     login: Login | None = None
 
     @property
+    def reason(self) -> str:
+        """Return the reason of the condition UpstreamReachable."""
+        return self.cause.name
+
+    @property
     def status(self) -> str:
         """Return the status of the condition UpstreamReachable."""
-        return {REACHABLE: "True", NOT_PROBED: "Unknown"}.get(self.reason, "False")
+        return self.cause.status

@@ -70,15 +70,6 @@ def _plain(text: str) -> str:
     return line if len(line) <= SENTENCE_MAX else f"{line[: SENTENCE_MAX - 3]}..."
 
 
-def reason_of(agents: Iterable[Agent]) -> str:
-    """Why nodes are not configured, in one word: the agents' own where all that are hindered agree."""
-    reasons = {agent.reason for agent in agents if agent.state == BLOCKED}
-    if not reasons:
-        return "NodesPending"
-    (only, *others) = reasons
-    return only if only and not others else "NodesBlocked"
-
-
 def sentences(agents: Iterable[Agent]) -> str:
     """What the agents say, node by node, those that are hindered first; empty where none says anything."""
     speaking = sorted((each for each in agents if each.message), key=lambda each: (each.state != BLOCKED, each.node))

@@ -15,6 +15,7 @@ from controller.objects.ownership import Ownership, ownership_of
 from controller.objects.resources import DAEMON_SET, SERVICE, STATEFUL_SET
 from controller.objects.rollout import is_unmarked
 from controller.objects.well_known import BUNDLE_FILE
+from controller.status import reasons
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -41,7 +42,9 @@ def collect_inputs(
     missing = tls if isinstance(tls, MissingInput) else None
     if missing is None and name and bundle is None:
         where = f"ConfigMap {settings.namespace}/{name} (CA_CERTIFICATE_BUNDLE)"
-        missing = MissingInput("CABundleMissing", f"{where} does not exist or has no key {BUNDLE_FILE}. Create it.")
+        missing = MissingInput(
+            reasons.CA_BUNDLE_MISSING.name, f"{where} does not exist or has no key {BUNDLE_FILE}. Create it."
+        )
     holder = state.host_claims.holder(mirror.name)
     inputs = Inputs(
         credentials=credentials_of(mirror, settings, state),

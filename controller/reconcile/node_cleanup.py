@@ -24,6 +24,7 @@ from controller.objects.resources import DAEMON_SET, MIRROR, SECRET, SERVICE
 from controller.objects.rollout import is_behind
 from controller.reconcile import node_cleanup_progress
 from controller.reconcile.collect_inputs import collect_inputs
+from controller.status import reasons
 from controller.status.events import EventRecord
 from controller.status.node_conditions import node_counts
 
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from controller.reconcile.node_cleanup_progress import CleanupProgress
     from controller.settings import ControllerSettings
     from controller.status.events import Recorder
-
 
 # Seconds. Agents clean within one or two; each poll is one small request per node.
 POLL_INTERVAL: Final = 1.0
@@ -75,7 +75,7 @@ class NodeCleanup:
             event = None
         elif self.is_orphaning(obj):
             kept = "Deleted with --cascade=orphan: the mirror's objects and its configuration on the nodes remain."
-            event = EventRecord("Normal", "NodesKept", kept, "Clean")
+            event = EventRecord.of(reasons.NODES_KEPT, kept, "Clean")
         else:
             progress = memory.cleanup_of(obj)
             overdue = progress.is_overdue(self.settings.node_cleanup_deadline, self.clock())
@@ -220,9 +220,9 @@ def _final_event(progress: CleanupProgress, before: int) -> EventRecord | None:
             f"These nodes are not known to be clean: {unseen}. On each, remove the mirror's marked block from"
             " /etc/hosts and its files from certs.d."
         )
-        return EventRecord("Warning", "NodesNotCleaned", note, "Clean")
+        return EventRecord.of(reasons.NODES_NOT_CLEANED, note, "Clean")
     if not progress.clean:
         return None
     count = len(progress.clean)
     note = f"The mirror was removed from {count} {'node' if count == 1 else 'nodes'}."
-    return EventRecord("Normal", "NodesCleaned", note, "Clean")
+    return EventRecord.of(reasons.NODES_CLEANED, note, "Clean")

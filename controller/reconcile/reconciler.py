@@ -14,7 +14,6 @@ from controller import clock
 from controller.certificates.reissue_limiter import Issued
 from controller.desired import desired_objects, without_certificate
 from controller.kubeclient.errors import Forbidden, Gone, Invalid, NotFound
-from controller.model.condition import existing_conditions
 from controller.model.inputs import Inputs, MissingInput
 from controller.model.mirror import identity_of, parse_mirror
 from controller.model.observation import Observation
@@ -28,7 +27,7 @@ from controller.reconcile.collect_inputs import collect_inputs
 from controller.reconcile.mirror_memory import MirrorMemory
 from controller.reconcile.node_cleanup import POLL_INTERVAL
 from controller.reconcile.requeue import SURVEY_INTERVAL, is_refused, outcome
-from controller.status import events
+from controller.status import events, reasons
 from controller.status.node_conditions import are_pending
 from controller.status.status import status_of, status_of_failing, status_of_invalid, status_of_leaving, status_patch
 
@@ -102,7 +101,7 @@ class Reconciler:
     async def _reject(self, obj: Json, problems: list[FieldError], now: datetime) -> Outcome:
         self.prober.forget(obj["metadata"]["name"])
         await self._publish(obj, status_of_invalid(obj, problems, _stamp(now)))
-        return Stalled("InvalidSpec", "; ".join(map(str, problems)))
+        return Stalled(reasons.SPEC_INVALID.name, "; ".join(map(str, problems)))
 
     def _collect(self, mirror: Mirror, memory: MirrorMemory, now: datetime) -> Inputs | MissingInput:
         held = partial(memory.durations.held, "certificate", now=clock.monotonic())
@@ -134,10 +133,10 @@ class Reconciler:
         else:
             message = await self.node_cleanup.poll(obj, self.memories[name])
         if message is None:
-            self.recorder.record(obj, events.left_behind(deletion.refused))
+            self.recorder.record(obj, events.incomplete_cleanup(deletion.refused))
             return Done()
         await self._publish(obj, status_of_leaving(obj, message, _stamp(clock.now())))
-        return RequeueAfter(POLL_INTERVAL, "Cleaning")
+        return RequeueAfter(POLL_INTERVAL, reasons.NODES_CLEANING.name)
 
     async def _apply(self, obj: Json, mirror: Mirror, inputs: Inputs | MissingInput) -> Observation:
         applied = ApplyResult()
@@ -204,7 +203,7 @@ class Reconciler:
                 mirrors.put(await self.cluster.patch(MIRROR, None, name, body, subresource="status"), quietly=True)
         except NotFound:
             return  # deleted in the meantime
-        self.recorder.record(obj, events.transitions(existing_conditions(obj), status["conditions"]))
+        self.recorder.record(obj, events.transitions(obj, status))
 
     def _forget(self, name: str) -> Done:
         self.prober.forget(name)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from controller.model.inputs import Inputs, MissingInput
 from controller.model.results import Done, Outcome, RequeueAfter, Stalled
+from controller.status import reasons
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,18 +46,18 @@ def outcome(observation: Observation, survey: float | None, refused_for: float) 
     if isinstance(inputs, Inputs):
         waits |= _for_inputs(inputs)
         if survey is not None:
-            waits["NodesPending"] = survey
+            waits[reasons.NODES_PENDING.name] = survey
     reason = min(waits, key=waits.__getitem__, default=None)
     if reason is None:
         return Stalled(inputs.reason, inputs.message) if isinstance(inputs, MissingInput) else Done()
-    return RequeueAfter(waits[reason], reason, CONFLICT_COOLDOWN if "ConflictingWriter" in waits else 0.0)
+    return RequeueAfter(waits[reason], reason, CONFLICT_COOLDOWN if reasons.CONFLICTING_WRITER.name in waits else 0.0)
 
 
 def _for_writes(observation: Observation, refused_for: float) -> Iterator[tuple[str, float]]:
     applied, storage = observation.applied, observation.storage
     if is_refused(observation):
-        reason = "ResizeRefused" if observation.refused is None else "ApplyFailed"
-        yield reason, _backoff(refused_for, REFUSED_BACKOFF)
+        reason = reasons.RESIZE_REFUSED if observation.refused is None else reasons.APPLY_FAILED
+        yield reason.name, _backoff(refused_for, REFUSED_BACKOFF)
     if storage is not None and storage.renewing:
         yield "ClaimsRenewing", TERMINATING_REQUEUE
     if applied is not None:
@@ -74,9 +75,9 @@ def _for_objects(applied: ApplyResult) -> Iterator[tuple[str, float]]:
     if applied.passing or applied.replaced:
         yield "ObjectsTerminating", TERMINATING_REQUEUE
     if applied.wait:
-        yield "ConflictingWriter", applied.wait
+        yield reasons.CONFLICTING_WRITER.name, applied.wait
     if applied.altered_for is not None:
-        yield "MutatedByAdmission", _backoff(applied.altered_for, ALTERED_BACKOFF)
+        yield reasons.MUTATED_BY_ADMISSION.name, _backoff(applied.altered_for, ALTERED_BACKOFF)
 
 
 def _backoff(elapsed: float, bounds: tuple[float, float]) -> float:

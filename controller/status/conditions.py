@@ -25,7 +25,7 @@ from controller.status import reasons
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from common.field_errors import Problem
+    from common.field_errors import FieldError
     from common.types import Json
     from controller.model.inputs import MissingInput
     from controller.model.mirror import Mirror
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from controller.status.failures import Failure
 
 
-def accepted(problems: list[Problem]) -> Condition:
+def accepted(problems: list[FieldError]) -> Condition:
     """Return Accepted. A spec stored without the webhook may be invalid."""
     if not problems:
         return reasons.SPEC_VALID.condition("The spec is valid.")

@@ -1,6 +1,6 @@
-"""Events for a person who asks `kubectl describe rm`: one for each change worth reading.
+"""Create Events about mirrors and post them, independently of the reconcile.
 
-They are posted beside the reconcile, never in its way. Events about cluster-scoped objects live in `default`.
+Events about cluster-scoped objects are in the namespace `default`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from common import names
-from controller.clock import wait_for_event
+from common.defaults import dict_at
 from controller.kubeclient.errors import ClusterError, Forbidden, NotLeader, Unavailable
+from controller.model.condition import CACHE_AVAILABLE, NODES_CONFIGURED, READY, existing_conditions
 from controller.objects.resources import EVENT
+from controller.status import reasons
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,183 +24,202 @@ if TYPE_CHECKING:
     from common.logs import Logger
     from common.types import Json
     from controller.kubeclient.client import KubeClient
+    from controller.model.condition import Reason
     from controller.model.results import ApplyResult
 
 
 NAMESPACE: Final = "default"
 REPORTER: Final = f"{names.GROUP}/registrymirror-controller"
-# More than 500 mirrors give at once; past it the log alone has them, and says so.
-WAITING_MAX: Final = 2000
-# Seconds between tries to post one, doubling, and how many: half a minute in all, after which it would be stale.
+# More Events than 500 mirrors cause at once. Further ones are dropped and logged.
+QUEUE_MAX: Final = 2000
+# Seconds between tries to post an Event, doubling; twelve tries take half a minute.
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
 TRIES: Final = 12
-NOTE_MAX: Final = 1024  # bytes, by the API
-# Ordinary stations on the way: true, and worth no Event of their own.
-_ORDINARY: Final = frozenset({"NoReplicaReady", "NodesPending", "CAPending", "Resizing", "ClaimsPending", "Cleaning"})
-# Of conditions that are met, and will not be for long.
-_WARNINGS: Final = frozenset({"ExpiresSoon"})
+NOTE_MAX: Final = 1024  # bytes, a limit of the API
+# Reasons of ordinary progress; they post no Event.
+_ORDINARY: Final = frozenset(
+    reason.name
+    for reason in (
+        reasons.NO_REPLICA_READY,
+        reasons.NODES_PENDING,
+        reasons.NODES_NOT_COUNTED,
+        reasons.CA_PENDING,
+        reasons.RESIZING,
+        reasons.CLAIMS_PENDING,
+        reasons.NODES_CLEANING,
+    )
+)
+# Reasons of conditions that are True and need attention.
+_WARNINGS: Final = frozenset({reasons.EXPIRES_SOON.name})
 
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:
-    """Something worth an Event. `kind` is Normal or Warning."""
+    """An Event to post. `kind` is Normal or Warning."""
 
     kind: str
     reason: str
     note: str
     action: str = "Reconcile"
 
+    @classmethod
+    def of(cls, reason: Reason, note: str, action: str) -> EventRecord:
+        """Return a record with kind and name of the reason."""
+        return cls(reason.status, reason.name, note, action)
 
-def transitions(before: Iterable[Json], after: Iterable[Json]) -> list[EventRecord]:
-    """Events for the conditions that turned to another status or reason, but for what is ordinary progress.
 
-    The summary repeats another condition while it is False; it is told only when it becomes True.
+def transitions(obj: Json, status: Json) -> list[EventRecord]:
+    """Return Events for conditions whose status or reason changes with the new status of `obj`.
+
+    Ready repeats another condition while it is False, so only its change to True is an Event.
     """
-    known = {condition.get("type"): condition for condition in before}
+    known = {condition["type"]: condition for condition in existing_conditions(obj)}
+    fewer_nodes = _ready_nodes(status) < _ready_nodes(dict_at(obj, "status"))
     found = []
-    for condition in after:
-        was = known.get(condition["type"], {})
-        if (was.get("status"), was.get("reason")) == (condition["status"], condition["reason"]):
+    for condition in status["conditions"]:
+        before = known.get(condition["type"], {})
+        if (before.get("status"), before.get("reason")) == (condition["status"], condition["reason"]):
             continue
-        if _is_warning(condition):
+        if _is_warning(condition) or _has_stopped(condition, before, fewer_nodes=fewer_nodes):
             found.append(EventRecord("Warning", condition["reason"], condition["message"]))
-        elif condition["status"] == "True" and _is_news(condition, was):
+        elif condition["status"] == "True" and _is_news(condition, before):
             found.append(EventRecord("Normal", condition["reason"], condition["message"]))
     return found
 
 
+def _ready_nodes(status: Json) -> int:
+    return int(dict_at(status, "nodes").get("ready") or 0)
+
+
 def _is_warning(condition: Json) -> bool:
-    """Whether it needs attention: it is not met, but for what is ordinary, or will not be for long."""
+    """Return True if the condition needs attention."""
     if condition["status"] == "False":
-        return condition["type"] != "Ready" and condition["reason"] not in _ORDINARY
+        return condition["type"] != READY and condition["reason"] not in _ORDINARY
     return condition["status"] == "True" and condition["reason"] in _WARNINGS
 
 
-def _is_news(condition: Json, was: Json) -> bool:
-    """Whether it is worth telling that a condition is met: the summary always, another one where it was not."""
-    return was.get("status") == "False" or (condition["type"] == "Ready" and was.get("status") != "True")
+def _has_stopped(condition: Json, before: Json, *, fewer_nodes: bool) -> bool:
+    """Return True if the cache or a node served before and stops. A node that joins is ordinary progress."""
+    if (before.get("status"), condition["status"]) != ("True", "False"):
+        return False
+    if condition["type"] == NODES_CONFIGURED:
+        return condition["reason"] == reasons.NODES_PENDING.name and fewer_nodes
+    return bool(condition["type"] == CACHE_AVAILABLE)
+
+
+def _is_news(condition: Json, before: Json) -> bool:
+    """Return True if the condition was False before. Ready is news at its first True as well."""
+    return before.get("status") == "False" or (condition["type"] == READY and before.get("status") != "True")
 
 
 def events_for(applied: ApplyResult, *, first: bool, changed: bool = False) -> list[EventRecord]:
-    """Events for what a pass did. The very first making of everything is told by the status alone.
+    """Return Events for the changes of one reconcile.
 
-    `changed` says that the mirror itself was: what follows from that is no repair.
+    The `first` creation of all objects is no Event. After a `changed` mirror an update is no repair.
     """
-    found = [] if first else [EventRecord("Normal", "Created", f"Made {what}.", "Create") for what in applied.created]
+    record = EventRecord.of
+    found = [
+        record(reasons.CREATED, f"Created {what}, which was missing.", "Create")
+        for what in applied.created
+        if not first
+    ]
     found += [
-        EventRecord("Normal", "Updated", f"Changed {what}: {', '.join(fields)}.", "Update")
+        record(reasons.UPDATED, f"Updated {what}: {', '.join(fields)}.", "Update")
         if changed
-        else EventRecord("Normal", "Repaired", f"Put {what} right: {', '.join(fields)}.", "Repair")
+        else record(reasons.REPAIRED, f"Repaired {what}: {', '.join(fields)}.", "Repair")
         for what, fields in applied.repaired.items()
     ]
     found += [
-        EventRecord("Normal", "Replaced", f"Making {what} again: {', '.join(fields)} cannot be changed.", "Replace")
+        record(reasons.REPLACED, f"Replacing {what}. Immutable: {', '.join(fields)}.", "Replace")
         for what, fields in applied.replaced.items()
     ]
+    found += [record(reasons.ADOPTED, f"Adopted {what}, which had no owner.", "Adopt") for what in applied.adopted]
     found += [
-        EventRecord("Normal", "Adopted", f"Adopted {what}, which had no owner.", "Adopt") for what in applied.adopted
-    ]
-    found += [
-        EventRecord("Normal", "Pruned", f"Deleted {what}, no longer wanted.", "Delete") for what in applied.pruned
+        record(reasons.PRUNED, f"Deleted {what}, which the mirror does not need.", "Delete") for what in applied.pruned
     ]
     if applied.cleared:
-        note = f"Deleted what an earlier mirror of this name had left, to be made anew: {', '.join(applied.cleared)}."
-        found.append(EventRecord("Normal", "Pruned", note, "Delete"))
-    found += [
-        EventRecord(
-            "Warning",
-            "ConflictingWriter",
-            f"Somebody keeps changing {what}; it is put right more rarely now.",
+        note = f"Deleted objects of an earlier mirror with this name: {', '.join(applied.cleared)}."
+        found.append(record(reasons.PRUNED, note, "Delete"))
+    return found + _foreign_writes(applied)
+
+
+def _foreign_writes(applied: ApplyResult) -> list[EventRecord]:
+    record = EventRecord.of
+    conflicts = [
+        record(
+            reasons.CONFLICTING_WRITER,
+            f"Another writer keeps changing {what}. Repairs become less frequent. Stop that writer; kubectl get"
+            " --show-managed-fields names it.",
             "Repair",
         )
         for what in applied.contested
     ]
-    found += [
-        EventRecord(
-            "Warning",
-            "MutatedByAdmission",
-            f"An admission webhook or policy of somebody's changes {what} as it is stored: {', '.join(fields)}."
-            " It stays so, and is tried again ever more rarely.",
+    mutations = [
+        record(
+            reasons.MUTATED_BY_ADMISSION,
+            f"An admission webhook or policy changes {what}: {', '.join(fields)}. Retries become less frequent."
+            f" Exclude objects with the label {names.MIRROR_LABEL} from it.",
             "Repair",
         )
         for what, fields in applied.altered.items()
     ]
-    return found
+    return conflicts + mutations
 
 
-def left_behind(refused: list[str]) -> list[EventRecord]:
-    """Of a mirror that was deleted while its storage grew: what it was refused to take along."""
-    note = f"To be deleted by hand, as the API server refused: {'; '.join(refused)}."
-    return [EventRecord("Warning", "CleanupIncomplete", note, "Delete")] if refused else []
+def incomplete_cleanup(refused: list[str]) -> list[EventRecord]:
+    """Return the Event for objects of a deleted mirror that the API server refused to delete."""
+    note = f"The API server refused to delete: {'; '.join(refused)}. Delete these objects by hand."
+    return [EventRecord.of(reasons.CLEANUP_INCOMPLETE, note, "Delete")] if refused else []
 
 
 @dataclass(slots=True)
 class Recorder:
-    """Posts events one after the other. `instance` names this process."""
+    """Post Events one by one. `instance` names this process."""
 
     cluster: KubeClient
     instance: str
     log: Logger
-    _waiting: asyncio.Queue[Json] = field(default_factory=lambda: asyncio.Queue(WAITING_MAX))
-    _leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    _queue: asyncio.Queue[Json] = field(default_factory=lambda: asyncio.Queue(QUEUE_MAX))
 
-    def record(self, obj: Json, occurrences: Iterable[EventRecord]) -> None:
-        """Takes events about a mirror; returns at once."""
-        for occurrence in occurrences:
-            body = _event(obj, occurrence, self.instance, datetime.now(UTC))
+    def record(self, obj: Json, records: Iterable[EventRecord]) -> None:
+        """Queue Events about a mirror."""
+        for record in records:
             try:
-                self._waiting.put_nowait(body)
+                self._queue.put_nowait(_event(obj, record, self.instance, datetime.now(UTC)))
             except asyncio.QueueFull:
-                self.log.warning(
-                    "event not posted", mirror=obj["metadata"]["name"], note=occurrence.note, why="too many at once"
-                )
+                self.log.warning("event dropped", mirror=obj["metadata"]["name"], note=record.note, why="queue full")
 
-    async def forever(self) -> None:
-        """Posts until cancelled."""
-        while True:
-            body = await self._waiting.get()
-            await self._post(body)
-            self._waiting.task_done()
-
-    async def last_words(self, seconds: float) -> None:
-        """Returns when all that was recorded is posted or given up, or after so long, which is said.
-
-        Without the lease, which was given up in order: what was done while it was held stays true, whoever leads now;
-        who leads next would not tell of it.
-        """
-        self._leaving.set()
+    async def run(self) -> None:
+        """Post Events until cancelled. Drop the queued ones then, and log how many."""
+        unposted = 0
         try:
-            async with asyncio.timeout(seconds):
-                await self._waiting.join()
-        except TimeoutError:
-            # One more is in hand.
-            self.log.warning("events not posted", count=self._waiting.qsize() + 1, why="no time was left")
+            while True:
+                unposted = 0
+                body = await self._queue.get()
+                unposted = 1
+                await self._post(body)
+        finally:
+            if unposted := unposted + self._queue.qsize():
+                self.log.warning("event dropped", count=unposted, why="shutdown")
 
     async def _post(self, body: Json) -> None:
-        """Tries until it is posted: an API server that starts is away, and then does not know our rights yet."""
+        """Try until the Event is posted. A starting API server is unavailable first, then knows no rights yet."""
         for attempt in range(TRIES):
             try:
                 await self.cluster.create(EVENT, NAMESPACE, body)
             except (Unavailable, Forbidden, NotLeader) as error:
                 why = str(error)
-                await self._pause(min(2.0**attempt * FIRST_PAUSE, LONGEST_PAUSE))
+                await asyncio.sleep(min(2.0**attempt * FIRST_PAUSE, LONGEST_PAUSE))
             except ClusterError as error:
                 why = str(error)
                 break
             else:
                 return
-        self.log.warning("event not posted", mirror=body["regarding"]["name"], note=body["note"], why=why)
-
-    async def _pause(self, seconds: float) -> None:
-        """Waits so long; a process that is to end has no time for more than the first pause."""
-        if self._leaving.is_set():
-            await asyncio.sleep(FIRST_PAUSE)
-            return
-        await wait_for_event(self._leaving, seconds)
+        self.log.warning("event dropped", mirror=body["regarding"]["name"], note=body["note"], why=why)
 
 
-def _event(obj: Json, occurrence: EventRecord, instance: str, now: datetime) -> Json:
+def _event(obj: Json, record: EventRecord, instance: str, now: datetime) -> Json:
     metadata = obj["metadata"]
     regarding = {
         "apiVersion": names.API_VERSION,
@@ -212,10 +233,10 @@ def _event(obj: Json, occurrence: EventRecord, instance: str, now: datetime) -> 
         "kind": EVENT.name,
         "metadata": {"name": f"{metadata['name']}.{uuid.uuid4().hex[:16]}", "namespace": NAMESPACE},
         "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-        "type": occurrence.kind,
-        "reason": occurrence.reason,
-        "action": occurrence.action,
-        "note": occurrence.note.encode()[:NOTE_MAX].decode(errors="ignore"),
+        "type": record.kind,
+        "reason": record.reason,
+        "action": record.action,
+        "note": record.note.encode()[:NOTE_MAX].decode(errors="ignore"),
         "regarding": regarding,
         "reportingController": REPORTER,
         "reportingInstance": instance,

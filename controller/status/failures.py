@@ -27,7 +27,7 @@ class Failure:
     message: str
 
 
-def worth_telling(error: Exception, in_a_row: int, seconds: float) -> Failure | None:
+def persistent_failure(error: Exception, in_a_row: int, seconds: float) -> Failure | None:
     """Return the failure to publish; None for a transient one. `seconds` is the duration of the last reconcile.
 
     The message of an unexpected exception may quote a Secret, so it is left out.
@@ -57,7 +57,8 @@ def stuck_deletions(applied: ApplyResult | None) -> Failure | None:
     if not late:
         return None
     listed = " ".join(
-        f"{what} is being deleted since {since}." + (f" Finalizers hold it: {', '.join(finalizers)}." if finalizers else "")
+        f"{what} is being deleted since {since}."
+        + (f" Finalizers hold it: {', '.join(finalizers)}." if finalizers else "")
         for what, (since, finalizers, _) in sorted(late.items())
     )
     return Failure(reasons.OBJECT_TERMINATING.name, f"{listed} The controller creates it again afterwards.")

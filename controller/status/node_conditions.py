@@ -44,9 +44,7 @@ def cleaning(message: str) -> Condition:
 def _counted(mirror: Mirror, daemon_set: Json, observation: Observation, *, serving: bool) -> Condition:
     desired, ready = node_counts(daemon_set)
     if is_behind(daemon_set):
-        return reasons.NODES_NOT_COUNTED.condition(
-            "The DaemonSet changed. Kubernetes has not counted its nodes yet."
-        )
+        return reasons.NODES_NOT_COUNTED.condition("The DaemonSet changed. Kubernetes has not counted its nodes yet.")
     if desired == 0:
         return reasons.NO_NODES.condition("No node matches the agent's node selector. Check HOSTESS_NODE_SELECTOR.")
     if ready < desired:

@@ -6,6 +6,7 @@ A reason that several conditions share has one entry for each.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from common import agent_protocol
@@ -27,332 +28,319 @@ if TYPE_CHECKING:
 
 EVENT: Final = "Event"
 
-R = Reason  # keeps one reason on few lines
-IS_READY = R(READY, "True", "Ready", "The cache serves and all nodes use it.")
+# Take status, name, meaning and action.
+_ready = partial(Reason, READY)
+_accepted = partial(Reason, ACCEPTED)
+_reconciled = partial(Reason, RECONCILED)
+_cache = partial(Reason, CACHE_AVAILABLE)
+_upstream = partial(Reason, UPSTREAM_REACHABLE)
+_credentials = partial(Reason, CREDENTIALS_AVAILABLE)
+_nodes = partial(Reason, NODES_CONFIGURED)
+_certificate = partial(Reason, CERTIFICATE_VALID)
+_storage = partial(Reason, STORAGE_RESIZED)
+_event = partial(Reason, EVENT)
 
-SPEC_VALID = R(ACCEPTED, "True", "Valid", "The spec is valid.")
-SPEC_INVALID = R(
-    ACCEPTED, "False", "InvalidSpec", "The spec is invalid; existing objects stay unchanged.", "Correct the spec."
+IS_READY = _ready("True", "Ready", "The cache serves and all nodes use it.")
+
+SPEC_VALID = _accepted("True", "Valid", "The spec is valid.")
+SPEC_INVALID = _accepted(
+    "False", "InvalidSpec", "The spec is invalid; existing objects stay unchanged.", "Correct the spec."
 )
 
-IS_RECONCILED = R(RECONCILED, "True", "Reconciled", "An earlier failure is over.")
-OBJECT_TERMINATING = R(
-    RECONCILED,
+IS_RECONCILED = _reconciled("True", "Reconciled", "An earlier failure is over.")
+OBJECT_TERMINATING = _reconciled(
     "False",
     "ObjectTerminating",
     "An object of the mirror was deleted, and a finalizer holds it.",
     "Find out why the controller of that finalizer does not remove it.",
 )
-RECONCILE_FAILED = R(
-    RECONCILED,
+RECONCILE_FAILED = _reconciled(
     "False",
     "ReconcileFailed",
     "The API server keeps answering with an error.",
     "Read the error in the message; often an admission webhook does not answer.",
 )
-INTERNAL_ERROR = R(
-    RECONCILED,
-    "False",
-    "InternalError",
-    "The controller has a bug.",
-    "Report it with the log event `reconcile crashed`.",
+INTERNAL_ERROR = _reconciled(
+    "False", "InternalError", "The controller has a bug.", "Report it with the log event `reconcile crashed`."
 )
 
-ALL_REPLICAS_READY = R(CACHE_AVAILABLE, "True", "AllReplicasReady", "All cache pods are ready.")
-SOME_REPLICAS_READY = R(
-    CACHE_AVAILABLE, "True", "SomeReplicasReady", "At least one cache pod is ready.", "Describe the other cache pods."
+ALL_REPLICAS_READY = _cache("True", "AllReplicasReady", "All cache pods are ready.")
+SOME_REPLICAS_READY = _cache(
+    "True", "SomeReplicasReady", "At least one cache pod is ready.", "Describe the other cache pods."
 )
-ROLLING_OUT = R(
-    CACHE_AVAILABLE, "True", "RollingOut", "Cache pods are ready, and some still run an older spec.", "Wait."
-)
-NO_REPLICA_READY = R(
-    CACHE_AVAILABLE,
+ROLLING_OUT = _cache("True", "RollingOut", "Cache pods are ready, and some still run an older spec.", "Wait.")
+NO_REPLICA_READY = _cache(
     "False",
     "NoReplicaReady",
     "No cache pod is ready. Nodes pull from the upstream.",
     "Describe the StatefulSet, its pods and its claims.",
 )
-SWITCHING_UPSTREAM = R(
-    CACHE_AVAILABLE,
+SWITCHING_UPSTREAM = _cache(
     "False",
     "SwitchingUpstream",
     "`spec.upstreamUrl` changed, and no cache pod of the new upstream is ready. Nodes pull from the upstream.",
     "Wait; if it lasts, describe the cache pods.",
 )
-APPLY_FAILED = R(
-    CACHE_AVAILABLE,
+APPLY_FAILED = _cache(
     "False",
     "ApplyFailed",
     "The API server refuses an object of the mirror.",
     "Read its error in the message; often a quota or an admission policy refuses it.",
 )
-CACHE_OBJECT_NOT_OWNED = R(
-    CACHE_AVAILABLE,
+CACHE_OBJECT_NOT_OWNED = _cache(
     "False",
     "ObjectNotOwned",
     "An object with a name that the cache needs belongs to another owner.",
     "Rename or delete that object, or rename the mirror.",
 )
-CA_PENDING = R(CACHE_AVAILABLE, "False", "CAPending", "The controller is creating the CA of the mirrors.", "Wait.")
-CA_FAILED = R(
-    CACHE_AVAILABLE,
+CA_PENDING = _cache("False", "CAPending", "The controller is creating the CA of the mirrors.", "Wait.")
+CA_FAILED = _cache(
     "False",
     "CAFailed",
     "The controller cannot create or store the CA of the mirrors.",
     "Read the API server's error in the message.",
 )
-CERTIFICATE_SECRET_MISSING = R(
-    CACHE_AVAILABLE,
+CERTIFICATE_SECRET_MISSING = _cache(
     "False",
     "CertificateSecretMissing",
     "The Secret in DOCKER_CERTIFICATE_SECRET is missing or lacks a key.",
     "Create the Secret with `tls.crt` and `tls.key`.",
 )
-CERTIFICATE_SECRET_INVALID = R(
-    CACHE_AVAILABLE,
+CERTIFICATE_SECRET_INVALID = _cache(
     "False",
     "CertificateSecretInvalid",
     "Certificate and key in the Secret of DOCKER_CERTIFICATE_SECRET do not match.",
     "Replace both.",
 )
-CA_BUNDLE_MISSING = R(
-    CACHE_AVAILABLE,
+CA_BUNDLE_MISSING = _cache(
     "False",
     "CABundleMissing",
     "The ConfigMap in CA_CERTIFICATE_BUNDLE is missing or lacks its key.",
     "Create the ConfigMap with `ca-certificates.crt`.",
 )
 
-REACHABLE = R(UPSTREAM_REACHABLE, "True", "Reachable", "The upstream answers as a registry.")
-NOT_PROBED = R(
-    UPSTREAM_REACHABLE,
+REACHABLE = _upstream("True", "Reachable", "The upstream answers as a registry.")
+NOT_PROBED = _upstream(
     "Unknown",
     "NotProbed",
     "The controller has not probed the upstream, or cannot verify its certificate.",
     "If it lasts, check UPSTREAM_PROBE_SECONDS and the CA certificates of the image.",
 )
 
-
-def _unreachable(name: str, meaning: str, action: str) -> Reason:
-    return R(UPSTREAM_REACHABLE, "False", name, meaning, action)
-
-
-NAME_NOT_FOUND = _unreachable(
-    "NameNotFound", "No name server resolves the host name.", "Check `spec.upstreamUrl` and the cluster's DNS."
+NAME_NOT_FOUND = _upstream(
+    "False", "NameNotFound", "No name server resolves the host name.", "Check `spec.upstreamUrl` and the cluster's DNS."
 )
-CONNECTION_REFUSED = _unreachable(
-    "ConnectionRefused", "The upstream refuses connections.", "Check the port, and firewalls between cluster and upstream."
+CONNECTION_REFUSED = _upstream(
+    "False",
+    "ConnectionRefused",
+    "The upstream refuses connections.",
+    "Check the port, and firewalls between cluster and upstream.",
 )
-CONNECTION_FAILED = _unreachable(
-    "ConnectionFailed", "The upstream's address cannot be reached.", "Check routes and firewalls, or set HTTPS_PROXY."
+CONNECTION_FAILED = _upstream(
+    "False",
+    "ConnectionFailed",
+    "The upstream's address cannot be reached.",
+    "Check routes and firewalls, or set HTTPS_PROXY.",
 )
-CONNECTION_BROKEN = _unreachable(
-    "ConnectionBroken", "The upstream closes the connection without an answer.", "Check the port and the upstream's log."
+CONNECTION_BROKEN = _upstream(
+    "False",
+    "ConnectionBroken",
+    "The upstream closes the connection without an answer.",
+    "Check the port and the upstream's log.",
 )
-TIMED_OUT = _unreachable(
-    "TimedOut", "The upstream does not answer in time.", "Check the network between cluster and upstream."
+TIMED_OUT = _upstream(
+    "False", "TimedOut", "The upstream does not answer in time.", "Check the network between cluster and upstream."
 )
-UNTRUSTED_CERTIFICATE = _unreachable(
-    "UntrustedCertificate", "The upstream's certificate is not trusted.", "Add its CA to CA_CERTIFICATE_BUNDLE."
+UNTRUSTED_CERTIFICATE = _upstream(
+    "False",
+    "UntrustedCertificate",
+    "The upstream's certificate is not trusted.",
+    "Add its CA to CA_CERTIFICATE_BUNDLE.",
 )
-TLS_FAILED = _unreachable("TLSFailed", "The TLS handshake fails.", "Check the port, or use `http://`.")
-PROXY_FAILED = _unreachable(
-    "ProxyFailed", "The proxy does not answer, or refuses.", "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY."
+TLS_FAILED = _upstream("False", "TLSFailed", "The TLS handshake fails.", "Check the port, or use `http://`.")
+PROXY_FAILED = _upstream(
+    "False", "ProxyFailed", "The proxy does not answer, or refuses.", "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY."
 )
-FORBIDDEN = _unreachable("Forbidden", "The upstream answers 403.", "Ask its operator to admit this cluster.")
-RATE_LIMITED = _unreachable("RateLimited", "The upstream answers 429.", "Wait, or set `spec.credentialsSecret`.")
-SERVER_ERROR = _unreachable("ServerError", "The upstream answers 5xx.", "Wait, or ask its operator.")
-NOT_A_REGISTRY = _unreachable(
-    "NotARegistry", "The upstream does not answer as a registry.", "Check host and port in `spec.upstreamUrl`."
+FORBIDDEN = _upstream("False", "Forbidden", "The upstream answers 403.", "Ask its operator to admit this cluster.")
+RATE_LIMITED = _upstream("False", "RateLimited", "The upstream answers 429.", "Wait, or set `spec.credentialsSecret`.")
+SERVER_ERROR = _upstream("False", "ServerError", "The upstream answers 5xx.", "Wait, or ask its operator.")
+NOT_A_REGISTRY = _upstream(
+    "False", "NotARegistry", "The upstream does not answer as a registry.", "Check host and port in `spec.upstreamUrl`."
 )
-UNAUTHORIZED = _unreachable(
-    "Unauthorized", "The upstream answers 401 without Basic or Bearer.", "Use an upstream with one of these schemes."
+UNAUTHORIZED = _upstream(
+    "False",
+    "Unauthorized",
+    "The upstream answers 401 without Basic or Bearer.",
+    "Use an upstream with one of these schemes.",
 )
-NO_TOKEN = _unreachable("NoToken", "The token service answers without a token.", "Ask the upstream's operator.")
-FOREIGN_TOKEN_SERVICE = _unreachable(
+NO_TOKEN = _upstream("False", "NoToken", "The token service answers without a token.", "Ask the upstream's operator.")
+FOREIGN_TOKEN_SERVICE = _upstream(
+    "False",
     "ForeignTokenService",
     "The token service has another domain, and the cache sends no credentials there.",
     "Use an upstream with a token service in its own domain.",
 )
 
-CREDENTIALS_NOT_REQUIRED = R(CREDENTIALS_AVAILABLE, "True", "NotRequired", "The mirror names no Secret.")
-CREDENTIALS_FOUND = R(CREDENTIALS_AVAILABLE, "True", "Found", "The Secret has username and password.")
-CREDENTIALS_ACCEPTED = R(CREDENTIALS_AVAILABLE, "True", "CredentialsAccepted", "The upstream accepts the credentials.")
-CREDENTIALS_REFUSED = R(
-    CREDENTIALS_AVAILABLE,
+CREDENTIALS_NOT_REQUIRED = _credentials("True", "NotRequired", "The mirror names no Secret.")
+CREDENTIALS_FOUND = _credentials("True", "Found", "The Secret has username and password.")
+CREDENTIALS_ACCEPTED = _credentials("True", "CredentialsAccepted", "The upstream accepts the credentials.")
+CREDENTIALS_REFUSED = _credentials(
     "False",
     "CredentialsRefused",
     "The upstream refuses username and password.",
     "Correct the Secret; caches use the new values without a restart.",
 )
-CREDENTIALS_REQUIRED = R(
-    CREDENTIALS_AVAILABLE,
+CREDENTIALS_REQUIRED = _credentials(
     "False",
     "CredentialsRequired",
     "The upstream requires credentials, and the mirror names no Secret.",
     "Create a Secret with `username` and `password`, and set `spec.credentialsSecret`.",
 )
-CREDENTIALS_NOT_VERIFIED = R(
-    CREDENTIALS_AVAILABLE,
+CREDENTIALS_NOT_VERIFIED = _credentials(
     "Unknown",
     "CredentialsNotVerified",
     "The upstream gives anonymous tokens for single images only.",
     "If pulls fail, set `spec.credentialsSecret`.",
 )
-SECRET_MISSING = R(
-    CREDENTIALS_AVAILABLE,
+SECRET_MISSING = _credentials(
     "False",
     "SecretMissing",
     "The Secret in `spec.credentialsSecret` does not exist. The cache pulls anonymously.",
     "Create it in the controller's namespace.",
 )
-SECRET_INCOMPLETE = R(
-    CREDENTIALS_AVAILABLE,
+SECRET_INCOMPLETE = _credentials(
     "False",
     "SecretIncomplete",
     "The Secret lacks `username` or `password`. The cache pulls anonymously.",
     "Set both, as UTF-8.",
 )
-SECRET_NOT_OPTED_IN = R(
-    CREDENTIALS_AVAILABLE,
+SECRET_NOT_OPTED_IN = _credentials(
     "False",
     "SecretNotOptedIn",
     "SECRET_OPT_IN is set, and the Secret does not list this upstream.",
     "Add the upstream to the annotation `k8s.osp.tech/upstreams` of the Secret.",
 )
 
-ALL_NODES_READY = R(NODES_CONFIGURED, "True", "AllNodesReady", "All nodes use the mirror.")
-NODES_USE_UPSTREAM = R(
-    NODES_CONFIGURED,
+ALL_NODES_READY = _nodes("True", "AllNodesReady", "All nodes use the mirror.")
+NODES_USE_UPSTREAM = _nodes(
     "True",
     "NodesUseUpstream",
     "All nodes are configured, and pull from the upstream until a cache pod is ready.",
     "See the reason of `CacheAvailable`.",
 )
-NO_NODES = R(
-    NODES_CONFIGURED, "Unknown", "NoNodes", "No node matches the agent's node selector.", "Check HOSTESS_NODE_SELECTOR."
-)
+NO_NODES = _nodes("Unknown", "NoNodes", "No node matches the agent's node selector.", "Check HOSTESS_NODE_SELECTOR.")
 
-
-def _unconfigured(name: str, meaning: str, action: str) -> Reason:
-    return R(NODES_CONFIGURED, "False", name, meaning, action)
-
-
-NODES_PENDING = _unconfigured(
-    "NodesPending", "Some nodes are not configured yet.", "If it lasts, describe the DaemonSet and its pods."
+NODES_PENDING = _nodes(
+    "False", "NodesPending", "Some nodes are not configured yet.", "If it lasts, describe the DaemonSet and its pods."
 )
-NODES_NOT_COUNTED = _unconfigured(
-    "NodesNotCounted", "The DaemonSet changed, and Kubernetes has not counted its nodes yet.", "Wait."
+NODES_NOT_COUNTED = _nodes(
+    "False", "NodesNotCounted", "The DaemonSet changed, and Kubernetes has not counted its nodes yet.", "Wait."
 )
-NODES_BLOCKED = _unconfigured(
-    "NodesBlocked", "Nodes are blocked for several reasons.", "Follow the message, node by node."
+NODES_BLOCKED = _nodes(
+    "False", "NodesBlocked", "Nodes are blocked for several reasons.", "Follow the message, node by node."
 )
-NODES_CLEANING = _unconfigured(
-    "Cleaning", "The mirror is being deleted and waits for its nodes.", "Repair the nodes that the message names."
+NODES_CLEANING = _nodes(
+    "False",
+    "Cleaning",
+    "The mirror is being deleted and waits for its nodes.",
+    "Repair the nodes that the message names.",
 )
-AGENT_OBJECT_NOT_OWNED = _unconfigured(
+AGENT_OBJECT_NOT_OWNED = _nodes(
+    "False",
     "ObjectNotOwned",
     "The DaemonSet's name is taken by an object of another owner.",
     "Rename or delete that object, or rename the mirror.",
 )
-MASQUERADE_CONFLICT = _unconfigured(
+MASQUERADE_CONFLICT = _nodes(
+    "False",
     "MasqueradeConflict",
     "An older mirror has the same masqueradeUrl.",
     "Set another `spec.masqueradeUrl`, or delete the older mirror.",
 )
-RUNTIME_IGNORES_CERTS = _unconfigured(
+RUNTIME_IGNORES_CERTS = _nodes(
+    "False",
     agent_protocol.RUNTIME_IGNORES_CERTS,
     "The container runtime does not read the folder with hosts.toml.",
     "Set containerd's `config_path` as the message says, and restart containerd.",
 )
-RUNTIME_USES_MIRRORS = _unconfigured(
+RUNTIME_USES_MIRRORS = _nodes(
+    "False",
     agent_protocol.RUNTIME_USES_MIRRORS,
-    "containerd's configuration has `registry.mirrors` or `registry.configs`.",
-    "Do not add config_path beside these entries: containerd then refuses to start. First move them to hosts.toml"
-    " files, one for each registry. Then set config_path and restart containerd.",
+    "containerd's configuration has `registry.mirrors` or `registry.configs`, and it ignores hosts.toml.",
+    "containerd refuses to start with config_path beside registry.mirrors or registry.configs."
+    " First move these entries to hosts.toml files, one for each registry."
+    " Then set config_path and restart containerd.",
 )
-EXISTING_HOSTS_TOML = _unconfigured(
+EXISTING_HOSTS_TOML = _nodes(
+    "False",
     agent_protocol.EXISTING_HOSTS_TOML,
     "The node has a hosts.toml of the administrator for this upstream. The agent leaves it unchanged.",
     "Remove it, or add the mirror to it.",
 )
-RESERVED_NAME = _unconfigured(
+RESERVED_NAME = _nodes(
+    "False",
     agent_protocol.RESERVED_NAME,
     "masqueradeUrl is the name of a node or of the API server.",
     "Set another `spec.masqueradeUrl`.",
 )
-HOSTS_FILE_UNWRITABLE = _unconfigured(
+HOSTS_FILE_UNWRITABLE = _nodes(
+    "False",
     agent_protocol.HOSTS_FILE_UNWRITABLE,
     "The agent cannot write `/etc/hosts` of the node.",
     "Make it writable; check free space and its size.",
 )
-NODE_FILES_UNWRITABLE = _unconfigured(
+NODE_FILES_UNWRITABLE = _nodes(
+    "False",
     agent_protocol.NODE_FILES_UNWRITABLE,
     "The agent cannot write files on the node.",
     "Make the folder in the message writable; check free space.",
 )
-MIRROR_UNREACHABLE = _unconfigured(
+MIRROR_UNREACHABLE = _nodes(
+    "False",
     agent_protocol.MIRROR_UNREACHABLE,
     "Cache pods are ready, and the node gets no answer from them.",
     "Check network policies and kube-proxy on the node.",
 )
-AGENT_STUCK = _unconfigured(
+AGENT_STUCK = _nodes(
+    "False",
     agent_protocol.AGENT_STUCK,
     "The agent hangs, often in a file system of the node.",
     "The kubelet restarts it; check the node's disks.",
 )
 
-CERTIFICATE_IS_VALID = R(CERTIFICATE_VALID, "True", "Valid", "Nodes accept the certificate.")
-EXPIRES_SOON = R(
-    CERTIFICATE_VALID, "True", "ExpiresSoon", "The certificate expires soon.", "Replace it before that date."
-)
-EXPIRED = R(
-    CERTIFICATE_VALID, "False", "Expired", "The certificate expired. Nodes pull from the upstream.", "Replace it."
-)
-NOT_YET_VALID = R(
-    CERTIFICATE_VALID,
+CERTIFICATE_IS_VALID = _certificate("True", "Valid", "Nodes accept the certificate.")
+EXPIRES_SOON = _certificate("True", "ExpiresSoon", "The certificate expires soon.", "Replace it before that date.")
+EXPIRED = _certificate("False", "Expired", "The certificate expired. Nodes pull from the upstream.", "Replace it.")
+NOT_YET_VALID = _certificate(
     "False",
     "NotYetValid",
     "The certificate is valid only later. Nodes pull from the upstream.",
     "Replace it, or check the clocks.",
 )
-NAME_MISSING = R(
-    CERTIFICATE_VALID,
-    "False",
-    "NameMissing",
-    "The certificate does not contain masqueradeUrl.",
-    "Replace it with one that does.",
+NAME_MISSING = _certificate(
+    "False", "NameMissing", "The certificate does not contain masqueradeUrl.", "Replace it with one that does."
 )
-UNREADABLE = R(CERTIFICATE_VALID, "False", "Unreadable", "The certificate cannot be parsed.", "Replace it.")
+UNREADABLE = _certificate("False", "Unreadable", "The certificate cannot be parsed.", "Replace it.")
 CERTIFICATE_UNKNOWN = tuple(
-    R(CERTIFICATE_VALID, "Unknown", each.name, each.meaning, each.action)
+    _certificate("Unknown", each.name, each.meaning, each.action)
     for each in (CERTIFICATE_SECRET_MISSING, CERTIFICATE_SECRET_INVALID)
 )
 
-STORAGE_GRANTED = R(STORAGE_RESIZED, "True", "Granted", "All claims have the storage of the spec.")
-CLAIMS_PENDING = R(
-    STORAGE_RESIZED, "Unknown", "ClaimsPending", "A claim is not bound to a volume yet.", "Describe the claim."
-)
-RESIZING = R(STORAGE_RESIZED, "False", "Resizing", "A volume is growing.", "Wait; if it lasts, describe the claim.")
-RESIZE_REFUSED = R(
-    STORAGE_RESIZED,
+STORAGE_GRANTED = _storage("True", "Granted", "All claims have the storage of the spec.")
+CLAIMS_PENDING = _storage("Unknown", "ClaimsPending", "A claim is not bound to a volume yet.", "Describe the claim.")
+RESIZING = _storage("False", "Resizing", "A volume is growing.", "Wait; if it lasts, describe the claim.")
+RESIZE_REFUSED = _storage(
     "False",
     "ResizeRefused",
     "The API server refuses the resize.",
     "Set `allowVolumeExpansion: true` in the StorageClass, or restore the size in the spec.",
 )
-CLAIM_FOREIGN = R(
-    STORAGE_RESIZED,
+CLAIM_FOREIGN = _storage(
     "False",
     "ClaimForeign",
     "A claim without this mirror's labels is too small. The controller leaves it unchanged.",
     "Resize the claim yourself, or restore the size in the spec.",
 )
-
-
-def _event(status: str, name: str, meaning: str, action: str = "") -> Reason:
-    return R(EVENT, status, name, meaning, action)
-
 
 CREATED = _event("Normal", "Created", "The controller created a missing object again.")
 UPDATED = _event("Normal", "Updated", "The controller updated an object after a change of the mirror.")

@@ -1,4 +1,4 @@
-"""The status of a mirror: a pure function of what a reconcile found. Written once, and only where it differs."""
+"""Compute the status of a mirror and the patch to it. Pure."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 def status_of(obj: Json, mirror: Mirror, observation: Observation, namespace: str, now: str) -> Json:
-    """Status of a valid mirror. `raw` is the stored object, whose transition times go on; `now` is RFC 3339."""
+    """Return the status of a valid mirror. Transition times of the stored `obj` are kept; `now` is RFC 3339."""
     found = _conditions(obj, mirror, observation, namespace)
     stuck_deletions = failures.stuck_deletions(observation.applied)
-    if stuck_deletions is not None:  # before what follows from it
+    if stuck_deletions is not None:  # before its consequences
         found.insert(1, conditions.unreconciled(stuck_deletions))
     desired, ready = node_conditions.node_counts(observation.daemon_set)
     status = {
         "upstream": _upstream(obj, mirror, observation),
         "masqueradeUrl": mirror.masquerade,
         "clusterIPs": dict_at(observation.service, "spec").get("clusterIPs"),
-        # Where storage was not looked at the last known stays: admission measures a shrinking claim by it.
+        # Without a storage result the last one stays: admission compares a shrinking claim with it.
         "storage": observation.storage.plan.granted if observation.storage else dict_at(obj, "status").get("storage"),
         **_replicas(obj, observation),
         "nodes": {"desired": desired, "ready": ready},
@@ -39,34 +39,33 @@ def status_of(obj: Json, mirror: Mirror, observation: Observation, namespace: st
 
 
 def _upstream(obj: Json, mirror: Mirror, observation: Observation) -> str:
-    """What is asked: the former upstream, until a cache pod of the new one serves."""
-    turning = rollout.is_turning(obj, mirror, observation.stateful_set)
-    return str(dict_at(obj, "status")["upstream"]) if turning else mirror.upstream.url
+    """Return the upstream in use: the former one until a cache pod of the new one is ready."""
+    switching = rollout.is_turning(obj, mirror, observation.stateful_set)
+    return str(dict_at(obj, "status")["upstream"]) if switching else mirror.upstream.url
 
 
 def status_of_invalid(obj: Json, problems: list[FieldError], now: str) -> Json:
-    """Status of a mirror whose spec cannot be acted on: the last known facts stay, the conditions tell."""
+    """Return the status of a mirror with an invalid spec. Other fields keep their last values."""
     return _complete(obj, _kept(obj), [conditions.accepted(problems)], now)
 
 
 def status_of_failing(obj: Json, failure: Failure, now: str) -> Json:
-    """Status of a mirror whose reconcile fails: the last known facts stay."""
+    """Return the status of a mirror whose reconcile fails. Other fields keep their last values."""
     return _complete(obj, _kept(obj), [conditions.unreconciled(failure)], now)
 
 
-def status_of_leaving(obj: Json, waiting: str, now: str) -> Json:
-    """Status of a mirror that is being deleted while its nodes are cleaned."""
-    return _complete(obj, _kept(obj), [node_conditions.cleaning(waiting)], now)
+def status_of_leaving(obj: Json, message: str, now: str) -> Json:
+    """Return the status of a mirror that is being deleted while its nodes are cleaned."""
+    return _complete(obj, _kept(obj), [node_conditions.cleaning(message)], now)
 
 
 def _kept(obj: Json) -> Json:
-    """The facts as they were last known."""
     status = dict_at(obj, "status")
     return {key: value for key, value in status.items() if key not in ("conditions", "observedGeneration")}
 
 
 def _replicas(obj: Json, observation: Observation) -> Json:
-    """Counts of cache pods; those of before while a StatefulSet that was made again has not been counted."""
+    """Return the counts of cache pods. The last ones stay until Kubernetes has counted a new StatefulSet."""
     if conditions.is_uncounted(obj, observation):
         return {key: dict_at(obj, "status").get(key) for key in ("replicas", "readyReplicas")}
     return {
@@ -76,7 +75,6 @@ def _replicas(obj: Json, observation: Observation) -> Json:
 
 
 def _conditions(obj: Json, mirror: Mirror, observation: Observation, namespace: str) -> list[Condition]:
-    """Lacking what a cache is built from, nothing was looked at but that."""
     if isinstance(observation.inputs, MissingInput):
         return [conditions.accepted([]), *conditions.lacking(observation.inputs, observation.refused)]
     found = [
@@ -84,11 +82,16 @@ def _conditions(obj: Json, mirror: Mirror, observation: Observation, namespace: 
         conditions.cache_available(obj, mirror, observation),
         upstream_conditions.upstream_reachable(obj, mirror, observation.verdict),
         upstream_conditions.credentials_available(obj, mirror, namespace, observation.inputs, observation.verdict),
-        node_conditions.nodes_configured(mirror, observation, observation.inputs.masquerade_holder),
+        _nodes_configured(obj, mirror, observation, observation.inputs.masquerade_holder),
     ]
     if observation.inputs.tls.validity is not None:
         found.append(observation.inputs.tls.validity)
     return [*found, conditions.storage_resized(observation.storage)] if observation.storage else found
+
+
+def _nodes_configured(obj: Json, mirror: Mirror, observation: Observation, holder: str | None) -> Condition:
+    serving = conditions.is_serving(obj, mirror, observation)
+    return node_conditions.nodes_configured(mirror, observation, holder, serving=serving)
 
 
 def _complete(obj: Json, status: Json, found: list[Condition], now: str) -> Json:
@@ -98,15 +101,15 @@ def _complete(obj: Json, status: Json, found: list[Condition], now: str) -> Json
         found = [*found, *conditions.reconciled_again(before)]
     everything = [conditions.ready(found), *found]
     merged = conditions.merged(everything, before, generation, now)
-    # What was not looked at this time stays as it was last seen.
-    looked_at = {condition.type for condition in everything}
-    merged += [condition for condition in before if condition.get("type") not in looked_at]
+    # Conditions that this reconcile did not compute stay.
+    computed = {condition.type for condition in everything}
+    merged += [condition for condition in before if condition.get("type") not in computed]
     filled = {key: value for key, value in status.items() if value is not None}
     return {"observedGeneration": generation, **filled, "conditions": merged}
 
 
 def status_patch(before: Json, after: Json) -> Json | None:
-    """Merge patch from one status to the next; None where they are the same. What is no longer said is taken out."""
+    """Return the merge patch from one status to the next; None if they are equal. Removed fields become null."""
     return _patch(before, after) or None
 
 

@@ -1,14 +1,15 @@
-"""The conditions about the upstream: what its last answers mean for this mirror."""
+"""Compute UpstreamReachable and CredentialsAvailable from the last probe. Pure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from common import names
 from common.defaults import dict_at
 from controller.model.condition import CREDENTIALS_AVAILABLE, UPSTREAM_REACHABLE, Condition, existing_conditions
 from controller.model.inputs import CredentialsState
-from controller.model.observation import NOT_PROBED, Login
+from controller.model.observation import Login
+from controller.status import reasons
 
 if TYPE_CHECKING:
     from common.types import Json
@@ -17,88 +18,87 @@ if TYPE_CHECKING:
     from controller.model.observation import Verdict
 
 
-_LOGINS = frozenset(login.value for login in Login)
+_WITHOUT: Final = {
+    CredentialsState.SECRET_MISSING: reasons.SECRET_MISSING,
+    CredentialsState.SECRET_NOT_OPTED_IN: reasons.SECRET_NOT_OPTED_IN,
+    CredentialsState.SECRET_INCOMPLETE: reasons.SECRET_INCOMPLETE,
+}
+_LOGINS: Final = {
+    Login.ACCEPTED: reasons.CREDENTIALS_ACCEPTED,
+    Login.REFUSED: reasons.CREDENTIALS_REFUSED,
+    Login.REQUIRED: reasons.CREDENTIALS_REQUIRED,
+    Login.NOT_VERIFIED: reasons.CREDENTIALS_NOT_VERIFIED,
+}
 
 
 def upstream_reachable(obj: Json, mirror: Mirror, verdict: Verdict | None) -> Condition:
-    """Whether pulls can come from the upstream. Until it has answered, what an earlier controller saw stands."""
+    """Return UpstreamReachable. Before the first answer the last published condition stays."""
     if verdict is not None:
-        return Condition(UPSTREAM_REACHABLE, verdict.status, verdict.reason, verdict.message)
+        return verdict.cause.condition(verdict.message)
     last = _last(obj, mirror, UPSTREAM_REACHABLE)
-    if last is not None:
-        return last
-    return Condition(UPSTREAM_REACHABLE, "Unknown", NOT_PROBED, f"{mirror.upstream.url} has not answered yet.")
+    return last or reasons.NOT_PROBED.condition(f"{mirror.upstream.url} has not answered yet.")
 
 
 def credentials_available(
     obj: Json, mirror: Mirror, namespace: str, inputs: Inputs, verdict: Verdict | None
 ) -> Condition:
-    """Whether the credentials that were asked for are there, and what the upstream says of them."""
+    """Return CredentialsAvailable from the Secret and from the upstream's answer to it."""
     state = inputs.credentials.state
-    where = f"Secret {namespace}/{mirror.spec.credentials_secret}"
-    if state not in (CredentialsState.FOUND, CredentialsState.NOT_REQUIRED):
-        return Condition(CREDENTIALS_AVAILABLE, "False", state.value, _why_none(state, mirror, where))
+    secret = f"Secret {namespace}/{mirror.spec.credentials_secret}"
+    if state in _WITHOUT:
+        return _WITHOUT[state].condition(_without(state, mirror, secret))
     if verdict is None:
         last = _last(obj, mirror, CREDENTIALS_AVAILABLE)
-        if last is not None and last.reason in _LOGINS:
+        if last is not None and last.reason in {reason.name for reason in _LOGINS.values()}:
             return last
     login = None if verdict is None else verdict.login
-    if login is None:
-        found = f"{where} has username and password."
-        none = "No credentials are asked for; the upstream is used anonymously."
-        return Condition(CREDENTIALS_AVAILABLE, "True", state.value, found if state is CredentialsState.FOUND else none)
-    return _said(login, mirror.upstream.url, where)
+    if login is not None:
+        return _LOGINS[login].condition(_with_login(login, mirror.upstream.url, secret))
+    if state is CredentialsState.FOUND:
+        return reasons.CREDENTIALS_FOUND.condition(f"{secret} has username and password.")
+    return reasons.CREDENTIALS_NOT_REQUIRED.condition("The mirror names no Secret. The cache pulls anonymously.")
 
 
-def _why_none(state: CredentialsState, mirror: Mirror, where: str) -> str:
+def _without(state: CredentialsState, mirror: Mirror, secret: str) -> str:
     return {
-        CredentialsState.SECRET_MISSING: f"{where} does not exist; pulls go without credentials until it does.",
+        CredentialsState.SECRET_MISSING: (
+            f"{secret} does not exist. The cache pulls anonymously. Create it with username and password."
+        ),
         CredentialsState.SECRET_NOT_OPTED_IN: (
-            f"{where} does not name {mirror.upstream.authority} in its annotation {names.GROUP}/upstreams, as"
-            " SECRET_OPT_IN demands; pulls go without credentials until it does."
+            f"{secret} does not list {mirror.upstream.authority} in its annotation {names.GROUP}/upstreams."
+            " SECRET_OPT_IN requires it. The cache pulls anonymously."
         ),
         CredentialsState.SECRET_INCOMPLETE: (
-            f"{where} lacks username or password, or one of them is empty or no UTF-8;"
-            " pulls go without credentials until both are there."
+            f"{secret} lacks username or password, or one is empty or not UTF-8. The cache pulls anonymously. Set both."
         ),
     }[state]
 
 
-def _said(login: Login, url: str, where: str) -> Condition:
-    status, message = {
-        Login.ACCEPTED: ("True", f"{where} has username and password, and {url} takes them."),
+def _with_login(login: Login, url: str, secret: str) -> str:
+    return {
+        Login.ACCEPTED: f"{url} accepts the credentials in {secret}.",
         Login.REFUSED: (
-            "False",
-            (
-                f"{url} refuses username and password of {where}; put the right ones there: caches use them"
-                " within some three minutes, without a restart."
-            ),
+            f"{url} refuses the credentials in {secret}. Correct them. Caches use the new ones within three minutes,"
+            " without a restart."
         ),
         Login.REQUIRED: (
-            "False",
-            (
-                f"{url} wants username and password, and the mirror has none: make a Secret with both and name it in"
-                " spec.credentialsSecret."
-            ),
+            f"{url} requires credentials. Create a Secret with username and password. Name it in"
+            " spec.credentialsSecret."
         ),
-        Login.UNCLEAR: (
-            "Unknown",
-            (
-                f"{url} gives nobody a token without credentials unless an image is named; should pulls fail, name a"
-                " Secret in spec.credentialsSecret."
-            ),
+        Login.NOT_VERIFIED: (
+            f"{url} gives anonymous tokens for single images only. If pulls fail, name a Secret in"
+            " spec.credentialsSecret."
         ),
     }[login]
-    return Condition(CREDENTIALS_AVAILABLE, status, login.value, message)
 
 
 def _last(obj: Json, mirror: Mirror, kind: str) -> Condition | None:
-    """The condition as it was last published about this spec; None where there is none, or it was not asked for."""
+    """Return the condition last published for this spec and upstream; None if there is none."""
     status = dict_at(obj, "status")
     same = status.get("observedGeneration") == obj["metadata"].get("generation")
     if not same or status.get("upstream") != mirror.upstream.url:
         return None
     for each in existing_conditions(obj):
-        if each["type"] == kind and each.get("reason") != NOT_PROBED:
+        if each["type"] == kind and each.get("reason") != reasons.NOT_PROBED.name:
             return Condition(kind, each["status"], each.get("reason", ""), each.get("message", ""))
     return None

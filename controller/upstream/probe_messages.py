@@ -6,9 +6,13 @@ Messages contain nothing that changes between equal probes, so that the status i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from controller.model.observation import NOT_PROBED, REACHABLE, Login, Verdict
+from controller.model.observation import Login, Verdict
+from controller.status import reasons
+
+if TYPE_CHECKING:
+    from controller.model.condition import Reason
 
 FORBIDDEN: Final = 403
 NOT_FOUND: Final = 404
@@ -36,31 +40,34 @@ class Question:
 
 def never(url: str) -> Verdict:
     """Return the result if probing is disabled."""
-    return Verdict(NOT_PROBED, f"{url} is not asked by the controller (UPSTREAM_PROBE_SECONDS=0).")
+    return Verdict(reasons.NOT_PROBED, f"{url} is not asked by the controller (UPSTREAM_PROBE_SECONDS=0).")
 
 
 def reachable(question: Question, login: Login | None = None) -> Verdict:
     """Return the result of an answer that a registry gives."""
-    return Verdict(REACHABLE, f"{question.url} answers.", login)
+    return Verdict(reasons.REACHABLE, f"{question.url} answers.", login)
 
 
 def refused_by_status(party: str, status: int) -> Verdict:
     """Return the result of a refusal. `party` is the subject of the message."""
     if status == FORBIDDEN:
-        reason, why = "Forbidden", "403 Forbidden: it does not serve this cluster, whatever the credentials"
+        reason, why = reasons.FORBIDDEN, "403 Forbidden: it does not serve this cluster, whatever the credentials"
     elif status == TOO_MANY:
-        reason, why = "RateLimited", "429 Too Many Requests: its rate limit is reached; credentials may raise it"
+        reason, why = reasons.RATE_LIMITED, "429 Too Many Requests: its rate limit is reached; credentials may raise it"
     elif status in BROKEN:
-        reason, why = "ServerError", f"{status}: it is out of order, or what stands before it is"
+        reason, why = reasons.SERVER_ERROR, f"{status}: it is out of order, or what stands before it is"
     else:
-        reason, why = "NotARegistry", f"{status} to what every registry knows; is it one, and is the port right?"
+        reason, why = (
+            reasons.NOT_A_REGISTRY,
+            f"{status} to what every registry knows; is it one, and is the port right?",
+        )
     return Verdict(reason, f"{party} answers {why}. {_MEANWHILE}")
 
 
 def unauthorized(question: Question) -> Verdict:
     """Return the result of a 401 without a challenge that the registry supports."""
     message = f"{question.url} answers 401 and offers no way to log in that the cache knows (Basic or Bearer)."
-    return Verdict("Unauthorized", f"{message} {_MEANWHILE}")
+    return Verdict(reasons.UNAUTHORIZED, f"{message} {_MEANWHILE}")
 
 
 def foreign_realm(question: Question, realm: str) -> Verdict:
@@ -69,10 +76,10 @@ def foreign_realm(question: Question, realm: str) -> Verdict:
         f"{question.url} wants tokens of {realm}, which has neither its host and port nor its registrable domain:"
         " the cache sends no credentials there and asks for no token, so that every pull is refused."
     )
-    return Verdict("ForeignTokenService", f"{message} {_MEANWHILE}")
+    return Verdict(reasons.FOREIGN_TOKEN_SERVICE, f"{message} {_MEANWHILE}")
 
 
-def failed(reason: str, party: str, why: str) -> Verdict:
+def failed(reason: Reason, party: str, why: str) -> Verdict:
     """Return the result if there is no readable answer."""
     return Verdict(reason, f"{party} {why}. {_MEANWHILE}")
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import aiohttp
 from yarl import URL
 
-from controller.model.observation import NOT_PROBED, Login, Verdict
+from controller.model.observation import Login, Verdict
+from controller.status import reasons
 from controller.upstream import probe_messages
 from controller.upstream.auth_challenge import Challenge, challenges, may_get_credentials
 from controller.upstream.proxy import proxy_for
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from controller.model.condition import Reason
     from controller.settings import ControllerSettings
     from controller.upstream.probe_messages import Question
 
@@ -42,20 +44,23 @@ REFUSALS: Final = frozenset({UNAUTHORIZED, probe_messages.FORBIDDEN})
 
 _PROXY_ERRORS: Final = (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)
 # Reason and message of each kind of error. Subclasses come first.
-_TOLD: Final[tuple[tuple[tuple[type[Exception], ...], tuple[str, str]], ...]] = (
-    (_PROXY_ERRORS, ("ProxyFailed", "cannot be asked: the proxy (HTTPS_PROXY, HTTP_PROXY) does not answer or refuses")),
+_TOLD: Final[tuple[tuple[tuple[type[Exception], ...], tuple[Reason, str]], ...]] = (
+    (
+        _PROXY_ERRORS,
+        (reasons.PROXY_FAILED, "cannot be asked: the proxy (HTTPS_PROXY, HTTP_PROXY) does not answer or refuses"),
+    ),
     (
         (aiohttp.ClientConnectorDNSError,),
-        ("NameNotFound", "has a name that cannot be looked up: no name server knows it, or none answers"),
+        (reasons.NAME_NOT_FOUND, "has a name that cannot be looked up: no name server knows it, or none answers"),
     ),
     (
         (aiohttp.ClientSSLError, ssl.SSLError),
-        ("TLSFailed", "does not speak TLS as it should; is it http://, or another port?"),
+        (reasons.TLS_FAILED, "does not speak TLS as it should; is it http://, or another port?"),
     ),
-    ((aiohttp.ClientConnectorError,), ("ConnectionFailed", "cannot be reached: there is no way to its address")),
+    ((aiohttp.ClientConnectorError,), (reasons.CONNECTION_FAILED, "cannot be reached: there is no way to its address")),
     (
         (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError),
-        ("ConnectionBroken", "breaks the connection before it has answered"),
+        (reasons.CONNECTION_BROKEN, "breaks the connection before it has answered"),
     ),
 )
 
@@ -100,7 +105,7 @@ class Asker:
                 return await talk.verdict()
         except TimeoutError:
             why = f"does not answer within {self._timeout:g} s"
-            return probe_messages.failed("TimedOut", talk.party, why)
+            return probe_messages.failed(reasons.TIMED_OUT, talk.party, why)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             reason, why = why_failed(error)
             return probe_messages.failed(reason, talk.party, why)
@@ -145,7 +150,7 @@ class _Talk:
         if status != OK:
             return probe_messages.refused_by_status(self.party, status)
         if not token:
-            return probe_messages.failed("NoToken", self.party, "answers without a token")
+            return probe_messages.failed(reasons.NO_TOKEN, self.party, "answers without a token")
         self.party = self.question.url
         return self._judged((await self._ping({"Authorization": f"Bearer {token}"}))[0])
 
@@ -157,7 +162,7 @@ class _Talk:
         if self.question.has_credentials:
             return probe_messages.reachable(self.question, Login.REFUSED)
         clear = status == UNAUTHORIZED and "scope" not in challenge.parameters
-        return probe_messages.reachable(self.question, Login.REQUIRED if clear else Login.UNCLEAR)
+        return probe_messages.reachable(self.question, Login.REQUIRED if clear else Login.NOT_VERIFIED)
 
     def _judged(self, status: int) -> Verdict:
         """Return the result of a ping with a token. An anonymous token without repository may be refused here."""
@@ -213,22 +218,22 @@ def _token_in(body: bytes) -> str:
     return token if isinstance(token, str) and token.isascii() and token.isprintable() else ""
 
 
-def why_failed(error: Exception) -> tuple[str, str]:
+def why_failed(error: Exception) -> tuple[Reason, str]:
     """Return the reason, and a predicate for the message."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return _untrusted(error.certificate_error)
     if getattr(error, "errno", None) == errno.ECONNREFUSED and not isinstance(error, _PROXY_ERRORS):
-        return "ConnectionRefused", "refuses connections: nothing listens there, or a firewall says so"
+        return reasons.CONNECTION_REFUSED, "refuses connections: nothing listens there, or a firewall says so"
     found = next((told for kinds, told in _TOLD if isinstance(error, kinds)), None)
-    return found or ("NotARegistry", "answers something that is no HTTP")
+    return found or (reasons.NOT_A_REGISTRY, "answers something that is no HTTP")
 
 
-def _untrusted(error: Exception) -> tuple[str, str]:
+def _untrusted(error: Exception) -> tuple[Reason, str]:
     if not has_system_authorities():
-        return NOT_PROBED, (
+        return reasons.NOT_PROBED, (
             "has a certificate that the controller cannot judge: there are no CA certificates in its image"
         )
     detail = getattr(error, "verify_message", "") or "it cannot be verified"
-    return "UntrustedCertificate", (
+    return reasons.UNTRUSTED_CERTIFICATE, (
         f"has a certificate that is not trusted ({detail}); put its CA into the bundle that CA_CERTIFICATE_BUNDLE names"
     )

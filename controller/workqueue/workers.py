@@ -103,7 +103,7 @@ class Workers:
 
     async def _report(self, key: str, error: Exception, started: float) -> None:
         """Write the failure to the mirror's status, if it persists and the status can be written."""
-        failure = failures.worth_telling(error, self.keys.queue.failures(key) + 1, time.monotonic() - started)
+        failure = failures.persistent_failure(error, self.keys.queue.failures(key) + 1, time.monotonic() - started)
         if failure is not None:
             try:
                 await self.report_failure(key, failure)

@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from common.agent_protocol import RUNTIME_USES_MIRRORS
+from common.agent_protocol import RUNTIME_IGNORES_CERTS, RUNTIME_USES_MIRRORS
 from hostess.node_state import NodeConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ _LITERAL_SINCE: Final = (2, 1)
 _SECOND_MAJOR: Final = (2, 0)
 # Names of the CRI plugin's section, the newest first.
 _SECTIONS: Final = ("io.containerd.cri.v1.images", "io.containerd.grpc.v1.cri", "cri")
-RUNTIME_IGNORES_CERTS: Final = "RuntimeIgnoresCerts"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from common.agent_protocol import RUNTIME_IGNORES_CERTS
 from hostess.fs import owned_directories
 from hostess.node_state import NodeConfigError
 
@@ -20,7 +21,7 @@ def provide(literal: str, target: Path) -> None:
         return
     if target.parent not in place.parents or os.path.lexists(place):
         raise NodeConfigError(
-            "RuntimeIgnoresCerts",
+            RUNTIME_IGNORES_CERTS,
             f"containerd takes its config_path {literal} for the name of one folder, which is none of ours: set"
             f' config_path = "{target}" and restart it.',
         )

@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from common.agent_protocol import HOSTS_FILE_UNWRITABLE
 from hostess.fs import atomic
 from hostess.hostsfile import hosts_block, mountinfo
 from hostess.node_state import NodeConfigError
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 _JOURNAL = ".journal"
 _PART = ".part"
-UNWRITABLE: Final = "HostsFileUnwritable"
 # Seconds. Whoever empties the file to write it anew is done by then; one that is still empty was left so.
 SETTLED: Final = 2.0
 # Bytes of a hosts file. With before and after, and the journal of both, a look takes some twelve times as much, of the
@@ -79,13 +79,13 @@ class HostsFile:
             raise MountReplaced
         if found.st_size > MOST:
             raise NodeConfigError(
-                UNWRITABLE, f"the node's hosts file is larger than the agent can hold ({MOST >> 20} MB)."
+                HOSTS_FILE_UNWRITABLE, f"the node's hosts file is larger than the agent can hold ({MOST >> 20} MB)."
             )
         try:
             return self.path.read_bytes()
         except IsADirectoryError as error:
             raise NodeConfigError(
-                UNWRITABLE,
+                HOSTS_FILE_UNWRITABLE,
                 "the node's hosts file is a directory, as runtimes make one where nothing is: remove it, and write the"
                 " file; the agent gets a new pod then.",
             ) from error
@@ -141,7 +141,7 @@ class HostsFile:
             raise
         except OSError as error:
             raise NodeConfigError(
-                UNWRITABLE,
+                HOSTS_FILE_UNWRITABLE,
                 f"the node's hosts file cannot be written ({error.strerror}); where /etc/hosts is read-only nodes"
                 " can have no entry for the mirror.",
             ) from error

@@ -155,7 +155,7 @@ def test_credentials_are_used_picked_up_when_they_appear_and_changed_without_res
     kube.mirror(one(name).logging_in_with(f"{name}-login"))
     made(kube, name)
     told = kube.until_condition(name, "CredentialsAvailable", "False", "SecretMissing")
-    assert told == f"Secret {NAMESPACE}/{name}-login does not exist; pulls go without credentials until it does."
+    assert told.startswith(f"Secret {NAMESPACE}/{name}-login does not exist. The cache pulls anonymously.")
     assert credentials(kube, name) == {"Username": "", "Secret": ""}
     template = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"]
 
@@ -182,7 +182,10 @@ def test_a_deleted_object_is_made_again(kube: Kube, name: str, kind: Kind, suffi
     uid = kube.get(kind, child)["metadata"]["uid"]
     kube.delete(kind, child)
     until(lambda: (kube.find(kind, child) or {"metadata": {"uid": uid}})["metadata"]["uid"] != uid, why="made again")
-    until(lambda: ("Normal", "Created", f"Made {kind.name} {child}.") in kube.events(name), why="an Event tells")
+    until(
+        lambda: ("Normal", "Created", f"Created {kind.name} {child}, which was missing.") in kube.events(name),
+        why="an Event tells",
+    )
 
 
 POD = "/spec/template/spec"
@@ -322,10 +325,7 @@ def test_a_foreign_object_is_left_alone_and_named_until_it_goes(kube: Kube, name
     )
     kube.mirror(one(name))
     told = kube.until_condition(name, "CacheAvailable", "False", "ObjectNotOwned")
-    assert told == (
-        f"Service {child} belongs to Secret {name}-owner."
-        " It is left alone: rename or delete it, or name the mirror otherwise."
-    )
+    assert told == (f"Service {child} belongs to Secret {name}-owner. Rename or delete it, or rename the mirror.")
     assert kube.get(resources.SERVICE, child)["metadata"]["resourceVersion"] == foreign["metadata"]["resourceVersion"]
     kube.delete(resources.SERVICE, child)
     until(
@@ -421,8 +421,8 @@ def test_of_two_mirrors_with_one_masquerade_url_the_older_has_it_and_the_younger
     kube.mirror(one(younger).known_as(host))
     told = kube.until_condition(younger, "NodesConfigured", "False", "MasqueradeConflict")
     assert told == (
-        f"RegistryMirror {older} is older and has {host} on the nodes; set another spec.masqueradeUrl,"
-        f" or delete {older}, and this mirror takes over."
+        f"RegistryMirror {older} is older and has the same masqueradeUrl, {host}."
+        f" Set another spec.masqueradeUrl, or delete {older}."
     )
     kube.until_there(resources.STATEFUL_SET, f"registry-mirror-{younger}")
     assert kube.find(resources.DAEMON_SET, f"registry-mirror-{younger}") is None

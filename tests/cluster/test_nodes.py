@@ -14,7 +14,7 @@ import pytest
 
 from controller.objects import resources
 from tests.support.agents import Agent, Nodes
-from tests.support.hands import a_node_with_room, terminated
+from tests.support.hands import a_node_with_room, pods_become_ready, terminated
 from tests.support.kube import Kube, until
 from tests.support.mirrors import MirrorBuilder, a_mirror
 
@@ -63,6 +63,7 @@ def ready(running: Running, nodes: Nodes) -> None:
     for agent in nodes:
         agent.say("configured", "Configured", "The node is configured.")
     nodes.run(ready=True)
+    pods_become_ready(running.kube, nodes.mirror, "registry", 1)
     running.kube.until_condition(nodes.mirror, "NodesConfigured", "True", "AllNodesReady")
 
 
@@ -288,7 +289,7 @@ def test_what_keeps_nodes_is_told_by_name_and_reason(own: Running, nodes: Callab
     until(lambda: reason(kube, "docker") == "NodesBlocked", why="asked again without an event", seconds=25)
     for node in ("first", "third"):
         place.report(node, ready=True)
-    kube.until_condition("docker", "NodesConfigured", "True", "AllNodesReady")
+    kube.until_condition("docker", "NodesConfigured", "True", "NodesUseUpstream")
     counts = [agent.asked for agent in place]
     time.sleep(11)  # longer than the pause between two questions
     assert [agent.asked for agent in place] == counts, "at rest nobody is asked"
@@ -309,7 +310,7 @@ def test_of_two_mirrors_of_one_upstream_the_older_has_the_images_and_the_younger
     assert "Images of quay.io come through RegistryMirror older" in told
     assert "younger.example.com" in told
     assert (_image_host(kube, "older"), _image_host(kube, "younger")) == ("quay.io", "")
-    assert kube.conditions("older")["NodesConfigured"][2] == "All of 1 nodes point at the mirror."
+    assert kube.conditions("older")["NodesConfigured"][2] == "1 of 1 nodes use the mirror."
 
     kube.delete(resources.MIRROR, "older")
     until(first.told_to_clean, why="the order")

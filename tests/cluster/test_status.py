@@ -54,15 +54,42 @@ def test_nodes_are_counted_and_those_that_are_not_ready_are_told(kube: Kube, nam
     try:
         kube.mirror(one(name))
         told = kube.until_condition(name, "NodesConfigured", "False", "NodesPending")
-        assert "0 of 2 nodes point at the mirror" in until(
+        assert "0 of 2 nodes are configured." in until(
             lambda: _containing("of 2 nodes", kube.conditions(name)["NodesConfigured"][2]), why="both are counted"
         ), told
         pods_become_ready(kube, name, "hostess-certificate", 2)
-        kube.until_condition(name, "NodesConfigured", "True", "AllNodesReady")
+        message = kube.until_condition(name, "NodesConfigured", "True", "NodesUseUpstream")
+        assert message == "No cache pod is ready. Nodes pull from the upstream."
         assert kube.get(resources.MIRROR, name)["status"]["nodes"] == {"desired": 2, "ready": 2}
     finally:
         for node in nodes:
             kube.delete(NODE, node)
+
+
+def test_dead_cache_posts_warning(kube: Kube, name: str) -> None:
+    """All cache pods of a Ready mirror die: conditions and a Warning state where pulls go."""
+    node = f"{name}-node"
+    a_node(kube, node)
+    try:
+        kube.mirror(one(name).replicated(1))
+        pods_become_ready(kube, name, "registry", 1)
+        pods_become_ready(kube, name, "hostess-certificate", 1)
+        message = kube.until_condition(name, "NodesConfigured", "True", "AllNodesReady")
+        assert message == "1 of 1 nodes use the mirror."
+        kube.until_condition(name, "Ready", "True", "Ready")
+        warnings = [each for each in kube.events(name) if each[0] == "Warning"]
+        assert warnings == []
+
+        for pod in pods_of(kube, name, "registry"):
+            kube.delete(resources.POD, pod["metadata"]["name"], gracePeriodSeconds=0)
+        message = kube.until_condition(name, "CacheAvailable", "False", "NoReplicaReady")
+        assert message.startswith("None of 1 cache pods is ready. Nodes pull from the upstream.")
+        kube.until_condition(name, "NodesConfigured", "True", "NodesUseUpstream")
+        assert "Nodes pull from the upstream." in kube.until_condition(name, "Ready", "False", "NoReplicaReady")
+        lost = [("Warning", "NoReplicaReady", message)]
+        until(lambda: [each for each in kube.events(name) if each[0] == "Warning"] == lost, why="an Event")
+    finally:
+        kube.delete(NODE, node)
 
 
 def _containing(part: str, text: str) -> str:

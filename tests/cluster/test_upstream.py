@@ -53,7 +53,7 @@ def test_wrong_credentials_are_told_and_right_ones_without_a_change_of_any_pod(r
     kube.secret("login", username="bob", password="old")
     kube.mirror(one(front))
     message = kube.until_condition("one", "CredentialsAvailable", "False", "CredentialsRefused")
-    assert message.startswith(f"{front.url} refuses username and password of Secret {NAMESPACE}/login;")
+    assert message.startswith(f"{front.url} refuses the credentials in Secret {NAMESPACE}/login.")
     kube.until_condition("one", "UpstreamReachable", "True", "Reachable")
     until(lambda: ("Warning", "CredentialsRefused") in told(kube), why="an Event tells")
     pods_become_ready(kube, "one", "registry", 1)
@@ -62,7 +62,7 @@ def test_wrong_credentials_are_told_and_right_ones_without_a_change_of_any_pod(r
 
     kube.patch(resources.SECRET, "login", {"stringData": {"password": "secret"}})
     message = kube.until_condition("one", "CredentialsAvailable", "True", "CredentialsAccepted")
-    assert message == f"Secret {NAMESPACE}/login has username and password, and {front.url} takes them."
+    assert message == f"{front.url} accepts the credentials in Secret {NAMESPACE}/login."
     until(lambda: ("Normal", "CredentialsAccepted") in told(kube), why="an Event tells")
     assert {pod["metadata"]["uid"]: pod["spec"] for pod in pods_of(kube, "one", "registry")} == pods
 

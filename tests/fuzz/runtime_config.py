@@ -5,7 +5,7 @@ The first line is the runtime as the kubelet tells it; configuration files follo
 
 from __future__ import annotations
 
-from common.agent_protocol import RUNTIME_USES_MIRRORS
+from common.agent_protocol import RUNTIME_IGNORES_CERTS, RUNTIME_USES_MIRRORS
 from hostess.containerd import config_path
 from hostess.containerd.config_path import Reading
 from hostess.node_state import NodeConfigError
@@ -24,7 +24,7 @@ def one(data: bytes) -> None:
     try:
         found = config_path.reading(files, version, FOLDER)
     except NodeConfigError as hindrance:
-        assert hindrance.reason in (RUNTIME_USES_MIRRORS, config_path.RUNTIME_IGNORES_CERTS)
+        assert hindrance.reason in (RUNTIME_USES_MIRRORS, RUNTIME_IGNORES_CERTS)
         assert hindrance.message.endswith(".")
         return
     assert found == Reading() or FOLDER in str(found.literal).replace("/:", ":").rstrip("/").split(":")

@@ -116,7 +116,7 @@ def _service_mended(stage: Stage) -> None:
     patch = '[{"op": "replace", "path": "/spec/ports/0/port", "value": 8443}]'
     stage.run(f"kubectl patch svc {MADE} --type json{CONTINUED}-p '{patch}'")
     stage.until("the port is 443 again", port, "443")
-    _told(stage, "docker", "Put Service registry-mirror-docker right: spec.ports.")
+    _told(stage, "docker", "Repaired Service registry-mirror-docker: spec.ports.")
 
 
 def _stateful_set_mended(stage: Stage) -> None:
@@ -126,7 +126,7 @@ def _stateful_set_mended(stage: Stage) -> None:
     stage.run(f"kubectl patch statefulset {MADE}{CONTINUED}-p '{patch}'")
     containers = f"get statefulset {MADE} -o jsonpath={{.spec.template.spec.containers[*].name}}"
     stage.until("the added container is gone", containers, "registry")
-    _told(stage, "docker", "Put StatefulSet registry-mirror-docker right: spec.template.spec.containers.")
+    _told(stage, "docker", "Repaired StatefulSet registry-mirror-docker: spec.template.spec.containers.")
 
 
 def _mended(stage: Stage) -> None:

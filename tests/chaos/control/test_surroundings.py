@@ -202,7 +202,7 @@ def test_conflicting_writer_of_all_objects(behind: Behind, chaos: Chaos) -> None
 
 def _conflicts_reported(kube: Kube, name: str) -> set[str]:
     """Return the kinds for which an Event reports a conflicting writer."""
-    return {note.split()[3] for _, reason, note in kube.events(name) if reason == "ConflictingWriter"}
+    return {note.split()[4] for _, reason, note in kube.events(name) if reason == "ConflictingWriter"}
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Each condition, each of its reasons, and the sentence that a person reads."""
+"""Test each condition, each of its reasons and its message."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from controller.model.inputs import Credentials, CredentialsState, MissingInput
 from controller.model.observation import Observation, Verdict
 from controller.model.results import ApplyResult, ResizePlan, StorageResult
 from controller.objects import rollout
-from controller.status import conditions, node_conditions, upstream_conditions
+from controller.status import conditions, node_conditions, reasons, upstream_conditions
 from tests.support.controller import LATER, NOW, a_claim, a_daemon_set, a_stateful_set, inputs, judged, stored
 from tests.support.mirrors import a_mirror
 
@@ -24,14 +24,16 @@ if TYPE_CHECKING:
 
 MIRROR = judged(a_mirror().logging_in_with("login").known_as("local.quay.io"))
 CLAIM = a_claim(0, "20Gi")["metadata"]["name"]
+EVENTS_OF = "kubectl get events -A --field-selector involvedObject.name="
 
 
 def _cache(**found: Any) -> Condition:
     return conditions.cache_available(stored(), MIRROR, Observation(inputs(), **found))
 
 
-def _nodes(daemon_set: Json | None, holder: str | None = None) -> Condition:
-    return node_conditions.nodes_configured(MIRROR, Observation(inputs(), daemon_set=daemon_set), holder)
+def _nodes(daemon_set: Json | None, holder: str | None = None, *, serving: bool = True) -> Condition:
+    observation = Observation(inputs(), daemon_set=daemon_set)
+    return node_conditions.nodes_configured(MIRROR, observation, holder, serving=serving)
 
 
 def _credentials(state: CredentialsState) -> Condition:
@@ -69,7 +71,7 @@ EVERY = [
         ("Accepted", "False", "InvalidSpec"),
         (
             'spec.ttl: Invalid value: "7d": is no duration; spec.replicas: Invalid value: 11: too many.'
-            " What exists is left as it is until the spec is mended."
+            " Existing objects stay unchanged. Correct the spec."
         ),
     ),
     (
@@ -85,12 +87,18 @@ EVERY = [
     (
         _cache(stateful_set=a_stateful_set(ready=0)),
         ("CacheAvailable", "False", "NoReplicaReady"),
-        "None of 2 cache pods is ready; kubectl describe statefulset,pod -A -l mirror=docker says why.",
+        (
+            "None of 2 cache pods is ready. Nodes pull from the upstream."
+            " Run: kubectl describe statefulset,pod -A -l mirror=docker"
+        ),
     ),
     (
         _cache(stateful_set=None),
         ("CacheAvailable", "False", "NoReplicaReady"),
-        "None of 2 cache pods is ready; kubectl describe statefulset,pod -A -l mirror=docker says why.",
+        (
+            "None of 2 cache pods is ready. Nodes pull from the upstream."
+            " Run: kubectl describe statefulset,pod -A -l mirror=docker"
+        ),
     ),
     (
         _cache(refused="exceeded quota: storage", stateful_set=a_stateful_set(ready=2)),
@@ -100,10 +108,7 @@ EVERY = [
     (
         _cache(applied=ApplyResult(foreign={"Service b": "belongs to Deployment web", "Secret a": "has no owner"})),
         ("CacheAvailable", "False", "ObjectNotOwned"),
-        (
-            "Secret a has no owner; Service b belongs to Deployment web."
-            " It is left alone: rename or delete it, or name the mirror otherwise."
-        ),
+        ("Secret a has no owner; Service b belongs to Deployment web. Rename or delete them, or rename the mirror."),
     ),
     (
         conditions.lacking(MissingInput("CABundleMissing", "create it"))[0],
@@ -118,7 +123,7 @@ EVERY = [
     (
         _credentials(CredentialsState.NOT_REQUIRED),
         ("CredentialsAvailable", "True", "NotRequired"),
-        "No credentials are asked for; the upstream is used anonymously.",
+        "The mirror names no Secret. The cache pulls anonymously.",
     ),
     (
         _credentials(CredentialsState.FOUND),
@@ -128,30 +133,49 @@ EVERY = [
     (
         _credentials(CredentialsState.SECRET_MISSING),
         ("CredentialsAvailable", "False", "SecretMissing"),
-        "Secret mirrors/login does not exist; pulls go without credentials until it does.",
+        ("Secret mirrors/login does not exist. The cache pulls anonymously. Create it with username and password."),
     ),
     (
         _credentials(CredentialsState.SECRET_INCOMPLETE),
         ("CredentialsAvailable", "False", "SecretIncomplete"),
         (
-            "Secret mirrors/login lacks username or password, or one of them is empty or no UTF-8;"
-            " pulls go without credentials until both are there."
+            "Secret mirrors/login lacks username or password, or one is empty or not UTF-8."
+            " The cache pulls anonymously. Set both."
         ),
     ),
     (
         _nodes(a_daemon_set(3, 3)),
         ("NodesConfigured", "True", "AllNodesReady"),
-        "All of 3 nodes point at the mirror.",
+        "3 of 3 nodes use the mirror.",
     ),
     (
         _nodes(a_daemon_set(3, 2)),
         ("NodesConfigured", "False", "NodesPending"),
-        "2 of 3 nodes point at the mirror; kubectl describe daemonset,pod -A -l mirror=docker says why.",
+        (
+            "2 of 3 nodes use the mirror. The others pull from the upstream."
+            " Run: kubectl describe daemonset,pod -A -l mirror=docker"
+        ),
     ),
     (
         _nodes(a_daemon_set(3, 3, updated=1)),
         ("NodesConfigured", "False", "NodesPending"),
-        "1 of 3 nodes point at the mirror; kubectl describe daemonset,pod -A -l mirror=docker says why.",
+        (
+            "1 of 3 nodes use the mirror. The others pull from the upstream."
+            " Run: kubectl describe daemonset,pod -A -l mirror=docker"
+        ),
+    ),
+    (
+        _nodes(a_daemon_set(3, 3), serving=False),
+        ("NodesConfigured", "True", "NodesUseUpstream"),
+        "No cache pod is ready. Nodes pull from the upstream.",
+    ),
+    (
+        _nodes(a_daemon_set(3, 2), serving=False),
+        ("NodesConfigured", "False", "NodesPending"),
+        (
+            "2 of 3 nodes are configured. No cache pod is ready. Nodes pull from the upstream."
+            " Run: kubectl describe daemonset,pod -A -l mirror=docker"
+        ),
     ),
     (
         _nodes(None),
@@ -160,52 +184,52 @@ EVERY = [
     ),
     (
         _nodes({"metadata": {"generation": 1}}),
-        ("NodesConfigured", "False", "NodesPending"),
-        "The DaemonSet has just changed; Kubernetes has not counted its nodes yet.",
+        ("NodesConfigured", "False", "NodesNotCounted"),
+        "The DaemonSet changed. Kubernetes has not counted its nodes yet.",
     ),
     (
         _nodes(a_daemon_set(3, 3, generation=2)),
-        ("NodesConfigured", "False", "NodesPending"),
-        "The DaemonSet has just changed; Kubernetes has not counted its nodes yet.",
+        ("NodesConfigured", "False", "NodesNotCounted"),
+        "The DaemonSet changed. Kubernetes has not counted its nodes yet.",
     ),
     (
         _nodes(a_daemon_set(3, 3), holder="older"),
         ("NodesConfigured", "False", "MasqueradeConflict"),
         (
-            "RegistryMirror older is older and has local.quay.io on the nodes; set another spec.masqueradeUrl,"
-            " or delete older, and this mirror takes over."
+            "RegistryMirror older is older and has the same masqueradeUrl, local.quay.io."
+            " Set another spec.masqueradeUrl, or delete older."
         ),
     ),
     (
         _storage(granted="30Gi"),
         ("StorageResized", "True", "Granted"),
-        "Every claim has at least 30Gi.",
+        "All claims have at least 30Gi.",
     ),
     (
         _storage([CLAIM]),
         ("StorageResized", "Unknown", "ClaimsPending"),
-        f"Claim {CLAIM} is not bound to a volume yet; kubectl describe pvc -A says why.",
+        f"Claim {CLAIM} is not bound to a volume. Run: {EVENTS_OF}{CLAIM}",
     ),
     (
         _storage([CLAIM, "another"], granted="20Gi"),
         ("StorageResized", "False", "Resizing"),
-        f"Claim {CLAIM} and 1 more are waiting to grow to 30Gi; 20Gi are granted.",
+        f"Claim {CLAIM} waits to grow to 30Gi. 1 more claims wait too. 20Gi are granted.",
     ),
     (
         _storage([CLAIM], granted="20Gi", foreign=[CLAIM]),
         ("StorageResized", "False", "ClaimForeign"),
         (
-            f"Claim {CLAIM} is somebody's own, without this mirror's labels, and not grown to 30Gi: grow it by hand, or"
-            " ask for what it has. 20Gi are granted."
+            f"Claim {CLAIM} does not have this mirror's labels and stays below 30Gi. Resize it yourself, or request"
+            " its size in the spec. 20Gi are granted."
         ),
     ),
     (
         _storage(["another", CLAIM], foreign=[CLAIM]),
         ("StorageResized", "Unknown", "ClaimsPending"),
         (
-            "Claim another is not bound to a volume yet; kubectl describe pvc -A says why. Claim"
-            f" {CLAIM} is somebody's own, without this mirror's labels, and not grown to 30Gi: grow it by hand, or ask"
-            " for what it has."
+            f"Claim another is not bound to a volume. Run: {EVENTS_OF}another Claim"
+            f" {CLAIM} does not have this mirror's labels and stays below 30Gi. Resize it yourself, or request its size"
+            " in the spec."
         ),
     ),
     (
@@ -216,29 +240,29 @@ EVERY = [
     (
         conditions.ready([]),
         ("Ready", "True", "Ready"),
-        "The cache serves, and every node that is to points at it.",
+        "The cache serves and all nodes use it.",
     ),
 ]
 
 
 @pytest.mark.parametrize(("condition", "is_so", "message"), EVERY, ids=lambda value: str(value)[:60])
-def test_each_reason_and_its_sentence(condition: Condition, is_so: tuple[str, str, str], message: str) -> None:
+def test_condition_has_reason_and_message(condition: Condition, is_so: tuple[str, str, str], message: str) -> None:
     assert (condition.type, condition.status, condition.reason) == is_so
     assert condition.message == message
 
 
 @pytest.mark.parametrize("condition", [condition for condition, _, _ in EVERY], ids=lambda value: value.reason)
-def test_each_condition_is_one_that_the_schema_takes(condition: Condition) -> None:
+def test_condition_matches_schema(condition: Condition) -> None:
     (entry,) = conditions.merged([condition], [], 1, NOW)
     StoredCondition.model_validate(entry)
     assert re.fullmatch(r"[A-Z][A-Za-z]+", condition.reason)
 
 
-def test_a_daemon_set_without_nodes_is_neither_configured_nor_in_the_way_once_it_was_counted() -> None:
+def test_daemon_set_without_nodes_is_unknown() -> None:
     assert (_nodes(a_daemon_set(0, 0)).status, _nodes(a_daemon_set(0, 0)).reason) == ("Unknown", "NoNodes")
 
 
-def test_ready_is_the_first_that_is_not_and_says_which() -> None:
+def test_ready_repeats_first_false_condition() -> None:
     good, unknown = conditions.accepted([]), _upstream()
     first, second = _nodes(None), _credentials(CredentialsState.SECRET_MISSING)
     ready = conditions.ready([good, unknown, first, second])
@@ -246,21 +270,21 @@ def test_ready_is_the_first_that_is_not_and_says_which() -> None:
     assert ready.message == "NodesConfigured: The DaemonSet does not exist yet."
 
 
-def test_what_is_unknown_does_not_stand_in_the_way_of_ready() -> None:
+def test_ready_ignores_unknown() -> None:
     assert conditions.ready([_upstream(), _storage([CLAIM])]).status == "True"
 
 
-def test_an_upstream_that_is_away_is_told_in_the_summary_and_does_not_undo_it() -> None:
-    """It is what a mirror is there for; and nobody's deployment is to wait for somebody else's rate limit."""
-    away = _upstream(Verdict("RateLimited", "https://quay.io answers 429."))
+def test_ready_stays_true_without_upstream() -> None:
+    """A mirror serves without its upstream, and a rollout does not wait for a rate limit."""
+    away = _upstream(Verdict(reasons.RATE_LIMITED, "https://quay.io answers 429."))
     found = conditions.ready([conditions.accepted([]), away])
     assert (found.status, found.reason) == ("True", "RateLimited")
-    assert found.message == "The cache serves; UpstreamReachable: https://quay.io answers 429."
+    assert found.message == "The cache serves. UpstreamReachable: https://quay.io answers 429."
     worse = _credentials(CredentialsState.SECRET_MISSING)
     assert conditions.ready([away, worse]).reason == "SecretMissing"
 
 
-def test_a_transition_time_moves_with_the_status_and_with_nothing_else() -> None:
+def test_transition_time_changes_with_status_only() -> None:
     first = conditions.merged([_nodes(None)], [], 1, NOW)
     assert first[0]["lastTransitionTime"] == NOW
     same = conditions.merged([_nodes(a_daemon_set(3, 1))], first, 2, LATER)
@@ -270,15 +294,24 @@ def test_a_transition_time_moves_with_the_status_and_with_nothing_else() -> None
     assert turned[0]["lastTransitionTime"] == LATER
 
 
-def test_conditions_are_those_of_this_pass_in_its_order() -> None:
-    """One that was not looked at is not repeated: it may not be so any more."""
+def test_merged_keeps_order_of_reconcile() -> None:
+    """A condition that was not computed is left out."""
     before = conditions.merged([_storage(), conditions.accepted([])], [], 1, NOW)
     after = conditions.merged([conditions.accepted([]), _nodes(None)], before, 1, LATER)
     assert [entry["type"] for entry in after] == ["Accepted", "NodesConfigured"]
 
 
+def test_images_holder_serves_pulls_without_cache() -> None:
+    """The nodes pull through the older mirror of the same upstream, not from the upstream."""
+    observation = Observation(inputs(images_holder="older"), daemon_set=a_daemon_set(3, 3))
+    cache = conditions.cache_available(stored(), MIRROR, observation)
+    nodes = node_conditions.nodes_configured(MIRROR, observation, None, serving=False)
+    assert "Nodes pull through RegistryMirror older." in cache.message
+    assert "Nodes pull through RegistryMirror older." in nodes.message
+
+
 @pytest.mark.parametrize("length", [1023, 1024, 1025, 5000])
-def test_a_long_message_is_cut_and_shows_it(length: int) -> None:
+def test_long_message_is_cut(length: int) -> None:
     (entry,) = conditions.merged([Condition("Ready", "True", "Ready", "x" * length)], [], 1, NOW)
     assert len(entry["message"]) == min(length, condition.MESSAGE_MAX)
     assert entry["message"].endswith("...") == (length > condition.MESSAGE_MAX)
@@ -294,16 +327,16 @@ _NO_CONDITIONS: tuple[Any, ...] = (None, 5, "text", [], {}, {"type": "Ready"}, {
         *({"conditions": [entry]} for entry in _NO_CONDITIONS),
     ],
 )
-def test_a_status_of_any_shape_states_no_conditions(status: Any) -> None:
+def test_malformed_status_has_no_conditions(status: Any) -> None:
     assert condition.existing_conditions({**stored(), "status": status}) == []
 
 
-def test_conditions_beside_broken_ones_are_stated() -> None:
+def test_malformed_conditions_are_skipped() -> None:
     entry = {"type": "Ready", "status": "True"}
     assert condition.existing_conditions({"status": {"conditions": [None, entry, 5]}}) == [entry]
 
 
-@pytest.mark.parametrize("live", [None, {}, {"status": None}, {"status": {}}, {"status": {"readyReplicas": None}}])
-def test_what_is_not_there_counts_nothing(live: Json | None) -> None:
-    assert rollout.ready_replicas(live) == 0
-    assert node_conditions.node_counts(live) == (0, 0)
+@pytest.mark.parametrize("current", [None, {}, {"status": None}, {"status": {}}, {"status": {"readyReplicas": None}}])
+def test_missing_status_counts_nothing(current: Json | None) -> None:
+    assert rollout.ready_replicas(current) == 0
+    assert node_conditions.node_counts(current) == (0, 0)

@@ -1,4 +1,4 @@
-"""Which changes are worth an Event, and that the API takes it."""
+"""Test which changes post an Event, and the recorder."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from controller.objects.resources import Kind
 
 
-class Door:
-    """Takes Events once it is open."""
+class Api:
+    """An API server that takes Events once it is available."""
 
     def __init__(self) -> None:
-        self.open, self.tries = False, 0
+        self.available, self.tries = False, 0
         self.posted: list[str] = []
 
     async def create(self, _: Kind, __: str, body: Json) -> None:
-        """With the lease and without it."""
+        """Take an Event, or raise Unavailable."""
         self.tries += 1
-        if not self.open:
+        if not self.available:
             raise Unavailable("away")
         self.posted.append(body["note"])
 
@@ -50,35 +50,41 @@ def _condition(kind: str, status: str, reason: str) -> Json:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "kind"),
     [
-        # False, and not a station on the way: a person may have to act
+        # False and no ordinary progress
         (None, ("Accepted", "False", "InvalidSpec"), "Warning"),
         (("Accepted", "True", "Valid"), ("Accepted", "False", "InvalidSpec"), "Warning"),
         (("CredentialsAvailable", "False", "SecretMissing"), ("CredentialsAvailable", "False", "Other"), "Warning"),
         (None, ("CacheAvailable", "False", "ObjectNotOwned"), "Warning"),
         (("StorageResized", "True", "Granted"), ("StorageResized", "False", "ResizeRefused"), "Warning"),
-        # Stations on the way
+        # A cache that served and stops
+        (("CacheAvailable", "True", "AllReplicasReady"), ("CacheAvailable", "False", "NoReplicaReady"), "Warning"),
+        (("CacheAvailable", "False", "NoReplicaReady"), ("CacheAvailable", "True", "AllReplicasReady"), "Normal"),
+        # Ordinary progress
+        (("NodesConfigured", "True", "AllNodesReady"), ("NodesConfigured", "False", "NodesNotCounted"), None),
+        (("NodesConfigured", "True", "AllNodesReady"), ("NodesConfigured", "True", "NodesUseUpstream"), None),
+        (("NodesConfigured", "True", "AllNodesReady"), ("NodesConfigured", "False", "Cleaning"), None),
         (None, ("CacheAvailable", "False", "NoReplicaReady"), None),
         (None, ("NodesConfigured", "False", "NodesPending"), None),
         (None, ("CacheAvailable", "False", "CAPending"), None),
         (("StorageResized", "True", "Granted"), ("StorageResized", "False", "Resizing"), None),
         (None, ("StorageResized", "Unknown", "ClaimsPending"), None),
         (None, ("UpstreamReachable", "Unknown", "NotProbed"), None),
-        # Met, and not for long
+        # True, and needs attention
         (("CertificateValid", "True", "Valid"), ("CertificateValid", "True", "ExpiresSoon"), "Warning"),
         (("CertificateValid", "True", "ExpiresSoon"), ("CertificateValid", "True", "Valid"), None),
-        # Good news after bad
+        # True after False
         (("Accepted", "False", "InvalidSpec"), ("Accepted", "True", "Valid"), "Normal"),
         (("CredentialsAvailable", "False", "SecretMissing"), ("CredentialsAvailable", "True", "Found"), "Normal"),
         (("StorageResized", "False", "Resizing"), ("StorageResized", "True", "Granted"), "Normal"),
-        # Good from the beginning, or good still
+        # True from the beginning
         (None, ("Accepted", "True", "Valid"), None),
         (("CredentialsAvailable", "True", "NotRequired"), ("CredentialsAvailable", "True", "Found"), None),
         (("StorageResized", "Unknown", "ClaimsPending"), ("StorageResized", "True", "Granted"), None),
-        # The same as before
+        # Unchanged
         (("Accepted", "False", "InvalidSpec"), ("Accepted", "False", "InvalidSpec"), None),
-        # The summary
+        # Ready
         (None, ("Ready", "True", "Ready"), "Normal"),
         (("Ready", "False", "NodesPending"), ("Ready", "True", "Ready"), "Normal"),
         (("Ready", "True", "Ready"), ("Ready", "False", "InvalidSpec"), None),
@@ -86,15 +92,29 @@ def _condition(kind: str, status: str, reason: str) -> Json:
         (("Ready", "True", "Ready"), ("Ready", "True", "Ready"), None),
     ],
 )
-def test_which_turns_of_a_condition_are_told(
-    before: tuple[str, str, str] | None, after: tuple[str, str, str], told: str | None
+def test_transitions_that_post_events(
+    before: tuple[str, str, str] | None, after: tuple[str, str, str], kind: str | None
 ) -> None:
     known = [_condition(*before)] if before else []
-    expected = [] if told is None else [EventRecord(told, after[2], f"because of {after[2]}")]
-    assert transitions(known, [_condition(*after)]) == expected
+    expected = [] if kind is None else [EventRecord(kind, after[2], f"because of {after[2]}")]
+    assert transitions({"status": {"conditions": known}}, {"conditions": [_condition(*after)]}) == expected
 
 
-def test_every_deed_is_told_with_what_was_done() -> None:
+@pytest.mark.parametrize(
+    ("before", "after", "kinds"),
+    [
+        ({"desired": 2, "ready": 2}, {"desired": 2, "ready": 1}, ["Warning"]),
+        ({"desired": 2, "ready": 2}, {"desired": 3, "ready": 2}, []),
+    ],
+)
+def test_lost_node_is_warning(before: Json, after: Json, kinds: list[str]) -> None:
+    """A node that stops using the mirror posts a Warning; a node that joins posts nothing."""
+    known = {"nodes": before, "conditions": [_condition("NodesConfigured", "True", "AllNodesReady")]}
+    status = {"nodes": after, "conditions": [_condition("NodesConfigured", "False", "NodesPending")]}
+    assert [record.kind for record in transitions({"status": known}, status)] == kinds
+
+
+def test_changes_post_events() -> None:
     applied = ApplyResult(
         created=["Service a"],
         repaired={"Service b": ["spec.ports", "metadata.labels.app"]},
@@ -104,34 +124,41 @@ def test_every_deed_is_told_with_what_was_done() -> None:
         contested=["Service f"],
         altered={"Service g": ["spec.sessionAffinity"]},
     )
-    told = [(occurrence.kind, occurrence.reason, occurrence.note) for occurrence in events_for(applied, first=False)]
-    assert told == [
-        ("Normal", "Created", "Made Service a."),
-        ("Normal", "Repaired", "Put Service b right: spec.ports, metadata.labels.app."),
-        ("Normal", "Replaced", "Making StatefulSet d again: spec.selector cannot be changed."),
+    records = [(record.kind, record.reason, record.note) for record in events_for(applied, first=False)]
+    assert records == [
+        ("Normal", "Created", "Created Service a, which was missing."),
+        ("Normal", "Repaired", "Repaired Service b: spec.ports, metadata.labels.app."),
+        ("Normal", "Replaced", "Replacing StatefulSet d. Immutable: spec.selector."),
         ("Normal", "Adopted", "Adopted Secret c, which had no owner."),
-        ("Normal", "Pruned", "Deleted DaemonSet e, no longer wanted."),
-        ("Warning", "ConflictingWriter", "Somebody keeps changing Service f; it is put right more rarely now."),
+        ("Normal", "Pruned", "Deleted DaemonSet e, which the mirror does not need."),
+        (
+            "Warning",
+            "ConflictingWriter",
+            (
+                "Another writer keeps changing Service f. Repairs become less frequent. Stop that writer; kubectl get"
+                " --show-managed-fields names it."
+            ),
+        ),
         (
             "Warning",
             "MutatedByAdmission",
             (
-                "An admission webhook or policy of somebody's changes Service g as it is stored: spec.sessionAffinity."
-                " It stays so, and is tried again ever more rarely."
+                "An admission webhook or policy changes Service g: spec.sessionAffinity. Retries become less frequent."
+                " Exclude objects with the label mirror from it."
             ),
         ),
     ]
 
 
-def test_the_first_making_of_everything_is_no_event() -> None:
+def test_first_creation_posts_no_event() -> None:
     assert events_for(ApplyResult(created=["Service a", "Secret b"]), first=True) == []
 
 
-def test_nothing_done_is_nothing_told() -> None:
+def test_no_change_posts_no_event() -> None:
     assert events_for(ApplyResult(), first=False) == []
 
 
-def test_an_event_is_about_the_mirror_and_lives_in_default() -> None:
+def test_event_regards_mirror_in_default_namespace() -> None:
     made = _event(stored(), EventRecord("Normal", "Ready", "It works."), "pod_1", datetime(2026, 1, 1, tzinfo=UTC))
     name = made["metadata"].pop("name")
     assert name.startswith("docker.")
@@ -157,8 +184,8 @@ def test_an_event_is_about_the_mirror_and_lives_in_default() -> None:
 
 
 @given(st.text(st.sampled_from("aäµ\u6f22\U0001f600"), min_size=200, max_size=1200))
-def test_a_long_note_is_cut_to_the_bytes_that_the_api_takes(note: str) -> None:
-    """The API counts bytes, and a note may quote what a person wrote."""
+def test_long_note_is_cut_to_bytes(note: str) -> None:
+    """The API limits bytes, and a note may quote a user."""
     cut = _event(stored(), EventRecord("Normal", "Ready", note), "x", datetime(2026, 1, 1, tzinfo=UTC))["note"]
     assert len(cut.encode()) <= NOTE_MAX
     assert note.startswith(cut)
@@ -166,24 +193,24 @@ def test_a_long_note_is_cut_to_the_bytes_that_the_api_takes(note: str) -> None:
 
 
 @pytest.fixture
-async def door() -> Door:
-    return Door()
+def api() -> Api:
+    return Api()
 
 
 @pytest.fixture
-def said() -> StringIO:
-    """What is logged."""
+def output() -> StringIO:
+    """Return the log of the recorder."""
     return StringIO()
 
 
 @pytest.fixture
-async def recorder(door: Door, said: StringIO) -> AsyncIterator[Recorder]:
-    """One with three Events, that has failed to post the first for a while and now rests for seconds."""
-    recorder = Recorder(cast("KubeClient", door), "test", logger("INFO", "test", said))
+async def recorder(api: Api, output: StringIO) -> AsyncIterator[Recorder]:
+    """Return a running recorder with three Events."""
+    recorder = Recorder(cast("KubeClient", api), "test", logger("INFO", "test", output))
     recorder.record(stored(), [EventRecord("Normal", "Told", str(number), "Tell") for number in range(3)])
-    running = asyncio.create_task(recorder.forever())
+    running = asyncio.create_task(recorder.run())
     async with asyncio.timeout(10):
-        while door.tries < 6:  # noqa: ASYNC110 (a state is waited for, not an event)
+        while api.tries < 2:  # noqa: ASYNC110 (waits for a state, not an event)
             await asyncio.sleep(0.01)
     yield recorder
     running.cancel()
@@ -191,20 +218,31 @@ async def recorder(door: Door, said: StringIO) -> AsyncIterator[Recorder]:
         await running
 
 
-async def test_at_the_end_what_waits_is_posted_without_the_pauses_of_before(door: Door, recorder: Recorder) -> None:
-    door.open = True
-    began = asyncio.get_running_loop().time()
-    await recorder.last_words(2.0)
-    assert door.posted == ["0", "1", "2"]
-    assert asyncio.get_running_loop().time() - began < 1.8, "it rested for 3 s"
+@pytest.mark.usefixtures("recorder")
+async def test_recorder_retries_until_posted(api: Api, output: StringIO) -> None:
+    api.available = True
+    async with asyncio.timeout(10):
+        while len(api.posted) < 3:  # noqa: ASYNC110 (waits for a state, not an event)
+            await asyncio.sleep(0.01)
+    assert api.posted == ["0", "1", "2"]
+    assert output.getvalue() == ""
 
 
-async def test_what_there_is_no_time_for_at_the_end_is_said(
-    door: Door, recorder: Recorder, said: StringIO, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(events, "FIRST_PAUSE", 0.5)
-    before = door.tries
-    await recorder.last_words(2.6)
-    assert 3 <= door.tries - before <= 6, "it tries on, and not without a pause"
-    line = json.loads(said.getvalue())
-    assert (line["event"], line["count"]) == ("events not posted", 3)
+async def test_shutdown_drops_queue_and_counts_it(api: Api, output: StringIO) -> None:
+    recorder = Recorder(cast("KubeClient", api), "test", logger("INFO", "test", output))
+    recorder.record(stored(), [EventRecord("Normal", "Told", str(number), "Tell") for number in range(3)])
+    running = asyncio.create_task(recorder.run())
+    await asyncio.sleep(0)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    line = json.loads(output.getvalue())
+    assert (line["event"], line["count"], api.posted) == ("event dropped", 3, [])
+
+
+async def test_full_queue_drops_event(api: Api, output: StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "QUEUE_MAX", 1)
+    recorder = Recorder(cast("KubeClient", api), "test", logger("INFO", "test", output))
+    recorder.record(stored(), [EventRecord("Normal", "Told", each) for each in ("first", "second")])
+    line = json.loads(output.getvalue())
+    assert (line["event"], line["note"], line["why"]) == ("event dropped", "second", "queue full")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from common.settings import SettingsError
 from controller.model.inputs import Credentials, CredentialsState
 from controller.model.observation import Login, Verdict
+from controller.status import reasons
 from controller.status.upstream_conditions import credentials_available, upstream_reachable
 from controller.upstream import probe_messages
 from controller.upstream.auth_challenge import Challenge, challenges, may_get_credentials
@@ -117,7 +118,7 @@ def test_no_exception_from_the_proxy_breaks_the_rules(no_proxy: str) -> None:
 
 
 FINE = probe_messages.reachable(Question("https://quay.io"))
-DOWN = Verdict("ServerError", "https://quay.io answers 503.")
+DOWN = Verdict(reasons.SERVER_ERROR, "https://quay.io answers 503.")
 ONE, TWO = Question("https://quay.io"), Question("https://quay.io", "bob", "secret")
 
 
@@ -175,7 +176,7 @@ def test_what_was_said_of_credentials_stands_while_the_upstream_is_away() -> Non
     schedule.answered(TWO, probe_messages.reachable(TWO, Login.REFUSED), 0)
     schedule.take(300)
     assert schedule.answered(TWO, DOWN, 300) == ["a"]
-    assert schedule.follow("a", TWO, 301) == Verdict(DOWN.reason, DOWN.message, Login.REFUSED)
+    assert schedule.follow("a", TWO, 301) == Verdict(DOWN.cause, DOWN.message, Login.REFUSED)
 
 
 def test_a_changed_question_is_due_at_once_and_the_old_one_is_forgotten_even_while_asked() -> None:
@@ -251,7 +252,7 @@ def test_but_not_what_it_said_of_another_upstream_spec_or_secret() -> None:
         ("FOUND", None, ("True", "Found")),
         ("NOT_REQUIRED", None, ("True", "NotRequired")),
         ("NOT_REQUIRED", Login.REQUIRED, ("False", "CredentialsRequired")),
-        ("NOT_REQUIRED", Login.UNCLEAR, ("Unknown", "CredentialsNotVerified")),
+        ("NOT_REQUIRED", Login.NOT_VERIFIED, ("Unknown", "CredentialsNotVerified")),
         ("SECRET_MISSING", Login.REQUIRED, ("False", "SecretMissing")),
         ("SECRET_MISSING", None, ("False", "SecretMissing")),
         ("SECRET_INCOMPLETE", None, ("False", "SecretIncomplete")),
@@ -262,7 +263,7 @@ def test_what_the_upstream_says_of_credentials_counts_where_they_are_there(
     state: str, login: Login | None, expected: tuple[str, str]
 ) -> None:
     known = inputs(credentials=Credentials(CredentialsState[state]))
-    found = credentials_available(stored(), MIRROR, "mirrors", known, Verdict("Reachable", "It answers.", login))
+    found = credentials_available(stored(), MIRROR, "mirrors", known, Verdict(reasons.REACHABLE, "It answers.", login))
     assert (found.status, found.reason) == expected
     assert found.message.endswith(".")
     assert "https://quay.io" in found.message or login is None or state.startswith("SECRET")
