@@ -1,6 +1,6 @@
-"""What the API server was asked, by its own audit log: who, what, when, and how it ended.
+"""Read the requests to the API server from its audit log.
 
-Read while nothing is measured: the log costs the one who measures no request, and its times are the server's own.
+The log costs no request, and its times are the API server's own. It is read between measurements.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-POLL: Final = 0.1  # seconds between two looks at the log
+POLL_INTERVAL: Final = 0.1  # seconds
 WRITES: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One answered request. `resource` has the subresource behind a slash; times are seconds since 1970."""
+    """One answered request. `resource` may end in `/subresource`; times are seconds since 1970."""
 
     user: str
     verb: str
@@ -35,17 +35,17 @@ class Request:
 
     @property
     def is_write(self) -> bool:
-        """Whether it was to change something."""
+        """Return True if the request changes objects."""
         return self.verb in WRITES
 
     @property
     def succeeded(self) -> bool:
-        """Whether it did."""
+        """Return True if the API server granted the request."""
         return self.status < 400
 
 
 class Audit:
-    """Follows one audit log from where it now ends."""
+    """The new lines of an audit log, from its present end on."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -53,8 +53,8 @@ class Audit:
         self._rest = b""
         self.requests: list[Request] = []
 
-    def look(self) -> list[Request]:
-        """Everything that was answered since this object was made; a watch counts when it begins."""
+    def read(self) -> list[Request]:
+        """Return all requests answered so far. A watch counts at its start."""
         with self._log.open("rb") as file:
             file.seek(self._position)
             fresh = file.read()
@@ -64,21 +64,21 @@ class Audit:
         return self.requests
 
     def of(self, user: str) -> list[Request]:
-        """Those of one user, as of the last look, less the lease's, which goes on whatever happens."""
+        """Return the requests of one user that were read, without those for leases."""
         return [each for each in self.requests if each.user == user and each.resource != "leases"]
 
-    def until(self, enough: Callable[[list[Request]], bool], why: str, seconds: float) -> list[Request]:
-        """All requests, once they are enough."""
+    def until(self, condition: Callable[[list[Request]], bool], description: str, seconds: float) -> list[Request]:
+        """Wait until the requests meet the condition, and return them."""
         limit = time.monotonic() + seconds
-        while not enough(self.look()):
+        while not condition(self.read()):
             if time.monotonic() > limit:
-                raise TimeoutError(f"not within {seconds:.0f} s: {why}")
-            time.sleep(POLL)
+                raise TimeoutError(f"not within {seconds:.0f} s: {description}")
+            time.sleep(POLL_INTERVAL)
         return self.requests
 
     def until_quiet(self, user: str, quiet: float, seconds: float) -> list[Request]:
-        """What a user asked, once it asked nothing for `quiet` seconds."""
-        self.until(lambda _: _silence(self.of(user)) > quiet, f"{user} stops asking", seconds)
+        """Wait until a user sends nothing for `quiet` seconds, and return its requests."""
+        self.until(lambda _: _silence(self.of(user)) > quiet, f"no more requests of {user}", seconds)
         return self.of(user)
 
 
@@ -87,12 +87,12 @@ def _silence(requests: list[Request]) -> float:
 
 
 def by_verb(requests: Iterable[Request]) -> dict[str, int]:
-    """How many there are of each `verb resource`, the most frequent first."""
+    """Count the requests by `verb resource`, the most frequent first."""
     return dict(Counter(f"{each.verb} {each.resource}" for each in requests).most_common())
 
 
-def writes_an_object(requests: Iterable[Request]) -> Counter[str]:
-    """How often each object was written, by `resource/name`; a status counts as an object of its own."""
+def writes_per_object(requests: Iterable[Request]) -> Counter[str]:
+    """Count the writes by `resource/name`. A status counts as a separate object."""
     return Counter(f"{each.resource}/{each.name}" for each in requests if each.is_write and each.succeeded)
 
 

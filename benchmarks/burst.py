@@ -1,4 +1,4 @@
-"""The burst: many mirrors created as fast as a client can, until the last of their objects stands."""
+"""Measure a burst: create many mirrors as fast as a client can, until their last object exists."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 import uvloop
 
-from benchmarks.audit import by_verb, writes_an_object
+from benchmarks.audit import by_verb, writes_per_object
 from benchmarks.client import connected, post_all
 from benchmarks.stage import CONTROLLER_USER
 from benchmarks.subjects import a_mirror
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 OBJECTS_EACH: Final = 6
 _CHILDREN: Final = frozenset(kind.plural for kind in CHILDREN)
 DEADLINE: Final = 300.0  # seconds; a burst of 500 takes some ten on a quiet machine
-QUIET: Final = 3.0  # seconds without a request: nothing that the controller waits for is shorter
+QUIET: Final = 3.0  # seconds without a request; longer than any wait of the controller within a burst
 
 
 @dataclass(frozen=True)
 class Burst:
-    """One burst. `seconds` from the first create of a mirror to the last of their objects.
+    """One burst. `seconds` count from the first create of a mirror to the last create of an object.
 
-    `requests` are the controller's, by `verb resource`, until it asked nothing more, `refused` those of them that the
-    API server did not grant, `reconciles` the passes that it took; memory in MiB after all that.
+    `requests` of the controller are counted by `verb resource` until it is quiet. The API server refused `refused` of
+    them. Memory is measured at the end.
     """
 
     mirrors: int
@@ -42,39 +42,41 @@ class Burst:
     requests: dict[str, int]
     refused: int
     reconciles: float
-    most_writes_an_object: int
+    most_writes_per_object: int
     most_status_writes: int
     mean_status_writes: float
     resident_mib: float
     peak_mib: float
 
     @property
-    def requests_a_mirror(self) -> float:
-        """All requests of the controller but watches, lists and the lease's, divided by the mirrors."""
-        asked = sum(count for what, count in self.requests.items() if not what.startswith(("watch", "list")))
-        return asked / self.mirrors
+    def requests_per_mirror(self) -> float:
+        """Return the controller's requests per mirror, without watches, lists and leases."""
+        requests = sum(count for kind, count in self.requests.items() if not kind.startswith(("watch", "list")))
+        return requests / self.mirrors
 
 
 def measure(stage: Stage, count: int) -> Burst:
-    """Creates so many mirrors on a stage whose controller is ready."""
+    """Create `count` mirrors on a stage with a ready controller."""
     audit = stage.audit()
     server, controller = stage.api_server.cpu_seconds(), stage.controller.cpu_seconds()
     uvloop.run(_create(stage, count))
-    audit.until(lambda seen: len(_dependents(seen)) >= count * OBJECTS_EACH, "all objects of all mirrors", DEADLINE)
-    asked = audit.until_quiet(CONTROLLER_USER, QUIET, DEADLINE)
+    audit.until(
+        lambda requests: len(_dependents(requests)) >= count * OBJECTS_EACH, "all objects of all mirrors", DEADLINE
+    )
+    requests = audit.until_quiet(CONTROLLER_USER, QUIET, DEADLINE)
     mirrors = [each for each in audit.requests if each.resource == MIRROR.plural and each.verb == "create"]
     first = min(each.received for each in mirrors)
-    status = _status_writes(asked)
+    status = _status_writes(requests)
     return Burst(
         mirrors=count,
         seconds=max(each.answered for each in _dependents(audit.requests)) - first,
         client_seconds=max(each.answered for each in mirrors) - first,
         controller_cpu_seconds=stage.controller.cpu_seconds() - controller,
         api_server_cpu_seconds=stage.api_server.cpu_seconds() - server,
-        requests=by_verb(asked),
-        refused=sum(not each.succeeded for each in asked),
+        requests=by_verb(requests),
+        refused=sum(not each.succeeded for each in requests),
         reconciles=stage.reconciles(),
-        most_writes_an_object=max(_object_writes(asked).values()),
+        most_writes_per_object=max(_object_writes(requests).values()),
         most_status_writes=max(status.values()),
         mean_status_writes=status.total() / count,
         resident_mib=stage.controller.resident_mib(),
@@ -89,7 +91,7 @@ async def _create(stage: Stage, count: int) -> None:
 
 
 def _dependents(requests: list[Request]) -> list[Request]:
-    """Creations of what belongs to mirrors."""
+    """Return the creates of objects that belong to mirrors."""
     return [
         each
         for each in requests
@@ -97,9 +99,9 @@ def _dependents(requests: list[Request]) -> list[Request]:
     ]
 
 
-def _object_writes(asked: list[Request]) -> Counter[str]:
-    return writes_an_object(each for each in asked if each.resource in _CHILDREN)
+def _object_writes(requests: list[Request]) -> Counter[str]:
+    return writes_per_object(each for each in requests if each.resource in _CHILDREN)
 
 
-def _status_writes(asked: list[Request]) -> Counter[str]:
-    return writes_an_object(each for each in asked if each.resource == f"{MIRROR.plural}/status")
+def _status_writes(requests: list[Request]) -> Counter[str]:
+    return writes_per_object(each for each in requests if each.resource == f"{MIRROR.plural}/status")

@@ -1,4 +1,4 @@
-"""What of a run is drawn: a few groups of bars, ours beside the limit and beside what the peers published."""
+"""Select the figures of a run that are drawn as bars, beside the limit and the published figures of the peers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Source(Enum):
-    """Where a bar's value is from; the value is its colour in the drawing."""
+    """The origin of a bar's value, with its colour in the drawing."""
 
     OURS = "#2a6fb0"
     LIMIT = "#8a8f98"
@@ -31,7 +31,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """Bars of one scale."""
+    """Bars with one scale."""
 
     title: str
     unit: str
@@ -39,7 +39,7 @@ class Chart:
 
 
 def charts(run: Run) -> list[Chart]:
-    """All of them."""
+    """Return all charts of a run."""
     typical, count = run.typical, run.plan.mirrors
     return [
         Chart(
@@ -67,7 +67,15 @@ def charts(run: Run) -> list[Chart]:
             "MiB",
             [Bar("our controller", typical.burst.resident_mib, Source.OURS), *_published("resident_mib")],
         ),
-        Chart("Put right after", "ms", [Bar(each.title, each.median, Source.OURS) for each in run.drift]),
+        Chart("Drift repaired after", "ms", [Bar(each.title, each.median, Source.OURS) for each in run.drift]),
+        Chart(
+            "Webhook, CPU per review at /validate",
+            "ms",
+            [
+                Bar("bare Starlette application", run.admission.validate_cpu.bare, Source.LIMIT),
+                Bar("our webhook", run.admission.validate_cpu.webhook, Source.OURS),
+            ],
+        ),
         Chart(
             "Create through the API server, 1 client, p50",
             "ms",

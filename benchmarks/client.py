@@ -1,4 +1,4 @@
-"""The leanest client that this language has: aiohttp, orjson, bodies as bytes. What it reaches is called the limit."""
+"""The fastest client in Python: aiohttp, orjson and bodies as bytes. The limit is measured with it."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ if TYPE_CHECKING:
     from tests.localcluster.cluster import Cluster
 
 
-WORKERS: Final = 16  # as the peers' limit was measured; more are no faster on two cores
+WORKERS: Final = 16  # as in the peers' measurement; more are no faster on two cores
 JSON_PATCH: Final = "application/json-patch+json"
 
 
 class Refused(Exception):
-    """The API server did not do what a benchmark asked of it, so that its figures would mean nothing."""
+    """The API server refused a request of a benchmark, so its figures are void."""
 
 
 class Client:
-    """The administrator of one cluster."""
+    """A client with an administrator's rights in one cluster."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
     async def post(self, path: str, body: bytes) -> None:
-        """Creates an object."""
+        """Create an object."""
         await self._send("POST", path, body, "application/json")
 
     async def patch(self, path: str, operations: list[Json]) -> None:
-        """Changes an object by a JSON patch."""
+        """Apply a JSON Patch to an object."""
         await self._send("PATCH", path, orjson.dumps(operations), JSON_PATCH)
 
     async def delete(self, path: str) -> None:
-        """Deletes an object."""
+        """Delete an object."""
         await self._send("DELETE", path, None, "application/json")
 
     async def get(self, path: str) -> Json:
-        """One object."""
+        """Return an object."""
         body: Json = orjson.loads(await self._send("GET", path, None, "application/json"))
         return body
 
     @asynccontextmanager
     async def watch(self, collection: str, name: str, version: str) -> AsyncIterator[AsyncIterator[Json]]:
-        """Events of one object after a resource version."""
+        """Yield the events of one object after a resource version."""
         query = {"watch": "true", "fieldSelector": f"metadata.name={name}", "resourceVersion": version}
         async with self._session.get(collection, params=query) as response:
             yield _events(response)
@@ -71,18 +71,18 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Json]:
 
 @asynccontextmanager
 async def connected(cluster: Cluster) -> AsyncIterator[Client]:
-    """A client with as many connections as it wants."""
+    """Yield a client without a limit of connections."""
     connector = aiohttp.TCPConnector(ssl=_context(cluster), limit=0)
     async with aiohttp.ClientSession(cluster.url, connector=connector, trust_env=False) as session:
         yield Client(session)
 
 
 async def post_all(client: Client, posts: Iterable[tuple[str, bytes]], workers: int = WORKERS) -> None:
-    """Creates objects, given as path and body, by so many workers that each wait for an answer before the next."""
-    waiting = iter(posts)
+    """Create objects, given as path and body. Each worker sends one request at a time."""
+    pending = iter(posts)
 
     async def work() -> None:
-        for path, body in waiting:
+        for path, body in pending:
             await client.post(path, body)
 
     async with asyncio.TaskGroup() as group:

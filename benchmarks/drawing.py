@@ -1,4 +1,4 @@
-"""Draws bars: as text for a terminal, as SVG for a page. By hand, since two shapes need no library."""
+"""Draw bars as text for a terminal and as SVG for a page."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ if TYPE_CHECKING:
     from benchmarks.charts import Bar, Chart
 
 COLUMNS: Final = 40  # characters of the longest bar
-# Pixels of the SVG: width of the labels, of the longest bar, and room for its value; height of a line.
+# Pixels of the SVG: widths of labels, longest bar and values; height of a line.
 LABELS, LONGEST, VALUES, LINE = 260, 380, 90, 22
 
 
 def as_text(charts: list[Chart]) -> str:
-    """Bars of block characters."""
+    """Return bars of block characters."""
     return "\n\n".join("\n".join([chart.title, *_text_bars(chart)]) for chart in charts)
 
 
 def as_svg(charts: list[Chart]) -> str:
-    """A picture that stands alone, readable on light and dark ground."""
+    """Return an SVG document with a white backbackground."""
     shapes: list[str] = []
     line = 1
     for chart in charts:
@@ -29,8 +29,8 @@ def as_svg(charts: list[Chart]) -> str:
         line += len(chart.bars) + 2
     width, height = LABELS + LONGEST + VALUES, line * LINE
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
-    ground = f'<rect width="{width}" height="{height}" fill="#ffffff"/>'
-    return "\n".join([f'{head} font-family="sans-serif" font-size="13">', ground, *shapes, "</svg>", ""])
+    background = f'<rect width="{width}" height="{height}" fill="#ffffff"/>'
+    return "\n".join([f'{head} font-family="sans-serif" font-size="13">', background, *shapes, "</svg>", ""])
 
 
 def _text_bars(chart: Chart) -> list[str]:

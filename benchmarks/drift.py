@@ -1,4 +1,4 @@
-"""Drift: what somebody deletes or changes is put right. Timed from the answer to that somebody."""
+"""Measure drift repair: the time until a deleted or changed object is as desired again."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
     from common.types import Json
 
 
-TRIES: Final = 20  # each on a mirror of its own: repairs of one object over and over are slowed down on purpose
+TRIES: Final = 20  # each on another mirror, because the controller slows repeated repairs of one object
 DEADLINE: Final = 30.0  # seconds
-PAUSE: Final = 0.1  # seconds between two tries, for what the last one set in motion (a Secret rolls its StatefulSet)
+PAUSE: Final = 0.1  # seconds between two tries, for their effects (a Secret rolls its StatefulSet)
 DELETED: Final = (SERVICE, STATEFUL_SET, DAEMON_SET, SECRET)
 
 
 @dataclass(frozen=True)
 class Change:
-    """Something a person may do to an object, and what is asked of it once it is mended."""
+    """A change by a user, and the condition for its repair."""
 
     title: str
     kind: Kind
     operations: list[Json]
-    mended: Callable[[Json], bool]
+    is_repaired: Callable[[Json], bool]
 
 
 @dataclass(frozen=True)
-class Mended:
-    """Times until something was right again, in milliseconds, as the client that did the harm saw it.
+class Repair:
+    """Times until a repair, in milliseconds, as the client of the change sees them.
 
-    `milliseconds` count from the answer to it, `since_sent` from its request: on a busy machine the client may read the
-    answer late, and the first is then too short. The truth lies between the two.
+    `milliseconds` count from the answer to the change. They are too short if a busy client reads the answer late.
+    `since_sent` counts from the request and is too long.
     """
 
     title: str
@@ -53,22 +53,22 @@ class Mended:
 
     @property
     def median(self) -> float:
-        """Half of the tries were faster."""
+        """Return the median."""
         return median(self.milliseconds)
 
     @property
     def worst(self) -> float:
-        """The slowest of them."""
+        """Return the longest time."""
         return max(self.milliseconds)
 
 
-def _pod(live: Json) -> Json:
-    pod: Json = live["spec"]["template"]["spec"]
+def _pod(obj: Json) -> Json:
+    pod: Json = obj["spec"]["template"]["spec"]
     return pod
 
 
-def _ports(live: Json) -> list[int]:
-    return [each["port"] for each in live["spec"]["ports"]]
+def _ports(obj: Json) -> list[int]:
+    return [each["port"] for each in obj["spec"]["ports"]]
 
 
 _CONTAINERS: Final = "/spec/template/spec/containers"
@@ -77,88 +77,88 @@ CHANGES: Final = (
         "Service port 443 to 8443",
         SERVICE,
         [{"op": "replace", "path": "/spec/ports/0/port", "value": 8443}],
-        lambda live: _ports(live) == [443],
+        lambda obj: _ports(obj) == [443],
     ),
     Change(
         "Service port added",
         SERVICE,
         [{"op": "add", "path": "/spec/ports/-", "value": {"name": "more", "port": 81, "protocol": "TCP"}}],
-        lambda live: _ports(live) == [443],
+        lambda obj: _ports(obj) == [443],
     ),
     Change(
         "container added",
         STATEFUL_SET,
         [{"op": "add", "path": f"{_CONTAINERS}/-", "value": {"name": "more", "image": "example.com/more"}}],
-        lambda live: len(_pod(live)["containers"]) == 1,
+        lambda obj: len(_pod(obj)["containers"]) == 1,
     ),
     Change(
         "variable added",
         STATEFUL_SET,
         [{"op": "add", "path": f"{_CONTAINERS}/0/env/-", "value": {"name": "MORE", "value": "1"}}],
-        lambda live: all(each["name"] != "MORE" for each in _pod(live)["containers"][0]["env"]),
+        lambda obj: all(each["name"] != "MORE" for each in _pod(obj)["containers"][0]["env"]),
     ),
 )
 
 
-def measure(stage: Stage, mirrors: int) -> list[Mended]:
-    """Deletes objects of each kind, and changes some, of the first 20 mirrors."""
+def measure(stage: Stage, mirrors: int) -> list[Repair]:
+    """Delete objects of each kind and change some, of the first 20 mirrors."""
     return uvloop.run(_measure(stage, min(mirrors, TRIES)))
 
 
-async def _measure(stage: Stage, tries: int) -> list[Mended]:
+async def _measure(stage: Stage, tries: int) -> list[Repair]:
     async with connected(stage.cluster) as client:
         found = []
         for kind in DELETED:
             times = [await _deleted(client, kind, number) for number in range(tries)]
-            found.append(_mended(f"{kind.name} deleted", times))
+            found.append(_repair(f"{kind.name} deleted", times))
         for change in CHANGES:
             times = [await _changed(client, change, number) for number in range(tries)]
-            found.append(_mended(change.title, times))
+            found.append(_repair(change.title, times))
         return found
 
 
-def _mended(title: str, times: list[tuple[float, float]]) -> Mended:
-    return Mended(title, [after for after, _ in times], [since for _, since in times])
+def _repair(title: str, times: list[tuple[float, float]]) -> Repair:
+    return Repair(title, [after for after, _ in times], [since for _, since in times])
 
 
 async def _deleted(client: Client, kind: Kind, number: int) -> tuple[float, float]:
     path = kind.path(NAMESPACE, _object(number))
     uid = (await client.get(path))["metadata"]["uid"]
-    return await _timed(client, kind, number, client.delete(path), lambda live: live["metadata"]["uid"] != uid)
+    return await _timed(client, kind, number, client.delete(path), lambda obj: obj["metadata"]["uid"] != uid)
 
 
 async def _changed(client: Client, change: Change, number: int) -> tuple[float, float]:
-    doing = client.patch(change.kind.path(NAMESPACE, _object(number)), change.operations)
-    return await _timed(client, change.kind, number, doing, change.mended)
+    request = client.patch(change.kind.path(NAMESPACE, _object(number)), change.operations)
+    return await _timed(client, change.kind, number, request, change.is_repaired)
 
 
 async def _timed(
-    client: Client, kind: Kind, number: int, doing: Any, mended: Callable[[Json], bool]
+    client: Client, kind: Kind, number: int, request: Any, is_repaired: Callable[[Json], bool]
 ) -> tuple[float, float]:
-    """Milliseconds until a watch shows the object mended: since the answer to what is done, and since its request."""
+    """Return the milliseconds until a watch shows the repaired object, since the answer and since the request."""
     await asyncio.sleep(PAUSE)
     name = _object(number)
     version = (await client.get(kind.path(NAMESPACE, name)))["metadata"]["resourceVersion"]
     async with client.watch(kind.path(NAMESPACE), name, version) as events:
-        seen = asyncio.create_task(_first(events, mended))
+        event = asyncio.create_task(_first_repaired(events, is_repaired))
         sent = time.perf_counter()
-        await doing
+        await request
         answered = time.perf_counter()
-        right = await asyncio.wait_for(seen, DEADLINE)
-        return (right - answered) * 1000, (right - sent) * 1000
+        repaired = await asyncio.wait_for(event, DEADLINE)
+        return (repaired - answered) * 1000, (repaired - sent) * 1000
 
 
-async def _first(events: Any, mended: Callable[[Json], bool]) -> float:
-    """When the first event came that shows the object changed and mended again."""
+async def _first_repaired(events: Any, is_repaired: Callable[[Json], bool]) -> float:
+    """Return the time of the first event that shows the object repaired after a change."""
     broken = False
     async for event in events:
         gone = event["type"] == "DELETED"
-        if not gone and mended(event["object"]):
+        if not gone and is_repaired(event["object"]):
             if broken:
                 return time.perf_counter()
         else:
             broken = True
-    raise TimeoutError("the watch ended before the object was mended")
+    raise TimeoutError("the watch ended before the object was repaired")
 
 
 def _object(number: int) -> str:

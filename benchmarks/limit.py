@@ -1,4 +1,4 @@
-"""The limit: how fast this API server takes the objects of so many mirrors from a client that does nothing else."""
+"""Measure the limit: the time in which the API server creates the same objects for a bare client."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Limit:
-    """What raw creates took: seconds, CPU seconds of client and API server."""
+    """Time of raw creates, and CPU seconds of client and API server."""
 
     objects: int
     seconds: float
@@ -29,7 +29,7 @@ class Limit:
 
 
 def measure(stage: Stage, objects: list[tuple[Kind, Json]]) -> Limit:
-    """Creates all of them, as prepared bytes, by 16 workers."""
+    """Create the objects from prepared bytes with 16 workers."""
     posts = [(kind.path(NAMESPACE), orjson.dumps(body)) for kind, body in objects]
     server = stage.api_server.cpu_seconds()
     seconds, cpu = uvloop.run(_timed(stage, posts))

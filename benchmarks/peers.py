@@ -1,7 +1,7 @@
-"""What others reach. Published figures, not of this run nor of this machine's present mood: only ratios compare.
+"""Published figures of other controllers. They come from other runs, so only ratios compare.
 
-Each peer did the same work for 500 mirrors (four objects each) on a machine of two cores, Kubernetes 1.36.3, etcd
-and API server alone; the limit was measured beside them.
+Each peer did the same work for 500 mirrors with four objects each, on two cores with Kubernetes 1.36.3, etcd and API
+server alone. Their limit was measured in the same runs.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class Peer:
     burst_seconds: float
     restart_seconds: float
     restart_requests: int
-    requests_a_mirror: int
+    requests_per_mirror: int
     resident_mib: int
 
     @property
     def ratio(self) -> float:
-        """Its burst as a multiple of the limit that was measured beside it."""
+        """Return the burst as a multiple of the limit of the same run."""
         return self.burst_seconds / LIMIT_SECONDS
 
 
@@ -37,8 +37,8 @@ PEERS: Final = (
     Peer("mirror-operator 2018", 21.182, 20.7, 4001, 8, 46),
 )
 
-# Admission by the webhook of controller-runtime: direct reviews a second with 8 clients; through the API server the
-# latency of one client (ms) and the requests a second of 8, each beside the same without a webhook.
+# Webhook of controller-runtime: reviews per second of 8 clients without API server. Then with API server, with and
+# without webhook: latency of one client in ms, and requests per second of 8.
 DIRECT_REVIEWS: Final = 7274
 LATENCY: Final = 5.5
 LATENCY_WITHOUT: Final = 2.5

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.pulls`: pulls on a real node, through a mirror and without one, and what our programs cost.
+"""Measure pulls on a real node with and without a mirror, and our memory: `python -m benchmarks.pulls`.
 
-Needs root on Debian Linux, as `make e2e` does. Everything that is compared is measured in one run, in turns.
+It needs root on Debian Linux, as `make e2e`. Compared figures are measured in turns of one run.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LAYERS = (60.0, 50.0, 40.0, 30.0, 25.0)  # MB of random bytes: 205
-PROGRAMS = {  # containers by what is said of their pods
+PROGRAMS = {  # label selectors of the pods
     "webhook": "app.kubernetes.io/name=registrymirror-webhook",
     "controller": "app.kubernetes.io/name=registrymirror-controller",
-    "hostess (agent)": "component=hostess-certificate",
+    "node agent": "component=hostess-certificate",
     "registry (cache)": "component=registry",
 }
 PULLED = re.compile(r"Successfully pulled image .* in (?P<took>[\dm.]+m?s) ")
@@ -38,7 +38,7 @@ Row = tuple[str, str]
 
 
 def main() -> None:
-    """Measures on a node of each flavour asked for, and prints a table for it."""
+    """Measure on a node of each flavour and print a table for each."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pulls", description=__doc__)
     parser.add_argument("--flavour", choices=FLAVOURS, action="append", help="container runtime (all)")
     parser.add_argument("--rounds", type=int, default=3, help="pulls of each kind; the median counts (3)")
@@ -54,7 +54,7 @@ def main() -> None:
 def _land(flavour: str) -> Iterator[Land]:
     with tempfile.TemporaryDirectory() as folder, Node(Cluster(Path(folder) / "cluster"), flavour=flavour) as node:
         node.start()
-        # No front that counts stands before it: its figures would be the front's.
+        # No counting proxy stands before the registry: it would limit the figures.
         world = Upstream(node, "world.local.test", 9, authority=PUBLIC, direct=True).prepare().start()
         land = Land(node, Installed(node).install(), world, world, world)
         yield land
@@ -68,14 +68,14 @@ def _beginning(land: Land) -> Iterator[Row]:
     yield "apply of the mirror to Ready", f"{time.monotonic() - began:.1f} s"
     pod = land.start_pull(image)
     land.runs(pod, image)
-    yield "apply to the first pod that was pulled through it", f"{time.monotonic() - began:.1f} s"
+    yield "apply to the first pod with an image through it", f"{time.monotonic() - began:.1f} s"
     land.forget(pod, image)
     if land.counted("world") < MEGABYTE:
         raise RuntimeError("the first pull did not come through the mirror")
 
 
 def _pulls(land: Land, rounds: int) -> Iterator[Row]:
-    """The limit is what the upstream's TLS gives to one client that only throws the bytes away."""
+    """Measure pulls, and as their limit the download of the same bytes over TLS."""
     image = land.world.push("lib/large:1", LAYERS)
     cold = _pulled(land, image)
     mirrored, straight, copied = [], [], []
@@ -100,12 +100,12 @@ def _pulls(land: Land, rounds: int) -> Iterator[Row]:
 
 
 def _pulled(land: Land, image: str) -> float:
-    """Seconds that the kubelet says a pull took; the image is gone afterwards."""
+    """Return the seconds of a pull, as the kubelet reports them, and remove the image."""
     pod = land.start_pull(image)
     land.runs(pod, image, 120)
-    told = land.node.cluster.run_kubectl("events", f"--for=pod/{pod}").stdout
+    events = land.node.cluster.run_kubectl("events", f"--for=pod/{pod}").stdout
     land.forget(pod, image)
-    found = _match(PULLED, told)
+    found = _match(PULLED, events)
     minutes, _, rest = found["took"].rpartition("m") if not found["took"].endswith("ms") else ("", "", found["took"])
     seconds = float(rest[:-2]) / 1000 if rest.endswith("ms") else float(rest[:-1])
     return seconds + 60 * int(minutes or 0)
@@ -121,16 +121,16 @@ def _copied(land: Land) -> float:
 
 
 def _withdrawal(land: Land) -> Iterator[Row]:
-    """From the fault until hosts.toml is gone."""
+    """Measure from each fault until hosts.toml is gone."""
     address = land.address("world")
-    gone = lambda: not land.hosts_toml(land.world.host)  # noqa: E731 (asked in three ways below)
+    gone = lambda: not land.hosts_toml(land.world.host)  # noqa: E731 (used three times below)
     land.node.drop_packets(address)
-    yield "withdrawn when packets vanish", f"{land.until(gone, 60):.1f} s"
+    yield "hosts.toml removed after: packets are dropped", f"{land.until(gone, 60):.1f} s"
     land.node.let_packets(address)
-    for name, fault in (("it hangs after accepting", "hang"), ("its certificate is wrong", 200)):
+    for name, fault in (("the mirror accepts and hangs", "hang"), ("the mirror has a wrong certificate", 200)):
         land.until(lambda: land.hosts_toml(land.world.host), 60)
         with impostor.impostor(land.node, address, fault=fault):
-            yield f"withdrawn when {name}", f"{land.until(gone, 60):.1f} s"
+            yield f"hosts.toml removed after: {name}", f"{land.until(gone, 60):.1f} s"
     land.until(lambda: land.hosts_toml(land.world.host), 60)
 
 
@@ -145,9 +145,9 @@ def _cost(land: Land) -> Iterator[Row]:
 
 
 def _resident(land: Land, pid: str) -> float:
-    """Megabytes."""
-    said = land.node.run("cat", f"/proc/{pid}/status").stdout
-    return int(_match(re.compile(r"^VmRSS:\s+(\d+) kB", re.MULTILINE), said)[1]) * 1024 / MEGABYTE
+    """Return the resident memory in MB."""
+    status = land.node.run("cat", f"/proc/{pid}/status").stdout
+    return int(_match(re.compile(r"^VmRSS:\s+(\d+) kB", re.MULTILINE), status)[1]) * 1024 / MEGABYTE
 
 
 def _match(pattern: re.Pattern[str], text: str) -> re.Match[str]:

@@ -1,4 +1,4 @@
-"""At rest: with all mirrors as they should be, the controller asks nothing."""
+"""Measure the controller at rest: it sends no requests if all mirrors are as desired."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rest:
-    """Requests of the controller in so many seconds, but watches begun again and the lease; CPU in seconds."""
+    """Requests and CPU seconds of the controller within `seconds`, without watches and leases."""
 
     seconds: float
     requests: dict[str, int]
@@ -23,14 +23,14 @@ class Rest:
 
     @property
     def request_count(self) -> int:
-        """All of them."""
+        """Return the number of requests."""
         return sum(self.requests.values())
 
 
 def measure(stage: Stage, seconds: float) -> Rest:
-    """Leaves the controller of a stage alone."""
+    """Leave the controller of a stage alone for `seconds`."""
     audit, cpu = stage.audit(), stage.controller.cpu_seconds()
     time.sleep(seconds)
-    audit.look()
-    asked = [each for each in audit.of(CONTROLLER_USER) if each.verb != "watch"]
-    return Rest(seconds, by_verb(asked), stage.controller.cpu_seconds() - cpu)
+    audit.read()
+    requests = [each for each in audit.of(CONTROLLER_USER) if each.verb != "watch"]
+    return Rest(seconds, by_verb(requests), stage.controller.cpu_seconds() - cpu)

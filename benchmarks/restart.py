@@ -1,4 +1,4 @@
-"""The restart: a controller that finds all mirrors as they should be has to look at each and write nothing."""
+"""Measure a restart: the controller reconciles each mirror and writes nothing if all are as desired."""
 
 from __future__ import annotations
 
@@ -18,18 +18,16 @@ if TYPE_CHECKING:
     from benchmarks.stage import Stage
 
 DEADLINE: Final = 120.0  # seconds; two are the aim
-# Seconds between two looks at a page. /metrics costs the controller some milliseconds with 500 mirrors; the figure
-# is true to this and no better.
-POLL: Final = 0.03
+# Seconds, and so the precision of the figures. /metrics of 500 mirrors costs the controller some milliseconds.
+POLL_INTERVAL: Final = 0.03
 GRACE: Final = 30.0
 
 
 @dataclass(frozen=True)
 class Restart:
-    """Seconds since the start of the process: until /readyz says yes, until each mirror was reconciled once.
+    """Seconds from the start of the process until /readyz succeeds and until each mirror was reconciled once.
 
-    `requests` by `verb resource`, until nothing more was asked; `writes` are those among them that are to change
-    something. The lease is left out of both.
+    `requests` are counted by `verb resource` until the controller is quiet. Leases count in none of the figures.
     """
 
     stop_seconds: float
@@ -42,28 +40,28 @@ class Restart:
 
     @property
     def request_count(self) -> int:
-        """All of them."""
+        """Return the number of requests."""
         return sum(self.requests.values())
 
 
 def measure(stage: Stage, mirrors: int) -> Restart:
-    """Ends the controller of a stage by SIGTERM and starts it again."""
-    stopped = _stop(stage)
+    """Stop the controller of a stage with SIGTERM and start it again."""
+    stop_seconds = _stop(stage)
     audit = stage.audit()
     port = stage.system.launch_controller()
     ready = _age(stage, lambda: page(port, "/readyz") is not None)
-    # One more than there are mirrors: the webhook's certificates are one more key of the queue.
+    # One more than the mirrors: the webhook's certificates are a key of the queue too.
     reconciled = _age(stage, lambda: stage.reconciles() > mirrors)
     cpu = stage.controller.cpu_seconds()
-    asked = audit.until_quiet(CONTROLLER_USER, QUIET, DEADLINE)
+    requests = audit.until_quiet(CONTROLLER_USER, QUIET, DEADLINE)
     return Restart(
-        stop_seconds=stopped,
+        stop_seconds=stop_seconds,
         ready_seconds=ready,
         reconciled_seconds=reconciled,
         cpu_seconds=cpu,
         resident_mib=stage.controller.resident_mib(),
-        requests=by_verb(asked),
-        writes=sum(each.is_write for each in asked),
+        requests=by_verb(requests),
+        writes=sum(each.is_write for each in requests),
     )
 
 
@@ -75,10 +73,10 @@ def _stop(stage: Stage) -> float:
     return time.perf_counter() - started
 
 
-def _age(stage: Stage, reached: Callable[[], bool]) -> float:
-    """How old the controller is when it has reached something."""
-    while not reached():
+def _age(stage: Stage, is_reached: Callable[[], bool]) -> float:
+    """Wait until the controller reaches a state, and return its age in seconds."""
+    while not is_reached():
         if stage.controller.age_seconds() > DEADLINE:
             raise TimeoutError(stage.system.processes.last_lines("controller"))
-        time.sleep(POLL)
+        time.sleep(POLL_INTERVAL)
     return stage.controller.age_seconds()

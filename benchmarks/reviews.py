@@ -1,6 +1,6 @@
-"""Admission as a person meets it: `create ?dryRun=All` through the API server, with the webhook and without.
+"""Measure admission through the API server: `create ?dryRun=All` with and without the webhook.
 
-A creation is reviewed twice, by /mutate and by /validate. A dry run goes all the way but into etcd.
+Each create causes a review at /mutate and one at /validate. A dry run does everything but the write to etcd.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from controller.objects.resources import MIRROR
 if TYPE_CHECKING:
     from benchmarks.stage import Stage
 
-CLIENTS: Final = 8  # as the peers were measured
+CLIENTS: Final = 8  # as in the peers' measurement
 SECONDS: Final = 4.0  # for each load; at 500 requests a second that is 2,000 of them
-REGISTERED: Final = 30.0  # seconds, in which the API server has heard of new webhooks; one is usual
-POLL: Final = 0.05
+REGISTRATION_TIMEOUT: Final = 30.0  # seconds until the API server calls new webhooks; one is usual
+POLL_INTERVAL: Final = 0.05
 _PATH: Final = f"{MIRROR.path(None)}?dryRun=All"
-# Numbers far above those of the burst: a dry run of a name that exists is refused.
+# Far above the numbers of the burst: a dry run of an existing name is refused.
 _FREE: Final = 9_000
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Dry runs one after the other (`p50`, `p99` in ms), and by eight clients at a time (requests/s and their p99)."""
+    """Dry runs of one client (`p50`, `p99` in ms) and of eight (requests per second and their p99)."""
 
     p50: float
     p99: float
@@ -42,20 +42,20 @@ class Latency:
 
 @dataclass(frozen=True)
 class Reviews:
-    """The same requests to the same API server, with and without our webhook."""
+    """The same requests to one API server with and without our webhook."""
 
     without: Latency
     ours: Latency
 
 
 def register(stage: Stage) -> None:
-    """Registers the webhook of a stage whose controller runs; returns once it is asked."""
+    """Register the webhook on a stage with a running controller, and wait until the API server calls it."""
     stage.register_webhook()
     uvloop.run(_registered(stage))
 
 
 def measure(stage: Stage) -> Reviews:
-    """Registers the webhook of a stage, whose controller runs, in the middle of it; leaves it registered."""
+    """Measure without the webhook, register it, and measure again. The controller must run."""
     without = uvloop.run(_latency(stage))
     register(stage)
     return Reviews(without, uvloop.run(_latency(stage)))
@@ -63,14 +63,14 @@ def measure(stage: Stage) -> Reviews:
 
 async def _latency(stage: Stage) -> Latency:
     async with connected(stage.cluster) as client:
-        await _load(client, CLIENTS, SECONDS / 4)  # warms up connections and caches
+        await _load(client, CLIENTS, SECONDS / 4)  # warm up connections and caches
         alone = await _load(client, 1, SECONDS)
         together = await _load(client, CLIENTS, SECONDS)
         return Latency(median(alone), _p99(alone), len(together) / SECONDS, _p99(together))
 
 
 async def _load(client: Client, clients: int, seconds: float) -> list[float]:
-    """Milliseconds of each request, of so many clients that each wait for the answer before the next."""
+    """Return the milliseconds of each request. Each client sends one request at a time."""
     times: list[float] = []
     end = time.perf_counter() + seconds
 
@@ -87,15 +87,15 @@ async def _load(client: Client, clients: int, seconds: float) -> list[float]:
 
 
 async def _registered(stage: Stage) -> None:
-    """Returns once an object that only the webhook refuses is refused by it, and a good one passes."""
+    """Wait until the API server refuses an object that only the webhook refuses, and accepts a valid one."""
     body = orjson.dumps(a_mirror(_FREE))
     bad = orjson.dumps({**a_mirror(_FREE), "metadata": {"name": "a" * 60}})
-    limit = time.monotonic() + REGISTERED
+    limit = time.monotonic() + REGISTRATION_TIMEOUT
     async with connected(stage.cluster) as client:
         while not (await _passes(client, body) and not await _passes(client, bad)):
             if time.monotonic() > limit:
                 raise TimeoutError(stage.system.processes.last_lines("webhook"))
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(POLL_INTERVAL)
 
 
 async def _passes(client: Client, body: bytes) -> bool:

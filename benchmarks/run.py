@@ -1,4 +1,4 @@
-"""One run: everything that is measured, in an order that lets each figure be compared with its limit."""
+"""Run all measurements, each figure close in time to its limit."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from benchmarks import admission, burst, drift, limit, rest, restart, reviews
 from benchmarks.stage import a_stage
-from benchmarks.subjects import objects_of, peers_share
+from benchmarks.subjects import objects_of, peers_objects
 
 if TYPE_CHECKING:
     from benchmarks.admission import Admission
     from benchmarks.burst import Burst
-    from benchmarks.drift import Mended
+    from benchmarks.drift import Repair
     from benchmarks.limit import Limit
     from benchmarks.rest import Rest
     from benchmarks.restart import Restart
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked for: mirrors, rounds of limit and burst, seconds at rest, mirrors with all of Kubernetes beside."""
+    """Sizes of a run. `full_mirrors` are created beside all controllers of Kubernetes."""
 
     mirrors: int
     rounds: int
@@ -32,7 +32,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Round:
-    """Limit and burst, one right after the other: a machine is not equally fast for long."""
+    """Limit and burst in direct succession, because the speed of a machine changes."""
 
     limit: Limit
     peers_limit: Limit
@@ -40,7 +40,7 @@ class Round:
 
     @property
     def ratio(self) -> float:
-        """How many times longer than its limit the burst took."""
+        """Return the burst as a multiple of its limit."""
         return self.burst.seconds / self.limit.seconds
 
 
@@ -52,7 +52,7 @@ class Run:
     rounds: list[Round]
     restart: Restart
     rest: Rest
-    drift: list[Mended]
+    drift: list[Repair]
     reviews: Reviews
     with_webhook: Burst
     full: Burst | None
@@ -60,28 +60,28 @@ class Run:
 
     @property
     def typical(self) -> Round:
-        """The round whose ratio is the middle one."""
+        """Return the round with the median ratio."""
         return sorted(self.rounds, key=lambda each: each.ratio)[len(self.rounds) // 2]
 
 
 def run(plan: Plan) -> Run:
-    """Measures; tells on stderr what it is at. The last round's stage serves for what comes after a burst."""
+    """Run the plan and print progress to stderr. Later measurements use the stage of the last burst."""
     rounds = [_round(plan, number) for number in range(1, plan.rounds)]
     limits = _limits(plan, plan.rounds)
     with a_stage() as stage:
         stage.start_controller()
-        _tell(f"burst of {plan.mirrors} mirrors, round {plan.rounds} of {plan.rounds}")
+        _progress(f"burst of {plan.mirrors} mirrors, round {plan.rounds} of {plan.rounds}")
         rounds.append(Round(*limits, burst.measure(stage, plan.mirrors)))
-        _tell("restart")
+        _progress("restart")
         restarted = restart.measure(stage, plan.mirrors)
-        _tell(f"at rest for {plan.rest_seconds:.0f} s")
+        _progress(f"at rest for {plan.rest_seconds:.0f} s")
         rested = rest.measure(stage, plan.rest_seconds)
-        _tell("drift")
+        _progress("drift")
         drifted = drift.measure(stage, plan.mirrors)
-        _tell("admission through the API server")
+        _progress("admission through the API server")
         reviewed = reviews.measure(stage)
     with_webhook, full = _burst_with_webhook(plan), _burst_beside_all(plan)
-    _tell("admission by itself")
+    _progress("webhook alone")
     return Run(plan, rounds, restarted, rested, drifted, reviewed, with_webhook, full, admission.measure())
 
 
@@ -89,23 +89,23 @@ def _round(plan: Plan, number: int) -> Round:
     limits = _limits(plan, number)
     with a_stage() as stage:
         stage.start_controller()
-        _tell(f"burst of {plan.mirrors} mirrors, round {number} of {plan.rounds}")
+        _progress(f"burst of {plan.mirrors} mirrors, round {number} of {plan.rounds}")
         return Round(*limits, burst.measure(stage, plan.mirrors))
 
 
 def _limits(plan: Plan, number: int) -> tuple[Limit, Limit]:
-    """Both limits, each on an API server of its own, as the burst has one."""
+    """Measure both limits, each on a new API server, as the burst."""
     ours = objects_of(plan.mirrors)
     found = []
-    for what, objects in (("six", ours), ("four", peers_share(ours))):
-        _tell(f"limit, {what} objects a mirror, round {number} of {plan.rounds}")
+    for number_of_objects, objects in (("six", ours), ("four", peers_objects(ours))):
+        _progress(f"limit, {number_of_objects} objects per mirror, round {number} of {plan.rounds}")
         with a_stage() as stage:
             found.append(limit.measure(stage, objects))
     return found[0], found[1]
 
 
 def _burst_with_webhook(plan: Plan) -> Burst:
-    _tell("burst with the webhook")
+    _progress("burst with the webhook")
     with a_stage() as stage:
         stage.start_controller()
         reviews.register(stage)
@@ -113,14 +113,14 @@ def _burst_with_webhook(plan: Plan) -> Burst:
 
 
 def _burst_beside_all(plan: Plan) -> Burst | None:
-    """Beside Kubernetes' own controllers, which make pods and claims of what we make, twenty a second."""
+    """Measure beside the controllers of Kubernetes, which create pods and claims, twenty per second."""
     if not plan.full_mirrors:
         return None
-    _tell(f"burst of {plan.full_mirrors} mirrors beside all controllers of Kubernetes")
+    _progress(f"burst of {plan.full_mirrors} mirrors beside all controllers of Kubernetes")
     with a_stage(full=True) as stage:
         stage.start_controller()
         return burst.measure(stage, plan.full_mirrors)
 
 
-def _tell(what: str) -> None:
-    sys.stderr.write(f"benchmarks: {what}\n")
+def _progress(step: str) -> None:
+    sys.stderr.write(f"benchmarks: {step}\n")

@@ -1,4 +1,4 @@
-"""The stages that figures are taken on: a fresh API server with etcd each, and the system on it."""
+"""Start stages for measurements: each is a new API server with etcd and our manifests."""
 
 from __future__ import annotations
 
@@ -31,53 +31,53 @@ _RECONCILES: Final = re.compile(r'^registrymirror_reconcile_total\{result="\w+"\
 
 @dataclass(frozen=True)
 class Stage:
-    """A cluster with the manifests applied, and what runs on it."""
+    """A cluster with our manifests and programs."""
 
     cluster: Cluster
     system: System
 
     @property
     def controller(self) -> Usage:
-        """The controller's process."""
+        """Return the controller's process."""
         return Usage(self.system.processes, "controller")
 
     @property
     def api_server(self) -> Usage:
-        """The API server's process."""
+        """Return the API server's process."""
         return Usage(Processes(self.cluster.folder), API_SERVER)
 
     def reconciles(self) -> float:
-        """Passes of the controller since its start, whatever their result; 0 while it does not answer."""
+        """Return the number of reconciles since the controller's start, or 0 if it does not answer."""
         return sum(map(float, _RECONCILES.findall(page(self.system.metrics_port, "/metrics") or "")))
 
     def start_controller(self) -> None:
-        """Starts the controller; returns when it leads and has made its authorities, so that a burst finds it idle."""
+        """Start the controller, and wait until it leads and has created its CAs."""
         self.system.start_controller()
         self.system.processes.wait_ready("controller", lambda: self.reconciles() > 0)
 
     def audit(self) -> Audit:
-        """What is asked from now on."""
+        """Return an audit of requests from now on."""
         return Audit(self.cluster.audit_log)
 
     def register_webhook(self) -> None:
-        """Has the webhook asked about each RegistryMirror."""
+        """Start the webhook and register it for RegistryMirrors."""
         self.system.install()
         self.system.start_courier()
         self.system.start_webhook()
 
     def unregister_webhook(self) -> None:
-        """Has the webhook not asked any more."""
+        """Delete the webhook configurations."""
         self.cluster.run_kubectl("delete", *_CONFIGURATIONS)
 
 
 @contextmanager
 def a_stage(*, full: bool = False) -> Iterator[Stage]:
-    """A fresh cluster with our manifests, without a webhook; `full` has Kubernetes' controllers and scheduler too."""
+    """Yield a new cluster with our manifests, without a webhook. `full` adds Kubernetes' controllers and scheduler."""
     with (
         TemporaryDirectory(prefix="benchmark-") as folder,
         Cluster(Path(folder) / "cluster").start(controllers=full, scheduler=full) as cluster,
     ):
-        # The upstreams here do not exist: looking their names up would measure this machine's name servers.
+        # The upstreams do not exist. Their name resolution would measure the name servers of this machine.
         system = System(cluster, {"UPSTREAM_PROBE_SECONDS": "0"})
         try:
             stage = Stage(cluster, system.install())

@@ -1,4 +1,4 @@
-"""What is made in a benchmark: RegistryMirrors, and the objects that the controller makes for each."""
+"""Build the RegistryMirrors of a benchmark and the objects that the controller creates for them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,17 @@ if TYPE_CHECKING:
     from controller.model.inputs import KeyPair
 
 
-# What the peers made for a mirror: a StatefulSet, a DaemonSet and two Services. Ours makes a Secret and a disruption
-# budget as well.
+# Kinds of the four objects that the peers create: two are Services. Ours creates a Secret and a disruption budget too.
 PEERS_KINDS: Final = frozenset({SERVICE, STATEFUL_SET, DAEMON_SET})
 
 
 def mirror_name(number: int) -> str:
-    """Name of the mirror of that number."""
+    """Return the name of a mirror."""
     return f"bench-{number:04d}"
 
 
 def a_mirror(number: int) -> Json:
-    """A RegistryMirror as a person writes it; each has an upstream of its own, so that none is in another's way."""
+    """Return a RegistryMirror as a user writes it. Each has another upstream, so no two conflict."""
     return {
         "apiVersion": names.API_VERSION,
         "kind": names.KIND,
@@ -42,29 +41,29 @@ def a_mirror(number: int) -> Json:
 
 
 def objects_of(count: int) -> list[tuple[Kind, Json]]:
-    """Exactly what the controller creates for `count` mirrors, in its order: six objects each."""
+    """Return the objects that the controller creates for `count` mirrors, six each, in its order."""
     now = datetime.now(UTC)
     ca = issue_ca("benchmark", now)
     settings = ControllerSettings.model_validate({"NAMESPACE": NAMESPACE})
     return [each for number in range(count) for each in _objects(number, settings, ca, now)]
 
 
-def peers_share(objects: list[tuple[Kind, Json]]) -> list[tuple[Kind, Json]]:
-    """Those of the objects that the peers made too: four of the six."""
+def peers_objects(objects: list[tuple[Kind, Json]]) -> list[tuple[Kind, Json]]:
+    """Return the objects that the peers create too, four of six."""
     return [(kind, body) for kind, body in objects if kind in PEERS_KINDS]
 
 
 def _objects(number: int, settings: ControllerSettings, ca: KeyPair, now: datetime) -> list[tuple[Kind, Json]]:
-    mirror = _judged(number)
+    mirror = _parsed(number)
     hosts = (mirror.masquerade, *names.service_hosts(mirror.name, settings.namespace))
     tls = ServingCertificate(ca.certificate, issue_certificate(ca, hosts, now))
     return desired_objects(mirror, settings, Inputs(Credentials(CredentialsState.NOT_REQUIRED), tls))
 
 
-def _judged(number: int) -> Mirror:
-    raw = a_mirror(number)
-    raw["metadata"]["uid"] = str(uuid.uuid4())
-    found = parse_mirror(raw, ())
+def _parsed(number: int) -> Mirror:
+    obj = a_mirror(number)
+    obj["metadata"]["uid"] = str(uuid.uuid4())
+    found = parse_mirror(obj, ())
     if isinstance(found, list):
         raise ValueError("; ".join(map(FieldError.__str__, found)))
     return found

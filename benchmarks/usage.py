@@ -1,4 +1,4 @@
-"""What a process has used, as the kernel counts it: CPU in seconds (to a hundredth), memory in MiB."""
+"""Read the CPU time (in seconds, to a hundredth) and memory (in MiB) of processes from the kernel."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ if TYPE_CHECKING:
     from tests.localcluster.processes import Processes
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
-# Fields of /proc/<pid>/stat, counted after the name in parentheses.
+# Indices in /proc/<pid>/stat after the name in parentheses.
 _USER, _SYSTEM, _STARTED = 11, 12, 19
 
 
 @dataclass(frozen=True)
 class Usage:
-    """One program of a cluster's folder, by the name that it was started under."""
+    """Resource usage of one program of a cluster."""
 
     processes: Processes
     name: str
 
     @property
     def pid(self) -> int:
-        """The process's id."""
+        """Return the process id."""
         return self.processes.record(self.name).pid
 
     def cpu_seconds(self) -> float:
-        """User and system time since its start."""
+        """Return user and system time since the start."""
         fields = self._stat()
         return (int(fields[_USER]) + int(fields[_SYSTEM])) / _TICKS
 
     def age_seconds(self) -> float:
-        """Time since its start."""
+        """Return the time since the start."""
         return time.clock_gettime(time.CLOCK_BOOTTIME) - int(self._stat()[_STARTED]) / _TICKS
 
     def resident_mib(self) -> float:
-        """Resident memory now."""
+        """Return the resident memory."""
         return self._memory("VmRSS")
 
     def peak_mib(self) -> float:
-        """The most that was ever resident."""
+        """Return the peak of the resident memory."""
         return self._memory("VmHWM")
 
     def _stat(self) -> list[str]:
