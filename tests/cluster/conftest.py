@@ -1,4 +1,4 @@
-"""Real clusters for the tests: one that most of them share, and one of its own for each that breaks things."""
+"""Provide real clusters: a shared one, and separate ones for tests that break things."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 class Running:
-    """A cluster with the system beside it, and the administrator's view of it."""
+    """A cluster with the running system and the administrator's client."""
 
     def __init__(self, cluster: Cluster, **environment: str) -> None:
         self.cluster = cluster
-        # Most upstreams of these tests do not exist; test_upstream has one that does.
+        # Most upstreams of these tests do not exist.
         self.system = System(cluster, {"UPSTREAM_PROBE_SECONDS": "0", **environment})
         self.kube = Kube(cluster)
 
     def stop(self) -> None:
-        """Ends the programs; the cluster is somebody else's to end."""
+        """Stop the programs. The cluster keeps running."""
         self.kube.close()
         self.system.stop()
 
@@ -40,10 +40,10 @@ class Running:
 def clusters(
     request: pytest.FixtureRequest, factory: pytest.TempPathFactory, *, scheduler: bool = True
 ) -> Iterator[Making]:
-    """Makes clusters with the manifests installed and no program started; settings of the programs are keywords.
+    """Create clusters with installed manifests and no running programs. Keywords are settings of the programs.
 
-    With `controllers=False` there is nobody but the API server, and so nobody else who writes. All end with the block;
-    where a test failed meanwhile their data and logs stay, to look at.
+    With `controllers=False` only the API server runs. All clusters end with the block. After a failed test their data
+    and logs stay.
     """
     made: list[Running] = []
     failed = failed_attempts(request.session)
@@ -68,7 +68,7 @@ def clusters(
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """The cluster that tests share which leave it as they found it, webhook and controller running."""
+    """Yield the cluster that tests share, with webhook and controller running. Tests leave it unchanged."""
     with Cluster(tmp_path_factory.mktemp("shared")).start() as cluster:
         running = Running(cluster)
         running.system.install().start()
@@ -78,20 +78,20 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture
 def kube(shared: Running) -> Kube:
-    """The administrator's view of the shared cluster."""
+    """Return the administrator's client of the shared cluster."""
     return shared.kube
 
 
 @pytest.fixture
 def fresh(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Making]:
-    """Makes clusters of one's own: see `clusters`."""
+    """Yield a function that creates separate clusters: see `clusters`."""
     with clusters(request, tmp_path_factory) as make:
         yield make
 
 
 @pytest.fixture
 def own(fresh: Making) -> Running:
-    """A cluster of its own with the system started."""
+    """Return a separate cluster with the running system."""
     running = fresh()
     running.system.start()
     return running
@@ -102,7 +102,7 @@ _NUMBERS = itertools.count(1)
 
 @pytest.fixture
 def name(shared: Running) -> Iterator[str]:
-    """A mirror's name that no other test has; mirrors whose name starts so are deleted at the end."""
+    """Yield a unique mirror name. Mirrors whose names start with it are deleted at the end."""
     name = f"m{next(_NUMBERS)}x"
     yield name
     for mirror in shared.kube.every(resources.MIRROR):

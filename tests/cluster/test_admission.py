@@ -1,4 +1,4 @@
-"""What a person reads at `kubectl apply`, through the real API server and the real kubectl."""
+"""Check the output of `kubectl apply` against a real API server."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from common.types import Json
 
 
-def test_an_empty_spec_is_refused_with_the_field_that_it_is_required_and_an_example(kube: Kube, name: str) -> None:
+def test_empty_spec_is_refused(kube: Kube, name: str) -> None:
     assert kube.kubectl("apply", "-f", "-", stdin=a_mirror().named(name).having("spec", {}).raw()) == (
         f'The RegistryMirror "{name}" is invalid: spec.upstreamUrl: Required value: the registry to mirror, as a string'
         ' host[:port]; for example "upstreamUrl: quay.io"\n'
     )
 
 
-def test_no_spec_at_all_is_refused_in_our_words(kube: Kube, name: str) -> None:
+def test_missing_spec_is_refused(kube: Kube, name: str) -> None:
     assert kube.kubectl("apply", "-f", "-", stdin=a_mirror().named(name).without("spec").raw()) == (
         f'The RegistryMirror "{name}" is invalid: spec: Required value: an object with at least upstreamUrl;'
         ' for example "spec: {upstreamUrl: quay.io}"\n'
     )
 
 
-def test_five_mistakes_are_five_lines(kube: Kube, name: str) -> None:
+def test_each_error_is_one_line(kube: Kube, name: str) -> None:
     wrong = (
         a_mirror()
         .named(name)
@@ -55,7 +55,7 @@ def test_five_mistakes_are_five_lines(kube: Kube, name: str) -> None:
     assert kube.find(resources.MIRROR, name) is None
 
 
-def test_two_bad_objects_in_one_apply_are_both_told_in_full(kube: Kube, name: str) -> None:
+def test_errors_of_two_objects_are_printed(kube: Kube, name: str) -> None:
     printed = kube.apply(
         a_mirror().named(f"{name}a").having("spec", {}).raw(), a_mirror().named(f"{name}b").keeping("7d").raw()
     )
@@ -79,20 +79,20 @@ WARNED: dict[str, tuple[MirrorBuilder, str]] = {
 }
 
 
-@pytest.mark.parametrize("surprise", WARNED)
-def test_what_is_legal_but_surprising_is_warned_of_once(kube: Kube, name: str, surprise: str) -> None:
-    builder, sentence = WARNED[surprise]
+@pytest.mark.parametrize("subject", WARNED)
+def test_warning_is_printed_once(kube: Kube, name: str, subject: str) -> None:
+    builder, sentence = WARNED[subject]
     printed = kube.kubectl("apply", "--dry-run=server", "-f", "-", stdin=builder.named(name).raw())
     assert printed.count(sentence) == 1
     assert "Warning: spec." in printed
     assert f"registrymirror.k8s.osp.tech/{name} created (server dry run)" in printed
 
 
-def test_defaults_and_labels_are_stored_and_applying_again_changes_nothing(kube: Kube, name: str) -> None:
+def test_defaults_are_stored_and_apply_is_idempotent(kube: Kube, name: str) -> None:
     raw = a_mirror().named(name).of(f"{name}.example.com").raw()
     assert kube.kubectl("apply", "-f", "-", stdin=raw) == f"registrymirror.k8s.osp.tech/{name} created\n"
-    live = kube.get(resources.MIRROR, name)
-    assert live["spec"] == {
+    stored = kube.get(resources.MIRROR, name)
+    assert stored["spec"] == {
         "upstreamUrl": f"{name}.example.com",
         "replicas": 2,
         "ttl": "168h",
@@ -100,12 +100,12 @@ def test_defaults_and_labels_are_stored_and_applying_again_changes_nothing(kube:
             "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "20Gi"}}}
         },
     }
-    assert live["metadata"]["labels"] == {"app": "docker-registry", "mirror": name}
+    assert stored["metadata"]["labels"] == {"app": "docker-registry", "mirror": name}
     assert kube.kubectl("apply", "-f", "-", stdin=raw) == f"registrymirror.k8s.osp.tech/{name} unchanged\n"
     assert kube.kubectl("apply", "-f", "-", stdin=raw) == f"registrymirror.k8s.osp.tech/{name} unchanged\n"
 
 
-def test_an_app_label_of_the_users_stays_and_a_foreign_mirror_label_is_refused(kube: Kube, name: str) -> None:
+def test_app_label_stays_and_mirror_label_is_refused(kube: Kube, name: str) -> None:
     mine = a_mirror().named(name).of(f"{name}.example.com").labelled({"app": "mine"}).raw()
     kube.kubectl("apply", "-f", "-", stdin=mine)
     assert kube.get(resources.MIRROR, name)["metadata"]["labels"] == {"app": "mine", "mirror": name}
@@ -114,7 +114,7 @@ def test_an_app_label_of_the_users_stays_and_a_foreign_mirror_label_is_refused(k
     assert f'metadata.labels.mirror: Invalid value: "x": must be "{name}b"' in printed
 
 
-def test_only_missing_parts_of_the_claim_are_filled_in(kube: Kube, name: str) -> None:
+def test_set_claim_fields_are_kept(kube: Kube, name: str) -> None:
     kube.mirror(a_mirror().named(name).accessed("ReadWriteMany").on_class("fast"))
     claim = kube.get(resources.MIRROR, name)["spec"]["volumeClaimTemplate"]["spec"]
     assert claim == {
@@ -124,7 +124,7 @@ def test_only_missing_parts_of_the_claim_are_filled_in(kube: Kube, name: str) ->
     }
 
 
-def test_on_update_a_missing_size_keeps_what_was_stored(kube: Kube, name: str) -> None:
+def test_update_keeps_stored_size(kube: Kube, name: str) -> None:
     kube.mirror(a_mirror().named(name).storing("50Gi"))
     kube.patch(resources.MIRROR, name, {"spec": {"volumeClaimTemplate": None}})
     requests = kube.get(resources.MIRROR, name)["spec"]["volumeClaimTemplate"]["spec"]["resources"]["requests"]
@@ -137,7 +137,7 @@ def _refusal(kube: Kube, name: str, path: str, value: Any) -> str:
     return kube.kubectl("replace", "-f", "-", stdin=builder.raw())
 
 
-def test_what_cannot_change_is_refused_with_a_way_out(kube: Kube, name: str) -> None:
+def test_immutable_field_is_refused(kube: Kube, name: str) -> None:
     kube.mirror(a_mirror().named(name).on_class("fast"))
     printed = _refusal(kube, name, "spec.volumeClaimTemplate.spec.storageClassName", "slow")
     assert printed == (
@@ -147,7 +147,7 @@ def test_what_cannot_change_is_refused_with_a_way_out(kube: Kube, name: str) -> 
     )
 
 
-def test_names_that_cannot_become_part_of_others_are_refused(kube: Kube) -> None:
+def test_invalid_names_are_refused(kube: Kube) -> None:
     for wrong in ("a" * 37, "a.b", "A", "a-headless"):
         printed = kube.kubectl("create", "-f", "-", stdin=a_mirror().named(wrong).raw())
         assert "metadata.name: Invalid value" in printed, wrong
@@ -155,17 +155,17 @@ def test_names_that_cannot_become_part_of_others_are_refused(kube: Kube) -> None
     assert "generateName is not supported" in kube.kubectl("create", "-f", "-", stdin=nameless)
 
 
-def test_a_dry_run_leaves_nothing(kube: Kube, name: str) -> None:
+def test_dry_run_stores_nothing(kube: Kube, name: str) -> None:
     kube.kubectl("apply", "--dry-run=server", "-f", "-", stdin=a_mirror().named(name).raw())
     assert kube.find(resources.MIRROR, name) is None
 
 
-def test_explain_reads_like_documentation(kube: Kube) -> None:
+def test_explain_describes_fields(kube: Kube) -> None:
     fields = kube.kubectl("explain", "rm.spec")
     for each in ("upstreamUrl", "masqueradeUrl", "credentialsSecret", "volumeClaimTemplate", "replicas", "ttl"):
         assert f"  {each}\t" in fields
     assert "<no description>" not in kube.kubectl("explain", "rm", "--recursive=false")
-    assert "The registry to mirror: host[:port], for example quay.io." in kube.kubectl("explain", "rm.spec.upstreamUrl")
+    assert "Registry to mirror, as host[:port]." in kube.kubectl("explain", "rm.spec.upstreamUrl")
 
 
 OLD: dict[str, Json] = {
@@ -177,10 +177,8 @@ OLD: dict[str, Json] = {
 
 
 @pytest.mark.parametrize("webhook", ["with the webhook", "without the webhook"])
-def test_old_invalid_objects_can_be_labelled_freed_of_finalizers_and_deleted(
-    old_objects: Running, webhook: str
-) -> None:
-    """They were stored before any rule existed; also while the webhook is away."""
+def test_old_invalid_objects_can_be_deleted(old_objects: Running, webhook: str) -> None:
+    """The objects are older than all rules. The webhook may be down."""
     kube = old_objects.kube
     if webhook == "with the webhook":
         old_objects.system.start_webhook()
@@ -201,7 +199,7 @@ def _old_name(webhook: str, number: int) -> str:
 
 @pytest.fixture(scope="module")
 def old_objects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A cluster with objects that were stored under a definition without any rule, then given today's."""
+    """Yield a cluster with objects from a CRD without rules, and install the current CRD."""
     with Cluster(tmp_path_factory.mktemp("old")).start() as cluster:
         running = Running(cluster)
         _without_rules(running.kube)
@@ -217,7 +215,7 @@ def old_objects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def _without_rules(kube: Kube) -> None:
-    """The seed's definition, in today's API version."""
+    """Apply a CRD without rules."""
     names = {"kind": "RegistryMirror", "plural": "registrymirrors", "singular": "registrymirror", "shortNames": ["rm"]}
     anything = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
     version = {"name": "v1", "served": True, "storage": True, "schema": anything}
@@ -231,14 +229,14 @@ def _without_rules(kube: Kube) -> None:
     kube.kubectl("wait", "--for=condition=Established", "crd/registrymirrors.k8s.osp.tech")
 
 
-def test_an_invalid_stored_object_stops_no_other_and_is_told_in_its_status(old_objects: Running) -> None:
+def test_invalid_stored_object_has_condition(old_objects: Running) -> None:
     kube = old_objects.kube
-    told = kube.until_condition(_old_name("kept", 2), "Accepted", "False", "InvalidSpec")
-    assert "spec.upstreamUrl: Invalid value" in told
-    assert "spec.ttl: Invalid value" in told
+    message = kube.until_condition(_old_name("kept", 2), "Accepted", "False", "InvalidSpec")
+    assert "spec.upstreamUrl: Invalid value" in message
+    assert "spec.ttl: Invalid value" in message
 
 
-def test_while_the_webhook_is_away_nothing_is_stored_unjudged_and_kubectl_says_who_is_missing(
+def test_webhook_down_refuses_mirrors(
     old_objects: Running,
 ) -> None:
     printed = old_objects.kube.kubectl("apply", "-f", "-", stdin=a_mirror().named("away").raw())
@@ -246,8 +244,8 @@ def test_while_the_webhook_is_away_nothing_is_stored_unjudged_and_kubectl_says_w
     assert old_objects.kube.find(resources.MIRROR, "away") is None
 
 
-def test_the_schema_alone_guards_what_it_can(old_objects: Running) -> None:
-    """With the registrations gone, the structural schema and its CEL rules still refuse."""
+def test_schema_refuses_without_webhook(old_objects: Running) -> None:
+    """The webhook configurations are deleted first."""
     kube = old_objects.kube
     for kind in (resources.MUTATING, resources.VALIDATING):
         kube.delete(kind, "registrymirror")
@@ -255,7 +253,7 @@ def test_the_schema_alone_guards_what_it_can(old_objects: Running) -> None:
     def refused(builder: MirrorBuilder) -> str:
         return until(
             lambda: _unless_webhook(kube.kubectl("create", "--dry-run=server", "-f", "-", stdin=builder.raw())),
-            why="the registrations are forgotten",
+            why="the API server no longer calls the webhook",
         )
 
     guard = a_mirror().named("guard")
@@ -266,7 +264,7 @@ def test_the_schema_alone_guards_what_it_can(old_objects: Running) -> None:
     assert "less than or equal to 10" in refused(guard.replicated(11))
     assert "should match" in refused(guard.keeping("7d"))
     assert "Unsupported value" in refused(guard.having("spec.volumeClaimTemplate.spec.volumeMode", "Block"))
-    assert "volume of its own" in refused(guard.having("spec.volumeClaimTemplate.spec.volumeName", "v"))
+    assert "needs its own volume" in refused(guard.having("spec.volumeClaimTemplate.spec.volumeName", "v"))
     assert "created (server dry run)" in refused(guard)
 
 

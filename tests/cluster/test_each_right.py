@@ -1,7 +1,7 @@
-"""Each right of ours is needed: it alone is taken away, and something that we do is refused, and told.
+"""Remove each right alone, and check that a request is refused and logged.
 
-What deploy/ grants is compared with what is used in test_rights; here each of it is missed. A request is judged by
-itself, so that the watches, which all begin by themselves, miss theirs in one start of the controller.
+test_rights compares the granted rights with the used ones. The API server authorizes each request alone, so one start
+of the controller covers all watches.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ OF_A_MIRROR: Final = {
     "daemonsets.apps": resources.DAEMON_SET,
     "poddisruptionbudgets.policy": resources.BUDGET,
 }
-STANDING = "standing"  # a mirror that is there throughout
+STANDING = "standing"  # a mirror that exists during the whole test
 
 
 def made(kube: Kube, name: str) -> None:
@@ -63,7 +63,7 @@ def edited(kube: Kube, _: str, *, kind: Kind) -> None:
 
 
 def replaced(kube: Kube, name: str, *, kind: Kind) -> None:
-    """An object that is ours to adopt and cannot be changed stands where a mirror needs one."""
+    """Put an adoptable object with immutable differences in the place of a mirror's object."""
     labels = {"app": "docker-registry", "mirror": name}
     pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "x", "image": "x.example.com/x"}]}}
     workload = {"spec": {"selector": {"matchLabels": labels}, "template": pod}}
@@ -78,7 +78,7 @@ def replaced(kube: Kube, name: str, *, kind: Kind) -> None:
 
 
 def left_over(kube: Kube, name: str) -> None:
-    """What an earlier mirror of this name has made stands where a mirror needs one, and nobody collects it any more."""
+    """Put an object of an earlier mirror in the place of a mirror's object, without a garbage collector."""
     kube.cluster.kill(CONTROLLER_MANAGER)
     earlier = {
         "apiVersion": resources.MIRROR.api,
@@ -92,7 +92,7 @@ def left_over(kube: Kube, name: str) -> None:
 
 
 def grown(kube: Kube, name: str) -> None:
-    """Of two claims one is bound, which is patched, and one is not, which is deleted to be made again."""
+    """Grow two claims: the bound one is patched, the unbound one is replaced."""
     volumes(kube, "growing", [name], "20Gi")
     kube.mirror(one(name).on_class("growing"))
     claims = [f"image-store-registry-mirror-{name}-{number}" for number in (0, 1)]
@@ -115,12 +115,12 @@ def _bundled(kube: Kube, kind: Kind) -> bool:
 
 
 def deleted(kube: Kube, _: str) -> None:
-    """Its agents are looked for, whether they are clean."""
+    """Delete a mirror, so that the controller lists its agents."""
     kube.delete(resources.MIRROR, STANDING)
 
 
 def outdated(kube: Kube, name: str) -> None:
-    """An agent needs a new pod."""
+    """Let an agent need a new pod."""
     a_node_with_room(kube, "edited")
     made(kube, name)
     place = Nodes(kube, name, {"edited": Agent("edited")})
@@ -133,12 +133,12 @@ def lease_gone(kube: Kube, _: str) -> None:
 
 
 def nothing(_: Kube, __: str) -> None:
-    """The lease is renewed every two seconds."""
+    """Do nothing: the lease is renewed every two seconds."""
 
 
 MIRRORS, ADMISSION = "registrymirrors.k8s.osp.tech", "webhookconfigurations.admissionregistration.k8s.io"
 LEASES = "leases.coordination.k8s.io"
-DEEDS: dict[Right, Callable[[Kube, str], object]] = {
+TRIGGERS: dict[Right, Callable[[Kube, str], object]] = {
     ("", MIRRORS, "patch"): made,
     ("", f"{MIRRORS}/status", "patch"): made,
     ("", f"mutating{ADMISSION}", "patch"): partial(unpublished, kind=resources.MUTATING),
@@ -164,7 +164,7 @@ DEEDS: dict[Right, Callable[[Kube, str], object]] = {
 
 
 class Roles:
-    """The roles of one account, of which rights can be taken."""
+    """The roles of one account."""
 
     def __init__(self, kube: Kube, account: str) -> None:
         self.kube, self.account = kube, account
@@ -172,9 +172,9 @@ class Roles:
 
     @contextmanager
     def without(self, *rights: Right) -> Iterator[None]:
-        """All rights but these, for as long as the block lasts."""
-        places = {namespace for namespace, _, _ in rights}
-        before = {place: self._role(place)["rules"] for place in places}
+        """Remove these rights while the block runs."""
+        namespaces = {namespace for namespace, _, _ in rights}
+        before = {place: self._role(place)["rules"] for place in namespaces}
         for place, rules in before.items():
             taken = {(resource, verb) for namespace, resource, verb in rights if namespace == place}
             self._put(place, list(_less(rules, taken)))
@@ -187,7 +187,7 @@ class Roles:
             until(lambda: all(map(self._may, rights)), why=f"{rights} are given back")
 
     def _named(self, place: str) -> tuple[Kind, str, str]:
-        """Kind, namespace and name of the role for a place; the empty place is the whole cluster."""
+        """Return kind, namespace and name of the role for a namespace; empty for the cluster."""
         suffix = "-events" if place == "default" else ""
         return (ROLE if place else CLUSTER_ROLE), place or NAMESPACE, f"{self.account}{suffix}"
 
@@ -206,14 +206,14 @@ class Roles:
         kind, _, subresource = resource.partition("/")
         plural, _, group = kind.partition(".")
         asked = {"namespace": namespace, "group": group, "resource": plural, "subresource": subresource, "verb": verb}
-        # Some rules are for one object; of the others each name will do.
+        # Some rules have resourceNames. For the others any name fits.
         asked["name"] = "registrymirror" if "webhook" in plural else CONTROLLER
         body = {"spec": {"user": self.user, "resourceAttributes": asked}}
         return bool(self.kube.create(REVIEW, body)["status"]["allowed"])
 
 
 def _less(rules: list[Json], taken: set[tuple[str, str]]) -> Iterator[Json]:
-    """The same rules, one for each resource, without what is taken."""
+    """Yield the rules, one per resource, without the removed rights."""
     for rule in rules:
         for resource in rule["resources"]:
             (group,) = rule["apiGroups"]
@@ -225,45 +225,45 @@ def _less(rules: list[Json], taken: set[tuple[str, str]]) -> Iterator[Json]:
 
 
 class Log403:
-    """Requests of the controller that the API server has refused since this was made."""
+    """Refused requests of the controller since its creation."""
 
     def __init__(self, running: Running) -> None:
         self.running, self.begin = running, len(requests(running))
 
     def rights(self) -> set[Right]:
-        """What would have been needed."""
+        """Return the missing rights."""
         new = requests(self.running)[self.begin :]
         return {right_of(entry) for entry in new if entry.get("responseStatus", {}).get("code") == 403}
 
     def until_refused(self, *rights: Right) -> None:
-        """Waits until each of these was asked for in vain; fails where something else was."""
+        """Wait until each of these requests was refused. Fail if another one was."""
         until(lambda: set(rights) <= self.rights(), why=f"{set(rights)} are missed; refused were {self.rights()}")
         assert self.rights() == set(rights)
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.slow
-def test_each_right_of_the_controller_is_missed(fresh: Callable[..., Running]) -> None:
+def test_controller_needs_each_right(fresh: Callable[..., Running]) -> None:
     running = fresh(CA_CERTIFICATE_BUNDLE="bundle")
     kube, roles = running.kube, Roles(running.kube, CONTROLLER)
     kube.create(resources.CONFIG_MAP, {"metadata": {"name": "bundle"}, "data": {"ca-certificates.crt": "PEM"}})
     for verb in ("list", "watch"):
-        of_watches = {right for right in granted() if right[2] == verb} - DEEDS.keys()
+        of_watches = {right for right in granted() if right[2] == verb} - TRIGGERS.keys()
         with roles.without(*of_watches):
             refused = Log403(running)
             running.system.launch_controller(f"controller-{verb}")
             refused.until_refused(*of_watches)
         running.system.processes.stop([f"controller-{verb}"])
-    assert granted() == {right for right in granted() if right[2] in ("list", "watch")} | DEEDS.keys()
+    assert granted() == {right for right in granted() if right[2] in ("list", "watch")} | TRIGGERS.keys()
     running.system.start()
     a_storage_class(kube, "growing", growing=True)
     made(kube, STANDING)
     for kind in resources.CHILDREN:
         kube.until_there(kind, f"registry-mirror-{STANDING}")
-    for number, (right, deed) in enumerate(DEEDS.items()):
+    for number, (right, trigger) in enumerate(TRIGGERS.items()):
         with roles.without(right):
             refused = Log403(running)
-            deed(kube, f"missed-{number}")
+            trigger(kube, f"missed-{number}")
             refused.until_refused(right)
         until(
             lambda: all(_bundled(kube, each) for each in (resources.MUTATING, resources.VALIDATING)),
@@ -272,10 +272,8 @@ def test_each_right_of_the_controller_is_missed(fresh: Callable[..., Running]) -
     kube.until_gone(resources.MIRROR, STANDING)
 
 
-def test_each_right_of_the_node_agent_is_missed(
-    fresh: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Each alone, and each is told in its log."""
+def test_agent_needs_each_right(fresh: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Each right is removed alone."""
     running = fresh(controllers=False)
     folder = tmp_path_factory.mktemp("agent")
     account, roles = Account(running, folder / "account"), Roles(running.kube, AGENT)
@@ -304,5 +302,5 @@ def test_each_right_of_the_node_agent_is_missed(
                 threading.Thread(target=follower.forever, daemon=True).start()
             until(lambda log=log: "is forbidden" in log.getvalue(), why=f"{right} is missed")  # type: ignore[misc]
             stopping.set()
-        told = log.getvalue().replace("\\", "")
-        assert f'cannot {right[2]} resource "{right[1].partition(".")[0]}"' in told
+        logged = log.getvalue().replace("\\", "")
+        assert f'cannot {right[2]} resource "{right[1].partition(".")[0]}"' in logged

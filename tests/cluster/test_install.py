@@ -1,4 +1,4 @@
-"""`kubectl apply -k deploy/` on a real API server, the examples, and what the pods may do there."""
+"""Apply deploy/ and the examples to a real API server, and check the pods' rights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PROGRAMS = ("registrymirror-webhook", "registrymirror-controller")
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
-    """A cluster on which the manifests were applied as they are."""
+    """Yield a cluster with the unchanged manifests."""
     with Cluster(tmp_path_factory.mktemp("installed")).start() as cluster:
         kube = Kube(cluster)
         printed = kube.kubectl("apply", "-k", str(REPOSITORY / "deploy"))
@@ -39,8 +39,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
         kube.close()
 
 
-def test_one_command_installs_everything_and_repeats_without_a_change(installed: Kube) -> None:
-    """By the stored objects, and by what kubectl says: the selector of a budget it sends each time, changed or not."""
+def test_apply_is_idempotent(installed: Kube) -> None:
+    """Kubectl always patches the selector of a PodDisruptionBudget, so that line is ignored."""
     before = _versions(installed)
     assert len(before) >= 20
     printed = installed.kubectl("apply", "-k", str(REPOSITORY / "deploy"))
@@ -50,7 +50,7 @@ def test_one_command_installs_everything_and_repeats_without_a_change(installed:
 
 
 def _versions(kube: Kube) -> dict[str, int]:
-    """Generation of each installed object that has one, else its resource version."""
+    """Return the generation of each installed object, or its resource version."""
     listed = json.loads(kube.kubectl("get", "-k", str(REPOSITORY / "deploy"), "-o", "json"))["items"]
     return {
         f"{each['kind']} {each['metadata']['name']}": each["metadata"].get("generation")
@@ -59,24 +59,24 @@ def _versions(kube: Kube) -> dict[str, int]:
     }
 
 
-def test_applying_again_leaves_the_published_authority_where_it_is(installed: Kube) -> None:
-    live = installed.get(resources.MUTATING, "registrymirror")
-    bundle = base64.b64encode(b"authority").decode()
-    webhooks = [{**each, "clientConfig": {**each["clientConfig"], "caBundle": bundle}} for each in live["webhooks"]]
+def test_apply_keeps_ca_bundle(installed: Kube) -> None:
+    current = installed.get(resources.MUTATING, "registrymirror")
+    bundle = base64.b64encode(b"ca").decode()
+    webhooks = [{**each, "clientConfig": {**each["clientConfig"], "caBundle": bundle}} for each in current["webhooks"]]
     installed.patch(resources.MUTATING, "registrymirror", {"webhooks": webhooks})
     installed.kubectl("apply", "-k", str(REPOSITORY / "deploy"))
     after = installed.get(resources.MUTATING, "registrymirror")["webhooks"]
     assert [each["clientConfig"].get("caBundle") for each in after] == [bundle]
 
 
-def test_both_programs_run_twice_spread_with_a_budget_and_the_webhook_has_no_token(installed: Kube) -> None:
+def test_programs_are_replicated_with_budget(installed: Kube) -> None:
     for name in PROGRAMS:
-        live = installed.get(DEPLOYMENT, name)
-        assert live["spec"]["replicas"] == 2
-        pod = live["spec"]["template"]["spec"]
+        current = installed.get(DEPLOYMENT, name)
+        assert current["spec"]["replicas"] == 2
+        pod = current["spec"]["template"]["spec"]
         assert pod["topologySpreadConstraints"][0]["topologyKey"] == "kubernetes.io/hostname"
         budget = installed.get(resources.BUDGET, name)["spec"]
-        assert budget["selector"]["matchLabels"] == live["spec"]["selector"]["matchLabels"]
+        assert budget["selector"]["matchLabels"] == current["spec"]["selector"]["matchLabels"]
     webhook = installed.get(DEPLOYMENT, "registrymirror-webhook")["spec"]["template"]["spec"]
     assert webhook["automountServiceAccountToken"] is False
     (volume,) = webhook["volumes"]
@@ -84,10 +84,8 @@ def test_both_programs_run_twice_spread_with_a_budget_and_the_webhook_has_no_tok
     assert volume["secret"]["optional"] is False
 
 
-def test_the_pods_of_both_programs_go_before_workloads_and_agents_before_them(
-    installed: Kube, kube: Kube, name: str
-) -> None:
-    """By the priority that the API server gives them; the caches, which pulls can do without, have none."""
+def test_priorities_of_pods(installed: Kube, kube: Kube, name: str) -> None:
+    """Cache pods have no priority class."""
     for program in PROGRAMS:
         label = f"app.kubernetes.io/name={program}"
         pods = until(lambda label=label: installed.every(POD, labelSelector=label), why=f"{program} has pods")  # type: ignore[misc]
@@ -102,17 +100,15 @@ def test_the_pods_of_both_programs_go_before_workloads_and_agents_before_them(
 
 
 def _templates(kube: Kube, mirror: str) -> list[Json]:
-    """The pods that a mirror has made of it: of a cache, and of a node agent."""
+    """Return the pod templates of a cache and of a node agent."""
     return [
         kube.until_there(kind, f"registry-mirror-{mirror}")["spec"]["template"]
         for kind in (resources.STATEFUL_SET, resources.DAEMON_SET)
     ]
 
 
-def test_each_pod_is_in_one_network_policy_which_opens_ports_that_it_has(
-    installed: Kube, kube: Kube, name: str
-) -> None:
-    """The test network enforces none: what is seen is that selectors and ports are those of the pods."""
+def test_network_policies_match_pods_and_ports(installed: Kube, kube: Kube, name: str) -> None:
+    """The test network does not enforce policies, so the test compares selectors and ports."""
     kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
     programs = [installed.get(DEPLOYMENT, program)["spec"]["template"] for program in PROGRAMS]
     policies = installed.every(NETWORK_POLICY)
@@ -124,7 +120,7 @@ def test_each_pod_is_in_one_network_policy_which_opens_ports_that_it_has(
         (container,) = template["spec"]["containers"]
         assert ports == {port["containerPort"] for port in container["ports"]}
         opened[policy["metadata"]["name"]] = _open_to_all(policy)
-    # No policy may stand in the way of a review or of a pull.
+    # No policy may block a review or a pull.
     assert opened == {
         "registrymirror-webhook": {8443},
         "registrymirror-controller": set(),
@@ -147,7 +143,7 @@ def _open_to_all(policy: Json) -> set[int]:
     return {port["port"] for rule in policy["spec"]["ingress"] if "from" not in rule for port in rule["ports"]}
 
 
-def test_the_registrations_are_as_narrow_as_promised(installed: Kube) -> None:
+def test_webhook_configurations_are_narrow(installed: Kube) -> None:
     for kind in (resources.MUTATING, resources.VALIDATING):
         (webhook,) = installed.get(kind, "registrymirror")["webhooks"]
         assert (webhook["failurePolicy"], webhook["matchPolicy"], webhook["sideEffects"]) == (
@@ -163,10 +159,8 @@ def test_the_registrations_are_as_narrow_as_promised(installed: Kube) -> None:
         assert condition["expression"] == "request.operation == 'CREATE' || object.?spec != oldObject.?spec"
 
 
-def test_pods_of_both_programs_and_of_the_cache_meet_the_restricted_standard(
-    installed: Kube, kube: Kube, name: str
-) -> None:
-    """By the API server's own judgement: a server-side dry run in a namespace that enforces it."""
+def test_pods_meet_restricted_standard(installed: Kube, kube: Kube, name: str) -> None:
+    """A server-side dry run in a restricted namespace decides."""
     strict = {"pod-security.kubernetes.io/enforce": "restricted"}
     installed.create(
         resources.Kind("v1", "namespaces", "Namespace", namespaced=False),
@@ -191,7 +185,7 @@ def test_pods_of_both_programs_and_of_the_cache_meet_the_restricted_standard(
 
 
 def _without_claims(pod: Json) -> Json:
-    """The StatefulSet controller adds the claim's volume; here an empty one stands for it."""
+    """Replace the claim's volume, which the StatefulSet controller adds, by an empty one."""
     mounted = {mount["name"] for mount in pod["spec"]["containers"][0].get("volumeMounts", [])}
     missing = mounted - {volume["name"] for volume in pod["spec"].get("volumes", [])}
     volumes = [*pod["spec"].get("volumes", []), *({"name": name, "emptyDir": {}} for name in sorted(missing))]
@@ -199,7 +193,7 @@ def _without_claims(pod: Json) -> Json:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_each_example_is_accepted_and_becomes_a_mirror(kube: Kube, example: Any) -> None:
+def test_example_becomes_mirror(kube: Kube, example: Any) -> None:
     name = yaml.safe_load(example.read_text())["metadata"]["name"]
     try:
         assert f"registrymirror.k8s.osp.tech/{name} created" in kube.kubectl("apply", "-f", str(example))
@@ -212,7 +206,7 @@ def test_each_example_is_accepted_and_becomes_a_mirror(kube: Kube, example: Any)
         kube.until_gone(resources.SERVICE, f"registry-mirror-{name}")
 
 
-def test_the_full_example_says_everything_that_can_be_said() -> None:
+def test_full_example_has_all_fields() -> None:
     spec = yaml.safe_load((REPOSITORY / "deploy" / "examples" / "full.yaml").read_text())["spec"]
     definition = yaml.safe_load((REPOSITORY / "deploy" / "crd.yaml").read_text())["spec"]
     known = definition["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
@@ -223,28 +217,28 @@ def _text(kube: Kube, secret: str, key: str) -> str:
     return base64.b64decode(kube.get(resources.SECRET, secret)["data"][key]).decode()
 
 
-def test_both_registrations_trust_the_webhooks_authority_and_are_put_right(shared: Running) -> None:
+def test_ca_bundle_is_set_and_repaired(shared: Running) -> None:
     kube = shared.kube
-    authority = _text(kube, "registrymirror-webhook-ca", "tls.crt")
+    ca = _text(kube, "registrymirror-webhook-ca", "tls.crt")
     for kind in (resources.MUTATING, resources.VALIDATING):
         webhooks = kube.get(kind, "registrymirror")["webhooks"]
-        assert base64.b64decode(webhooks[0]["clientConfig"]["caBundle"]).decode() == authority
+        assert base64.b64decode(webhooks[0]["clientConfig"]["caBundle"]).decode() == ca
         kube.json_patch(kind, "registrymirror", {"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"})
-        _put_right(kube, kind, webhooks)
+        _until_repaired(kube, kind, webhooks)
 
 
-def _put_right(kube: Kube, kind: resources.Kind, webhooks: list[Json]) -> None:
-    until(lambda: kube.get(kind, "registrymirror")["webhooks"] == webhooks, why=f"{kind.name} is put right")
+def _until_repaired(kube: Kube, kind: resources.Kind, webhooks: list[Json]) -> None:
+    until(lambda: kube.get(kind, "registrymirror")["webhooks"] == webhooks, why=f"{kind.name} is repaired")
 
 
-def test_a_mirrors_certificate_does_not_pass_as_the_webhooks(shared: Running) -> None:
+def test_mirrors_and_webhook_have_separate_cas(shared: Running) -> None:
     assert _text(shared.kube, "registrymirror-ca", "tls.crt") != _text(
         shared.kube, "registrymirror-webhook-ca", "tls.crt"
     )
 
 
-def test_no_secret_of_a_mirror_holds_an_authoritys_key(kube: Kube, name: str) -> None:
+def test_mirror_secret_has_no_ca_key(kube: Kube, name: str) -> None:
     kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
     secret = kube.until_there(resources.SECRET, f"registry-mirror-{name}")
-    keys = {_text(kube, authority, "tls.key") for authority in ("registrymirror-ca", "registrymirror-webhook-ca")}
+    keys = {_text(kube, ca, "tls.key") for ca in ("registrymirror-ca", "registrymirror-webhook-ca")}
     assert keys.isdisjoint({base64.b64decode(value).decode() for value in secret["data"].values()})

@@ -1,4 +1,4 @@
-"""What the controller's account may change of objects that it may patch: caBundle, and its own finalizer."""
+"""Check the fields that the controller's account may change: caBundle, and its own finalizer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OWNER = {"apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": "000
 
 @pytest.fixture(scope="module")
 def controller(shared: Running) -> Iterator[Kube]:
-    """Somebody who has the controller's account."""
+    """Yield a client with the controller's account."""
     groups = ["system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}"]
     user = f"system:serviceaccount:{NAMESPACE}:{CONTROLLER}"
     kube = Kube(shared.cluster, shared.cluster.kubeconfig_for(user, groups, shared.cluster.folder / "as-controller"))
@@ -36,7 +36,7 @@ def controller(shared: Running) -> Iterator[Kube]:
 
 
 def tried(kube: Kube, kind: Kind, name: str, body: Json) -> tuple[int, str]:
-    """Status and message of a merge patch that is only tried."""
+    """Return status and message of a merge patch as a dry run."""
     headers = {"Content-Type": "application/merge-patch+json"}
     path = kind.path(NAMESPACE, name)
     answer = kube.http.patch(path, content=json.dumps(body), headers=headers, params={"dryRun": "All"})
@@ -44,10 +44,10 @@ def tried(kube: Kube, kind: Kind, name: str, body: Json) -> tuple[int, str]:
 
 
 def changed(change: Callable[[Json], object]) -> Callable[[Json], Json]:
-    """The webhooks of a registration after `change` of the first."""
+    """Return a patch that applies `change` to the first webhook of a configuration."""
 
-    def patch(live: Json) -> Json:
-        webhook = json.loads(json.dumps(live["webhooks"][0]))
+    def patch(current: Json) -> Json:
+        webhook = json.loads(json.dumps(current["webhooks"][0]))
         change(webhook)
         return {"webhooks": [webhook]}
 
@@ -71,7 +71,9 @@ FORBIDDEN: dict[str, Callable[[Json], Json]] = {
     "the time-out": changed(lambda one: one.update(timeoutSeconds=1)),
     "the webhook's name": changed(lambda one: one.update(name="other.registrymirrors.k8s.osp.tech")),
     "caBundle and more": changed(lambda one: (one["clientConfig"].pop("caBundle"), one.update(timeoutSeconds=1))),
-    "one webhook more": lambda live: {"webhooks": [*live["webhooks"], {**live["webhooks"][0], "name": "a.b.c"}]},
+    "one webhook more": lambda current: {
+        "webhooks": [*current["webhooks"], {**current["webhooks"][0], "name": "a.b.c"}]
+    },
     "no webhook": lambda _: {"webhooks": []},
     "labels": lambda _: {"metadata": {"labels": {"a": "b"}}},
     "annotations": lambda _: {"metadata": {"annotations": {"a": "b"}}},
@@ -81,23 +83,21 @@ FORBIDDEN: dict[str, Callable[[Json], Json]] = {
 
 
 @REGISTRATIONS
-def test_of_a_registration_the_controller_may_change_cabundle_alone(
-    shared: Running, controller: Kube, kind: Kind
-) -> None:
-    """That it publishes it is in test_install; the administrator may change everything."""
-    live = shared.kube.get(kind, "registrymirror")
+def test_controller_changes_only_ca_bundle(shared: Running, controller: Kube, kind: Kind) -> None:
+    """The administrator may change everything."""
+    current = shared.kube.get(kind, "registrymirror")
     bundle = base64.b64encode(b"another authority").decode()
     for value in (bundle, None):
-        published = changed(lambda one, value=value: one["clientConfig"].update(caBundle=value))(live)  # type: ignore[misc]
+        published = changed(lambda one, ca=value: one["clientConfig"].update(caBundle=ca))(current)  # type: ignore[misc]
         assert tried(controller, kind, "registrymirror", published) == (200, "")
     for what, patch in FORBIDDEN.items():
-        status, message = tried(controller, kind, "registrymirror", patch(live))
+        status, message = tried(controller, kind, "registrymirror", patch(current))
         sentence = "the registry-mirror controller may change only caBundle of a webhook configuration"
         assert (status, sentence in message) == (422, True), (what, message)
-        assert tried(shared.kube, kind, "registrymirror", patch(live))[0] == 200, what
+        assert tried(shared.kube, kind, "registrymirror", patch(current))[0] == 200, what
 
 
-def test_of_a_mirror_the_controller_may_change_its_own_finalizer_alone(kube: Kube, controller: Kube, name: str) -> None:
+def test_controller_changes_only_its_finalizer(kube: Kube, controller: Kube, name: str) -> None:
     kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
     kube.until_condition(name, "Accepted", "True", "Valid")
     kube.json_patch(kinds.MIRROR, name, {"op": "add", "path": "/metadata/finalizers/-", "value": "example.com/own"})
@@ -124,8 +124,8 @@ def test_of_a_mirror_the_controller_may_change_its_own_finalizer_alone(kube: Kub
     kube.patch(kinds.MIRROR, name, {"metadata": {"finalizers": ["k8s.osp.tech/nodes"]}})
 
 
-def test_a_mirror_goes_also_where_a_policy_of_somebodys_marks_whatever_is_updated(kube: Kube, name: str) -> None:
-    """As Kyverno and Gatekeeper do: the controller's patch of its finalizer is judged with their marks."""
+def test_mirror_is_deleted_despite_mutating_policy(kube: Kube, name: str) -> None:
+    """Kyverno and Gatekeeper mutate the controller's patch of the finalizer."""
     kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
     kube.until_condition(name, "Accepted", "True", "Valid")
     marks = "Object{metadata: Object.metadata{labels: {'seen': 'yes'}, annotations: {'seen-by': 'a-policy'}}}"

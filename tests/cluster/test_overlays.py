@@ -1,4 +1,4 @@
-"""What can be had besides (deploy/overlays/): a real API server accepts it, and the programs its settings."""
+"""Check that a real API server accepts the overlays, and that the programs accept their settings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ALONE_AND_TOGETHER = pytest.mark.parametrize("overlays", [*((each,) for each in 
 
 @pytest.fixture
 def with_overlays(tmp_path: Path, overlays: tuple[str, ...]) -> Path:
-    """A kustomization of a person's own: deploy/, and these of its overlays."""
+    """Return a kustomization with deploy/ and these overlays."""
     (tmp_path / "base").symlink_to(REPOSITORY / "deploy")
     body = {"resources": ["base"], "components": [f"base/overlays/{each}" for each in overlays]}
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(body))
@@ -50,8 +50,8 @@ def container(objects: list[Json], program: str) -> Json:
 
 
 @ALONE_AND_TOGETHER
-def test_it_is_accepted_as_it_is(kube: Kube, with_overlays: Path) -> None:
-    """All objects of it, by the server's own judgement; and the images are those that the base names."""
+def test_overlay_is_accepted(kube: Kube, with_overlays: Path) -> None:
+    """The images are those of the base."""
     objects = built(kube, with_overlays)
     printed = kube.kubectl("apply", "--dry-run=server", "-k", str(with_overlays))
     accepted = [line for line in printed.splitlines() if line.endswith("(server dry run)")]
@@ -61,7 +61,7 @@ def test_it_is_accepted_as_it_is(kube: Kube, with_overlays: Path) -> None:
 
 
 @pytest.mark.parametrize("overlays", [("hardened",)], ids="+".join)
-def test_the_programs_take_the_settings_of_the_hardened_one(kube: Kube, with_overlays: Path) -> None:
+def test_hardened_settings_are_valid(kube: Kube, with_overlays: Path) -> None:
     objects = built(kube, with_overlays)
     variables = {
         program: {each["name"]: each.get("value", "from-the-pod") for each in container(objects, program)["env"]}
@@ -74,26 +74,24 @@ def test_the_programs_take_the_settings_of_the_hardened_one(kube: Kube, with_ove
 
 
 @pytest.mark.parametrize("overlays", [("hardened",)], ids="+".join)
-def test_pods_that_it_limits_are_ours_and_may_ask_for_names_but_not_for_a_nodes_credentials(
-    kube: Kube, with_overlays: Path
-) -> None:
-    """Each policy about calls concerns the pods of one of the base about callers."""
+def test_hardened_egress_excludes_node_credentials(kube: Kube, with_overlays: Path) -> None:
+    """Each egress policy selects the pods of one ingress policy."""
     policies = [each for each in built(kube, with_overlays) if each["kind"] == "NetworkPolicy"]
     base = {each["metadata"]["name"]: each["spec"]["podSelector"] for each in policies if "ingress" in each["spec"]}
     calls = {each["metadata"]["name"]: each["spec"] for each in policies if "egress" in each["spec"]}
     assert calls.keys() == {f"{name}-calls" for name in base} - {"registrymirror-webhook-calls"}
     for name, spec in calls.items():
         assert spec["podSelector"] == base[name.removesuffix("-calls")]
-        assert _lets(spec, "203.0.113.7", 53), name
-        assert _lets(spec, "203.0.113.7", 443), name
-        assert _lets(spec, "2001:db8::7", 443), name
-        # Where clouds hand out a node's credentials; some resolve names there too.
+        assert _allows(spec, "203.0.113.7", 53), name
+        assert _allows(spec, "203.0.113.7", 443), name
+        assert _allows(spec, "2001:db8::7", 443), name
+        # Metadata services of clouds. Some also serve DNS.
         for address, port in itertools.product(CREDENTIALS, (80, 443)):
-            assert not _lets(spec, address, port), (name, address, port)
+            assert not _allows(spec, address, port), (name, address, port)
 
 
-def _lets(spec: Json, address: str, port: int) -> bool:
-    """Whether a policy lets calls through to an address that is no pod's."""
+def _allows(spec: Json, address: str, port: int) -> bool:
+    """Return True if a policy allows egress to an address that is not a pod's."""
     rules = [rule for rule in spec["egress"] if port in [each["port"] for each in rule.get("ports", [{"port": port}])]]
     blocks = [peer["ipBlock"] for rule in rules for peer in rule.get("to", []) if "ipBlock" in peer]
     return any("to" not in rule for rule in rules) or any(
@@ -107,7 +105,7 @@ def _is_in(address: str, network: str) -> bool:
 
 
 @pytest.mark.parametrize("overlays", [("autoscaling",)], ids="+".join)
-def test_applying_again_leaves_what_the_autoscaler_has_done(shared: Running, with_overlays: Path) -> None:
+def test_apply_keeps_autoscaled_replicas(shared: Running, with_overlays: Path) -> None:
     kube = shared.kube
     (scaler,) = (each for each in built(kube, with_overlays) if each["kind"] == "HorizontalPodAutoscaler")
     only = [each for each in built(kube, with_overlays) if each["metadata"]["name"] == "registrymirror-webhook"]
@@ -117,7 +115,7 @@ def test_applying_again_leaves_what_the_autoscaler_has_done(shared: Running, wit
     try:
         kube.kubectl("scale", "deployment/registrymirror-webhook", "-n", "registry-mirror", "--replicas=4")
         kube.apply(deployment)
-        said = kube.kubectl("get", "deployment/registrymirror-webhook", "-n", "registry-mirror", "-o", "yaml")
-        assert yaml.safe_load(said)["spec"]["replicas"] == 4
+        output = kube.kubectl("get", "deployment/registrymirror-webhook", "-n", "registry-mirror", "-o", "yaml")
+        assert yaml.safe_load(output)["spec"]["replicas"] == 4
     finally:
         kube.kubectl("delete", "deployment/registrymirror-webhook", "-n", "registry-mirror")

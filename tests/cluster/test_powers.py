@@ -1,6 +1,6 @@
-"""What a writer of RegistryMirrors can do, and what they cannot: the README's table, row by row, on a real API server.
+"""Check the limits of users who write RegistryMirrors, on a real API server.
 
-The specs are as hostile as the API server stores them, at first with the webhook before it, and then without.
+The specs are as hostile as the API server accepts, first with the webhook and then without it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 METADATA = "spec.volumeClaimTemplate.metadata"
 REGISTRY, HOSTESS = "registry.example.com/distribution:3", "registry.example.com/hostess:1"
 MADE = (*resources.CHILDREN, resources.CONFIG_MAP, resources.POD)
-# All that the agent has of a node: it writes its own lines and files there, and no mirror has a say in where.
-OF_THE_NODE = {"/etc/hosts", "/etc/hosts.backup", "/var/lock/mirror-hostess", "/etc/docker", "/etc/containerd"}
+# Files of the node that the agent mounts. No field of a mirror changes them.
+NODE_FILES = {"/etc/hosts", "/etc/hosts.backup", "/var/lock/mirror-hostess", "/etc/docker", "/etc/containerd"}
 SHARP = ("$(id)", "a\n10.0.0.1 evil.example.com", '"]\n[host."http://evil"]', "../../etc", "a;b", "${IFS}", "a b", "#")
 NAMES = ("localhost", "x.localhost", "kubernetes.default.svc", "x.svc", "x.cluster.local", "metadata.google.internal")
 ODD_NAMES = ("node-1", "1.2.3.4", "0x7f.1", "1.0x7f", "localhost.", "LOCALHOST", "*.example.com", "x.minikube.internal")
@@ -36,7 +36,7 @@ FIELDS = ("spec.upstreamUrl", "spec.masqueradeUrl", "spec.credentialsSecret", "s
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A system of its own, as its webhook is taken away, with images that no default is."""
+    """Yield a separate system with unusual images, because the test removes its webhook."""
     with Cluster(tmp_path_factory.mktemp("powers")).start() as cluster:
         registry, _, image = HOSTESS.partition("/")
         image, _, tag = image.partition(":")
@@ -50,18 +50,18 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture
 def kube(running: Running) -> Kube:
-    """The administrator's view of it."""
+    """Return the administrator's client of that system."""
     return running.kube
 
 
 def sent(kube: Kube, builder: MirrorBuilder) -> str:
-    """What the API server refuses a mirror with; nothing where it stores it."""
+    """Return the API server's refusal of a mirror; an empty text if it is stored."""
     response = kube.http.post(resources.MIRROR.path(None), json=builder.raw())
     return "" if response.is_success else response.text
 
 
 def hostile() -> Iterator[MirrorBuilder]:
-    """Mirrors with something sharp in each field, and with fields that no mirror has."""
+    """Yield mirrors with a special text in each field, and with unknown fields."""
     for number, field in enumerate(FIELDS):
         for other, text in enumerate(SHARP):
             yield a_mirror().named(f"sharp-{number}-{other}").having(field, text)
@@ -71,7 +71,7 @@ def hostile() -> Iterator[MirrorBuilder]:
 
 
 def odd() -> Iterator[MirrorBuilder]:
-    """Mirrors that are right, and as odd as the rules allow."""
+    """Yield valid but unusual mirrors."""
     claims = {"app": "another", "mirror": "another", "component": "hostess-certificate"}
     yield a_mirror().named("odd-labels").of("labels.example.com").with_claims_labelled(claims)
     annotations = {"k8s.osp.tech/cleaning": "x", "example.com/text": "".join(SHARP)}
@@ -79,12 +79,12 @@ def odd() -> Iterator[MirrorBuilder]:
     yield a_mirror().named("odd-class").of("class.example.com").on_class("theirs").storing("900Ti").replicated(10)
     yield a_mirror().named("odd-upstream").of("http://[::1]:65535").logging_in_with("login").keeping("0s")
     yield a_mirror().named("odd-name").of("name.example.com").known_as("xn--bcher-kva.example.com").keeping("1ns")
-    source = {"kind": "PersistentVolumeClaim", "name": "somebodys"}
+    source = {"kind": "PersistentVolumeClaim", "name": "other"}
     yield a_mirror().named("odd-source").of("source.example.com").having(f"{CLAIM}.dataSource", source)
 
 
 def made_for(kube: Kube, mirror: str) -> list[Json]:
-    """All objects in all namespaces that this mirror owns, or that carry its label."""
+    """Return all objects in all namespaces that this mirror owns."""
     every = [each for kind in MADE for each in _everywhere(kube, kind)]
     return [each for each in every if _is_of(each, mirror)]
 
@@ -100,29 +100,29 @@ def _is_of(each: Json, mirror: str) -> bool:
 
 
 def template(kube: Kube, kind: resources.Kind, mirror: str) -> Json:
-    """The pod that an object of a mirror makes."""
+    """Return the pod template of an object of a mirror."""
     spec: Json = kube.until_there(kind, f"registry-mirror-{mirror}")["spec"]["template"]["spec"]
     return spec
 
 
 def shape(pod: Json, mirror: str) -> Json:
-    """A pod but for what is its mirror's: the name, and what the agent is told."""
+    """Return a pod without the mirror's name and the agent's variables."""
     (container,) = pod["containers"]
-    told = {"SHADOW_FQDN", "UPSTREAM_URL", "UPSTREAM_HOST"}
-    env = [{"name": each["name"]} if each["name"] in told else each for each in container["env"]]
+    variables = {"SHADOW_FQDN", "UPSTREAM_URL", "UPSTREAM_HOST"}
+    env = [{"name": each["name"]} if each["name"] in variables else each for each in container["env"]]
     text = json.dumps({**pod, "containers": [{**container, "env": env}]})
     named = text.replace(f'"registry-mirror-{mirror}"', '"registry-mirror-NAME"').replace(f'"{mirror}"', '"NAME"')
     return dict(json.loads(named))
 
 
-def test_no_image_command_path_or_namespace_is_theirs(kube: Kube) -> None:
+def test_user_sets_no_image_command_or_namespace(kube: Kube) -> None:
     kube.mirror(a_mirror().named("plain").of("plain.example.com"))
     plain = {
         kind: shape(template(kube, kind, "plain"), "plain") for kind in (resources.STATEFUL_SET, resources.DAEMON_SET)
     }
     for builder in hostile():
         response = kube.http.post(resources.MIRROR.path(None), json=builder.raw())
-        if response.is_success:  # unknown fields, which the API server drops
+        if response.is_success:  # the API server drops unknown fields
             assert set(response.json()["spec"]) <= {"upstreamUrl", "replicas", "ttl", "volumeClaimTemplate"}
             kube.delete(resources.MIRROR, builder.raw()["metadata"]["name"])
     stored = [builder.raw()["metadata"]["name"] for builder in odd() if sent(kube, builder) == ""]
@@ -138,11 +138,11 @@ def test_no_image_command_path_or_namespace_is_theirs(kube: Kube) -> None:
     assert "command" not in agents["containers"][0]
 
 
-def test_only_our_own_files_of_a_node(kube: Kube) -> None:
+def test_pods_mount_only_agent_files(kube: Kube) -> None:
     template(kube, resources.DAEMON_SET, "odd-name")
     templates = [each["spec"]["template"]["spec"] for each in _everywhere(kube, resources.DAEMON_SET)]
     paths = {volume["hostPath"]["path"] for pod in templates for volume in pod["volumes"] if "hostPath" in volume}
-    assert paths == OF_THE_NODE
+    assert paths == NODE_FILES
     for kind in (resources.STATEFUL_SET, resources.DAEMON_SET):
         for pod in (each["spec"]["template"]["spec"] for each in _everywhere(kube, kind)):
             (container,) = pod["containers"]
@@ -154,40 +154,40 @@ def test_only_our_own_files_of_a_node(kube: Kube) -> None:
 
 
 @pytest.mark.parametrize("host", [*NAMES, *ODD_NAMES])
-def test_no_reserved_host_name_at_admission(kube: Kube, host: str) -> None:
+def test_reserved_host_name_is_refused(kube: Kube, host: str) -> None:
     assert "spec.masqueradeUrl" in sent(kube, a_mirror().named("reserved").of("free.example.com").known_as(host))
 
 
 @pytest.mark.parametrize("secret", ["kube-system/login", "../login", "login@other", "LOGIN"])
-def test_no_secret_of_another_namespace(kube: Kube, secret: str) -> None:
+def test_secret_of_other_namespace_is_refused(kube: Kube, secret: str) -> None:
     assert "spec.credentialsSecret" in sent(kube, a_mirror().named("elsewhere").logging_in_with(secret))
 
 
-def test_no_secret_without_username_and_password(kube: Kube) -> None:
+def test_secret_without_username_is_incomplete(kube: Kube) -> None:
     kube.mirror(a_mirror().named("keys").of("keys.example.com").logging_in_with("registrymirror-webhook-tls"))
     kube.until_condition("keys", "CredentialsAvailable", "False", "SecretIncomplete")
 
 
-def test_claims_are_theirs_but_for_their_name_and_our_labels(kube: Kube) -> None:
+def test_user_sets_no_claim_name(kube: Kube) -> None:
     template(kube, resources.STATEFUL_SET, "odd-labels")
     (claim,) = kube.get(resources.STATEFUL_SET, "registry-mirror-odd-labels")["spec"]["volumeClaimTemplates"]
     assert claim["metadata"]["name"] == "image-store"
     assert {"app": "docker-registry", "mirror": "odd-labels"}.items() <= claim["metadata"]["labels"].items()
     for part in ("metadata.name", "spec.volumeName"):
-        taken = a_mirror().named("taken").having(f"spec.volumeClaimTemplate.{part}", "somebodys")
+        taken = a_mirror().named("taken").having(f"spec.volumeClaimTemplate.{part}", "other")
         assert f"spec.volumeClaimTemplate.{part}" in sent(kube, taken)
 
 
 @pytest.mark.parametrize("number", [0, 11, 1000, -1])
-def test_no_more_than_ten_caches_a_mirror(kube: Kube, number: int) -> None:
+def test_replicas_are_limited(kube: Kube, number: int) -> None:
     assert "spec.replicas" in sent(kube, a_mirror().named("many").replicated(number))
 
 
-def test_nothing_of_anybody_elses_is_touched(kube: Kube) -> None:
+def test_foreign_objects_are_not_changed(kube: Kube) -> None:
     spec = {"ports": [{"name": "x", "port": 1}]}
-    holder = kube.create(resources.CONFIG_MAP, {"metadata": {"name": "somebody"}})["metadata"]["uid"]
-    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "somebody", "uid": holder, "controller": True}
-    # Nobody serves that group: the garbage collector cannot tell whether the owner is gone.
+    holder = kube.create(resources.CONFIG_MAP, {"metadata": {"name": "holder"}})["metadata"]["uid"]
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "holder", "uid": holder, "controller": True}
+    # The group does not exist, so the garbage collector cannot check the owner.
     namesake = {**owner, "apiVersion": "mirror.example.com/v1", "kind": names.KIND, "name": "taken-too"}
     for name, holding in (("taken", owner), ("taken-too", namesake)):
         metadata = {"name": f"registry-mirror-{name}", "ownerReferences": [holding]}
@@ -198,7 +198,7 @@ def test_nothing_of_anybody_elses_is_touched(kube: Kube) -> None:
         assert (left["metadata"]["uid"], left["spec"]) == (theirs["metadata"]["uid"], theirs["spec"])
 
 
-def test_the_rules_hold_for_what_was_stored_while_no_webhook_watched(running: Running) -> None:
+def test_controller_refuses_stored_invalid_mirrors(running: Running) -> None:
     kube = running.kube
     for kind in (resources.MUTATING, resources.VALIDATING):
         kube.kubectl("delete", kind.plural, "--all")
@@ -212,7 +212,7 @@ def test_the_rules_hold_for_what_was_stored_while_no_webhook_watched(running: Ru
     stored += [builder.raw()["metadata"]["name"] for builder in hostile() if not sent(kube, builder)]
     assert any(name.startswith("sharp") for name in stored)
     for name in stored:
-        until(lambda name=name: kube.conditions(name), why=f"{name} is judged")  # type: ignore[misc]
+        until(lambda name=name: kube.conditions(name), why=f"{name} has conditions")  # type: ignore[misc]
         status, reason = kube.condition(name, "Accepted")
         made = made_for(kube, name)
         assert (status, reason) == ("False", "InvalidSpec") or name in ("fields", "pod")
@@ -224,13 +224,13 @@ def test_the_rules_hold_for_what_was_stored_while_no_webhook_watched(running: Ru
 
 
 def _credentials(kube: Kube, mirror: str) -> Json:
-    """What the cache of a mirror is given."""
+    """Return the credentials of a mirror's cache."""
     data = kube.get(resources.SECRET, f"registry-mirror-{mirror}")["data"]
     return dict(json.loads(base64.b64decode(data["credentials.json"])))
 
 
-def test_what_an_administrator_narrows_holds_at_once_and_for_what_is_there(running: Running) -> None:
-    """MASQUERADE_DOMAINS and SECRET_OPT_IN, set for a system that runs, with its mirrors and webhooks."""
+def test_new_restrictions_apply_to_existing_mirrors(running: Running) -> None:
+    """Set MASQUERADE_DOMAINS and SECRET_OPT_IN for a running system."""
     kube, system = running.kube, running.system
     old = a_mirror().named("old").of("old.example.com").known_as("old.mirrors.example.com").logging_in_with("login")
     kube.mirror(old)

@@ -1,4 +1,4 @@
-"""The controller's rights are those it uses, no more and no fewer: deploy/ against the API server's audit log."""
+"""Compare the roles in deploy/ with the API server's audit log: every right is used, and no other."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ Right = tuple[str, str, str]  # namespace or "", resource.group/subresource, ver
 
 
 def granted() -> set[Right]:
-    """What deploy/ lets the controller do."""
+    """Return the rights of the controller in deploy/."""
     return of_roles("controller.yaml", "controller-events.yaml")
 
 
 def of_roles(*files: str) -> set[Right]:
-    """What the roles in these files of deploy/ grant."""
+    """Return the rights of the roles in these files of deploy/."""
     found: set[Right] = set()
     for file in files:
         for each in yaml.safe_load_all((REPOSITORY / "deploy" / file).read_text()):
@@ -55,59 +55,59 @@ def _named(group: str, resource: str) -> str:
 
 
 def used(running: Running) -> set[Right]:
-    """What the controller asked the API server for, whatever the answer."""
+    """Return the rights that the controller's requests need, whatever the answer."""
     return {right_of(entry) for entry in requests(running)}
 
 
 def requests(running: Running) -> list[Json]:
-    """The audit log's entries about the controller's requests for objects."""
+    """Return the audit log's entries of the controller's requests."""
     user = f"system:serviceaccount:{NAMESPACE}:{CONTROLLER}"
     every = entries(running.cluster)
     return [entry for entry in every if entry["user"]["username"] == user and "objectRef" in entry]
 
 
 def right_of(entry: Json) -> Right:
-    """What a request of the audit log needs."""
+    """Return the right that a request needs."""
     reference = entry["objectRef"]
     resource = reference["resource"] + (f"/{reference['subresource']}" if "subresource" in reference else "")
     return reference.get("namespace", ""), _named(reference.get("apiGroup", ""), resource), entry["verb"]
 
 
 def one(name: str) -> MirrorBuilder:
-    """A mirror whose host names no other has."""
+    """Return a mirror with unique host names."""
     return a_mirror().named(name).of(f"{name}.example.com")
 
 
-def test_the_controller_has_the_rights_it_uses_and_no_other(fresh: Callable[..., Running]) -> None:
+def test_controller_uses_exactly_its_rights(fresh: Callable[..., Running]) -> None:
     running = fresh(CA_CERTIFICATE_BUNDLE="bundle")
     kube = running.kube
     running.system.start()
     kube.create(resources.CONFIG_MAP, {"metadata": {"name": "bundle"}, "data": {"ca-certificates.crt": "PEM"}})
-    _everything_is_repaired(kube)
-    _what_cannot_change_is_made_again(kube)
-    _storage_grows(kube)
-    _a_daemon_set_is_pruned(kube)
-    _an_agent_gets_a_new_pod(kube)
-    _what_an_earlier_one_has_left_is_made_again(running)
-    # The lease is renewed every two seconds, which all this may not take.
+    _repair_all_children(kube)
+    _replace_immutable_objects(kube)
+    _grow_storage(kube)
+    _prune_daemon_set(kube)
+    _renew_agent_pod(kube)
+    _replace_leftover_objects(running)
+    # The lease is renewed every two seconds.
     until(lambda: granted() <= used(running), why="each right is used")
     assert granted() == used(running)
     refused = [entry for entry in requests(running) if entry.get("responseStatus", {}).get("code") == 403]
-    # Before the roles were applied nothing ran; so each refusal would be a missing right.
+    # The controller starts after the roles exist, so a refusal is a missing right.
     assert not refused
 
 
-def _everything_is_repaired(kube: Kube) -> None:
+def _repair_all_children(kube: Kube) -> None:
     kube.mirror(one("repaired"))
     name = "registry-mirror-repaired"
     for kind in resources.CHILDREN:
         kube.until_there(kind, name)
         kube.patch(kind, name, {"metadata": {"labels": {"app": "edited"}}})
-        _labelled_again(kube, kind, name)
+        _until_label_repaired(kube, kind, name)
 
 
-def _an_agent_gets_a_new_pod(kube: Kube) -> None:
-    """As a deletion waits for agents that run, and nobody ends this pod, it is the last that is made on the node."""
+def _renew_agent_pod(kube: Kube) -> None:
+    """Runs last on its node: the pod is never ended here, and a deletion would wait for it."""
     a_node_with_room(kube, "edited")
     kube.mirror(one("renewed"))
     place = Nodes(kube, "renewed", {"edited": Agent("edited")})
@@ -118,11 +118,11 @@ def _an_agent_gets_a_new_pod(kube: Kube) -> None:
     place.stop()
 
 
-def _labelled_again(kube: Kube, kind: Kind, name: str) -> None:
+def _until_label_repaired(kube: Kube, kind: Kind, name: str) -> None:
     until(lambda: kube.get(kind, name)["metadata"]["labels"]["app"] == "docker-registry", why=f"{kind.name} repaired")
 
 
-def _what_cannot_change_is_made_again(kube: Kube) -> None:
+def _replace_immutable_objects(kube: Kube) -> None:
     name = "registry-mirror-replaced"
     labels = {"app": "docker-registry", "mirror": "replaced"}
     metadata = {"name": name, "labels": labels}
@@ -139,20 +139,20 @@ def _what_cannot_change_is_made_again(kube: Kube) -> None:
         ),
     }
     kube.mirror(one("replaced"))
-    for kind, live in old.items():
-        _made_again(kube, kind, name, live["metadata"]["uid"])
+    for kind, current in old.items():
+        _until_replaced(kube, kind, name, current["metadata"]["uid"])
 
 
-def _made_again(kube: Kube, kind: Kind, name: str, uid: str) -> None:
+def _until_replaced(kube: Kube, kind: Kind, name: str, uid: str) -> None:
     def another() -> bool:
-        live = kube.find(kind, name)
-        return live is not None and live["metadata"]["uid"] != uid
+        current = kube.find(kind, name)
+        return current is not None and current["metadata"]["uid"] != uid
 
     until(another, why=f"{kind.name} replaced")
 
 
-def _what_an_earlier_one_has_left_is_made_again(running: Running) -> None:
-    """Nobody else collects it here."""
+def _replace_leftover_objects(running: Running) -> None:
+    """The garbage collector is stopped."""
     kube, name = running.kube, "registry-mirror-repaired"
     running.cluster.kill(CONTROLLER_MANAGER)
     kube.delete(resources.MIRROR, "repaired")
@@ -160,10 +160,10 @@ def _what_an_earlier_one_has_left_is_made_again(running: Running) -> None:
     old = {kind: kube.get(kind, name)["metadata"]["uid"] for kind in resources.CHILDREN}
     kube.mirror(one("repaired"))
     for kind, uid in old.items():
-        _made_again(kube, kind, name, uid)
+        _until_replaced(kube, kind, name, uid)
 
 
-def _storage_grows(kube: Kube) -> None:
+def _grow_storage(kube: Kube) -> None:
     a_storage_class(kube, "growing", growing=True)
     volumes(kube, "growing", ["one"], "20Gi")
     kube.mirror(one("grown").on_class("growing"))
@@ -179,12 +179,12 @@ def _phase(kube: Kube, claim: str) -> str:
 
 
 def _asked(kube: Kube, claim: str) -> str:
-    live = kube.find(resources.CLAIM, claim)
-    return live["spec"]["resources"]["requests"]["storage"] if live else ""
+    current = kube.find(resources.CLAIM, claim)
+    return current["spec"]["resources"]["requests"]["storage"] if current else ""
 
 
-def _a_daemon_set_is_pruned(kube: Kube) -> None:
-    """Of two that come to want one name the older has it, by UID where they are of one second."""
+def _prune_daemon_set(kube: Kube) -> None:
+    """The older of two mirrors keeps a host name; the UID decides within the same second."""
     for name in ("rival-a", "rival-b"):
         kube.mirror(one(name))
         kube.until_there(resources.DAEMON_SET, f"registry-mirror-{name}")

@@ -1,4 +1,4 @@
-"""A mirror of a version whose cache pods had no label of their upstream."""
+"""Upgrade a mirror whose cache pods have no label of their upstream."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ CHILD = "registry-mirror-old"
 
 
 def marked(kube: Kube) -> list[str]:
-    """The cache pods with the label."""
+    """Return the cache pods with the label."""
     found = pods_of(kube, "old", "registry")
     return sorted(pod["metadata"]["name"] for pod in found if UPSTREAM_LABEL in pod["metadata"]["labels"])
 
 
 def selected(kube: Kube) -> bool:
-    """Whether the Service asks for it."""
+    """Return True if the Service selects the label."""
     return UPSTREAM_LABEL in kube.get(resources.SERVICE, CHILD)["spec"]["selector"]
 
 
-def test_its_service_leads_to_its_pods_until_the_first_of_the_new_version_is_ready(own: Running) -> None:
+def test_service_selects_old_pods_until_new_ready(own: Running) -> None:
     kube = own.kube
     kube.mirror(one("old"))
     until(lambda: complete(kube, "old"), why="complete")

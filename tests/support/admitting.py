@@ -1,4 +1,4 @@
-"""A client that is never to be refused: it asks for admission and shakes hands with the webhook, again and again."""
+"""Send reviews continuously and count refusals."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ if TYPE_CHECKING:
     from tests.cluster.conftest import Running
 
 HOST = f"registrymirror-webhook.{NAMESPACE}.svc"
-# Seconds between two tries: more would be load, not proof.
+# Seconds between two turns.
 PAUSE = 0.1
 
 
 def bundle(kube: Kube, kind: Kind) -> str:
-    """What a configuration trusts the webhook by."""
+    """Return the caBundle of a configuration."""
     encoded = kube.get(kind, "registrymirror")["webhooks"][0]["clientConfig"].get("caBundle", "")
     return base64.b64decode(encoded).decode()
 
 
 class Admitting:
-    """While it lasts a thread makes mirrors (in dry runs) and connections; `refusals` is what went wrong.
+    """Creates mirrors (dry runs) and connections in a thread; `refusals` lists the errors.
 
-    The API server keeps connections to the webhook, so that a certificate counts from the next one on only. So each
-    turn also opens one, trusting by what each configuration says at that moment.
+    The API server keeps connections to the webhook, so each turn also opens a new one that trusts the current caBundle.
     """
 
     def __init__(self, running: Running) -> None:

@@ -1,4 +1,4 @@
-"""Looks for a secret in whatever form it may have got somewhere: plain, in JSON, in a URL, in base64 at any place."""
+"""Search for a secret in all its forms: plain, in JSON, in a URL, in base64 at any offset."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
 
 def forms(secret: str) -> set[str]:
-    """All that would tell it."""
+    """Return all encodings of a secret."""
     escaped = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
     twice = {json.dumps(text)[1:-1] for text in escaped}  # JSON within JSON, as in an annotation
     return {secret, quote(secret, safe=""), quote(secret), *escaped, *twice, *_in_base64(secret.encode())}
 
 
-def _in_base64(raw: bytes) -> set[str]:
-    """Of each of the three ways to stand in something longer what does not depend on its neighbours."""
+def _in_base64(secret: bytes) -> set[str]:
+    """Return the base64 text of each of the three offsets, without the parts that depend on neighbouring bytes."""
     found = set()
     for before in range(3):
-        whole = base64.b64encode(b"\0" * before + raw).decode().rstrip("=")
+        whole = base64.b64encode(b"\0" * before + secret).decode().rstrip("=")
         first = (before * 8 + 5) // 6
-        found.add(whole[first : len(whole) - bool((before + len(raw)) % 3)])
+        found.add(whole[first : len(whole) - bool((before + len(secret)) % 3)])
     return found
 
 
 def traces(places: Mapping[str, str], secrets: Iterable[str]) -> list[str]:
-    """Where any of them is told, and in which form."""
+    """Return the places that contain one of the secrets, and the form."""
     needles = {form for secret in secrets for form in forms(secret)}
     return [
         f"{place}: {form!r} in ...{text[max(0, text.find(form) - 80) :][:200]!r}"
@@ -42,7 +42,7 @@ def traces(places: Mapping[str, str], secrets: Iterable[str]) -> list[str]:
 
 
 def objects(cluster: Cluster) -> dict[str, str]:
-    """Everything that the API server holds, as JSON, by its kind; Secrets are there too, under `Secret`."""
+    """Return all objects of the API server as JSON by kind, including `Secret`."""
     listed = cluster.run_kubectl("api-resources", "--verbs=list", "--output=name").stdout.split()
     found = json.loads(cluster.run_kubectl("get", ",".join(listed), "-A", "-o", "json").stdout)["items"]
     kinds = {each["kind"] for each in found}

@@ -1,4 +1,4 @@
-"""What tests on a real API server say: make, change, look, and wait for a state with a deadline."""
+"""Access a real API server in tests: create, change, read, and wait for a state."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 NAMESPACE = "registry-mirror"
-# Seconds. Nothing here takes more than one or two; the rest is for a machine that does other things too.
+# Seconds. Most states take one or two; the rest is for a loaded machine.
 DEADLINE = 20.0
 POLL = 0.02
 
 
 def until(look: Callable[[], T], *, why: str, seconds: float = DEADLINE) -> T:
-    """What `look` returns once it returns something true; fails with `why` and its last answer after the deadline."""
+    """Return the first true result of `look`. Fail with `why` and the last result after the deadline."""
     limit = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < limit, f"not within {seconds:.0f} s: {why}; last seen: {found!r}"
@@ -39,15 +39,12 @@ def until(look: Callable[[], T], *, why: str, seconds: float = DEADLINE) -> T:
 
 
 def text(secret: Json, key: str) -> str:
-    """A text of a Secret."""
+    """Return a text of a Secret."""
     return base64.b64decode(secret["data"][key]).decode()
 
 
 class Kube:
-    """The administrator's view of one cluster, by plain requests, so that no client of ours is between.
-
-    Or the view of somebody else, by whose `kubeconfig` they are made.
-    """
+    """Plain requests to one cluster, as administrator or with another `kubeconfig`."""
 
     def __init__(self, cluster: Cluster, kubeconfig: Path | None = None) -> None:
         self.cluster = cluster
@@ -58,53 +55,53 @@ class Kube:
         self.http = httpx.Client(base_url=cluster.url, verify=context, trust_env=False, timeout=30)
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         self.http.close()
 
     def kubectl(self, *arguments: str, stdin: str | Json | None = None) -> str:
-        """What kubectl prints, on both streams, whether it succeeds or not."""
+        """Return the output of kubectl on both streams, even if it fails."""
         text = json.dumps(stdin) if isinstance(stdin, dict) else stdin
         done = self.cluster.run_kubectl(*arguments, stdin=text, check=False)
         return done.stdout + done.stderr
 
     def apply(self, *objects: Json) -> str:
-        """What `kubectl apply` prints for these objects."""
+        """Return the output of `kubectl apply` for these objects."""
         return self.kubectl("apply", "-f", "-", stdin="---\n".join(json.dumps(each) + "\n" for each in objects))
 
     def find(self, kind: Kind, name: str, namespace: str = NAMESPACE) -> Json | None:
-        """The object, or None where there is none."""
+        """Return the object, or None if it does not exist."""
         response = self.http.get(kind.path(namespace, name))
         return None if response.status_code == httpx.codes.NOT_FOUND else _json(response)
 
     def get(self, kind: Kind, name: str, namespace: str = NAMESPACE) -> Json:
-        """The object."""
+        """Return the object."""
         return _json(self.http.get(kind.path(namespace, name)))
 
     def every(self, kind: Kind, namespace: str = NAMESPACE, **query: str) -> list[Json]:
-        """All objects of a kind; the query may have labelSelector and fieldSelector."""
+        """Return all objects of a kind. The query may have labelSelector and fieldSelector."""
         items: list[Json] = _json(self.http.get(kind.path(namespace), params=query))["items"]
         return items
 
     def create(self, kind: Kind, body: Json, namespace: str = NAMESPACE, **query: str) -> Json:
-        """Makes an object."""
+        """Create an object."""
         return _json(
             self.http.post(kind.path(namespace), json={"apiVersion": kind.api, "kind": kind.name, **body}, params=query)
         )
 
     def patch(self, kind: Kind, name: str, body: Json, *, subresource: str | None = None) -> Json:
-        """Changes an object by a JSON merge patch."""
+        """Change an object by a JSON merge patch."""
         headers = {"Content-Type": "application/merge-patch+json"}
         return _json(
             self.http.patch(kind.path(NAMESPACE, name, subresource), content=json.dumps(body), headers=headers)
         )
 
     def json_patch(self, kind: Kind, name: str, *operations: Json) -> Json:
-        """Changes an object by a JSON patch."""
+        """Change an object by a JSON patch."""
         headers = {"Content-Type": "application/json-patch+json"}
         return _json(self.http.patch(kind.path(NAMESPACE, name), content=json.dumps(operations), headers=headers))
 
     def delete(self, kind: Kind, name: str, **options: Any) -> None:
-        """Deletes an object."""
+        """Delete an object."""
         _json(
             self.http.request(
                 "DELETE", kind.path(NAMESPACE, name), json={"kind": "DeleteOptions", "apiVersion": "v1", **options}
@@ -112,27 +109,27 @@ class Kube:
         )
 
     def mirror(self, builder: MirrorBuilder) -> Json:
-        """Makes a RegistryMirror."""
+        """Create a RegistryMirror."""
         return self.create(resources.MIRROR, builder.raw())
 
     def secret(self, name: str, **texts: str) -> Json:
-        """Makes a Secret of these texts."""
+        """Create a Secret with these texts."""
         return self.create(resources.SECRET, {"metadata": {"name": name}, "stringData": texts})
 
     def condition(self, mirror: str, kind: str) -> tuple[str, str]:
-        """Status and reason of a condition; two empty strings while there is none."""
+        """Return status and reason of a condition; empty strings if it does not exist."""
         return self.conditions(mirror).get(kind, ("", "", ""))[:2]
 
     def conditions(self, mirror: str) -> dict[str, tuple[str, str, str]]:
-        """Status, reason and message of each condition, if they are of the present generation."""
-        live = self.find(resources.MIRROR, mirror) or {"metadata": {"generation": -1}}
-        status = live.get("status", {})
-        if status.get("observedGeneration") != live["metadata"]["generation"]:
+        """Return status, reason and message of each condition of the current generation."""
+        current = self.find(resources.MIRROR, mirror) or {"metadata": {"generation": -1}}
+        status = current.get("status", {})
+        if status.get("observedGeneration") != current["metadata"]["generation"]:
             return {}
         return {each["type"]: (each["status"], each["reason"], each["message"]) for each in status["conditions"]}
 
     def until_condition(self, mirror: str, kind: str, status: str, reason: str) -> str:
-        """The message of a condition, once it has this status and reason."""
+        """Return the message of a condition after it has this status and reason."""
         until(
             lambda: self.condition(mirror, kind) == (status, reason),
             why=f"{kind}={status}/{reason} of {mirror}; {self.conditions(mirror)}",
@@ -140,15 +137,15 @@ class Kube:
         return self.conditions(mirror)[kind][2]
 
     def until_there(self, kind: Kind, name: str) -> Json:
-        """The object, once it exists."""
+        """Return the object after it exists."""
         return until(lambda: self.find(kind, name), why=f"{kind.name} {name} exists") or {}
 
     def until_gone(self, kind: Kind, name: str) -> None:
-        """Returns once there is no such object."""
+        """Wait until the object does not exist."""
         until(lambda: self.find(kind, name) is None, why=f"{kind.name} {name} is gone")
 
     def events(self, mirror: str) -> list[tuple[str, str, str]]:
-        """Type, reason and note of the Events about a mirror."""
+        """Return type, reason and note of the Events of a mirror."""
         found = self.every(resources.EVENT, "default")
         return [
             (each["type"], each["reason"], each["note"]) for each in found if each["regarding"].get("name") == mirror

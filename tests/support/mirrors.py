@@ -1,7 +1,6 @@
-"""Builders of RegistryMirrors, which read as what they are: `a_mirror().named("docker").of("quay.io").storing("20Gi")`.
+"""Build RegistryMirrors: `a_mirror().named("docker").of("quay.io").storing("20Gi")`.
 
-Each adjective gives a new builder and leaves the old one as it was; `raw()` gives the JSON, a copy for its taker.
-Nothing is judged: a wrong mirror is built as easily as a right one.
+Each method returns a new builder. `raw()` returns a copy of the JSON. Builders accept invalid values.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ CLAIM = "spec.volumeClaimTemplate.spec"
 
 @dataclass(frozen=True)
 class MirrorBuilder:
-    """A RegistryMirror in the making."""
+    """A builder of a RegistryMirror."""
 
     document: Json
 
     def having(self, path: str, value: Any) -> MirrorBuilder:
-        """With `value` at a path such as `spec.ttl`; the objects on the way are made where they are missing."""
+        """Set `value` at a path such as `spec.ttl`, and create missing parents."""
         document = copy.deepcopy(self.document)
         *parents, last = path.split(".")
         node = document
@@ -33,7 +32,7 @@ class MirrorBuilder:
         return MirrorBuilder(document)
 
     def without(self, path: str) -> MirrorBuilder:
-        """With nothing at a path."""
+        """Remove the value at a path."""
         document = copy.deepcopy(self.document)
         *parents, last = path.split(".")
         node = document
@@ -43,66 +42,66 @@ class MirrorBuilder:
         return MirrorBuilder(document)
 
     def named(self, name: str) -> MirrorBuilder:
-        """Under that name."""
+        """Set the name."""
         return self.having("metadata.name", name)
 
     def labelled(self, labels: dict[str, str]) -> MirrorBuilder:
-        """With exactly these labels of its own."""
+        """Set exactly these labels."""
         return self.having("metadata.labels", labels)
 
     def of(self, upstream_url: str) -> MirrorBuilder:
-        """Of that upstream."""
+        """Set the upstream."""
         return self.having("spec.upstreamUrl", upstream_url)
 
     def known_as(self, masquerade_url: str) -> MirrorBuilder:
-        """Reached by the nodes under that name."""
+        """Set the host name on the nodes."""
         return self.having("spec.masqueradeUrl", masquerade_url)
 
     def logging_in_with(self, secret: str) -> MirrorBuilder:
-        """With the credentials of that Secret."""
+        """Set the Secret with the credentials."""
         return self.having("spec.credentialsSecret", secret)
 
     def replicated(self, times: int) -> MirrorBuilder:
-        """With so many cache pods."""
+        """Set the number of cache pods."""
         return self.having("spec.replicas", times)
 
     def keeping(self, ttl: str) -> MirrorBuilder:
-        """Keeping each blob that long."""
+        """Set the ttl."""
         return self.having("spec.ttl", ttl)
 
     def storing(self, amount: str | int) -> MirrorBuilder:
-        """With so much storage for each cache pod."""
+        """Set the storage of each cache pod."""
         return self.having(f"{CLAIM}.resources.requests.storage", amount)
 
     def limited_to(self, amount: str | int) -> MirrorBuilder:
-        """With no more storage than that for each cache pod."""
+        """Set the storage limit of each cache pod."""
         return self.having(f"{CLAIM}.resources.limits.storage", amount)
 
     def on_class(self, storage_class: str) -> MirrorBuilder:
-        """On volumes of that StorageClass."""
+        """Set the StorageClass."""
         return self.having(f"{CLAIM}.storageClassName", storage_class)
 
     def accessed(self, *modes: str) -> MirrorBuilder:
-        """On volumes with these access modes."""
+        """Set the access modes."""
         return self.having(f"{CLAIM}.accessModes", list(modes))
 
     def with_claims_labelled(self, labels: dict[str, Any]) -> MirrorBuilder:
-        """With these labels on its claims."""
+        """Set the labels of the claims."""
         return self.having("spec.volumeClaimTemplate.metadata.labels", labels)
 
     def with_claims_annotated(self, annotations: dict[str, Any]) -> MirrorBuilder:
-        """With these annotations on its claims."""
+        """Set the annotations of the claims."""
         return self.having("spec.volumeClaimTemplate.metadata.annotations", annotations)
 
     def granted(self, amount: str) -> MirrorBuilder:
-        """As it stands after the controller has seen claims of that size bound."""
+        """Set the granted storage in the status."""
         return self.having("status.storage", amount)
 
     def raw(self) -> Json:
-        """The object as JSON."""
+        """Return the object as JSON."""
         return copy.deepcopy(self.document)
 
 
 def a_mirror() -> MirrorBuilder:
-    """The smallest valid mirror: `docker`, of quay.io."""
+    """Return the smallest valid mirror: `docker`, of quay.io."""
     return MirrorBuilder({"apiVersion": "k8s.osp.tech/v1", "kind": "RegistryMirror"}).named("docker").of("quay.io")

@@ -1,4 +1,4 @@
-"""Each value in its place: what is made of a mirror holds what was meant, and nothing that a value brought with it."""
+"""Assert that all objects of a mirror contain its values and nothing else from them."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
     from controller.settings import ControllerSettings
 
 
-# A shell takes nothing of this for more than text.
+# Has no special character of a shell.
 PLAIN = re.compile(r"[a-z]+=[A-Za-z0-9/._-]+")
 HOSTS = b"127.0.0.1\tlocalhost\n"
 ADDRESS = "10.96.0.7"
 
 
-def assert_in_place(mirror: Mirror, settings: ControllerSettings, facts: Inputs) -> None:
-    """Looks at every file and every variable that a value of the mirror gets into."""
-    objects = {kind: body for kind, body in desired_objects(mirror, settings, facts) if kind in (SECRET, DAEMON_SET)}
+def assert_in_place(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> None:
+    """Check every file and variable that contains a value of the mirror."""
+    objects = {kind: body for kind, body in desired_objects(mirror, settings, inputs) if kind in (SECRET, DAEMON_SET)}
     data = {key: base64.b64decode(value).decode() for key, value in objects[SECRET]["data"].items()}
     assert set(data) <= well_known.ALL
     assert_configuration(mirror, json.loads(data[well_known.CONFIGURATION]))
-    credentials = {"Username": facts.credentials.username, "Secret": facts.credentials.password}
+    credentials = {"Username": inputs.credentials.username, "Secret": inputs.credentials.password}
     assert json.loads(data[well_known.CREDENTIALS]) == credentials
     assert_start(data[well_known.START])
     assert data[well_known.HELPER] == registry_config.helper()
     if DAEMON_SET in objects:
-        assert_agent(mirror, settings, facts, objects[DAEMON_SET])
+        assert_agent(mirror, settings, inputs, objects[DAEMON_SET])
 
 
 def assert_configuration(mirror: Mirror, document: Json) -> None:
-    """The registry's configuration is everybody's, but for the three values that are the mirror's."""
+    """Assert that the registry configuration differs only by three values of the mirror."""
     meant = json.loads(registry_config.configuration(judged()))
     meant["proxy"] |= {"remoteurl": mirror.upstream.url, "ttl": mirror.spec.ttl}
     meant["storage"]["filesystem"]["rootdirectory"] = f"{registry_config.DATA_DIRECTORY}/{mirror.upstream.directory}"
@@ -52,7 +52,7 @@ def assert_configuration(mirror: Mirror, document: Json) -> None:
 
 
 def assert_start(script: str) -> None:
-    """The script is everybody's, but for its first lines, which give values that a shell takes for nothing else."""
+    """Assert that the script differs only by its first lines, which are plain text to a shell."""
     head, _, rest = script.partition("\n\n")
     first, *values = head.splitlines()
     assert first == "#!/bin/sh"
@@ -60,15 +60,15 @@ def assert_start(script: str) -> None:
     assert f"\n{rest}" == entrypoint._SCRIPT
 
 
-def assert_agent(mirror: Mirror, settings: ControllerSettings, facts: Inputs, daemon_set: Json) -> None:
-    """The agent takes its environment, and writes what was meant into the node's files."""
+def assert_agent(mirror: Mirror, settings: ControllerSettings, inputs: Inputs, daemon_set: Json) -> None:
+    """Assert that the agent accepts its environment and writes the expected files."""
     (container,) = daemon_set["spec"]["template"]["spec"]["containers"]
     environment = {each["name"]: each["value"] for each in container["env"] if "value" in each}
     assert len(container["env"]) == len({each["name"] for each in container["env"]})
     agent = read({**environment, "KUBERNETES_SERVICE_HOST": "10.96.0.1"})
     assert (agent.mirror, agent.masquerade, agent.namespace) == (mirror.name, mirror.masquerade, settings.namespace)
     assert agent.upstream_url == mirror.upstream.url
-    assert agent.upstream_host == ("" if facts.images_holder else mirror.upstream.image_host)
+    assert agent.upstream_host == ("" if inputs.images_holder else mirror.upstream.image_host)
     block = (
         f"# BEGIN registry-mirror {mirror.name}\n{ADDRESS}\t{mirror.masquerade}\n# END registry-mirror {mirror.name}\n"
     )
@@ -82,5 +82,5 @@ def assert_agent(mirror: Mirror, settings: ControllerSettings, facts: Inputs, da
 
 
 def pods_of(objects: list[tuple[Any, Json]]) -> list[Json]:
-    """The pod templates among these objects."""
+    """Return the pod templates among these objects."""
     return [body["spec"]["template"]["spec"] for kind, body in objects if kind in (STATEFUL_SET, DAEMON_SET)]

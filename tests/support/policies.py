@@ -1,4 +1,4 @@
-"""Policies of somebody's, in the API server itself: they refuse what is written, or alter it as it is stored."""
+"""Create admission policies of other administrators that refuse or change objects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _API: Final = "admissionregistration.k8s.io/v1"
 
 
 def _kinds(way: str) -> tuple[Kind, Kind]:
-    """The policy and its binding."""
+    """Return the kinds of a policy and of its binding."""
     kind, path = f"{way}AdmissionPolicy", f"{way.lower()}admissionpolic"
     return (
         Kind(_API, f"{path}ies", kind, namespaced=False),
@@ -27,24 +27,24 @@ ALTERING: Final = _kinds("Mutating")
 
 
 def rule(group: str, resource: str, *operations: str, name: str | None = None) -> Json:
-    """What is looked at: objects of a resource, or the one of that name."""
+    """Return a rule for all objects of a resource, or for one name."""
     names = {} if name is None else {"resourceNames": [name]}
     return {"apiGroups": [group], "apiVersions": ["*"], "resources": [resource], "operations": [*operations], **names}
 
 
-def refuse(kube: Kube, name: str, looked_at: Json, unless: str = "false") -> None:
-    """A policy that refuses what does not meet the expression. The API server takes a moment to follow it."""
+def refuse(kube: Kube, name: str, matched: Json, unless: str = "false") -> None:
+    """Create a policy that refuses objects unless the expression is true. It takes effect after a moment."""
     policy, binding = REFUSING
-    spec = {"matchConstraints": {"resourceRules": [looked_at]}, "validations": [{"expression": unless}]}
+    spec = {"matchConstraints": {"resourceRules": [matched]}, "validations": [{"expression": unless}]}
     kube.create(policy, {"metadata": {"name": name}, "spec": spec})
     kube.create(binding, {"metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]}})
 
 
-def alter(kube: Kube, name: str, looked_at: Json, change: str) -> None:
-    """A policy that applies the expression to what is stored. The API server takes a moment to follow it."""
+def alter(kube: Kube, name: str, matched: Json, change: str) -> None:
+    """Create a policy that applies the expression to stored objects. It takes effect after a moment."""
     policy, binding = ALTERING
     spec = {
-        "matchConstraints": {"resourceRules": [looked_at]},
+        "matchConstraints": {"resourceRules": [matched]},
         "failurePolicy": "Fail",
         "reinvocationPolicy": "Never",
         "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": change}}],
@@ -54,6 +54,6 @@ def alter(kube: Kube, name: str, looked_at: Json, change: str) -> None:
 
 
 def lift(kube: Kube, name: str, kind: tuple[Kind, Kind] = REFUSING) -> None:
-    """Takes a policy away."""
+    """Delete a policy."""
     for each in reversed(kind):
         kube.delete(each, name)

@@ -1,4 +1,4 @@
-"""What property tests draw from, in one place: what is valid, in all its spellings, and what anybody may send."""
+"""Generate valid values in all their spellings, and arbitrary input, for property tests."""
 
 from __future__ import annotations
 
@@ -23,44 +23,44 @@ _ANY_CASE = string.ascii_letters + string.digits
 
 
 def _worded(alphabet: str, inner: str, longest: int) -> st.SearchStrategy[str]:
-    """Words that begin and end with a letter or a digit."""
+    """Generate words with a letter or a digit at both ends."""
     return st.text(alphabet + inner, min_size=1, max_size=longest).map(lambda text: text.strip(inner) or alphabet[0])
 
 
 def dns_labels(longest: int = names.DNS_LABEL_MAX) -> st.SearchStrategy[str]:
-    """Lower-case DNS labels."""
+    """Generate lower-case DNS labels."""
     return _worded(_LOWER, "-", longest)
 
 
 def dns_names() -> st.SearchStrategy[str]:
-    """Lower-case DNS names that are no IP address."""
+    """Generate lower-case DNS names that are not IP addresses."""
     labels = st.lists(dns_labels(8) | dns_labels(), max_size=3)
-    last = dns_labels(8).map("x{}".format)  # no number, or the whole could be taken for an address
+    last = dns_labels(8).map("x{}".format)  # a numeric last label would make an address
     return st.tuples(labels, last).map(lambda parts: ".".join([*parts[0], parts[1]]))
 
 
 def mirror_names() -> st.SearchStrategy[str]:
-    """Names that a RegistryMirror may have, those near the limit and near the headless Service's among them."""
+    """Generate names of RegistryMirrors, including long ones and ones like the headless Service's."""
     plain = dns_labels(names.NAME_MAX)
     suffixed = st.tuples(dns_labels(8), st.sampled_from(["-headless-0", "-0", "-1"])).map("".join)
     return st.one_of(plain.filter(names.is_mirror_name), suffixed)
 
 
 def object_names() -> st.SearchStrategy[str]:
-    """Names of Secrets and StorageClasses: unlike DNS names, a label of theirs may be longer than 63."""
+    """Generate names of Secrets and StorageClasses, whose labels may exceed 63 characters."""
     return st.lists(dns_labels(120), min_size=1, max_size=2).map(".".join)
 
 
 def hosts() -> st.SearchStrategy[str]:
-    """Hosts as an upstream holds them: DNS names, IPv4 addresses, IPv6 addresses without brackets."""
+    """Generate hosts of upstreams: DNS names, IPv4 addresses, IPv6 addresses without brackets."""
     ipv4 = st.ip_addresses(v=4).map(str)
-    # One form of an address among many; an IPv4 address within one is spelled differently by Pythons.
+    # Python versions print an embedded IPv4 address differently.
     ipv6 = st.ip_addresses(v=6).map(lambda address: str(ipaddress.IPv6Address(int(address))))
     return st.one_of(dns_names(), ipv4, ipv6)
 
 
 def upstreams() -> st.SearchStrategy[Upstream]:
-    """Upstreams with the scheme's own port left out, as parsing gives them."""
+    """Generate upstreams without default ports."""
     return st.builds(
         lambda scheme, host, port: Upstream(scheme, host, None if port == _PORTS[scheme] else port),
         st.sampled_from(sorted(_PORTS)),
@@ -73,7 +73,7 @@ _PORTS = {"https": 443, "http": 80}
 
 
 def upstream_urls() -> st.SearchStrategy[str]:
-    """Valid upstreamUrls in many spellings: with and without scheme, port and slash, in either case."""
+    """Generate valid upstreamUrls with and without scheme, port and slash, in either case."""
     return st.builds(
         _spelled,
         upstreams(),
@@ -92,51 +92,51 @@ def _spelled(upstream: Upstream, *, with_scheme: bool, with_port: bool, end: str
 
 
 def numbers() -> st.SearchStrategy[str]:
-    """Unsigned decimal numbers as Kubernetes and Go both read them: 1, 1.5, 1. and .5."""
+    """Generate unsigned decimal numbers like 1, 1.5, 1. and .5."""
     digits = st.text(string.digits, min_size=1, max_size=12)
     fraction = st.tuples(digits, digits).map(".".join)
     return st.one_of(digits, fraction, digits.map("{}.".format), digits.map(".{}".format))
 
 
 def quantities() -> st.SearchStrategy[str]:
-    """Quantities in all forms, zero and negative ones among them."""
+    """Generate quantities in all forms, including zero and negative ones."""
     suffixes = ["", "n", "u", "m", "k", *"MGTPE", *(f"{letter}i" for letter in "KMGTPE"), "e3", "E-3", "e+21"]
     return st.tuples(st.sampled_from(["", "", "+", "-"]), numbers(), st.sampled_from(suffixes)).map("".join)
 
 
 def amounts() -> st.SearchStrategy[str | int]:
-    """Amounts of storage that can be asked for."""
+    """Generate amounts of storage."""
     units = ["Ki", "Mi", "Gi", "Ti", "M", "G", "e9", ""]
     spelled = st.tuples(st.integers(1, 9999).map(str), st.sampled_from(["", ".5"]), st.sampled_from(units))
     return st.one_of(spelled.map("".join), st.integers(1, 2**40))
 
 
 def durations() -> st.SearchStrategy[str]:
-    """Go durations that the registry can count and that mean what they say."""
+    """Generate valid Go durations."""
     parts = st.tuples(st.integers(0, 999).map(str), st.sampled_from(["h", "m", "s", "ms", "us", "µs", "μs", "ns"]))
     whole = st.lists(parts.map("".join), min_size=1, max_size=4).map("".join)
     return st.tuples(st.sampled_from(["", "+"]), whole).map("".join)
 
 
 def label_values() -> st.SearchStrategy[str]:
-    """Values that Kubernetes takes in a label, the empty one among them."""
+    """Generate values of labels, including the empty one."""
     return st.just("") | _worded(_ANY_CASE, "-_.", names.DNS_LABEL_MAX)
 
 
 def label_keys() -> st.SearchStrategy[str]:
-    """Keys of labels and annotations, with and without a prefix."""
+    """Generate keys of labels and annotations, with and without a prefix."""
     name = _worded(_ANY_CASE, "-_.", names.DNS_LABEL_MAX)
     prefix = st.lists(dns_labels(8), min_size=1, max_size=2).map(".".join)
     return name | st.tuples(prefix, name).map("/".join)
 
 
 def label_maps() -> st.SearchStrategy[dict[str, str]]:
-    """Valid labels."""
+    """Generate valid labels."""
     return st.dictionaries(label_keys(), label_values(), max_size=3)
 
 
 def _some(fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Json]:
-    """Objects with any of these fields, each of which may also be an explicit null."""
+    """Generate objects with any of these fields, each of which may be null."""
     return st.fixed_dictionaries({}, optional={key: st.none() | values for key, values in fields.items()})
 
 
@@ -171,7 +171,7 @@ def _claims() -> st.SearchStrategy[Json]:
 
 
 def specs() -> st.SearchStrategy[Json]:
-    """Valid specs, with any of their fields missing or null and unknown fields beside them."""
+    """Generate valid specs with missing, null and unknown fields."""
     optional = {
         "masqueradeUrl": dns_names().map("{}.example".format),
         "credentialsSecret": object_names(),
@@ -185,12 +185,12 @@ def specs() -> st.SearchStrategy[Json]:
 
 
 def _has_free_masquerade(url: str) -> bool:
-    """Whether the host is no reserved name, nor below one: then masqueradeUrl may be left out."""
+    """Return True if the host is not reserved, so that masqueradeUrl is optional."""
     return not url.lower().rstrip("/:0123456789").endswith(("localhost", "localdomain", "svc", "local", "kubernetes"))
 
 
 def mirrors() -> st.SearchStrategy[MirrorBuilder]:
-    """Valid RegistryMirrors."""
+    """Generate valid RegistryMirrors."""
     return st.builds(_mirror, mirror_names(), specs(), st.none() | label_maps())
 
 
@@ -200,12 +200,12 @@ def _mirror(name: str, spec: Json, labels: dict[str, str] | None) -> MirrorBuild
 
 
 def texts() -> st.SearchStrategy[str]:
-    """Any text that JSON can spell, lone surrogates and control characters included."""
+    """Generate any text, including lone surrogates and control characters."""
     return st.text(st.characters(codec=None), max_size=20)
 
 
 def json_values() -> st.SearchStrategy[Any]:
-    """Any JSON, and what Python's own decoder lets through beside it: NaN, infinity, numbers of any length."""
+    """Generate any JSON, and the non-standard values that Python decodes: NaN, infinity, long numbers."""
     huge = st.sampled_from(["9" * 600, "\x00", "\ud800", "a" * 100_000, "@" * 999, 10**30, -(10**4000), 1e308])
     scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), texts(), huge)
     return st.recursive(
@@ -214,7 +214,7 @@ def json_values() -> st.SearchStrategy[Any]:
 
 
 def nested(levels: int) -> Any:
-    """Objects and lists within each other, that many of them."""
+    """Return objects and lists nested to that depth."""
     node: Any = "at the bottom"
     for level in range(levels):
         node = [node] if level % 2 else {"inner": node}
@@ -233,13 +233,13 @@ _FIELDS = (
 
 
 def damaged_mirrors() -> st.SearchStrategy[Json]:
-    """Mirrors with anything at all where something of theirs belongs: nearly right, so that every rule is reached."""
+    """Generate mirrors with arbitrary values in some fields."""
     return st.dictionaries(st.sampled_from(_FIELDS), json_values(), max_size=4).map(_damaged)
 
 
 def _damaged(damage: dict[str, Any]) -> Json:
     builder = a_mirror()
-    # The longest paths first: what a shorter one replaces is gone, and cannot be gone into.
+    # Longest paths first, because a shorter one replaces its children.
     for path in sorted(damage, key=len, reverse=True):
         builder = builder.having(path, damage[path])
     return builder.raw()

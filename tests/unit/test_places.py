@@ -1,7 +1,6 @@
-"""No value breaks out of its place: hosts files, TOML, the registry's configuration, scripts, variables, JSON.
+"""Check that no value of a mirror or a variable escapes from its place in files and scripts.
 
-With any text in every field and every variable, as for what was stored while no webhook watched: it is refused, or it
-stands where it was meant to, and the rest is as without it.
+Every field and variable gets any text. It is refused, or it appears in its place and changes nothing else.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from common.types import Json
 
 METADATA = "spec.volumeClaimTemplate.metadata"
-# What means something to a shell, to YAML, TOML, JSON, a resolver, a URL or a terminal.
+# Special characters of shells, YAML, TOML, JSON, resolvers, URLs and terminals.
 SHARP = (
     *(
         "\n",
@@ -106,13 +105,13 @@ VARIABLES = {
 
 
 def texts(valid: str) -> st.SearchStrategy[str]:
-    """A valid text with something sharp at any place in it, or any text at all."""
+    """Generate a valid text with a special character anywhere in it, or any text."""
     sharp = st.tuples(st.sampled_from(SHARP), st.integers(0, len(valid)))
     return st.text(max_size=20) | sharp.map(lambda pair: valid[: pair[1]] + pair[0] + valid[pair[1] :])
 
 
 def values(valid: str | Json) -> st.SearchStrategy[Any]:
-    """The same for an object of texts, in its keys and in its values."""
+    """Generate the same for an object of texts, in its keys and values."""
     if isinstance(valid, str):
         return texts(valid)
     keys = st.sampled_from(sorted(valid))
@@ -121,23 +120,23 @@ def values(valid: str | Json) -> st.SearchStrategy[Any]:
 
 
 def known() -> st.SearchStrategy[Inputs]:
-    """Facts with any credentials."""
+    """Generate inputs with any credentials."""
     found = st.builds(Credentials, st.just(CredentialsState.FOUND), st.text(), st.text())
     return found.map(lambda credentials: inputs(credentials=credentials, tls=ServingCertificate(CA, PAIR)))
 
 
 @pytest.mark.parametrize("path", VALID)
 @given(st.data())
-def test_any_text_in_a_field_is_refused_or_stays_in_its_place(path: str, data: st.DataObject) -> None:
+def test_any_field_value_stays_in_place(path: str, data: st.DataObject) -> None:
     mirror = parse_mirror(stored(a_mirror().having(path, data.draw(values(VALID[path])))), ())
     if isinstance(mirror, Mirror):
         assert_in_place(mirror, settings(), data.draw(known()))
         assert yaml.safe_load(registry_config.configuration(mirror))["proxy"]["remoteurl"] == mirror.upstream.url
-        claims_are_labelled(mirror)
+        assert_claims_are_labelled(mirror)
 
 
-def claims_are_labelled(mirror: Mirror) -> None:
-    """The claims are found by our labels and their name, whatever else they are given."""
+def assert_claims_are_labelled(mirror: Mirror) -> None:
+    """Assert the labels and the name of the claims."""
     sets = [body for kind, body in desired_objects(mirror, settings(), inputs()) if kind is STATEFUL_SET]
     (claim,) = sets[0]["spec"]["volumeClaimTemplates"]
     assert claim["metadata"]["name"] == names.CLAIM_TEMPLATE
@@ -147,34 +146,34 @@ def claims_are_labelled(mirror: Mirror) -> None:
 
 
 @pytest.mark.parametrize("path", VALID)
-def test_what_is_valid_in_each_field_is_not_refused(path: str) -> None:
-    """So that the test above has looked at more than refusals."""
+def test_valid_field_value_is_accepted(path: str) -> None:
+    """Shows that the test above does not only see refusals."""
     assert_in_place(judged(a_mirror().having(path, VALID[path])), settings(), inputs())
 
 
 @given(strategies.mirrors(), known())
-def test_all_that_the_webhook_lets_through_stays_in_its_place(builder: MirrorBuilder, around: Inputs) -> None:
+def test_valid_mirror_stays_in_place(builder: MirrorBuilder, around: Inputs) -> None:
     mirror = parse_mirror(stored(builder), ())
     assert isinstance(mirror, Mirror)
     assert_in_place(mirror, settings(), around)
-    claims_are_labelled(mirror)
+    assert_claims_are_labelled(mirror)
 
 
 @pytest.mark.parametrize("variable", VARIABLES)
 @given(st.data())
-def test_any_text_in_a_variable_is_refused_or_stays_in_its_place(variable: str, data: st.DataObject) -> None:
-    # No environment holds the one, and the other is as good as no variable.
+def test_any_variable_value_stays_in_place(variable: str, data: st.DataObject) -> None:
+    # An environment cannot hold NUL, and an empty variable counts as unset.
     text = data.draw(texts(VARIABLES[variable]).filter(lambda text: "\0" not in text and text.strip()))
     try:
         chosen = read(ControllerSettings, {**VARIABLES, variable: text})
     except SettingsError:
         return
-    known_facts = inputs(bundle="PEM")
+    around = inputs(bundle="PEM")
     mirror = judged()
-    assert_in_place(mirror, chosen, known_facts)
+    assert_in_place(mirror, chosen, around)
     expected = read(ControllerSettings, VARIABLES)
-    plain = pods_of(desired_objects(mirror, expected, known_facts))
-    for pod, other in zip(pods_of(desired_objects(mirror, chosen, known_facts)), plain, strict=True):
+    plain = pods_of(desired_objects(mirror, expected, around))
+    for pod, other in zip(pods_of(desired_objects(mirror, chosen, around)), plain, strict=True):
         assert without(pod) == without(other)
     assert images(mirror, chosen) == [chosen.registry_image, chosen.hostess_image]
     assert host_paths(mirror, chosen) == {
@@ -184,7 +183,7 @@ def test_any_text_in_a_variable_is_refused_or_stays_in_its_place(variable: str, 
 
 
 def without(pod: Json) -> Json:
-    """A pod but for what the settings are for: all else is as it always is, commands above all."""
+    """Return a pod without the fields that settings change."""
     (container,) = pod["containers"]
     kept = {key: value for key, value in container.items() if key not in ("image", "env", "volumeMounts")}
     env = [each["name"] for each in container["env"] if not each["name"].endswith(("_PROXY", "CERT_DIR"))]
@@ -193,12 +192,12 @@ def without(pod: Json) -> Json:
 
 
 def images(mirror: Mirror, chosen: ControllerSettings) -> list[str]:
-    """Images of the pods."""
+    """Return the images of the pods."""
     pods = pods_of(desired_objects(mirror, chosen, inputs(bundle="PEM")))
     return [pod["containers"][0]["image"] for pod in pods]
 
 
 def host_paths(mirror: Mirror, chosen: ControllerSettings) -> set[str]:
-    """What the pods have of the node."""
+    """Return the hostPath volumes of the pods."""
     pods = pods_of(desired_objects(mirror, chosen, inputs(bundle="PEM")))
     return {volume["hostPath"]["path"] for pod in pods for volume in pod["volumes"] if "hostPath" in volume}

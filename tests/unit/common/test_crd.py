@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition: what the model generates, structural, described, and agreeing with validation."""
+"""Check that the CustomResourceDefinition is structural, described, and consistent with validation."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ VERSION = crd.definition()["spec"]["versions"][0]
 ROOT = VERSION["schema"]["openAPIV3Schema"]
 SPEC = ROOT["properties"]["spec"]
 
-# All words of a structural schema (apiextensions.k8s.io/v1, JSONSchemaProps) that this one has a use for.
-WORDS = {
+# Keywords of structural schemas (apiextensions.k8s.io/v1, JSONSchemaProps) that the CRD uses.
+KEYWORDS = {
     *("type", "description", "properties", "additionalProperties", "items", "required", "enum", "format", "anyOf"),
     *("pattern", "minLength", "maxLength", "minimum", "maximum", "x-kubernetes-int-or-string"),
     *("x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
@@ -36,13 +36,13 @@ TYPES = {"string": str, "integer": int, "object": dict, "array": list}
 
 
 def _schemas(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """A schema and all below it, each with its path."""
+    """Yield a schema and all nested ones, each with its path."""
     yield path, schema
     for name, below in schema.get("properties", {}).items():
         yield from _schemas(below, f"{path}.{name}")
-    for word, mark in (("additionalProperties", ".*"), ("items", "[*]")):
-        if word in schema:
-            yield from _schemas(schema[word], path + mark)
+    for keyword, mark in (("additionalProperties", ".*"), ("items", "[*]")):
+        if keyword in schema:
+            yield from _schemas(schema[keyword], path + mark)
 
 
 ALL = dict(_schemas(ROOT))
@@ -53,11 +53,15 @@ def _at(path: str) -> dict[str, Any]:
 
 
 def _violations(schema: dict[str, Any], value: Any, path: str = "") -> list[str]:
-    """What the API server would say of `value`, as far as this schema goes; unknown fields are pruned, not refused."""
+    """Return the errors that the API server would report for `value`; it prunes unknown fields."""
     kinds = (str, int) if "x-kubernetes-int-or-string" in schema else (TYPES[schema["type"]],)
     if not isinstance(value, kinds) or isinstance(value, bool):
         return [f"{path}: type"]
-    found = [f"{path}: {word}" for word, is_kept in _limits(schema, value).items() if word in schema and not is_kept]
+    found = [
+        f"{path}: {keyword}"
+        for keyword, is_valid in _limits(schema, value).items()
+        if keyword in schema and not is_valid
+    ]
     if isinstance(value, list):
         return found + [each for item in value for each in _violations(schema["items"], item, f"{path}[]")]
     if isinstance(value, dict):
@@ -81,20 +85,20 @@ def _limits(schema: dict[str, Any], value: Any) -> dict[str, bool]:
     return {}
 
 
-def test_the_committed_file_is_what_the_model_generates() -> None:
-    """Otherwise: make crd."""
+def test_committed_file_is_current() -> None:
+    """If this fails, run `make crd`."""
     assert COMMITTED.read_text(encoding="utf-8") == crd.as_yaml()
 
 
-def test_the_file_reads_back_as_the_definition() -> None:
+def test_yaml_round_trips() -> None:
     assert yaml.safe_load(crd.as_yaml()) == crd.definition()
 
 
 @pytest.mark.parametrize("path", ALL)
-def test_each_schema_uses_only_words_of_a_structural_one(path: str) -> None:
-    """No $ref, no default, no oneOf; anyOf for int-or-string alone, which then has no type."""
+def test_schema_is_structural(path: str) -> None:
+    """$ref, default and oneOf are refused; anyOf is allowed for int-or-string only."""
     schema = ALL[path]
-    assert schema.keys() <= WORDS
+    assert schema.keys() <= KEYWORDS
     assert "x-kubernetes-int-or-string" in schema or "type" in schema
     assert schema.get("anyOf", INT_OR_STRING) == INT_OR_STRING
     assert ("anyOf" in schema) == ("x-kubernetes-int-or-string" in schema) == ("type" not in schema)
@@ -102,13 +106,13 @@ def test_each_schema_uses_only_words_of_a_structural_one(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", [path for path in ALL if not path.endswith(("*", "]")) and path != ".metadata"])
-def test_each_field_is_described_for_kubectl_explain(path: str) -> None:
-    """But metadata, whose schema the API server keeps for itself."""
+def test_field_has_description(path: str) -> None:
+    """The API server has its own schema for metadata."""
     assert ALL[path]["description"].endswith(".")
 
 
 @pytest.mark.parametrize("path", [path for path, schema in ALL.items() if "pattern" in schema])
-def test_each_pattern_is_whole_and_within_re2(path: str) -> None:
+def test_pattern_is_anchored_and_valid_re2(path: str) -> None:
     pattern = ALL[path]["pattern"]
     assert pattern.startswith("^")
     assert pattern.endswith("$")
@@ -116,8 +120,8 @@ def test_each_pattern_is_whole_and_within_re2(path: str) -> None:
     assert all(int(times) <= 1000 for times in re.findall(r"(\d+)\}", pattern))
 
 
-def test_required_fields_exist_and_the_root_requires_none() -> None:
-    """A spec that the root required would lock every object stored without one."""
+def test_root_has_no_required_fields() -> None:
+    """A required spec would make stored objects without a spec read-only."""
     assert all(
         set(schema.get("required", [])) <= set(schema["properties"]) for schema in ALL.values() if "required" in schema
     )
@@ -125,13 +129,13 @@ def test_required_fields_exist_and_the_root_requires_none() -> None:
     assert SPEC["required"] == ["upstreamUrl"]
 
 
-def test_every_rule_has_a_message_for_a_person() -> None:
+def test_cel_rule_has_message() -> None:
     rules = [rule for schema in ALL.values() for rule in schema.get("x-kubernetes-validations", [])]
     assert len(rules) >= 5
     assert all(rule["rule"] and rule["message"] and not rule["message"].endswith(".") for rule in rules)
 
 
-def test_the_resource_is_called_as_the_seed_calls_it() -> None:
+def test_resource_names_and_columns() -> None:
     definition = crd.definition()
     assert definition["metadata"]["name"] == "registrymirrors.k8s.osp.tech"
     assert definition["spec"]["scope"] == "Cluster"
@@ -143,14 +147,13 @@ def test_the_resource_is_called_as_the_seed_calls_it() -> None:
 
 
 @given(strategies.mirrors())
-def test_what_validation_accepts_the_schema_accepts(mirror: MirrorBuilder) -> None:
-    """As it is stored: with its defaults, and without its nulls."""
+def test_schema_accepts_valid_mirror(mirror: MirrorBuilder) -> None:
     assert _violations(SPEC, with_defaults(mirror.raw())["spec"]) == []
 
 
 @given(strategies.damaged_mirrors())
-def test_what_the_schema_refuses_validation_refuses(mirror: Any) -> None:
-    """So that a person reads our sentence, and never the schema's alone."""
+def test_validation_refuses_what_schema_refuses(mirror: Any) -> None:
+    """Users read the message of the webhook first."""
     spec = without_nulls(mirror.get("spec"))
     assume(spec is not None and _violations(SPEC, spec))
     assert any(problem.path.startswith("spec") for problem in validate(mirror))
@@ -160,7 +163,7 @@ def test_what_the_schema_refuses_validation_refuses(mirror: Any) -> None:
     ("path", "may_be_empty"), [("spec.credentialsSecret", False), (f"{CLAIM}.storageClassName", True)]
 )
 @given(data=st.data())
-def test_the_patterns_of_names_and_validation_say_the_same(path: str, may_be_empty: bool, data: st.DataObject) -> None:  # noqa: FBT001 (a column of the table)
+def test_name_patterns_equal_validation(path: str, may_be_empty: bool, data: st.DataObject) -> None:  # noqa: FBT001 (a column of the table)
     schema = _at(path)
     near = st.text("ab0.-A_ ", max_size=6)
     text = data.draw(st.from_regex(schema["pattern"], fullmatch=True) | strategies.object_names() | near)
@@ -170,20 +173,20 @@ def test_the_patterns_of_names_and_validation_say_the_same(path: str, may_be_emp
 
 
 @given(st.from_regex(re.compile(ALL[".spec.ttl"]["pattern"], re.ASCII), fullmatch=True) | strategies.durations())
-def test_the_pattern_of_ttl_says_the_same_but_for_what_go_cannot_count(text: str) -> None:
+def test_ttl_pattern_accepts_durations(text: str) -> None:
     assume(len(text) <= duration.MAX_LENGTH)
     refused = [problem.sentence for problem in validate(a_mirror().keeping(text).raw())]
     assert all("longer than 292 years" in sentence for sentence in refused)
 
 
 @given(st.text("0123456789.hmsnuµ+-d ", max_size=7))
-def test_what_is_no_duration_does_not_match_the_pattern_of_ttl(text: str) -> None:
-    """Within seven characters none is longer than Go can count."""
+def test_ttl_pattern_equals_validation(text: str) -> None:
+    """Seven characters are too short for a duration that overflows in Go."""
     assert bool(validate(a_mirror().keeping(text).raw())) == bool(_violations(_at("spec.ttl"), text))
 
 
 @given(strategies.quantities() | st.text("0123456789.+-eEinumkKMGTP ", max_size=8))
-def test_the_pattern_of_quantities_says_the_same(text: str) -> None:
+def test_quantity_pattern_equals_parser(text: str) -> None:
     is_quantity = True
     try:
         quantity.parse(text)
@@ -193,23 +196,23 @@ def test_the_pattern_of_quantities_says_the_same(text: str) -> None:
 
 
 @given(strategies.label_values() | st.text("aZ0-_. /", max_size=70))
-def test_the_pattern_of_label_values_says_the_same(text: str) -> None:
+def test_label_value_pattern_equals_validation(text: str) -> None:
     path = "spec.volumeClaimTemplate.metadata.labels"
     refused = validate(a_mirror().having(path, {"team": text}).raw())
     assert bool(refused) == bool(_violations(_at(f"{path}.*"), text))
 
 
 @given(strategies.dns_names() | st.text("ab0.-A_ ", max_size=8))
-def test_the_pattern_of_masquerade_urls_lets_pass_only_addresses_beside_names(text: str) -> None:
+def test_masquerade_url_pattern_accepts_dns_names(text: str) -> None:
     is_name = not _violations(_at("spec.masqueradeUrl"), text)
     assert names.is_dns_name(text) == (is_name and not text.rpartition(".")[2].isdecimal())
 
 
 @given(strategies.upstream_urls())
-def test_every_spelling_of_an_upstream_matches_its_pattern(text: str) -> None:
+def test_upstream_pattern_accepts_valid_urls(text: str) -> None:
     assert _violations(_at("spec.upstreamUrl"), text) == []
 
 
 @pytest.mark.parametrize("text", ["", "a b", "https://", "quay.io/v2", "bob@quay.io", "quay.io?a", "quay.io#a", "a//"])
-def test_the_worst_upstreams_are_refused_also_while_the_webhook_is_away(text: str) -> None:
+def test_schema_refuses_dangerous_upstreams(text: str) -> None:
     assert _violations(_at("spec.upstreamUrl"), text)

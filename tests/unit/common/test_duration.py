@@ -1,4 +1,4 @@
-"""Durations mean what they mean to Go (its own cases, time_test.go), but for the two that harm the registry's user."""
+"""Compare durations with Go's time_test.go. Numbers without a unit and negative times are refused in addition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Problems show what stands there: cut, printable, and never a secret."""
+"""Check that errors show values shortened, printable and without secrets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CANARY = "tweety-hunter2"
 
 
 @pytest.mark.parametrize(
-    ("problem", "line"),
+    ("error", "line"),
     [
         (FieldError("spec.ttl", INVALID, "is wrong", "7d"), 'spec.ttl: Invalid value: "7d": is wrong'),
         (FieldError("spec.ttl", INVALID, "is wrong", None), "spec.ttl: Invalid value: null: is wrong"),
@@ -26,8 +26,8 @@ CANARY = "tweety-hunter2"
         (FieldError("", INVALID, "must be an object", 5), "Invalid value: 5: must be an object"),
     ],
 )
-def test_a_problem_reads_as_kubernetes_own_do(problem: FieldError, line: str) -> None:
-    assert str(problem) == line
+def test_error_has_form_of_kubernetes(error: FieldError, line: str) -> None:
+    assert str(error) == line
 
 
 @pytest.mark.parametrize(
@@ -37,10 +37,10 @@ def test_a_problem_reads_as_kubernetes_own_do(problem: FieldError, line: str) ->
         ("grüße", '"grüße"'),
         ('a "b" \\', '"a \\"b\\" \\\\"'),
         ("a\nb\x00", '"a\\nb\\u0000"'),
-        ("\x1b[2J\x9b2J", '"\\u001b[2J\\u009b2J"'),  # would clear the reader's terminal
-        ("io.yauq\u202e", '"io.yauq\\u202e"'),  # would turn the rest of the line around
-        ("quay.io\u200b\u00a0", '"quay.io\\u200b\\u00a0"'),  # would not be seen
-        ("\ud800", '"\\ud800"'),  # would be no UTF-8
+        ("\x1b[2J\x9b2J", '"\\u001b[2J\\u009b2J"'),  # clears the terminal
+        ("io.yauq\u202e", '"io.yauq\\u202e"'),  # reverses the rest of the line
+        ("quay.io\u200b\u00a0", '"quay.io\\u200b\\u00a0"'),  # invisible
+        ("\ud800", '"\\ud800"'),  # not valid UTF-8
         (True, "true"),
         (None, "null"),
         (-1.5, "-1.5"),
@@ -54,12 +54,12 @@ def test_a_problem_reads_as_kubernetes_own_do(problem: FieldError, line: str) ->
     ],
     ids=lambda value: ascii(value)[:20] if isinstance(value, str) else type(value).__name__,
 )
-def test_a_value_is_shown_as_json_that_is_safe_to_print(value: object, shown: str) -> None:
+def test_value_is_shown_as_printable_json(value: object, shown: str) -> None:
     assert field_errors.show(value) == shown
 
 
 @given(strategies.json_values())
-def test_whatever_is_shown_is_short_printable_and_utf_8(value: object) -> None:
+def test_any_shown_value_is_short_and_printable(value: object) -> None:
     shown = field_errors.show(value)
     assert len(shown) <= 84
     assert shown.isprintable()
@@ -78,7 +78,7 @@ def test_whatever_is_shown_is_short_printable_and_utf_8(value: object) -> None:
         ("what?", "what?"),
     ],
 )
-def test_user_information_and_queries_are_left_out(text: str, shown: str) -> None:
+def test_user_information_and_query_are_hidden(text: str, shown: str) -> None:
     assert field_errors.without_secrets(text) == shown
 
 
@@ -88,7 +88,7 @@ def _around() -> st.SearchStrategy[str]:
 
 @st.composite
 def _urls_with_a_password(draw: st.DrawFn) -> str:
-    """The password of a careless person, with anything in it and around it, before every form of an @."""
+    """Generate URLs with a password before every form of @."""
     scheme = draw(st.sampled_from(["https://", "http://", "HTTPS://", "", "//", "https:", "oci://", " https://", "\\"]))
     user = draw(_around()) + draw(st.sampled_from(["bob:", ":", "", "a@b:"]))
     at = draw(st.sampled_from(["@", "%40", "\uff20", "\ufe6b", "@@"]))
@@ -96,33 +96,33 @@ def _urls_with_a_password(draw: st.DrawFn) -> str:
     return f"{scheme}{user}{draw(_around())}{CANARY}{draw(_around())}{at}{host}"
 
 
-_WRITTEN = [
+_PATHS = [
     *("spec.upstreamUrl", "spec.masqueradeUrl", "spec.credentialsSecret", "spec", "metadata.name", "spec.ttl"),
     *(f"{CLAIM}.resources.requests", f"{CLAIM}.accessModes", "spec.volumeClaimTemplate.metadata.labels"),
 ]
 
 
-def _ways_to_write(url: str) -> list[object]:
+def _variants(url: str) -> list[object]:
     return [url, [url], {"url": url}, {url: None}, [[url]], url * 9, "x" * 70 + url]
 
 
-@pytest.mark.parametrize("path", _WRITTEN)
+@pytest.mark.parametrize("path", _PATHS)
 @given(url=_urls_with_a_password())
-def test_no_message_ever_carries_a_password(path: str, url: str) -> None:
-    """In whatever field it was written, as text, in a list, as a key or a value."""
-    told = "\n".join(str(p) for value in _ways_to_write(url) for p in validate(a_mirror().having(path, value).raw()))
-    assert CANARY not in told
-    assert "bob" not in told
+def test_message_never_contains_password(path: str, url: str) -> None:
+    """The value appears as text, in a list, as a key and as a value."""
+    messages = "\n".join(str(p) for value in _variants(url) for p in validate(a_mirror().having(path, value).raw()))
+    assert CANARY not in messages
+    assert "bob" not in messages
 
 
 @pytest.mark.parametrize("path", ["spec.upstreamUrl", "spec.credentialsSecret", "spec.masqueradeUrl", "metadata.name"])
-def test_no_message_carries_credentials_written_where_a_name_belongs(path: str) -> None:
-    """A mistake people make: the Secret's content in place of its name."""
-    (problem,) = validate(a_mirror().having(path, {"username": "bob", "password": CANARY}).raw())
-    assert '{"username": ..., "password": ...}' in problem.message
-    assert CANARY not in problem.message
+def test_message_hides_misplaced_credentials(path: str) -> None:
+    """Users sometimes write the Secret's content instead of its name."""
+    (error,) = validate(a_mirror().having(path, {"username": "bob", "password": CANARY}).raw())
+    assert '{"username": ..., "password": ...}' in error.message
+    assert CANARY not in error.message
 
 
 @given(_urls_with_a_password())
-def test_a_password_is_refused_wherever_a_registry_is_expected(url: str) -> None:
-    assert [problem.path for problem in validate(a_mirror().of(url).raw())] == ["spec.upstreamUrl"]
+def test_url_with_password_is_refused(url: str) -> None:
+    assert [error.path for error in validate(a_mirror().of(url).raw())] == ["spec.upstreamUrl"]

@@ -1,4 +1,4 @@
-"""Logs: one JSON line an event, whatever is logged."""
+"""Check that every event is one line of JSON."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _root_logger() -> Iterator[None]:
-    """The handlers of the process as they were before."""
+    """Restore the handlers of the process."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
     root.handlers[:], root.level = handlers, level
 
 
-class Unspeakable:
-    """An object that cannot even be printed."""
+class Unprintable:
+    """An object whose str() fails."""
 
     def __str__(self) -> str:
         raise RuntimeError("no words")
@@ -37,7 +37,7 @@ def _lines(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().removesuffix("\n").split("\n") if line]
 
 
-def test_an_event_is_one_line_with_time_level_and_program() -> None:
+def test_event_has_time_level_and_program() -> None:
     stream = io.StringIO()
     logs.logger("INFO", "webhook", stream).info("reviewed", name="docker", allowed=True)
     (line,) = _lines(stream)
@@ -45,7 +45,7 @@ def test_an_event_is_one_line_with_time_level_and_program() -> None:
     assert line == {"event": "reviewed", "level": "info", "program": "webhook", "name": "docker", "allowed": True}
 
 
-def test_what_is_below_the_level_is_silent() -> None:
+def test_lower_levels_are_dropped() -> None:
     stream = io.StringIO()
     log = logs.logger("WARNING", "webhook", stream)
     log.info("probed")
@@ -65,13 +65,13 @@ def test_what_is_below_the_level_is_silent() -> None:
         pytest.param(float("nan"), id="NaN"),
         pytest.param(b"\xff", id="bytes"),
         pytest.param({1, 2}, id="a set"),
-        pytest.param(Unspeakable(), id="unspeakable"),
+        pytest.param(Unprintable(), id="unprintable"),
         pytest.param(ValueError("\ud800"), id="an error"),
         pytest.param("a\nb\x00\u2028", id="line breaks"),
         pytest.param(10**5000, id="more digits than Python prints"),
     ],
 )
-def test_what_json_cannot_hold_is_logged_nevertheless(value: object) -> None:
+def test_non_json_value_is_logged(value: object) -> None:
     stream = io.StringIO()
     logs.logger("INFO", "webhook", stream).info("reviewed", value=value, name="docker")
     (line,) = _lines(stream)
@@ -80,7 +80,7 @@ def test_what_json_cannot_hold_is_logged_nevertheless(value: object) -> None:
 
 
 @given(strategies.json_values())
-def test_anything_is_one_line_of_utf_8(value: Any) -> None:
+def test_any_value_is_one_line(value: Any) -> None:
     stream = io.StringIO()
     logs.logger("INFO", "webhook", stream).info("reviewed", value=value)
     assert len(_lines(stream)) == 1
@@ -88,7 +88,7 @@ def test_anything_is_one_line_of_utf_8(value: Any) -> None:
     assert stream.getvalue().encode()
 
 
-def test_an_exception_is_told_with_its_trace_in_the_same_line() -> None:
+def test_exception_has_trace_in_same_line() -> None:
     stream = io.StringIO()
     log = logs.logger("INFO", "webhook", stream)
     try:
@@ -100,7 +100,7 @@ def test_an_exception_is_told_with_its_trace_in_the_same_line() -> None:
 
 
 @pytest.mark.parametrize("level", [logging.WARNING, 35, logging.ERROR, logging.CRITICAL, 99])
-def test_libraries_end_in_the_same_stream_and_form(level: int) -> None:
+def test_library_logs_are_forwarded(level: int) -> None:
     stream = io.StringIO()
     logs.logger("INFO", "webhook", stream)
     logging.getLogger("some.library").log(level, "lost %s", "it")
@@ -108,16 +108,16 @@ def test_libraries_end_in_the_same_stream_and_form(level: int) -> None:
     assert (line["event"], line["source"], line["text"]) == ("library log", "some.library", "lost it")
 
 
-def test_libraries_below_warning_are_silent() -> None:
+def test_library_info_is_dropped() -> None:
     stream = io.StringIO()
     logs.logger("DEBUG", "webhook", stream)
     logging.getLogger("some.library").info("chatter")
     assert not stream.getvalue()
 
 
-def test_a_librarys_message_that_does_not_fit_its_arguments_is_logged_as_it_stands() -> None:
+def test_unformattable_library_message_is_logged() -> None:
     stream = io.StringIO()
     logs.logger("INFO", "webhook", stream)
     logging.getLogger("some.library").warning("lost %d of %s", *["it"])
-    logging.getLogger("some.library").warning("lost %s", Unspeakable())
+    logging.getLogger("some.library").warning("lost %s", Unprintable())
     assert [line["text"] for line in _lines(stream)] == ["lost %d of %s", "lost %s"]

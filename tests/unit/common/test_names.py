@@ -1,4 +1,4 @@
-"""Names are within Kubernetes' limits, and no two mirrors ever share one."""
+"""Check that names are valid in Kubernetes and distinct for all mirrors."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ def _services(mirror: str) -> set[str]:
 
 
 @given(strategies.mirror_names(), strategies.mirror_names())
-def test_two_mirrors_share_no_service(one: str, other: str) -> None:
+def test_mirrors_have_distinct_services(one: str, other: str) -> None:
     assert one == other or not _services(one) & _services(other)
 
 
-def test_a_mirror_cannot_be_named_after_the_headless_service_of_another() -> None:
+def test_headless_suffix_is_refused() -> None:
     assert names.headless_name("docker") == names.object_name("docker-headless")
     assert not names.is_mirror_name("docker-headless")
 
 
 @given(strategies.mirror_names(), st.integers(0, 9), strategies.mirror_names(), st.integers(0, 9))
-def test_two_cache_pods_share_no_claim(one: str, ordinal: int, other: str, other_ordinal: int) -> None:
+def test_cache_pods_have_distinct_claims(one: str, ordinal: int, other: str, other_ordinal: int) -> None:
     same = names.claim_name(one, ordinal) == names.claim_name(other, other_ordinal)
     assert same == ((one, ordinal) == (other, other_ordinal))
 
 
 @given(strategies.mirror_names())
-def test_all_names_of_a_mirror_are_dns_labels_within_their_limits(mirror: str) -> None:
+def test_object_names_are_within_limits(mirror: str) -> None:
     assert len(names.object_name(mirror)) <= names.STATEFUL_SET_NAME_MAX
     assert all(names.is_dns_label(name) for name in _services(mirror))
     assert names.is_dns_label(f"{names.object_name(mirror)}-0123456789")  # the label with the revision of its pods
@@ -48,7 +48,7 @@ def test_all_names_of_a_mirror_are_dns_labels_within_their_limits(mirror: str) -
         *((text, False) for text in ("", "A", "a.b", "a_b", "-a", "a-", "a b", "ä", "٣", "a\n", f"{MAX_LENGTH}x")),
     ],
 )
-def test_a_mirror_is_named_by_a_short_dns_label(text: str, may: bool) -> None:  # noqa: FBT001 (a column of the table)
+def test_mirror_name_is_short_dns_label(text: str, may: bool) -> None:  # noqa: FBT001 (a column of the table)
     assert names.is_mirror_name(text) is may
 
 
@@ -60,27 +60,27 @@ def test_a_mirror_is_named_by_a_short_dns_label(text: str, may: bool) -> None:  
         (".".join(["x" * 50] * 5), False),
     ],
 )
-def test_a_dns_name_is_what_no_one_can_take_for_an_address(text: str, is_one: bool) -> None:  # noqa: FBT001
+def test_dns_name_is_not_an_address(text: str, is_one: bool) -> None:  # noqa: FBT001
     assert names.is_dns_name(text) is is_one
 
 
 @pytest.mark.parametrize("text", ["x" * 64, "x" * 253, "1.2", "a.b"])
-def test_a_secret_may_have_a_longer_name_than_a_dns_label(text: str) -> None:
+def test_object_name_may_be_long(text: str) -> None:
     assert names.is_object_name(text)
 
 
 @pytest.mark.parametrize("text", ["", "x" * 254, "a..b", "A", "a_b", "a.", "-a", "a\n"])
-def test_what_kubernetes_takes_for_no_name_is_none(text: str) -> None:
+def test_invalid_object_name_is_refused(text: str) -> None:
     assert not names.is_object_name(text)
 
 
 @given(strategies.hosts())
-def test_the_implied_masquerade_is_always_a_dns_name(host: str) -> None:
+def test_default_masquerade_is_dns_name(host: str) -> None:
     assert names.is_dns_name(names.default_masquerade(host))
 
 
 @given(strategies.hosts(), strategies.hosts())
-def test_two_hosts_never_imply_one_masquerade(one: str, other: str) -> None:
+def test_default_masquerades_are_distinct(one: str, other: str) -> None:
     assert (names.default_masquerade(one) == names.default_masquerade(other)) == (one == other)
 
 
@@ -94,16 +94,16 @@ def test_two_hosts_never_imply_one_masquerade(one: str, other: str) -> None:
         ("2001:db8::1", "mirror--5afd19e856d1"),
     ],
 )
-def test_the_implied_masquerade_names_the_host_where_it_can(host: str, masquerade: str) -> None:
-    """The hashed ones stand here in full, because nodes would lose a mirror whose name changed."""
+def test_default_masquerade_is_stable(host: str, masquerade: str) -> None:
+    """The hashes are literal here, because nodes would lose a mirror if its name changed."""
     assert names.default_masquerade(host) == masquerade
 
 
 @given(strategies.mirror_names(), st.sampled_from([names.REGISTRY, names.HOSTESS]))
-def test_labels_lead_back_to_the_mirror(mirror: str, component: str) -> None:
+def test_labels_identify_mirror(mirror: str, component: str) -> None:
     assert names.mirror_of(names.pod_labels(mirror, component)) == mirror
 
 
 @pytest.mark.parametrize("labels", [{}, {"mirror": "docker"}, {"mirror": "docker", "app": "other"}])
-def test_labels_of_others_lead_nowhere(labels: dict[str, str]) -> None:
+def test_other_labels_have_no_mirror(labels: dict[str, str]) -> None:
     assert names.mirror_of(labels) is None

@@ -1,4 +1,4 @@
-"""Quantities mean what they mean to Kubernetes: its own cases (apimachinery, quantity_test.go), and the borders."""
+"""Compare quantities with quantity_test.go of apimachinery, and check the limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support import strategies
 
 LARGEST = 2**63 - 1
 
-# What TestQuantityParse of apimachinery says of each text.
+# From TestQuantityParse of apimachinery.
 PARSED = {
     **dict.fromkeys(["0", "0n", "0u", "0m", "0Ki", "0k", "0Mi", "0M", "0Gi", "0G", "0Ti", "0T"], "0"),
     "1": "1",
@@ -72,7 +72,7 @@ PARSED = {
     "1.": "1",
     "1.G": "1000000000",
 }
-# Finer than a nano: away from zero.
+# Fractions of a nano are rounded away from zero.
 ROUNDED = {
     "3.001n": "4e-9",
     "1.1E-9": "2e-9",
@@ -84,7 +84,7 @@ ROUNDED = {
     "0.00000012345": "124e-9",
     "0.00000012354": "124e-9",
     "0.000000000001Ki": "2e-9",
-    # More digits than Python's decimals keep by themselves.
+    # More digits than the default of Python's decimals.
     "1.00000000000000000000000000000000001": "1.000000001",
     "1e-999": "1e-9",
 }
@@ -102,18 +102,18 @@ LARGE = {
 INVALID = [
     *("1.1.M", "1+1.0M", "0.1mi", "0.1am", "aoeu", ".5i", "1i", "-3.01i", "-3.01e-", " 1", "1 ", ""),
     *("20 Gi", "20GB", "20gi", "20GiB", "20K", "1e", "0x10", "1_000", "1,5Gi", "٣Gi", "NaN", "inf", "1\n", "--1"),
-    *("Gi", "+", ".", "-.Ki"),  # zero to Kubernetes, and surely no one's intention
+    *("Gi", "+", ".", "-.Ki"),  # Kubernetes reads these as zero
 ]
 
 
 @pytest.mark.parametrize(("text", "amount"), [*PARSED.items(), *ROUNDED.items(), *LARGE.items()])
 @pytest.mark.parametrize(("sign", "factor"), [("", 1), ("+", 1), ("-", -1)])
-def test_a_quantity_stands_for_the_amount_kubernetes_reads(text: str, amount: str, sign: str, factor: int) -> None:
+def test_quantity_equals_that_of_kubernetes(text: str, amount: str, sign: str, factor: int) -> None:
     assert quantity.parse(sign + text) == Decimal(amount) * factor
 
 
 @pytest.mark.parametrize("text", INVALID)
-def test_what_kubernetes_refuses_is_refused_with_a_sentence(text: str) -> None:
+def test_invalid_quantity_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a quantity"):
         quantity.parse(text)
 
@@ -121,33 +121,33 @@ def test_what_kubernetes_refuses_is_refused_with_a_sentence(text: str) -> None:
 @pytest.mark.parametrize(
     "value", [True, None, 1.5, 20.0, float("nan"), [], {"a": 1}, 2**63, pytest.param(-(10**5000), id="long")]
 )
-def test_what_is_neither_text_nor_an_integer_of_json_is_refused(value: object) -> None:
+def test_other_json_type_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="must be a quantity"):
         quantity.parse(value)
 
 
-def test_an_integer_counts_as_its_text() -> None:
+def test_integer_equals_its_text() -> None:
     assert quantity.parse(21474836480) == quantity.parse("20Gi")
 
 
-def test_a_hostile_length_is_refused_unread() -> None:
+def test_long_text_is_refused() -> None:
     with pytest.raises(ValueError, match="is not a quantity"):
         quantity.parse("1" * (quantity.MAX_LENGTH + 1))
 
 
 @given(strategies.quantities())
-def test_a_sign_turns_the_amount_around_and_nothing_else(text: str) -> None:
+def test_sign_negates_amount(text: str) -> None:
     unsigned = text.lstrip("+-")
     assert quantity.parse(f"-{unsigned}") == -quantity.parse(f"+{unsigned}")
 
 
 @given(st.integers(1, 2**20), st.sampled_from([("Ki", "Mi"), ("Mi", "Gi"), ("Gi", "Ti")]))
-def test_one_amount_in_two_spellings_is_one_amount(count: int, units: tuple[str, str]) -> None:
+def test_units_are_consistent(count: int, units: tuple[str, str]) -> None:
     small, large = units
     assert quantity.parse(f"{count * 1024}{small}") == quantity.parse(f"{count}{large}")
 
 
 @given(st.one_of(strategies.texts(), strategies.json_values()))
-def test_anything_else_gives_an_amount_or_a_value_error(value: object) -> None:
+def test_any_value_parses_or_raises_value_error(value: object) -> None:
     with contextlib.suppress(ValueError):
         assert quantity.parse(value).is_finite()

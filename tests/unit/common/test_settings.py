@@ -1,4 +1,4 @@
-"""Settings: every mistake at once, one line each, and never a secret."""
+"""Check that settings report all errors, one per line, without secrets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CANARY = "tweety-hunter2"
 
 
 class Example(Settings):
-    """One of each kind."""
+    """Settings with one field of each type."""
 
     namespace: Annotated[str, AfterValidator(dns_label)] = Field("default", alias="NAMESPACE")
     certificate: str = Field(alias="TLS_CERT_FILE")
@@ -39,17 +39,17 @@ def _read(**environment: str) -> Example:
     return settings.read(Example, {"TLS_CERT_FILE": "/tls.crt", **environment})
 
 
-def _mistakes(**environment: str) -> list[str]:
+def _errors(**environment: str) -> list[str]:
     with pytest.raises(SettingsError) as caught:
         settings.read(Example, environment)
     return str(caught.value).splitlines()
 
 
-def test_what_is_not_set_has_its_default() -> None:
+def test_unset_variable_has_default() -> None:
     assert _read() == Example.model_validate({"TLS_CERT_FILE": "/tls.crt"})
 
 
-def test_what_is_set_is_taken_with_its_type() -> None:
+def test_variable_is_parsed() -> None:
     read = _read(
         PORT="80", LOG_LEVEL="debug", NAMES=" a, b ,,c", DOMAINS="Example.com,*.b.net,.c.org.", BUNDLE="x" * 64
     )
@@ -58,18 +58,18 @@ def test_what_is_set_is_taken_with_its_type() -> None:
 
 
 @pytest.mark.parametrize("nothing", ["", " ", "\n"])
-def test_an_empty_variable_counts_as_one_that_is_not_set(nothing: str) -> None:
+def test_empty_variable_counts_as_unset(nothing: str) -> None:
     assert _read(PORT=nothing, NAMESPACE=nothing, NAMES=nothing, BUNDLE=nothing, LOG_LEVEL=nothing) == _read()
-    assert _mistakes(TLS_CERT_FILE=nothing) == ["TLS_CERT_FILE: is not set; it is required"]
+    assert _errors(TLS_CERT_FILE=nothing) == ["TLS_CERT_FILE: is not set; it is required"]
 
 
-def test_variables_are_known_by_their_own_names_alone() -> None:
-    """`http_proxy` is set on many machines, and is not what a field of that name asks for."""
+def test_field_names_are_not_variables() -> None:
+    """`http_proxy` is set on many machines."""
     assert _read(http_proxy="http://other", port="1", namespace="other", level="junk") == _read()
 
 
-def test_all_mistakes_are_told_together_each_with_variable_value_and_expectation() -> None:
-    assert _mistakes(NAMESPACE="A.b", PORT="0", LOG_LEVEL="loud", BUNDLE="a b", DOMAINS="a.net, b c") == [
+def test_all_errors_are_reported_together() -> None:
+    assert _errors(NAMESPACE="A.b", PORT="0", LOG_LEVEL="loud", BUNDLE="a b", DOMAINS="a.net, b c") == [
         'NAMESPACE="A.b": expected a DNS label: a-z, 0-9 and inner hyphens, at most 63 characters',
         "TLS_CERT_FILE: is not set; it is required",
         'BUNDLE="a b": expected the name of an object: a-z, 0-9, hyphens and dots, at most 253 characters',
@@ -80,13 +80,13 @@ def test_all_mistakes_are_told_together_each_with_variable_value_and_expectation
 
 
 @pytest.mark.parametrize("value", ["80a", "8443.5", "65536", "-1", "1e3", "٣"])
-def test_a_wrong_port_is_one_line(value: str) -> None:
-    (line,) = _mistakes(PORT=value, TLS_CERT_FILE="/tls.crt")
+def test_invalid_port_is_one_line(value: str) -> None:
+    (line,) = _errors(PORT=value, TLS_CERT_FILE="/tls.crt")
     assert line.startswith("PORT=")
 
 
-def test_a_rule_about_several_variables_does_not_print_the_environment() -> None:
-    lines = _mistakes(TLS_CERT_FILE="/tls.crt", PORT="80", HTTP_PROXY=f"http://bob:{CANARY}@proxy", OTHER=CANARY)
+def test_combined_rule_hides_environment() -> None:
+    lines = _errors(TLS_CERT_FILE="/tls.crt", PORT="80", HTTP_PROXY=f"http://bob:{CANARY}@proxy", OTHER=CANARY)
     assert lines == ["PORT=80 and HTTP_PROXY exclude each other"]
 
 
@@ -95,8 +95,8 @@ def test_a_rule_about_several_variables_does_not_print_the_environment() -> None
         st.sampled_from(["NAMESPACE", "BUNDLE", "PORT", "LOG_LEVEL", "NAMES", "DOMAINS", "X"]), strategies.texts()
     )
 )
-def test_any_environment_gives_settings_or_one_line_a_mistake(environment: dict[str, str]) -> None:
-    """Without secrets: what stands before an @, as in the URL of a proxy, is not shown."""
+def test_any_environment_parses_or_reports_errors(environment: dict[str, str]) -> None:
+    """The text before an @ is hidden, as in the URL of a proxy."""
     given_secrets = {name: f"http://bob:{CANARY}{value}@{value}" for name, value in environment.items()}
     for values in (environment, given_secrets):
         error = _error_of({"TLS_CERT_FILE": "/tls.crt", **values})
