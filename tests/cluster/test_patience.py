@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import pytest
 
 from controller.objects import resources
 from tests.localcluster.pages import page
+from tests.support.conflicts import conflict_reported, conflicting_writer
 from tests.support.faults import complete, events_of, leads, one, reconciled, settled, writes
 from tests.support.kube import Kube, until
 
@@ -48,27 +48,16 @@ def test_conflicting_writer_is_repaired_rarely(own: Running) -> None:
     kube, child = own.kube, "registry-mirror-contested"
     kube.mirror(one("contested"))
     until(lambda: complete(kube, "contested"), why="complete")
-    stop = threading.Event()
 
-    def change_port() -> None:
-        other = Kube(own.cluster)
-        while not stop.is_set():
-            if other.get(resources.SERVICE, child)["spec"]["ports"][0]["port"] == 443:
-                other.json_patch(
-                    resources.SERVICE, child, {"op": "replace", "path": "/spec/ports/0/port", "value": 8443}
-                )
-        other.close()
+    def change_port(client: Kube, _: int) -> None:
+        if client.get(resources.SERVICE, child)["spec"]["ports"][0]["port"] == 443:
+            port = {"op": "replace", "path": "/spec/ports/0/port", "value": 8443}
+            client.json_patch(resources.SERVICE, child, port)
 
-    client = threading.Thread(target=change_port)
-    client.start()
-    until(
-        lambda: "ConflictingWriter" in {each[1] for each in kube.events("contested")},
-        why="an Event reports the conflict",
-    )
-    kube.mirror(one("bystander"))
-    until(lambda: complete(kube, "bystander"), why="another mirror is reconciled meanwhile")
-    stop.set()
-    client.join()
+    with conflicting_writer(own, change_port, interval=0.0):
+        until(lambda: conflict_reported(kube, "contested"), why="an Event reports the conflict")
+        kube.mirror(one("bystander"))
+        until(lambda: complete(kube, "bystander"), why="another mirror is reconciled meanwhile")
     repaired = lambda: kube.get(resources.SERVICE, child)["spec"]["ports"][0]["port"] == 443  # noqa: E731
     until(repaired, why="repaired once the client has stopped", seconds=45)
     repairs = [each for each in kube.events("contested") if each[1] == "Repaired"]

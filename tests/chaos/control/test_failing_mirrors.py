@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import statistics
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from tests.chaos.control.conftest import launched, until_served
 from tests.localcluster.ports import LOOPBACK
 from tests.support import policies
 from tests.support.audit import requests
+from tests.support.conflicts import conflict_reported, conflicting_writer
 from tests.support.faults import complete, one
 from tests.support.hands import a_storage_class, volumes
 from tests.support.holding_webhook import HoldingWebhook
@@ -76,21 +76,23 @@ def test_failing_mirrors_do_not_slow_others(running: Running, chaos: Chaos) -> N
     """The audit log has both times. Each failing mirror has its condition."""
     kube = running.kube
     user = launched(running, MASQUERADE_DOMAINS="example.com")
+    kube.mirror(one("contested"))
     _made(running, "warm", user)
     alone = _made(running, "alone", user)
     with (
-        HoldingWebhook(running.cluster) as gate,
+        HoldingWebhook(running.cluster) as webhook,
         _hanging_upstream() as port,
-        _conflicting_writer(running, "contested"),
+        conflicting_writer(running, _change_port, interval=0.05),
     ):
-        reported = _bad_ones(kube, gate, port)
+        until(lambda: conflict_reported(kube, "contested"), why="an Event reports the conflict")
+        reported = _bad_ones(kube, webhook, port)
         beside: list[Pace] = []
         while not _any_within(alone, beside) and len(beside) < TRIES:
             beside.append(_made(running, f"beside-{len(beside)}-", user))
         for bad in BAD:
             assert kube.condition(bad.name, bad.condition) == (bad.status, bad.reason), "it is still reported"
         began = time.monotonic()
-        _repair_causes(kube, gate)
+        _repair_causes(kube, webhook)
         until(lambda: complete(kube, "hung0"), why="the hung mirror is complete after the webhook responds", seconds=60)
         recovered = {"hung0": time.monotonic() - began}
         for name in ("refused", "unheld", "stuck", "foreign"):
@@ -98,7 +100,7 @@ def test_failing_mirrors_do_not_slow_others(running: Running, chaos: Chaos) -> N
             recovered[name] = time.monotonic() - began
     for name in ("unheld", "stuck", "hung0"):
         kube.until_condition(name, "Reconciled", "True", "Reconciled")
-    assert "ConflictingWriter" in {each[1] for each in kube.events("contested")}
+    assert conflict_reported(kube, "contested")
     if not _any_within(alone, beside):  # the machine may be slower now, by other tests
         alone = _made(running, "alone-again", user)
     assert _any_within(alone, beside), (alone, beside)
@@ -155,7 +157,7 @@ def _made(running: Running, batch: str, user: str) -> Pace:
     return Pace(statistics.median(took), max(took))
 
 
-def _bad_ones(kube: Kube, gate: HoldingWebhook, port: int) -> dict[str, float]:
+def _bad_ones(kube: Kube, webhook: HoldingWebhook, port: int) -> dict[str, float]:
     """Create the failing mirrors, and return the seconds until each reports its failure."""
     began: dict[str, float] = {}
     written = ("CREATE", "UPDATE")
@@ -163,9 +165,9 @@ def _bad_ones(kube: Kube, gate: HoldingWebhook, port: int) -> dict[str, float]:
     policies.refuse(kube, "refused", rule, unless="object.metadata.name != 'registry-mirror-refused'")
     rule = policies.rule("k8s.osp.tech", "registrymirrors", *written)
     policies.refuse(kube, "unheld", rule, unless="object.metadata.name != 'unheld' || !has(object.metadata.finalizers)")
-    gate.hold()
+    webhook.hold()
     rules = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"]}
-    gate.register(kube, "gate", rules, "request.name.startsWith('registry-mirror-hung')")
+    webhook.register(kube, "holding", rules, "request.name.startsWith('registry-mirror-hung')")
     foreign = {"metadata": {"name": "registry-mirror-foreign"}, "spec": {"ports": [{"port": 80}]}}
     kube.create(resources.SERVICE, foreign)
     kube.secret("garbled", password="alone")
@@ -236,9 +238,9 @@ def _creatable(kube: Kube) -> bool:
     return kube.http.post(path, json=body, params={"dryRun": "All"}).is_success
 
 
-def _repair_causes(kube: Kube, gate: HoldingWebhook) -> None:
+def _repair_causes(kube: Kube, webhook: HoldingWebhook) -> None:
     """Remove the causes. Change the mirrors behind a policy, as its removal is no event."""
-    gate.release()
+    webhook.release()
     for name in ("refused", "unheld"):
         policies.lift(kube, name)
     until(lambda: _creatable(kube), why="the policies are gone")
@@ -255,27 +257,6 @@ def _hanging_upstream() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-@contextmanager
-def _conflicting_writer(running: Running, name: str) -> Iterator[None]:
-    """Change the port of a mirror's Service 20 times a second while the context is open."""
-    kube = running.kube
-    kube.mirror(one(name))
-    until(lambda: complete(kube, name), why="complete before the conflict")
-    stop = threading.Event()
-
-    def change_port() -> None:
-        other, count = Kube(running.cluster), 0
-        while not stop.wait(0.05):
-            count += 1
-            port = {"op": "replace", "path": "/spec/ports/0/port", "value": 8000 + count % 900}
-            other.json_patch(resources.SERVICE, f"registry-mirror-{name}", port)
-        other.close()
-
-    thread = threading.Thread(target=change_port)
-    thread.start()
-    until(lambda: "ConflictingWriter" in {each[1] for each in kube.events(name)}, why="an Event reports the conflict")
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+def _change_port(client: Kube, number: int) -> None:
+    port = {"op": "replace", "path": "/spec/ports/0/port", "value": 8000 + number % 900}
+    client.json_patch(resources.SERVICE, "registry-mirror-contested", port)

@@ -93,17 +93,17 @@ class Two:
 @contextmanager
 def _held(running: Running, credential: str) -> Iterator[HoldingWebhook]:
     """Hold the writes of one controller, except those of leases and Events."""
-    with HoldingWebhook(running.cluster) as gate:
-        gate.hold()
+    with HoldingWebhook(running.cluster) as webhook:
+        webhook.hold()
         extra = "request.userInfo.extra"
         is_user = f"has({extra}) && '{CREDENTIAL}' in {extra} && '{credential}' in {extra}['{CREDENTIAL}']"
         everything = {"apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"]}
         others = "!(request.resource.resource in ['leases', 'events'])"
-        gate.register(running.kube, "gate", everything, is_user, others)
+        webhook.register(running.kube, "holding", everything, is_user, others)
         try:
-            yield gate
+            yield webhook
         finally:
-            running.kube.delete(CONFIGURATION, "gate")
+            running.kube.delete(CONFIGURATION, "holding")
 
 
 def waits_logged(running: Running) -> int:
@@ -170,10 +170,10 @@ def test_woken_leader_changes_nothing_of_the_next(running: Running, chaos: Chaos
     suspended = time.time()
     running.system.processes.kill(FIRST, signal.SIGSTOP)
     before = [each for each in two.of(two.first) if each.accepted]
-    with _held(running, two.second) as gate:
+    with _held(running, two.second) as webhook:
         taken = two.second_leads(seconds=LEASE_DURATION + 2 * READ_INTERVAL)
         two.more("t")  # the first sees them only once it is awake
-        until(lambda: gate.held, why="the second wants to write")
+        until(lambda: webhook.held, why="the second wants to write")
         missing = two.incomplete()
         woken = time.time()
         running.system.processes.kill(FIRST, signal.SIGCONT)

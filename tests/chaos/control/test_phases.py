@@ -17,14 +17,12 @@ from controller.kubeclient import client
 from controller.kubeclient.config import load_configuration
 from controller.objects import resources
 from tests.chaos.control.conftest import until_served
-from tests.localcluster.commands import API_SERVER
 from tests.localcluster.pages import page
-from tests.localcluster.probe import port_of
-from tests.localcluster.system import CONTROLLER, NAMESPACE
+from tests.localcluster.system import NAMESPACE
 from tests.support.faults import CHILDREN, complete, normal_form, one
 from tests.support.holding_webhook import HoldingWebhook
 from tests.support.kube import until
-from tests.support.proxy import Proxy
+from tests.support.proxied import USER, Proxied, proxy_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
     from tests.support.chaos import Chaos
     from tests.support.kube import Kube
 
-USER = f"system:serviceaccount:{NAMESPACE}:{CONTROLLER}"
-GROUPS = ["system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}"]
 # Seconds of history in etcd; the default is 300. Without its watch cache the API server reads missed events from etcd.
 COMPACTION_INTERVAL = 2
 
@@ -49,13 +45,13 @@ def running(ground: Callable[..., Running]) -> Running:
 
 
 @pytest.fixture(scope="module")
-def gate(running: Running) -> Iterator[HoldingWebhook]:
+def webhook(running: Running) -> Iterator[HoldingWebhook]:
     """Hold the controller's writes, except leases and Events."""
-    with HoldingWebhook(running.cluster) as gate:
+    with HoldingWebhook(running.cluster) as webhook:
         everything = {"apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"]}
         others = "!(request.resource.resource in ['leases', 'events'])"
-        gate.register(running.kube, "gate", everything, f"request.userInfo.username == '{USER}'", others)
-        yield gate
+        webhook.register(running.kube, "holding", everything, f"request.userInfo.username == '{USER}'", others)
+        yield webhook
 
 
 def _kill(running: Running) -> None:
@@ -66,56 +62,56 @@ def _kill(running: Running) -> None:
         running.kube.delete(resources.LEASE, "registrymirror-controller")
 
 
-def _held_write(gate: HoldingWebhook, done: Callable[[], bool]) -> list[str]:
+def _held_write(webhook: HoldingWebhook, done: Callable[[], bool]) -> list[str]:
     """Return the held write, or `nothing` once all is done."""
-    return until(lambda: gate.held or (["nothing"] if done() else []), why="a write is held, or all is done")
+    return until(lambda: webhook.held or (["nothing"] if done() else []), why="a write is held, or all is done")
 
 
-def test_kill_before_each_write(running: Running, gate: HoldingWebhook, chaos: Chaos) -> None:
+def test_kill_before_each_write(running: Running, webhook: HoldingWebhook, chaos: Chaos) -> None:
     """Create, change and delete mirrors. The next controller finishes with the same objects as an undisturbed one."""
     kube, expected = running.kube, normal_form(running.kube, "undisturbed")
     made = changed = deleted = 0
     for phase in range(30):
         name = f"p{phase}"
-        gate.hold(after=phase)
+        webhook.hold(after=phase)
         kube.mirror(one(name))
-        held = _held_write(gate, lambda name=name: complete(kube, name))  # type: ignore[misc]
+        held = _held_write(webhook, lambda name=name: complete(kube, name))  # type: ignore[misc]
         if held == ["nothing"]:
             break
         made += 1
         _kill(running)
         assert not complete(kube, name), held
-        gate.release()
+        webhook.release()
         running.system.start_controller()
         until(lambda name=name: complete(kube, name), why=f"{name}, killed before {held}", seconds=30)  # type: ignore[misc]
         assert normal_form(kube, name) == expected, held
     for phase in range(30):
-        gate.hold(after=phase)
+        webhook.hold(after=phase)
         kube.patch(
             resources.MIRROR, "p0", {"spec": {"upstreamUrl": f"changed{phase}.example.com", "replicas": 2 + phase % 2}}
         )
         is_done = lambda phase=phase: _is_changed(kube, "p0", f"changed{phase}", 2 + phase % 2)  # noqa: E731
-        held = _held_write(gate, is_done)
+        held = _held_write(webhook, is_done)
         if held == ["nothing"]:
             break
         changed += 1
         _kill(running)
-        gate.release()
+        webhook.release()
         running.system.start_controller()
         until(is_done, why=f"changed, killed before {held}", seconds=30)
     for phase in range(5):
-        gate.hold(after=phase)
+        webhook.hold(after=phase)
         kube.delete(resources.MIRROR, f"p{phase}")
         gone = lambda phase=phase: kube.find(resources.MIRROR, f"p{phase}") is None  # noqa: E731
-        held = _held_write(gate, gone)
+        held = _held_write(webhook, gone)
         if held == ["nothing"]:
             break
         deleted += 1
         _kill(running)
-        gate.release()
+        webhook.release()
         running.system.start_controller()
         until(gone, why=f"gone, killed before {held}", seconds=30)
-    gate.release()
+    webhook.release()
     assert made >= 8, "finalizer, Secret, two Services, budget, StatefulSet, DaemonSet, status"
     assert changed >= 3
     assert deleted >= 1
@@ -165,9 +161,8 @@ async def test_compacted_watch_lists_again(running: Running, chaos: Chaos, monke
 def test_network_loss_beyond_history_misses_nothing(running: Running, chaos: Chaos) -> None:
     kube, expected = running.kube, normal_form(running.kube, "undisturbed")
     running.system.processes.stop(["controller"])
-    argv = running.system.processes.record(API_SERVER).argv
-    with Proxy(port_of(argv)) as proxy:
-        running.system.start_controller(KUBECONFIG=str(proxy.kubeconfig(running.cluster, USER, GROUPS)))
+    with proxy_before(running) as proxy:
+        Proxied(running, proxy)
         for name in ("deleted", "broken", "bereft"):
             kube.mirror(one(name))
         for name in ("deleted", "broken", "bereft"):
