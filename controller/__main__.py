@@ -29,7 +29,7 @@ from controller.kubeclient.errors import ClusterError
 from controller.leader_election import Leadership
 from controller.manager import Manager, reflectors
 from controller.metrics import Metrics
-from controller.nodes.agent_client import Agents, http_door
+from controller.nodes.agent_client import Agents, http_fetch
 from controller.objects.lease import REQUEST_TIMEOUT, Election
 from controller.objects.well_known import ADMISSION_KEY
 from controller.reconcile.node_cleanup import NodeCleanup
@@ -58,8 +58,8 @@ async def run(settings: ControllerSettings, configuration: client.Configuration,
     async with KubeClient(configuration, request_timeout=REQUEST_TIMEOUT) as lease_client:
         identity = f"{settings.identity or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         leadership = Leadership(lease_client, settings.namespace, Election(identity), log)
-        async with KubeClient(configuration, leadership.check) as cluster, http_door() as door:
-            agents = Agents(cluster, settings.namespace, door)
+        async with KubeClient(configuration, leadership.check) as cluster, http_fetch() as fetch:
+            agents = Agents(cluster, settings.namespace, fetch)
             manager = _manager(cluster, leadership, agents, settings, log)
             app = application(manager.metrics.registry, manager.not_ready)
             async with served(app, settings.metrics_port):

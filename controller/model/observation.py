@@ -35,16 +35,16 @@ class Observation:
 class Agent:
     """State of one agent: its pod, and its answer (empty if there is none).
 
-    `over`: the pod has ended or is terminating. `hopeful`: not ready, but it may become ready.
-    `blocked`: hopeful, but it could not start for a long time.
+    `finished`: the pod has ended or is terminating. `may_start`: not ready, but it may become ready.
+    `start_overdue`: its kubelet could not start it for a long time.
     """
 
     node: str
     address: str = ""
     ready: bool = False
-    over: bool = False
-    hopeful: bool = True
-    blocked: bool = False
+    finished: bool = False
+    may_start: bool = True
+    start_overdue: bool = False
     state: str = ""
     reason: str = ""
     message: str = ""

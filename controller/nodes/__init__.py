@@ -1,1 +1,1 @@
-"""Ask node agents for their status."""
+"""Ask node agents for their state."""

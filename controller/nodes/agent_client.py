@@ -1,4 +1,4 @@
-"""Asks the agents on the nodes how they stand; the one module that talks to them. Who needs a new pod gets it."""
+"""Ask the node agents of a mirror for their state over HTTP. Delete the pods of agents that need a new one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from common.agent_protocol import REPLACED, STATUS_PATH, STATUS_PORT
 from controller import clock
 from controller.kubeclient.errors import Conflict, Forbidden, Gone
 from controller.model.observation import Agent
-from controller.nodes.agent_status import agent_of, told
+from controller.nodes.agent_status import agent_of, with_answer
 from controller.objects.resources import POD
 
 if TYPE_CHECKING:
@@ -25,19 +25,18 @@ if TYPE_CHECKING:
 
     from controller.kubeclient.client import KubeClient
 
-    # Takes the address of an agent; gives what it says as parsed JSON, or None where it does not answer.
-    Door = Callable[[str], Awaitable[object]]
+    # Takes the address of an agent. Returns its answer as parsed JSON, or None if it does not answer.
+    Fetch = Callable[[str], Awaitable[object]]
 
-# Seconds for one answer, which an agent has at hand; one that takes longer is to be found not answering.
+# Seconds for one answer. An agent has it ready.
 ANSWER_TIMEOUT: Final = 2.0
-# Agents asked at once: enough for 500 dead nodes within ROUND, and few enough open files.
-AT_ONCE: Final = 50
-# Seconds for all of them, so that a worker that is asked to stop ends before its pod is killed.
-ROUND: Final = 20.0
-# Seconds that agents of a node are not asked after one of them took all its time: a dead node has one of each mirror,
-# and each question would hold a worker.
-SILENCE: Final = 10.0
-ANSWER_MAX: Final = 65_536  # bytes; an answer has few hundred
+# Concurrent requests: 500 dead nodes fit into ROUND_TIMEOUT.
+CONCURRENCY: Final = 50
+# Seconds for all agents, so that a worker ends before its pod is killed.
+ROUND_TIMEOUT: Final = 20.0
+# Seconds without requests to a node after a timeout. A dead node has one agent per mirror, and each delays a worker.
+NODE_COOLDOWN: Final = 10.0
+ANSWER_MAX: Final = 65_536  # bytes; an answer has a few hundred
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,58 +45,58 @@ class Agents:
 
     cluster: KubeClient
     namespace: str
-    door: Door
+    fetch: Fetch
     clock: Callable[[], float] = time.monotonic
-    _silent_until: dict[str, float] = field(default_factory=dict)  # by node
+    _cooldown_until: dict[str, float] = field(default_factory=dict)  # by node
 
     async def every(self, mirror: str) -> list[Agent]:
-        """All agents of a mirror, as Kubernetes knows them. Raises ClusterError."""
+        """Return all agents of a mirror, without their answers. Raise ClusterError."""
         return [agent async for agent in self._listed(mirror)]
 
     async def unready(self, mirror: str, most: int) -> list[Agent]:
-        """Agents that keep their nodes from being counted, `most` of them at most, and what they say."""
+        """Ask at most `most` agents that are not ready. Raise ClusterError."""
         found: list[Agent] = []
         async for agent in self._listed(mirror):
-            if not agent.ready and not agent.over:
+            if not agent.ready and not agent.finished:
                 found.append(agent)
             if len(found) == most:
                 break
         return await self.ask(found)
 
     async def ask(self, agents: Iterable[Agent]) -> list[Agent]:
-        """The same agents with what they say; those without an address, or of a node that is silent, unasked.
+        """Return the agents with their answers. Skip those without an address, or on a node in cooldown.
 
-        One that needs a new pod gets it. Raises ClusterError.
+        Delete the pod of an agent that needs a new one. Raise ClusterError.
         """
-        gate = asyncio.Semaphore(AT_ONCE)
+        gate = asyncio.Semaphore(CONCURRENCY)
         asked = list(agents)
-        tasks = [asyncio.create_task(self._one(agent, gate)) for agent in asked]
+        tasks = [asyncio.create_task(self._ask_one(agent, gate)) for agent in asked]
         if tasks:
-            await asyncio.wait(tasks, timeout=ROUND)
+            await asyncio.wait(tasks, timeout=ROUND_TIMEOUT)
         for task in tasks:
             task.cancel()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
-        found = [said if isinstance(said, Agent) else agent for agent, said in zip(asked, answers, strict=True)]
+        found = [answer if isinstance(answer, Agent) else agent for agent, answer in zip(asked, answers, strict=True)]
         for agent in found:
-            if agent.reason == REPLACED and not agent.over:
-                await self._renew(agent)
+            if agent.reason == REPLACED and not agent.finished:
+                await self._replace_pod(agent)
         return found
 
-    async def _renew(self, agent: Agent) -> None:
-        with suppress(Conflict, Forbidden, Gone):  # tried again at the next look, for as long as the agent says so
+    async def _replace_pod(self, agent: Agent) -> None:
+        with suppress(Conflict, Forbidden, Gone):  # the next poll retries
             await self.cluster.delete(POD, self.namespace, {"metadata": agent.pod})
 
-    async def _one(self, agent: Agent, gate: asyncio.Semaphore) -> Agent:
+    async def _ask_one(self, agent: Agent, gate: asyncio.Semaphore) -> Agent:
         async with gate:
             began = self.clock()
-            if not agent.address or began < self._silent_until.get(agent.node, began):
+            if not agent.address or began < self._cooldown_until.get(agent.node, began):
                 return agent
-            answer = await self.door(agent.address)
+            answer = await self.fetch(agent.address)
             if answer is None and self.clock() - began > ANSWER_TIMEOUT / 2:
-                self._silent_until[agent.node] = self.clock() + SILENCE
+                self._cooldown_until[agent.node] = self.clock() + NODE_COOLDOWN
             else:
-                self._silent_until.pop(agent.node, None)
-            return told(agent, answer)
+                self._cooldown_until.pop(agent.node, None)
+            return with_answer(agent, answer)
 
     async def _listed(self, mirror: str) -> AsyncIterator[Agent]:
         labels = {names.MIRROR_LABEL: mirror, names.COMPONENT_LABEL: names.HOSTESS}
@@ -108,15 +107,15 @@ class Agents:
 
 
 @asynccontextmanager
-async def http_door() -> AsyncIterator[Door]:
-    """A door to real agents, by the addresses of their pods and never by a proxy of the environment's."""
-    connector = aiohttp.TCPConnector(limit=2 * AT_ONCE, force_close=True)
+async def http_fetch() -> AsyncIterator[Fetch]:
+    """Yield a Fetch over HTTP. It connects to pod addresses directly, not through the environment's proxy."""
+    connector = aiohttp.TCPConnector(limit=2 * CONCURRENCY, force_close=True)
     timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session:
-        yield partial(_asked, session)
+        yield partial(_fetch, session)
 
 
-async def _asked(session: aiohttp.ClientSession, address: str) -> object:
+async def _fetch(session: aiohttp.ClientSession, address: str) -> object:
     host = f"[{address}]" if ":" in address else address
     try:
         async with session.get(f"http://{host}:{STATUS_PORT}{STATUS_PATH}", allow_redirects=False) as response:

@@ -65,10 +65,10 @@ class CleanupProgress:
         for agent in agents:
             if not agent.node:
                 unscheduled += 1
-                starting += agent.hopeful
+                starting += agent.may_start
                 continue
             self.known.add(agent.node)
-            if not agent.over:
+            if not agent.finished:
                 present.add(agent.node)
             if agent.state == CLEANED:
                 self.clean.add(agent.node)
@@ -86,9 +86,9 @@ class CleanupProgress:
 
 
 def _may_clean(agent: Agent, *, untouched: bool) -> bool:
-    if agent.over:
+    if agent.finished:
         return False
-    return bool(agent.ready or agent.state or (agent.hopeful and not (agent.blocked and untouched)))
+    return bool(agent.ready or agent.state or (agent.may_start and not (agent.start_overdue and untouched)))
 
 
 def waiting_message(waiting: set[str], starting: int, deadline: float) -> str:

@@ -1,4 +1,4 @@
-"""Agents are asked all at once, by their address alone, and whatever answers or does not, nothing is raised."""
+"""Test requests to agents: concurrent, by address, without exceptions."""
 
 from __future__ import annotations
 
@@ -11,71 +11,72 @@ from aiohttp import web
 
 from common.agent_protocol import STATUS_PORT
 from controller.model.observation import Agent
-from controller.nodes.agent_client import ANSWER_MAX, ANSWER_TIMEOUT, AT_ONCE, SILENCE, Agents, http_door
+from controller.nodes.agent_client import ANSWER_MAX, ANSWER_TIMEOUT, CONCURRENCY, NODE_COOLDOWN, Agents, http_fetch
 from tests.support.agents import free_address
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from controller.kubeclient.client import KubeClient
-    from controller.nodes.agent_client import Door
+    from controller.nodes.agent_client import Fetch
 
 
-def _agents(door: Door) -> Agents:
-    return Agents(cast("KubeClient", None), "mirrors", door)
+def _agents(fetch: Fetch) -> Agents:
+    return Agents(cast("KubeClient", None), "mirrors", fetch)
 
 
-async def test_every_agent_with_an_address_is_asked_and_the_others_are_left_as_they_are() -> None:
+async def test_agents_without_address_are_skipped() -> None:
     asked = []
 
-    async def door(address: str) -> object:
+    async def fetch(address: str) -> object:
         asked.append(address)
         return {"state": "cleaned"}
 
-    found = await _agents(door).ask([Agent("one", "10.0.0.1"), Agent("two"), Agent("three", "10.0.0.3")])
+    found = await _agents(fetch).ask([Agent("one", "10.0.0.1"), Agent("two"), Agent("three", "10.0.0.3")])
     assert [(each.node, each.state) for each in found] == [("one", "cleaned"), ("two", ""), ("three", "cleaned")]
     assert sorted(asked) == ["10.0.0.1", "10.0.0.3"]
-    assert await _agents(door).ask([]) == []
+    assert await _agents(fetch).ask([]) == []
 
 
-async def test_many_are_asked_at_once_but_not_all() -> None:
-    under_way = peak = 0
+async def test_concurrency_is_limited() -> None:
+    running = peak = 0
 
-    async def door(_: str) -> object:
-        nonlocal under_way, peak
-        under_way += 1
-        peak = max(peak, under_way)
+    async def fetch(_: str) -> object:
+        nonlocal running, peak
+        running += 1
+        peak = max(peak, running)
         await asyncio.sleep(0)
-        under_way -= 1
+        running -= 1
         return None
 
-    await _agents(door).ask(Agent(f"n{number}", "10.0.0.1") for number in range(3 * AT_ONCE))
-    assert peak == AT_ONCE
+    await _agents(fetch).ask(Agent(f"n{number}", "10.0.0.1") for number in range(3 * CONCURRENCY))
+    assert peak == CONCURRENCY
 
 
-async def test_a_question_that_fails_counts_as_unanswered() -> None:
-    async def door(_: str) -> object:
+async def test_failing_fetch_counts_as_unanswered() -> None:
+    async def fetch(_: str) -> object:
         raise RuntimeError("a bug")
 
-    assert await _agents(door).ask([Agent("one", "10.0.0.1")]) == [Agent("one", "10.0.0.1")]
+    assert await _agents(fetch).ask([Agent("one", "10.0.0.1")]) == [Agent("one", "10.0.0.1")]
 
 
-async def test_a_node_that_is_silent_holds_up_one_question_and_not_one_for_each_mirror() -> None:
+async def test_silent_node_delays_one_request() -> None:
+    """The agents of other mirrors on that node are skipped."""
     now, asked = [100.0], list[str]()
 
-    async def door(address: str) -> object:
+    async def fetch(address: str) -> object:
         asked.append(address)
         if address != "10.0.0.1":
             return {"state": "cleaned"}
         now[0] += ANSWER_TIMEOUT
         return None
 
-    agents = Agents(cast("KubeClient", None), "mirrors", door, lambda: now[0])
+    agents = Agents(cast("KubeClient", None), "mirrors", fetch, lambda: now[0])
     for _ in range(2):
         await agents.ask([Agent("dead", "10.0.0.1")])
         await agents.ask([Agent("alive", "10.0.0.2")])
     assert asked == ["10.0.0.1", "10.0.0.2", "10.0.0.2"]
-    now[0] += SILENCE
+    now[0] += NODE_COOLDOWN
     await agents.ask([Agent("dead", "10.0.0.9")])
     assert asked[-1] == "10.0.0.9"
 
@@ -103,7 +104,7 @@ async def _hangs(_: web.Request) -> web.Response:
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Callable[[Any], Any]]:
-    """Starts a server that plays an agent; gives its address."""
+    """Return a function that starts a server in place of an agent and returns its address."""
     runners: list[web.AppRunner] = []
 
     async def start(handler: Any) -> str:
@@ -121,25 +122,23 @@ async def serve() -> AsyncIterator[Callable[[Any], Any]]:
         await runner.cleanup()
 
 
-async def test_a_real_agent_answers_also_while_it_is_not_ready(serve: Callable[[Any], Any]) -> None:
-    async with http_door() as door:
-        assert await door(await serve(_whole)) == {"state": "blocked"}
+async def test_unready_agent_answers(serve: Callable[[Any], Any]) -> None:
+    async with http_fetch() as fetch:
+        assert await fetch(await serve(_whole)) == {"state": "blocked"}
 
 
 @pytest.mark.parametrize("handler", [_no_json, _large, _elsewhere, _hangs])
-async def test_whatever_is_no_agent_gives_no_answer_in_time(handler: Any, serve: Callable[[Any], Any]) -> None:
+async def test_other_servers_give_no_answer(handler: Any, serve: Callable[[Any], Any]) -> None:
     began = time.monotonic()
-    async with http_door() as door:
-        assert await door(await serve(handler)) is None
+    async with http_fetch() as fetch:
+        assert await fetch(await serve(handler)) is None
     assert time.monotonic() - began < ANSWER_TIMEOUT + 2
 
 
-async def test_where_nobody_listens_there_is_no_answer_whatever_proxy_the_environment_names(
-    monkeypatch: pytest.MonkeyPatch, serve: Callable[[Any], Any]
-) -> None:
-    """A proxy would be asked for addresses that only the cluster knows."""
+async def test_proxy_of_environment_is_ignored(monkeypatch: pytest.MonkeyPatch, serve: Callable[[Any], Any]) -> None:
+    """A proxy does not know pod addresses."""
     proxy = await serve(_whole)
     monkeypatch.setenv("http_proxy", f"http://{proxy}:{STATUS_PORT}")
-    async with http_door() as door:
-        assert await door(free_address()) is None
-        assert await door("::1") is None
+    async with http_fetch() as fetch:
+        assert await fetch(free_address()) is None
+        assert await fetch("::1") is None

@@ -1,4 +1,4 @@
-"""What is known of the agents, and what follows for a mirror that lives and for one that is being deleted."""
+"""Test the parsing of agents' pods and answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from controller.model.observation import Agent
 from controller.nodes import agent_status
-from controller.nodes.agent_status import agent_of, sentences, told
+from controller.nodes.agent_status import agent_of, sentences, with_answer
 
 if TYPE_CHECKING:
     from common.types import Json
@@ -27,32 +27,29 @@ def _pod(phase: str | None = "Running", seconds: int = 600, **status: Any) -> Js
     }
 
 
-# An agent, by its pod and by what it says
-
-
-def test_a_pod_that_runs_is_an_agent_that_can_be_asked() -> None:
+def test_running_pod_is_agent_with_address() -> None:
     conditions = [{"type": "Ready", "status": "True"}]
     assert agent_of(_pod(podIP="10.0.0.1", conditions=conditions), NOW) == Agent("one", "10.0.0.1", ready=True)
 
 
 @pytest.mark.parametrize(
-    ("pod", "hopeful"),
+    ("pod", "may_start"),
     [
         (_pod("Running"), True),
         (_pod("Pending", 9), True),
-        (_pod("Pending", 11), False),  # no kubelet has taken it up
+        (_pod("Pending", 11), False),  # no kubelet
         (_pod("Pending", 31, startTime="x"), True),  # no image
         (_pod("Failed"), False),
         (_pod("Unknown"), False),
         (_pod(None), False),
     ],
 )
-def test_a_pod_that_runs_or_has_just_been_made_may_yet_clean(pod: Json, *, hopeful: bool) -> None:
-    assert agent_of(pod, NOW).hopeful is hopeful
+def test_running_or_new_pod_may_start(pod: Json, *, may_start: bool) -> None:
+    assert agent_of(pod, NOW).may_start is may_start
 
 
 @pytest.mark.parametrize(
-    ("pod", "blocked"),
+    ("pod", "overdue"),
     [
         (_pod("Running", startTime="x"), False),
         (_pod("Pending", 29, startTime="x"), False),
@@ -60,45 +57,42 @@ def test_a_pod_that_runs_or_has_just_been_made_may_yet_clean(pod: Json, *, hopef
         (_pod("Pending", 31), False),
     ],
 )
-def test_a_pod_that_its_kubelet_cannot_start_is_blocked(pod: Json, *, blocked: bool) -> None:
-    assert agent_of(pod, NOW).blocked is blocked
+def test_unstarted_pod_is_overdue(pod: Json, *, overdue: bool) -> None:
+    assert agent_of(pod, NOW).start_overdue is overdue
 
 
-def test_a_pod_without_anything_is_an_agent_nobody_can_ask() -> None:
+def test_empty_pod_has_no_address() -> None:
     agent = agent_of({"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}}, NOW)
     assert (agent.node, agent.address, agent.ready) == ("", "", False)
 
 
-def test_an_agent_says_state_reason_and_message() -> None:
-    said = told(Agent("one"), WHOLE)
-    assert (said.state, said.reason, said.message) == ("blocked", "RuntimeIgnoresCerts", "No config_path.")
+def test_answer_sets_state_reason_and_message() -> None:
+    answered = with_answer(Agent("one"), WHOLE)
+    assert (answered.state, answered.reason, answered.message) == ("blocked", "RuntimeIgnoresCerts", "No config_path.")
 
 
 @pytest.mark.parametrize(
     "answer", [None, 5, "text", [], {}, {"state": "great"}, {"state": None}, {"state": "cleaned", "node": "another"}]
 )
-def test_what_is_no_answer_of_this_agent_is_none(answer: Any) -> None:
-    """The address of a pod that is gone may be anybody's."""
-    assert told(Agent("one"), answer) == Agent("one")
+def test_answer_of_other_program_is_ignored(answer: Any) -> None:
+    """The address of a deleted pod may be reused."""
+    assert with_answer(Agent("one"), answer) == Agent("one")
 
 
-def test_a_long_message_of_several_lines_becomes_one_that_fits() -> None:
-    said = told(Agent("one"), {"state": "blocked", "message": "a\nb\x00" + "c" * 1000})
-    assert said.message.startswith("a b c")
-    assert len(said.message) == agent_status.SENTENCE_MAX
-
-
-# What they say together
+def test_long_message_is_cut_to_one_line() -> None:
+    answered = with_answer(Agent("one"), {"state": "blocked", "message": "a\nb\x00" + "c" * 1000})
+    assert answered.message.startswith("a b c")
+    assert len(answered.message) == agent_status.SENTENCE_MAX
 
 
 def _agents(*pairs: tuple[str, str]) -> list[Agent]:
     return [
-        told(Agent(f"node-{number}"), {"state": state, "reason": reason, "message": f"says {reason}."})
+        with_answer(Agent(f"node-{number}"), {"state": state, "reason": reason, "message": f"says {reason}."})
         for number, (state, reason) in enumerate(pairs)
     ]
 
 
-def test_the_hindered_are_named_first_and_three_of_them_at_most() -> None:
+def test_three_agents_are_named_blocked_first() -> None:
     told_of = sentences(_agents(("pending", "A"), ("blocked", "B"), ("pending", "C"), ("blocked", "D")))
     assert told_of == "node-1: says B. node-3: says D. node-0: says A. (and 1 more)"
     assert sentences([Agent("silent")]) == ""

@@ -14,38 +14,38 @@ from tests.support.controller import merged, stored
 
 
 @given(st.lists(st.sampled_from([FINALIZER, "a.example/x", "b.example/y"]), unique=True), st.booleans())
-def test_our_finalizer_is_added_once_and_taken_off_whole_and_others_stay(present: list[str], held: bool) -> None:  # noqa: FBT001
-    raw = stored()
-    raw["metadata"]["finalizers"] = present
-    patch = finalizer_patch(raw, held=held)
-    after = merged(raw, patch or {})
+def test_finalizer_patch_keeps_other_finalizers(present: list[str], held: bool) -> None:  # noqa: FBT001
+    obj = stored()
+    obj["metadata"]["finalizers"] = present
+    patch = finalizer_patch(obj, held=held)
+    after = merged(obj, patch or {})
     assert (FINALIZER in after["metadata"]["finalizers"]) is held
     others = [each for each in present if each != FINALIZER]
     assert [each for each in after["metadata"]["finalizers"] if each != FINALIZER] == others
     assert finalizer_patch(after, held=held) is None
     if patch is not None:
-        assert patch["metadata"]["resourceVersion"] == raw["metadata"]["resourceVersion"]
+        assert patch["metadata"]["resourceVersion"] == obj["metadata"]["resourceVersion"]
 
 
-def test_every_agent_that_may_yet_clean_is_waited_for() -> None:
+def test_agents_that_may_clean_are_awaited() -> None:
     progress = CleanupProgress()
     agents = [
         Agent("clean", state="cleaned"),
-        Agent("ready", ready=True, hopeful=False),
-        Agent("answers", state="pending", hopeful=False),
+        Agent("ready", ready=True, may_start=False),
+        Agent("answers", state="pending", may_start=False),
         Agent("restarts"),
-        Agent("unstarted", hopeful=False),
-        Agent("over", over=True, hopeful=False),
-        Agent("", hopeful=False),
+        Agent("unstarted", may_start=False),
+        Agent("over", finished=True, may_start=False),
+        Agent("", may_start=False),
     ]
     waiting, starting = progress.see(agents, expected=6)
     assert (waiting, starting) == ({"ready", "answers", "restarts"}, 0)
     assert progress.unseen(6) == "answers, over, ready, restarts, unstarted"
 
 
-def test_an_agent_that_cannot_start_is_waited_for_where_an_earlier_one_may_have_run() -> None:
-    """A broken rollout leaves what the agents before it wrote; where none ever ran nothing can be left."""
-    agents = [Agent("blocked", blocked=True)]
+def test_unstartable_agent_is_awaited_on_touched_nodes() -> None:
+    """A broken rollout leaves the files of earlier agents. If no agent ever ran, the node has no files."""
+    agents = [Agent("blocked", start_overdue=True)]
     assert CleanupProgress().see(agents, expected=1, untouched=False) == ({"blocked"}, 0)
     assert CleanupProgress().see(agents, expected=1, untouched=True) == (set(), 0)
     assert CleanupProgress().see([Agent("runs")], expected=1, untouched=True) == ({"runs"}, 0)
@@ -55,16 +55,16 @@ def test_an_agent_that_cannot_start_is_waited_for_where_an_earlier_one_may_have_
     ("generation", "ready", "untouched"),
     [(1, 0, True), (1, None, True), (2, 0, False), (1, 1, False), (None, 0, False)],
 )
-def test_nodes_are_untouched_by_agents_of_a_first_template_that_were_never_ready(
+def test_nodes_without_ready_agents_are_untouched(
     generation: int | None, ready: int | None, *, untouched: bool
 ) -> None:
-    raw = stored()
-    raw["status"] = {"nodes": {"desired": 1, "ready": ready}}
-    live = None if generation is None else {"metadata": {"generation": generation}}
-    assert node_cleanup_progress.is_untouched(raw, live) is untouched
+    obj = stored()
+    obj["status"] = {"nodes": {"desired": 1, "ready": ready}}
+    current = None if generation is None else {"metadata": {"generation": generation}}
+    assert node_cleanup_progress.is_untouched(obj, current) is untouched
 
 
-def test_a_node_that_was_seen_clean_stays_so_when_its_agent_goes() -> None:
+def test_clean_node_stays_clean_without_agent() -> None:
     progress = CleanupProgress()
     progress.see([Agent("one", state="cleaned"), Agent("two")], expected=2)
     assert progress.see([], expected=2) == (set(), 1)
@@ -74,13 +74,13 @@ def test_a_node_that_was_seen_clean_stays_so_when_its_agent_goes() -> None:
     assert progress.unseen(2) == ""
 
 
-def test_agents_that_are_to_be_there_and_are_not_are_waited_for() -> None:
-    """A rollout deletes pods before it makes the next."""
+def test_missing_agents_are_awaited() -> None:
+    """A rollout deletes pods before it creates the next."""
     assert CleanupProgress().see([Agent("one", state="cleaned"), Agent("")], expected=4) == (set(), 3)
-    assert CleanupProgress().see([Agent("", hopeful=False)], expected=1) == (set(), 0)
+    assert CleanupProgress().see([Agent("", may_start=False)], expected=1) == (set(), 0)
 
 
-def test_what_is_left_is_told_with_names_and_a_number() -> None:
+def test_unseen_nodes_have_names_and_number() -> None:
     progress = CleanupProgress()
     progress.see([Agent(f"n{number:02}") for number in range(12)], expected=12)
     assert progress.unseen(14) == "n00, n01, n02, n03, n04, n05, n06, n07, n08, n09 and 2 more and 2 without an agent"
@@ -88,15 +88,15 @@ def test_what_is_left_is_told_with_names_and_a_number() -> None:
 
 
 @given(st.sets(st.sampled_from("abcdefgh")), st.integers(0, 9))
-def test_a_sentence_says_what_is_waited_for(waiting: set[str], starting: int) -> None:
+def test_waiting_sentence_names_nodes(waiting: set[str], starting: int) -> None:
     sentence = node_cleanup_progress.waiting_message(waiting, starting, 120)
     assert sentence.startswith("Being deleted. Waiting up to 120 s for ")
     assert sentence.endswith(" to clean their nodes.")
     assert all(f"{node}" in sentence for node in sorted(waiting)[:3])
 
 
-def test_a_deadline_is_counted_from_the_first_look_by_one_clock() -> None:
-    """The time of deletion is of the API server's clock, which may be minutes or years away from ours."""
+def test_deadline_starts_with_first_poll() -> None:
+    """The deletion timestamp is of the API server's clock, which may differ."""
     progress = CleanupProgress()
     assert not progress.is_overdue(120, 5000.0)
     assert not progress.is_overdue(120, 5119.0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from common.agent_protocol import RUNTIME_USES_MIRRORS
 from controller.model.observation import Agent, Observation
-from controller.nodes.agent_status import told
+from controller.nodes.agent_status import with_answer
 from controller.status import node_conditions, reasons
 from tests.support.controller import a_daemon_set, inputs, judged
 
@@ -27,15 +27,15 @@ _JSON = st.recursive(
 
 def _agents(*pairs: tuple[str, str]) -> list[Agent]:
     return [
-        told(Agent(f"node-{number}"), {"state": state, "reason": reason, "message": f"says {reason}."})
+        with_answer(Agent(f"node-{number}"), {"state": state, "reason": reason, "message": f"says {reason}."})
         for number, (state, reason) in enumerate(pairs)
     ]
 
 
 @given(_JSON)
 def test_any_answer_gives_valid_condition(answer: Any) -> None:
-    said = told(Agent("one"), answer)
-    found = Observation(inputs(), daemon_set=a_daemon_set(3, 1), agents=(said, said, said, said))
+    agent = with_answer(Agent("one"), answer)
+    found = Observation(inputs(), daemon_set=a_daemon_set(3, 1), agents=(agent, agent, agent, agent))
     condition = node_conditions.nodes_configured(judged(), found, None, serving=True)
     assert condition.reason.isalpha()
     assert condition.reason.isascii()
