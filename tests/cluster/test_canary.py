@@ -1,4 +1,4 @@
-"""No Secret's content in any log, Event, status, metric or annotation: a canary is put into each, and looked for."""
+"""Search all logs, Events, status, metrics and annotations for the content of Secrets."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ GARBLED = base64.b64encode(b"\xff\xfe" + NOISE.encode() + b"\xff").decode()
 
 @pytest.fixture
 def front() -> Iterator[Front]:
-    """An upstream that wants other credentials."""
+    """Yield an upstream that requires other credentials."""
     with beside(Front("basic")) as made:
         yield made
 
 
-def test_no_secret_is_told_anywhere(front: Front, fresh: Callable[..., Running]) -> None:
-    """Wrong credentials, garbled ones, a certificate that is none, user information in a URL, and our own keys."""
+def test_secrets_never_leak(front: Front, fresh: Callable[..., Running]) -> None:
+    """Try wrong and damaged credentials, an invalid certificate, user information in a URL, and issued keys."""
     running = fresh(UPSTREAM_PROBE_SECONDS="1", CA_CERTIFICATE_BUNDLE="bundle", LOG_LEVEL="DEBUG")
     kube, system = running.kube, running.system
     bundle = {"metadata": {"name": "bundle"}, "data": {"ca-certificates.crt": front.authority}}
@@ -75,7 +75,7 @@ def _credentials_are_refused(kube: Kube, front: Front) -> None:
 
 
 def _what_stands_in_the_wrong_place_is_refused(kube: Kube) -> None:
-    """Where a person might put a password; the API server itself refuses the last one, naming keys and no values."""
+    """Put a password where it does not belong. The API server refuses the last case itself, without values."""
     for path, value in (
         ("spec.upstreamUrl", f"https://{USERNAME}:{CORE}@quay.io"),
         ("spec.credentialsSecret", {"username": USERNAME, "password": PASSWORD}),
@@ -87,7 +87,7 @@ def _what_stands_in_the_wrong_place_is_refused(kube: Kube) -> None:
 
 
 def _pages(running: Running, own: int) -> dict[str, str]:
-    """What the programs say of themselves over HTTP."""
+    """Return the metrics of all programs."""
     found = {f"metrics {port}": page(port, "/metrics") or "" for port in (running.system.metrics_port, own)}
     url = f"https://127.0.0.1:{running.system.webhook_port}/metrics"
     found["metrics webhook"] = httpx.get(url, verify=False, trust_env=False).text  # noqa: S501 (what it says counts)
@@ -96,7 +96,7 @@ def _pages(running: Running, own: int) -> dict[str, str]:
 
 
 def _keys(kube: Kube) -> list[str]:
-    """A line from the middle of each private key that the controller has made."""
+    """Return a line of each private key that the controller has issued."""
     found = []
     for secret in kube.every(resources.SECRET):
         key = base64.b64decode(secret.get("data", {}).get("tls.key", "")).decode(errors="replace")

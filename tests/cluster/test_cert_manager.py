@@ -1,4 +1,4 @@
-"""With certificates from elsewhere nothing of ours is issued: the overlay for cert-manager, and cert-manager itself."""
+"""Use certificates of cert-manager, with its overlay, in place of issued ones."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ DAY = timedelta(days=1)
 
 
 class Managed(Running):
-    """A cluster with deploy/ and the overlay, and cert-manager beside it."""
+    """Cluster with deploy/, the overlay and cert-manager."""
 
     def __init__(self, cluster: Cluster, folder: Path) -> None:
         manifests = _with_overlay(folder)
@@ -49,7 +49,7 @@ class Managed(Running):
 
 @pytest.fixture(scope="module")
 def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
-    """The controller has the overlay's settings, the webhook a certificate of cert-manager's."""
+    """Yield a system with the overlay's settings and cert-manager's certificates."""
     with Cluster(tmp_path_factory.mktemp("cluster")).start() as cluster:
         running = Managed(cluster, tmp_path_factory.mktemp("managed"))
         running.cert_manager.install()
@@ -62,7 +62,7 @@ def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
 
 
 def _with_overlay(folder: Path) -> Path:
-    """The folder, with a kustomization that has deploy/ and the overlay."""
+    """Return the folder with a kustomization of deploy/ and the overlay."""
     (folder / "base").symlink_to(REPOSITORY / "deploy")
     body = {"resources": ["base"], "components": ["base/overlays/cert-manager"]}
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(body))
@@ -70,7 +70,7 @@ def _with_overlay(folder: Path) -> Path:
 
 
 def _settings(cluster: Cluster, folder: Path) -> dict[str, str]:
-    """What the overlay adds to the controller's environment."""
+    """Return the variables that the overlay adds to the controller."""
     for each in yaml.safe_load_all(cluster.run_kubectl("kustomize", str(folder)).stdout):
         if (each["kind"], each["metadata"]["name"]) == ("Deployment", "registrymirror-controller"):
             variables = each["spec"]["template"]["spec"]["containers"][0]["env"]
@@ -80,7 +80,7 @@ def _settings(cluster: Cluster, folder: Path) -> dict[str, str]:
 
 
 def _ready(kube: Kube) -> bool:
-    """All Certificates are issued, and the authority is published in both configurations."""
+    """Return True if all Certificates are issued and both configurations have a CA bundle."""
     conditions = [_condition(each, "Ready") for each in kube.every(CERTIFICATE)]
     bundles = [_bundle(kube, kind) for kind in CONFIGURATIONS]
     return len(conditions) == 4 and set(conditions) == {"True"} and all(bundles)
@@ -97,7 +97,7 @@ def _bundle(kube: Kube, kind: resources.Kind) -> str:
 
 
 def _renew(kube: Kube, certificate: str) -> str:
-    """The new certificate in its Secret, issued again as `cmctl renew` asks for it."""
+    """Renew a certificate as `cmctl renew` does, and return it."""
     live, before = kube.get(CERTIFICATE, certificate), _issued(kube, certificate)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     asked = {"type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "lastTransitionTime": now}
@@ -117,7 +117,7 @@ def _served(running: Running) -> str:
 
 
 def _revision(kube: Kube, name: str) -> str:
-    """Which pods the StatefulSet wants; empty while its controller has not seen its present template."""
+    """Return the update revision, or an empty string if the template is not observed yet."""
     live = kube.find(resources.STATEFUL_SET, name) or {"metadata": {"generation": -1}}
     status = live.get("status", {})
     seen = status.get("observedGeneration") == live["metadata"]["generation"]
@@ -128,7 +128,7 @@ def _mirror(kube: Kube, name: str, masquerade: str = "") -> None:
     kube.mirror(a_mirror().named(name).of(f"{name}.example.com").known_as(masquerade or f"{name}.mirror.internal"))
 
 
-def test_mirrors_are_admitted_and_served_and_nothing_of_ours_is_issued_or_published(managed: Managed) -> None:
+def test_controller_issues_and_publishes_nothing(managed: Managed) -> None:
     kube = managed.kube
     before = {kind: kube.get(kind, "registrymirror") for kind in CONFIGURATIONS}
     _mirror(kube, "one")
@@ -143,25 +143,25 @@ def test_mirrors_are_admitted_and_served_and_nothing_of_ours_is_issued_or_publis
     assert not [each for each in made if each.get("responseStatus", {}).get("code") == 403], "and lacks no right"
 
 
-def test_the_overlay_applied_again_leaves_what_the_injector_has_published(managed: Managed) -> None:
+def test_reapplied_overlay_keeps_ca_bundle(managed: Managed) -> None:
     before = [_generation(managed.kube, kind) for kind in CONFIGURATIONS]
     managed.system.install()
     assert [_generation(managed.kube, kind) for kind in CONFIGURATIONS] == before
 
 
 def _generation(kube: Kube, kind: resources.Kind) -> int:
-    """It counts changes, also one that the injector has undone at once."""
+    """Return the generation, which also counts changes that the injector has reverted."""
     return int(kube.get(kind, "registrymirror")["metadata"]["generation"])
 
 
-def test_a_certificate_that_is_issued_again_is_taken_up_by_the_webhook_without_a_restart(managed: Managed) -> None:
+def test_webhook_reloads_renewed_certificate(managed: Managed) -> None:
     renewed = _renew(managed.kube, "registrymirror-webhook")
     until(lambda: _served(managed) == renewed, why="the webhook serves with it")
     assert managed.system.processes.alive("webhook")
     _mirror(managed.kube, "after")
 
 
-def test_a_certificate_that_is_issued_again_replaces_the_caches(managed: Managed) -> None:
+def test_renewed_certificate_restarts_caches(managed: Managed) -> None:
     kube, name = managed.kube, "registry-mirror-rolled"
     _mirror(kube, "rolled")
     before = until(lambda: _revision(kube, name), why="the StatefulSet is seen")
@@ -174,10 +174,8 @@ def test_a_certificate_that_is_issued_again_replaces_the_caches(managed: Managed
     ("ca", "serving"),
     [("registrymirror-webhook-ca", "registrymirror-webhook"), ("registrymirror-ca", "registrymirror-mirrors")],
 )
-def test_who_trusts_an_authority_trusts_it_when_it_is_issued_again_and_the_other_way_round(
-    managed: Managed, ca: str, serving: str
-) -> None:
-    """By the same key: for a while nodes and API server know one alone, and what the other has signed is served."""
+def test_renewed_ca_keeps_its_key(managed: Managed, ca: str, serving: str) -> None:
+    """Nodes and API server may know only one of the two CAs for a while."""
     kube = managed.kube
     former, signed = (x509.load_pem_x509_certificate(_issued(kube, each).encode()) for each in (ca, serving))
     renewed, fresh = (x509.load_pem_x509_certificate(_renew(kube, each).encode()) for each in (ca, serving))
@@ -189,22 +187,22 @@ def test_who_trusts_an_authority_trusts_it_when_it_is_issued_again_and_the_other
 
 
 def _key_identifier(ca: x509.Certificate) -> bytes:
-    """By what some libraries find the authority of a certificate."""
+    """Return the identifier by which some libraries find a CA."""
     return ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
 
 
-def test_a_mirror_whose_name_the_certificate_lacks_says_so(managed: Managed) -> None:
+def test_missing_host_name_is_reported(managed: Managed) -> None:
     kube = managed.kube
     _mirror(kube, "other", "other.example.com")
     told = kube.until_condition("other", "CertificateValid", "False", "NameMissing")
     assert told.startswith(f"The certificate in Secret {MIRRORS_TLS} (DOCKER_CERTIFICATE_SECRET) is not for other")
 
 
-def test_a_certificate_of_a_persons_own_is_warned_of_before_its_end_and_called_ended_after(managed: Managed) -> None:
+def test_given_certificate_expiry_is_reported(managed: Managed) -> None:
     kube = managed.kube
     _mirror(kube, "ends")
     kube.until_condition("ends", "CertificateValid", "True", "Valid")
-    managed.cert_manager.stop()  # it would put its own there at once
+    managed.cert_manager.stop()  # it would replace this one
     _put(kube, 3 * DAY)
     kube.until_condition("ends", "CertificateValid", "True", "ExpiresSoon")
     until(lambda: "ExpiresSoon" in _warned(kube), why="an Event warns of it")
@@ -221,7 +219,7 @@ def test_a_certificate_of_a_persons_own_is_warned_of_before_its_end_and_called_e
     kube.until_condition("ends", "CertificateValid", "True", "Valid")
 
 
-def test_an_installation_that_issues_its_own_is_turned_over(own: Running, tmp_path: Path) -> None:
+def test_installation_switches_to_cert_manager(own: Running, tmp_path: Path) -> None:
     kube, system, cert_manager = own.kube, own.system, CertManager(own.cluster)
     _mirror(kube, "early")
     kube.until_condition("early", "CertificateValid", "True", "Valid")

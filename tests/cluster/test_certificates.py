@@ -1,4 +1,4 @@
-"""Certificates on a real API server: rotated, lost, garbled and replaced, with a client that is never refused."""
+"""Rotate, lose, damage and replace certificates on a real API server, with a client that is never refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 WEBHOOK_CA, WEBHOOK_TLS, MIRRORS_CA = "registrymirror-webhook-ca", "registrymirror-webhook-tls", "registrymirror-ca"
 MIRROR = "registry-mirror-kept"
 DAY = timedelta(days=1)
-# Long enough for the courier of a busy machine to bring a Secret to the webhook, so short that it fits in a test.
+# Seconds: enough for a mounted Secret to be updated on a busy machine.
 OVERLAP = 5
 ROTATING = {
     "CA_LIFETIME": "60s",
@@ -43,23 +43,23 @@ ROTATING = {
     "CERTIFICATE_OVERLAP": f"{OVERLAP}s",
     "CERTIFICATE_WARNING": "3s",
 }
-# Of one rotation: what is left of an authority, two overlaps, and some seconds for looks and rollouts.
+# Seconds of one rotation: the rest of a CA, two overlaps, and rollouts.
 PATIENCE = 60.0
 
 
 def pair(kube: Kube, secret: str) -> KeyPair:
-    """Certificate and key in a Secret."""
+    """Return certificate and key of a Secret."""
     return KeyPair(text(kube, secret, "tls.crt"), text(kube, secret, "tls.key"))
 
 
 def text(kube: Kube, secret: str, key: str) -> str:
-    """One value of a Secret; empty where there is none."""
+    """Return one value of a Secret, or an empty string."""
     data = (kube.find(resources.SECRET, secret) or {}).get("data") or {}
     return base64.b64decode(data.get(key, "")).decode(errors="replace")
 
 
 def is_at_rest(kube: Kube) -> bool:
-    """Whether everybody trusts the authorities in force alone, and has a certificate of them."""
+    """Return True if only the current CAs are trusted, and all certificates are theirs."""
     webhook, mirrors = text(kube, WEBHOOK_CA, "tls.crt"), text(kube, MIRRORS_CA, "tls.crt")
     published = {
         bundle(kube, resources.MUTATING),
@@ -77,14 +77,14 @@ def is_at_rest(kube: Kube) -> bool:
 
 
 def a_kept_mirror(running: Running) -> None:
-    """A mirror of one cache pod, which a StatefulSet replaces without a kubelet's help."""
+    """Create a mirror with one cache pod, which the StatefulSet replaces without a kubelet."""
     running.kube.mirror(a_mirror().named("kept").replicated(1))
     running.kube.until_there(resources.STATEFUL_SET, MIRROR)
     until(lambda: is_at_rest(running.kube), why="the mirror has its certificate")
 
 
 @pytest.mark.slow
-def test_both_authorities_are_followed_by_another_and_nobody_is_refused(fresh: Callable[..., Running]) -> None:
+def test_both_cas_rotate_without_refusals(fresh: Callable[..., Running]) -> None:
     running = fresh(**ROTATING)
     running.system.start()
     kube = running.kube
@@ -93,7 +93,7 @@ def test_both_authorities_are_followed_by_another_and_nobody_is_refused(fresh: C
     seen: list[tuple[bool, bool]] = []
 
     def is_over() -> bool:
-        # Bundle before leaf: what is read later may be newer, and must be trusted by what was read before.
+        # Read the bundle first: a newer certificate must be trusted by an older bundle.
         trusted, shown = certificates_in(text(kube, MIRROR, "ca.crt")), text(kube, MIRROR, "tls.crt")
         seen.append((first[1] in trusted, issued_by(shown, first[1])))
         return is_at_rest(kube) and text(kube, WEBHOOK_CA, "tls.crt") != first[0] and first[1] not in trusted
@@ -109,7 +109,7 @@ def test_both_authorities_are_followed_by_another_and_nobody_is_refused(fresh: C
 
 @pytest.fixture(scope="module")
 def hurried(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A system whose certificates live for years, but where nobody waits long."""
+    """Yield a system with default lifetimes and a short overlap."""
     with clusters(request, tmp_path_factory) as make:
         running = make(CERTIFICATE_OVERLAP=f"{OVERLAP}s")
         running.system.start()
@@ -132,7 +132,7 @@ def _garbled(kube: Kube, secret: str) -> None:
 
 
 def _somebodys(kube: Kube, secret: str) -> None:
-    """An authority is replaced by another, a leaf by one of an authority that nobody knows."""
+    """Replace a CA by another, and a serving certificate by one of an unknown CA."""
     now = datetime.now(UTC)
     own = issue_ca("a person's own", now)
     put = own if secret in (WEBHOOK_CA, MIRRORS_CA) else issue_certificate(own, ("mirror.example.com",), now)
@@ -143,10 +143,8 @@ DEEDS = (_deleted, _emptied, _garbled, _somebodys)
 
 
 @pytest.mark.parametrize("deed", DEEDS)
-def test_an_authority_that_is_lost_or_replaced_is_trusted_until_the_next_has_arrived(
-    hurried: Running, deed: Callable[[Kube, str], None]
-) -> None:
-    """One deed follows on the other before the last one's consequences are over."""
+def test_changed_ca_stays_trusted_during_overlap(hurried: Running, deed: Callable[[Kube, str], None]) -> None:
+    """Each change happens before the consequences of the previous one are over."""
     kube = hurried.kube
     with Admitting(hurried) as client:
         before = {secret: text(kube, secret, "tls.crt") for secret in (WEBHOOK_TLS, MIRROR)}
@@ -163,10 +161,8 @@ def test_an_authority_that_is_lost_or_replaced_is_trusted_until_the_next_has_arr
 
 
 @pytest.mark.parametrize("deed", DEEDS)
-def test_a_certificate_that_is_lost_or_replaced_is_there_again_at_once(
-    hurried: Running, deed: Callable[[Kube, str], None]
-) -> None:
-    """Another, or the same where a pass had seen it before it went."""
+def test_changed_certificate_is_restored_at_once(hurried: Running, deed: Callable[[Kube, str], None]) -> None:
+    """The certificate is new, or the one of a recent reconcile."""
     with Admitting(hurried) as client:
         for secret in (WEBHOOK_TLS, MIRROR):
             deed(hurried.kube, secret)
@@ -175,7 +171,7 @@ def test_a_certificate_that_is_lost_or_replaced_is_there_again_at_once(
 
 
 def _done(kube: Kube, secret: str, deed: Callable[[Kube, str], None]) -> KeyPair:
-    """What is in the Secret after the deed, once it is a certificate again."""
+    """Change the Secret, and return its new pair once it is valid."""
     old = pair(kube, secret)
     deed(kube, secret)
     return until(lambda: _another(kube, secret, old), why=f"{secret} is there again") or old
@@ -194,8 +190,8 @@ def _changed(kube: Kube, before: dict[str, str]) -> bool:
     return all(text(kube, secret, "tls.crt") != serving for secret, serving in before.items())
 
 
-def test_a_clock_that_is_two_years_ahead_and_right_again_refuses_nobody(hurried: Running, tmp_path: Path) -> None:
-    """What it finds due is issued anew, so that everybody accepts it today; and nothing is taken back."""
+def test_clock_two_years_ahead_causes_no_refusals(hurried: Running, tmp_path: Path) -> None:
+    """Certificates due by the wrong clock are renewed, are valid now, and stay."""
     kube, ahead = hurried.kube, tmp_path / "ahead"
     ahead.write_text("0")
     before = {secret: text(kube, secret, "tls.crt") for secret in (WEBHOOK_TLS, MIRROR)}
@@ -219,7 +215,7 @@ def test_a_clock_that_is_two_years_ahead_and_right_again_refuses_nobody(hurried:
 
 
 def _enforced(kube: Kube) -> None:
-    """Puts a policy in force that lets nobody make or change the mirrors' authority."""
+    """Install a policy that refuses writes of the mirrors' CA."""
     policies.refuse(kube, "kept", policies.rule("", "secrets", "CREATE", "UPDATE", name=MIRRORS_CA))
 
     def is_refused() -> bool:
@@ -232,12 +228,12 @@ def _enforced(kube: Kube) -> None:
 
 
 def _due() -> dict[str, str]:
-    """A person's own authority that has months left, and whose successor is due."""
+    """Return a user's CA that is due for renewal and valid for months."""
     own = issue_ca("a person's own", datetime.now(UTC), Lifetimes(ca=100 * DAY))
     return {"tls.crt": own.certificate, "tls.key": own.key}
 
 
-def test_an_authority_whose_successor_is_refused_goes_on_and_stops_nothing_else(hurried: Running) -> None:
+def test_ca_is_used_if_renewal_is_refused(hurried: Running) -> None:
     kube, due = hurried.kube, _due()
     hurried.system.processes.stop(["controller"])
     kube.patch(resources.SECRET, MIRRORS_CA, {"stringData": due})
@@ -255,8 +251,8 @@ def test_an_authority_whose_successor_is_refused_goes_on_and_stops_nothing_else(
     until(lambda: is_at_rest(kube), why="it has taken over")
 
 
-def test_an_authority_that_is_lost_and_cannot_be_made_again_is_told_by_each_mirror(hurried: Running) -> None:
-    """In the API server's words, though it is no mirror's own reconcile that fails."""
+def test_ca_failure_is_reported_by_mirrors(hurried: Running) -> None:
+    """The condition has the API server's message."""
     kube = hurried.kube
     _enforced(kube)
     kube.delete(resources.SECRET, MIRRORS_CA)
@@ -268,7 +264,7 @@ def test_an_authority_that_is_lost_and_cannot_be_made_again_is_told_by_each_mirr
     until(lambda: kube.condition("kept", "CacheAvailable")[1] == "NoReplicaReady", why="the mirror says so no more")
 
 
-def test_an_immutable_authority_is_replaced_when_its_successor_is_due(hurried: Running) -> None:
+def test_immutable_ca_is_replaced(hurried: Running) -> None:
     kube, due = hurried.kube, _due()
     kube.patch(resources.SECRET, MIRRORS_CA, {"immutable": True, "stringData": due})
     until(
@@ -277,7 +273,7 @@ def test_an_immutable_authority_is_replaced_when_its_successor_is_due(hurried: R
     until(lambda: is_at_rest(kube), why="it has taken over")
 
 
-def test_the_ends_of_all_certificates_are_metrics(hurried: Running) -> None:
+def test_certificate_expiry_is_a_metric(hurried: Running) -> None:
     shown = page(hurried.system.metrics_port, "/metrics") or ""
     for secret in (WEBHOOK_CA, WEBHOOK_TLS, MIRRORS_CA, MIRROR):
         _, end = dates_of(text(hurried.kube, secret, "tls.crt")) or pytest.fail(secret)
@@ -286,8 +282,8 @@ def test_the_ends_of_all_certificates_are_metrics(hurried: Running) -> None:
 
 
 @pytest.mark.slow
-def test_who_keeps_changing_what_is_published_makes_repairs_rarer(hurried: Running) -> None:
-    """As an injector of somebody's does. Of many changes few are answered, and the log tells of the quarrel."""
+def test_conflicting_writer_slows_repairs(hurried: Running) -> None:
+    """Few of many changes are repaired, and the log reports the conflict."""
     kube = hurried.kube
     theirs = issue_ca("an injector", datetime.now(UTC))
     changed = with_bundle(kube.get(resources.MUTATING, "registrymirror")["webhooks"], theirs.certificate)

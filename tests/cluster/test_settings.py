@@ -1,4 +1,4 @@
-"""The controller's settings, each seen at work: own certificate and CA bundle, images, pull secrets, proxies."""
+"""Test each of the controller's settings in a cluster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STATEFUL_SET = "registry-mirror-set"
 
 @pytest.fixture(scope="module")
 def configured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A system with every setting set."""
+    """Yield a system with all settings."""
     with Cluster(tmp_path_factory.mktemp("configured")).start() as cluster:
         running = Running(
             cluster,
@@ -47,7 +47,7 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture
 def whole(configured: Running) -> Running:
-    """The same with a mirror and all that its settings name, for who runs alone."""
+    """Return the system with a mirror and all named objects."""
     kube = configured.kube
     if kube.find(resources.SECRET, "own-certificate") is None:
         kube.secret("own-certificate", **_certificate())
@@ -70,8 +70,8 @@ def _annotation(kube: Kube) -> str:
     return str(template["metadata"]["annotations"][CONFIGURATION_ANNOTATION])
 
 
-def test_certificate_and_bundle_of_ones_own_are_waited_for_used_and_followed(configured: Running) -> None:
-    """Each is named while it is missing, taken up when it appears, and its change rolls the pods."""
+def test_given_certificate_and_bundle_are_followed(configured: Running) -> None:
+    """Each is reported while missing, used once it exists, and restarts the pods if it changes."""
     kube = configured.kube
     kube.mirror(a_mirror().named("set"))
     told = kube.until_condition("set", "CacheAvailable", "False", "CertificateSecretMissing")
@@ -97,7 +97,7 @@ def test_certificate_and_bundle_of_ones_own_are_waited_for_used_and_followed(con
     until(lambda: _annotation(kube) != before, why="another bundle rolls the pods")
 
 
-def test_what_needs_no_certificate_is_kept_while_that_is_missing(whole: Running) -> None:
+def test_other_objects_survive_missing_certificate(whole: Running) -> None:
     kube = whole.kube
     kube.until_there(resources.STATEFUL_SET, STATEFUL_SET)
     kube.delete(resources.SECRET, "own-certificate")
@@ -110,7 +110,7 @@ def test_what_needs_no_certificate_is_kept_while_that_is_missing(whole: Running)
     kube.until_condition("set", "CacheAvailable", "False", "NoReplicaReady")
 
 
-def test_the_pods_get_images_pull_secrets_bundle_and_proxies(whole: Running) -> None:
+def test_cache_pods_get_all_settings(whole: Running) -> None:
     kube = whole.kube
     pod = kube.until_there(resources.STATEFUL_SET, STATEFUL_SET)["spec"]["template"]["spec"]
     assert pod["imagePullSecrets"] == [{"name": "pull-a"}, {"name": "pull-b"}]
@@ -126,7 +126,7 @@ def test_the_pods_get_images_pull_secrets_bundle_and_proxies(whole: Running) -> 
     assert volumes["ca-bundle"]["configMap"]["name"] == "own-bundle"
 
 
-def test_the_node_agent_gets_the_seeds_environment_image_and_nodes(whole: Running) -> None:
+def test_agent_gets_seed_environment(whole: Running) -> None:
     kube = whole.kube
     pod = kube.until_there(resources.DAEMON_SET, STATEFUL_SET)["spec"]["template"]["spec"]
     assert pod["nodeSelector"] == {"kubernetes.io/os": "linux", "type": "metal"}
@@ -144,7 +144,7 @@ def test_the_node_agent_gets_the_seeds_environment_image_and_nodes(whole: Runnin
     }.items() <= environment.items()
 
 
-def test_wrong_settings_stop_the_controller_at_once_with_one_line_a_mistake(configured: Running) -> None:
+def test_wrong_settings_stop_the_controller(configured: Running) -> None:
     processes = configured.system.processes
     configured.system.launch_controller("controller-wrong", NAMESPACE="No_Namespace", SECONDS_BETWEEN_STREAMS="soon")
     until(lambda: not processes.alive("controller-wrong"), why="it ends")
@@ -153,7 +153,7 @@ def test_wrong_settings_stop_the_controller_at_once_with_one_line_a_mistake(conf
     assert [line.split("=")[0] for line in mistakes] == ["NAMESPACE", "SECONDS_BETWEEN_STREAMS"]
 
 
-def test_with_secret_opt_in_only_secrets_that_name_the_upstream_are_used(configured: Running) -> None:
+def test_secret_opt_in_limits_secrets(configured: Running) -> None:
     kube, system = configured.kube, configured.system
     system.processes.stop(["controller"])
     system.start_controller(SECRET_OPT_IN="true", DOCKER_CERTIFICATE_SECRET="", CA_CERTIFICATE_BUNDLE="")

@@ -1,4 +1,4 @@
-"""User name and password, from a Secret to the upstream, through the real registry: whatever text they are."""
+"""Pass arbitrary credentials from a Secret through the real registry to the upstream."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.node.test_cache_start import Bench
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# A user name cannot have the colon that ends it (RFC 7617); neither may be empty, which would mean none.
+# The colon ends a user name (RFC 7617). Empty values mean anonymous.
 USERS = st.text(st.characters(codec="utf-8", exclude_characters=":"), min_size=1, max_size=30)
 PASSWORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=80)
 
 
 class Asking(ThreadingHTTPServer):
-    """A registry that has nothing, wants a password, and remembers which it was given last."""
+    """Empty registry that requires a password and remembers the last one."""
 
     daemon_threads = True
 
@@ -50,11 +50,11 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815 (the name is http.server's)
 
     def log_message(self, *_: Any) -> None:
-        """Silent."""
+        """Log nothing."""
 
 
 class Guarded(Bench):
-    """A cache of an upstream that wants a password, which it asks its helper for at each request."""
+    """Cache of an upstream that requires a password. The registry calls the helper at each request."""
 
     def _upstream(self) -> int:
         self.server = Asking()
@@ -62,7 +62,7 @@ class Guarded(Bench):
         return self.server.server_port
 
     def prepare(self) -> None:
-        """Lets the registry ask the real helper, each time anew."""
+        """Use the real helper, without caching of credentials."""
         configuration = self.folder / well_known.CONFIGURATION
         at_once = configuration.read_text().replace(f'"{registry_config.CREDENTIALS_LIFETIME}"', '"0s"')
         configuration.write_text(at_once)
@@ -84,7 +84,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(username=USERS, password=PASSWORDS, number=st.integers(0, 2**60))
-def test_the_upstream_is_given_what_the_secret_has(guarded: Guarded, username: str, password: str, number: int) -> None:
+def test_upstream_receives_credentials(guarded: Guarded, username: str, password: str, number: int) -> None:
     told = credentials_file(Credentials(CredentialsState.FOUND, username, password))
     (guarded.folder / well_known.CREDENTIALS).write_text(told)
     guarded.http.get(f"/v2/library/a/manifests/t{number}")
@@ -94,8 +94,8 @@ def test_the_upstream_is_given_what_the_secret_has(guarded: Guarded, username: s
 @pytest.mark.parametrize(
     "password", ["#hash", "!x", "null", "~", "|", "a #b", "&a b", " spaces ", "line\nbreak", "@foo", "{a", "'\"`$(x)"]
 )
-def test_what_the_registry_would_misread_from_its_environment_is_kept(guarded: Guarded, password: str) -> None:
-    """Each of these was measured to be lost, changed or fatal as REGISTRY_PROXY_PASSWORD."""
+def test_yaml_like_passwords_are_unchanged(guarded: Guarded, password: str) -> None:
+    """Each was lost, changed or fatal in REGISTRY_PROXY_PASSWORD."""
     told = credentials_file(Credentials(CredentialsState.FOUND, "user", password))
     (guarded.folder / well_known.CREDENTIALS).write_text(told)
     guarded.http.get("/v2/library/a/manifests/fixed")

@@ -1,10 +1,10 @@
-"""A cache pod as the controller describes it, under a real kubelet: without upstream, scanned, full, and not full."""
+"""Run a cache pod under a real kubelet: without upstream, scanned, and with a full volume."""
 
 from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,7 +13,7 @@ from controller.certificates.x509 import issue_ca, issue_certificate
 from controller.desired import desired_objects
 from controller.desired.services import TARGET_PORT
 from controller.model.inputs import ServingCertificate
-from controller.objects import well_known
+from controller.objects import merge_patch, well_known
 from controller.objects.resources import SECRET, SERVICE, STATEFUL_SET
 from tests.localcluster.node import debian, images
 from tests.localcluster.node.runtime import MODULES
@@ -24,43 +24,36 @@ from tests.support.scanner import PACKAGE, Scan, assert_modern, command
 if TYPE_CHECKING:
     from tests.localcluster.node.node import Node
 
-# Probes and volumes are kubelet's work, whichever runtime it has; tests/e2e fills a cache's volume with each.
+# Probes and volumes belong to the kubelet, with any runtime; tests/e2e fills volumes with each runtime.
 pytestmark = pytest.mark.parametrize("node", [MODULES], indirect=True, scope="module")
 
 POD = "registry-mirror-docker-0"
 
 
 def cache(node: Node) -> None:
-    """Applies the cache of a mirror whose upstream does not exist; nobody owns it here."""
+    """Apply the cache of a mirror with a missing upstream, and without owner."""
     mirror = judged(a_mirror().of("upstream.example.com").replicated(1).on_class("by-hand").storing("100Mi"))
     now = datetime.now(UTC)
     ca = issue_ca("mirrors", now)
     hosts = (mirror.masquerade, *names.service_hosts(mirror.name, "default"))
     known = inputs(tls=ServingCertificate(ca.certificate, issue_certificate(ca, hosts, now)))
     made = desired_objects(mirror, settings(REGISTRY_IMAGE=images.REGISTRY_IMAGE), known)
-    objects = [without_nulls(body) for kind, body in made if kind in (SECRET, SERVICE, STATEFUL_SET)]
+    objects = [merge_patch.without_nulls(body) for kind, body in made if kind in (SECRET, SERVICE, STATEFUL_SET)]
     for body in objects:
         del body["metadata"]["ownerReferences"]
-        if body["kind"] == SECRET.name:  # five minutes of waiting for nothing else
+        if body["kind"] == SECRET.name:  # not five minutes
             text = base64.b64decode(body["data"][well_known.START]).decode().replace("hold=150", "hold=1")
             body["data"][well_known.START] = base64.b64encode(text.encode()).decode()
     node.apply(objects)
 
 
-def without_nulls(part: Any) -> Any:
-    """What is to be taken out again where somebody puts it is not there to begin with."""
-    if isinstance(part, dict):
-        return {key: without_nulls(value) for key, value in part.items() if value is not None}
-    return [without_nulls(each) for each in part] if isinstance(part, list) else part
-
-
 def is_ready(node: Node) -> bool:
-    """Whether kubelet says so."""
+    """Return True if the kubelet reports Ready."""
     path = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
     return node.cluster.run_kubectl("get", "pod", POD, "-o", path, check=False).stdout == "True"
 
 
-def test_it_is_ready_without_its_upstream_and_not_while_its_volume_is_full(node: Node) -> None:
+def test_cache_pod_readiness(node: Node) -> None:
     (volume,) = node.add_volumes(1, "100Mi", megabytes=100)
     cache(node)
     node.wait_for("the cache pod to be Ready", lambda: is_ready(node))

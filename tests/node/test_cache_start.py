@@ -1,4 +1,4 @@
-"""The script that a cache begins with, and the real registry that it becomes, on a real folder: no node is needed."""
+"""Run the start script and the real registry on a folder, without a node."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MEDIA = "application/vnd.oci.image.manifest.v1+json"
 
 
 def reference(content: bytes) -> str:
-    """The digest of a blob."""
+    """Return the digest of a blob."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
@@ -58,7 +58,7 @@ MANIFEST = json.dumps(
 
 
 class Bench:
-    """An upstream with one image, and the folders, files and tools of a cache of it."""
+    """Upstream with one image, and the folders, files and tools of its cache."""
 
     def __init__(self, folder: Path) -> None:
         debian.install()
@@ -92,7 +92,7 @@ class Bench:
         )
 
     def _here(self, text: str) -> str:
-        """A file of the cache pod with the places of this bench."""
+        """Return a file of the cache pod with the paths of this bench."""
         for inside, here in {
             registry_config.CONFIGURATION_DIRECTORY + "-tls": self.folder,
             registry_config.MARKS_DIRECTORY: self.marks,
@@ -131,51 +131,51 @@ class Bench:
         return process
 
     def begin(self) -> subprocess.Popen[bytes]:
-        """Starts the cache as its container does; returns once it answers."""
+        """Start the cache as its container does, and wait until it answers."""
         process = self._run([self.bin / "sh", self.folder / well_known.START], "cache.log")
         until(lambda: _answers(self.http, "/v2/"), why=f"the cache answers; {self.folder / 'cache.log'}")
         return process
 
     def pull(self) -> None:
-        """Pulls the image, as far as it is about bytes."""
+        """Pull the image and compare its bytes."""
         manifest = self.http.get(f"/v2/{REPOSITORY}/manifests/1", headers={"Accept": MEDIA})
         assert manifest.content == MANIFEST, manifest.text
         assert self.http.get(f"/v2/{REPOSITORY}/blobs/{reference(LAYER)}").content == LAYER
 
     def blob(self) -> Path:
-        """Where the cache keeps the layer."""
+        """Return the path of the cached layer."""
         digest = reference(LAYER).partition(":")[2]
         tree = self.books.parent / "docker/registry/v2"
         return tree / "blobs/sha256" / digest[:2] / digest / "data"
 
     def link(self) -> Path:
-        """What says since when the cache has the layer."""
+        """Return the link whose time is that of the layer."""
         digest = reference(LAYER).partition(":")[2]
         tree = self.books.parent / "docker/registry/v2"
         return tree / "repositories" / REPOSITORY / "_layers/sha256" / digest / "link"
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
-        """Ends it at once, with its children, as the end of a container does."""
+        """Kill the process with its children."""
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    """A bench of one's own."""
+    """Yield a new bench."""
     made = Bench(tmp_path)
     yield made
     made.http.close()
     for process in made.processes:
-        with suppress(ProcessLookupError):  # one that has ended by itself may have left a child, which watches the disk
+        with suppress(ProcessLookupError):  # a process that exited may have left a child
             made.kill(process)
 
 
 BROKEN = {"missing": None, "empty": b"", "cut off": b'{"library/a@sha256:0', "array": b"[]", "null": b"null"}
 
 
-def test_the_cache_serves_whatever_became_of_its_books_and_what_it_has_still_expires(bench: Bench) -> None:
-    """Without the script the registry dies of each of them, or keeps the blobs for ever."""
+def test_cache_survives_damaged_state_file(bench: Bench) -> None:
+    """Without the script the registry exits, or keeps blobs without expiry."""
     process = bench.begin()
     bench.pull()
     until(bench.books.exists, why="they are saved", seconds=15)
@@ -204,7 +204,7 @@ def test_the_cache_serves_whatever_became_of_its_books_and_what_it_has_still_exp
     assert bench.blob().exists()
 
 
-def test_books_that_the_registry_saved_when_it_was_ended_are_sound(bench: Bench) -> None:
+def test_state_saved_on_sigterm_is_sound(bench: Bench) -> None:
     process = bench.begin()
     bench.pull()
     process.send_signal(signal.SIGTERM)
@@ -215,8 +215,8 @@ def test_books_that_the_registry_saved_when_it_was_ended_are_sound(bench: Bench)
     assert not list(bench.books.parent.glob("*.damaged"))
 
 
-def test_a_full_volume_is_answered_with_503_and_health_returns_with_space(bench: Bench) -> None:
-    """A file system of 8 MB, filled and emptied by somebody else."""
+def test_full_volume_answers_503(bench: Bench) -> None:
+    """The test fills and empties a file system of 8 MB."""
     subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", bench.volume], check=True)
     try:
         bench.begin()

@@ -1,4 +1,4 @@
-"""The webhook's TLS as a scanner sees it; the cache's is scanned where it runs, in test_cache_pod."""
+"""Scan the webhook's TLS. The cache is scanned in test_cache_pod."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def scanned(port: int) -> Scan:
-    """What the scanner finds at a port of this machine."""
+    """Return the result of scanning a local port."""
     debian.install(PACKAGE)
     return Scan(subprocess.run(command(port), capture_output=True, text=True, check=True).stdout)
 
 
-def test_the_webhook_takes_nothing_older_than_tls_1_2_and_no_weak_cipher(tmp_path: Path) -> None:
+def test_webhook_tls_is_modern(tmp_path: Path) -> None:
     mount = Mount(tmp_path / "tls")
     mount.hold_pair(Issuer().issue())
     with program(mount) as (started, port):
@@ -35,7 +35,7 @@ def test_the_webhook_takes_nothing_older_than_tls_1_2_and_no_weak_cipher(tmp_pat
         assert_modern(scanned(port))
 
 
-def test_the_scanner_tells_what_is_old_and_weak(tmp_path: Path) -> None:
+def test_scanner_finds_weak_tls(tmp_path: Path) -> None:
     mount = Mount(tmp_path / "tls")
     mount.hold_pair(Issuer().issue())
     with old_server(mount) as port:
@@ -46,7 +46,7 @@ def test_the_scanner_tells_what_is_old_and_weak(tmp_path: Path) -> None:
 
 @contextmanager
 def old_server(mount: Mount) -> Iterator[int]:
-    """A server as they were: TLS 1.0, and every cipher that the library has."""
+    """Run a server with TLS 1.0 and all ciphers."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
         context.minimum_version = ssl.TLSVersion.TLSv1

@@ -26,21 +26,21 @@ LATER = "2026-06-01T13:00:00Z"
 def stored(
     builder: MirrorBuilder | None = None, *, uid: str = UID, created: str = CREATED, generation: int = 1
 ) -> Json:
-    """A RegistryMirror as the API server holds it."""
+    """Return a RegistryMirror as the API server stores it."""
     made = {"uid": uid, "creationTimestamp": created, "generation": generation, "resourceVersion": "1"}
     raw = (builder or a_mirror()).raw()
     return {**raw, "metadata": {**raw["metadata"], **made}}
 
 
 def judged(builder: MirrorBuilder | None = None, *, uid: str = UID) -> Mirror:
-    """A valid mirror as the controller works with it."""
+    """Return a parsed mirror."""
     mirror: Mirror | list[FieldError] = parse_mirror(stored(builder, uid=uid), ())
     assert isinstance(mirror, Mirror), mirror
     return mirror
 
 
 def settings(**variables: str) -> ControllerSettings:
-    """The controller's settings with these environment variables set."""
+    """Return the settings with these variables."""
     return read(ControllerSettings, variables)
 
 
@@ -57,7 +57,7 @@ def inputs(
     images_holder: str | None = None,
     withdrawing: bool = False,
 ) -> Inputs:
-    """Facts about a mirror without credentials, with a certificate of ours, alone under its name."""
+    """Return inputs without credentials, with an issued certificate, and without other mirrors."""
     return Inputs(
         credentials=credentials or Credentials(CredentialsState.NOT_REQUIRED),
         tls=tls or ServingCertificate(CA, PAIR),
@@ -69,7 +69,7 @@ def inputs(
 
 
 def a_claim(ordinal: int, asks: str, has: str | None = None, mirror: str = "docker") -> Json:
-    """A claim of a cache pod, bound to a volume of size `has`, or Pending where that is None."""
+    """Return a claim with a volume of size `has`, or a pending one."""
     status: Json = {"phase": "Pending"} if has is None else {"phase": "Bound", "capacity": {"storage": has}}
     return {
         "metadata": {
@@ -83,7 +83,7 @@ def a_claim(ordinal: int, asks: str, has: str | None = None, mirror: str = "dock
 
 
 def a_stateful_set(storage: str = "20Gi", ready: int = 0) -> Json:
-    """A StatefulSet, as far as growth and status look at it."""
+    """Return a StatefulSet with the fields that storage and status read."""
     return {
         "metadata": {"name": "registry-mirror-docker", "generation": 1},
         "spec": {"volumeClaimTemplates": [{"spec": {"resources": {"requests": {"storage": storage}}}}]},
@@ -92,7 +92,7 @@ def a_stateful_set(storage: str = "20Gi", ready: int = 0) -> Json:
 
 
 def a_daemon_set(desired: int, ready: int, *, updated: int | None = None, generation: int = 1, seen: int = 1) -> Json:
-    """A DaemonSet with these counts; `seen` is the generation that they were counted for."""
+    """Return a DaemonSet with these counts; `seen` is its observed generation."""
     counts = {"desiredNumberScheduled": desired, "numberReady": ready}
     counts["updatedNumberScheduled"] = desired if updated is None else updated
     return {
@@ -102,7 +102,7 @@ def a_daemon_set(desired: int, ready: int, *, updated: int | None = None, genera
 
 
 def merged(target: Any, patch: Any) -> Any:
-    """`target` after a JSON merge patch, as RFC 7386 defines it in its section 2."""
+    """Return `target` after a JSON merge patch (RFC 7386, section 2)."""
     if not isinstance(patch, dict):
         return copy.deepcopy(patch)
     result = copy.deepcopy(target) if isinstance(target, dict) else {}

@@ -1,4 +1,4 @@
-"""A registry's front on the loopback address, over TLS, with any of the faults that real ones have."""
+"""Serve a registry front end on the loopback address, over TLS, with faults."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TOKEN = "a-token"
 
 @dataclass
 class Front:
-    """What it does; `wants` is how one logs in: nothing, `basic` or `bearer`."""
+    """Behaviour of the server; `wants` is the login: nothing, `basic` or `bearer`."""
 
     wants: str = ""
     username: str = "bob"
@@ -45,11 +45,11 @@ class Front:
 
     @property
     def url(self) -> str:
-        """Its upstream URL."""
+        """Return its upstream URL."""
         return f"{self.scheme}://127.0.0.1:{self.port}"
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Answers one request."""
+        """Answer one request."""
         self.requests.append(request.path)
         if self.hangs:
             await asyncio.Event().wait()
@@ -80,13 +80,13 @@ class Front:
 
     @property
     def basic(self) -> str:
-        """The header of the right credentials."""
+        """Return the header with the right credentials."""
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
 @asynccontextmanager
 async def serving(front: Front) -> AsyncIterator[Front]:
-    """Runs it on a free port; its authority is made with it."""
+    """Run the server on a free port with a new CA."""
     issuer = Issuer()
     issued = issuer.issue()
     front.authority, front.port = issuer.certificate.decode(), free_port()
@@ -109,7 +109,7 @@ async def serving(front: Front) -> AsyncIterator[Front]:
 
 @contextmanager
 def beside(front: Front) -> Iterator[Front]:
-    """Runs it in a thread of its own, for tests that are no coroutines."""
+    """Run the server in a thread, for synchronous tests."""
     ready, stop = threading.Event(), asyncio.Event()
     loops: list[asyncio.AbstractEventLoop] = []
 

@@ -1,4 +1,4 @@
-"""Certificates of the mirrors change under pulls."""
+"""Change the certificates of mirrors under pulls."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from tests.support.land import Land
 
 REPLICAS = 2
-BLOBS = 4  # of an image here: config, busybox, marker and its layer
+BLOBS = 4  # of an image: configuration, busybox, marker and its layer
 OURS = "registry-mirror-world"
 GIVEN = "given-certificate"
 TWO_YEARS = 730.0  # days
-# Seconds until two pods, one after the other, have a new certificate, and the kubelet has brought the agent its CA.
+# Seconds to restart two pods one by one, and to update the CA of the agent.
 ROLLED = 180.0
 
 
-def test_the_authority_of_the_mirrors_is_deleted_under_pulls(world: Land, chaos: Chaos) -> None:
-    """All that it has signed is replaced, each cache restarts for it, no pull fails, and most need no upstream.
+def test_ca_deleted_under_pulls(world: Land, chaos: Chaos) -> None:
+    """All certificates are replaced and all caches restart, no pull fails, and most pulls use a cache.
 
-    A cache that restarts may send some there, and has all images to fetch once; a node that trusts none of them sends
-    three blobs of each pull at least: config, marker and layer.
+    A restarting cache sends some pulls to the upstream. A node that trusts no cache asks it for three blobs of each
+    pull: configuration, marker and layer.
     """
     images, before = pushed(world, "rotated"), issued(world, OURS)
     with pulling(world, images) as pulls:
@@ -42,16 +42,16 @@ def test_the_authority_of_the_mirrors_is_deleted_under_pulls(world: Land, chaos:
         world.until(lambda: world.counted("world") > passed)
         during, asked = len(pulls.seconds) - began, world.world.count("blob", method="GET") - asked
     assert pulls.failed == []
-    # Fewer than half of them went there, beside what each replica fetches once.
+    # Less than half of the pulls, and what each replica fetches once.
     assert asked < during * (BLOBS - 1) / 2 + REPLICAS * BLOBS * len(images)
     note = f"{during} pulls, for which the upstream was asked for {asked} blobs"
     chaos.row("mirrors' authority deleted under pulls", lost=pulls.lost(), recovered=recovered, note=note)
 
 
-def test_the_clock_of_the_node_is_two_years_off(world: Land, chaos: Chaos) -> None:
-    """As certificates show it, that are not valid yet or have ended: status says so, and no pull fails.
+def test_node_clock_two_years_off(world: Land, chaos: Chaos) -> None:
+    """The certificates are not yet valid, or expired: the status reports it, and no pull fails.
 
-    The clock itself is this machine's; namespaces have none of their own.
+    The certificates differ and not the clock, as namespaces have no clock.
     """
     images, authority = pushed(world, "clocks"), Issuer("an administrator's")
     masquerade = world.kube.get(MIRROR, "world")["status"]["masqueradeUrl"]
@@ -86,12 +86,12 @@ def test_the_clock_of_the_node_is_two_years_off(world: Land, chaos: Chaos) -> No
 
 
 def rolled(land: Land) -> bool:
-    """Whether both caches serve what the controller has issued, the node trusts it, and both are used."""
+    """Return True if both caches serve the issued certificate, and the node trusts and uses them."""
     caches = land.caches("world").values()
     is_served = land.ready_caches("world") == REPLICAS and served(land, caches, 5000) == {issued(land, OURS)}
     return is_served and trusted(land, "world") == to_be_trusted(land, "world") and well(land)
 
 
 def well(land: Land) -> bool:
-    """Whether the mirror is Ready and the node points at it."""
+    """Return True if the mirror is Ready and the node uses it."""
     return land.condition("world", "Ready")["status"] == "True" and land.hosts_toml(land.world.host)

@@ -1,7 +1,7 @@
-"""The desired objects of a mirror: reviewed as YAML in golden/, and pure, within limits and proof against any value.
+"""Build the desired objects of a mirror, and compare them with golden/.
 
-After a change that is meant: `GOLDEN=write .venv/bin/python -m pytest tests/unit/controller/test_desired.py`, then
-read the difference. Secrets stand there decoded.
+After an intended change: `GOLDEN=write .venv/bin/python -m pytest tests/unit/controller/test_desired.py`, then review
+the difference. The files show Secrets decoded.
 """
 
 from __future__ import annotations
@@ -80,10 +80,10 @@ CASES = {
 
 
 class _Plain(yaml.SafeDumper):
-    """Texts of several lines as blocks, and no anchors: as a person would write it."""
+    """YAML with blocks for long texts, and without anchors."""
 
     def ignore_aliases(self, data: object) -> bool:
-        """No anchors."""
+        """Disable anchors."""
         del data
         return True
 
@@ -104,19 +104,19 @@ def _texts(secret: Json) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_objects_are_those_that_were_reviewed(case: str) -> None:
+def test_objects_equal_golden_files(case: str) -> None:
     file = GOLDEN / f"{case}.yaml"
     if os.environ.get("GOLDEN") == "write":
         file.write_text(_as_yaml(CASES[case]))
     assert _as_yaml(CASES[case]) == file.read_text()
 
 
-def test_the_younger_of_two_mirrors_of_one_name_has_everything_but_the_nodes() -> None:
+def test_younger_mirror_gets_no_daemon_set() -> None:
     objects = desired_objects(judged(), settings(), inputs(holder="older"))
     assert [kind for kind, _ in objects] == [kind for kind, _ in CASES["minimal"] if kind is not DAEMON_SET]
 
 
-def test_a_mirror_that_has_lost_its_name_keeps_its_agents_until_they_have_cleaned_and_their_order_after() -> None:
+def test_withdrawing_mirror_keeps_agents_and_annotation() -> None:
     order = "k8s.osp.tech/cleaning"
     leaving = desired_objects(judged(), settings(), inputs(holder="older", withdrawing=True))
     assert [kind for kind, _ in leaving] == [kind for kind, _ in CASES["minimal"]]
@@ -126,7 +126,7 @@ def test_a_mirror_that_has_lost_its_name_keeps_its_agents_until_they_have_cleane
 
 
 def _agent(known: Inputs, url: str = "quay.io", **variables: str) -> tuple[Json, Json]:
-    """The pod of the node agent, and its container."""
+    """Return the pod of the node agent and its container."""
     objects = desired_objects(judged(a_mirror().of(url)), settings(**variables), known)
     pod = _body(DAEMON_SET, objects)["spec"]["template"]["spec"]
     return pod, pod["containers"][0]
@@ -145,17 +145,17 @@ def _environment(container: Json) -> dict[str, str | None]:
         ("registry.example.com:5000", "registry.example.com:5000"),
     ],
 )
-def test_the_agent_is_told_the_upstream_and_what_its_images_are_called_after(url: str, host: str) -> None:
+def test_agent_gets_upstream_and_image_host(url: str, host: str) -> None:
     told = _environment(_agent(inputs(), url)[1])
     assert told["UPSTREAM_HOST"] == host
     assert told["UPSTREAM_URL"] == judged(a_mirror().of(url)).upstream.url
 
 
-def test_where_an_older_mirror_has_the_images_the_agent_is_told_of_no_image_host() -> None:
+def test_agent_gets_no_host_of_older_mirror() -> None:
     assert _environment(_agent(inputs(images_holder="older"))[1])["UPSTREAM_HOST"] == ""
 
 
-def test_our_agent_is_asked_and_the_original_one_is_not() -> None:
+def test_original_agent_has_no_probes() -> None:
     ours = _agent(inputs(), HOSTESS_DOCKER_IMAGE="registry-mirror/hostess")[1]
     assert ours["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "status"}
     assert ours["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "status"}
@@ -174,7 +174,7 @@ def test_our_agent_is_asked_and_the_original_one_is_not() -> None:
         ("/var/lib/k3s/containerd/certs.d", ["/etc/docker", "/var/lib/k3s/containerd"]),
     ],
 )
-def test_the_agent_has_the_folders_of_docker_and_containerd_at_their_own_paths(folder: str, mounted: list[str]) -> None:
+def test_agent_mounts_runtime_folders(folder: str, mounted: list[str]) -> None:
     pod, container = _agent(inputs(), CONTAINERD_CERTS_DIR=folder)
     places = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
     found = {each["name"]: each["hostPath"] for each in pod["volumes"] if each["name"] in ("docker", "containerd")}
@@ -183,7 +183,7 @@ def test_the_agent_has_the_folders_of_docker_and_containerd_at_their_own_paths(f
     assert _environment(container)["CONTAINERD_CERTS_DIR"] == folder
 
 
-def test_every_object_carries_names_labels_and_owner_by_which_the_mirror_is_found() -> None:
+def test_objects_have_labels_and_owner() -> None:
     for kind, body in CASES["full"]:
         metadata = body["metadata"]
         assert (body["apiVersion"], body["kind"]) == (kind.api, kind.name)
@@ -194,7 +194,7 @@ def test_every_object_carries_names_labels_and_owner_by_which_the_mirror_is_foun
         assert ownership_of(body, judged(FULL_MIRROR)) is Ownership.OWNED
 
 
-def test_selectors_tell_cache_pods_and_agents_apart() -> None:
+def test_selectors_distinguish_caches_and_agents() -> None:
     templates = {kind: body["spec"] for kind, body in CASES["minimal"] if kind in (STATEFUL_SET, DAEMON_SET)}
     components = {
         kind: spec["selector"]["matchLabels"]["component"]
@@ -204,8 +204,8 @@ def test_selectors_tell_cache_pods_and_agents_apart() -> None:
     assert components == {STATEFUL_SET: "registry", DAEMON_SET: "hostess-certificate"}
 
 
-def test_the_service_leads_to_no_pod_of_a_former_upstream() -> None:
-    """One that has yet to be rolled would answer for the new upstream with what the former gave."""
+def test_service_excludes_pods_of_former_upstream() -> None:
+    """A pod that is not yet replaced serves content of the former upstream."""
 
     def selector_and_labels(upstream: str) -> tuple[Json, Json]:
         bodies = {(kind, body["metadata"]["name"]): body for kind, body in desired_objects(*_case(upstream))}
@@ -223,7 +223,7 @@ def _case(upstream: str) -> tuple[Mirror, ControllerSettings, Inputs]:
     return judged(a_mirror().named("docker").of(upstream).known_as("mirror.example.com")), settings(), inputs()
 
 
-def test_every_volume_that_is_mounted_is_there_and_every_one_that_is_there_is_mounted() -> None:
+def test_volumes_match_mounts() -> None:
     for objects in CASES.values():
         for kind, body in objects:
             if kind not in (STATEFUL_SET, DAEMON_SET):
@@ -239,7 +239,7 @@ def test_every_volume_that_is_mounted_is_there_and_every_one_that_is_there_is_mo
             assert len(paths) == len(set(paths))
 
 
-def test_every_file_that_the_pods_read_is_in_the_secret() -> None:
+def test_secret_has_all_mounted_files() -> None:
     objects = {kind: body for kind, body in CASES["minimal"] if kind in (SECRET, STATEFUL_SET, DAEMON_SET)}
     volumes = [
         volume["secret"]
@@ -266,7 +266,7 @@ _FACTS = st.builds(
 
 
 @given(strategies.mirrors(), _SETTINGS, _FACTS)
-def test_the_same_goes_in_and_the_same_comes_out(builder: MirrorBuilder, chosen: Any, known: Inputs) -> None:
+def test_desired_objects_is_pure(builder: MirrorBuilder, chosen: Any, known: Inputs) -> None:
     mirror = _judged(builder)
     before = repr(mirror)
     first, second = desired_objects(mirror, chosen, known), desired_objects(mirror, chosen, known)
@@ -275,8 +275,8 @@ def test_the_same_goes_in_and_the_same_comes_out(builder: MirrorBuilder, chosen:
 
 
 @given(strategies.mirrors(), _SETTINGS)
-def test_no_two_objects_share_a_part_that_could_be_changed(builder: MirrorBuilder, chosen: Any) -> None:
-    """Whoever changes one leaves the others, the mirror and the next pass alone."""
+def test_objects_share_no_mutable_part(builder: MirrorBuilder, chosen: Any) -> None:
+    """Changing one object leaves the others, the mirror and the next reconcile unchanged."""
     mirror = _judged(builder)
     objects = desired_objects(mirror, chosen, inputs())
     expected = copy.deepcopy(objects)
@@ -287,14 +287,14 @@ def test_no_two_objects_share_a_part_that_could_be_changed(builder: MirrorBuilde
 
 
 @given(strategies.mirrors(), _SETTINGS, _FACTS)
-def test_an_object_as_desired_is_not_written(builder: MirrorBuilder, chosen: Any, known: Inputs) -> None:
+def test_desired_object_needs_no_patch(builder: MirrorBuilder, chosen: Any, known: Inputs) -> None:
     for kind, body in desired_objects(_judged(builder), chosen, known):
         assert merge_patch.merge_patch(merged({}, body), without_frozen(kind, body)) == {}
         assert frozen_differences(kind, body, body) == []
 
 
 @given(strategies.mirrors(), _SETTINGS)
-def test_names_and_labels_are_within_the_limits_of_kubernetes(builder: MirrorBuilder, chosen: Any) -> None:
+def test_names_and_labels_fit_kubernetes_limits(builder: MirrorBuilder, chosen: Any) -> None:
     objects = desired_objects(_judged(builder), chosen, inputs())
     named = [(kind, body["metadata"]["name"]) for kind, body in objects]
     assert len(set(named)) == len(named)
@@ -306,8 +306,8 @@ def test_names_and_labels_are_within_the_limits_of_kubernetes(builder: MirrorBui
 
 
 @given(strategies.mirrors())
-def test_no_value_breaks_out_of_its_place_in_the_registrys_configuration(builder: MirrorBuilder) -> None:
-    """Read as YAML, as the registry does, it says what it says as JSON, and each value stands where it belongs."""
+def test_registry_configuration_quotes_values(builder: MirrorBuilder) -> None:
+    """Read as YAML, the file has each value at its place."""
     mirror = _judged(builder)
     text = registry_config.configuration(mirror)
     read, plain = yaml.safe_load(text), json.loads(registry_config.configuration(judged()))
@@ -322,25 +322,24 @@ def test_no_value_breaks_out_of_its_place_in_the_registrys_configuration(builder
 
 
 @given(st.text(), st.text())
-def test_any_credentials_reach_the_registry_as_they_are(username: str, password: str) -> None:
-    """As the helper prints them: #, @, quotes, line ends and letters beyond ASCII are nothing special."""
+def test_credentials_are_unchanged(username: str, password: str) -> None:
     known = inputs(credentials=Credentials(CredentialsState.FOUND, username, password))
     found = json.loads(_secret(judged(), known)[well_known.CREDENTIALS])
     assert found == {"Username": username, "Secret": password}
 
 
-def test_without_credentials_the_helper_says_that_there_are_none() -> None:
+def test_credentials_may_be_empty() -> None:
     assert json.loads(_secret(judged(), inputs())[well_known.CREDENTIALS]) == {"Username": "", "Secret": ""}
 
 
-def test_the_helper_is_a_shell_script_that_depends_on_nothing() -> None:
+def test_credential_helper_is_constant() -> None:
     helper = _secret(judged(FULL_MIRROR), FULL_FACTS)[well_known.HELPER]
     assert helper == _secret(judged(), inputs())[well_known.HELPER]
     assert helper == "#!/bin/sh\nexec cat /etc/registry-mirror/credentials.json\n"
     subprocess.run(["/bin/sh", "-n"], input=helper, text=True, check=True)
 
 
-def test_credentials_can_change_without_a_restart_and_all_else_that_the_registry_reads_restarts_it() -> None:
+def test_all_files_but_credentials_restart_pods() -> None:
     login = Credentials(CredentialsState.FOUND, "bob", "secret")
     start = _digest(judged(), inputs())
     assert _digest(judged(), inputs(credentials=login)) == start
@@ -358,15 +357,15 @@ def test_credentials_can_change_without_a_restart_and_all_else_that_the_registry
     assert len({start, *changed}) == 6
 
 
-def test_each_upstream_has_a_folder_of_its_own_and_two_spellings_of_one_share_it() -> None:
-    """A mirror turned to another upstream must not serve what the first one gave."""
+def test_each_upstream_has_one_folder() -> None:
+    """A changed mirror must not serve content of its former upstream."""
     written = ("quay.io", "https://QUAY.io:443/", "http://quay.io", "quay.io:80", "ghcr.io", "http://quay.io:443")
     folders = [judged(a_mirror().of(url)).upstream.directory for url in written]
     assert folders[0] == folders[1]
     assert len(set(folders)) == 5
 
 
-def test_the_claims_are_the_users_with_our_name_and_labels() -> None:
+def test_claim_template_keeps_user_values() -> None:
     whole = a_mirror().having("spec.volumeClaimTemplate.kind", "PersistentVolumeClaim")
     claimed = whole.with_claims_labelled({"app": "theirs", "team": "x"}).having("spec.volumeClaimTemplate.status", {})
     (claim,) = _body(STATEFUL_SET, desired_objects(judged(claimed), settings(), inputs()))["spec"][
@@ -402,7 +401,7 @@ def _digest(mirror: Mirror, known: Inputs) -> str:
 
 
 def _spoil(node: Any) -> None:
-    """Changes every list and every object within."""
+    """Change every list and object within."""
     if isinstance(node, dict):
         for value in list(node.values()):
             _spoil(value)

@@ -1,4 +1,4 @@
-"""A stored mirror is judged as at admission, whatever was stored while no webhook watched."""
+"""Parse stored mirrors by the rules of admission."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.mirrors import MirrorBuilder, a_mirror
 
 
 @given(strategies.mirrors())
-def test_every_valid_mirror_is_complete(builder: MirrorBuilder) -> None:
+def test_valid_mirror_is_complete(builder: MirrorBuilder) -> None:
     mirror = parse_mirror(stored(builder), ())
     assert isinstance(mirror, Mirror)
     assert mirror.storage
@@ -23,15 +23,15 @@ def test_every_valid_mirror_is_complete(builder: MirrorBuilder) -> None:
 
 
 @given(strategies.damaged_mirrors())
-def test_of_any_other_the_problems_are_told(raw: Any) -> None:
-    """Only metadata is sure to be as Kubernetes makes it."""
+def test_invalid_mirror_has_errors(raw: Any) -> None:
+    """Only metadata is known to be valid."""
     name = raw.get("metadata", {}).get("name") if isinstance(raw.get("metadata"), dict) else None
     raw["metadata"] = {**stored()["metadata"], "name": name if isinstance(name, str) and name else "docker"}
     found = parse_mirror(raw, ())
     assert isinstance(found, Mirror) or all(problem.sentence for problem in found)
 
 
-def test_a_minimal_mirror_has_its_defaults_even_if_no_webhook_filled_them_in() -> None:
+def test_mirror_gets_defaults_without_webhook() -> None:
     mirror = judged()
     assert (mirror.spec.replicas, mirror.spec.ttl, mirror.storage) == (2, "168h", "20Gi")
     assert mirror.claim == {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "20Gi"}}}}
@@ -45,12 +45,12 @@ def test_a_minimal_mirror_has_its_defaults_even_if_no_webhook_filled_them_in() -
         ("http://Registry.example:5000/", "http://registry.example:5000", "mirror-registry.example"),
     ],
 )
-def test_what_is_asked_and_how_nodes_know_it(written: str, asked: str, known: str) -> None:
+def test_mirror_has_upstream_and_masquerade(written: str, asked: str, known: str) -> None:
     mirror = judged(a_mirror().of(written))
     assert (mirror.upstream.url, mirror.masquerade) == (asked, known)
 
 
-def test_the_domains_that_an_administrator_allows_bind_the_controller_too() -> None:
+def test_masquerade_domains_apply_to_stored_mirrors() -> None:
     assert isinstance(parse_mirror(stored(a_mirror().known_as("a.example.com")), ("example.com",)), Mirror)
     (problem,) = parse_mirror(stored(a_mirror().known_as("a.other.com")), ("example.com",))  # type: ignore[misc]
     assert problem.path == "spec.masqueradeUrl"

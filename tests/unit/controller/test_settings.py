@@ -1,4 +1,4 @@
-"""The controller's settings: the seed's names and defaults, and every mistake told at once."""
+"""Read the controller's settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from controller.settings import ControllerSettings
 from tests.support.controller import settings
 
 
-def test_the_defaults_are_those_of_the_seed() -> None:
+def test_defaults_equal_the_seed() -> None:
     found = settings()
     assert found.namespace == "default"
     assert found.docker_certificate_secret is None
@@ -27,12 +27,12 @@ def test_the_defaults_are_those_of_the_seed() -> None:
     assert (found.hostess_node_selector, found.masquerade_domains) == ((), ())
 
 
-def test_a_variable_that_is_empty_counts_as_not_set() -> None:
+def test_empty_variable_counts_as_unset() -> None:
     names = ("NAMESPACE", "DOCKER_CERTIFICATE_SECRET", "IMAGE_PULL_SECRETS", "METRICS_PORT", "KUBECONFIG")
     assert settings(**dict.fromkeys(names, " ")) == settings()
 
 
-def test_the_agents_image_is_put_together_from_three_variables() -> None:
+def test_agent_image_has_three_variables() -> None:
     found = settings(
         HOSTESS_DOCKER_REGISTRY="registry.example:5000/team",
         HOSTESS_DOCKER_IMAGE="hostess",
@@ -51,24 +51,24 @@ def test_the_agents_image_is_put_together_from_three_variables() -> None:
         ("ocadotechnology/mirror-hostess/ours", False),
     ],
 )
-def test_the_original_agent_is_known_by_its_name(image: str, *, original: bool) -> None:
+def test_original_agent_is_recognized(image: str, *, original: bool) -> None:
     assert settings(HOSTESS_DOCKER_IMAGE=image).hostess_is_original is original
 
 
 @pytest.mark.parametrize(
     ("text", "secrets"), [("a", ("a",)), ("a,b.c", ("a", "b.c")), (" a , b ,", ("a", "b")), (",", ())]
 )
-def test_pull_secrets_are_a_list_separated_by_commas(text: str, secrets: tuple[str, ...]) -> None:
+def test_pull_secrets_are_comma_separated(text: str, secrets: tuple[str, ...]) -> None:
     assert settings(IMAGE_PULL_SECRETS=text).image_pull_secrets == secrets
 
 
-def test_a_node_selector_is_labels_separated_by_commas() -> None:
+def test_node_selector_is_comma_separated() -> None:
     found = settings(HOSTESS_NODE_SELECTOR="type=real, example.com/pool=cache,empty=")
     assert found.hostess_node_selector == (("type", "real"), ("example.com/pool", "cache"), ("empty", ""))
 
 
-def test_domains_are_read_as_the_webhook_reads_them() -> None:
-    """Or the controller would call a mirror invalid that was admitted."""
+def test_domains_are_read_as_by_webhook() -> None:
+    """Otherwise the controller rejects admitted mirrors."""
     assert settings(MASQUERADE_DOMAINS="*.Example.com,.internal").masquerade_domains == ("example.com", "internal")
 
 
@@ -84,10 +84,10 @@ def test_domains_are_read_as_the_webhook_reads_them() -> None:
         *(("METRICS_PORT", value) for value in ("0", "65536", "http", "80.5")),
         ("LOG_LEVEL", "LOUD"),
         *(("CONTAINERD_CERTS_DIR", value) for value in ("relative", "/a/b/../c", "/a/b/c/")),
-        # The folder above is mounted whole
+        # The folder above is mounted
         *(("CONTAINERD_CERTS_DIR", value) for value in ("/", "/certs.d", "/etc/certs.d")),
         *(("NODE_CLEANUP_DEADLINE", value) for value in ("-1", "2m", "3601")),
-        # The default config_path of containerd 2.2, which people will paste
+        # The default config_path of containerd 2.2
         ("CONTAINERD_CERTS_DIR", "/etc/containerd/certs.d:/etc/docker/certs.d"),
         *(("HOSTESS_NODE_SELECTOR", value) for value in ("alone", "=x", "a b=c", "a=b c", "a=" + "x" * 64)),
         ("HOSTESS_PRIORITY_CLASS", "Not A Name"),
@@ -100,7 +100,7 @@ def test_domains_are_read_as_the_webhook_reads_them() -> None:
         ("EXTERNAL_WEBHOOK_CERTIFICATE", "perhaps"),
     ],
 )
-def test_a_wrong_value_is_named_with_its_variable(variable: str, value: str) -> None:
+def test_wrong_value_names_its_variable(variable: str, value: str) -> None:
     with pytest.raises(SettingsError) as caught:
         settings(**{variable: value})
     (line,) = str(caught.value).splitlines()
@@ -108,7 +108,7 @@ def test_a_wrong_value_is_named_with_its_variable(variable: str, value: str) -> 
     assert line.partition(": ")[2]
 
 
-def test_lifetimes_are_durations_down_to_seconds() -> None:
+def test_lifetimes_are_durations() -> None:
     found = settings(
         CA_LIFETIME="1h30m",
         CA_LEAD="1h",
@@ -122,7 +122,7 @@ def test_lifetimes_are_durations_down_to_seconds() -> None:
     assert settings().lifetimes == DEFAULT
 
 
-def test_lifetimes_that_do_not_fit_together_are_told_each_in_a_sentence() -> None:
+def test_inconsistent_lifetimes_are_refused() -> None:
     with pytest.raises(SettingsError) as caught:
         settings(CA_LEAD="90000h", CERTIFICATE_LEAD="9000h")
     assert [line.partition(" must be ")[0] for line in str(caught.value).splitlines()] == [
@@ -131,13 +131,13 @@ def test_lifetimes_that_do_not_fit_together_are_told_each_in_a_sentence() -> Non
     ]
 
 
-def test_all_mistakes_are_told_together() -> None:
+def test_all_mistakes_are_reported() -> None:
     wrong = {"NAMESPACE": "A", "METRICS_PORT": "x", "LOG_LEVEL": "LOUD", "SECONDS_BETWEEN_STREAMS": "-1"}
     with pytest.raises(SettingsError) as caught:
         settings(**wrong)
     assert {line.partition("=")[0] for line in str(caught.value).splitlines()} == set(wrong)
 
 
-def test_variables_of_other_programs_and_lower_case_ones_are_left_alone() -> None:
+def test_other_variables_are_ignored() -> None:
     found = read(ControllerSettings, {"PATH": "/bin", "http_proxy": "http://shell:1", "namespace": "X Y"})
     assert found == settings()

@@ -1,4 +1,4 @@
-"""How challenges are read, which proxy is taken, when who is asked, and what a verdict means for a mirror."""
+"""Parse challenges, choose proxies, schedule probes, and build conditions from results."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ HUB = 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io"'
         ("Negotiate", Challenge("negotiate", {})),
     ],
 )
-def test_a_challenge_is_read_as_the_registry_reads_it(header: str, expected: Challenge) -> None:
+def test_challenge_is_parsed_like_registry(header: str, expected: Challenge) -> None:
     assert challenges([header]) == [expected]
 
 
 @given(st.lists(st.text() | st.from_regex(r'(Bearer|Basic) ([a-z]+="[^"]*",?)*')))
-def test_no_header_is_too_much_for_the_reader(headers: list[str]) -> None:
+def test_any_header_can_be_parsed(headers: list[str]) -> None:
     assert len(challenges(headers)) <= len(headers)
 
 
 @given(st.text(alphabet=st.characters(codec="ascii", exclude_characters='"\\'), min_size=1))
-def test_any_quoted_value_is_read_whole(value: str) -> None:
+def test_quoted_value_is_parsed(value: str) -> None:
     (found,) = challenges([f'Bearer realm="{value}",service=x'])
     assert found.parameters == {"realm": value, "service": "x"}
 
@@ -72,12 +72,12 @@ def test_any_quoted_value_is_read_whole(value: str) -> None:
         ("https://quay.io", "https://[half", False),
     ],
 )
-def test_tokens_are_asked_for_where_the_registry_would_ask(upstream: str, realm: str, *, allowed: bool) -> None:
+def test_realm_rule_equals_registry(upstream: str, realm: str, *, allowed: bool) -> None:
     assert may_get_credentials(upstream, realm) is allowed
 
 
 @given(st.text(), st.text())
-def test_no_realm_is_too_much_to_be_judged(upstream: str, realm: str) -> None:
+def test_any_realm_can_be_checked(upstream: str, realm: str) -> None:
     assert may_get_credentials(f"https://{upstream}", realm) in (True, False)
 
 
@@ -104,13 +104,13 @@ def test_no_realm_is_too_much_to_be_judged(upstream: str, realm: str) -> None:
         ("https://127.0.0.1/v2/", "", None),
     ],
 )
-def test_a_proxy_is_taken_by_the_rules_of_the_registry(url: str, no_proxy: str, expected: str | None) -> None:
+def test_proxy_rules_equal_registry(url: str, no_proxy: str, expected: str | None) -> None:
     chosen = settings(HTTPS_PROXY="secure:1", HTTP_PROXY="http://plain:2", NO_PROXY=no_proxy)
     assert proxy_for(url, chosen) == expected
 
 
 @given(st.text(max_size=50))
-def test_no_exception_from_the_proxy_breaks_the_rules(no_proxy: str) -> None:
+def test_any_no_proxy_can_be_parsed(no_proxy: str) -> None:
     assert proxy_for("https://quay.io/v2/", settings(HTTPS_PROXY="secure:1", NO_PROXY=no_proxy)) in (
         None,
         "http://secure:1",
@@ -122,7 +122,7 @@ DOWN = Verdict(reasons.SERVER_ERROR, "https://quay.io answers 503.")
 ONE, TWO = Question("https://quay.io"), Question("https://quay.io", "bob", "secret")
 
 
-def test_a_question_is_asked_at_once_then_every_period_and_one_answer_serves_all() -> None:
+def test_probe_repeats_and_is_shared() -> None:
     schedule = Schedule(300)
     assert schedule.follow("a", ONE, 0) is None
     assert schedule.follow("b", ONE, 1) is None
@@ -136,7 +136,7 @@ def test_a_question_is_asked_at_once_then_every_period_and_one_answer_serves_all
     assert schedule.answered(ONE, FINE, 303) == [], "no news"
 
 
-def test_an_upstream_that_fails_is_asked_again_soon_and_less_and_less() -> None:
+def test_failed_probe_is_retried_with_backoff() -> None:
     schedule, now, waits = Schedule(300), 0.0, []
     schedule.follow("a", ONE, now)
     for _ in range(7):
@@ -151,7 +151,7 @@ def test_an_upstream_that_fails_is_asked_again_soon_and_less_and_less() -> None:
     assert schedule.next_due() == now + 300
 
 
-def test_a_short_period_is_also_the_longest_wait() -> None:
+def test_backoff_does_not_exceed_period() -> None:
     schedule = Schedule(2)
     schedule.follow("a", ONE, 0)
     schedule.take(0)
@@ -160,8 +160,8 @@ def test_a_short_period_is_also_the_longest_wait() -> None:
     assert schedule.next_due() == 2
 
 
-def test_refused_credentials_are_not_tried_again_soon() -> None:
-    """Some registries lock an account after a few."""
+def test_refused_credentials_wait_a_period() -> None:
+    """Some registries lock an account after a few failed logins."""
     schedule = Schedule(300)
     schedule.follow("a", TWO, 0)
     schedule.take(0)
@@ -169,7 +169,7 @@ def test_refused_credentials_are_not_tried_again_soon() -> None:
     assert schedule.next_due() == 300
 
 
-def test_what_was_said_of_credentials_stands_while_the_upstream_is_away() -> None:
+def test_login_result_survives_an_outage() -> None:
     schedule = Schedule(300)
     schedule.follow("a", TWO, 0)
     schedule.take(0)
@@ -179,7 +179,7 @@ def test_what_was_said_of_credentials_stands_while_the_upstream_is_away() -> Non
     assert schedule.follow("a", TWO, 301) == Verdict(DOWN.cause, DOWN.message, Login.REFUSED)
 
 
-def test_a_changed_question_is_due_at_once_and_the_old_one_is_forgotten_even_while_asked() -> None:
+def test_changed_parameters_are_due_at_once() -> None:
     schedule = Schedule(300)
     schedule.follow("a", ONE, 0)
     schedule.take(0)
@@ -192,12 +192,12 @@ def test_a_changed_question_is_due_at_once_and_the_old_one_is_forgotten_even_whi
     assert (len(schedule), schedule.next_due()) == (0, None)
 
 
-def test_a_question_does_not_show_its_password() -> None:
+def test_question_repr_hides_password() -> None:
     assert repr(TWO) == "Question('https://quay.io')"
 
 
 @pytest.mark.parametrize("value", ["-1", "0.5", "3601", "often"])
-def test_a_period_that_cannot_be_meant_is_refused(value: str) -> None:
+def test_invalid_period_is_refused(value: str) -> None:
     with pytest.raises(SettingsError, match="UPSTREAM_PROBE_SECONDS"):
         settings(UPSTREAM_PROBE_SECONDS=value)
 
@@ -207,35 +207,35 @@ FOUND = inputs(credentials=Credentials(CredentialsState.FOUND, "bob", "secret"))
 
 
 def published(kind: str, status: str, reason: str, *, upstream: str = "https://quay.io", generation: int = 1) -> Json:
-    """A stored mirror with this condition in its status."""
+    """Return a stored mirror with this condition."""
     condition = {"type": kind, "status": status, "reason": reason, "message": "as it was"}
     return stored() | {
         "status": {"upstream": upstream, "observedGeneration": generation, "conditions": [condition]},
     }
 
 
-def test_the_verdict_is_the_condition() -> None:
+def test_verdict_becomes_condition() -> None:
     found = upstream_reachable(stored(), MIRROR, DOWN)
     assert (found.status, found.reason, found.message) == ("False", DOWN.reason, DOWN.message)
     assert upstream_reachable(stored(), MIRROR, FINE).status == "True"
     assert upstream_reachable(stored(), MIRROR, probe_messages.never("https://quay.io")).status == "Unknown"
 
 
-def test_before_the_first_answer_nothing_is_known() -> None:
+def test_condition_is_unknown_before_first_probe() -> None:
     found = upstream_reachable(stored(), MIRROR, None)
     assert (found.status, found.reason) == ("Unknown", "NotProbed")
     assert credentials_available(stored(), MIRROR, "mirrors", FOUND, None).reason == "Found"
 
 
-def test_what_an_earlier_controller_said_stands_until_this_one_knows() -> None:
-    """A restart, or another leader, writes no status and tells no Event."""
+def test_earlier_condition_is_kept() -> None:
+    """A restart or another leader writes no status and records no Event."""
     away = upstream_reachable(published("UpstreamReachable", "False", "RateLimited"), MIRROR, None)
     assert (away.status, away.reason, away.message) == ("False", "RateLimited", "as it was")
     refused = published("CredentialsAvailable", "False", "CredentialsRefused")
     assert credentials_available(refused, MIRROR, "mirrors", FOUND, None).reason == "CredentialsRefused"
 
 
-def test_but_not_what_it_said_of_another_upstream_spec_or_secret() -> None:
+def test_condition_of_other_spec_is_dropped() -> None:
     other = published("UpstreamReachable", "True", "Reachable", upstream="https://ghcr.io")
     assert upstream_reachable(other, MIRROR, None).reason == "NotProbed"
     earlier = published("UpstreamReachable", "True", "Reachable", generation=0)
@@ -259,9 +259,7 @@ def test_but_not_what_it_said_of_another_upstream_spec_or_secret() -> None:
         ("SECRET_NOT_OPTED_IN", None, ("False", "SecretNotOptedIn")),
     ],
 )
-def test_what_the_upstream_says_of_credentials_counts_where_they_are_there(
-    state: str, login: Login | None, expected: tuple[str, str]
-) -> None:
+def test_login_result_becomes_condition(state: str, login: Login | None, expected: tuple[str, str]) -> None:
     known = inputs(credentials=Credentials(CredentialsState[state]))
     found = credentials_available(stored(), MIRROR, "mirrors", known, Verdict(reasons.REACHABLE, "It answers.", login))
     assert (found.status, found.reason) == expected

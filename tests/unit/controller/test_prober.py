@@ -1,4 +1,4 @@
-"""What the controller learns from an upstream: real conversations over TLS with servers that behave badly."""
+"""Probe servers over TLS that behave badly."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WRONG = ("bob", "old")
 async def asked(
     front: Front, login: tuple[str, str] = ("", ""), *, trusted: bool = True, seconds: float = 5, **variables: str
 ) -> Verdict:
-    """The verdict about an upstream that behaves like `front`."""
+    """Return the result for an upstream that behaves like `front`."""
     async with serving(front), Asker(settings(**variables), seconds) as asker:
         return await asker.ask(Question(front.url, *login, bundle=front.authority if trusted else None))
 
@@ -84,9 +84,7 @@ CASES: list[tuple[str, Front, tuple[str, str], tuple[str, Login | None]]] = [
 
 
 @pytest.mark.parametrize(("front", "login", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-async def test_each_answer_is_told_as_what_it_is(
-    front: Front, login: tuple[str, str], expected: tuple[str, Login | None]
-) -> None:
+async def test_answer_is_classified(front: Front, login: tuple[str, str], expected: tuple[str, Login | None]) -> None:
     found = await asked(front, login)
     assert (found.reason, found.login) == expected, found
     assert found.status == ("True" if expected[0] == "Reachable" else "False")
@@ -96,19 +94,19 @@ async def test_each_answer_is_told_as_what_it_is(
         assert secret not in found.message
 
 
-async def test_an_upstream_that_hangs_after_accepting_is_given_up_in_time() -> None:
+async def test_hanging_upstream_times_out() -> None:
     found = await asked(Front(hangs=True), seconds=0.3)
     assert (found.reason, found.status) == ("TimedOut", "False")
     assert "does not answer within 0.3 s" in found.message
 
 
-async def test_a_certificate_of_an_unknown_authority_is_told_and_the_bundle_is_named() -> None:
+async def test_untrusted_certificate_names_the_bundle() -> None:
     found = await asked(Front(), trusted=False)
     assert found.reason == "UntrustedCertificate", found
     assert "CA_CERTIFICATE_BUNDLE" in found.message
 
 
-async def test_rubbish_in_the_bundle_does_not_hide_what_is_good_in_it() -> None:
+async def test_bundle_may_contain_invalid_certificates() -> None:
     rubbish = "-----BEGIN CERTIFICATE-----\nrubbish\n-----END CERTIFICATE-----\n"
     async with serving(Front()) as front, Asker(settings()) as asker:
         found = await asker.ask(Question(front.url, bundle=f"# company\n{rubbish}{front.authority}{rubbish}"))
@@ -124,14 +122,14 @@ async def test_rubbish_in_the_bundle_does_not_hide_what_is_good_in_it() -> None:
         ("http://{secure}", "ConnectionBroken"),
     ],
 )
-async def test_what_cannot_be_reached_is_told(url: str, reason: str) -> None:
+async def test_unreachable_upstream_is_classified(url: str, reason: str) -> None:
     async with serving(Front(scheme="http")) as plain, serving(Front()) as secure, Asker(settings()) as asker:
         places = {name: front.url.partition("//")[2] for name, front in (("plain", plain), ("secure", secure))}
         found = await asker.ask(Question(url.format(port=free_port(), **places)))
     assert found.reason == reason, found
 
 
-async def test_a_server_that_is_no_web_server_is_told() -> None:
+async def test_other_protocol_is_no_registry() -> None:
     async def banner(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail.example.com ESMTP\r\n")
         await writer.drain()
@@ -144,8 +142,8 @@ async def test_a_server_that_is_no_web_server_is_told() -> None:
     assert found.reason == "NotARegistry", found
 
 
-async def test_a_proxy_is_used_where_the_settings_say_so_and_told_where_it_fails() -> None:
-    """The proxy is asked for the upstream; a name that only it could know needs no name server."""
+async def test_proxy_is_used_and_its_failure_reported() -> None:
+    """The proxy resolves the name of the upstream."""
     said: list[bytes] = []
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -164,7 +162,7 @@ async def test_a_proxy_is_used_where_the_settings_say_so_and_told_where_it_fails
         assert (await asker.ask(Question("https://registry.invalid"))).reason == "ProxyFailed"
 
 
-async def test_name_servers_that_hang_keep_nobody_from_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hanging_name_server_does_not_block_exit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3))
     started = time.monotonic()
     async with Asker(settings(), timeout=0.2) as asker:
@@ -174,7 +172,7 @@ async def test_name_servers_that_hang_keep_nobody_from_ending(monkeypatch: pytes
 
 
 class Following:
-    """A prober at work, and the mirrors that it told of news."""
+    """Running prober and the mirrors that it requeued."""
 
     def __init__(self, **variables: str) -> None:
         self.news: list[str] = []
@@ -182,15 +180,15 @@ class Following:
         self.prober = Prober(settings(**variables), self.tell, structlog.get_logger())
 
     def tell(self, mirror: str) -> None:
-        """Takes the news."""
+        """Record a requeue."""
         self.news.append(mirror)
         self.told.set()
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
-        """Runs it."""
+        """Run the prober."""
         task = asyncio.create_task(self.prober.run())
-        await asyncio.sleep(0)  # it begins with nothing
+        await asyncio.sleep(0)  # the prober starts without results
         try:
             yield
         finally:
@@ -198,14 +196,14 @@ class Following:
             await asyncio.gather(task, return_exceptions=True)
 
     async def until(self, look: Callable[[], bool]) -> None:
-        """Returns once `look` says so, which is asked again with each piece of news."""
+        """Wait until `look` returns True; it is called after each requeue."""
         async with asyncio.timeout(10):
             while not look():
                 self.told.clear()
                 await self.told.wait()
 
 
-async def test_mirrors_of_one_upstream_share_a_question_and_each_hears_the_answer() -> None:
+async def test_mirrors_share_a_probe() -> None:
     async with serving(Front()) as front:
         following = Following()
         mirrors = [judged(a_mirror().named(f"m{number}").of(front.url)) for number in range(50)]
@@ -221,7 +219,7 @@ async def test_mirrors_of_one_upstream_share_a_question_and_each_hears_the_answe
     assert sorted(following.news) == sorted(mirror.name for mirror in mirrors)
 
 
-async def test_an_upstream_is_asked_again_and_again_without_anything_happening() -> None:
+async def test_upstream_is_probed_periodically() -> None:
     async with serving(Front(status=503)) as front:
         following = Following(UPSTREAM_PROBE_SECONDS="1")
         mirror, known = judged(a_mirror().of(front.url)), inputs(bundle=front.authority)
@@ -237,7 +235,7 @@ async def test_an_upstream_is_asked_again_and_again_without_anything_happening()
                 await following.until(partial(says, reason))
 
 
-async def test_changed_credentials_are_tried_at_once() -> None:
+async def test_changed_credentials_are_probed_at_once() -> None:
     async with serving(Front("bearer")) as front:
         following = Following()
         mirror = judged(a_mirror().of(front.url).logging_in_with("login"))
@@ -253,7 +251,7 @@ async def test_changed_credentials_are_tried_at_once() -> None:
     assert len(following.prober.schedule) == 1, "the old question is forgotten"
 
 
-async def test_told_never_to_ask_it_asks_nobody() -> None:
+async def test_period_zero_disables_probes() -> None:
     async with serving(Front()) as front:
         following = Following(UPSTREAM_PROBE_SECONDS="0")
         found = following.prober.follow(judged(a_mirror().of(front.url)), inputs())

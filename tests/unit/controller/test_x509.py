@@ -1,4 +1,4 @@
-"""Certificates are issued as TLS clients accept them; whether one is usable can be asked of any text, at any time."""
+"""Issue certificates that TLS clients accept, and examine arbitrary text."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ SERVING = issue_certificate(CA, HOSTS, NOW)
 
 
 def usable_leaf(pair: KeyPair | None, ca: KeyPair, hosts: Iterable[str], now: datetime) -> bool:
-    """Whether a leaf may stay in use: it is_for, is the authority's, and is not to be renewed."""
+    """Return True if a serving certificate has these hosts, this CA, and need not be renewed."""
     if pair is None or not is_for(pair, hosts) or not issued_by(pair.certificate, ca.certificate):
         return False
     return now <= renewal_due(pair.certificate, ca.certificate)
 
 
-def test_what_was_just_issued_is_usable() -> None:
+def test_issued_certificates_are_usable() -> None:
     assert is_ca_current(CA, NOW)
     assert usable_leaf(SERVING, CA, HOSTS, NOW)
     assert is_key_pair(SERVING)
@@ -63,12 +63,12 @@ def test_the_order_of_hosts_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("hosts", [(), HOSTS[:2], (*HOSTS, "more.example"), ("other.example", *HOSTS[1:])])
-def test_a_leaf_for_other_hosts_is_not_usable(hosts: tuple[str, ...]) -> None:
-    """Neither one that lacks a host nor one that has another: masqueradeUrl may have changed."""
+def test_certificate_needs_exact_hosts(hosts: tuple[str, ...]) -> None:
+    """MasqueradeUrl may have changed."""
     assert not usable_leaf(SERVING, CA, hosts, NOW)
 
 
-def test_a_leaf_of_another_authority_is_not_usable_even_if_that_has_the_same_name() -> None:
+def test_certificate_needs_its_ca() -> None:
     other = issue_ca("registry mirrors", NOW)
     assert not usable_leaf(SERVING, other, HOSTS, NOW)
     assert not usable_leaf(SERVING, SERVING, HOSTS, NOW)
@@ -79,20 +79,20 @@ def test_a_leaf_of_another_authority_is_not_usable_even_if_that_has_the_same_nam
     [
         (timedelta(0), True),
         (-CLOCK_SKEW, True),
-        (-CLOCK_SKEW - SECOND, True),  # a clock that is behind replaces nothing
+        (-CLOCK_SKEW - SECOND, True),  # a clock that is behind renews nothing
         (DEFAULT.certificate - DEFAULT.certificate_lead, True),
         (DEFAULT.certificate - DEFAULT.certificate_lead + SECOND, False),
         (DEFAULT.certificate + SECOND, False),
     ],
 )
-def test_a_leaf_is_used_from_its_beginning_until_a_third_of_its_life_is_left(
+def test_certificate_is_used_until_renewal(
     age: timedelta,
     usable: bool,  # noqa: FBT001 (a column of the table)
 ) -> None:
     assert usable_leaf(SERVING, CA, HOSTS, NOW + age) is usable
 
 
-def test_renewal_is_due_exactly_when_a_leaf_stops_being_usable() -> None:
+def test_renewal_is_due_at_lead_time() -> None:
     due = renewal_due(SERVING.certificate, CA.certificate)
     assert due == NOW + DEFAULT.certificate - DEFAULT.certificate_lead
     assert usable_leaf(SERVING, CA, HOSTS, due)
@@ -107,14 +107,14 @@ def test_renewal_is_due_exactly_when_a_leaf_stops_being_usable() -> None:
         (DEFAULT.ca - DEFAULT.ca_lead + SECOND, False),
     ],
 )
-def test_an_authority_is_used_until_its_successor_is_due(
+def test_ca_is_used_until_renewal(
     age: timedelta,
     usable: bool,  # noqa: FBT001 (a column of the table)
 ) -> None:
     assert is_ca_current(CA, NOW + age) is usable
 
 
-def test_a_leaf_signed_at_the_last_moment_ends_no_later_than_its_authority() -> None:
+def test_certificate_ends_with_its_ca() -> None:
     last = NOW + DEFAULT.ca - timedelta(days=30)
     serving = issue_certificate(CA, HOSTS, last)
     end = _parsed(CA).not_valid_after_utc
@@ -125,22 +125,22 @@ def test_a_leaf_signed_at_the_last_moment_ends_no_later_than_its_authority() -> 
 
 
 @pytest.mark.parametrize("ahead", [timedelta(0), timedelta(days=730), timedelta(days=-9999)])
-def test_what_is_issued_by_a_clock_that_is_years_off_is_valid_now(ahead: timedelta) -> None:
-    """Not yet valid it would be from the day on that the clock says; ended, where the clock is behind by its life."""
+def test_wrong_clock_issues_valid_certificates(ahead: timedelta) -> None:
+    """A certificate must not be valid only from the time of a wrong clock."""
     ca = issue_ca("registry mirrors", NOW + ahead)
     serving = issue_certificate(CA, HOSTS, NOW + ahead)
     assert _parsed(ca).not_valid_before_utc <= min(BEGINNING, NOW + ahead)
     assert _parsed(serving).not_valid_before_utc <= min(BEGINNING, NOW + ahead)
 
 
-def test_a_persons_own_authority_is_respected_for_two_thirds_of_its_life() -> None:
+def test_user_ca_is_renewed_after_two_thirds() -> None:
     own = _self_signed(rsa.generate_private_key(65537, 2048), timedelta(days=300))
     assert ca_renewal_due(own.certificate) == NOW + timedelta(days=200)
     assert is_ca_current(own, NOW + timedelta(days=200))
     assert not is_ca_current(own, NOW + timedelta(days=200) + SECOND)
 
 
-def test_a_leaf_is_no_authority() -> None:
+def test_certificate_is_no_ca() -> None:
     assert not is_ca_current(SERVING, NOW)
 
 
@@ -160,32 +160,32 @@ _GARBLED = {
 
 
 @pytest.mark.parametrize("pair", _GARBLED.values(), ids=_GARBLED)
-def test_garbled_text_is_not_usable_and_no_exception(pair: KeyPair) -> None:
+def test_damaged_pair_is_unusable(pair: KeyPair) -> None:
     assert not is_key_pair(pair)
     assert not usable_leaf(pair, CA, HOSTS, NOW)
     assert not is_ca_current(pair, NOW)
 
 
 @pytest.mark.parametrize("ca", _GARBLED.values(), ids=_GARBLED)
-def test_a_garbled_authority_makes_no_leaf_usable(ca: KeyPair) -> None:
+def test_damaged_ca_makes_certificates_unusable(ca: KeyPair) -> None:
     ours = ca.certificate == SERVING.certificate
     assert ours or not usable_leaf(SERVING, ca, HOSTS, NOW)
 
 
-def test_nothing_at_all_is_not_usable() -> None:
+def test_missing_pair_is_unusable() -> None:
     assert not usable_leaf(None, CA, HOSTS, NOW)
     assert not is_ca_current(None, NOW)
 
 
-def test_an_encrypted_key_is_not_usable() -> None:
+def test_encrypted_key_is_unusable() -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     secret = serialization.BestAvailableEncryption(b"password")
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret).decode()
     assert not is_key_pair(KeyPair(_self_signed(key).certificate, pem))
 
 
-def test_a_key_of_an_algorithm_that_nobody_knows_is_not_usable() -> None:
-    """It ends in an exception of its own kind, and every mirror would crash on one such Secret."""
+def test_unknown_algorithm_is_unusable() -> None:
+    """It raises a separate exception, which must not stop the reconcile of all mirrors."""
     key = ec.generate_private_key(ec.SECP256R1())
     form = (serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     curve = bytes.fromhex("06082a8648ce3d030107")
@@ -205,21 +205,20 @@ def test_a_key_of_an_algorithm_that_nobody_knows_is_not_usable() -> None:
     ],
     ids=["RSA", "P-384", "Ed25519"],
 )
-def test_a_pair_of_a_persons_own_matches_whatever_its_algorithm(key: CertificateIssuerPrivateKeyTypes) -> None:
-    """DOCKER_CERTIFICATE_SECRET holds what a company's own authority issues."""
+def test_user_pair_may_use_any_algorithm(key: CertificateIssuerPrivateKeyTypes) -> None:
     pair = _self_signed(key)
     assert is_key_pair(pair)
     assert not is_key_pair(KeyPair(pair.certificate, SERVING.key))
     assert not usable_leaf(pair, CA, HOSTS, NOW)
 
 
-def test_the_first_certificate_of_a_chain_is_the_one_that_counts() -> None:
+def test_first_certificate_of_a_chain_counts() -> None:
     assert is_key_pair(KeyPair(SERVING.certificate + CA.certificate, SERVING.key))
     assert not is_key_pair(KeyPair(CA.certificate + SERVING.certificate, SERVING.key))
 
 
 @pytest.mark.parametrize("key", [rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP384R1())])
-def test_an_authority_of_a_persons_own_signs_leaves(key: CertificateIssuerPrivateKeyTypes) -> None:
+def test_user_ca_signs_certificates(key: CertificateIssuerPrivateKeyTypes) -> None:
     own = _self_signed(key)
     assert is_ca_current(own, NOW)
     serving = issue_certificate(own, HOSTS, NOW)
@@ -227,13 +226,13 @@ def test_an_authority_of_a_persons_own_signs_leaves(key: CertificateIssuerPrivat
     assert not issued_by(serving.certificate, CA.certificate)
 
 
-def test_an_authority_with_a_key_that_we_cannot_sign_with_is_of_no_use() -> None:
+def test_ed25519_ca_cannot_sign() -> None:
     own = _self_signed(ed25519.Ed25519PrivateKey.generate())
     assert is_key_pair(own)
     assert not is_ca_current(own, NOW)
 
 
-def test_the_certificates_of_a_bundle_are_found_between_anything_else() -> None:
+def test_bundle_may_contain_other_text() -> None:
     text = f"# ours\n{CA.certificate}\n-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
     text += SERVING.key + SERVING.certificate.replace("\n", "\r\n") + CA.certificate + "the end"
     assert certificates_in(text) == [CA.certificate, SERVING.certificate]
@@ -248,7 +247,7 @@ def test_the_certificates_of_a_bundle_are_found_between_anything_else() -> None:
         (("*.quay.io", "quay.io", "mirror-quay"), False),
     ],
 )
-def test_a_certificate_covers_its_names_and_one_label_for_a_wildcard(
+def test_wildcard_covers_one_label(
     hosts: tuple[str, ...],
     covered: bool,  # noqa: FBT001 (a column of the table)
 ) -> None:
@@ -256,13 +255,13 @@ def test_a_certificate_covers_its_names_and_one_label_for_a_wildcard(
     assert host_names(CA.certificate) == []
 
 
-def test_dates_are_told_of_a_certificate_alone() -> None:
+def test_dates_of_other_text_are_none() -> None:
     assert dates_of(SERVING.certificate) == (BEGINNING, NOW + DEFAULT.certificate)
     assert dates_of(SERVING.key) is None
     assert dates_of(None) is None
 
 
-def test_lifetimes_can_be_seconds() -> None:
+def test_lifetimes_may_be_seconds() -> None:
     short = Lifetimes(*(timedelta(seconds=each) for each in (60, 40, 30, 12, 5, 3)))
     ca = issue_ca("registry mirrors", NOW, short)
     assert ca_renewal_due(ca.certificate, short) == NOW + timedelta(seconds=20)
@@ -270,29 +269,29 @@ def test_lifetimes_can_be_seconds() -> None:
     assert renewal_due(serving.certificate, ca.certificate, short) == NOW + timedelta(seconds=18)
 
 
-def test_a_pair_does_not_show_its_key_where_it_is_printed() -> None:
+def test_key_pair_repr_hides_the_key() -> None:
     assert "PRIVATE KEY" not in repr(SERVING)
 
 
-def test_a_host_name_longer_than_a_common_name_may_be_is_served_too() -> None:
+def test_host_may_exceed_common_name_limit() -> None:
     host = ".".join(["x" * 60] * 4)
     assert usable_leaf(issue_certificate(CA, (host,), NOW), CA, (host,), NOW)
 
 
-def test_keys_and_serial_numbers_are_new_each_time() -> None:
+def test_keys_and_serial_numbers_are_unique() -> None:
     assert _OTHER.key != SERVING.key
     assert _parsed(_OTHER).serial_number != _parsed(SERVING).serial_number
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_a_client_that_trusts_the_authority_shakes_hands_under_each_host(tmp_path: Path, host: str) -> None:
-    """With Python's own ssl and its strictest reading of RFC 5280, in memory; now, as that is when a client checks."""
+def test_client_accepts_each_host(tmp_path: Path, host: str) -> None:
+    """Python's ssl checks strictly by RFC 5280, at the present time."""
     ca = issue_ca("registry mirrors", datetime.now(UTC))
     serving = issue_certificate(ca, HOSTS, datetime.now(UTC))
     assert _shake_hands(tmp_path, serving, ca, host) == "TLSv1.3"
 
 
-def test_a_client_refuses_another_host_and_another_authority(tmp_path: Path) -> None:
+def test_client_refuses_other_host_and_ca(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     ca, other = issue_ca("registry mirrors", now), issue_ca("registry mirrors", now)
     serving = issue_certificate(ca, HOSTS, now)
@@ -302,7 +301,7 @@ def test_a_client_refuses_another_host_and_another_authority(tmp_path: Path) -> 
         _shake_hands(tmp_path, serving, other, HOSTS[0])
 
 
-def test_a_leaf_cannot_sign_another(tmp_path: Path) -> None:
+def test_certificate_cannot_sign_another(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     ca = issue_ca("registry mirrors", now)
     serving = issue_certificate(ca, HOSTS, now)
@@ -334,7 +333,7 @@ def _shake_hands(folder: Path, serving: KeyPair, ca: KeyPair, host: str) -> str 
 
 
 def _self_signed(key: CertificateIssuerPrivateKeyTypes, life: timedelta = DEFAULT.ca) -> KeyPair:
-    """A certificate that is its own authority, as a person makes one for a registry."""
+    """Return a self-signed certificate, as a user may create one."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "registry.example")])
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW + life)

@@ -1,4 +1,4 @@
-"""From one authority to the next nothing is ever shown to who does not trust it, whatever is lost on the way."""
+"""Rotate a CA without an interruption of trust."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
 HOSTS = ("mirror-quay.io",)
-# In seconds; what counts is their order.
+# In seconds.
 TIMES = Lifetimes(*(timedelta(seconds=each) for each in (1000, 400, 300, 100, 20, 5)))
-# Lives in which a controller may be away, or be held up, for as long as the dozen events below can last (720).
+# Lifetimes that exceed an absence of 720 s, the longest sequence of events below.
 LONGER = Lifetimes(*(timedelta(seconds=each) for each in (4000, 1700, 1500, 800, 20, 5)))
-# What a kubelet needs at most, less than the overlap.
+# Seconds, less than the overlap.
 PROPAGATION = 17
 _issued_by = cache(issued_by)
 
 
 class World:
-    """A place whose Secret reaches nodes and servers within PROPAGATION, and a controller that may be away."""
+    """A server whose Secret propagates within PROPAGATION seconds, and a controller that may be down."""
 
     def __init__(self, *, knows: bool = True, times: Lifetimes = TIMES) -> None:
         self.times = times
-        self.knows = knows  # whether servers can be seen to be started anew, as those of a StatefulSet
+        self.knows = knows  # True if servers are known to restart, as those of a StatefulSet
         self.seconds = 0
         self.ahead = 0
         self.ca: KeyPair | None = None
@@ -58,7 +58,7 @@ class World:
         self.reconcile()
 
     def reconcile(self) -> RotationStep:
-        """One pass: the authority first, then the place, its bundle before its leaf."""
+        """Reconcile the CA, then the server."""
         now = START + timedelta(seconds=self.seconds + self.ahead)
         if self.ca is None or not is_ca_current(self.ca, now, self.times):
             self.ca = issue_ca("mirrors", now, self.times)
@@ -78,20 +78,20 @@ class World:
         return not self.knows or set(self._possible(self.served)) == {serving}
 
     def pass_by(self, seconds: int, look: int = 1) -> None:
-        """Time passes, with a look every so many seconds."""
+        """Advance the time, with a reconcile every `look` seconds."""
         for _ in range(0, seconds, look):
             self.seconds += look
             self.place = replace(self.place, settled=self._settled(self.served[-1][1]))
             self.reconcile()
 
     def be_away(self, seconds: int) -> None:
-        """Time passes without a controller; then another one leads."""
+        """Advance the time without a controller, then start another leader."""
         self.seconds += seconds
         self.durations = DurationTracker()
         self.reconcile()
 
     def _possible(self, history: list[tuple[int, str]]) -> list[str]:
-        """What somebody may hold now: anything of the last seconds, and what stood before them."""
+        """Return what a client may hold now: recent versions, and the one before them."""
         since = self.seconds - PROPAGATION
         earlier = [what for when, what in history if when <= since]
         return [*earlier[-1:], *(what for when, what in history if when > since)]
@@ -139,32 +139,30 @@ EVENTS: st.SearchStrategy[Callable[[World], None]] = st.one_of(
 
 @settings(max_examples=30, deadline=None)
 @given(events=st.lists(EVENTS, max_size=12), knows=st.booleans())
-def test_no_leaf_in_use_is_ever_shown_to_who_does_not_trust_it(
-    events: list[Callable[[World], None]], *, knows: bool
-) -> None:
-    """Checked at each look, with whatever Secrets nodes and servers may have by then, by the right clock."""
+def test_clients_always_trust_certificates_in_use(events: list[Callable[[World], None]], *, knows: bool) -> None:
+    """Each reconcile checks all Secrets that nodes and servers may still have."""
     world = World(knows=knows, times=LONGER)
     for happen in events:
         happen(world)
     world.pass_by(72, look=2)
-    if world.wait is not None:  # a renewal fell due in this rest; the next comes hundreds of seconds later
+    if world.wait is not None:  # a renewal was due; the next is hundreds of seconds later
         world.pass_by(72, look=2)
     assert world.ca is not None
     assert world.reconcile().bundle == world.ca.certificate, "the old ones are gone in the end"
     assert issued_by(world.reconcile().serving.certificate, world.ca.certificate)
 
 
-def test_a_life_of_three_authorities_goes_by_without_a_person() -> None:
+def test_three_cas_rotate_unattended() -> None:
     world = World()
     seen = set()
     for _ in range(190):
         world.pass_by(10, look=10)
         assert world.ca is not None
         seen.add(world.ca.certificate)
-    assert len(seen) == 4  # one at the start, others after 600, 1200 and 1800
+    assert len(seen) == 4  # one at the start, others after 600, 1200 and 1800 s
 
 
-def test_the_order_is_bundle_then_use_then_removal() -> None:
+def test_rotation_adds_uses_and_removes() -> None:
     world = World()
     world.pass_by(50)
     old, serving = world.place.bundles[0], world.place.serving
@@ -175,14 +173,14 @@ def test_the_order_is_bundle_then_use_then_removal() -> None:
     assert world.place.serving == serving
     world.pass_by(20)
     assert world.place.serving == serving
-    world.pass_by(1)  # written at one look, seen at the next: from then on 20
+    world.pass_by(1)  # the overlap begins with the second reconcile
     assert world.place.serving != serving
     assert world.place.bundles == (new + old,)
     world.pass_by(20 + PROPAGATION + 1)
     assert world.place.bundles == (new,)
 
 
-def test_a_place_whose_servers_are_not_all_started_anew_keeps_trusting_the_old_one() -> None:
+def test_unsettled_servers_keep_former_ca_trusted() -> None:
     world = World()
     old = world.place.bundles[0]
     _lose(world)
@@ -194,7 +192,7 @@ def test_a_place_whose_servers_are_not_all_started_anew_keeps_trusting_the_old_o
 
 
 def so_for(seconds: float) -> HeldFor:
-    """Everything has been so for that long."""
+    """Return a function that reports this duration for every state."""
     return lambda what: 0.0 if what is None else seconds
 
 
@@ -206,12 +204,12 @@ def _step(place: TrustState, ca: KeyPair, held: float = 0.0) -> RotationStep:
     return rotation.next_step(place, IssueRequest(ca, HOSTS, START, TIMES), so_for(held))
 
 
-def test_a_place_that_is_right_is_left_alone() -> None:
+def test_complete_rotation_changes_nothing() -> None:
     place = TrustState((A.certificate,), SERVING)
     assert _step(place, A, 1e9) == RotationStep(A.certificate, SERVING)
 
 
-def test_an_authority_in_the_longer_spelling_is_the_same() -> None:
+def test_ca_label_variant_is_the_same_ca() -> None:
     spelling = A.certificate.replace("BEGIN CERT", "BEGIN X509 CERT").replace("END CERT", "END X509 CERT")
     for bundle in (A.certificate, spelling):
         assert _step(TrustState((bundle,), SERVING), KeyPair(spelling, A.key), 1e9) == RotationStep(
@@ -220,37 +218,37 @@ def test_an_authority_in_the_longer_spelling_is_the_same() -> None:
 
 
 @pytest.mark.parametrize("bundles", [("",), ("garbled",), ("", A.certificate)])
-def test_a_bundle_that_is_emptied_or_garbled_is_put_right_and_the_leaf_stays(bundles: tuple[str, ...]) -> None:
+def test_damaged_bundle_is_repaired(bundles: tuple[str, ...]) -> None:
     found = _step(TrustState(bundles, SERVING), A)
     assert (found.bundle, found.serving) == (A.certificate, SERVING)
 
 
-def test_of_several_copies_of_a_bundle_each_must_have_the_successor() -> None:
+def test_all_bundle_copies_must_have_the_ca() -> None:
     both = B.certificate + A.certificate
     assert _step(TrustState((both, A.certificate), SERVING), B, 1e9).serving == SERVING
     assert _step(TrustState((both, both), SERVING), B, 1e9).serving != SERVING
 
 
-def test_what_was_published_beside_the_leaf_tells_the_former_authority_where_the_bundles_are_lost() -> None:
+def test_remembered_bundle_replaces_lost_copies() -> None:
     found = _step(TrustState(("", ""), SERVING, remembered=A.certificate), B)
     assert (found.bundle, found.serving) == (B.certificate + A.certificate, SERVING)
 
 
-def test_a_leaf_that_is_lost_is_issued_at_once_and_nothing_that_is_trusted_is_taken_away() -> None:
+def test_lost_certificate_is_reissued_at_once() -> None:
     for serving in (None, KeyPair("garbled", "garbled"), issue_certificate(A, ("other.example",), START, TIMES)):
         found = _step(TrustState((A.certificate,), serving), B)
         assert found.bundle == B.certificate + A.certificate
         assert issued_by(found.serving.certificate, B.certificate)
 
 
-def test_a_bundle_does_not_grow_without_end_and_keeps_whose_leaf_is_in_use() -> None:
+def test_bundle_size_is_limited() -> None:
     others = "".join(issue_ca(str(number), START, TIMES).certificate for number in range(20))
     found = _step(TrustState((others + A.certificate,), SERVING), B)
     assert len(certificates_in(found.bundle)) == rotation.TRUSTED_MAX
     assert certificates_in(found.bundle)[:2] == [B.certificate, A.certificate]
 
 
-def test_what_a_person_gives_is_trusted_beside_what_was_until_all_servers_show_it() -> None:
+def test_user_bundle_includes_former_cas() -> None:
     def told(held: float, *, settled: bool) -> tuple[str, float | None]:
         place = TrustState((A.certificate,), SERVING, settled=settled)
         return rotation.user_bundle(place, "# theirs\n" + B.certificate, TIMES.overlap, so_for(held))
@@ -262,7 +260,7 @@ def test_what_a_person_gives_is_trusted_beside_what_was_until_all_servers_show_i
     assert rotation.user_bundle(TrustState((), None), "any text", TIMES.overlap, rotation.never) == ("any text", None)
 
 
-def test_patience_begins_anew_with_anything_else() -> None:
+def test_duration_restarts_if_state_changes() -> None:
     durations = DurationTracker()
     assert durations.held("a", "x", 100.0) == 0.0
     assert durations.held("a", "x", 107.0) == 7.0

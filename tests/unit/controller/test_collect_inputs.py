@@ -1,4 +1,4 @@
-"""The facts about a mirror are read from what was seen of the cluster, and what is lacking is named with a way out."""
+"""Collect the inputs of a mirror from the cluster cache."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LOGIN = a_mirror().logging_in_with("login")
 
 
 class World:
-    """What the controller has seen, and the keys it was told to look at."""
+    """Cluster cache with some objects, and the keys that it requeued."""
 
     def __init__(self, **variables: str) -> None:
         self.settings = settings(**variables)
@@ -47,17 +47,17 @@ class World:
         self._version = 0
 
     def secret(self, name: str, **values: str | bytes) -> World:
-        """A Secret is seen with these values; `_` stands for the dot of a key."""
+        """Add a Secret; `_` stands for the dot of a key."""
         encoded = {key.replace("_", "."): _encoded(value) for key, value in values.items()}
         self.state.secrets.put(self._named(name, data=encoded))
         return self
 
     def pair(self, name: str, pair: KeyPair, **more: str) -> World:
-        """A Secret is seen with a certificate and its key."""
+        """Add a Secret with certificate and key."""
         return self.secret(name, tls_crt=pair.certificate, tls_key=pair.key, **more)
 
     def mirror(self, name: str = "docker", **metadata: Any) -> World:
-        """A mirror is seen that logs in with the Secret `login`."""
+        """Add a mirror with the credentials Secret `login`."""
         self._version += 1
         raw = stored(LOGIN.named(name), created=f"2026-01-01T00:00:{self._version:02}Z")
         raw["metadata"] |= {"resourceVersion": str(self._version), **metadata}
@@ -65,22 +65,22 @@ class World:
         return self
 
     def seen(self, kind: Kind, name: str) -> World:
-        """An object of that kind is seen."""
+        """Add an object."""
         self.state.children[kind].put(self._named(name))
         return self
 
     def collect_inputs(self, now: datetime = NOW) -> Inputs | MissingInput:
-        """The facts about the mirror `docker`."""
+        """Return the inputs of the mirror `docker`."""
         return collect_inputs(judged(LOGIN), self.settings, self.state, now)
 
     def inputs(self, now: datetime = NOW) -> Inputs:
-        """The same, where nothing is lacking."""
+        """Return the inputs; nothing may be missing."""
         found = self.collect_inputs(now)
         assert isinstance(found, Inputs), found
         return found
 
     def woken(self) -> set[str]:
-        """The keys told since this was last asked."""
+        """Return the keys requeued since the last call."""
         keys = set(self.told)
         self.told.clear()
         return keys
@@ -101,11 +101,11 @@ def _ready(**variables: str) -> World:
 # Certificates
 
 
-def test_without_an_authority_nothing_can_be_built_yet() -> None:
+def test_ca_missing_is_reported() -> None:
     assert World().collect_inputs() == MissingInput("CAPending", "The CA of the mirrors is being created.")
 
 
-def test_why_there_is_no_authority_is_said_once_it_is_known() -> None:
+def test_ca_failure_is_reported() -> None:
     world = World()
     world.state.report_ca_failure("a quota")
     found = world.collect_inputs()
@@ -114,15 +114,15 @@ def test_why_there_is_no_authority_is_said_once_it_is_known() -> None:
     assert isinstance(world.pair(MIRRORS_CA, CA).collect_inputs(), Inputs)
 
 
-def test_an_authority_signs_until_its_end_though_its_successor_is_long_due() -> None:
-    """It may be that the successor cannot be stored; and a clock that jumps must make no mirror unready."""
+def test_ca_signs_until_its_end() -> None:
+    """A due CA still signs: the next one may not be storable, or the clock may be wrong."""
     assert isinstance(_ready().collect_inputs(NOW + timedelta(days=3500)), Inputs)
     found = _ready().collect_inputs(NOW + timedelta(days=3650))
     assert isinstance(found, MissingInput)
     assert found.reason == "CAPending"
 
 
-def test_a_certificate_is_issued_for_every_name_of_the_mirror_and_then_kept() -> None:
+def test_certificate_covers_all_names_and_is_kept() -> None:
     world = _ready(NAMESPACE="mirrors")
     issued = world.inputs().tls
     service = "registry-mirror-docker.mirrors"
@@ -137,15 +137,15 @@ def test_a_certificate_is_issued_for_every_name_of_the_mirror_and_then_kept() ->
     assert issued.again == (due - NOW).total_seconds()
 
 
-def test_a_certificate_near_its_end_is_replaced() -> None:
+def test_certificate_is_renewed_before_its_end() -> None:
     world = _ready()
     issued = world.inputs().tls.pair
     world.pair("registry-mirror-docker", issued)
     assert world.inputs(NOW + DEFAULT.certificate - DEFAULT.certificate_lead + timedelta(seconds=1)).tls.pair != issued
 
 
-def test_a_former_authority_is_trusted_until_every_cache_pod_was_started_with_the_new_certificate() -> None:
-    """As the StatefulSet's status has it; one that is not made anew yet, or of another certificate, does not count."""
+def test_former_ca_is_trusted_during_a_rollout() -> None:
+    """A StatefulSet counts as rolled out if its status is current and has the new digest."""
     former = issue_ca("registry mirrors", NOW).certificate
     world, mirror, long = _ready(), judged(LOGIN), partial(_so_for, 1e9)
     serving = world.inputs().tls.pair
@@ -185,11 +185,11 @@ def _so_for(seconds: float, what: object) -> float:
     ],
     ids=["of other hosts", "of another authority", "garbled"],
 )
-def test_a_certificate_that_does_not_serve_is_replaced(present: KeyPair) -> None:
+def test_unusable_certificate_is_replaced(present: KeyPair) -> None:
     assert _ready().pair("registry-mirror-docker", present).inputs().tls.pair != present
 
 
-def test_a_certificate_of_a_persons_own_wins() -> None:
+def test_given_certificate_is_preferred() -> None:
     own = issue_certificate(CA, ("mirror-quay.io",), NOW)
     world = _ready(DOCKER_CERTIFICATE_SECRET="wildcard")
     tls = world.pair("wildcard", own).inputs().tls
@@ -208,9 +208,7 @@ def test_a_certificate_of_a_persons_own_wins() -> None:
         ({"tls_crt": "x", "tls_key": "y"}, "CertificateSecretInvalid", "no matching tls.crt and tls.key"),
     ],
 )
-def test_a_certificate_of_a_persons_own_that_is_not_there_is_named(
-    values: dict[str, str | bytes] | None, reason: str, named: str
-) -> None:
+def test_given_certificate_missing_is_reported(values: dict[str, str | bytes] | None, reason: str, named: str) -> None:
     world = _ready(DOCKER_CERTIFICATE_SECRET="wildcard")
     if values is not None:
         world.secret("wildcard", **values)
@@ -225,7 +223,7 @@ def test_a_certificate_of_a_persons_own_that_is_not_there_is_named(
 
 
 @pytest.mark.parametrize("data", [None, {}, {"other": "x"}, {"ca-certificates.crt": None}])
-def test_a_ca_bundle_that_is_not_there_is_named(data: Json | None) -> None:
+def test_ca_bundle_missing_is_reported(data: Json | None) -> None:
     world = _ready(CA_CERTIFICATE_BUNDLE="company", NAMESPACE="mirrors")
     if data is not None:
         world.state.bundles.put(world._named("company", data=data))
@@ -235,7 +233,7 @@ def test_a_ca_bundle_that_is_not_there_is_named(data: Json | None) -> None:
     assert "ConfigMap mirrors/company (CA_CERTIFICATE_BUNDLE)" in found.message
 
 
-def test_the_ca_bundle_is_read_where_one_is_set() -> None:
+def test_ca_bundle_is_read() -> None:
     world = _ready(CA_CERTIFICATE_BUNDLE="company")
     world.state.bundles.put(world._named("company", data={"ca-certificates.crt": "the company's"}))
     assert world.inputs().bundle == "the company's"
@@ -256,51 +254,51 @@ def test_the_ca_bundle_is_read_where_one_is_set() -> None:
         ({"username": "bob", "password": "#pä\n"}, Credentials(CredentialsState.FOUND, "bob", "#pä\n")),
     ],
 )
-def test_credentials_are_as_the_secret_has_them(values: dict[str, str | bytes] | None, found: Credentials) -> None:
+def test_credentials_are_read_from_the_secret(values: dict[str, str | bytes] | None, found: Credentials) -> None:
     world = _ready()
     if values is not None:
         world.secret("login", **values)
     assert world.inputs().credentials == found
 
 
-def test_a_mirror_that_names_no_secret_needs_none() -> None:
+def test_credentials_are_optional() -> None:
     world = _ready().secret("login", username="bob", password="x")
     found = collect_inputs(judged(), world.settings, world.state, NOW)
     assert isinstance(found, Inputs)
     assert found.credentials == Credentials(CredentialsState.NOT_REQUIRED)
 
 
-def test_no_secret_shows_where_facts_are_printed() -> None:
+def test_inputs_repr_hides_secrets() -> None:
     shown = repr(_ready().secret("login", username="bob", password="hunter2").inputs())
     assert "hunter2" not in shown
     assert "PRIVATE KEY" not in shown
 
 
 @pytest.mark.parametrize("data", [None, {}, {"key": "no base64!"}, {"key": "/w=="}, {"other": "eA=="}])
-def test_a_value_that_is_no_text_is_none(data: Json | None) -> None:
+def test_secret_value_must_be_text(data: Json | None) -> None:
     assert text_of({"data": data}, "key") is None
     assert text_of(None, "key") is None
 
 
-def test_a_pair_needs_both_halves() -> None:
+def test_key_pair_needs_certificate_and_key() -> None:
     world = World().secret("half", tls_crt="x").secret("whole", tls_crt="x", tls_key="y")
     assert [pair_in(world.state, name) for name in ("none", "half", "whole")] == [None, None, KeyPair("x", "y")]
 
 
-# Who is to be looked at
+# Requeues
 
 
-def test_the_masquerade_holder_is_told() -> None:
+def test_masquerade_holder_is_collected() -> None:
     world = _ready().mirror("older").mirror("docker")
     assert world.inputs().masquerade_holder == "older"
 
 
-def test_a_change_wakes_the_mirrors_that_it_concerns_and_no_other() -> None:
+def test_change_requeues_only_affected_mirrors() -> None:
     world = World(DOCKER_CERTIFICATE_SECRET="wildcard")
     world.mirror("docker")
     assert world.woken() == {"docker"}
     world.mirror("quay")
-    assert world.woken() == {"docker", "quay"}  # rivals for one host name
+    assert world.woken() == {"docker", "quay"}  # both claim one host name
     for happening, woken in (
         (lambda: world.secret("login", username="x"), {"docker", "quay"}),
         (lambda: world.secret("unrelated", username="x"), set()),
@@ -325,8 +323,8 @@ def test_a_change_wakes_the_mirrors_that_it_concerns_and_no_other() -> None:
         assert world.woken() == woken
 
 
-def test_of_a_secret_only_what_a_mirror_can_use_is_kept() -> None:
-    """A namespace may hold thousands of Secrets that are none of ours, some of a megabyte."""
+def test_store_keeps_only_used_secret_keys() -> None:
+    """A namespace may hold thousands of large Secrets."""
     world = World().secret("helm-release", release="x" * 1000, username="bob")
     assert world.state.secrets.get("helm-release") == {
         "metadata": {"name": "helm-release", "resourceVersion": "1"},

@@ -1,6 +1,6 @@
-"""The script that a cache's container begins with, run by a real shell on real folders, once with each set of tools.
+"""Run the start script of a cache in a real shell, with each set of tools.
 
-The registry that it becomes is a stand-in here, which says how it was called; tests/node has the real one.
+The registry is a stand-in here; tests/node has the real one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ OTHER = {"Key": "b/c@sha256:01", "ExpiryData": "2026-11-23T08:24:23+01:00", "Ent
 
 
 class Box:
-    """A volume, a folder in memory, and the tools that the script finds on its PATH."""
+    """Volume, folder in memory, and PATH of the script."""
 
     def __init__(self, folder: Path, tools: str) -> None:
         self.volume, self.marks, self.bin = (folder / name for name in ("volume", "marks", "bin"))
@@ -58,16 +58,16 @@ class Box:
         self.started: list[subprocess.Popen[bytes]] = []
 
     def command(self, name: str, script: str) -> None:
-        """Puts a command of ours in the place of another: a function, as busybox prefers its own to files."""
+        """Replace a command by a function, which busybox prefers to files."""
         self.commands = f"{name}() {{ {script}; }}\n"
 
     def text(self, ttl: float = WEEK) -> str:
-        """The script for this volume."""
+        """Return the script for this volume."""
         text = entrypoint.script(str(self.volume), PRESENT, int(ttl * 10**9), str(self.marks), "/etc/config.yml")
         return self.commands + text.replace(f"hold={entrypoint.HOLD}", f"hold={self.looks}")
 
     def begin(self, ttl: float = WEEK) -> subprocess.Popen[bytes]:
-        """Starts it; returns once it has become the registry."""
+        """Start the script and wait until it has executed the registry."""
         self.said.unlink(missing_ok=True)
         environment = {"PATH": self.path, "SAID": str(self.said)}
         with self.log.open("wb") as log:
@@ -79,12 +79,12 @@ class Box:
         return process
 
     def function(self, call: str) -> int:
-        """Exit status of one function of the script."""
+        """Return the exit status of one function of the script."""
         text = self.text().partition("\nretire_former\n")[0]
         return subprocess.run([self.shell, "-c", f"{text}\n{call}"], env={"PATH": self.path}, check=False).returncode
 
     def hold(self, name: str, content: bytes = b"x", at: float | None = None) -> Path:
-        """Puts a file on the volume."""
+        """Write a file on the volume."""
         file = self.volume / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
@@ -93,7 +93,7 @@ class Box:
         return file
 
     def cached(self, repository: str, content: str, at: float, *, manifest: bool = False, kept: bool = True) -> str:
-        """Puts a blob there as the registry does; returns its reference. With `kept` false its bytes have expired."""
+        """Write a blob as the registry does, and return its reference. Without `kept`, its bytes have expired."""
         digest = hashlib.sha256(content.encode()).hexdigest()
         where = "_manifests/revisions" if manifest else "_layers"
         tree = f"{PRESENT}/docker/registry/v2"
@@ -103,12 +103,12 @@ class Box:
         return f"{repository}@sha256:{digest}"
 
     def books(self) -> Any:
-        """The registry's books; None where there are none."""
+        """Return the state file, or None."""
         file = self.volume / PRESENT / entrypoint.STATE
         return json.loads(file.read_text()) if file.exists() else None
 
     def end(self) -> None:
-        """Ends what was started, with all its children."""
+        """Kill all started processes with their children."""
         for process in self.started:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -116,9 +116,9 @@ class Box:
 
 @pytest.fixture(params=["busybox", "system"], scope="module")
 def tools(request: pytest.FixtureRequest) -> str:
-    """Which commands the script has: those of busybox alone, as in the image, or this machine's.
+    """Return the set of commands: busybox alone, as in the image, or this machine's.
 
-    Where root can it is installed; nothing but a machine of another kind goes without.
+    Install busybox if root can do that.
     """
     if request.param == "busybox" and not Path(BUSYBOX).exists():
         if os.geteuid() != 0 or shutil.which("apt-get") is None:
@@ -129,14 +129,14 @@ def tools(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def box(tmp_path: Path, tools: str) -> Iterator[Box]:
-    """A volume of one's own."""
+    """Yield a new volume."""
     made = Box(tmp_path, tools)
     yield made
     made.end()
 
 
 def compact(document: Any) -> bytes:
-    """JSON as Go writes it."""
+    """Return JSON as Go writes it."""
     return json.dumps(document, separators=(",", ":")).encode()
 
 
@@ -175,7 +175,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("content", SOUND, ids=["none", "one", "two", "many"])
-def test_books_as_the_registry_writes_them_are_left_alone(box: Box, content: bytes) -> None:
+def test_sound_state_file_is_kept(box: Box, content: bytes) -> None:
     box.cached("library/a", "layer", time.time())
     file = box.hold(f"{PRESENT}/{entrypoint.STATE}", content)
     box.begin()
@@ -184,7 +184,7 @@ def test_books_as_the_registry_writes_them_are_left_alone(box: Box, content: byt
 
 
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED.keys())
-def test_damaged_books_are_kept_aside_and_made_anew_from_what_is_there(box: Box, content: bytes) -> None:
+def test_damaged_state_file_is_rebuilt(box: Box, content: bytes) -> None:
     then = int(time.time()) - 3600
     layer = box.cached("library/a", "layer", then)
     box.hold(f"{PRESENT}/{entrypoint.STATE}", content)
@@ -195,15 +195,15 @@ def test_damaged_books_are_kept_aside_and_made_anew_from_what_is_there(box: Box,
 
 @given(st.binary(max_size=300) | st.integers(0, len(_WHOLE) - 1).map(lambda end: _WHOLE[:end]))
 @checked(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_is_found_sound_is_an_object(box: Box, content: bytes) -> None:
-    """Whatever a crash left: nothing passes that would end the registry."""
+def test_sound_state_file_is_an_object(box: Box, content: bytes) -> None:
+    """No content passes that would stop the registry."""
     file = box.hold("books", content)
     if box.function(f"is_sound {file}") == 0:
         assert isinstance(json.loads(content), dict)
 
 
-def test_every_layer_and_manifest_that_is_there_expires_when_it_would_have(box: Box) -> None:
-    """Its bytes may be gone and its link not, by an expiry; a tag is no blob; two repositories may share one."""
+def test_rebuilt_state_keeps_expiry_times(box: Box) -> None:
+    """A link may have no blob; a tag is no blob; two repositories may share one."""
     now = int(time.time())
     wanted = {
         box.cached("library/a", "one", now - 10): (_stamp(now - 10 + 90), 0),
@@ -218,21 +218,21 @@ def test_every_layer_and_manifest_that_is_there_expires_when_it_would_have(box: 
     assert box.function(f"is_sound {box.volume / PRESENT / entrypoint.STATE}") == 0
 
 
-def test_a_new_volume_gets_no_books_and_nothing_is_said(box: Box) -> None:
+def test_new_volume_gets_no_state_file(box: Box) -> None:
     box.begin()
     assert list(box.volume.iterdir()) == []
     assert box.log.read_bytes() == b""
 
 
-def test_blobs_that_are_kept_for_ever_need_no_books(box: Box) -> None:
+def test_unlimited_ttl_needs_no_state_file(box: Box) -> None:
     box.cached("library/a", "layer", time.time())
     file = box.hold(f"{PRESENT}/{entrypoint.STATE}", b"null")
     box.begin(ttl=0)
     assert file.read_bytes() == b"null"
 
 
-def test_where_the_books_cannot_be_made_anew_the_cache_begins_empty(box: Box) -> None:
-    """Blobs that never expire would fill the volume for ever."""
+def test_failed_rebuild_empties_the_cache(box: Box) -> None:
+    """Blobs that never expire would fill the volume."""
     box.cached("library/a", "layer", time.time())
     box.command("awk", "return 1")
     box.begin()
@@ -240,10 +240,10 @@ def test_where_the_books_cannot_be_made_anew_the_cache_begins_empty(box: Box) ->
     assert "begins empty" in box.log.read_text()
 
 
-def test_what_former_upstreams_left_is_gone_and_nothing_else(box: Box) -> None:
+def test_former_upstream_is_removed(box: Box) -> None:
     box.hold(f"{FORMER}/docker/blob")
-    box.hold("removing-0/half/of/it")  # an earlier start did not live to the end of it
-    box.hold("docker/registry/v2/blob")  # a registry that had the whole volume
+    box.hold("removing-0/half/of/it")  # left by an earlier start
+    box.hold("docker/registry/v2/blob")  # left by a registry that used the whole volume
     box.hold(entrypoint.STATE)
     stay = [box.hold(name) for name in ("lost+found/1", f"{PRESENT}/docker/blob", "0123456789abc", "notes")]
     box.begin(ttl=0)
@@ -252,7 +252,7 @@ def test_what_former_upstreams_left_is_gone_and_nothing_else(box: Box) -> None:
     assert {each for each in box.volume.rglob("*") if each.is_file()} == set(stay)
 
 
-def test_a_former_upstream_is_out_of_the_way_at_once_however_long_its_removal_takes(box: Box) -> None:
+def test_former_upstream_is_renamed_at_once(box: Box) -> None:
     box.hold(f"{FORMER}/docker/blob")
     box.command("rm", "sleep 60")
     box.begin()
@@ -260,12 +260,12 @@ def test_a_former_upstream_is_out_of_the_way_at_once_however_long_its_removal_ta
     assert (box.volume / "removing-0" / "docker" / "blob").exists()
 
 
-def test_the_shell_becomes_the_registry_so_that_signals_reach_it(box: Box) -> None:
+def test_shell_executes_the_registry(box: Box) -> None:
     process = box.begin()
     assert box.said.read_text() == f"{process.pid} serve /etc/config.yml\n"
 
 
-def test_a_volume_that_is_nearly_full_is_marked_until_it_is_not(box: Box) -> None:
+def test_full_volume_is_marked(box: Box) -> None:
     mark = box.marks / "full"
     numbers = {  # blocks, free, available, inodes, free inodes
         "half": ("1000 500 500 1000 500", False),
@@ -287,7 +287,7 @@ def test_a_volume_that_is_nearly_full_is_marked_until_it_is_not(box: Box) -> Non
     assert mark.exists(), "what cannot be asked has not changed"
 
 
-def test_it_is_marked_before_the_registry_serves_and_followed_while_it_does(box: Box) -> None:
+def test_mark_follows_free_space(box: Box) -> None:
     box.command("stat", f"cat {box.volume}/space")
     box.hold("space", b"1000 1 1 1000 500\n")
     box.begin()
@@ -300,8 +300,8 @@ def test_it_is_marked_before_the_registry_serves_and_followed_while_it_does(box:
     assert "again" in lines[1]
 
 
-def test_it_stays_marked_until_there_was_space_for_a_while(box: Box) -> None:
-    """Or each try of a pull that is too large would be taken, and broken off."""
+def test_mark_stays_for_hold_time(box: Box) -> None:
+    """Otherwise each retry of a large pull is served and cut off."""
     box.looks = 3
     box.hold("looks", b"")
     box.command("stat", f"echo >>{box.volume}/looks; cat {box.volume}/space")
@@ -313,7 +313,7 @@ def test_it_stays_marked_until_there_was_space_for_a_while(box: Box) -> None:
     assert len((box.volume / "looks").read_bytes()) >= seen + 3
 
 
-def test_the_script_is_made_for_the_mirror_and_any_shell_takes_it() -> None:
+def test_script_has_the_values_of_mirror() -> None:
     mirror = judged(a_mirror().keeping("1h30m0.5s"))
     text = registry_config.start_script(mirror)
     subprocess.run(["/bin/sh", "-n"], input=text, text=True, check=True)
@@ -332,7 +332,7 @@ def test_the_script_is_made_for_the_mirror_and_any_shell_takes_it() -> None:
     assert mirror.upstream.directory not in text.partition("\n\n")[2]
 
 
-def test_the_registry_looks_for_the_mark_where_the_script_puts_it() -> None:
+def test_registry_checks_the_mark() -> None:
     (check,) = json.loads(registry_config.configuration(judged()))["health"]["file"]
     assert check == {"file": f"{registry_config.MARKS_DIRECTORY}/full", "interval": "1s"}
 

@@ -1,4 +1,4 @@
-"""When a mirror is looked at again after a pass."""
+"""Decide when to reconcile a mirror again."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ LACKING = MissingInput("CertificateSecretMissing", "There is none.")
             0.0,
             RequeueAfter(10.0, "ObjectsTerminating", 1.0),
         ),
-        # Of a mirror that lacks something the rest is kept all the same.
+        # The other objects are kept if an input is missing.
         (Observation(LACKING, ApplyResult()), 30.0, 0.0, Stalled("CertificateSecretMissing", "There is none.")),
         (Observation(LACKING, refused="a quota"), None, 7.0, RequeueAfter(7.0, "ApplyFailed")),
         (Observation(LACKING, ApplyResult(wait=30.0)), None, 0.0, RequeueAfter(30.0, "ConflictingWriter", 1.0)),
     ],
 )
-def test_the_soonest_of_all_that_is_waited_for(
+def test_outcome_is_the_soonest_wait(
     observation: Observation, survey: float | None, refused: float, expected: Outcome
 ) -> None:
     assert outcome(observation, survey, refused) == expected
 
 
-def test_of_several_quarrels_the_soonest_repair_counts() -> None:
+def test_apply_result_keeps_shortest_wait() -> None:
     applied = ApplyResult()
     for seconds in (27.5, 177.0, 42.0):
         applied.wait_for(seconds)

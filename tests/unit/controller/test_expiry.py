@@ -1,22 +1,29 @@
-"""A certificate's end is told in time, without a mirror that works being called unready."""
+"""Report certificates that expire, and inconsistent lifetimes."""
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 import ssl
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from controller.certificates.expiry import Source, certificate_valid, seconds_to_change
+from common.logs import logger
+from controller.certificates.expiry import ExpiryWarner, Source, certificate_valid, seconds_to_change
 from controller.certificates.x509 import dates_of, issue_ca, issue_certificate
+from controller.informer.cluster_cache import ClusterCache
 from controller.model.certificate_lifetimes import DEFAULT, Lifetimes
 from controller.model.inputs import MissingInput
+from controller.objects.well_known import WEBHOOK_CA, WEBHOOK_CERTIFICATE
 from controller.status import conditions
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 SERVING = issue_certificate(issue_ca("theirs", NOW), ("*.example.com",), NOW).certificate
 END = NOW + DEFAULT.certificate
+CA_END = NOW + DEFAULT.ca
 
 
 @pytest.mark.parametrize(
@@ -29,7 +36,7 @@ END = NOW + DEFAULT.certificate
         (END, "False", "Expired"),
     ],
 )
-def test_the_end_is_told_two_weeks_before(moment: datetime, status: str, reason: str) -> None:
+def test_condition_warns_two_weeks_before_expiry(moment: datetime, status: str, reason: str) -> None:
     found = certificate_valid(Source("Secret own"), SERVING, "mirror.example.com", moment, DEFAULT.warning)
     assert (found.status, found.reason) == (status, reason)
     assert found.message.startswith("The certificate in Secret own ")
@@ -37,32 +44,32 @@ def test_the_end_is_told_two_weeks_before(moment: datetime, status: str, reason:
     assert (conditions.ready([found]).status == "True") is (status == "True")
 
 
-def test_each_change_of_it_brings_the_mirror_back() -> None:
+def test_condition_change_requeues_the_mirror() -> None:
     assert seconds_to_change(SERVING, NOW, DEFAULT.warning) == (END - 14 * DAY - NOW).total_seconds()
     assert seconds_to_change(SERVING, END - DAY, DEFAULT.warning) == DAY.total_seconds()
     assert seconds_to_change(SERVING, END, DEFAULT.warning) is None
     assert seconds_to_change("no certificate", NOW, DEFAULT.warning) is None
 
 
-def test_one_that_is_not_for_the_mirrors_name_says_which_is_missing() -> None:
+def test_condition_names_missing_host() -> None:
     found = certificate_valid(Source("Secret own"), SERVING, "mirror-quay.io", NOW, DEFAULT.warning)
     assert (found.status, found.reason) == ("False", "NameMissing")
     assert "not for mirror-quay.io, which nodes use" in found.message
 
 
-def test_one_that_lives_for_days_is_warned_of_in_the_last_sixth_of_its_life() -> None:
-    """A machine renews it each few days: a warning that always stands is none."""
+def test_short_lived_certificate_warns_late() -> None:
+    """A certificate that is renewed every few days must not warn all the time."""
     begin, end = dates_of(SERVING) or pytest.fail("no certificate")
     sixth = (end - begin) / 6
     assert certificate_valid(Source("x"), SERVING, "a.example.com", end - sixth - DAY, 999 * DAY).reason == "Valid"
     assert certificate_valid(Source("x"), SERVING, "a.example.com", end - sixth, 999 * DAY).reason == "ExpiresSoon"
 
 
-def test_text_that_is_no_certificate_is_told() -> None:
+def test_text_without_certificate_is_unreadable() -> None:
     assert certificate_valid(Source("Secret own"), "x", "mirror-quay.io", NOW, DEFAULT.warning).reason == "Unreadable"
 
 
-def test_one_that_is_valid_from_tomorrow_is_not_valid_and_looked_at_then() -> None:
+def test_future_certificate_is_not_yet_valid() -> None:
     begin, _ = dates_of(SERVING) or pytest.fail("no certificate")
     found = certificate_valid(Source("Secret own"), SERVING, "mirror.example.com", begin - DAY, DEFAULT.warning)
     assert (found.status, found.reason) == ("False", "NotYetValid")
@@ -71,16 +78,16 @@ def test_one_that_is_valid_from_tomorrow_is_not_valid_and_looked_at_then() -> No
     assert certificate_valid(Source("x"), SERVING, "mirror.example.com", begin, DEFAULT.warning).reason == "Valid"
 
 
-def test_names_count_in_capitals_too() -> None:
+def test_host_names_ignore_case() -> None:
     shouted = issue_certificate(issue_ca("theirs", NOW), ("Mirror-QUAY.io",), NOW).certificate
     assert certificate_valid(Source("x"), shouted, "mirror-quay.io", NOW, DEFAULT.warning).reason == "Valid"
 
 
 @pytest.mark.parametrize("name", ["mirror-q\u00e4y.io".encode(), "mirror-qua\u00e4.io".encode("latin-1")])
-def test_names_that_nobody_can_read_are_told(name: bytes) -> None:
-    """A DNS name beyond ASCII, as some tools write it: clients refuse the whole certificate."""
+def test_non_ascii_host_name_is_unreadable(name: bytes) -> None:
+    """Clients refuse a certificate with such a DNS name."""
     der = ssl.PEM_cert_to_DER_cert(issue_certificate(issue_ca("theirs", NOW), ("mirror-quay.io",), NOW).certificate)
-    # Of the two places the first is the subject's, where UTF-8 may stand.
+    # The first of two places is the subject, which may be UTF-8.
     broken = name.join(der.rsplit(b"mirror-quay.io", 1))
     found = certificate_valid(
         Source("Secret own"), ssl.DER_cert_to_PEM_cert(broken), "mirror-quay.io", NOW, DEFAULT.warning
@@ -90,7 +97,7 @@ def test_names_that_nobody_can_read_are_told(name: bytes) -> None:
     assert "Replace it." in found.message
 
 
-def test_what_lacks_says_nothing_true_of_a_certificate() -> None:
+def test_missing_input_makes_certificate_unknown() -> None:
     found = conditions.lacking(MissingInput("CertificateSecretMissing", "create it"))
     assert [(each.type, each.status) for each in found] == [
         ("CacheAvailable", "False"),
@@ -98,7 +105,7 @@ def test_what_lacks_says_nothing_true_of_a_certificate() -> None:
     ]
 
 
-def test_the_defaults_fit_together() -> None:
+def test_default_lifetimes_are_consistent() -> None:
     assert list(DEFAULT.problems()) == []
 
 
@@ -113,6 +120,31 @@ def test_the_defaults_fit_together() -> None:
         ((100, 50, 30, 10, 0, 3), "at least 1s each"),
     ],
 )
-def test_what_does_not_fit_together_is_said_in_a_sentence(seconds: tuple[int, ...], sentence: str) -> None:
+def test_inconsistent_lifetimes_are_reported(seconds: tuple[int, ...], sentence: str) -> None:
     (told,) = Lifetimes(*(timedelta(seconds=each) for each in seconds)).problems()
     assert sentence in told
+
+
+def _put(state: ClusterCache, name: str, version: int, made: datetime) -> None:
+    text = issue_ca("x", made).certificate.encode()
+    metadata = {"name": name, "resourceVersion": str(version)}
+    state.secrets.put({"metadata": metadata, "data": {"tls.crt": base64.b64encode(text).decode()}})
+
+
+def test_expiry_is_logged_once_a_day() -> None:
+    stream, state = io.StringIO(), ClusterCache(lambda _: None)
+    warner = ExpiryWarner(state, DEFAULT.warning, logger("INFO", "controller", stream))
+    _put(state, WEBHOOK_CERTIFICATE, 1, NOW)
+    _put(state, WEBHOOK_CA, 2, NOW + 999 * DAY)
+    warner.warn(CA_END - 15 * DAY, 0.0)
+    assert stream.getvalue() == ""
+    for halves in range(6):
+        warner.warn(CA_END - 14 * DAY + halves * DAY / 2, halves * 43_200.0)
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(each["event"], each["level"], each["secret"]) for each in told] == [
+        ("certificate expires soon", "warning", WEBHOOK_CERTIFICATE)
+    ] * 3
+    assert told[0]["until"] == CA_END.isoformat()
+    _put(state, WEBHOOK_CERTIFICATE, 3, NOW + 365 * DAY)
+    warner.warn(CA_END - DAY, 6 * 43_200.0)
+    assert len(stream.getvalue().splitlines()) == 3
