@@ -12,10 +12,10 @@ CHAOS_SECONDS ?= 1800
 CHAOS_BOUND := $(if $(CHAOS_MINUTES),,timeout --signal=INT --kill-after=60 $(CHAOS_SECONDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help build up down demo test smoke slow e2e chaos verify node-able check unit fuzz bench crd audit lock clean
+.PHONY: help build up down demo test smoke slow e2e chaos verify node-able check unit fuzz bench crd audit lock docs docs-tables clean
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): $(LOCK)
 	@echo "==> Python packages into $(VENV), from $(LOCK) (with hashes)"
@@ -33,8 +33,14 @@ down: $(STAMP)  ## stop it and leave nothing behind
 demo: $(STAMP)  ## the main job, scene by scene; with pods on a node where one can run (NODE=0: without)
 	@$(BIN)/python -m tests.localcluster demo $(if $(WITHOUT_NODE),--no-node)
 
-check: $(STAMP)  ## ruff, mypy strict, import contracts
+check: docs  ## ruff, mypy strict, import contracts, links of the documents
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
+
+docs: $(STAMP)  ## build the documents into .site/; a broken link is an error
+	@$(BIN)/zensical build --clean --strict
+
+docs-tables: $(STAMP)  ## write the generated documents
+	@$(BIN)/python -m docs.generate
 
 unit: $(STAMP)  ## the tests that need no cluster
 	@$(BIN)/python -m pytest tests/unit -q
@@ -87,8 +93,10 @@ bench: build  ## the figures of the README, with the limit measured in the same 
 crd: $(STAMP)  ## write deploy/crd.yaml from the model
 	@$(BIN)/python -m common.crd > deploy/crd.yaml
 
-audit: $(STAMP)  ## ask a database of vulnerabilities about all locked packages; fails where it cannot be reached
-	@$(BIN)/python -m deploy.audit
+# OSV, not pip-audit's default PyPI: a mirror of PyPI may omit the vulnerabilities.
+audit: export PIP_AUDIT_VULNERABILITY_SERVICE ?= osv
+audit: $(STAMP)  ## look up known vulnerabilities of all locked packages
+	@$(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner=off $(patsubst %,--requirement=%,$(wildcard deploy/requirements/*.txt))
 
 lock: $(STAMP)  ## write deploy/requirements/*.txt from pyproject.toml
 	@for extra in webhook controller dev; do \
@@ -98,4 +106,4 @@ lock: $(STAMP)  ## write deploy/requirements/*.txt from pyproject.toml
 	  --python-version 3.11 --group sbom -o deploy/requirements/sbom.txt
 
 clean:  ## remove the virtual environment and caches (the build cache of the cluster is kept)
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .cache .site

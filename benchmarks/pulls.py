@@ -55,7 +55,7 @@ def _land(flavour: str) -> Iterator[Land]:
     with tempfile.TemporaryDirectory() as folder, Node(Cluster(Path(folder) / "cluster"), flavour=flavour) as node:
         node.start()
         # No counting proxy stands before the registry: it would limit the figures.
-        world = Upstream(node, "world.local.test", 9, authority=PUBLIC, direct=True).prepare().start()
+        world = Upstream(node, "world.local.test", 9, ca=PUBLIC, direct=True).prepare().start()
         land = Land(node, Installed(node).install(), world, world, world)
         yield land
         land.kube.close()

@@ -20,7 +20,7 @@ import pytest
 from tests.localcluster.cluster import Cluster
 from tests.localcluster.errors import LocalClusterError
 from tests.localcluster.layout import Layout
-from tests.localcluster.pki import Authority
+from tests.localcluster.pki import CertificateAuthority
 from tests.support.audit import entries
 
 REPOSITORY = Path(__file__).parents[2]
@@ -258,7 +258,7 @@ class Refusal(BaseHTTPRequestHandler):
 @contextmanager
 def refusing_webhook(cluster: Cluster, host: str) -> Iterator[int]:
     """Serve it on 127.0.0.1 with a certificate for `host`, and give its port."""
-    identity = Authority(Layout(cluster.folder).ca).server(host, [host])
+    identity = CertificateAuthority(Layout(cluster.folder).ca).server(host, [host])
     server = ThreadingHTTPServer(("127.0.0.1", 0), Refusal)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(identity.certificate, identity.key)

@@ -15,7 +15,7 @@ def test_nothing_of_the_first_upstream_is_served_or_kept_after_the_turn(land: La
 
     The mirror keeps its name, and its pods are rolled one by one: none answers for the wrong upstream meanwhile.
     """
-    other = Upstream(land.node, "other.local.test", 12, authority=PUBLIC).prepare().start()
+    other = Upstream(land.node, "other.local.test", 12, ca=PUBLIC).prepare().start()
     volumes = land.mirror("turned", land.world, replicas=2, masqueradeUrl="turned.local.test")
     image = land.world.push("lib/turned:1", (5.0,))
     land.pull(image)

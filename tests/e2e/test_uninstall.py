@@ -30,7 +30,7 @@ def bare(flavour: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nod
 
 def world_of(node: Node) -> Upstream:
     """Start the upstream of the tests here."""
-    return Upstream(node, "world.local.test", 9, authority=PUBLIC).prepare().start()
+    return Upstream(node, "world.local.test", 9, ca=PUBLIC).prepare().start()
 
 
 @contextmanager

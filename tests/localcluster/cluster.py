@@ -21,7 +21,7 @@ from tests.localcluster.errors import LocalClusterError
 from tests.localcluster.guard import Guard
 from tests.localcluster.layout import Layout
 from tests.localcluster.node import leftovers
-from tests.localcluster.pki import Authority
+from tests.localcluster.pki import CertificateAuthority
 from tests.localcluster.place import HERE, Place
 from tests.localcluster.probe import address_of, port_of
 from tests.localcluster.processes import Processes, resident_bytes
@@ -118,7 +118,7 @@ class Cluster:
         A service account's user is `system:serviceaccount:<namespace>:<name>`, and its groups are
         `system:serviceaccounts` and `system:serviceaccounts:<namespace>`. The API server adds `system:authenticated`.
         """
-        identity = Authority(self._layout.ca).client(user, groups)
+        identity = CertificateAuthority(self._layout.ca).client(user, groups)
         path = path or self._layout.kubeconfigs / identity.certificate.stem
         kubeconfig.write(path, self.url, self.ca_file, identity)
         return path

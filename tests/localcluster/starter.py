@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.localcluster import commands, kubeconfig
 from tests.localcluster.errors import LocalClusterError
 from tests.localcluster.layout import Layout
-from tests.localcluster.pki import Authority, Identity, create_signing_key
+from tests.localcluster.pki import CertificateAuthority, Identity, create_signing_key
 from tests.localcluster.place import HERE, Place
 from tests.localcluster.ports import LOOPBACK, free_port
 from tests.localcluster.probe import DEFAULT_SERVICE_ACCOUNT, Probe, address_of, port_of
@@ -64,11 +64,11 @@ class Starter:
         self.processes.wait_ready(name, Probe(self.layout).ready(name, argv))
 
     def _issue(self, address: str) -> None:
-        authority = Authority(self.layout.ca)
+        ca = CertificateAuthority(self.layout.ca)
         create_signing_key(self.layout.signing_key)
         names = [f"kubernetes{suffix}" for suffix in ("", ".default", ".default.svc", ".default.svc.cluster.local")]
-        authority.server("serving", [*names, "localhost", *{LOOPBACK, address}, commands.SERVICE_OF_API_SERVER])
-        authority.client("admin", [ADMINISTRATORS], name=self.layout.admin.certificate.stem)
+        ca.server("serving", [*names, "localhost", *{LOOPBACK, address}, commands.SERVICE_OF_API_SERVER])
+        ca.client("admin", [ADMINISTRATORS], name=self.layout.admin.certificate.stem)
 
     def _command_lines(
         self, *, audit: bool, extra: Sequence[str], place: Place
@@ -108,7 +108,7 @@ class Starter:
     def _client_kubeconfig(self, name: str) -> Path:
         """Write the kubeconfig of a component: its user is the one that Kubernetes' own roles are bound to."""
         path = self.layout.kubeconfigs / name
-        self._write_kubeconfig(path, Authority(self.layout.ca).client(f"system:{name}", name=name))
+        self._write_kubeconfig(path, CertificateAuthority(self.layout.ca).client(f"system:{name}", name=name))
         return path
 
     def _write_kubeconfig(self, path: Path, identity: Identity) -> None:

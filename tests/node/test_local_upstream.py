@@ -27,7 +27,7 @@ ACCOUNT = Account("puller", "a password: {with} #signs")
 @pytest.fixture(scope="module")
 def world(node: Node) -> Iterator[Upstream]:
     """A registry that everybody trusts and may use, with an image of 20 MB."""
-    upstream = Upstream(node, "world.local.test", number=9, authority=PUBLIC).prepare().start()
+    upstream = Upstream(node, "world.local.test", number=9, ca=PUBLIC).prepare().start()
     upstream.push("lib/large:1", (20.0,))
     yield upstream
     upstream.stop()
@@ -71,7 +71,7 @@ def test_docker_hub_has_a_stand_in(node: Node) -> None:
         tokens=True,
         public=True,
         auth_host="auth.docker.io",
-        authority=PUBLIC,
+        ca=PUBLIC,
     )
     hub.prepare().start()
     assert hub.push("library/test:1") == "docker.io/library/test:1"

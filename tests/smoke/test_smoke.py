@@ -33,7 +33,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 @pytest.fixture(scope="module")
 def upstream(node: Node) -> Upstream:
     """Start a registry outside of the cluster."""
-    return Upstream(node, "world.local.test", 9, authority=PUBLIC).prepare().start()
+    return Upstream(node, "world.local.test", 9, ca=PUBLIC).prepare().start()
 
 
 @pytest.fixture(scope="module")

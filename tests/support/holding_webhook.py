@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from controller.objects.resources import Kind
 from tests.localcluster.layout import Layout
-from tests.localcluster.pki import Authority
+from tests.localcluster.pki import CertificateAuthority
 from tests.localcluster.ports import LOOPBACK, free_port
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class HoldingWebhook:
 
     def __init__(self, cluster: Cluster) -> None:
         layout = Layout(cluster.folder)
-        identity = Authority(layout.ca).server("holding-webhook", [LOOPBACK], cluster.folder)
+        identity = CertificateAuthority(layout.ca).server("holding-webhook", [LOOPBACK], cluster.folder)
         self._bundle = base64.b64encode(layout.ca.certificate.read_bytes()).decode()
         self._lock = threading.Lock()
         self._open = threading.Event()

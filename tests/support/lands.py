@@ -57,8 +57,8 @@ def upstreams_of(node: Node) -> tuple[Upstream, Upstream, Upstream]:
     """The registries outside: one that everybody trusts, one in Docker Hub's place, a private one."""
     hub = {"tokens": True, "public": True, "auth_host": "auth.docker.io"}
     return (
-        Upstream(node, "world.local.test", 9, authority=PUBLIC),
-        Upstream(node, "registry-1.docker.io", 4, ACCOUNT, authority=PUBLIC, **hub),  # type: ignore[arg-type]
+        Upstream(node, "world.local.test", 9, ca=PUBLIC),
+        Upstream(node, "registry-1.docker.io", 4, ACCOUNT, ca=PUBLIC, **hub),  # type: ignore[arg-type]
         Upstream(node, "private.local.test", 5, ACCOUNT),
     )
 

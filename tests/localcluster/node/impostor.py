@@ -20,7 +20,7 @@ from tests.localcluster.node import front
 from tests.localcluster.node.inside import Inside
 from tests.localcluster.node.node import Node
 from tests.localcluster.node.orders import HANG, Orders
-from tests.localcluster.pki import Authority
+from tests.localcluster.pki import CertificateAuthority
 
 REPOSITORY = Path(__file__).parents[3]
 NAME = "impostor.local.test"  # what its certificate is for
@@ -77,7 +77,7 @@ def _prepare(node: Inside, number: int) -> front.Settings:
     folder.mkdir(exist_ok=True)
     address = node.sandbox.link.address(number)
     node.run("ip", "address", "add", f"{address}/32", "dev", "eth0")
-    identity = Authority(Layout(node.cluster.folder).ca).server("serving", [NAME], folder)
+    identity = CertificateAuthority(Layout(node.cluster.folder).ca).server("serving", [NAME], folder)
     files = {name: str(folder / name) for name in ("orders", "records")}
     certificate, key = str(identity.certificate), str(identity.key)
     return front.Settings(address, HTTPS, 0, 0, certificate, key, **files)

@@ -30,7 +30,7 @@ from tests.localcluster.node.inside import NAMES, Inside
 from tests.localcluster.node.publicca import BUNDLE, public_ca_file
 from tests.localcluster.node.runtime import Runtime
 from tests.localcluster.node.sandbox import DNS_ADDRESS, NAME
-from tests.localcluster.pki import Authority, Identity
+from tests.localcluster.pki import CertificateAuthority, Identity
 from tests.localcluster.place import Place
 
 CONTAINERD, KUBELET, KUBE_PROXY = "containerd", kubelet.KUBELET, kubelet.KUBE_PROXY
@@ -173,8 +173,8 @@ class Node(Inside):
         self.write(f"{runtime.CNI_FOLDER}/10-pods.conflist", json.dumps(runtime.NETWORK))
         self.write(NAMES, "")
         self.sandbox.launch(CONTAINERD, self._containerd(), {"PATH": self.runtime.path})
-        authority = Authority(self._layout.ca)
-        client = authority.client("apiserver-kubelet-client", ["system:masters"], name="apiserver-kubelet-client")
+        ca = CertificateAuthority(self._layout.ca)
+        client = ca.client("apiserver-kubelet-client", ["system:masters"], name="apiserver-kubelet-client")
         return Place(self.address, self.sandbox.network, kubelet.apiserver_arguments(self._layout, client))
 
     def _import(self, archives: Iterable[Path]) -> None:
@@ -187,10 +187,10 @@ class Node(Inside):
         """Start kubelet and kube-proxy; return when the node is Ready."""
         for name in (KUBELET, KUBE_PROXY):
             (self._layout.bin / name).symlink_to(build())
-        authority = Authority(self._layout.ca)
-        self._write_kubeconfig(KUBELET, authority.client(f"system:node:{self.name}", ["system:nodes"], name=KUBELET))
-        self._write_kubeconfig(KUBE_PROXY, authority.client("system:kube-proxy", name=KUBE_PROXY))
-        serving = authority.server("kubelet-serving", [self.name, self.address])
+        ca = CertificateAuthority(self._layout.ca)
+        self._write_kubeconfig(KUBELET, ca.client(f"system:node:{self.name}", ["system:nodes"], name=KUBELET))
+        self._write_kubeconfig(KUBE_PROXY, ca.client("system:kube-proxy", name=KUBE_PROXY))
+        serving = ca.server("kubelet-serving", [self.name, self.address])
         self._write_settings(KUBELET, kubelet.kubelet_settings(self._layout, serving))
         self._write_settings(KUBE_PROXY, kubelet.proxy_settings(self.name, self._layout.kubeconfigs / KUBE_PROXY))
         self.start_component(KUBELET)

@@ -10,20 +10,20 @@ from pathlib import Path
 
 from tests.localcluster.build import cache_folder
 from tests.localcluster.locks import exclusive
-from tests.localcluster.pki import Authority, Identity
+from tests.localcluster.pki import CertificateAuthority, Identity
 
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"  # where Go looks first, and Debian's OpenSSL by way of OPENSSL_LINK
 OPENSSL_LINK = "usr/lib/ssl/cert.pem"
 
 
-def public_authority(environment: Mapping[str, str] = os.environ) -> Authority:
+def public_ca(environment: Mapping[str, str] = os.environ) -> CertificateAuthority:
     """Return the authority, made when it is first used."""
     folder = cache_folder(environment) / "public-ca"
     with exclusive(folder / "ca.lock", "another program that makes it"):
-        return Authority(Identity(folder / "ca.crt", folder / "ca.key"), "public-of-local-clusters")
+        return CertificateAuthority(Identity(folder / "ca.crt", folder / "ca.key"), "public-of-local-clusters")
 
 
 def public_ca_file(environment: Mapping[str, str] = os.environ) -> Path:
     """Return the PEM file of its certificate."""
-    public_authority(environment)
+    public_ca(environment)
     return cache_folder(environment) / "public-ca" / "ca.crt"

@@ -58,7 +58,7 @@ class Pulls:
     @cached_property
     def _hub(self) -> Upstream:
         roles = {"tokens": True, "public": True}
-        return Upstream(self._node, HUB, account=Account(), auth_host="auth.docker.io", authority=PUBLIC, **roles)
+        return Upstream(self._node, HUB, account=Account(), auth_host="auth.docker.io", ca=PUBLIC, **roles)
 
     def prepare(self) -> None:
         """Start the registry with an image in it, and make volumes for the first mirror."""

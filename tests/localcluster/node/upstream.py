@@ -1,6 +1,6 @@
 """Registries outside the cluster: processes in the node's network, each at an address of its own, port 443, by TLS.
 
-hub = Upstream(node, "registry-1.docker.io", tokens=True, public=True, authority=PUBLIC).prepare().start()
+hub = Upstream(node, "registry-1.docker.io", tokens=True, public=True, ca=PUBLIC).prepare().start()
 image = hub.push("library/test:1", (5.0,))       # docker.io/library/test:1
 hub.fault(503); hub.fault("hang"); hub.fault("truncate"); hub.fault(None); hub.slow(2_000_000)
 hub.count("blob"), hub.bytes("blob"), hub.count("ping", "token"), hub.stop()
@@ -18,9 +18,9 @@ from tests.localcluster.node import archive, front, programs, tokens
 from tests.localcluster.node.accounts import Account, htpasswd
 from tests.localcluster.node.inside import Inside
 from tests.localcluster.node.orders import TOKEN_PATH, Orders, Record
-from tests.localcluster.node.publicca import public_authority, public_ca_file
+from tests.localcluster.node.publicca import public_ca, public_ca_file
 from tests.localcluster.node.testimages import sized_image
-from tests.localcluster.pki import Authority
+from tests.localcluster.pki import CertificateAuthority
 
 __all__ = ["CLUSTER", "PUBLIC", "Account", "Upstream"]
 
@@ -53,7 +53,7 @@ class Upstream:
         tokens: bool = False,
         public: bool = False,
         auth_host: str | None = None,
-        authority: str = CLUSTER,
+        ca: str = CLUSTER,
         direct: bool = False,
     ) -> None:
         self.node = node
@@ -64,15 +64,15 @@ class Upstream:
         self.tokens = tokens
         self.public = public
         self.auth_host = auth_host or host
-        self.authority = authority
+        self.ca = ca
         self.direct = direct
         self.image_host = IMAGE_HOSTS.get(host, host)
         self.folder = node.folder / f"upstream-{host}"
 
     @property
     def ca_file(self) -> Path:
-        """The authority of its certificate."""
-        return public_ca_file() if self.authority == PUBLIC else self.node.cluster.ca_file
+        """Return the PEM file of the CA of its certificate."""
+        return public_ca_file() if self.ca == PUBLIC else self.node.cluster.ca_file
 
     def prepare(self) -> "Upstream":
         """Give it a name that node and pods know, and its certificate; returns itself."""
@@ -80,7 +80,7 @@ class Upstream:
         for name in {self.host, self.auth_host}:
             self.node.add_name(name, self.address)
         self._issue("serving")
-        Authority(Layout(self.node.cluster.folder).ca).server("signing", [self.host], self.folder)
+        CertificateAuthority(Layout(self.node.cluster.folder).ca).server("signing", [self.host], self.folder)
         self._config.write_text(json.dumps(self._configuration()))  # JSON is YAML
         return self
 
@@ -175,8 +175,8 @@ class Upstream:
         return self.folder / "config.json"
 
     def _issue(self, name: str) -> None:
-        authority = public_authority() if self.authority == PUBLIC else Authority(Layout(self.node.cluster.folder).ca)
-        authority.server(name, sorted({self.host, self.auth_host, self.address}), self.folder)
+        ca = public_ca() if self.ca == PUBLIC else CertificateAuthority(Layout(self.node.cluster.folder).ca)
+        ca.server(name, sorted({self.host, self.auth_host, self.address}), self.folder)
 
     def _front(self) -> front.Settings:
         return front.Settings(
