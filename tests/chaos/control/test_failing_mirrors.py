@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import statistics
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from controller.objects import resources
 from tests.chaos.control.conftest import launched, until_served
 from tests.localcluster.ports import LOOPBACK
 from tests.support import policies
-from tests.support.audit import requests
 from tests.support.conflicts import conflict_reported, conflicting_writer
 from tests.support.faults import complete, one
 from tests.support.hands import a_storage_class, volumes
 from tests.support.holding_webhook import HoldingWebhook
 from tests.support.kube import Kube, until
+from tests.support.pace import BATCH, Pace, any_within, create_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from tests.cluster.conftest import Running
     from tests.support.chaos import Chaos
 
-GOOD = 40
 # Mirrors whose Secret hangs in a webhook. Each holds a worker for 30 s, so that 12 workers are left.
 HUNG = 20
 TRIES = 3  # batches, of which one must be fast enough; other tests on this machine slow some
@@ -77,8 +75,8 @@ def test_failing_mirrors_do_not_slow_others(running: Running, chaos: Chaos) -> N
     kube = running.kube
     user = launched(running, MASQUERADE_DOMAINS="example.com")
     kube.mirror(one("contested"))
-    _made(running, "warm", user)
-    alone = _made(running, "alone", user)
+    create_batch(running, "warm", user)
+    alone = create_batch(running, "alone", user)
     with (
         HoldingWebhook(running.cluster) as webhook,
         _hanging_upstream() as port,
@@ -87,8 +85,8 @@ def test_failing_mirrors_do_not_slow_others(running: Running, chaos: Chaos) -> N
         until(lambda: conflict_reported(kube, "contested"), why="an Event reports the conflict")
         reported = _bad_ones(kube, webhook, port)
         beside: list[Pace] = []
-        while not _any_within(alone, beside) and len(beside) < TRIES:
-            beside.append(_made(running, f"beside-{len(beside)}-", user))
+        while not any_within(alone, beside) and len(beside) < TRIES:
+            beside.append(create_batch(running, f"beside-{len(beside)}-", user))
         for bad in BAD:
             assert kube.condition(bad.name, bad.condition) == (bad.status, bad.reason), "it is still reported"
         began = time.monotonic()
@@ -101,10 +99,10 @@ def test_failing_mirrors_do_not_slow_others(running: Running, chaos: Chaos) -> N
     for name in ("unheld", "stuck", "hung0"):
         kube.until_condition(name, "Reconciled", "True", "Reconciled")
     assert conflict_reported(kube, "contested")
-    if not _any_within(alone, beside):  # the machine may be slower now, by other tests
-        alone = _made(running, "alone-again", user)
-    assert _any_within(alone, beside), (alone, beside)
-    lost = f"0 of {GOOD * len(beside)} mirrors beside"
+    if not any_within(alone, beside):  # the machine may be slower now, by other tests
+        alone = create_batch(running, "alone-again", user)
+    assert any_within(alone, beside), (alone, beside)
+    lost = f"0 of {BATCH * len(beside)} mirrors beside"
     for bad in BAD:
         chaos.row(
             bad.fault,
@@ -114,47 +112,11 @@ def test_failing_mirrors_do_not_slow_others(running: Running, chaos: Chaos) -> N
             note=f"{bad.condition} {bad.reason}",
         )
     chaos.row(
-        f"{GOOD} mirrors beside {len(BAD) + HUNG} bad ones",
+        f"{BATCH} mirrors beside {len(BAD) + HUNG} bad ones",
         lost=lost.removesuffix(" beside"),
         note=f"last one complete after {' and '.join(f'{each.last:.1f}' for each in beside)} s,"
         f" without bad ones {alone.last:.1f} s",
     )
-
-
-@dataclass(frozen=True)
-class Pace:
-    """Hold the seconds until half of a batch is complete, and all of it."""
-
-    half: float
-    last: float
-
-
-def _any_within(alone: Pace, beside: list[Pace]) -> bool:
-    """Return True if one batch was fast enough beside the failing mirrors.
-
-    The allowance is 50 % for their requests on the same two cores, and a second.
-    """
-    return any(each.half < 1.5 * alone.half + 1.0 and each.last < 1.5 * alone.last + 1.0 for each in beside)
-
-
-def _made(running: Running, batch: str, user: str) -> Pace:
-    """Create mirrors, wait until all are complete, and return the times of the audit log."""
-    names = [f"{batch}{number}" for number in range(GOOD)]
-    began = time.time()
-    for name in names:
-        running.kube.mirror(one(name))
-    for name in names:
-        until(lambda name=name: complete(running.kube, name), why=f"{name} is complete", seconds=120)  # type: ignore[misc]
-    asked = [each for each in requests(running.cluster) if each.at >= began and each.accepted]
-    made = {each.name: each.at for each in asked if each.resource == "registrymirrors" and each.verb == "create"}
-    done: dict[str, float] = {}
-    for each in requests(running.cluster, credential=user):
-        name = each.name.removeprefix("registry-mirror-")
-        if name in made and each.accepted and each.resource in ("daemonsets", "registrymirrors/status"):
-            done.setdefault(f"{each.resource} {name}", each.at)
-    first = min(made.values())
-    took = [max(done[f"daemonsets {name}"], done[f"registrymirrors/status {name}"]) - first for name in names]
-    return Pace(statistics.median(took), max(took))
 
 
 def _bad_ones(kube: Kube, webhook: HoldingWebhook, port: int) -> dict[str, float]:
