@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("common", "webhook", "controller", "hostess", "deploy", "benchmarks", "tests")
 DOCUMENTS = ("*.md", "docs/**/*.md")
+# Files whose comments start with a number sign.
+CONFIGURATION = ("deploy/**/*.yaml", "Dockerfile.*", "Makefile", "pyproject.toml")
 # Generated from messages of the code; the code is measured.
 GENERATED = ("docs/conditions.md", "docs/configuration.md")
 
 CLAUSES_PER_SENTENCE = 0.8
 WORDS_PER_SENTENCE = 25  # in documents; the rule for writers is 20
+WORDS_PER_TEST_NAME = 8  # the rule for writers is 6
 FIRST_WORDS = re.compile(r"(What|Who|Whom|Whose|Whether|Which|How|Where|When|Of|That|Why)\b")
 # Words that open a subordinate clause.
 CLAUSE = re.compile(
@@ -39,10 +42,12 @@ PERSONS = re.compile(
 )
 IDIOMS = re.compile(
     r"\b(anew|for ever|nor|all the same|should (it|they|there)|be it|be they|has yet to|have yet to|in the midst"
-    r"|on (its|their) way out|(is|are|was|were) to (be|have|go|do|say|take|keep|make|run|stay|come)|is told|are told"
-    r"|hears? of|heard of|told of|knows? nothing|speaks of|says so|lest|hence|thus|whence|thereof|therein|upon|ere)\b",
+    r"|on (its|their) way out|(is|are|was|were) to (be|have|go|do|say|take|keep|make|run|stay|come)|told|tells|hears"
+    r"|heard of|knows? nothing|speaks of|says so|in vain|of (ours|theirs)|puts? right|lest|hence|thus|whence|thereof"
+    r"|therein|upon|ere)\b",
     re.IGNORECASE,
 )
+HASH_COMMENT = re.compile(r"(?:^|\s)##?\s+(.*)")
 CODE = re.compile(r"``.*?``|`[^`]*`|https?://\S+|\{[^}]*\}", re.DOTALL)
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n|\n\s*[-*|]\s")
 DIRECTIVES = re.compile(r"#\s*(noqa|type:|pragma|!|fmt:)")
@@ -50,7 +55,7 @@ DIRECTIVES = re.compile(r"#\s*(noqa|type:|pragma|!|fmt:)")
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A docstring, a comment or a paragraph, and the place where it starts."""
+    """A docstring, a comment, a paragraph or the name of a test, and its place."""
 
     path: Path
     line: int
@@ -74,21 +79,24 @@ def texts_of(paths: Iterable[Path]) -> Iterator[Text]:
             if source.suffix == ".py":
                 yield from docstrings(source)
                 yield from comments(source)
-            else:
+                yield from test_names(source)
+            elif source.suffix == ".md":
                 yield from paragraphs(source)
+            else:
+                yield from hash_comments(source)
 
 
 def sources_below(path: Path) -> Iterator[Path]:
-    """Yield the Python files and documents to measure."""
+    """Yield the files to measure."""
     if path.is_file():
         yield path
     elif path == ROOT:
         for folder in FOLDERS:
             yield from (ROOT / folder).rglob("*.py")
-        for pattern in DOCUMENTS:
+        for pattern in (*DOCUMENTS, *CONFIGURATION):
             yield from (each for each in ROOT.glob(pattern) if str(each.relative_to(ROOT)) not in GENERATED)
     else:
-        yield from path.rglob("*.py")
+        yield from (each for suffix in ("py", "yaml") for each in path.rglob(f"*.{suffix}"))
 
 
 def docstrings(path: Path) -> Iterator[Text]:
@@ -100,21 +108,36 @@ def docstrings(path: Path) -> Iterator[Text]:
                 yield Text(path, node.body[0].lineno, content, f"docstring of {type(node).__name__}")
 
 
+def test_names(path: Path) -> Iterator[Text]:
+    """Yield the names of all test functions of a module, as words."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+            yield Text(path, node.lineno, node.name.removeprefix("test_").replace("_", " "), "test name")
+
+
 def comments(path: Path) -> Iterator[Text]:
     """Yield all comments of a module; consecutive comment lines are one text."""
+    tokens = tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
+    found = (each for each in tokens if each.type == tokenize.COMMENT and not DIRECTIVES.match(each.string))
+    yield from joined(path, ((each.start[0], each.string.lstrip("# ")) for each in found))
+
+
+def hash_comments(path: Path) -> Iterator[Text]:
+    """Yield all comments of a manifest, a Dockerfile or a Makefile."""
+    found = ((number, HASH_COMMENT.search(line)) for number, line in enumerate(path.read_text().splitlines(), 1))
+    yield from joined(path, ((number, match[1]) for number, match in found if match))
+
+
+def joined(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[Text]:
+    """Yield comments; consecutive lines are one text."""
     block: list[str] = []
     start = end = 0
-    for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
-        if token.type != tokenize.COMMENT or DIRECTIVES.match(token.string):
-            continue
-        words = token.string.lstrip("# ")
-        if block and token.start[0] == end + 1:
-            block.append(words)
-        else:
-            if block:
-                yield Text(path, start, " ".join(block), "comment")
-            block, start = [words], token.start[0]
-        end = token.start[0]
+    for number, words in lines:
+        if block and number != end + 1:
+            yield Text(path, start, " ".join(block), "comment")
+            block = []
+        start, end = (start if block else number), number
+        block.append(words)
     if block:
         yield Text(path, start, " ".join(block), "comment")
 
@@ -158,6 +181,8 @@ def findings_in(text: Text) -> Iterator[str]:
         yield f"{place(text)}: {found[0]!r}; name the user, the administrator or the program"
     for found in IDIOMS.finditer(prose):
         yield f"{place(text)}: {found[0]!r}; write it in plain words"
+    if text.kind == "test name" and (count := len(text.content.split())) > WORDS_PER_TEST_NAME:
+        yield f"{place(text)}: the name of the test has {count} words; at most {WORDS_PER_TEST_NAME}"
     if text.kind == "paragraph":
         for sentence in sentences_of(text.content):
             if (count := len(sentence.split())) > WORDS_PER_SENTENCE:
