@@ -126,7 +126,7 @@ def test_a_dead_node_holds_it_until_the_deadline_and_is_named(own: Running, node
     gone(kube, "docker")
     assert 2 < time.monotonic() - began < 20, "not at once, and not after the 120 s that are usual"
     (note,) = until(lambda: [each[2] for each in kube.events("docker") if each[1] == "NodesNotCleaned"], why="an Event")
-    assert "not known to be clean: dead, hindered." in note
+    assert "not known to be clean: blocked, dead." in note
 
 
 def test_an_agent_that_is_down_for_a_moment_is_waited_for(own: Running, nodes: Callable[..., Nodes]) -> None:
