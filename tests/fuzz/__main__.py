@@ -1,4 +1,4 @@
-"""`make fuzz`: all targets, as many at a time as there are processors, each for FUZZ_SECONDS."""
+"""Fuzz all targets in parallel, each for FUZZ_SECONDS: `make fuzz`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.fuzz.campaign import TARGETS, fuzz
 
 
 def main() -> int:
-    """Prints a line a target, then what was found; 1 where something was."""
+    """Print one line per target and the findings. Return 1 if there are any."""
     seconds = int(os.environ.get("FUZZ_SECONDS", "60"))
     folder = Path(os.environ.get("FUZZ_FOLDER") or tempfile.mkdtemp(prefix="fuzz-"))
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -1,6 +1,6 @@
-"""The agent's environment, whoever made it: settings that can do no harm, or one line a mistake.
+"""Fuzz the agent's environment: the settings are harmless, or each mistake is one line.
 
-`NAME value` a line (see lines.py); what is missing is right.
+A line of the input is `NAME value` (see lines.py). Missing variables get valid values.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from common import names
 from hostess.settings import SettingsError, read
 from tests.fuzz.lines import text_of
 
-RIGHT = {
+VALID = {
     "SERVICE_NAME": "registry-mirror-docker",
     "SERVICE_NAMESPACE": "registry-mirror",
     "SHADOW_FQDN": "mirror-quay.io",
@@ -24,19 +24,19 @@ PATHS = ("hosts_file", "backup", "lock_file", "authority", "docker_certs", "cont
 
 
 def one(data: bytes) -> None:
-    """One environment."""
+    """Check one environment."""
     pairs = (text_of(line).partition(" ")[::2] for line in data.replace(b"\0", b"").split(b"\n"))
     try:
-        settings = read({**RIGHT, **{name: value.replace("\\n", "\n") for name, value in pairs}})
+        settings = read({**VALID, **{name: value.replace("\\n", "\n") for name, value in pairs}})
     except SettingsError as error:
         assert all(": " in line for line in str(error).splitlines())
         return
     assert names.is_mirror_name(settings.mirror)
     assert names.is_dns_name(settings.masquerade)
-    for path in PATHS:
-        found: Path = getattr(settings, path)
-        assert found.is_absolute()
-        assert ".." not in found.parts
+    for name in PATHS:
+        path: Path = getattr(settings, name)
+        assert path.is_absolute()
+        assert ".." not in path.parts
     assert Path("/certs.d", settings.upstream_host or "-").parent == Path("/certs.d")
     assert settings.hides_upstream in (True, False)
     assert settings.upstream_url == "" or (settings.upstream_url.isprintable() and " " not in settings.upstream_url)

@@ -1,4 +1,4 @@
-"""Runs a target in a process of its own, for some seconds, and says what came of it."""
+"""Run a fuzz target in its own process and summarize the result."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 TARGETS = ("review", "mirror", "hosts_file", "hosts_toml", "runtime_config", "agent_settings")
-# Bytes of an input: longer than any seed, short enough for thousands of runs a second. Long and deep input has tests of
-# its own.
+# Bytes of an input: longer than any seed, short enough for thousands of runs per second. Unit tests cover long input.
 LONGEST = 4096
-SLOW = 10  # seconds for one input, on a machine that does other things too: nothing here takes a tenth of one
+SLOW = 10  # seconds for one input on a busy machine; usual inputs take less than 0.1
 _EXECUTED = re.compile(r"^stat::number_of_executed_units:\s*(\d+)", re.MULTILINE)
 _COVERED = re.compile(r"\bcov: (\d+)")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one target did. `finding` is what went wrong, as it was printed; empty where nothing did."""
+    """Result of one target. `finding` is the printed error, or empty."""
 
     target: str
     executions: int
@@ -29,13 +28,13 @@ class Outcome:
     finding: str
 
     def __str__(self) -> str:
-        """A line of a table."""
-        said = "a finding" if self.finding else "no finding"
-        return f"{self.target:<16} {self.executions:>10} executions {self.covered:>6} branches  {said}"
+        """Return a line of a table."""
+        result = "FINDING" if self.finding else "no finding"
+        return f"{self.target:<16} {self.executions:>10} executions {self.covered:>6} branches  {result}"
 
 
 def fuzz(target: str, seconds: int, folder: Path) -> Outcome:
-    """Fuzzes a target for so long. The corpus, and an input that failed, are left in the folder."""
+    """Fuzz a target for `seconds`. The folder keeps the corpus and any failing input."""
     corpus = folder / target
     corpus.mkdir(parents=True, exist_ok=True)
     options = [
@@ -53,7 +52,7 @@ def fuzz(target: str, seconds: int, folder: Path) -> Outcome:
     return Outcome(target, int(executed[-1]) if executed else 0, int(covered[-1]) if covered else 0, finding)
 
 
-def _tail(said: str) -> str:
-    """From the exception on, without libFuzzer's own chatter before it."""
-    at = said.find("=== Uncaught Python exception")
-    return said[max(at, 0) :][-6000:] if at < 0 else said[at:][:6000]
+def _tail(output: str) -> str:
+    """Return the output from the exception on, without libFuzzer's progress."""
+    at = output.find("=== Uncaught Python exception")
+    return output[-6000:] if at < 0 else output[at:][:6000]

@@ -1,7 +1,7 @@
-"""The hosts file: whatever stands in it, what is foreign stays byte for byte, and our block says what was meant.
+"""Fuzz the hosts file: foreign lines stay byte for byte, and our block has the requested entries.
 
-The first line is a list of steps: `set <mirror> <host> <address>,<address>`, `drop <mirror>`, separated by semicolons.
-What follows is the file.
+The first line of the input is a list of steps, separated by semicolons: `set <mirror> <host> <address>,<address>` or
+`drop <mirror>`. The file follows.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from tests.fuzz.lines import text_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What an agent may have written, whole or cut short. All else is somebody's, by another look than the code's own.
+# Lines of an agent, complete or cut short; others are foreign. The product code does not use these patterns.
 END = b"# END registry-mirror "
 OURS = re.compile(rb"# (BEGIN|END) registry-mirror [a-z0-9-]+( \(and a line break\))?|[0-9a-f.:]*(\t[a-z0-9.-]*)?")
 
 
 def one(data: bytes) -> None:
-    """One file, and some steps on it."""
+    """Check one file after each step."""
     steps, _, content = data.partition(b"\n")
     assert hosts_block.parse(hosts_block.render(hosts_block.parse(content))) == hosts_block.parse(content)
     for step in text_of(steps).split(";"):
@@ -40,7 +40,7 @@ def one(data: bytes) -> None:
 
 def _set(content: bytes, mirror: str, host: str, listed: str) -> bytes:
     if not names.is_mirror_name(mirror):
-        return content  # the agent's settings let no other through
+        return content  # the agent's settings refuse it
     addresses = listed.split(",")
     try:
         after = hosts_block.with_entry(content, mirror, host, addresses)
@@ -48,18 +48,18 @@ def _set(content: bytes, mirror: str, host: str, listed: str) -> bytes:
         assert not (names.is_dns_name(host) and all(map(_is_address, addresses)))
         return content
     _is_kept(content, after, mirror)
-    meant = tuple(str(ipaddress.ip_address(address)) for address in addresses)
-    assert hosts_block.addresses(after, mirror, host) == meant
+    expected = tuple(str(ipaddress.ip_address(address)) for address in addresses)
+    assert hosts_block.addresses(after, mirror, host) == expected
     assert hosts_block.with_entry(after, mirror, host, addresses) == after
-    assert list(_read(after[len(hosts_block.parse(content).foreign) :], host))[-len(meant) :] or not meant
+    assert list(_read(after[len(hosts_block.parse(content).foreign) :], host))[-len(expected) :] or not expected
     return after
 
 
 def _is_kept(before: bytes, after: bytes, mirror: str) -> None:
-    was, now = hosts_block.parse(before), hosts_block.parse(after)
-    assert now.foreign == was.foreign
-    assert after.startswith(was.foreign)
-    assert {**now.blocks, mirror: b""} == {**was.blocks, mirror: b""}
+    old, new = hosts_block.parse(before), hosts_block.parse(after)
+    assert new.foreign == old.foreign
+    assert after.startswith(old.foreign)
+    assert {**new.blocks, mirror: b""} == {**old.blocks, mirror: b""}
     assert list(_foreign(after)) == list(_foreign(before))
 
 
@@ -68,7 +68,7 @@ def _foreign(content: bytes) -> Iterator[bytes]:
 
 
 def _read(content: bytes, host: str) -> Iterator[str]:
-    """Addresses of a host as a resolver reads them."""
+    """Yield the addresses of a host as a resolver reads them."""
     for line in content.split(b"\n"):
         words = line.partition(b"#")[0].split()
         if host.encode() in words[1:]:

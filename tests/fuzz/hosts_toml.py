@@ -1,7 +1,7 @@
-"""hosts.toml: any text stays in its place, and any file is somebody's or a mirror's.
+"""Fuzz hosts.toml: any text stays within its value, and any file is foreign or belongs to a mirror.
 
-The parts stand between zero bytes: masqueradeUrl, authority, url, a list of authorities, one of client pairs, both with
-tabs between, and last a file that somebody else wrote.
+Zero bytes separate the parts of the input: masqueradeUrl, CA, URL, a list of CAs, a list of client pairs, a foreign
+file. Tabs separate the items of a list.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PARTS = 6
 
 
 def one(data: bytes) -> None:
-    """One file that we write, and one that is found."""
+    """Check one rendered file and one foreign file."""
     *parts, found = [*data.split(b"\0", PARTS - 1), *[b""] * PARTS][:PARTS]
     owner = hosts_toml.owner(found)
     assert owner is None or names.is_mirror_name(owner)
@@ -31,17 +31,17 @@ def one(data: bytes) -> None:
         return
     assert hosts_toml.owner(written.encode()) == "docker"
     server = {
-        "server": _spelled(url),
-        "ca": [_spelled(root) for root in upstream.authorities],
-        "client": [[_spelled(part) for part in pair] for pair in clients],
+        "server": _as_utf8(url),
+        "ca": [_as_utf8(root) for root in upstream.authorities],
+        "client": [[_as_utf8(part) for part in pair] for pair in clients],
     }
-    mirror = {"capabilities": ["pull", "resolve"], "ca": _spelled(authority), "dial_timeout": hosts_toml.DIAL_TIMEOUT}
+    mirror = {"capabilities": ["pull", "resolve"], "ca": _as_utf8(authority), "dial_timeout": hosts_toml.DIAL_TIMEOUT}
     assert tomllib.loads(written) == {**server, "host": {f"https://{masquerade}": mirror}}
     hidden = tomllib.loads(hosts_toml.render_hidden("docker", masquerade, authority, upstream))
-    trusted = [_spelled(authority), *server["ca"]]
+    trusted = [_as_utf8(authority), *server["ca"]]
     assert hidden == {**server, "server": f"https://{masquerade}", "ca": trusted}
 
 
-def _spelled(text: str) -> str:
-    """What has no UTF-8 becomes a question mark."""
+def _as_utf8(text: str) -> str:
+    """Replace characters without UTF-8 by question marks."""
     return text.encode("utf-8", "replace").decode()

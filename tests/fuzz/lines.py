@@ -1,6 +1,6 @@
-"""Fuzzed bytes as something with parts, in a form that a person can write as a seed and libFuzzer can mutate.
+"""Parse fuzzed bytes into objects. The format suits both handwritten seeds and mutations by libFuzzer.
 
-One part a line, `path value`: the value is JSON where it can be read as such, and text otherwise.
+A line is `path value`. The value is JSON or else text.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 def text_of(data: bytes) -> str:
-    """Any bytes as text; what is no UTF-8 becomes halves of surrogate pairs, which JSON can spell and UTF-8 cannot."""
+    """Decode bytes. Invalid UTF-8 becomes lone surrogates, which JSON can express and UTF-8 cannot."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def document(data: bytes) -> Json:
-    """An object of the lines' paths and values; a later line replaces what stands in its way."""
-    made: Json = {}
+    """Return an object with the values of all lines. A later line replaces earlier ones."""
+    result: Json = {}
     for line in data.split(b"\n"):
         path, _, value = text_of(line).partition(" ")
-        node = made
+        node = result
         *parents, last = path.split(".")
         for key in parents:
             child = node.get(key)
@@ -30,7 +30,7 @@ def document(data: bytes) -> Json:
                 child = node[key] = {}
             node = child
         node[last] = _value(value)
-    return made
+    return result
 
 
 def _value(text: str) -> Any:

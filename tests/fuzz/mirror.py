@@ -1,6 +1,6 @@
-"""The controller: a stored mirror is refused, or each of its values stays in its place in all that is made of it.
+"""Fuzz stored mirrors: the controller refuses one, or each value stays within its field of the desired objects.
 
-The mirror stands there line by line (see lines.py).
+The input is the mirror, line by line (see lines.py).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ CHOSEN, KNOWN = settings(), inputs()
 
 
 def one(data: bytes) -> None:
-    """One spec."""
-    raw = {"metadata": {"name": "docker", "uid": "1"}, **document(data)}
-    if not isinstance(raw["metadata"], dict):
-        return  # the API server stores no such thing
-    raw["metadata"] = {"name": "docker", **raw["metadata"], "uid": "1"}
-    mirror = parse_mirror(raw, ())
+    """Check one mirror."""
+    obj = {"metadata": {"name": "docker", "uid": "1"}, **document(data)}
+    if not isinstance(obj["metadata"], dict):
+        return  # the API server stores no such object
+    obj["metadata"] = {"name": "docker", **obj["metadata"], "uid": "1"}
+    mirror = parse_mirror(obj, ())
     if isinstance(mirror, Mirror):
         assert_in_place(mirror, CHOSEN, KNOWN)
     else:

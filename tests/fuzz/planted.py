@@ -1,4 +1,4 @@
-"""A target with a mistake in it, which the fuzzer has to find: otherwise the others' silence says nothing."""
+"""Fuzz a planted mistake. It proves that the fuzzer finds one."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from hostess.hostsfile import hosts_block
 
 
 def one(data: bytes) -> None:
-    """Claims that no bytes are a block of ours."""
+    """Assert wrongly that no bytes contain a block of an agent."""
     assert not hosts_block.parse(data).blocks

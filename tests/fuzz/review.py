@@ -1,7 +1,7 @@
-"""The webhook: any body is malformed, in one sentence, or judged; and both judges say the same.
+"""Fuzz reviews: a body is malformed with one sentence, or both paths give the same verdict.
 
-The first byte says what the rest is: B the body, O an object as JSON, S an object line by line (see lines.py), with
-`old.` before the paths of what was stored before.
+The first byte is the format of the rest: B a body, O an object as JSON, S an object line by line (see lines.py).
+Paths of the old object start with `old.`.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ KIND = {"group": "k8s.osp.tech", "version": "v1", "kind": "RegistryMirror"}
 
 
 def one(data: bytes) -> None:
-    """One body."""
+    """Check one body."""
     body = _body(data)
     if body is None:
         return
     try:
-        asked = handlers.parse(body)
+        review = handlers.parse(body)
     except MalformedError as error:
         assert str(error)
         assert "\n" not in str(error)
         return
-    changed, judged = handlers.mutate(asked), handlers.validate(asked)
-    for answer in (changed, judged):
-        _is_well_formed(asked.uid, answer)
-    assert _refusal(changed) == _refusal(judged)
-    if _refusal(changed) is None and asked.operation in ("CREATE", "UPDATE"):
-        _is_settled(body, changed)
+    mutated, validated = handlers.mutate(review), handlers.validate(review)
+    for answer in (mutated, validated):
+        _assert_well_formed(review.uid, answer)
+    assert _refusal(mutated) == _refusal(validated)
+    if _refusal(mutated) is None and review.operation in ("CREATE", "UPDATE"):
+        _assert_settled(body, mutated)
 
 
 def _body(data: bytes) -> bytes | None:
@@ -50,13 +50,13 @@ def _body(data: bytes) -> bytes | None:
     if kind == b"B":
         return rest
     try:
-        raw = orjson.loads(rest) if kind == b"O" else document(rest)
-        old = raw.pop("old", None) if isinstance(raw, dict) else None
+        obj = orjson.loads(rest) if kind == b"O" else document(rest)
+        old = obj.pop("old", None) if isinstance(obj, dict) else None
         request = {
             "uid": UID,
             "kind": KIND,
             "operation": "UPDATE" if old else "CREATE",
-            "object": raw,
+            "object": obj,
             "oldObject": old,
         }
         return json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}).encode()
@@ -64,10 +64,10 @@ def _body(data: bytes) -> bytes | None:
         return None
 
 
-def _is_well_formed(uid: str, answer: AdmissionResponse) -> None:
-    written = json.loads(responses.serialize(uid, answer))
-    assert set(written) == {"apiVersion", "kind", "response"}
-    response = written["response"]
+def _assert_well_formed(uid: str, answer: AdmissionResponse) -> None:
+    document = json.loads(responses.serialize(uid, answer))
+    assert set(document) == {"apiVersion", "kind", "response"}
+    response = document["response"]
     assert response["uid"] == uid
     assert response["allowed"] is ("status" not in response)
     assert set(response) <= {"uid", "allowed", "status", "patch", "patchType", "warnings"}
@@ -78,12 +78,12 @@ def _refusal(answer: AdmissionResponse) -> Any:
     return answer.response.get("status")
 
 
-def _is_settled(body: bytes, changed: AdmissionResponse) -> None:
-    """The object as patched is accepted too, and needs no patch any more."""
-    whole = orjson.loads(body)
-    operations = _operations(changed)
-    whole["request"]["object"] = JsonPatch(operations).apply(whole["request"]["object"])
-    again = handlers.parse(orjson.dumps(whole))
+def _assert_settled(body: bytes, mutated: AdmissionResponse) -> None:
+    """Assert that the patched object is accepted without another patch."""
+    document = orjson.loads(body)
+    operations = _operations(mutated)
+    document["request"]["object"] = JsonPatch(operations).apply(document["request"]["object"])
+    again = handlers.parse(orjson.dumps(document))
     assert not _operations(handlers.mutate(again))
     assert _refusal(handlers.validate(again)) is None
 

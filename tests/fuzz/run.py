@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz.run TARGET [libFuzzer's options]`: one target, with our own code instrumented."""
+"""Fuzz one target with our code instrumented: `python -m tests.fuzz.run TARGET [libFuzzer's options]`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OURS = ["common", "webhook", "controller", "hostess"]
 
 
 def main() -> None:
-    """Runs until libFuzzer ends the process."""
+    """Run until libFuzzer ends the process."""
     program, target, *options = sys.argv
     with atheris.instrument_imports(include=OURS):
         module = importlib.import_module(f"tests.fuzz.{target}")

@@ -1,6 +1,7 @@
-"""containerd's configuration, which a person wrote: read, or found to hinder; and never the end of the agent.
+"""Fuzz containerd's configuration: the agent reads it or reports a NodeConfigError, and never crashes.
 
-The first line is the runtime as the kubelet tells it; configuration files follow, with zero bytes between.
+The first line of the input is the runtime version as the kubelet reports it. Configuration files follow, separated by
+zero bytes.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ FOLDER = "/etc/containerd/certs.d"
 
 
 def one(data: bytes) -> None:
-    """One node's configuration."""
-    told, _, rest = data.partition(b"\n")
+    """Check one node's configuration."""
+    reported, _, rest = data.partition(b"\n")
     files = rest.split(b"\0")
-    version = config_path.parse_version(text_of(told))
+    version = config_path.parse_version(text_of(reported))
     for file in files:
         assert all(isinstance(pattern, str) for pattern in config_path.imports(file))
     try:
         found = config_path.reading(files, version, FOLDER)
-    except NodeConfigError as hindrance:
-        assert hindrance.reason in (RUNTIME_USES_MIRRORS, RUNTIME_IGNORES_CERTS)
-        assert hindrance.message.endswith(".")
+    except NodeConfigError as error:
+        assert error.reason in (RUNTIME_USES_MIRRORS, RUNTIME_IGNORES_CERTS)
+        assert error.message.endswith(".")
         return
     assert found == Reading() or FOLDER in str(found.literal).replace("/:", ":").rstrip("/").split(":")

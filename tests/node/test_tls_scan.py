@@ -40,7 +40,7 @@ def test_scanner_finds_weak_tls(tmp_path: Path) -> None:
     mount.hold_pair(Issuer().issue())
     with old_server(mount) as port:
         scan = scanned(port)
-    assert {"TLSv1.0", "TLSv1.1"} <= scan.taken
+    assert {"TLSv1.0", "TLSv1.1"} <= scan.accepted
     assert scan.weak
 
 

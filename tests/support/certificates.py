@@ -1,4 +1,4 @@
-"""Certificates for tests, and the folder in which kubelet would mount them."""
+"""Issue certificates for tests and mount them as kubelet does."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ class Issued:
 
     @property
     def parsed(self) -> x509.Certificate:
-        """The certificate, to be asked."""
+        """Return the parsed certificate."""
         return x509.load_pem_x509_certificate(self.certificate)
 
     @property
     def serial(self) -> str:
-        """Its serial number as the ssl module tells it."""
+        """Return the serial number in the ssl module's form."""
         number = self.parsed.serial_number
         return number.to_bytes((number.bit_length() + 7) // 8, "big").hex().upper()
 
     @property
     def not_after(self) -> float:
-        """Its end, in seconds since 1970."""
+        """Return the expiry in seconds since 1970."""
         return self.parsed.not_valid_after_utc.timestamp()
 
 
 class Issuer:
-    """A certificate authority."""
+    """A CA."""
 
     def __init__(self, name: str = "an issuer") -> None:
         self._name = _named(name)
@@ -60,7 +60,7 @@ class Issuer:
         usage: x509.ObjectIdentifier | None = None,
         hosts: tuple[str, ...] = (HOST,),
     ) -> Issued:
-        """A serving certificate for these hosts and 127.0.0.1, valid between these days from now."""
+        """Return a serving certificate for the hosts and 127.0.0.1, valid between `days` from now."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [*map(x509.DNSName, hosts), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         builder = _builder(_named(hosts[0]), self._name, key, days)
@@ -80,9 +80,9 @@ class Issuer:
 
 
 class Mount:
-    """A folder with tls.crt, tls.key and maybe ca.crt as kubelet mounts a Secret.
+    """A folder with tls.crt, tls.key and optionally ca.crt, as kubelet mounts a Secret.
 
-    Links lead through `..data` to a folder a version.
+    The files are links through `..data` to a folder per version.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -94,8 +94,8 @@ class Mount:
         for file in (self.certificate_file, self.key_file):
             file.symlink_to(f"..data/{file.name}")
 
-    def hold(self, certificate: bytes, key: bytes, authority: bytes | None = None) -> None:
-        """Replaces all files at once, and takes the old version away, as kubelet does."""
+    def hold(self, certificate: bytes, key: bytes, ca: bytes | None = None) -> None:
+        """Replace all files at once and remove the old version, as kubelet does."""
         data = self._folder / "..data"
         old = data.resolve() if data.is_symlink() else None
         self._version += 1
@@ -103,18 +103,18 @@ class Mount:
         fresh.mkdir()
         (fresh / "tls.crt").write_bytes(certificate)
         (fresh / "tls.key").write_bytes(key)
-        if authority is not None:
-            (fresh / "ca.crt").write_bytes(authority)
+        if ca is not None:
+            (fresh / "ca.crt").write_bytes(ca)
         link = self._folder / "..data_tmp"
         link.symlink_to(fresh.name)
-        os.replace(link, data)  # noqa: PTH105 (the rename that makes it atomic, as kubelet calls it)
+        os.replace(link, data)  # noqa: PTH105 (the atomic rename that kubelet uses)
         if old is not None:
             for file in old.iterdir():
                 file.unlink()
             old.rmdir()
 
     def hold_pair(self, issued: Issued) -> None:
-        """Holds this certificate and its key."""
+        """Replace certificate and key."""
         self.hold(issued.certificate, issued.key)
 
 

@@ -1,4 +1,4 @@
-"""Reviews that go on beside a fault: creates of mirrors by a dry run, so many a second, and what became of each."""
+"""Cause reviews during a fault: dry-run creates of mirrors at a given rate, with their results."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ CLIENTS: Final = 4
 
 @dataclass
 class Reviews:
-    """`times` are when each ended well, by the monotonic clock; `failed` is what the API server said of the others."""
+    """`times` are the monotonic times of the successes; `failed` has the API server's messages for the others."""
 
     times: list[float] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
     def more(self, count: int, seconds: float = 60.0) -> None:
-        """Wait until so many more have ended well."""
+        """Wait for `count` more successes."""
         goal = len(self.times) + count
         until(lambda: len(self.times) >= goal, why=f"{count} more reviews; {self.failed[:3]}", seconds=seconds)
 
     @property
     def rate(self) -> float:
-        """How many a second there were."""
+        """Return the successes per second."""
         return len(self.times) / (self.times[-1] - self.times[0])
 
 
 @contextmanager
 def reviewing(cluster: Cluster, rate: float) -> Iterator[Reviews]:
-    """Ask for `rate` reviews a second from several clients for as long as the block lasts.
+    """Cause `rate` reviews per second from several clients within the block.
 
-    Each create is reviewed twice, by the mutating and the validating webhook, and stores nothing.
+    Each create causes two reviews, one per webhook, and stores nothing.
     """
     reviews, ended = Reviews(), threading.Event()
     threads = [

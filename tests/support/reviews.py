@@ -1,6 +1,6 @@
-"""Builders of AdmissionReviews as the API server sends them, and what property tests draw reviews from.
+"""Build AdmissionReviews as the API server sends them, and strategies for property tests.
 
-`a_review().creating(a_mirror()).body()`; a builder is never changed by its adjectives.
+Example: `a_review().creating(a_mirror()).body()`. Each method returns a new builder.
 """
 
 from __future__ import annotations
@@ -27,42 +27,42 @@ JSON = {"content-type": "application/json"}
 
 @dataclass(frozen=True)
 class ReviewBuilder:
-    """An AdmissionReview in the making."""
+    """A builder of an AdmissionReview."""
 
     request: Json
 
     def having(self, **fields: Any) -> ReviewBuilder:
-        """With these fields of the request."""
+        """Set fields of the request."""
         return ReviewBuilder({**copy.deepcopy(self.request), **copy.deepcopy(fields)})
 
     def without(self, field: str) -> ReviewBuilder:
-        """Without that field of the request."""
+        """Remove a field of the request."""
         return ReviewBuilder({key: value for key, value in self.request.items() if key != field})
 
     def creating(self, mirror: MirrorBuilder | Json) -> ReviewBuilder:
-        """Of a creation."""
-        raw = _raw(mirror)
+        """Review a create."""
+        obj = _json_of(mirror)
         options = {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1", "fieldManager": "kubectl-client-side-apply"}
-        return self.having(operation="CREATE", name=_name(raw), object=raw, oldObject=None, options=options)
+        return self.having(operation="CREATE", name=_name(obj), object=obj, oldObject=None, options=options)
 
     def updating(self, old: MirrorBuilder | Json, new: MirrorBuilder | Json) -> ReviewBuilder:
-        """Of an update."""
+        """Review an update."""
         options = {"kind": "UpdateOptions", "apiVersion": "meta.k8s.io/v1", "fieldManager": "kubectl-edit"}
-        raw = _raw(new)
-        return self.having(operation="UPDATE", name=_name(raw), object=raw, oldObject=_raw(old), options=options)
+        obj = _json_of(new)
+        return self.having(operation="UPDATE", name=_name(obj), object=obj, oldObject=_json_of(old), options=options)
 
     def deleting(self, mirror: MirrorBuilder | Json) -> ReviewBuilder:
-        """Of a deletion: there is no object, only an old one."""
+        """Review a delete, which has only an old object."""
         options = {"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1", "propagationPolicy": "Background"}
-        raw = _raw(mirror)
-        return self.having(operation="DELETE", name=_name(raw), object=None, oldObject=raw, options=options)
+        obj = _json_of(mirror)
+        return self.having(operation="DELETE", name=_name(obj), object=None, oldObject=obj, options=options)
 
     def dry(self) -> ReviewBuilder:
-        """Of a request that is to change nothing."""
+        """Review a dry run."""
         return self.having(dryRun=True)
 
     def of_kind(self, group: str, version: str, kind: str) -> ReviewBuilder:
-        """Of something else than a RegistryMirror."""
+        """Review another kind."""
         return self.having(kind={"group": group, "version": version, "kind": kind})
 
     def document(self) -> Json:
@@ -71,12 +71,12 @@ class ReviewBuilder:
         return {"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request}
 
     def body(self) -> bytes:
-        """The bytes that are posted."""
+        """Return the body of the request."""
         return json.dumps(self.document()).encode()
 
 
 def a_review() -> ReviewBuilder:
-    """A review with all the fields of the API server's own; of the creation of the smallest valid mirror."""
+    """Return a review of a create of the smallest valid mirror, with all fields that the API server sends."""
     kind = {"group": "k8s.osp.tech", "version": "v1", "kind": "RegistryMirror"}
     resource = {"group": "k8s.osp.tech", "version": "v1", "resource": "registrymirrors"}
     user = {"username": "kubernetes-admin", "groups": ["kubeadm:cluster-admins", "system:authenticated"]}
@@ -94,20 +94,20 @@ def a_review() -> ReviewBuilder:
 
 
 def operations_of(response: Json) -> list[Json]:
-    """The JSON Patch of a response; no operations where there is none."""
+    """Return the JSON Patch of a response, or an empty list."""
     assert response.get("patchType", "JSONPatch") == "JSONPatch"
     operations: list[Json] = json.loads(base64.b64decode(response.get("patch", "W10="), validate=True))
     return operations
 
 
 def patched(mirror: Json, response: Json) -> Json:
-    """The object after the response's patch, as the API server would apply it."""
+    """Apply a response's patch to an object, as the API server does."""
     result: Json = jsonpatch.apply_patch(mirror, operations_of(response))
     return result
 
 
 def assert_well_formed(document: Any, uid: str) -> None:
-    """Asserts that the API server can read this as the answer to the review of that uid."""
+    """Assert that the API server accepts this as the answer to the review with that uid."""
     assert set(document) == {"apiVersion", "kind", "response"}
     assert (document["apiVersion"], document["kind"]) == ("admission.k8s.io/v1", "AdmissionReview")
     response = document["response"]
@@ -119,16 +119,16 @@ def assert_well_formed(document: Any, uid: str) -> None:
 
 
 def reviews() -> st.SearchStrategy[ReviewBuilder]:
-    """Reviews of creations and updates, of right and of wrong mirrors."""
-    right = mirrors().map(lambda builder: builder.raw())
-    objects = right | _sendable(damaged_mirrors())
+    """Return reviews of creates and updates of valid and invalid mirrors."""
+    valid = mirrors().map(lambda builder: builder.raw())
+    objects = valid | _sendable(damaged_mirrors())
     creations = objects.map(lambda mirror: a_review().creating(mirror))
     updates = st.tuples(objects, objects).map(lambda both: a_review().updating(*both))
     return creations | updates
 
 
 def damaged_reviews() -> st.SearchStrategy[Any]:
-    """Reviews with something wrong in the envelope: a field gone, or anything at all in its place."""
+    """Return reviews with a missing field or with any value in it."""
     fields = st.sampled_from(["uid", "kind", "operation", "object", "oldObject", "name", "subResource", "options"])
     anything = _sendable(_json())
     broken = st.tuples(fields, anything).map(lambda pair: a_review().having(**{pair[0]: pair[1]}).document())
@@ -137,7 +137,7 @@ def damaged_reviews() -> st.SearchStrategy[Any]:
 
 
 def bodies() -> st.SearchStrategy[bytes]:
-    """Byte strings that anybody may post: reviews, damaged ones, cut ones, other JSON, and noise."""
+    """Return bodies: reviews, damaged ones, cut ones, other JSON and noise."""
     whole = (reviews().map(lambda review: review.document()) | damaged_reviews()).map(
         lambda document: json.dumps(document).encode()
     )
@@ -160,7 +160,7 @@ def _json() -> st.SearchStrategy[Any]:
 
 
 def _sendable(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Those that Python can write as JSON: it refuses numbers of thousands of digits."""
+    """Return the values that Python can write as JSON. It refuses numbers of thousands of digits."""
     return values.filter(_is_sendable)
 
 
@@ -172,10 +172,10 @@ def _is_sendable(value: Any) -> bool:
     return True
 
 
-def _raw(mirror: MirrorBuilder | Json) -> Json:
+def _json_of(mirror: MirrorBuilder | Json) -> Json:
     return mirror if isinstance(mirror, dict) else mirror.raw()
 
 
-def _name(raw: Any) -> Any:
-    metadata = raw.get("metadata") if isinstance(raw, dict) else None
+def _name(obj: Any) -> Any:
+    metadata = obj.get("metadata") if isinstance(obj, dict) else None
     return metadata.get("name", "") if isinstance(metadata, dict) else ""

@@ -1,4 +1,4 @@
-"""What servers in the node's network serve with, and what Secrets say that they should."""
+"""Read the certificates of servers in the node's network, and the expected ones from Secrets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ASK = "import ssl, sys; print(ssl.get_server_certificate((sys.argv[1], int(sys.a
 
 
 def served(land: Land, addresses: Iterable[str], port: int) -> set[bytes]:
-    """The certificates of the servers at these addresses; one of them empty where one does not answer."""
+    """Return the certificates of the servers at the addresses. It is empty for a server that does not answer."""
     ask = [*land.node.sandbox.network, sys.executable, "-I", "-S", "-c", ASK]
     answers = (
         subprocess.run([*ask, each, str(port)], capture_output=True, text=True, check=False) for each in addresses
@@ -29,17 +29,17 @@ def served(land: Land, addresses: Iterable[str], port: int) -> set[bytes]:
 
 
 def issued(land: Land, secret: str) -> bytes:
-    """The certificate of a Secret; empty where there is none."""
-    live = land.kube.find(SECRET, secret)
-    return ssl.PEM_cert_to_DER_cert(text(live, "tls.crt")) if live else b""
+    """Return the certificate of a Secret, or empty bytes without one."""
+    found = land.kube.find(SECRET, secret)
+    return ssl.PEM_cert_to_DER_cert(text(found, "tls.crt")) if found else b""
 
 
 def trusted(land: Land, mirror: str) -> str:
-    """The authorities that the node's runtime trusts a mirror by."""
+    """Return the CAs with which the node's runtime verifies a mirror."""
     masquerade = land.kube.get(MIRROR, mirror)["status"]["masqueradeUrl"]
     return land.node.read(f"{ONE_ROOT}/{masquerade}/registry-mirror-{mirror}.crt").decode()
 
 
 def to_be_trusted(land: Land, mirror: str) -> str:
-    """The authorities that nodes should trust a mirror by, as issued: two where one is being replaced."""
+    """Return the CAs that nodes have to trust for a mirror: two during a rotation."""
     return text(land.kube.get(SECRET, f"registry-mirror-{mirror}"), "ca.crt")

@@ -1,4 +1,4 @@
-"""`python -m tests.support.shifted`: run the controller with a wall clock ahead by the seconds in a file.
+"""Run the controller with a wall clock ahead by the seconds in a file: `python -m tests.support.shifted`.
 
 TLS still uses the real time, so that the API server's certificates stay valid. All mirrors are requeued each second.
 """
