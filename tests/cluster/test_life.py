@@ -1,4 +1,4 @@
-"""The life of a mirror: what is made of it, that it stays so, follows its spec and goes with it."""
+"""Test the objects of a mirror: creation, repair, update, adoption and deletion."""
 
 from __future__ import annotations
 
@@ -27,47 +27,49 @@ CHILDREN = (
 
 
 def one(name: str) -> MirrorBuilder:
-    """A mirror whose host names no other test's mirror has."""
+    """Return a mirror with host names of its own."""
     return a_mirror().named(name).of(f"{name}.example.com")
 
 
 def made(kube: Kube, name: str) -> None:
-    """Returns once everything of a mirror exists and its status says what it found."""
+    """Wait until all objects and the status of a mirror exist."""
     for kind, suffix in CHILDREN:
         kube.until_there(kind, f"registry-mirror-{name}{suffix}")
     until(lambda: kube.conditions(name), why="status is written")
 
 
 def configuration(kube: Kube, name: str) -> Json:
-    """The registry's configuration file, as its pods would read it."""
+    """Return the registry's configuration file."""
     data = kube.get(resources.SECRET, f"registry-mirror-{name}")["data"]
     parsed: Json = json.loads(base64.b64decode(data["config.yml"]))
     return parsed
 
 
 def credentials(kube: Kube, name: str) -> Json:
-    """What the credential helper of a mirror's cache prints."""
+    """Return the output of the cache's credential helper."""
     data = kube.get(resources.SECRET, f"registry-mirror-{name}")["data"]
     parsed: Json = json.loads(base64.b64decode(data["credentials.json"]))
     return parsed
 
 
-def test_a_mirror_becomes_a_daemonset_a_statefulset_services_a_budget_and_a_secret(kube: Kube, name: str) -> None:
-    raw = kube.mirror(one(name).of("quay.io"))
+def test_mirror_owns_its_objects(kube: Kube, name: str) -> None:
+    mirror = kube.mirror(one(name).of("quay.io"))
     made(kube, name)
     for kind, suffix in CHILDREN:
-        live = kube.get(kind, f"registry-mirror-{name}{suffix}")
-        assert {"app": "docker-registry", "mirror": name}.items() <= live["metadata"]["labels"].items()
-        (owner,) = live["metadata"]["ownerReferences"]
-        assert (owner["kind"], owner["name"], owner["uid"]) == ("RegistryMirror", name, raw["metadata"]["uid"])
+        current = kube.get(kind, f"registry-mirror-{name}{suffix}")
+        assert {"app": "docker-registry", "mirror": name}.items() <= current["metadata"]["labels"].items()
+        (owner,) = current["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["name"], owner["uid"]) == ("RegistryMirror", name, mirror["metadata"]["uid"])
         assert owner["controller"] is True
         (wrote,) = {
-            each["manager"] for each in live["metadata"]["managedFields"] if "status" not in each.get("subresource", "")
+            each["manager"]
+            for each in current["metadata"]["managedFields"]
+            if "status" not in each.get("subresource", "")
         }
         assert wrote == "registrymirror-controller"
 
 
-def test_one_label_shows_the_whole_mirror(kube: Kube, name: str) -> None:
+def test_label_selects_whole_mirror(kube: Kube, name: str) -> None:
     """The seed: `kubectl get ds,statefulset,svc,registrymirror -l mirror=<name> -n <namespace>`."""
     kube.mirror(one(name))
     made(kube, name)
@@ -83,9 +85,7 @@ def test_one_label_shows_the_whole_mirror(kube: Kube, name: str) -> None:
     ]
 
 
-def test_the_service_leads_from_443_to_the_registry_with_affinity_and_selects_cache_pods_alone(
-    kube: Kube, name: str
-) -> None:
+def test_service_selects_cache_pods(kube: Kube, name: str) -> None:
     kube.mirror(one(name))
     made(kube, name)
     until(lambda: len(kube.every(resources.POD, labelSelector=f"mirror={name},component=registry")) == 2, why="pods")
@@ -100,7 +100,7 @@ def test_the_service_leads_from_443_to_the_registry_with_affinity_and_selects_ca
     assert kube.get(resources.SERVICE, f"registry-mirror-{name}-headless")["spec"]["clusterIP"] == "None"
 
 
-def test_status_says_what_is_asked_and_under_which_name_nodes_know_it(kube: Kube, name: str) -> None:
+def test_status_has_upstream_and_masquerade(kube: Kube, name: str) -> None:
     kube.mirror(one(name).of("hub.docker.io").known_as(f"{name}.docker.io"))
     made(kube, name)
     status = kube.get(resources.MIRROR, name)["status"]
@@ -109,9 +109,7 @@ def test_status_says_what_is_asked_and_under_which_name_nodes_know_it(kube: Kube
     assert status["clusterIPs"] == kube.get(resources.SERVICE, f"registry-mirror-{name}")["spec"]["clusterIPs"]
 
 
-def test_without_a_masquerade_url_it_is_the_upstreams_and_follows_it_and_never_enters_spec(
-    kube: Kube, name: str
-) -> None:
+def test_masquerade_defaults_to_upstream(kube: Kube, name: str) -> None:
     kube.mirror(one(name))
     until(
         lambda: kube.get(resources.MIRROR, name).get("status", {}).get("masqueradeUrl") == f"mirror-{name}.example.com",
@@ -129,7 +127,7 @@ def test_without_a_masquerade_url_it_is_the_upstreams_and_follows_it_and_never_e
     assert {"name": "SHADOW_FQDN", "value": f"mirror-{name}.example.org"} in environment
 
 
-def test_a_changed_upstream_changes_the_caches_configuration_and_rolls_its_pods(kube: Kube, name: str) -> None:
+def test_changed_upstream_rolls_cache_pods(kube: Kube, name: str) -> None:
     """The seed: "If you wish to update the secret or URL, all you need to do is change it"."""
     kube.mirror(one(name).of("quay.io"))
     made(kube, name)
@@ -143,19 +141,17 @@ def test_a_changed_upstream_changes_the_caches_configuration_and_rolls_its_pods(
     assert configuration(kube, name)["storage"]["filesystem"]["rootdirectory"] != folder
 
     def rolled() -> bool:
-        live = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")
-        return bool(live["spec"]["template"]["metadata"]["annotations"] != before)
+        current = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")
+        return bool(current["spec"]["template"]["metadata"]["annotations"] != before)
 
     until(rolled, why="the pod template changes, so that the pods roll")
 
 
-def test_credentials_are_used_picked_up_when_they_appear_and_changed_without_restarting_a_pod(
-    kube: Kube, name: str
-) -> None:
+def test_credentials_change_without_restart(kube: Kube, name: str) -> None:
     kube.mirror(one(name).logging_in_with(f"{name}-login"))
     made(kube, name)
-    told = kube.until_condition(name, "CredentialsAvailable", "False", "SecretMissing")
-    assert told.startswith(f"Secret {NAMESPACE}/{name}-login does not exist. The cache pulls anonymously.")
+    message = kube.until_condition(name, "CredentialsAvailable", "False", "SecretMissing")
+    assert message.startswith(f"Secret {NAMESPACE}/{name}-login does not exist. The cache pulls anonymously.")
     assert credentials(kube, name) == {"Username": "", "Secret": ""}
     template = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"]
 
@@ -175,13 +171,13 @@ def test_credentials_are_used_picked_up_when_they_appear_and_changed_without_res
 
 
 @pytest.mark.parametrize(("kind", "suffix"), CHILDREN, ids=lambda value: getattr(value, "name", value))
-def test_a_deleted_object_is_made_again(kube: Kube, name: str, kind: Kind, suffix: str) -> None:
+def test_deleted_object_is_created_again(kube: Kube, name: str, kind: Kind, suffix: str) -> None:
     kube.mirror(one(name))
     made(kube, name)
     child = f"registry-mirror-{name}{suffix}"
     uid = kube.get(kind, child)["metadata"]["uid"]
     kube.delete(kind, child)
-    until(lambda: (kube.find(kind, child) or {"metadata": {"uid": uid}})["metadata"]["uid"] != uid, why="made again")
+    until(lambda: (kube.find(kind, child) or {"metadata": {"uid": uid}})["metadata"]["uid"] != uid, why="created again")
     until(
         lambda: ("Normal", "Created", f"Created {kind.name} {child}, which was missing.") in kube.events(name),
         why="an Event tells",
@@ -281,35 +277,35 @@ EDITS: dict[str, tuple[Kind, str, list[Json]]] = {
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_an_edit_is_put_back(kube: Kube, name: str, edit: str) -> None:
+def test_edit_is_repaired(kube: Kube, name: str, edit: str) -> None:
     kind, suffix, operations = EDITS[edit]
     child = f"registry-mirror-{name}{suffix}"
     kube.mirror(one(name))
     made(kube, name)
     before = kube.get(kind, child)
     kube.json_patch(kind, child, *operations)
-    until(lambda: _same(kube.get(kind, child), before), why=f"{edit} is put back")
+    until(lambda: _same(kube.get(kind, child), before), why=f"{edit} is repaired")
     assert kube.get(kind, child)["metadata"]["uid"] == before["metadata"]["uid"]
 
 
-def _same(live: Json, before: Json) -> bool:
+def _same(current: Json, before: Json) -> bool:
     keys = ("labels", "ownerReferences")
-    metadata = all(live["metadata"].get(key) == before["metadata"].get(key) for key in keys)
-    return metadata and live.get("spec") == before.get("spec") and live.get("data") == before.get("data")
+    metadata = all(current["metadata"].get(key) == before["metadata"].get(key) for key in keys)
+    return metadata and current.get("spec") == before.get("spec") and current.get("data") == before.get("data")
 
 
-def test_what_others_add_beside_ours_may_stay(kube: Kube, name: str) -> None:
+def test_foreign_additions_stay(kube: Kube, name: str) -> None:
     kube.mirror(one(name))
     made(kube, name)
     child = f"registry-mirror-{name}"
     kube.patch(resources.SERVICE, child, {"metadata": {"annotations": {"team": "storage"}, "labels": {"cost": "7"}}})
     kube.patch(resources.SERVICE, child, {"spec": {"sessionAffinity": "None"}})
-    until(lambda: kube.get(resources.SERVICE, child)["spec"]["sessionAffinity"] == "ClientIP", why="ours is put back")
+    until(lambda: kube.get(resources.SERVICE, child)["spec"]["sessionAffinity"] == "ClientIP", why="ours is repaired")
     metadata = kube.get(resources.SERVICE, child)["metadata"]
     assert (metadata["annotations"]["team"], metadata["labels"]["cost"]) == ("storage", "7")
 
 
-def test_a_foreign_object_is_left_alone_and_named_until_it_goes(kube: Kube, name: str) -> None:
+def test_not_owned_object_stays(kube: Kube, name: str) -> None:
     child = f"registry-mirror-{name}"
     owner = kube.create(resources.SECRET, {"metadata": {"name": f"{name}-owner"}})
     reference = {
@@ -324,27 +320,30 @@ def test_a_foreign_object_is_left_alone_and_named_until_it_goes(kube: Kube, name
         resources.SERVICE, {"metadata": {"name": child, "ownerReferences": [reference]}, "spec": port}
     )
     kube.mirror(one(name))
-    told = kube.until_condition(name, "CacheAvailable", "False", "ObjectNotOwned")
-    assert told == (f"Service {child} belongs to Secret {name}-owner. Rename or delete it, or rename the mirror.")
+    message = kube.until_condition(name, "CacheAvailable", "False", "ObjectNotOwned")
+    assert message == (f"Service {child} belongs to Secret {name}-owner. Rename or delete it, or rename the mirror.")
     assert kube.get(resources.SERVICE, child)["metadata"]["resourceVersion"] == foreign["metadata"]["resourceVersion"]
     kube.delete(resources.SERVICE, child)
     until(
-        lambda: kube.condition(name, "CacheAvailable")[1] == "NoReplicaReady", why="ours is made once the name is free"
+        lambda: kube.condition(name, "CacheAvailable")[1] == "NoReplicaReady",
+        why="ours is created once the name is free",
     )
 
 
-def test_an_unlabelled_object_without_owner_is_foreign_too(kube: Kube, name: str) -> None:
+def test_unlabelled_object_is_not_owned(kube: Kube, name: str) -> None:
     kube.create(
         resources.SECRET, {"metadata": {"name": f"registry-mirror-{name}"}, "stringData": {"config.yml": "mine"}}
     )
     kube.mirror(one(name))
-    told = kube.until_condition(name, "CacheAvailable", "False", "ObjectNotOwned")
-    assert f"Secret registry-mirror-{name} has no owner and not our labels" in told
-    assert kube.find(resources.STATEFUL_SET, f"registry-mirror-{name}") is None, "no pod mounts somebody else's Secret"
+    message = kube.until_condition(name, "CacheAvailable", "False", "ObjectNotOwned")
+    assert f"Secret registry-mirror-{name} has no owner and not our labels" in message
+    assert kube.find(resources.STATEFUL_SET, f"registry-mirror-{name}") is None, (
+        "no pod mounts a Secret of another owner"
+    )
 
 
-def test_an_orphan_with_our_labels_is_adopted(kube: Kube, name: str) -> None:
-    """A restored backup, an orphaned delete, an old installation."""
+def test_labelled_orphan_is_adopted(kube: Kube, name: str) -> None:
+    """Orphans come from restored backups, orphaned deletions and old installations."""
     kube.mirror(one(name))
     made(kube, name)
     uid = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]["uid"]
@@ -353,14 +352,14 @@ def test_an_orphan_with_our_labels_is_adopted(kube: Kube, name: str) -> None:
     mirror = kube.mirror(one(name))
 
     def adopted() -> bool:
-        live = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]
-        owners = [owner["uid"] for owner in live.get("ownerReferences", [])]
-        return owners == [mirror["metadata"]["uid"]] and live["uid"] == uid
+        current = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]
+        owners = [owner["uid"] for owner in current.get("ownerReferences", [])]
+        return owners == [mirror["metadata"]["uid"]] and current["uid"] == uid
 
     until(adopted, why="the StatefulSet is the same and has the new mirror as its owner")
 
 
-def test_an_orphan_of_an_old_installation_whose_selector_cannot_change_is_made_again(kube: Kube, name: str) -> None:
+def test_orphan_with_other_selector_is_replaced(kube: Kube, name: str) -> None:
     child = f"registry-mirror-{name}"
     labels = {"app": "docker-registry", "mirror": name}
     pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "x", "image": "x.example.com/x"}]}}
@@ -369,16 +368,16 @@ def test_an_orphan_of_an_old_installation_whose_selector_cannot_change_is_made_a
     kube.mirror(one(name))
 
     def replaced() -> bool:
-        live = kube.find(resources.STATEFUL_SET, child) or old
-        return bool(live["metadata"]["uid"] != old["metadata"]["uid"])
+        current = kube.find(resources.STATEFUL_SET, child) or old
+        return bool(current["metadata"]["uid"] != old["metadata"]["uid"])
 
     until(replaced, why="the old StatefulSet is replaced")
     selector = kube.get(resources.STATEFUL_SET, child)["spec"]["selector"]["matchLabels"]
     assert selector == {**labels, "component": "registry"}
 
 
-def test_an_immutable_secret_stays_until_its_content_is_to_change(kube: Kube, name: str) -> None:
-    """Each one that is made again has another certificate, for which all cache pods are replaced."""
+def test_immutable_secret_is_replaced_for_new_content(kube: Kube, name: str) -> None:
+    """A replaced Secret has a new certificate, and all cache pods restart."""
     child = f"registry-mirror-{name}"
     kube.mirror(one(name))
     made(kube, name)
@@ -386,17 +385,17 @@ def test_an_immutable_secret_stays_until_its_content_is_to_change(kube: Kube, na
         "uid"
     ]
     until(
-        lambda: kube.get(resources.SECRET, child)["metadata"]["labels"]["app"] != "x", why="what can change is mended"
+        lambda: kube.get(resources.SECRET, child)["metadata"]["labels"]["app"] != "x", why="mutable fields are repaired"
     )
     assert kube.get(resources.SECRET, child)["metadata"]["uid"] == uid
     kube.patch(resources.MIRROR, name, {"spec": {"ttl": "1h"}})
     until(
         lambda: (kube.find(resources.SECRET, child) or {"metadata": {"uid": uid}})["metadata"]["uid"] != uid,
-        why="made again for the changed configuration",
+        why="replaced for the changed configuration",
     )
 
 
-def test_deleting_a_mirror_leaves_nothing_behind(kube: Kube, name: str) -> None:
+def test_deletion_leaves_nothing(kube: Kube, name: str) -> None:
     kube.mirror(one(name))
     made(kube, name)
     for ordinal in (0, 1):
@@ -408,19 +407,17 @@ def test_deleting_a_mirror_leaves_nothing_behind(kube: Kube, name: str) -> None:
         kube.until_gone(resources.CLAIM, f"image-store-registry-mirror-{name}-{ordinal}")
 
 
-def test_of_two_mirrors_with_one_masquerade_url_the_older_has_it_and_the_younger_takes_over(
-    kube: Kube, name: str
-) -> None:
+def test_older_mirror_keeps_masquerade_url(kube: Kube, name: str) -> None:
     host = f"{name}.example.com"
     older, younger = f"{name}-z", f"{name}-a"
     kube.mirror(one(older).known_as(host))
     made(kube, older)
     created = kube.get(resources.MIRROR, older)["metadata"]["creationTimestamp"]
-    # Creation times have whole seconds: the younger one must be of a later one.
+    # Creation timestamps have whole seconds.
     until(lambda: kube.http.get("/version").headers["date"] and _clock(kube) > created, why="the next second")
     kube.mirror(one(younger).known_as(host))
-    told = kube.until_condition(younger, "NodesConfigured", "False", "MasqueradeConflict")
-    assert told == (
+    message = kube.until_condition(younger, "NodesConfigured", "False", "MasqueradeConflict")
+    assert message == (
         f"RegistryMirror {older} is older and has the same masqueradeUrl, {host}."
         f" Set another spec.masqueradeUrl, or delete {older}."
     )
@@ -435,12 +432,12 @@ def test_of_two_mirrors_with_one_masquerade_url_the_older_has_it_and_the_younger
 
 
 def _clock(kube: Kube) -> str:
-    """The API server's time, as creation timestamps are written."""
+    """Return the API server's time, in the format of creation timestamps."""
     probe = kube.create(resources.SECRET, {"metadata": {"generateName": "clock-"}}, dryRun="All")
     return str(probe["metadata"]["creationTimestamp"])
 
 
-def test_a_persons_own_edits_are_followed_at_once_however_many(kube: Kube, name: str) -> None:
+def test_repeated_edits_are_no_conflict(kube: Kube, name: str) -> None:
     kube.mirror(one(name))
     made(kube, name)
     for replicas in (3, 4, 5, 6, 7, 8, 9):
@@ -450,5 +447,5 @@ def test_a_persons_own_edits_are_followed_at_once_however_many(kube: Kube, name:
 
 
 def _has_replicas(kube: Kube, name: str, replicas: int) -> None:
-    live = f"registry-mirror-{name}"
-    until(lambda: kube.get(resources.STATEFUL_SET, live)["spec"]["replicas"] == replicas, why="followed", seconds=10)
+    current = f"registry-mirror-{name}"
+    until(lambda: kube.get(resources.STATEFUL_SET, current)["spec"]["replicas"] == replicas, why="followed", seconds=10)

@@ -1,6 +1,6 @@
-"""A mirror and its nodes: what their agents say is told, and a deleted mirror goes when they are clean.
+"""Test NodesConfigured, and the cleanup of nodes at deletion.
 
-The nodes exist on paper; their agents are HTTP servers of the test, and the rest is real.
+The nodes have no kubelet. Their agents are HTTP servers of the test. The rest is real.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ CLEANED = ("cleaned", "Cleaned", "Nothing of the mirror is on the node.")
 
 
 def one(name: str) -> MirrorBuilder:
-    """A mirror whose host names no other test's mirror has."""
+    """Return a mirror with host names of its own."""
     return a_mirror().named(name).of(f"{name}.example.com")
 
 
 @pytest.fixture
 def nodes(own: Running) -> Iterator[Callable[..., Nodes]]:
-    """Makes nodes with agents of one mirror, of a cluster whose controller gives them a few seconds."""
+    """Return a function that creates nodes with agents of one mirror."""
     made: list[Nodes] = []
 
     def make(mirror: str, *names: str) -> Nodes:
@@ -52,14 +52,14 @@ def nodes(own: Running) -> Iterator[Callable[..., Nodes]]:
 
 @pytest.fixture
 def own(fresh: Callable[..., Running], request: pytest.FixtureRequest) -> Running:
-    """A cluster of its own, as nodes concern every mirror of one."""
+    """Return a cluster of its own: nodes affect every mirror of a cluster."""
     running = fresh(NODE_CLEANUP_DEADLINE=str(getattr(request, "param", 120)))
     running.system.start()
     return running
 
 
 def ready(running: Running, nodes: Nodes) -> None:
-    """All agents run and have configured their nodes."""
+    """Make the cache ready, and let all agents report configured nodes."""
     for agent in nodes:
         agent.say("configured", "Configured", "The node is configured.")
     nodes.run(ready=True)
@@ -68,12 +68,12 @@ def ready(running: Running, nodes: Nodes) -> None:
 
 
 def reason(kube: Kube, mirror: str) -> str:
-    """Why nodes are not configured."""
+    """Return the reason of NodesConfigured."""
     return kube.condition(mirror, "NodesConfigured")[1]
 
 
 def gone(kube: Kube, mirror: str, *, seconds: float = 20.0) -> None:
-    """Returns once the mirror is gone."""
+    """Wait until the mirror is gone."""
     until(
         lambda: kube.find(resources.MIRROR, mirror) is None,
         why=f"{mirror} goes; {state(kube, mirror)}",
@@ -82,45 +82,45 @@ def gone(kube: Kube, mirror: str, *, seconds: float = 20.0) -> None:
 
 
 def state(kube: Kube, mirror: str) -> str:
-    """What is told of the nodes."""
+    """Return NodesConfigured as text."""
     return str(kube.conditions(mirror).get("NodesConfigured"))
 
 
-def test_a_mirror_is_held_until_each_node_is_clean(own: Running, nodes: Callable[..., Nodes]) -> None:
+def test_finalizer_stays_until_nodes_are_clean(own: Running, nodes: Callable[..., Nodes]) -> None:
     kube = own.kube
     kube.mirror(one("docker"))
-    place = nodes("docker", "first", "second")
-    ready(own, place)
+    group = nodes("docker", "first", "second")
+    ready(own, group)
     assert kube.get(resources.MIRROR, "docker")["metadata"]["finalizers"] == [FINALIZER]
-    assert not place.told_to_clean()
+    assert not group.told_to_clean()
 
     kube.delete(resources.MIRROR, "docker")
-    until(place.told_to_clean, why="the Service carries the order")
-    place.agents["first"].say(*CLEANED)
-    told = kube.until_condition("docker", "Ready", "False", "Cleaning")
-    assert "Being deleted" in told
+    until(group.told_to_clean, why="the Service has the annotation")
+    group.agents["first"].say(*CLEANED)
+    message = kube.until_condition("docker", "Ready", "False", "Cleaning")
+    assert "Being deleted" in message
     until(lambda: "agents on second to clean" in state(kube, "docker"), why="the one that is not clean is named")
     assert "first" not in state(kube, "docker")
     for kind in resources.CHILDREN:
         kube.get(kind, "registry-mirror-docker")
-    place.agents["second"].say(*CLEANED)
+    group.agents["second"].say(*CLEANED)
     gone(kube, "docker")
-    until(lambda: ("Normal", "NodesCleaned") in {each[:2] for each in kube.events("docker")}, why="an Event tells")
+    until(lambda: ("Normal", "NodesCleaned") in {each[:2] for each in kube.events("docker")}, why="an Event")
     for kind in resources.CHILDREN:
         kube.until_gone(kind, "registry-mirror-docker")
     assert "NodesNotCleaned" not in {each[1] for each in kube.events("docker")}
 
 
 @pytest.mark.parametrize("own", [4], indirect=True)
-def test_a_dead_node_holds_it_until_the_deadline_and_is_named(own: Running, nodes: Callable[..., Nodes]) -> None:
+def test_dead_node_delays_until_deadline(own: Running, nodes: Callable[..., Nodes]) -> None:
     kube = own.kube
     kube.mirror(one("docker"))
-    place = nodes("docker", "alive", "dead", "blocked")
-    ready(own, place)
-    place.agents["dead"].stop()
-    place.report("dead", ready=False)
-    place.agents["alive"].say(*CLEANED)
-    place.agents["blocked"].say("blocked", "HostsFileUnwritable", "/etc/hosts is read-only.")
+    group = nodes("docker", "alive", "dead", "blocked")
+    ready(own, group)
+    group.agents["dead"].stop()
+    group.report("dead", ready=False)
+    group.agents["alive"].say(*CLEANED)
+    group.agents["blocked"].say("blocked", "HostsFileUnwritable", "/etc/hosts is read-only.")
     began = time.monotonic()
     kube.delete(resources.MIRROR, "docker")
     gone(kube, "docker")
@@ -129,117 +129,113 @@ def test_a_dead_node_holds_it_until_the_deadline_and_is_named(own: Running, node
     assert "not known to be clean: blocked, dead." in note
 
 
-def test_an_agent_that_is_down_for_a_moment_is_waited_for(own: Running, nodes: Callable[..., Nodes]) -> None:
+def test_restarting_agent_is_awaited(own: Running, nodes: Callable[..., Nodes]) -> None:
     kube = own.kube
     kube.mirror(one("docker"))
-    place = nodes("docker", "only")
-    ready(own, place)
-    place.agents["only"].stop()
-    place.report("only", ready=False)
+    group = nodes("docker", "only")
+    ready(own, group)
+    group.agents["only"].stop()
+    group.report("only", ready=False)
     kube.delete(resources.MIRROR, "docker")
     kube.until_condition("docker", "NodesConfigured", "False", "Cleaning")
-    place.agents["only"].say(*CLEANED)
-    place.agents["only"].start()
+    group.agents["only"].say(*CLEANED)
+    group.agents["only"].start()
     gone(kube, "docker")
 
 
-def test_a_node_that_never_started_its_agent_does_not_hold_it(own: Running, nodes: Callable[..., Nodes]) -> None:
+def test_node_without_agent_does_not_delay(own: Running, nodes: Callable[..., Nodes]) -> None:
     kube = own.kube
     kube.mirror(one("docker"))
-    place = nodes("docker", "paper")
-    until(place.pods, why="its pod exists")
+    group = nodes("docker", "paper")
+    until(group.pods, why="its pod exists")
     kube.delete(resources.MIRROR, "docker")
     gone(kube, "docker", seconds=30)  # and not the whole deadline
     (note,) = until(lambda: [each[2] for each in kube.events("docker") if each[1] == "NodesNotCleaned"], why="an Event")
     assert "paper" in note
 
 
-def test_a_controller_that_dies_in_the_midst_is_followed_by_one_that_goes_on(
-    own: Running, nodes: Callable[..., Nodes]
-) -> None:
+def test_next_controller_continues_cleanup(own: Running, nodes: Callable[..., Nodes]) -> None:
     kube = own.kube
     kube.mirror(one("docker"))
-    place = nodes("docker", "first", "second")
-    ready(own, place)
+    group = nodes("docker", "first", "second")
+    ready(own, group)
     kube.delete(resources.MIRROR, "docker")
-    until(place.told_to_clean, why="the Service carries the order")
+    until(group.told_to_clean, why="the Service has the annotation")
     own.system.processes.kill("controller", signal.SIGKILL)
     until(lambda: not own.system.processes.alive("controller"), why="it is dead")
     with contextlib.suppress(AssertionError):
         kube.delete(resources.LEASE, "registrymirror-controller")
-    for agent in place:
+    for agent in group:
         agent.say(*CLEANED)
     own.system.launch_controller()
     gone(kube, "docker")
 
 
-def test_a_mirror_made_again_under_its_name_gets_its_nodes_back(own: Running, nodes: Callable[..., Nodes]) -> None:
-    """Also where Kubernetes has not collected the earlier one's Service with its order yet, or was told to leave it."""
+def test_recreated_mirror_cancels_cleaning(own: Running, nodes: Callable[..., Nodes]) -> None:
+    """The Service of the earlier mirror may still have the cleaning annotation."""
     kube = own.kube
     kube.mirror(one("docker"))
     ready(own, nodes("docker", "only"))
     kube.patch(
         resources.SERVICE, "registry-mirror-docker", {"metadata": {"annotations": {"k8s.osp.tech/cleaning": "x"}}}
     )
-    until(lambda: not _order(kube), why="an order that nobody gave is taken out")
+    until(lambda: not _cleaning(kube), why="a foreign annotation is removed")
     kube.delete(resources.MIRROR, "docker", propagationPolicy="Orphan")
     gone(kube, "docker")
-    until(lambda: ("Normal", "NodesKept") in {each[:2] for each in kube.events("docker")}, why="an Event tells")
+    until(lambda: ("Normal", "NodesKept") in {each[:2] for each in kube.events("docker")}, why="an Event")
     kube.patch(
         resources.SERVICE, "registry-mirror-docker", {"metadata": {"annotations": {"k8s.osp.tech/cleaning": "x"}}}
     )
     kube.mirror(one("docker"))
-    until(lambda: not _order(kube), why="the order to the earlier one's agents is taken out")
+    until(lambda: not _cleaning(kube), why="the annotation of the earlier mirror is removed")
 
 
-def _order(kube: Kube) -> Any:
-    live = kube.get(resources.SERVICE, "registry-mirror-docker")
-    return (live["metadata"].get("annotations") or {}).get("k8s.osp.tech/cleaning")
+def _cleaning(kube: Kube) -> Any:
+    current = kube.get(resources.SERVICE, "registry-mirror-docker")
+    return (current["metadata"].get("annotations") or {}).get("k8s.osp.tech/cleaning")
 
 
 @pytest.mark.parametrize("own", [30], indirect=True)
-def test_a_foreground_deletion_makes_agents_again_that_clean(own: Running, nodes: Callable[..., Nodes]) -> None:
-    """Kubernetes deletes what was made for the mirror first, whatever finalizers it has."""
+def test_foreground_deletion_recreates_agents(own: Running, nodes: Callable[..., Nodes]) -> None:
+    """Kubernetes deletes the dependents first, regardless of the mirror's finalizers."""
     kube = own.kube
     kube.mirror(one("docker"))
-    place = nodes("docker", "only")
-    ready(own, place)
+    group = nodes("docker", "only")
+    ready(own, group)
     before = kube.get(resources.DAEMON_SET, "registry-mirror-docker")["metadata"]["uid"]
     kube.kubectl("delete", "rm", "docker", "--cascade=foreground", "--wait=false")
-    place.agents["only"].say("pending", "Starting", "It has just started.")
+    group.agents["only"].say("pending", "Starting", "It has just started.")
 
     def again() -> bool:
         terminated(kube, "docker", "hostess-certificate")
-        live = kube.find(resources.DAEMON_SET, "registry-mirror-docker")
-        return live is not None and live["metadata"]["uid"] != before
+        current = kube.find(resources.DAEMON_SET, "registry-mirror-docker")
+        return current is not None and current["metadata"]["uid"] != before
 
-    until(again, why="the agents are made again")
-    until(place.told_to_clean, why="the Service is there again with the order")
-    until(place.pods, why="the new agent's pod exists")
-    place.agents["only"].say(*CLEANED)
-    place.report("only", ready=False)
+    until(again, why="new agents")
+    until(group.told_to_clean, why="the new Service has the annotation")
+    until(group.pods, why="the new agent's pod exists")
+    group.agents["only"].say(*CLEANED)
+    group.report("only", ready=False)
     gone(kube, "docker")
-    until(lambda: ("Normal", "NodesCleaned") in {each[:2] for each in kube.events("docker")}, why="an Event tells")
+    until(lambda: ("Normal", "NodesCleaned") in {each[:2] for each in kube.events("docker")}, why="an Event")
     for kind in resources.CHILDREN:
         kube.until_gone(kind, "registry-mirror-docker")
 
 
-def test_a_service_that_is_deleted_meanwhile_is_made_again_with_the_order(
-    own: Running, nodes: Callable[..., Nodes]
-) -> None:
+def test_deleted_service_is_recreated_with_annotation(own: Running, nodes: Callable[..., Nodes]) -> None:
     kube = own.kube
     kube.mirror(one("docker"))
-    place = nodes("docker", "only")
-    ready(own, place)
+    group = nodes("docker", "only")
+    ready(own, group)
     kube.delete(resources.MIRROR, "docker")
-    until(place.told_to_clean, why="the Service carries the order")
+    until(group.told_to_clean, why="the Service has the annotation")
     kube.delete(resources.SERVICE, "registry-mirror-docker")
-    until(place.told_to_clean, why="made again")
-    place.agents["only"].say(*CLEANED)
+    until(group.told_to_clean, why="created again")
+    group.agents["only"].say(*CLEANED)
     gone(kube, "docker")
 
 
-def test_others_finalizers_are_kept_and_ours_comes_back_as_long_as_the_mirror_lives(own: Running) -> None:
+def test_foreign_finalizers_stay(own: Running) -> None:
     kube = own.kube
     kube.mirror(one("docker"))
     held = lambda: FINALIZER in kube.get(resources.MIRROR, "docker")["metadata"].get("finalizers", [])  # noqa: E731
@@ -253,51 +249,48 @@ def test_others_finalizers_are_kept_and_ours_comes_back_as_long_as_the_mirror_li
     gone(kube, "docker")
 
 
-def test_with_the_original_agent_nothing_is_held_nor_asked(fresh: Callable[..., Running]) -> None:
+def test_original_agent_needs_no_cleanup(fresh: Callable[..., Running]) -> None:
     running = fresh(HOSTESS_DOCKER_IMAGE="ocadotechnology/mirror-hostess")
     running.system.start()
     kube = running.kube
     kube.mirror(one("docker"))
-    place = Nodes(kube, "docker", {"only": Agent("only")})
+    group = Nodes(kube, "docker", {"only": Agent("only")})
     a_node_with_room(kube, "only")
-    place.run(ready=False)
+    group.run(ready=False)
     kube.until_condition("docker", "NodesConfigured", "False", "NodesPending")
     assert "finalizers" not in kube.get(resources.MIRROR, "docker")["metadata"]
-    # As a controller with our own agent would have left it.
     kube.delete(resources.MIRROR, "docker")
     gone(kube, "docker")
-    assert place.agents["only"].asked == 0
-    place.stop()
+    assert group.agents["only"].asked == 0
+    group.stop()
 
 
-def test_what_keeps_nodes_is_told_by_name_and_reason(own: Running, nodes: Callable[..., Nodes]) -> None:
+def test_blocked_nodes_are_named_with_reason(own: Running, nodes: Callable[..., Nodes]) -> None:
     kube = own.kube
     kube.mirror(one("docker"))
-    place = nodes("docker", "first", "second", "third")
-    place.agents["first"].say("blocked", "RuntimeIgnoresCerts", "containerd has no config_path.")
-    place.agents["second"].say("configured", "Configured", "The node is configured.")
-    place.run(ready=False)
-    place.report("second", ready=True)
-    told = kube.until_condition("docker", "NodesConfigured", "False", "RuntimeIgnoresCerts")
-    assert "first: containerd has no config_path." in told
+    group = nodes("docker", "first", "second", "third")
+    group.agents["first"].say("blocked", "RuntimeIgnoresCerts", "containerd has no config_path.")
+    group.agents["second"].say("configured", "Configured", "The node is configured.")
+    group.run(ready=False)
+    group.report("second", ready=True)
+    message = kube.until_condition("docker", "NodesConfigured", "False", "RuntimeIgnoresCerts")
+    assert "first: containerd has no config_path." in message
     until(lambda: "1 of 3 nodes" in state(kube, "docker"), why="the one that is ready is counted")
     until(lambda: "third: It has just started." in state(kube, "docker"), why="those that are pending are named after")
     warned = ("Warning", "RuntimeIgnoresCerts")
-    until(lambda: warned in {each[:2] for each in kube.events("docker")}, why="an Event tells")
+    until(lambda: warned in {each[:2] for each in kube.events("docker")}, why="an Event")
 
-    place.agents["third"].say("blocked", "ExistingHostsToml", "There is a hosts.toml of somebody else's.")
+    group.agents["third"].say("blocked", "ExistingHostsToml", "There is another hosts.toml.")
     until(lambda: reason(kube, "docker") == "NodesBlocked", why="asked again without an event", seconds=25)
     for node in ("first", "third"):
-        place.report(node, ready=True)
+        group.report(node, ready=True)
     kube.until_condition("docker", "NodesConfigured", "True", "NodesUseUpstream")
-    counts = [agent.asked for agent in place]
-    time.sleep(11)  # longer than the pause between two questions
-    assert [agent.asked for agent in place] == counts, "at rest nobody is asked"
+    counts = [agent.asked for agent in group]
+    time.sleep(11)  # longer than the interval between two surveys
+    assert [agent.asked for agent in group] == counts, "at rest no agent is asked"
 
 
-def test_of_two_mirrors_of_one_upstream_the_older_has_the_images_and_the_younger_takes_over(
-    own: Running, nodes: Callable[..., Nodes]
-) -> None:
+def test_older_mirror_of_upstream_serves_images(own: Running, nodes: Callable[..., Nodes]) -> None:
     kube = own.kube
     kube.mirror(one("older").of("quay.io").known_as("older.example.com"))
     first = nodes("older", "only")
@@ -306,14 +299,14 @@ def test_of_two_mirrors_of_one_upstream_the_older_has_the_images_and_the_younger
     until(lambda: _clock(kube) > created, why="the next second")
     kube.mirror(one("younger").of("https://quay.io").known_as("younger.example.com"))
     ready(own, nodes("younger", "only"))
-    told = state(kube, "younger")
-    assert "Images of quay.io come through RegistryMirror older" in told
-    assert "younger.example.com" in told
+    message = state(kube, "younger")
+    assert "Images of quay.io come through RegistryMirror older" in message
+    assert "younger.example.com" in message
     assert (_image_host(kube, "older"), _image_host(kube, "younger")) == ("quay.io", "")
     assert kube.conditions("older")["NodesConfigured"][2] == "1 of 1 nodes use the mirror."
 
     kube.delete(resources.MIRROR, "older")
-    until(first.told_to_clean, why="the order")
+    until(first.told_to_clean, why="the annotation")
     assert _image_host(kube, "younger") == "", "not before the older one is off the nodes"
     first.agents["only"].say(*CLEANED)
     gone(kube, "older")
@@ -327,53 +320,49 @@ def _image_host(kube: Kube, mirror: str) -> str:
 
 
 def _clock(kube: Kube) -> str:
-    """The API server's time, as creation timestamps are written."""
+    """Return the API server's time, in the format of creation timestamps."""
     probe = kube.create(resources.SECRET, {"metadata": {"generateName": "clock-"}}, dryRun="All")
     return str(probe["metadata"]["creationTimestamp"])
 
 
-def test_a_mirror_that_loses_its_host_name_is_taken_off_the_nodes_before_its_agents_go(
-    own: Running, nodes: Callable[..., Nodes]
-) -> None:
-    """Or its hosts.toml would lead images of its upstream to the mirror that has the name now."""
+def test_lost_host_name_cleans_nodes_first(own: Running, nodes: Callable[..., Nodes]) -> None:
+    """Otherwise its hosts.toml leads to the mirror that has the name now."""
     kube = own.kube
     kube.mirror(one("older").known_as("older.example.com"))
     kube.until_there(resources.DAEMON_SET, "registry-mirror-older")
     created = kube.get(resources.MIRROR, "older")["metadata"]["creationTimestamp"]
     until(lambda: _clock(kube) > created, why="the next second")
     kube.mirror(one("younger").known_as("younger.example.com"))
-    place = nodes("younger", "only")
-    ready(own, place)
+    group = nodes("younger", "only")
+    ready(own, group)
     kube.patch(resources.MIRROR, "older", {"spec": {"masqueradeUrl": "younger.example.com"}})
     kube.until_condition("younger", "NodesConfigured", "False", "MasqueradeConflict")
-    until(place.told_to_clean, why="the agents are told")
+    until(group.told_to_clean, why="the agents are message")
     kube.get(resources.DAEMON_SET, "registry-mirror-younger")
-    place.agents["only"].say(*CLEANED)
+    group.agents["only"].say(*CLEANED)
     kube.until_gone(resources.DAEMON_SET, "registry-mirror-younger")
-    assert place.told_to_clean(), "an agent that is about to end must not begin anew"
+    assert group.told_to_clean(), "an agent that ends must not configure the node again"
     kube.patch(resources.MIRROR, "older", {"spec": {"masqueradeUrl": "older.example.com"}})
     kube.until_there(resources.DAEMON_SET, "registry-mirror-younger")
-    assert not place.told_to_clean()
+    assert not group.told_to_clean()
 
 
 @pytest.mark.parametrize("own", [4], indirect=True)
-def test_a_mirror_that_loses_its_host_name_does_not_wait_for_a_dead_node_for_ever(
-    own: Running, nodes: Callable[..., Nodes]
-) -> None:
+def test_lost_host_name_skips_dead_node(own: Running, nodes: Callable[..., Nodes]) -> None:
     kube = own.kube
     kube.mirror(one("older").known_as("older.example.com"))
     kube.until_there(resources.DAEMON_SET, "registry-mirror-older")
     created = kube.get(resources.MIRROR, "older")["metadata"]["creationTimestamp"]
     until(lambda: _clock(kube) > created, why="the next second")
     kube.mirror(one("younger").known_as("younger.example.com"))
-    place = nodes("younger", "alive", "dead")
-    ready(own, place)
-    place.agents["dead"].stop()
-    place.report("dead", ready=False)
+    group = nodes("younger", "alive", "dead")
+    ready(own, group)
+    group.agents["dead"].stop()
+    group.report("dead", ready=False)
     began = time.monotonic()
     kube.patch(resources.MIRROR, "older", {"spec": {"masqueradeUrl": "younger.example.com"}})
-    until(place.told_to_clean, why="the agents are told")
-    place.agents["alive"].say(*CLEANED)
+    until(group.told_to_clean, why="the agents are message")
+    group.agents["alive"].say(*CLEANED)
     kube.until_gone(resources.DAEMON_SET, "registry-mirror-younger")
     assert time.monotonic() - began > 3
     notes = lambda: [each[2] for each in kube.events("younger") if each[1] == "NodesNotCleaned"]  # noqa: E731

@@ -1,4 +1,4 @@
-"""What the API server says of the pods as such: whether a strict namespace would take them."""
+"""Test that a namespace with Pod Security admits the pods."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ POD = resources.Kind("v1", "pods", "Pod")
 STRICT = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
 
 
-def test_cache_pods_satisfy_the_restricted_standard(kube: Kube, name: str) -> None:
-    """By a server-side dry run in a namespace that enforces it; that it does is seen by a pod it refuses."""
+def test_cache_pods_pass_restricted_standard(kube: Kube, name: str) -> None:
+    """Use a server-side dry run in a namespace that enforces it. A second pod proves the enforcement."""
     kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
     template = kube.until_there(resources.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"]
     kube.kubectl("create", "namespace", name)
@@ -25,8 +25,8 @@ def test_cache_pods_satisfy_the_restricted_standard(kube: Kube, name: str) -> No
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": name}, "spec": spec}
     try:
         kube.kubectl("create", "serviceaccount", "default", "--namespace", name)
-        said = kube.kubectl("create", "--dry-run=server", "-f", "-", stdin=pod)
-        assert said == f"pod/{name} created (server dry run)\n"
+        output = kube.kubectl("create", "--dry-run=server", "-f", "-", stdin=pod)
+        assert output == f"pod/{name} created (server dry run)\n"
         loose = {**pod, "spec": {**spec, "securityContext": {}}}
         assert "violates PodSecurity" in kube.kubectl("create", "--dry-run=server", "-f", "-", stdin=loose)
     finally:

@@ -1,4 +1,4 @@
-"""Each condition and its reasons, as pods and nodes come and go."""
+"""Test the conditions while pods and nodes come and go."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ if TYPE_CHECKING:
 
 
 def one(name: str) -> MirrorBuilder:
-    """A mirror whose host names no other test's mirror has."""
+    """Return a mirror with host names of its own."""
     return a_mirror().named(name).of(f"{name}.example.com")
 
 
-def test_a_new_mirror_is_accepted_and_waits_for_its_pods(kube: Kube, name: str) -> None:
+def test_new_mirror_waits_for_pods(kube: Kube, name: str) -> None:
     kube.mirror(one(name))
     kube.until_condition(name, "CacheAvailable", "False", "NoReplicaReady")
-    told = {kind: (status, reason) for kind, (status, reason, _) in kube.conditions(name).items()}
-    assert told["Accepted"] == ("True", "Valid")
-    assert told["CredentialsAvailable"] == ("True", "NotRequired")
-    assert told["UpstreamReachable"] == ("Unknown", "NotProbed")
-    assert told["StorageResized"] == ("Unknown", "ClaimsPending")
-    assert told["Ready"] == ("False", "NoReplicaReady")
+    conditions = {kind: (status, reason) for kind, (status, reason, _) in kube.conditions(name).items()}
+    assert conditions["Accepted"] == ("True", "Valid")
+    assert conditions["CredentialsAvailable"] == ("True", "NotRequired")
+    assert conditions["UpstreamReachable"] == ("Unknown", "NotProbed")
+    assert conditions["StorageResized"] == ("Unknown", "ClaimsPending")
+    assert conditions["Ready"] == ("False", "NoReplicaReady")
 
 
-def test_it_becomes_ready_with_its_pods_and_kubectl_wait_sees_it(kube: Kube, name: str) -> None:
+def test_ready_follows_pods(kube: Kube, name: str) -> None:
     kube.mirror(one(name))
     pods_become_ready(kube, name, "registry", 1)
-    told = kube.until_condition(name, "CacheAvailable", "True", "SomeReplicasReady")
-    assert told == "1 of 2 cache pods are ready."
+    message = kube.until_condition(name, "CacheAvailable", "True", "SomeReplicasReady")
+    assert message == "1 of 2 cache pods are ready."
     pods_become_ready(kube, name, "registry", 2)
     kube.until_condition(name, "CacheAvailable", "True", "AllReplicasReady")
     printed = kube.kubectl("wait", "--for=condition=Ready", f"rm/{name}", "--timeout=20s")
     assert printed == f"registrymirror.k8s.osp.tech/{name} condition met\n"
     status = kube.get(resources.MIRROR, name)["status"]
     assert (status["replicas"], status["readyReplicas"]) == (2, 2)
-    until(lambda: ("Normal", "Ready") in {each[:2] for each in kube.events(name)}, why="an Event tells")
+    until(lambda: ("Normal", "Ready") in {each[:2] for each in kube.events(name)}, why="an Event")
 
     for pod in pods_of(kube, name, "registry"):
         kubelet_says(kube, pod, ready=False)
     kube.until_condition(name, "Ready", "False", "NoReplicaReady")
 
 
-def test_nodes_are_counted_and_those_that_are_not_ready_are_told(kube: Kube, name: str) -> None:
+def test_nodes_are_counted(kube: Kube, name: str) -> None:
     nodes = [f"{name}-node-{number}" for number in (1, 2)]
     for node in nodes:
         a_node(kube, node)
     try:
         kube.mirror(one(name))
-        told = kube.until_condition(name, "NodesConfigured", "False", "NodesPending")
+        message = kube.until_condition(name, "NodesConfigured", "False", "NodesPending")
         assert "0 of 2 nodes are configured." in until(
             lambda: _containing("of 2 nodes", kube.conditions(name)["NodesConfigured"][2]), why="both are counted"
-        ), told
+        ), message
         pods_become_ready(kube, name, "hostess-certificate", 2)
         message = kube.until_condition(name, "NodesConfigured", "True", "NodesUseUpstream")
         assert message == "No cache pod is ready. Nodes pull from the upstream."
@@ -96,7 +96,7 @@ def _containing(part: str, text: str) -> str:
     return text if part in text else ""
 
 
-def test_the_printer_columns_show_upstream_masquerade_ready_cache_nodes_and_age(kube: Kube, name: str) -> None:
+def test_printer_columns(kube: Kube, name: str) -> None:
     kube.mirror(one(name))
     kube.until_condition(name, "Ready", "False", "NoReplicaReady")
     header, row = kube.kubectl("get", "rm", name).splitlines()
@@ -110,7 +110,7 @@ def test_the_printer_columns_show_upstream_masquerade_ready_cache_nodes_and_age(
     ]
 
 
-def test_a_transition_time_moves_only_with_the_status_of_its_condition(kube: Kube, name: str) -> None:
+def test_transition_time_changes_with_status_only(kube: Kube, name: str) -> None:
     kube.mirror(one(name))
     kube.until_condition(name, "CacheAvailable", "False", "NoReplicaReady")
     kube.until_condition(name, "NodesConfigured", "Unknown", "NoNodes")
@@ -125,16 +125,16 @@ def test_a_transition_time_moves_only_with_the_status_of_its_condition(kube: Kub
         assert condition["observedGeneration"] == 2
 
 
-def test_what_the_api_server_refuses_is_told_and_tried_again(kube: Kube, name: str) -> None:
+def test_refused_object_is_retried(kube: Kube, name: str) -> None:
     quota = resources.Kind("v1", "resourcequotas", "ResourceQuota")
     statefulsets = {"hard": {"count/statefulsets.apps": "0"}}
     kube.create(quota, {"metadata": {"name": name}, "spec": statefulsets})
     until(lambda: kube.get(quota, name).get("status", {}).get("hard"), why="the quota is counted")
     kube.mirror(one(name))
-    told = kube.until_condition(name, "CacheAvailable", "False", "ApplyFailed")
-    assert "exceeded quota" in told
+    message = kube.until_condition(name, "CacheAvailable", "False", "ApplyFailed")
+    assert "exceeded quota" in message
     assert ("Warning", "ApplyFailed") in {each[:2] for each in until(lambda: kube.events(name), why="Events")}
     kube.delete(quota, name)
-    # Any change brings the mirror back at once; without one it is looked at again within a minute.
+    # A change of the mirror reconciles it at once; otherwise it takes up to a minute.
     kube.patch(resources.MIRROR, name, {"metadata": {"annotations": {"try": "again"}}})
-    until(lambda: kube.condition(name, "CacheAvailable")[1] == "NoReplicaReady", why="made after all")
+    until(lambda: kube.condition(name, "CacheAvailable")[1] == "NoReplicaReady", why="created")

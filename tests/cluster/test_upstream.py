@@ -1,4 +1,4 @@
-"""What the mirror says of its upstream, on a real API server, with a server on loopback as the upstream."""
+"""Test the conditions about the upstream, with a server on loopback as upstream."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ BUNDLE = "upstream-ca"
 
 @pytest.fixture
 def front() -> Iterator[Front]:
-    """An upstream in a thread of its own, which wants tokens."""
+    """Return an upstream that requires tokens."""
     with beside(Front("bearer")) as made:
         yield made
 
 
 @pytest.fixture
 def running(front: Front, fresh: Callable[..., Running]) -> Running:
-    """A system that asks every second, and trusts the upstream by its bundle."""
+    """Return a system that probes every second and trusts the upstream's CA."""
     made = fresh(UPSTREAM_PROBE_SECONDS="1", CA_CERTIFICATE_BUNDLE=BUNDLE)
     bundle = {"metadata": {"name": BUNDLE}, "data": {"ca-certificates.crt": front.authority}}
     made.kube.create(resources.CONFIG_MAP, bundle)
@@ -39,23 +39,23 @@ def running(front: Front, fresh: Callable[..., Running]) -> Running:
 
 
 def one(front: Front) -> MirrorBuilder:
-    """A mirror of it, with credentials."""
+    """Return a mirror of the upstream, with credentials."""
     return a_mirror().named("one").of(front.url).known_as("mirror.example.com").logging_in_with("login").replicated(1)
 
 
-def told(kube: Kube) -> list[tuple[str, str]]:
-    """Kinds and reasons of the Events about the mirror."""
+def events(kube: Kube) -> list[tuple[str, str]]:
+    """Return kinds and reasons of the Events about the mirror."""
     return [each[:2] for each in kube.events("one")]
 
 
-def test_wrong_credentials_are_told_and_right_ones_without_a_change_of_any_pod(running: Running, front: Front) -> None:
+def test_corrected_credentials_need_no_restart(running: Running, front: Front) -> None:
     kube = running.kube
     kube.secret("login", username="bob", password="old")
     kube.mirror(one(front))
     message = kube.until_condition("one", "CredentialsAvailable", "False", "CredentialsRefused")
     assert message.startswith(f"{front.url} refuses the credentials in Secret {NAMESPACE}/login.")
     kube.until_condition("one", "UpstreamReachable", "True", "Reachable")
-    until(lambda: ("Warning", "CredentialsRefused") in told(kube), why="an Event tells")
+    until(lambda: ("Warning", "CredentialsRefused") in events(kube), why="an Event")
     pods_become_ready(kube, "one", "registry", 1)
     kube.until_condition("one", "Ready", "False", "CredentialsRefused")
     pods = {pod["metadata"]["uid"]: pod["spec"] for pod in pods_of(kube, "one", "registry")}
@@ -63,7 +63,7 @@ def test_wrong_credentials_are_told_and_right_ones_without_a_change_of_any_pod(r
     kube.patch(resources.SECRET, "login", {"stringData": {"password": "secret"}})
     message = kube.until_condition("one", "CredentialsAvailable", "True", "CredentialsAccepted")
     assert message == f"{front.url} accepts the credentials in Secret {NAMESPACE}/login."
-    until(lambda: ("Normal", "CredentialsAccepted") in told(kube), why="an Event tells")
+    until(lambda: ("Normal", "CredentialsAccepted") in events(kube), why="an Event")
     assert {pod["metadata"]["uid"]: pod["spec"] for pod in pods_of(kube, "one", "registry")} == pods
 
     kube.delete(resources.SECRET, "login")
@@ -72,9 +72,7 @@ def test_wrong_credentials_are_told_and_right_ones_without_a_change_of_any_pod(r
     kube.until_condition("one", "CredentialsAvailable", "True", "CredentialsAccepted")
 
 
-def test_an_upstream_that_turns_bad_is_told_as_what_it_is_and_the_mirror_stays_ready(
-    running: Running, front: Front
-) -> None:
+def test_upstream_fault_keeps_mirror_ready(running: Running, front: Front) -> None:
     kube = running.kube
     kube.mirror(one(front).without("spec.credentialsSecret"))
     pods_become_ready(kube, "one", "registry", 1)
@@ -84,15 +82,15 @@ def test_an_upstream_that_turns_bad_is_told_as_what_it_is_and_the_mirror_stays_r
         front.status = status
         kube.until_condition("one", "UpstreamReachable", "False", reason)
         assert kube.condition("one", "Ready") == ("True", reason)
-        until(lambda: ("Warning", reason) in told(kube), why="an Event tells")  # noqa: B023 (called within the loop)
+        until(lambda: ("Warning", reason) in events(kube), why="an Event")  # noqa: B023 (called within the loop)
     front.status = 0
     kube.until_condition("one", "UpstreamReachable", "True", "Reachable")
     kube.until_condition("one", "Ready", "True", "Ready")
-    until(lambda: ("Normal", "Reachable") in told(kube), why="an Event tells")
+    until(lambda: ("Normal", "Reachable") in events(kube), why="an Event")
 
 
-def test_an_answer_that_stays_writes_nothing_and_a_restart_neither(running: Running, front: Front) -> None:
-    """`At rest no requests` holds for the API server; the upstream is asked on."""
+def test_unchanged_answer_writes_nothing(running: Running, front: Front) -> None:
+    """Probes continue, and cause no request to the API server."""
     kube = running.kube
     kube.secret("login", username="bob", password="secret")
     kube.mirror(one(front))
@@ -100,15 +98,15 @@ def test_an_answer_that_stays_writes_nothing_and_a_restart_neither(running: Runn
     pods_become_ready(kube, "one", "registry", 1)
     kube.until_condition("one", "Ready", "True", "Ready")
 
-    def asked_thrice_more() -> bool:
+    def probed_three_times() -> bool:
         return front.requests.count("/token") >= asked + 3
 
     asked, version = front.requests.count("/token"), kube.get(resources.MIRROR, "one")["metadata"]["resourceVersion"]
-    until(asked_thrice_more, why="it is asked on")
+    until(probed_three_times, why="probes continue")
     assert kube.get(resources.MIRROR, "one")["metadata"]["resourceVersion"] == version
 
     running.system.processes.stop(["controller"])
     running.system.start_controller()
     asked = front.requests.count("/token")
-    until(asked_thrice_more, why="the new one asks")
+    until(probed_three_times, why="the new one probes")
     assert kube.get(resources.MIRROR, "one")["metadata"]["resourceVersion"] == version
