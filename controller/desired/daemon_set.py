@@ -57,7 +57,7 @@ def _pod(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
             _on_host("lock", "/var/lock/mirror-hostess", "DirectoryOrCreate"),
             *(_on_host(name, path, "DirectoryOrCreate") for name, path in _directories(settings).items()),
             {
-                "name": "authority",
+                "name": "ca",
                 "secret": {
                     "secretName": mirror.object_name,
                     "items": [{"key": well_known.CA, "path": well_known.CA}],
@@ -146,7 +146,7 @@ def _container(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> 
             {"name": "etc-hosts-backup", "mountPath": BACKUP_DIRECTORY},
             {"name": "lock", "mountPath": LOCK_DIRECTORY},
             *({"name": name, "mountPath": path} for name, path in _directories(settings).items()),
-            {"name": "authority", "mountPath": CA_DIRECTORY, "readOnly": True},
+            {"name": "ca", "mountPath": CA_DIRECTORY, "readOnly": True},
         ],
     }
 

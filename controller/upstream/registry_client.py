@@ -22,7 +22,7 @@ from controller.upstream import probe_messages
 from controller.upstream.auth_challenge import Challenge, challenges, may_get_credentials
 from controller.upstream.proxy import proxy_for
 from controller.upstream.resolver import Names
-from controller.upstream.tls import Trust, has_system_authorities
+from controller.upstream.tls import Trust, has_system_cas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -229,7 +229,7 @@ def why_failed(error: Exception) -> tuple[Reason, str]:
 
 
 def _untrusted(error: Exception) -> tuple[Reason, str]:
-    if not has_system_authorities():
+    if not has_system_cas():
         return reasons.NOT_PROBED, (
             "has a certificate that the controller cannot judge: there are no CA certificates in its image"
         )

@@ -41,7 +41,7 @@ def client_context(bundle: str | None) -> ssl.SSLContext:
     return context
 
 
-def has_system_authorities() -> bool:
+def has_system_cas() -> bool:
     """Return True if the image has system CAs. Without them, certificates cannot be verified."""
     paths = ssl.get_default_verify_paths()
     file, folder = paths.cafile, paths.capath

@@ -38,7 +38,7 @@ def test_secrets_never_leak(front: Front, fresh: Callable[..., Running]) -> None
     """Try wrong and damaged credentials, an invalid certificate, user information in a URL, and issued keys."""
     running = fresh(UPSTREAM_PROBE_SECONDS="1", CA_CERTIFICATE_BUNDLE="bundle", LOG_LEVEL="DEBUG")
     kube, system = running.kube, running.system
-    bundle = {"metadata": {"name": "bundle"}, "data": {"ca-certificates.crt": front.authority}}
+    bundle = {"metadata": {"name": "bundle"}, "data": {"ca-certificates.crt": front.ca}}
     kube.create(resources.CONFIG_MAP, bundle)
     system.start()
     _credentials_are_refused(kube, front)

@@ -151,9 +151,9 @@ def test_changed_ca_stays_trusted_during_overlap(hurried: Running, deed: Callabl
         made = {secret: _done(kube, secret, deed) for secret in (WEBHOOK_CA, MIRRORS_CA)}
         until(lambda: all(each.certificate in _published(kube) for each in made.values()), why="both are published")
         for secret, serving in before.items():
-            assert text(kube, secret, "tls.crt") == serving, f"{secret} stays until everybody knows the new authority"
+            assert text(kube, secret, "tls.crt") == serving, f"{secret} stays until all clients trust the new CA"
             assert any(issued_by(serving, each) for each in certificates_in(text(kube, secret, "ca.crt")))
-        until(lambda: _changed(kube, before), why="each has a certificate of the new authority")
+        until(lambda: _changed(kube, before), why="each has a certificate of the new CA")
     assert client.refusals == []
     assert {secret: pair(kube, secret) for secret in made} == made, "they stay, a person's own as well"
     if deed is DEEDS[-1]:
@@ -260,7 +260,7 @@ def test_ca_failure_is_reported_by_mirrors(hurried: Running) -> None:
     assert f'secrets "{MIRRORS_CA}" is forbidden: ValidatingAdmissionPolicy' in told
     assert ("Warning", "CAFailed") in {each[:2] for each in until(lambda: kube.events("kept"), why="Events")}
     policies.lift(kube, "kept")
-    until(lambda: is_at_rest(kube), why="everybody trusts the authority that was made since")
+    until(lambda: is_at_rest(kube), why="the new CA alone is trusted")
     until(lambda: kube.condition("kept", "CacheAvailable")[1] == "NoReplicaReady", why="the mirror says so no more")
 
 

@@ -32,7 +32,7 @@ def front() -> Iterator[Front]:
 def running(front: Front, fresh: Callable[..., Running]) -> Running:
     """Return a system that probes every second and trusts the upstream's CA."""
     made = fresh(UPSTREAM_PROBE_SECONDS="1", CA_CERTIFICATE_BUNDLE=BUNDLE)
-    bundle = {"metadata": {"name": BUNDLE}, "data": {"ca-certificates.crt": front.authority}}
+    bundle = {"metadata": {"name": BUNDLE}, "data": {"ca-certificates.crt": front.ca}}
     made.kube.create(resources.CONFIG_MAP, bundle)
     made.system.start()
     return made

@@ -240,5 +240,5 @@ def _answers(http: httpx.Client, url: str) -> bool:
         return False
 
 
-def _trusting(authority: Path) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(authority))
+def _trusting(ca: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(ca))

@@ -45,7 +45,7 @@ def settings(**variables: str) -> ControllerSettings:
 
 
 PAIR = KeyPair("-----BEGIN CERTIFICATE-----\n(of the mirror)\n", "-----BEGIN PRIVATE KEY-----\n(of the mirror)\n")
-CA = "-----BEGIN CERTIFICATE-----\n(of the authority)\n"
+CA = "-----BEGIN CERTIFICATE-----\n(of the CA)\n"
 
 
 def inputs(

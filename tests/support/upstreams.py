@@ -41,7 +41,7 @@ class Front:
     port: int = 0
     scheme: str = "https"
     requests: list[str] = field(default_factory=list)
-    authority: str = ""
+    ca: str = ""
 
     @property
     def url(self) -> str:
@@ -89,7 +89,7 @@ async def serving(front: Front) -> AsyncIterator[Front]:
     """Run the server on a free port with a new CA."""
     issuer = Issuer()
     issued = issuer.issue()
-    front.authority, front.port = issuer.certificate.decode(), free_port()
+    front.ca, front.port = issuer.certificate.decode(), free_port()
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", front.answer)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)

@@ -45,7 +45,7 @@ def test_ca_deleted_under_pulls(world: Land, chaos: Chaos) -> None:
     # Less than half of the pulls, and what each replica fetches once.
     assert asked < during * (BLOBS - 1) / 2 + REPLICAS * BLOBS * len(images)
     note = f"{during} pulls, for which the upstream was asked for {asked} blobs"
-    chaos.row("mirrors' authority deleted under pulls", lost=pulls.lost(), recovered=recovered, note=note)
+    chaos.row("mirrors' CA deleted under pulls", lost=pulls.lost(), recovered=recovered, note=note)
 
 
 def test_node_clock_two_years_off(world: Land, chaos: Chaos) -> None:
@@ -53,12 +53,12 @@ def test_node_clock_two_years_off(world: Land, chaos: Chaos) -> None:
 
     The certificates differ and not the clock, as namespaces have no clock.
     """
-    images, authority = pushed(world, "clocks"), Issuer("an administrator's")
+    images, ca = pushed(world, "clocks"), Issuer("an administrator's")
     masquerade = world.kube.get(MIRROR, "world")["status"]["masqueradeUrl"]
 
     def given(first: float) -> float:
-        leaf = authority.issue((first, first + 100), hosts=(masquerade, *names.service_hosts("world", NAMESPACE)))
-        files = {"tls.crt": leaf.certificate, "tls.key": leaf.key, "ca.crt": authority.certificate}
+        serving = ca.issue((first, first + 100), hosts=(masquerade, *names.service_hosts("world", NAMESPACE)))
+        files = {"tls.crt": serving.certificate, "tls.key": serving.key, "ca.crt": ca.certificate}
         world.secret(GIVEN, **{name: content.decode() for name, content in files.items()})
         return time.monotonic()
 

@@ -183,7 +183,7 @@ def _so_for(seconds: float, what: object) -> float:
         issue_certificate(issue_ca("registry mirrors", NOW), ("mirror-quay.io",), NOW),
         KeyPair("garbled", "garbled"),
     ],
-    ids=["of other hosts", "of another authority", "garbled"],
+    ids=["of other hosts", "of another CA", "garbled"],
 )
 def test_unusable_certificate_is_replaced(present: KeyPair) -> None:
     assert _ready().pair("registry-mirror-docker", present).inputs().tls.pair != present
@@ -194,8 +194,8 @@ def test_given_certificate_is_preferred() -> None:
     world = _ready(DOCKER_CERTIFICATE_SECRET="wildcard")
     tls = world.pair("wildcard", own).inputs().tls
     assert (tls.pair, tls.secret, tls.ca) == (own, "wildcard", own.certificate)
-    world.pair("wildcard", own, ca_crt="their authority")
-    assert world.inputs().tls.ca == "their authority"
+    world.pair("wildcard", own, ca_crt="their CA")
+    assert world.inputs().tls.ca == "their CA"
 
 
 @pytest.mark.parametrize(

@@ -344,9 +344,7 @@ def test_all_files_but_credentials_restart_pods() -> None:
     start = _digest(judged(), inputs())
     assert _digest(judged(), inputs(credentials=login)) == start
     assert _digest(judged(a_mirror().replicated(5)), inputs()) == start
-    assert (
-        _digest(judged(), inputs(tls=ServingCertificate("another authority", PAIR))) == start
-    )  # the nodes alone read that
+    assert _digest(judged(), inputs(tls=ServingCertificate("another CA", PAIR))) == start  # the nodes alone read that
     changed = [
         _digest(judged(a_mirror().of("ghcr.io")), inputs()),
         _digest(judged(a_mirror().keeping("1h")), inputs()),

@@ -34,7 +34,7 @@ async def asked(
 ) -> Verdict:
     """Return the result for an upstream that behaves like `front`."""
     async with serving(front), Asker(settings(**variables), seconds) as asker:
-        return await asker.ask(Question(front.url, *login, bundle=front.authority if trusted else None))
+        return await asker.ask(Question(front.url, *login, bundle=front.ca if trusted else None))
 
 
 CASES: list[tuple[str, Front, tuple[str, str], tuple[str, Login | None]]] = [
@@ -109,7 +109,7 @@ async def test_untrusted_certificate_names_the_bundle() -> None:
 async def test_bundle_may_contain_invalid_certificates() -> None:
     rubbish = "-----BEGIN CERTIFICATE-----\nrubbish\n-----END CERTIFICATE-----\n"
     async with serving(Front()) as front, Asker(settings()) as asker:
-        found = await asker.ask(Question(front.url, bundle=f"# company\n{rubbish}{front.authority}{rubbish}"))
+        found = await asker.ask(Question(front.url, bundle=f"# company\n{rubbish}{front.ca}{rubbish}"))
     assert found.reason == "Reachable"
 
 
@@ -207,7 +207,7 @@ async def test_mirrors_share_a_probe() -> None:
     async with serving(Front()) as front:
         following = Following()
         mirrors = [judged(a_mirror().named(f"m{number}").of(front.url)) for number in range(50)]
-        known = inputs(bundle=front.authority)
+        known = inputs(bundle=front.ca)
 
         def all_told() -> bool:
             verdicts = [following.prober.follow(mirror, known) for mirror in mirrors]
@@ -222,7 +222,7 @@ async def test_mirrors_share_a_probe() -> None:
 async def test_upstream_is_probed_periodically() -> None:
     async with serving(Front(status=503)) as front:
         following = Following(UPSTREAM_PROBE_SECONDS="1")
-        mirror, known = judged(a_mirror().of(front.url)), inputs(bundle=front.authority)
+        mirror, known = judged(a_mirror().of(front.url)), inputs(bundle=front.ca)
 
         def says(reason: str) -> bool:
             verdict = following.prober.follow(mirror, known)
@@ -241,7 +241,7 @@ async def test_changed_credentials_are_probed_at_once() -> None:
         mirror = judged(a_mirror().of(front.url).logging_in_with("login"))
 
         def says(login: tuple[str, str], expected: Login) -> bool:
-            known = inputs(credentials=Credentials(CredentialsState.FOUND, *login), bundle=front.authority)
+            known = inputs(credentials=Credentials(CredentialsState.FOUND, *login), bundle=front.ca)
             verdict = following.prober.follow(mirror, known)
             return verdict is not None and verdict.login is expected
 

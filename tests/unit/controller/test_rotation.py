@@ -101,9 +101,9 @@ class World:
         bundles = {bundle: certificates_in(bundle) for bundle in self._possible(self.bundles)}
         for serving in set(self._possible(self.served)):
             begin, end = dates_of(serving) or (now, now)
-            assert begin <= now < end, "a leaf in use that has ended, or not begun, by the right clock"
+            assert begin <= now < end, "a certificate in use is not valid now"
             for cas in bundles.values():
-                assert any(_issued_by(serving, each) for each in cas), "a leaf in use that somebody does not trust"
+                assert any(_issued_by(serving, each) for each in cas), "a client does not trust a certificate in use"
 
 
 def _lose(world: World) -> None:
