@@ -221,7 +221,7 @@ SECRET_NOT_OPTED_IN = _credentials(
     "Add the upstream to the annotation `k8s.osp.tech/upstreams` of the Secret.",
 )
 
-ALL_NODES_READY = _nodes("True", "AllNodesReady", "All nodes use the mirror.")
+ALL_NODES_READY = _nodes("True", "AllNodesReady", "All nodes use the mirror, or an older mirror of the same upstream.")
 NODES_USE_UPSTREAM = _nodes(
     "True",
     "NodesUseUpstream",
@@ -389,6 +389,7 @@ INTRODUCTION: Final = """\
 
 `kubectl describe rm NAME` shows the conditions and Events of a mirror. The message of a condition names objects and
 nodes. `Ready` is False if any condition except `UpstreamReachable` is False. It repeats the first one's reason.
+While the upstream is down, `Ready` stays True and has the reason of `UpstreamReachable`.
 """
 EVENTS: Final = """\
 A change of a condition also posts an Event with the condition's reason. It is a Warning if the condition needs
