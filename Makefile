@@ -12,7 +12,7 @@ CHAOS_SECONDS ?= 1800
 CHAOS_BOUND := $(if $(CHAOS_MINUTES),,timeout --signal=INT --kill-after=60 $(CHAOS_SECONDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help build up down demo test smoke slow e2e chaos verify node-able check unit fuzz bench crd audit lock docs docs-tables clean
+.PHONY: help build up down demo test smoke slow e2e chaos verify check-node check unit fuzz bench crd audit lock docs docs-tables clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,7 +51,7 @@ build: $(STAMP)  ## build the local cluster's programs, once: minutes, then cach
 test: check build  ## checks, unit and property tests, behaviour on a real API server (about 7 minutes)
 	@$(PYTEST) tests/unit tests/fuzz tests/cluster -m 'not slow' --dist=loadfile
 
-smoke: node-able  ## the system on a real node: install, pull, faults, uninstall (about 3 minutes; needs root on Debian)
+smoke: check-node  ## the system on a real node: install, pull, faults, uninstall (about 3 minutes; needs root on Debian)
 ifneq ($(WITHOUT_NODE),)
 	@echo "make smoke: NODE=0 leaves out all tests."
 else
@@ -62,7 +62,7 @@ slow: $(STAMP)  ## long tests and fault tests on a real API server
 	@$(BIN)/python -m tests.localcluster build --cert-manager
 	@$(PYTEST) tests/cluster -m slow --dist=loadfile
 
-e2e: node-able  ## pulls on a real node, all programs as pods (needs root on Debian)
+e2e: check-node  ## pulls on a real node, all programs as pods (needs root on Debian)
 ifneq ($(WITHOUT_NODE),)
 	@echo "make e2e: NODE=0 leaves out all tests."
 else
@@ -71,7 +71,7 @@ endif
 
 # One worker for faults of the control plane, one for those of the node. NODE=0 leaves out the latter.
 # CHAOS_SECONDS bounds the run, unless CHAOS_MINUTES is set.
-chaos: build node-able  ## faults, with a table of losses and recovery times (CHAOS_SEED, CHAOS_MINUTES=15)
+chaos: build check-node  ## faults, with a table of losses and recovery times (CHAOS_SEED, CHAOS_MINUTES=15)
 	@$(CHAOS_BOUND) $(PYTEST) tests/chaos/control $(if $(WITHOUT_NODE),,tests/chaos/node) --dist=loadgroup \
 	  || { status=$$?; [ $$status -ne 124 ] || echo "make chaos: stopped after $(CHAOS_SECONDS) s; faults that are not in the table were not tried."; exit $$status; }
 
@@ -79,9 +79,9 @@ verify:  ## everything: test, smoke, slow, e2e, chaos
 	@for target in test smoke slow e2e chaos; do $(MAKE) $$target || exit 1; done
 
 # A machine that cannot run a node fails here: skipped tests would look like passed ones.
-node-able: build
+check-node: build
 ifeq ($(WITHOUT_NODE),)
-	@$(BIN)/python -m tests.localcluster able
+	@$(BIN)/python -m tests.localcluster check-node
 endif
 
 fuzz: $(STAMP)  ## coverage-guided fuzzing of all that reads what others wrote, FUZZ_SECONDS=60 a target

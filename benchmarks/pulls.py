@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.localcluster.cluster import Cluster
-from tests.localcluster.node import dockerfiles, impostor
+from tests.localcluster.node import dockerfiles, fake_server
 from tests.localcluster.node.installed import NAMESPACE, Installed
 from tests.localcluster.node.node import Node
 from tests.localcluster.node.runtime import FLAVOURS
@@ -82,7 +82,7 @@ def _pulls(land: Land, rounds: int) -> Iterator[Row]:
     for _ in range(rounds):
         mirrored.append(_pulled(land, image))
         land.kubectl("scale", "deployment", "registrymirror-controller", "--replicas=0")
-        with impostor.impostor(land.node, land.address("world"), fault=503):
+        with fake_server.fake_server(land.node, land.address("world"), fault=503):
             land.until(lambda: not land.hosts_toml(land.world.host), 30)
             straight.append(_pulled(land, image))
         land.kubectl("scale", "deployment", "registrymirror-controller", "--replicas=2")
@@ -129,7 +129,7 @@ def _withdrawal(land: Land) -> Iterator[Row]:
     land.node.let_packets(address)
     for name, fault in (("the mirror accepts and hangs", "hang"), ("the mirror has a wrong certificate", 200)):
         land.until(lambda: land.hosts_toml(land.world.host), 60)
-        with impostor.impostor(land.node, address, fault=fault):
+        with fake_server.fake_server(land.node, address, fault=fault):
             yield f"hosts.toml removed after: {name}", f"{land.until(gone, 60):.1f} s"
     land.until(lambda: land.hosts_toml(land.world.host), 60)
 
@@ -137,7 +137,7 @@ def _withdrawal(land: Land) -> Iterator[Row]:
 def _cost(land: Land) -> Iterator[Row]:
     for name, selector in PROGRAMS.items():
         pods = land.kubectl("get", "pods", "-l", selector, "-o", "jsonpath={.items[*].metadata.name}").split()
-        sizes = [_resident(land, pid) for pod in pods for pid in impostor.processes(land.node, pod, NAMESPACE)]
+        sizes = [_resident(land, pid) for pod in pods for pid in fake_server.processes(land.node, pod, NAMESPACE)]
         yield f"resident, {name}", ", ".join(f"{size:.0f}" for size in sizes) + " MB"
     for program in ("webhook", "controller", "hostess"):
         size = dockerfiles.unpacked_over_base(dockerfiles.build(program)) / MEGABYTE

@@ -62,7 +62,7 @@ class Stage:
     def register_webhook(self) -> None:
         """Start the webhook and register it for RegistryMirrors."""
         self.system.install()
-        self.system.start_courier()
+        self.system.start_secret_sync()
         self.system.start_webhook()
 
     def unregister_webhook(self) -> None:

@@ -209,7 +209,7 @@ def old_objects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
                 running.kube.create(resources.MIRROR, {"metadata": metadata, **spec})
         running.system.install()
         running.system.start_controller()
-        running.system.start_courier()
+        running.system.start_secret_sync()
         yield running
         running.stop()
 

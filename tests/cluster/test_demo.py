@@ -48,7 +48,7 @@ def test_every_scene_goes_as_expected_and_nothing_is_left(tmp_path: Path) -> Non
     with begin(tmp_path) as demo:
         said, _ = demo.communicate()
     assert demo.returncode == 0, said
-    assert re.fullmatch(r"demo: 8 of 8 scenes as expected, in \d+ s", said.splitlines()[-1])
+    assert re.fullmatch(r"demo: 8 of 8 steps succeeded in \d+ s", said.splitlines()[-1])
     assert max(map(len, said.splitlines())) <= 100
     assert "\x1b" not in said  # no colours but on a terminal
     assert not processes_with(tmp_path)

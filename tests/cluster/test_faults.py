@@ -158,7 +158,7 @@ def test_missing_crd_is_logged_once_and_awaited(fresh: Callable[..., Running]) -
     assert {line["kind"] for line in lost} == {"RegistryMirror"}
     # The watch of a new CRD may be lost again for a moment.
     assert ["install the CustomResourceDefinition" in line["why"] for line in lost].count(True) == 1
-    running.system.start_courier()
+    running.system.start_secret_sync()
     running.system.start_webhook()
     running.kube.mirror(one("late"))
     until(lambda: complete(running.kube, "late"), why="mirrors are reconciled")

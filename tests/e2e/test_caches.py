@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tests.localcluster.node.impostor import processes
+from tests.localcluster.node.fake_server import processes
 from tests.localcluster.node.installed import NAMESPACE
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from controller.objects.resources import MIRROR
-from tests.localcluster.node.impostor import frozen
+from tests.localcluster.node.dead_node import add_dead_node, remove_node
+from tests.localcluster.node.fake_server import frozen
 from tests.localcluster.node.kubelet import KUBELET
-from tests.localcluster.node.onpaper import add_dead_node, remove_node
 from tests.support.traces import agents, changed, traces
 
 if TYPE_CHECKING:

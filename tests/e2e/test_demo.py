@@ -60,7 +60,7 @@ def test_every_scene_goes_as_expected_and_nothing_is_left(tmp_path: Path) -> Non
     with begin(tmp_path) as demo:
         said, _ = demo.communicate()
     assert demo.returncode == 0, said
-    assert re.fullmatch(r"demo: 12 of 12 scenes as expected, in \d+ s", said.splitlines()[-1])
+    assert re.fullmatch(r"demo: 12 of 12 steps succeeded in \d+ s", said.splitlines()[-1])
     assert said.count("this is docker.io/library/hello:1") == 4
     assert "\x1b" not in said  # no colours but on a terminal
     assert not traces(tmp_path)

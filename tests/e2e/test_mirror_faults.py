@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.localcluster.node.impostor import frozen, impostor
+from tests.localcluster.node.fake_server import fake_server, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ def test_a_mirror_whose_packets_vanish(world: Land, image: str, flavour: str) ->
 
 def test_a_mirror_that_takes_connections_and_hangs(world: Land, image: str) -> None:
     """Withdrawn in seconds, although its pod is ready; the condition says what is wrong."""
-    with impostor(world.node, world.address("world"), fault="hang"):
+    with fake_server(world.node, world.address("world"), fault="hang"):
         withdrawn(world)
         assert world.pull(image) < PULL + MORE
         world.becomes("world", "NodesConfigured", "MirrorUnreachable")
@@ -77,7 +77,7 @@ def test_a_mirror_that_stops_in_the_middle_of_everything(world: Land, image: str
 
 def test_a_mirror_with_a_wrong_certificate(world: Land, image: str) -> None:
     """Whoever answers 200 in its place is not asked for images."""
-    with impostor(world.node, world.address("world"), fault=200):
+    with fake_server(world.node, world.address("world"), fault=200):
         assert world.pull(image) < PULL + MORE
         withdrawn(world)
         assert world.pull(image) < PULL + MORE

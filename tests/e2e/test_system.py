@@ -14,7 +14,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.localcluster.node import dockerfiles
-from tests.localcluster.node.impostor import processes
+from tests.localcluster.node.fake_server import processes
 from tests.localcluster.node.installed import NAMESPACE, REPOSITORY
 from tests.support.traces import agents, resident
 
@@ -39,7 +39,7 @@ def replicas(land: Land, program: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("program", LIMITS)
 def test_the_images_are_small(program: str, record_testsuite_property: Callable[[str, object], None]) -> None:
-    """Beside the Python that all of them share."""
+    """WithoutNode the Python that all of them share."""
     size = dockerfiles.unpacked_over_base(dockerfiles.build(program))
     record_testsuite_property(f"bytes of {program}", size)
     assert size < LIMITS[program]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.localcluster.node.impostor import frozen
+from tests.localcluster.node.fake_server import frozen
 from tests.support.traces import changed, entry, traces
 
 if TYPE_CHECKING:

@@ -20,12 +20,15 @@ INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C has ended
 
 # Each command is a function from the cluster's folder to the exit status; it is imported only when it is called.
 COMMANDS = {
-    "up": ("terminal:up", "start it and leave it running; the last line is the export of KUBECONFIG"),
-    "down": ("terminal:down", "stop it and leave nothing behind"),
-    "status": ("terminal:status", "tell what is running, and how much memory it takes"),
-    "build": ("terminal:build", "only build the components, which `up` does when needed"),
-    "demo": ("demo:demo", "the main job, scene by scene, on a cluster of its own that is gone afterwards"),
-    "able": ("terminal:able", "tell whether this machine can run a node, and if not, why; the exit status is 1 then"),
+    "up": ("cli:up", "start the cluster; the last line sets KUBECONFIG"),
+    "down": ("cli:down", "stop the cluster and remove its files"),
+    "status": ("cli:status", "list the running components with their memory"),
+    "build": ("cli:build", "build the components; `up` does it if needed"),
+    "demo": ("demo:demo", "show the system step by step on a temporary cluster"),
+    "check-node": (
+        "cli:check_node",
+        "print why this machine cannot run a node; the exit status is 0 if it can",
+    ),
 }
 
 
@@ -60,9 +63,9 @@ def _parser() -> argparse.ArgumentParser:
         if name == "up":
             _add_node(command)
         if name == "build":
-            command.add_argument("--cert-manager", action="store_true", help="and cert-manager, which its tests need")
+            command.add_argument("--cert-manager", action="store_true", help="build cert-manager too")
         if name == "demo":
-            command.add_argument("--no-node", action="store_true", help="without pods, also where a node could run")
+            command.add_argument("--no-node", action="store_true", help="run no node and no pods")
     return parser
 
 

@@ -17,12 +17,12 @@ from types import TracebackType
 from typing import Self
 
 from tests.localcluster import binaries, commands, kubeconfig
+from tests.localcluster.api_server_network import HOST_NETWORK, ApiServerNetwork
 from tests.localcluster.errors import LocalClusterError
 from tests.localcluster.guard import Guard
 from tests.localcluster.layout import Layout
-from tests.localcluster.node import leftovers
+from tests.localcluster.node import cleanup
 from tests.localcluster.pki import CertificateAuthority
-from tests.localcluster.place import HERE, Place
 from tests.localcluster.probe import address_of, port_of
 from tests.localcluster.processes import Processes, resident_bytes
 from tests.localcluster.starter import Starter
@@ -143,7 +143,7 @@ class Cluster:
         scheduler: bool = True,
         audit: bool = True,
         extra_apiserver_args: Sequence[str] = (),
-        place: Callable[[], Place] = lambda: HERE,
+        network: Callable[[], ApiServerNetwork] = lambda: HOST_NETWORK,
     ) -> Self:
         """Start etcd, kube-apiserver and, if wanted, kube-controller-manager and kube-scheduler.
 
@@ -151,7 +151,7 @@ class Cluster:
         are not built yet, which takes minutes and is told on stderr. In the folder of a cluster that was stopped, goes
         on with its data, at a new port. A start that fails leaves nothing running. `extra_apiserver_args` come last,
         and so win over ours. The cluster ends with this program, also when that is killed, unless `detach` is called.
-        `place` makes the network that the API server shall be in, when all the rest is prepared.
+        `network` makes the network that the API server shall be in, when all the rest is prepared.
         """
         if any(self.alive(name) for name in self.components):
             raise LocalClusterError(f"A cluster is running in {self.folder} already.")
@@ -164,7 +164,7 @@ class Cluster:
             self._processes.forget()
             self._starter.prepare(programs)
             self._guard = Guard(self.folder)
-            self._starter.start(components, audit=audit, extra_apiserver_args=extra_apiserver_args, place=place())
+            self._starter.start(components, audit=audit, extra_apiserver_args=extra_apiserver_args, network=network())
         except BaseException:
             self.stop()
             raise
@@ -180,7 +180,7 @@ class Cluster:
         """End all components, etcd last, so that the others are not busy with its absence. Data and logs stay."""
         self._processes.stop([name for name in self.components if name != commands.ETCD])
         self._processes.stop([name for name in self.components if name == commands.ETCD])
-        leftovers.remove(self.folder)
+        cleanup.remove(self.folder)
         self.detach()
 
     def remove(self) -> None:

@@ -1,6 +1,5 @@
-"""Show the main job scene by scene, on a cluster of its own: `python -m tests.localcluster demo`."""
+"""Show the system step by step on a temporary cluster: `python -m tests.localcluster demo`."""
 
-import os
 import shutil
 import signal
 import sys
@@ -11,89 +10,86 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.localcluster.cluster import Cluster
+from tests.localcluster.demo_environment import PROGRAMS, DemoEnvironment, WithNode, WithoutNode
+from tests.localcluster.demo_shell import UnexpectedError
 from tests.localcluster.errors import LocalClusterError
-from tests.localcluster.grounds import PROGRAMS, Beside, Ground, OnNode
-from tests.localcluster.node.able import why_not
-from tests.localcluster.paper import GREEN, RED, Paper
-from tests.localcluster.stage import UnexpectedError
+from tests.localcluster.node.requirements import unmet_requirement
+from tests.localcluster.output import GREEN, RED, Output
 
 
 def demo(_: Path, *, node: bool = True) -> int:
-    """Play all scenes; the exit status is 0 only if each went as expected. The cluster of `make up` is not touched.
+    """Run all steps and return 0 if each had the expected result.
 
-    With `node` they are played on a node where this machine can run one, else without, which is told with the reason.
+    With `node` the steps run on a node. If this machine cannot run one, the demo prints why and runs without.
     """
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is below nohup
-        signal.signal(signal.SIGHUP, signal.default_int_handler)  # a closed terminal is tidied up after like Ctrl-C
-    paper = Paper(sys.stdout)
-    with _folder() as folder:
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
+    output = Output(sys.stdout)
+    with _temporary_folder() as folder:
         cluster = Cluster(folder / "cluster")
         try:
-            return _play(_ground(cluster, paper, node=node), paper)
-        except BrokenPipeError:  # who read has gone, as `head` does; what Python still holds has to go somewhere
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
+            return _run_steps(_environment(cluster, output, node=node), output)
         finally:
-            _undisturbed()
+            _ignore_signals()
             cluster.remove()
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
-    """A folder that is gone afterwards: several demos can run side by side."""
+def _temporary_folder() -> Iterator[Path]:
+    """Create a folder for one demo and remove it at the end."""
     folder = Path(tempfile.mkdtemp(prefix="registry-mirror-demo-"))
     try:
         yield folder
     finally:
-        _undisturbed()
+        _ignore_signals()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _undisturbed() -> None:
-    """Tidying up takes seconds and always ends; a second Ctrl-C would leave processes behind."""
+def _ignore_signals() -> None:
+    """Ignore further signals: a second Ctrl-C during the cleanup would leave processes behind."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
 
-def _ground(cluster: Cluster, paper: Paper, *, node: bool) -> Ground:
-    reason = why_not() if node else "It was asked for without a node."
+def _environment(cluster: Cluster, output: Output, *, node: bool) -> DemoEnvironment:
+    reason = unmet_requirement() if node else "The node was left out with --no-node."
     if reason is None:
-        return OnNode(cluster)
-    paper.note(reason)
-    paper.note("So this is the demo without pods: nothing is pulled in it.")
-    return Beside(cluster)
+        return WithNode(cluster)
+    output.note(reason)
+    output.note("The demo runs without pods and without pulls.")
+    return WithoutNode(cluster)
 
 
-def _play(ground: Ground, paper: Paper) -> int:
-    begun, played = time.monotonic(), 0
+def _run_steps(environment: DemoEnvironment, output: Output) -> int:
+    begun, done = time.monotonic(), 0
     try:
-        paper.title(ground.title)
-        ground.build()
-        begun = time.monotonic()  # a first build takes minutes, which are not the demo's
-        stage = ground.start(paper)
-        for scene in ground.scenes:
-            paper.title(f"{played + 1}. {scene.title}")
-            scene.play(stage)
-            played += 1
+        output.title(environment.title)
+        environment.build()
+        begun = time.monotonic()  # without the minutes of a first build
+        shell = environment.start(output)
+        for step in environment.steps:
+            output.title(f"{done + 1}. {step.title}")
+            step.run(shell)
+            done += 1
     except (UnexpectedError, LocalClusterError) as error:
-        _explain(error, ground, paper)
-    return _verdict(paper, played, len(ground.scenes), time.monotonic() - begun)
+        _report_failure(error, environment, output)
+    return _result(output, done, len(environment.steps), time.monotonic() - begun)
 
 
-def _explain(error: Exception, ground: Ground, paper: Paper) -> None:
-    """Tell what was expected and, from the programs themselves, what they did meanwhile."""
-    paper.note(f"NOT AS EXPECTED  {error}", RED)
+def _report_failure(error: Exception, environment: DemoEnvironment, output: Output) -> None:
+    """Print the error and the last log lines of the programs."""
+    output.note(f"FAILED  {error}", RED)
     for name in PROGRAMS:
-        with suppress(LocalClusterError):  # of a cluster that did not even start
-            if said := ground.last_words(name):
-                paper.title(f"The last lines of the {name}'s log")
-                paper.quote(said)
+        with suppress(LocalClusterError):  # the cluster did not start
+            if printed := environment.last_lines(name):
+                output.title(f"The last lines of the {name}'s log")
+                output.quote(printed)
 
 
-def _verdict(paper: Paper, played: int, scenes: int, seconds: float) -> int:
-    complete = played == scenes
-    told = f"demo: {played} of {scenes} scenes as expected, in {seconds:.0f} s"
+def _result(output: Output, done: int, steps: int, seconds: float) -> int:
+    complete = done == steps
+    message = f"demo: {done} of {steps} steps succeeded in {seconds:.0f} s"
     if not complete:
-        told += f"; number {played + 1} was not" if played else "; see above"
-    paper.verdict(told, GREEN if complete else RED)
+        message += f"; step {done + 1} failed" if done else "; see above"
+    output.result(message, GREEN if complete else RED)
     return 0 if complete else 1

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.localcluster.node import leftovers
+from tests.localcluster.node import cleanup
 from tests.localcluster.processes import Processes
 
 REPOSITORY = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def main(folder: Path) -> None:
     processes = Processes(folder)
     for name in processes.names():
         processes.kill(name)
-    leftovers.remove(folder)
+    cleanup.remove(folder)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.localcluster import commands, kubeconfig
+from tests.localcluster.api_server_network import HOST_NETWORK, ApiServerNetwork
 from tests.localcluster.errors import LocalClusterError
 from tests.localcluster.layout import Layout
 from tests.localcluster.pki import CertificateAuthority, Identity, create_signing_key
-from tests.localcluster.place import HERE, Place
 from tests.localcluster.ports import LOOPBACK, free_port
 from tests.localcluster.probe import DEFAULT_SERVICE_ACCOUNT, Probe, address_of, port_of
 from tests.localcluster.processes import Processes
@@ -44,11 +44,16 @@ class Starter:
         layout.audit_policy.write_text(json.dumps(commands.AUDIT_POLICY))
 
     def start(
-        self, components: Sequence[str], *, audit: bool, extra_apiserver_args: Sequence[str], place: Place = HERE
+        self,
+        components: Sequence[str],
+        *,
+        audit: bool,
+        extra_apiserver_args: Sequence[str],
+        network: ApiServerNetwork = HOST_NETWORK,
     ) -> None:
         """Start these components, in the order given; return when all of them do their work."""
-        self._timed("certificates", lambda: self._issue(place.address))
-        command_lines = self._command_lines(audit=audit, extra=extra_apiserver_args, place=place)
+        self._timed("certificates", lambda: self._issue(network.address))
+        command_lines = self._command_lines(audit=audit, extra=extra_apiserver_args, network=network)
         for name in components:
             self._timed(name, lambda name=name: self._launch(name, command_lines[name]))  # type: ignore[misc]
         if commands.CONTROLLER_MANAGER in components:
@@ -71,15 +76,15 @@ class Starter:
         ca.client("admin", [ADMINISTRATORS], name=self.layout.admin.certificate.stem)
 
     def _command_lines(
-        self, *, audit: bool, extra: Sequence[str], place: Place
+        self, *, audit: bool, extra: Sequence[str], network: ApiServerNetwork
     ) -> dict[str, Callable[[int], list[str]]]:
         layout = self.layout
-        extra = [*place.arguments, *extra]
+        extra = [*network.arguments, *extra]
         return {
             commands.ETCD: lambda _: commands.etcd(layout),
             commands.API_SERVER: lambda port: [
-                *place.prefix,
-                *commands.api_server(layout, port, place.address, audit=audit),
+                *network.prefix,
+                *commands.api_server(layout, port, network.address, audit=audit),
                 *extra,
             ],
             commands.CONTROLLER_MANAGER: lambda port: commands.controller_manager(

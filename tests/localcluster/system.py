@@ -55,7 +55,7 @@ class System:
     def start(self) -> Self:
         """Start both programs and what plays the kubelet for the webhook's certificate; return when both are ready."""
         self.start_controller()
-        self.start_courier()
+        self.start_secret_sync()
         self.start_webhook()
         return self
 
@@ -93,16 +93,24 @@ class System:
         self._launch(name, "webhook", {**own, **self.environment, **environment})
         self.processes.wait_ready(name, lambda: is_open(self.webhook_port))
 
-    def start_courier(self) -> None:
+    def start_secret_sync(self) -> None:
         """Start what keeps the webhook's certificate in files, as a mounted Secret would."""
         kubectl = str(self.cluster.kubectl)
-        argv = [sys.executable, "-m", "tests.localcluster.courier", kubectl, NAMESPACE, CERTIFICATE, str(self._mount)]
+        argv = [
+            sys.executable,
+            "-m",
+            "tests.localcluster.secret_sync",
+            kubectl,
+            NAMESPACE,
+            CERTIFICATE,
+            str(self._mount),
+        ]
         environment = {**self.cluster.client_environment, "PYTHONPATH": str(REPOSITORY)}
-        self.processes.start("courier", argv, environment)
+        self.processes.start("secret-sync", argv, environment)
 
     def stop(self) -> None:
         """End what was started here; the cluster goes on."""
-        ours = [name for name in self.processes.names() if name.startswith(("webhook", "controller", "courier"))]
+        ours = [name for name in self.processes.names() if name.startswith(("webhook", "controller", "secret-sync"))]
         self.processes.stop(ours)
 
     def _launch(self, name: str, module: str, environment: Mapping[str, str]) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.localcluster.cluster import Cluster
-from tests.localcluster.node.able import why_not
 from tests.localcluster.node.node import Node
+from tests.localcluster.node.requirements import unmet_requirement
 from tests.localcluster.node.runtime import FLAVOURS
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.timeout(1800))
-            if reason := why_not():
+            if reason := unmet_requirement():
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 

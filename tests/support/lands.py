@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.localcluster.cluster import Cluster
-from tests.localcluster.node.able import why_not
 from tests.localcluster.node.accounts import Account
 from tests.localcluster.node.installed import NAMESPACE, Installed
 from tests.localcluster.node.node import Node
+from tests.localcluster.node.requirements import unmet_requirement
 from tests.localcluster.node.upstream import PUBLIC, Upstream
 from tests.support.land import Land
 
@@ -28,7 +28,7 @@ def mark(items: list[pytest.Item], here: Path) -> None:
         if here not in item.path.parents:
             continue
         item.add_marker(pytest.mark.timeout(1800))  # a first run builds containerd, runc and CoreDNS
-        if reason := why_not():
+        if reason := unmet_requirement():
             item.add_marker(pytest.mark.skip(reason=reason))
 
 

@@ -46,7 +46,7 @@ def proxied(ground: Callable[..., Running]) -> Iterator[Proxied]:
     running = ground(SECONDS_BETWEEN_STREAMS="2")
     with proxy_before(running) as proxy:
         proxied = Proxied(running, proxy)
-        running.system.start_courier()
+        running.system.start_secret_sync()
         running.system.start_webhook()
         until_served(running)
         yield proxied

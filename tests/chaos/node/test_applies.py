@@ -13,7 +13,7 @@ import httpx
 
 from common import names
 from controller.objects.resources import MIRROR, POD
-from tests.localcluster.node.impostor import processes
+from tests.localcluster.node.fake_server import processes
 from tests.localcluster.node.installed import NAMESPACE
 from tests.support.kube import Kube
 

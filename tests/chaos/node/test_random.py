@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from controller.objects.resources import POD
 from hostess.hostsfile import hosts_block
-from tests.localcluster.node.impostor import processes
+from tests.localcluster.node.fake_server import processes
 from tests.localcluster.node.installed import NAMESPACE
 from tests.support.pulling import pushed
 from tests.support.traces import add_foreign, traces

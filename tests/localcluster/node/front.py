@@ -1,7 +1,7 @@
 """What stands before a registry that plays an upstream: TLS, a count of all that is asked for, and faults by order.
 
 Runs as a process of its own: `python -m tests.localcluster.node.front <json>`, with the keys of `Settings`.
-The file `orders` says what to do. It is read for each request and each piece of a body. Each answer is a line of JSON
+The file `faults` says what to do. It is read for each request and each piece of a body. Each answer is a line of JSON
 in the file `records` before its last byte has left.
 """
 
@@ -19,10 +19,10 @@ from http import HTTPStatus
 from pathlib import Path
 
 from common.types import Json
-from tests.localcluster.node.orders import HANG, TRUNCATE, Orders, Record, Throttle, kind_of
+from tests.localcluster.node.faults import HANG, TRUNCATE, Faults, Record, Throttle, kind_of
 
 PIECE = 256 * 1024
-POLL = 0.05  # seconds between two looks at the orders while it hangs
+POLL = 0.05  # seconds between two looks at the faults while it hangs
 # Of a connection, not of what goes through it; the length is told anew.
 NOT_PASSED_ON = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
 
@@ -37,7 +37,7 @@ class Settings:
     tokens: int
     certificate: str
     key: str
-    orders: str
+    faults: str
     records: str
 
 
@@ -49,18 +49,18 @@ class Front:
         self.throttle = Throttle()
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(settings.certificate, settings.key)
-        self._orders = Path(settings.orders)
+        self._faults = Path(settings.faults)
         self._records = Path(settings.records)
 
     @property
-    def orders(self) -> Orders:
+    def faults(self) -> Faults:
         """What is to be done now."""
-        return Orders.read(self._orders)
+        return Faults.read(self._faults)
 
     def hang(self) -> bool:
         """Hang for as long as that is the order; whether it was."""
         hung = False
-        while self.orders.fault == HANG:
+        while self.faults.fault == HANG:
             hung = True
             time.sleep(POLL)
         return hung
@@ -89,7 +89,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.front.hang():
             self.close_connection = True
             return
-        fault = self.front.orders.fault
+        fault = self.front.faults.fault
         if isinstance(fault, int):
             self._refuse(HTTPStatus(fault))
         else:
@@ -155,12 +155,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         blob, sent = kind_of(self.path) == "blob", 0
         try:
             for piece in pieces:
-                orders = self.front.orders
-                if orders.fault == TRUNCATE and blob and sent + len(piece) > length // 2:
+                faults = self.front.faults
+                if faults.fault == TRUNCATE and blob and sent + len(piece) > length // 2:
                     self.wfile.write(piece[: max(0, length // 2 - sent)])
                     self._cut()
                     return
-                self.front.throttle.pause(len(piece), orders.rate)
+                self.front.throttle.pause(len(piece), faults.rate)
                 sent += len(piece)
                 if sent < length:
                     self.wfile.write(piece)

@@ -14,7 +14,7 @@ from tests.localcluster.build import cache_folder
 from tests.localcluster.locks import exclusive
 from tests.localcluster.node import archive, debian, programs
 from tests.localcluster.node.programs import COREDNS, COREDNS_VERSION, PAUSE, REGISTRY, REGISTRY_VERSION
-from tests.localcluster.node.publicca import BUNDLE, OPENSSL_LINK, public_ca_file
+from tests.localcluster.node.public_ca import BUNDLE, OPENSSL_LINK, public_ca_file
 from tests.localcluster.node.tree import Tree
 
 # Hosts with a dot: a first part without one would be read as a path of Docker Hub.

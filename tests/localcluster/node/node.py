@@ -20,18 +20,18 @@ from typing import Self
 
 from common.types import Json
 from tests.localcluster import commands, kubeconfig
+from tests.localcluster.api_server_network import ApiServerNetwork
 from tests.localcluster.build import build
 from tests.localcluster.cluster import Cluster
 from tests.localcluster.errors import LocalClusterError
 from tests.localcluster.layout import Layout
-from tests.localcluster.node import images, kubelet, leftovers, runtime
-from tests.localcluster.node.able import why_not
+from tests.localcluster.node import cleanup, images, kubelet, runtime
 from tests.localcluster.node.inside import NAMES, Inside
-from tests.localcluster.node.publicca import BUNDLE, public_ca_file
+from tests.localcluster.node.public_ca import BUNDLE, public_ca_file
+from tests.localcluster.node.requirements import unmet_requirement
 from tests.localcluster.node.runtime import Runtime
 from tests.localcluster.node.sandbox import DNS_ADDRESS, NAME
 from tests.localcluster.pki import CertificateAuthority, Identity
-from tests.localcluster.place import Place
 
 CONTAINERD, KUBELET, KUBE_PROXY = "containerd", kubelet.KUBELET, kubelet.KUBE_PROXY
 OBJECTS = Path(__file__).with_name("objects.yaml")
@@ -81,12 +81,12 @@ class Node(Inside):
 
         What is missing is built first, which is told on stderr. A start that fails leaves nothing running.
         """
-        if reason := why_not():
+        if reason := unmet_requirement():
             raise LocalClusterError(reason)
         _ = self.runtime  # minutes, where it has to be built
         archives = images.base_images()
         try:
-            self._timed("control plane", lambda: self.cluster.start(place=self._open))
+            self._timed("control plane", lambda: self.cluster.start(network=self._open))
             self._timed("images", lambda: self._import(archives))
             self._timed("kubelet", self._join)
             self._timed("kube-proxy", self._wait_for_services)
@@ -155,7 +155,7 @@ class Node(Inside):
         registries outside, which were processes in its network too: start them again.
         """
         number = self.sandbox.link.number
-        leftovers.remove(self.cluster.folder)
+        cleanup.remove(self.cluster.folder)
         self.sandbox.start(number)
         self.start_component(CONTAINERD)
         for name in commands.SERVERS:
@@ -165,7 +165,7 @@ class Node(Inside):
         self._wait_for_services()
         self._wait_for_names()
 
-    def _open(self) -> Place:
+    def _open(self) -> ApiServerNetwork:
         """Make the sandbox, and start containerd in it, which needs no API server."""
         self.sandbox.start()
         self.write(runtime.CONFIGURATION, self.runtime.configuration(self.folder))
@@ -175,7 +175,7 @@ class Node(Inside):
         self.sandbox.launch(CONTAINERD, self._containerd(), {"PATH": self.runtime.path})
         ca = CertificateAuthority(self._layout.ca)
         client = ca.client("apiserver-kubelet-client", ["system:masters"], name="apiserver-kubelet-client")
-        return Place(self.address, self.sandbox.network, kubelet.apiserver_arguments(self._layout, client))
+        return ApiServerNetwork(self.address, self.sandbox.network, kubelet.apiserver_arguments(self._layout, client))
 
     def _import(self, archives: Iterable[Path]) -> None:
         self.wait_for("containerd answers", lambda: self.ctr("version", check=False).returncode == 0)

@@ -16,9 +16,9 @@ from common.types import Json
 from tests.localcluster.layout import Layout
 from tests.localcluster.node import archive, front, programs, tokens
 from tests.localcluster.node.accounts import Account, htpasswd
+from tests.localcluster.node.faults import TOKEN_PATH, Faults, Record
 from tests.localcluster.node.inside import Inside
-from tests.localcluster.node.orders import TOKEN_PATH, Orders, Record
-from tests.localcluster.node.publicca import public_ca, public_ca_file
+from tests.localcluster.node.public_ca import public_ca, public_ca_file
 from tests.localcluster.node.testimages import sized_image
 from tests.localcluster.pki import CertificateAuthority
 
@@ -159,8 +159,8 @@ class Upstream:
         self.node.run(*copy, f"oci-archive:{path}", f"docker://{at}/{name}")
 
     def _order(self, **change: Any) -> None:
-        path = self.folder / "orders"
-        Orders(**{**vars(Orders.read(path)), **change}).write(path)
+        path = self.folder / "faults"
+        Faults(**{**vars(Faults.read(path)), **change}).write(path)
 
     @property
     def _name(self) -> str:
@@ -186,7 +186,7 @@ class Upstream:
             tokens=TOKENS_PORTS + self.number if self.tokens else 0,
             certificate=str(self.folder / "serving.crt"),
             key=str(self.folder / "serving.key"),
-            orders=str(self.folder / "orders"),
+            faults=str(self.folder / "faults"),
             records=str(self.folder / "records"),
         )
 

@@ -1,6 +1,6 @@
 """Does for a program on this machine what the kubelet does for a pod: keeps the files of a Secret in a folder.
 
-`python -m tests.localcluster.courier KUBECTL NAMESPACE SECRET FOLDER`. As in a mounted volume, the files are links
+`python -m tests.localcluster.secret_sync KUBECTL NAMESPACE SECRET FOLDER`. As in a mounted volume, the files are links
 through `..data`, a link to a folder of one version, which is swapped in one step: a reader never sees half of a change.
 """
 
@@ -12,10 +12,10 @@ import sys
 import time
 from pathlib import Path
 
-AGAIN = 0.2  # seconds before the Secret is watched again: the API server was restarted, or its watch ended
+RETRY_INTERVAL = 0.2  # seconds before the Secret is watched again: the API server was restarted, or its watch ended
 
 
-def deliver(data: dict[str, str], folder: Path) -> None:
+def write_version(data: dict[str, str], folder: Path) -> None:
     """Make `folder` show exactly these files; the values of `data` are base64."""
     folder.mkdir(parents=True, exist_ok=True)
     link = folder / "..data"
@@ -40,14 +40,14 @@ def follow(kubectl: str, namespace: str, secret: str, folder: Path) -> None:
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as watch:
         assert watch.stdout is not None
         for line in watch.stdout:
-            deliver(json.loads(line), folder)
+            write_version(json.loads(line), folder)
 
 
 def main(kubectl: str, namespace: str, secret: str, folder: str) -> None:
     """Follow the Secret for ever."""
     while True:
         follow(kubectl, namespace, secret, Path(folder))
-        time.sleep(AGAIN)
+        time.sleep(RETRY_INTERVAL)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,15 @@ TOKEN_PATH = "/token"
 
 
 @dataclass(frozen=True)
-class Orders:
+class Faults:
     """`fault` is None, `hang`, `truncate` (blobs) or a status that answers everything; `rate` is bytes a second."""
 
     fault: str | int | None = None
     rate: float | None = None
 
     @classmethod
-    def read(cls, path: Path) -> "Orders":
-        """Return the orders in a file; none where there is no file."""
+    def read(cls, path: Path) -> "Faults":
+        """Return the faults in a file; none where there is no file."""
         try:
             return cls(**json.loads(path.read_text()))
         except FileNotFoundError:

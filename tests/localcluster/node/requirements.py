@@ -10,7 +10,7 @@ CONTROLLERS = ("cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-def why_not() -> str | None:
+def unmet_requirement() -> str | None:
     """Return the sentence that says why no node can run here; None where one can."""
     if not sys.platform.startswith("linux"):
         return "A node needs Linux: containers are made of its namespaces and cgroups."

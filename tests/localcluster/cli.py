@@ -11,8 +11,8 @@ from tests.localcluster.cluster import Cluster
 from tests.localcluster.errors import LocalClusterError
 from tests.localcluster.locks import exclusive
 from tests.localcluster.node import programs
-from tests.localcluster.node.able import why_not
 from tests.localcluster.node.node import Node
+from tests.localcluster.node.requirements import unmet_requirement
 
 
 def up(folder: Path, flavour: str | None = None) -> int:
@@ -56,9 +56,9 @@ def build(_: Path, *, cert_manager: bool = False) -> int:
     return 0
 
 
-def able(_: Path) -> int:
+def check_node(_: Path) -> int:
     """Tell whether this machine can run a node; the exit status is 0 only if it can."""
-    reason = why_not()
+    reason = unmet_requirement()
     print(reason or "This machine can run a node.")
     return 1 if reason else 0
 

@@ -1,12 +1,10 @@
-"""What stands in the place of a Service for a while: a server that takes connections and hangs, or is somebody else.
+"""Replace a Service by a server that hangs or has a wrong certificate.
 
-    with impostor(node, cluster_ip, number=200, fault="hang"): ...   # TCP is answered, TLS never
-    with impostor(node, cluster_ip, number=200, fault=200): ...      # a wrong certificate, and 200 for who accepts it
+    with fake_server(node, cluster_ip, number=200, fault="hang"): ...   # accepts TCP, no TLS
+    with fake_server(node, cluster_ip, number=200, fault=200): ...      # a wrong certificate, answers 200
 
-Packets to the Service's address are led there before kube-proxy's rules see them, so that nothing in the cluster
-changes: the cache's pods stay ready and its endpoints stay, as it is where a network device or a wedged process is at
-fault that probes do not notice. Connections that were open before go on with whom they had. Where the process itself
-shall hang, probes included, `freeze` its pods.
+iptables redirects packets to the Service's address before kube-proxy's rules. Pods and endpoints stay ready, as with a
+fault of the network that probes do not see. Open connections are not redirected. `frozen` stops the pods themselves.
 """
 
 import json
@@ -17,28 +15,28 @@ from pathlib import Path
 
 from tests.localcluster.layout import Layout
 from tests.localcluster.node import front
+from tests.localcluster.node.faults import HANG, Faults
 from tests.localcluster.node.inside import Inside
 from tests.localcluster.node.node import Node
-from tests.localcluster.node.orders import HANG, Orders
 from tests.localcluster.pki import CertificateAuthority
 
 REPOSITORY = Path(__file__).parents[3]
-NAME = "impostor.local.test"  # what its certificate is for
+NAME = "fake_server.local.test"  # what its certificate is for
 HTTPS = 443
 
 
 @contextmanager
-def impostor(node: Inside, address: str, number: int = 200, fault: str | int = HANG) -> Iterator[front.Settings]:
-    """Put a server in the place of `address`, port 443, for as long as the block lasts.
+def fake_server(node: Inside, address: str, number: int = 200, fault: str | int = HANG) -> Iterator[front.Settings]:
+    """Redirect port 443 of `address` to a server during the block.
 
-    `number` is that of its own address in the node's network; `fault` is as for an upstream: `hang`, or a status.
+    `number` is the host number of the server's address in the node's network. `fault` is `hang` or an HTTP status.
     """
     settings = _prepare(node, number)
-    Orders(fault).write(Path(settings.orders))
-    name = f"impostor-{number}"
+    Faults(fault).write(Path(settings.faults))
+    name = f"fake_server-{number}"
     command = [sys.executable, "-m", front.__name__, json.dumps(vars(settings))]
     node.sandbox.launch(name, command, {"PYTHONPATH": str(REPOSITORY)})
-    node.wait_for("the impostor answers", lambda: node.answers(settings.address, HTTPS))
+    node.wait_for("the fake server answers", lambda: node.answers(settings.address, HTTPS))
     _divert(node, "--insert", address, settings.address)
     try:
         yield settings
@@ -50,20 +48,20 @@ def impostor(node: Inside, address: str, number: int = 200, fault: str | int = H
 
 @contextmanager
 def frozen(node: Node, *pods: str, namespace: str = "registry-mirror") -> Iterator[None]:
-    """Stop all processes of these pods for as long as the block lasts: the kernel takes connections, nobody answers.
+    """Stop all processes of these pods during the block. The kernel still accepts connections.
 
-    Probes fail too, so that kubelet takes the pods out of their Services, and kills what has a liveness probe.
+    Probes fail: kubelet removes the pods from their Services and kills containers with a liveness probe.
     """
     found = [pid for pod in pods for pid in processes(node, pod, namespace)]
     node.run("kill", "-STOP", *found)
     try:
         yield
     finally:
-        node.run("kill", "-CONT", *found, check=False)  # kubelet may have ended them
+        node.run("kill", "-CONT", *found, check=False)  # kubelet may have killed them
 
 
 def processes(node: Node, pod: str, namespace: str) -> list[str]:
-    """Return the process ids, as the node counts, of a pod's containers, less pause; none of a pod that is gone."""
+    """Return the process ids in the node of a pod's containers without pause; empty if the pod is gone."""
     path = "jsonpath={.status.containerStatuses[*].containerID}"
     ask = ("get", "pod", pod, f"--namespace={namespace}", "--ignore-not-found", "-o", path)
     said = node.cluster.run_kubectl(*ask).stdout
@@ -73,12 +71,12 @@ def processes(node: Node, pod: str, namespace: str) -> list[str]:
 
 
 def _prepare(node: Inside, number: int) -> front.Settings:
-    folder = node.folder / f"impostor-{number}"
+    folder = node.folder / f"fake_server-{number}"
     folder.mkdir(exist_ok=True)
     address = node.sandbox.link.address(number)
     node.run("ip", "address", "add", f"{address}/32", "dev", "eth0")
     identity = CertificateAuthority(Layout(node.cluster.folder).ca).server("serving", [NAME], folder)
-    files = {name: str(folder / name) for name in ("orders", "records")}
+    files = {name: str(folder / name) for name in ("faults", "records")}
     certificate, key = str(identity.certificate), str(identity.key)
     return front.Settings(address, HTTPS, 0, 0, certificate, key, **files)
 

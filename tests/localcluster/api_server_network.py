@@ -6,7 +6,7 @@ from tests.localcluster.ports import LOOPBACK
 
 
 @dataclass(frozen=True)
-class Place:
+class ApiServerNetwork:
     """A network that the API server is in, with the address it has there, which this machine reaches too.
 
     `prefix` goes before its command line and ends by becoming it (the process id stays); `arguments` come after ours.
@@ -17,4 +17,4 @@ class Place:
     arguments: tuple[str, ...] = ()
 
 
-HERE = Place(LOOPBACK)
+HOST_NETWORK = ApiServerNetwork(LOOPBACK)

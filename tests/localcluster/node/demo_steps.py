@@ -1,0 +1,178 @@
+"""The steps of the demo that need a node: pods whose images come through the mirror, and without it."""
+
+import re
+from functools import cached_property
+from typing import NamedTuple
+
+from tests.localcluster.demo_shell import DEADLINE_OF_PODS, DemoShell
+from tests.localcluster.demo_steps import (
+    ADMISSION_STEPS,
+    CONTINUED,
+    CREDENTIALS_TITLE,
+    DELETION_TITLE,
+    OBJECTS_TITLE,
+    REPAIR_STEPS,
+    Step,
+    credentials,
+    delete_mirrors,
+    show_objects,
+)
+from tests.localcluster.node.accounts import Account
+from tests.localcluster.node.installed import NAMESPACE
+from tests.localcluster.node.node import Node
+from tests.localcluster.node.upstream import PUBLIC, Upstream
+
+HUB = "registry-1.docker.io"
+IMAGE = "docker.io/library/hello:1"
+MEGABYTES = 5.0  # of the largest layer of IMAGE
+VOLUMES = 2  # of a mirror with the default of two replicas
+TIMEOUT = "--timeout=150s"
+MIRROR = "registry-mirror-docker"
+HOSTS_TOML = "/etc/containerd/certs.d/docker.io/hosts.toml"
+CACHE_PODS = "-l mirror=docker,component=registry"
+# All files in the folders where the agent may write.
+FILES = "cat /etc/hosts; find /etc/containerd /etc/docker ! -type d | sort"
+COUNTERS = (
+    f"for pod in 0 1; do kubectl get --raw{CONTINUED}"
+    f"/api/v1/namespaces/{NAMESPACE}/pods/{MIRROR}-$pod:5001/proxy/metrics; done{CONTINUED}"
+    """| grep -E '^registry_proxy_(pulled|pushed)_bytes_total\\{type="blob"'"""
+)
+COUNTED = re.compile(r"_(pulled|pushed)_bytes_total\S+ (\S+)$", re.MULTILINE)
+
+
+class Bytes(NamedTuple):
+    """Bytes of blobs that the caches pulled from their upstream and pushed to nodes."""
+
+    pulled: int
+    pushed: int
+
+
+class PullSteps:
+    """The steps on `node`, where a local registry has the name of Docker Hub."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._untouched = ""
+        self._before = Bytes(0, 0)
+
+    @cached_property
+    def _hub(self) -> Upstream:
+        roles = {"tokens": True, "public": True}
+        return Upstream(self._node, HUB, account=Account(), auth_host="auth.docker.io", ca=PUBLIC, **roles)
+
+    def prepare(self) -> None:
+        """Start the registry, push an image and create volumes for the first mirror."""
+        self._hub.prepare().start()
+        self._hub.push(IMAGE.removeprefix("docker.io/"), (MEGABYTES,))
+        self._node.add_volumes(VOLUMES)
+        self._untouched = self._inside(FILES)
+
+    def steps(self) -> tuple[Step, ...]:
+        """Return all steps in order."""
+        return (
+            *ADMISSION_STEPS,
+            Step(OBJECTS_TITLE, self._objects),
+            *REPAIR_STEPS,
+            Step(CREDENTIALS_TITLE, self._credentials),
+            Step("A pod with an image of Docker Hub starts; the image comes through the mirror", self._first),
+            Step("The image is removed from the node and pulled again from the cache alone", self._again),
+            Step("The upstream stops; the pull works through the mirror", self._without_upstream),
+            Step("The mirror stops; the pull works from the upstream", self._without_mirror),
+            Step(f"{DELETION_TITLE}, and no file on the node", self._deletion),
+        )
+
+    def _objects(self, shell: DemoShell) -> None:
+        shell.run(f"kubectl wait --for=condition=Ready rm/docker {TIMEOUT}")
+        show_objects(shell)
+        self._run_on_node(shell, f"cat {HOSTS_TOML}; tail -n 3 /etc/hosts")
+
+    def _credentials(self, shell: DemoShell) -> None:
+        self._node.add_volumes(VOLUMES)
+        credentials(shell)
+
+    def _first(self, shell: DemoShell) -> None:
+        shell.run("kubectl apply -f deploy/examples/docker.yaml")
+        shell.until(
+            "The status has Docker Hub as upstream", "get rm docker -o jsonpath={.status.upstream}", f"https://{HUB}"
+        )
+        shell.run(f"kubectl rollout status statefulset {MIRROR} -n {NAMESPACE} {TIMEOUT}")
+        # Ready also waits until Go programs read the hosts file again, which they do every five seconds.
+        shell.run(f"kubectl wait --for=condition=Ready rm/docker {TIMEOUT}")
+        _pull(shell)
+        self._before = _counted(shell)
+        own = int(MEGABYTES * 1e6)
+        shell.expect(f"More than {own} bytes came through the mirror", min(self._before) > own, expected=True)
+
+    def _again(self, shell: DemoShell) -> None:
+        self._forget(shell)
+        blobs = self._hub.count("blob")
+        _pull(shell)
+        now = _counted(shell)
+        shell.expect("The caches pulled nothing more from the upstream", now.pulled, self._before.pulled)
+        shell.expect("The caches pushed the same bytes to the node again", now.pushed, 2 * self._before.pushed)
+        shell.expect("The upstream served no further blob", self._hub.count("blob"), blobs)
+
+    def _without_upstream(self, shell: DemoShell) -> None:
+        self._forget(shell)
+        self._hub.stop()
+        self._run_on_node(shell, f"curl --silent --show-error https://{HUB}/v2/")
+        reason = "get rm docker -o jsonpath='{.status.conditions[?(@.type==\"UpstreamReachable\")].reason}'"
+        shell.until("The status has the reason ConnectionRefused", reason, "ConnectionRefused")
+        shell.run("kubectl get rm docker")
+        _pull(shell)
+
+    def _without_mirror(self, shell: DemoShell) -> None:
+        self._forget(shell)
+        self._hub.start()
+        blobs = self._hub.count("blob")
+        _scale(shell, "deployment registrymirror-controller", 0)  # it would repair the StatefulSet
+        _scale(shell, f"statefulset {MIRROR}", 0)
+        shell.until("No cache pod is left", f"get pods -n {NAMESPACE} {CACHE_PODS} -o name", "")
+        _pull(shell)
+        shell.expect("The upstream served the blobs", self._hub.count("blob") > blobs, expected=True)
+        self._wait_for_file(shell, "The agent removed the mirror from hosts.toml", HOSTS_TOML, there=False)
+        self._node.add_volumes(VOLUMES)  # the claims were deleted with the replicas
+        _scale(shell, "deployment registrymirror-controller", 2)
+        self._wait_for_file(shell, "The controller repaired the mirror and the agent uses it again", HOSTS_TOML)
+
+    def _deletion(self, shell: DemoShell) -> None:
+        shell.run("kubectl delete pod hello --now")
+        delete_mirrors(shell)
+        left = self._run_on_node(shell, FILES)
+        shell.expect("The files of the node are the same as before the first mirror", left, self._untouched)
+
+    def _forget(self, shell: DemoShell) -> None:
+        shell.run("kubectl delete pod hello --now")
+        self._node.forget_image(IMAGE)
+        left = self._run_on_node(shell, "ctr --namespace k8s.io images ls --quiet | grep hello")
+        shell.expect("The image is removed from the node", left, "")
+
+    def _wait_for_file(self, shell: DemoShell, what: str, path: str, *, there: bool = True) -> None:
+        self._node.wait_for(what, lambda: self._node.exists(path) == there, DEADLINE_OF_PODS)
+        shell.met(what)
+
+    def _run_on_node(self, shell: DemoShell, command: str) -> str:
+        return shell.run_by(self._inside, command, prompt=f"{self._node.name}# ")
+
+    def _inside(self, command: str) -> str:
+        done = self._node.run("sh", "-c", f"{command} 2>&1", check=False)
+        return done.stdout
+
+
+def _pull(shell: DemoShell) -> None:
+    """Start a pod that pulls its image."""
+    shell.run(f"kubectl run hello --image={IMAGE}")
+    shell.run(f"kubectl wait --for=condition=Ready pod/hello {TIMEOUT}")
+    shell.until("The pod runs this image", "logs hello", f"this is {IMAGE}")  # a pod is Ready before its first line
+    shell.run("kubectl logs hello")
+
+
+def _counted(shell: DemoShell) -> Bytes:
+    """Return the sums of the caches' counters."""
+    found = COUNTED.findall(shell.run(COUNTERS))
+    sums = {name: sum(int(float(value)) for each, value in found if each == name) for name in Bytes._fields}
+    return Bytes(**sums)
+
+
+def _scale(shell: DemoShell, what: str, replicas: int) -> None:
+    shell.run(f"kubectl scale {what} -n {NAMESPACE} --replicas {replicas}")
