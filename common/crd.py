@@ -17,6 +17,8 @@ from common.status import RegistryMirrorStatus
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from common.types import Json
+
 # Keywords of pydantic that a structural schema does not allow. `default`: only the webhook sets defaults.
 _DROPPED: Final = frozenset({"title", "default", "examples", "additionalProperties"})
 
@@ -67,13 +69,13 @@ _COLUMNS: Final = [
 ]
 
 
-def structural(model: type[BaseModel]) -> dict[str, Any]:
+def structural(model: type[BaseModel]) -> Json:
     """Return the structural schema (apiextensions.k8s.io/v1) of a model, with all references resolved."""
     schema = model.model_json_schema(by_alias=True)
-    return cast("dict[str, Any]", _structural(schema, schema.get("$defs", {})))
+    return cast("Json", _structural(schema, schema.get("$defs", {})))
 
 
-def _structural(node: Any, definitions: dict[str, Any]) -> Any:
+def _structural(node: Any, definitions: Json) -> Any:
     if isinstance(node, list):
         return [_structural(item, definitions) for item in node]
     if not isinstance(node, dict):
@@ -88,13 +90,13 @@ def _structural(node: Any, definitions: dict[str, Any]) -> Any:
     return kept | {"additionalProperties": _structural(values, definitions)} if isinstance(values, dict) else kept
 
 
-def _child(key: str, value: Any, definitions: dict[str, Any]) -> Any:
+def _child(key: str, value: Any, definitions: Json) -> Any:
     if key == "properties":  # keys below are field names, possibly `title` or `default`
         return {name: _structural(schema, definitions) for name, schema in value.items()}
     return _structural(value, definitions)
 
 
-def _resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+def _resolved(node: Json, definitions: Json) -> Json:
     """Follow the reference of one level and drop its `null` alternative: optional fields are not nullable."""
     if "$ref" in node:
         target = definitions[node["$ref"].rsplit("/", 1)[1]]
@@ -105,7 +107,7 @@ def _resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, An
     return node
 
 
-def definition() -> dict[str, Any]:
+def definition() -> Json:
     """Return the CustomResourceDefinition."""
     spec = structural(RegistryMirrorSpec)
     spec["properties"]["volumeClaimTemplate"]["properties"]["spec"]["x-kubernetes-validations"] = _CLAIM_RULES

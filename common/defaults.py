@@ -15,6 +15,8 @@ from common.model import DEFAULT_ACCESS_MODES, DEFAULT_REPLICAS, DEFAULT_STORAGE
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from common.types import Json
+
 _ACCESS_MODES: Final = get_args(AccessMode)
 # Levels. The model has 7, managedFields a few more. Far below the recursion limit of Python.
 MAX_DEPTH: Final = 64
@@ -41,7 +43,7 @@ def _fill_labels(metadata: Any) -> None:
         _fill(_part(metadata, "labels"), names.labels(name))
 
 
-def _fill_spec(spec: dict[str, Any], old: dict[str, Any]) -> None:
+def _fill_spec(spec: Json, old: Json) -> None:
     _fill(spec, {"replicas": DEFAULT_REPLICAS, "ttl": DEFAULT_TTL})
     claim = _part(_part(spec, "volumeClaimTemplate"), "spec")
     old_claim = dict_at(old, "volumeClaimTemplate", "spec")
@@ -52,13 +54,13 @@ def _fill_spec(spec: dict[str, Any], old: dict[str, Any]) -> None:
     _fill(requests, {"storage": _storage_of(old_claim) or DEFAULT_STORAGE})
 
 
-def _modes_of(claim: dict[str, Any]) -> list[str]:
+def _modes_of(claim: Json) -> list[str]:
     """Return the stored access modes; none if they are invalid, so that an old mistake does not return."""
     modes = claim.get("accessModes")
     return list(modes) if isinstance(modes, list) and all(mode in _ACCESS_MODES for mode in modes) else []
 
 
-def _storage_of(claim: dict[str, Any]) -> Any:
+def _storage_of(claim: Json) -> Any:
     amount = dict_at(claim, "resources", "requests").get("storage")
     try:
         return amount if quantity.parse(amount) > 0 else None
@@ -84,14 +86,14 @@ def _part(node: Any, key: str) -> Any:
     return node[key]
 
 
-def _fill(node: Any, values: dict[str, Any]) -> None:
+def _fill(node: Any, values: Json) -> None:
     if isinstance(node, dict):
         for key, value in values.items():
             if node.get(key) is None:
                 node[key] = value
 
 
-def dict_at(node: Any, *path: str) -> dict[str, Any]:
+def dict_at(node: Any, *path: str) -> Json:
     """Return the object at `path` below `node` (not a copy), or an empty one if there is no object."""
     for key in path:
         node = node.get(key) if isinstance(node, dict) else None

@@ -12,6 +12,8 @@ from common.model import ClaimSpec
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from common.types import Json
+
 _TEMPLATE: Final = ("spec", "volumeClaimTemplate")
 _STORAGE: Final = ("spec", "resources", "requests", "storage")
 _LIMIT: Final = ("spec", "resources", "limits", "storage")
@@ -40,7 +42,7 @@ def immutable_field_errors(mirror: Any, old: Any) -> list[FieldError]:
     return errors + _shrink_errors(before, after, dict_at(old, "status").get("storage"))
 
 
-def _meaning(template: dict[str, Any], path: tuple[str, ...]) -> Any:
+def _meaning(template: Json, path: tuple[str, ...]) -> Any:
     """Return the value at `path` for comparison: None if empty or Kubernetes' default, the amount of a quantity.
 
     An empty storageClassName is not None: it disables provisioning.
@@ -54,7 +56,7 @@ def _meaning(template: dict[str, Any], path: tuple[str, ...]) -> Any:
 _KUBERNETES_DEFAULTS: Final = (("volumeMode", "Filesystem"), ("volumeAttributesClassName", ""))
 
 
-def _shrink_errors(before: dict[str, Any], after: dict[str, Any], granted: Any) -> list[FieldError]:
+def _shrink_errors(before: Json, after: Json, granted: Any) -> list[FieldError]:
     before_size, wanted, floor = _amount(_storage(before)), _amount(_storage(after)), _amount(granted)
     if before_size is None or wanted is None or floor is None or wanted >= min(before_size, floor):
         return []
@@ -62,7 +64,7 @@ def _shrink_errors(before: dict[str, Any], after: dict[str, Any], granted: Any) 
     return [FieldError(".".join((*_TEMPLATE, *_STORAGE)), FORBIDDEN, sentence)]
 
 
-def _storage(template: dict[str, Any]) -> Any:
+def _storage(template: Json) -> Any:
     return dict_at(template, *_STORAGE[:-1]).get(_STORAGE[-1])
 
 

@@ -19,6 +19,8 @@ from common.model import RegistryMirrorSpec
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+    from common.types import Json
+
 # Description and example of each field, for errors about missing values and wrong types.
 _EXPECTED: Final = {
     "spec": ("an object with at least upstreamUrl", "spec: {upstreamUrl: quay.io}"),
@@ -139,7 +141,7 @@ def _example(path: str) -> str:
     return f'; for example "{_EXPECTED[path][1]}"' if path in _EXPECTED else ""
 
 
-def _name_errors(metadata: dict[str, Any]) -> list[FieldError]:
+def _name_errors(metadata: Json) -> list[FieldError]:
     name = metadata.get("name")
     if not name:
         return [FieldError("metadata.name", REQUIRED, _no_name(metadata))]
@@ -159,7 +161,7 @@ _NAME_RULE: Final = (
 )
 
 
-def _no_name(metadata: dict[str, Any]) -> str:
+def _no_name(metadata: Json) -> str:
     if metadata.get("generateName"):
         return 'generateName is not supported, because objects are named after the mirror; for example "name: docker"'
     return f'{_NAME_RULE}; for example "name: docker"'
@@ -171,7 +173,7 @@ def _given_name_refusal(name: str, allowed: tuple[str, ...]) -> str | None:
     return reserved_names.refusal_reason(name, allowed) or (local if reserved_names.is_local(name) else None)
 
 
-def _masquerade_errors(spec: dict[str, Any], allowed: tuple[str, ...]) -> list[FieldError]:
+def _masquerade_errors(spec: Json, allowed: tuple[str, ...]) -> list[FieldError]:
     """Validate the host name on the nodes, from the spec or by default."""
     given = spec.get("masqueradeUrl")
     example = f'; for example "masqueradeUrl: mirror.{allowed[0] if allowed else "example.com"}"'

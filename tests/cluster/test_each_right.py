@@ -25,11 +25,11 @@ from hostess.json_log import Log
 from hostess.kube.removal import removal_reason
 from hostess.kube.watcher import Follower
 from tests.cluster.test_hostess import Account
-from tests.cluster.test_rights import Right, granted, of_roles, one, requests, right_of
+from tests.cluster.test_rights import Right, granted, grow, occupy, of_roles, one, requests, right_of
 from tests.localcluster.commands import CONTROLLER_MANAGER
 from tests.localcluster.system import CONTROLLER
 from tests.support.agents import Agent, Nodes
-from tests.support.hands import a_node, a_node_with_room, a_storage_class, volumes
+from tests.support.hands import a_node, a_node_with_room, a_storage_class
 from tests.support.kube import NAMESPACE, Kube, until
 from tests.unit.hostess.a_node import ANode
 
@@ -63,17 +63,7 @@ def edited(kube: Kube, _: str, *, kind: Kind) -> None:
 
 
 def replaced(kube: Kube, name: str, *, kind: Kind) -> None:
-    """Put an adoptable object with immutable differences in the place of a mirror's object."""
-    labels = {"app": "docker-registry", "mirror": name}
-    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "x", "image": "x.example.com/x"}]}}
-    workload = {"spec": {"selector": {"matchLabels": labels}, "template": pod}}
-    bodies: dict[Kind, Json] = {
-        resources.SECRET: {"immutable": True},
-        resources.SERVICE: {"spec": {"clusterIP": "None", "ports": [{"port": 1}]}},
-        resources.STATEFUL_SET: {"spec": {**workload["spec"], "serviceName": "x"}},
-        resources.DAEMON_SET: workload,
-    }
-    kube.create(kind, {"metadata": {"name": f"registry-mirror-{name}", "labels": labels}, **bodies[kind]})
+    occupy(kube, name, kind)
     made(kube, name)
 
 
@@ -89,20 +79,6 @@ def left_over(kube: Kube, name: str) -> None:
     metadata = {"name": f"registry-mirror-{name}", "ownerReferences": [{**earlier, "controller": True}]}
     kube.create(resources.BUDGET, {"metadata": metadata, "spec": {"maxUnavailable": 1}})
     made(kube, name)
-
-
-def grown(kube: Kube, name: str) -> None:
-    """Grow two claims: the bound one is patched, the unbound one is replaced."""
-    volumes(kube, "growing", [name], "20Gi")
-    kube.mirror(one(name).on_class("growing"))
-    claims = [f"image-store-registry-mirror-{name}-{number}" for number in (0, 1)]
-    until(lambda: {_phase(kube, claim) for claim in claims} == {"Bound", "Pending"}, why="one claim of two is bound")
-    larger = {"volumeClaimTemplate": {"spec": {"resources": {"requests": {"storage": "30Gi"}}}}}
-    kube.patch(resources.MIRROR, name, {"spec": larger})
-
-
-def _phase(kube: Kube, claim: str) -> str:
-    return str((kube.find(resources.CLAIM, claim) or {}).get("status", {}).get("phase"))
 
 
 def unpublished(kube: Kube, _: str, *, kind: Kind) -> None:
@@ -151,8 +127,8 @@ TRIGGERS: dict[Right, Callable[[Kube, str], object]] = {
         for resource, kind in OF_A_MIRROR.items()
         if kind is not resources.BUDGET
     },
-    (NAMESPACE, "persistentvolumeclaims", "patch"): grown,
-    (NAMESPACE, "persistentvolumeclaims", "delete"): grown,
+    (NAMESPACE, "persistentvolumeclaims", "patch"): grow,
+    (NAMESPACE, "persistentvolumeclaims", "delete"): grow,
     (NAMESPACE, "pods", "delete"): outdated,
     (NAMESPACE, "poddisruptionbudgets.policy", "delete"): left_over,
     (NAMESPACE, LEASES, "get"): nothing,

@@ -122,25 +122,26 @@ def _until_label_repaired(kube: Kube, kind: Kind, name: str) -> None:
     until(lambda: kube.get(kind, name)["metadata"]["labels"]["app"] == "docker-registry", why=f"{kind.name} repaired")
 
 
-def _replace_immutable_objects(kube: Kube) -> None:
-    name = "registry-mirror-replaced"
-    labels = {"app": "docker-registry", "mirror": "replaced"}
-    metadata = {"name": name, "labels": labels}
+def occupy(kube: Kube, name: str, kind: Kind) -> Json:
+    """Create an adoptable object with immutable differences in the place of a mirror's object."""
+    labels = {"app": "docker-registry", "mirror": name}
     pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "x", "image": "x.example.com/x"}]}}
-    spec = {"selector": {"matchLabels": labels}, "template": pod}
-    old = {
-        resources.STATEFUL_SET: kube.create(
-            resources.STATEFUL_SET, {"metadata": metadata, "spec": {**spec, "serviceName": "x"}}
-        ),
-        resources.DAEMON_SET: kube.create(resources.DAEMON_SET, {"metadata": metadata, "spec": spec}),
-        resources.SECRET: kube.create(resources.SECRET, {"metadata": metadata, "immutable": True}),
-        resources.SERVICE: kube.create(
-            resources.SERVICE, {"metadata": metadata, "spec": {"clusterIP": "None", "ports": [{"port": 1}]}}
-        ),
+    workload = {"selector": {"matchLabels": labels}, "template": pod}
+    bodies: dict[Kind, Json] = {
+        resources.SECRET: {"immutable": True},
+        resources.SERVICE: {"spec": {"clusterIP": "None", "ports": [{"port": 1}]}},
+        resources.STATEFUL_SET: {"spec": {**workload, "serviceName": "x"}},
+        resources.DAEMON_SET: {"spec": workload},
     }
+    return kube.create(kind, {"metadata": {"name": f"registry-mirror-{name}", "labels": labels}, **bodies[kind]})
+
+
+def _replace_immutable_objects(kube: Kube) -> None:
+    kinds = (resources.STATEFUL_SET, resources.DAEMON_SET, resources.SECRET, resources.SERVICE)
+    old = {kind: occupy(kube, "replaced", kind)["metadata"]["uid"] for kind in kinds}
     kube.mirror(one("replaced"))
-    for kind, current in old.items():
-        _until_replaced(kube, kind, name, current["metadata"]["uid"])
+    for kind, uid in old.items():
+        _until_replaced(kube, kind, "registry-mirror-replaced", uid)
 
 
 def _until_replaced(kube: Kube, kind: Kind, name: str, uid: str) -> None:
@@ -165,13 +166,19 @@ def _replace_leftover_objects(running: Running) -> None:
 
 def _grow_storage(kube: Kube) -> None:
     a_storage_class(kube, "growing", growing=True)
-    volumes(kube, "growing", ["one"], "20Gi")
-    kube.mirror(one("grown").on_class("growing"))
-    phases = ("image-store-registry-mirror-grown-0", "image-store-registry-mirror-grown-1")
-    until(lambda: {_phase(kube, claim) for claim in phases} == {"Bound", "Pending"}, why="one claim of two is bound")
+    claims = grow(kube, "grown")
+    until(lambda: {_asked(kube, claim) for claim in claims} == {"30Gi"}, why="both ask for more")
+
+
+def grow(kube: Kube, name: str) -> list[str]:
+    """Grow the storage of a mirror with one bound and one pending claim. Return the claims."""
+    volumes(kube, "growing", [name], "20Gi")
+    kube.mirror(one(name).on_class("growing"))
+    claims = [f"image-store-registry-mirror-{name}-{number}" for number in (0, 1)]
+    until(lambda: {_phase(kube, claim) for claim in claims} == {"Bound", "Pending"}, why="one claim of two is bound")
     larger = {"volumeClaimTemplate": {"spec": {"resources": {"requests": {"storage": "30Gi"}}}}}
-    kube.patch(resources.MIRROR, "grown", {"spec": larger})
-    until(lambda: {_asked(kube, claim) for claim in phases} == {"30Gi"}, why="both ask for more")
+    kube.patch(resources.MIRROR, name, {"spec": larger})
+    return claims
 
 
 def _phase(kube: Kube, claim: str) -> str:

@@ -184,33 +184,12 @@ def test_invalid_masquerade_url_is_one_error() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("localhost.", "a.localhost.", "LOCALHOST", "A.Svc", "quay.io.", ".quay.io", "*.quay.io", "*", "a..b", ""),
-        *("127.0.0.1", "0x7f.1", "1.0x7f", "0x7f000001", "2130706433", "127.1", "0177.0.0.1", "::1", "[::1]", "a.0x"),
-        *(
-            "\u043aubernetes.default",
-            "b\u00fccher.example",
-            "localhost\u3002example",
-            "local\u00adhost",
-            "a\u200b.example",
-        ),
-        *(
-            "a b.example",
-            "a\tb.example",
-            "a\n10.0.0.1 b.example",
-            "a#b.example",
-            "a.example\n",
-            "a.example\0",
-            "-a.example",
-        ),
-        *(
-            "a_b.example",
-            "a.example:443",
-            "https://a.example",
-            "a.example/x",
-            "u@a.example",
-            'a".example',
-            "a" * 64 + ".b",
-        ),
+        *("localhost.", "a.localhost.", "LOCALHOST", "A.Svc", "quay.io.", ".quay.io", "*.quay.io", "*", "a..b"),
+        *("", "127.0.0.1", "0x7f.1", "1.0x7f", "0x7f000001", "2130706433", "127.1", "0177.0.0.1", "::1"),
+        *("[::1]", "a.0x", "\u043aubernetes.default", "b\xfccher.example", "localhost\u3002example"),
+        *("local\xadhost", "a\u200b.example", "a b.example", "a\tb.example", "a\n10.0.0.1 b.example"),
+        *("a#b.example", "a.example\n", "a.example\x00", "-a.example", "a_b.example", "a.example:443"),
+        *("https://a.example", "a.example/x", "u@a.example", 'a".example', "a" * 64 + ".b"),
     ],
 )
 def test_malformed_masquerade_url_is_refused(name: str) -> None:
