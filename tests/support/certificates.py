@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-import ipaddress
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import trustme
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 HOST = "webhook.registry-mirror.svc"
-_DAY = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -48,35 +44,15 @@ class Issuer:
     """A CA."""
 
     def __init__(self, name: str = "an issuer") -> None:
-        self._name = _named(name)
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        basic = x509.BasicConstraints(ca=True, path_length=0)
-        signed = _builder(self._name, self._name, self._key, (-1, 30)).add_extension(basic, critical=True)
-        self.certificate = _pem(signed.sign(self._key, hashes.SHA256()))
+        self._ca = trustme.CA(organization_unit_name=name)
+        self.certificate = self._ca.cert_pem.bytes()
 
-    def issue(
-        self,
-        days: tuple[float, float] = (-1, 10),
-        usage: x509.ObjectIdentifier | None = None,
-        hosts: tuple[str, ...] = (HOST,),
-    ) -> Issued:
+    def issue(self, days: tuple[float, float] = (-1, 10), hosts: tuple[str, ...] = (HOST,)) -> Issued:
         """Return a serving certificate for the hosts and 127.0.0.1, valid between `days` from now."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        names = [*map(x509.DNSName, hosts), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        builder = _builder(_named(hosts[0]), self._name, key, days)
-        for extension, critical in (
-            (x509.BasicConstraints(ca=False, path_length=None), True),
-            (x509.ExtendedKeyUsage([usage or ExtendedKeyUsageOID.SERVER_AUTH]), False),
-            (x509.SubjectAlternativeName(names), False),
-            (x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), False),
-        ):
-            builder = builder.add_extension(extension, critical=critical)
-        plain = serialization.NoEncryption()
-        form = serialization.PrivateFormat.PKCS8
-        return Issued(
-            _pem(builder.sign(self._key, hashes.SHA256())),
-            key.private_bytes(serialization.Encoding.PEM, form, plain),
-        )
+        now = dt.datetime.now(dt.UTC)
+        first, last = (now + dt.timedelta(days=each) for each in days)
+        issued = self._ca.issue_cert(*hosts, "127.0.0.1", common_name=hosts[0], not_before=first, not_after=last)
+        return Issued(issued.cert_chain_pems[0].bytes(), issued.private_key_pem.bytes())
 
 
 class Mount:
@@ -116,26 +92,3 @@ class Mount:
     def hold_pair(self, issued: Issued) -> None:
         """Replace certificate and key."""
         self.hold(issued.certificate, issued.key)
-
-
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: tuple[float, float]
-) -> x509.CertificateBuilder:
-    now = dt.datetime.now(dt.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now + days[0] * _DAY)
-        .not_valid_after(now + days[1] * _DAY)
-    )
-
-
-def _named(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-
-def _pem(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.PEM)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.support.certificates import HOST, Issued, Issuer, Mount
 from tests.support.recorder import Recorder
@@ -17,6 +16,7 @@ from webhook.key_pair import KeyPairError
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0
+SERVER_AUTH = bytes.fromhex("06082b06010505070301")  # the OID in DER
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,6 @@ def encrypted(issued: Issued) -> bytes:
 
 def test_unusable_pair_is_refused_with_its_files(issuer: Issuer, mount: Mount) -> None:
     one, other = issuer.issue(), issuer.issue()
-    client = issuer.issue(usage=ExtendedKeyUsageOID.CLIENT_AUTH)
     for certificate, key in (
         (one.certificate, other.key),
         (one.certificate, b""),
@@ -79,7 +78,6 @@ def test_unusable_pair_is_refused_with_its_files(issuer: Issuer, mount: Mount) -
         (b"\xff", one.key),
         (one.key, one.certificate),
         (one.certificate, encrypted(one)),
-        (client.certificate, client.key),
     ):
         mount.hold(certificate, key)
         pair = key_pair.read(mount.certificate_file, mount.key_file)
@@ -92,6 +90,7 @@ def spoiled(issued: Issued, what: str) -> bytes:
     end = issued.parsed.not_valid_after_utc.strftime("%y%m%d%H%M%SZ").encode()
     before, after = {
         "an end in no time zone that X.509 knows": (end, end[:8] + b"+0100"),
+        "a purpose other than serving": (SERVER_AUTH, SERVER_AUTH[:-1] + b"\x04"),
         "an end in month 13": (end, end[:2] + b"13" + end[4:]),
         "a name that is no text": (
             b"\x82%c%b" % (len(HOST), HOST.encode()),
@@ -104,7 +103,13 @@ def spoiled(issued: Issued, what: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "what", ["an end in no time zone that X.509 knows", "an end in month 13", "a name that is no text"]
+    "what",
+    [
+        "an end in no time zone that X.509 knows",
+        "an end in month 13",
+        "a name that is no text",
+        "a purpose other than serving",
+    ],
 )
 def test_unreadable_certificate_is_refused(issuer: Issuer, mount: Mount, what: str) -> None:
     good, bad, log = issuer.issue(), issuer.issue(), Recorder()
