@@ -77,7 +77,7 @@ def _manager(
     state.leases.listen(leadership.notice)
     recorder = Recorder(cluster, leadership.election.identity, log)
     applier = Applier(cluster, settings.namespace, state, ConflictLimiter(), durations, time.monotonic)
-    storage = Storage(cluster, settings.namespace, state, time.monotonic, durations)
+    storage = Storage(cluster, settings.namespace, state, time.monotonic)
     prober = Prober(settings, keys.enqueue, log)
     cleaner = NodeCleanup(cluster, settings, state, applier, agents, recorder, time.monotonic)
     mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, cleaner, prober)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from common import names
+from controller.objects.ownership import owner_reference
 
 if TYPE_CHECKING:
     from common.types import Json
@@ -43,18 +44,11 @@ def with_metadata(
     annotations: Json | None = None,
 ) -> Json:
     """Return `body` with name, labels and an owner reference to the mirror."""
-    owner = {
-        "apiVersion": names.API_VERSION,
-        "kind": names.KIND,
-        "name": mirror.name,
-        "uid": mirror.uid,
-        "controller": True,
-    }
     metadata: Json = {
         "name": name or mirror.object_name,
         "namespace": settings.namespace,
         "labels": names.labels(mirror.name),
-        "ownerReferences": [owner],
+        "ownerReferences": [{**owner_reference(mirror), "controller": True}],
     }
     if annotations:
         metadata["annotations"] = annotations

@@ -11,6 +11,7 @@ from controller.desired import registry_config
 from controller.desired.object_metadata import EMPTY_IN_CONTAINER, EMPTY_IN_POD, confined, pull_secrets, with_metadata
 from controller.desired.services import TARGET_PORT
 from controller.objects import well_known
+from controller.objects.ownership import owner_reference
 from controller.objects.resources import STATEFUL_SET
 from controller.objects.well_known import BUNDLE_FILE, CONFIGURATION_ANNOTATION
 
@@ -38,7 +39,8 @@ def stateful_set(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -
         "serviceName": names.headless_name(mirror.name),
         # OrderedReady would block the repair of a broken template.
         "podManagementPolicy": "Parallel",
-        "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete", "whenScaled": "Delete"},
+        # The mirror owns the claims; the controller deletes those of removed pods.
+        "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
         "selector": {"matchLabels": selector},
         "template": {
@@ -69,8 +71,9 @@ def _claim(mirror: Mirror) -> Json:
     claim = copy.deepcopy(mirror.claim)
     metadata = claim.get("metadata") or {}
     labels = {**(metadata.get("labels") or {}), **names.labels(mirror.name)}
+    owned = {"name": names.CLAIM_TEMPLATE, "labels": labels, "ownerReferences": [owner_reference(mirror)]}
     spec = {"volumeMode": "Filesystem", **claim["spec"]}
-    return {"metadata": {**metadata, "name": names.CLAIM_TEMPLATE, "labels": labels}, "spec": spec}
+    return {"metadata": {**metadata, **owned}, "spec": spec}
 
 
 def _pod(mirror: Mirror, settings: ControllerSettings, inputs: Inputs, selector: Json) -> Json:

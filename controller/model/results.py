@@ -70,16 +70,18 @@ class ApplyResult:
 
 @dataclass(frozen=True, slots=True)
 class ResizePlan:
-    """What is to be done, in this order: ask `claims` for more, replace the StatefulSet, make `pending` claims again.
+    """Steps to the wanted storage, in order: adopt, grow, replace the StatefulSet, recreate, delete surplus claims.
 
-    `missing` names the claims that have not been granted what is wanted yet, `foreign` those of them that are a
-    person's own, `absent` those that are not there at all; `granted` is what every claim has.
+    `surplus` are claims of removed pods, `absent` names claims that do not exist. `missing` names claims without the
+    wanted storage. `foreign` are those of them that are a user's own. `granted` is what every claim has.
     """
 
     wanted: str
-    claims: list[Json] = field(default_factory=list)
+    adopt: list[Json] = field(default_factory=list)
+    grow: list[Json] = field(default_factory=list)
     replace: bool = False
-    pending: list[Json] = field(default_factory=list)
+    recreate: list[Json] = field(default_factory=list)
+    surplus: list[Json] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
@@ -88,21 +90,12 @@ class ResizePlan:
 
 @dataclass(frozen=True, slots=True)
 class StorageResult:
-    """How the storage of a mirror stands. `refused`: what follows where it cannot grow, in the API server's words.
+    """The outcome of a resize plan. `refused` is the API server's refusal.
 
-    `replacing`: the StatefulSet is to be made again, so that nothing is put right in the present one. `renewing`: there
-    are pods whose claims have yet to be made again, or to be let go of.
+    `replacing`: the StatefulSet was deleted to be created again. `waiting`: claims remain to be created or deleted.
     """
 
     plan: ResizePlan
     refused: str | None = None
     replacing: bool = False
-    renewing: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class DeletionResult:
-    """Whether a mirror is to be held until its claims go with it; and what it leaves, as the API server refused it."""
-
     waiting: bool = False
-    refused: list[str] = field(default_factory=list)

@@ -41,6 +41,16 @@ def controller_of(current: Json) -> Json | None:
     return next((reference for reference in references if reference.get("controller")), None)
 
 
+def owner_uids(obj: Json) -> list[str]:
+    """Return the UIDs of all owners of an object."""
+    return [owner["uid"] for owner in obj.get("metadata", {}).get("ownerReferences") or []]
+
+
+def owner_reference(mirror: Identity) -> Json:
+    """Return the reference that makes Kubernetes collect an object with the mirror."""
+    return {"apiVersion": names.API_VERSION, "kind": names.KIND, "name": mirror.name, "uid": mirror.uid}
+
+
 def describe_owner(current: Json) -> str:
     """Who has an object, for a person: its controller, or that it has none and lacks our labels."""
     owner = controller_of(current)

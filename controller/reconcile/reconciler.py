@@ -17,7 +17,7 @@ from controller.kubeclient.errors import Forbidden, Gone, Invalid, NotFound
 from controller.model.inputs import Inputs, MissingInput
 from controller.model.mirror import identity_of, parse_mirror
 from controller.model.observation import Observation
-from controller.model.results import ApplyResult, DeletionResult, Done, Outcome, RequeueAfter, Stalled
+from controller.model.results import ApplyResult, Done, Outcome, RequeueAfter, Stalled
 from controller.objects import well_known
 from controller.objects.finalizer import FINALIZER, finalizers, is_terminating
 from controller.objects.ownership import Ownership, ownership_of
@@ -127,13 +127,10 @@ class Reconciler:
             return self._forget(name)
         self.prober.forget(name)
         orphaning = self.node_cleanup.is_orphaning(obj)
-        deletion = DeletionResult() if orphaning else await self.storage.part(identity_of(obj))
-        if deletion.waiting:
-            message: str | None = "Being deleted. Waiting for its claims to be released."
-        else:
-            message = await self.node_cleanup.poll(obj, self.memories[name])
+        refused = [] if orphaning else await self.storage.delete_orphaned_pods(identity_of(obj))
+        message = await self.node_cleanup.poll(obj, self.memories[name])
         if message is None:
-            self.recorder.record(obj, events.incomplete_cleanup(deletion.refused))
+            self.recorder.record(obj, events.incomplete_cleanup(refused))
             return Done()
         await self._publish(obj, status_of_leaving(obj, message, _stamp(clock.now())))
         return RequeueAfter(POLL_INTERVAL, reasons.NODES_CLEANING.name)

@@ -58,7 +58,7 @@ def _for_writes(observation: Observation, refused_for: float) -> Iterator[tuple[
     if is_refused(observation):
         reason = reasons.RESIZE_REFUSED if observation.refused is None else reasons.APPLY_FAILED
         yield reason.name, _backoff(refused_for, REFUSED_BACKOFF)
-    if storage is not None and storage.renewing:
+    if storage is not None and storage.waiting:
         yield "ClaimsRenewing", TERMINATING_REQUEUE
     if applied is not None:
         yield from _for_objects(applied)

@@ -168,7 +168,7 @@ def _foreign_writes(applied: ApplyResult) -> list[EventRecord]:
 
 
 def incomplete_cleanup(refused: list[str]) -> list[EventRecord]:
-    """Return the Event for objects of a deleted mirror that the API server refused to delete."""
+    """Return the Event for cache pods of a deleted mirror that the API server refused to delete."""
     note = f"The API server refused to delete: {'; '.join(refused)}. Delete these objects by hand."
     return [EventRecord.of(reasons.CLEANUP_INCOMPLETE, note, "Delete")] if refused else []
 

@@ -1,17 +1,20 @@
-"""Storage of a mirror that exists: claims grow first, then the StatefulSet is made again around its pods.
+"""Compare a mirror's claims and StatefulSet with its spec. Pure.
 
-A StatefulSet's claim template cannot change and its pods need not: it is deleted leaving its pods behind (orphan),
-and made again with the new template, which takes the same pods over, without a restart.
+A StatefulSet's claim template is immutable. The StatefulSet is deleted without its pods (orphan), then created with
+the new template. The new StatefulSet adopts the pods, which do not restart.
 """
 
 from __future__ import annotations
 
 from decimal import ROUND_CEILING, Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from common import names, quantity
 from common.defaults import dict_at
 from controller.model.results import ResizePlan
+from controller.objects.finalizer import is_terminating
+from controller.objects.ownership import controller_of, owner_reference, owner_uids
+from controller.objects.resources import STATEFUL_SET
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,69 +23,89 @@ if TYPE_CHECKING:
     from controller.model.mirror import Identity, Mirror
 
 
-def plan(mirror: Mirror, stateful_set: Json | None, claims: Iterable[Json]) -> ResizePlan:
-    """What the difference between wanted and present storage asks for.
+# More than `spec.replicas` may be (10), so that claims of removed pods are found too.
+ORDINALS: Final = 16
 
-    `claims` are those that the mirror's pods use, whoever made them: one that a person made before, by that name, holds
-    their data as well, but is left as it is.
+
+def plan(mirror: Mirror, stateful_set: Json | None, claims: Iterable[Json]) -> ResizePlan:
+    """Return the steps from the present claims and StatefulSet to the spec.
+
+    `claims` have the names of the mirror's claims. One without the mirror's labels is a user's own and stays as it is.
     """
-    wanted = _stored(mirror.storage)
-    there = {claim["metadata"]["name"]: claim for claim in claims}
-    present = {name: claim for name, claim in there.items() if "deletionTimestamp" not in claim["metadata"]}
-    ours = {name: claim for name, claim in present.items() if is_of(mirror, claim)}
+    wanted = _rounded(mirror.storage)
+    existing = {claim["metadata"]["name"]: claim for claim in claims}
+    present = {name: claim for name, claim in existing.items() if not is_terminating(claim)}
+    labelled = {name: claim for name, claim in present.items() if _has_labels_of(mirror, claim)}
     expected = [names.claim_name(mirror.name, ordinal) for ordinal in range(mirror.spec.replicas)]
+    removed = [names.claim_name(mirror.name, ordinal) for ordinal in range(mirror.spec.replicas, ORDINALS)]
     capacities = [capacity_of(present[name]) if name in present else None for name in expected]
     granted = [capacity for capacity in capacities if capacity is not None]
     missing = [name for name, capacity in zip(expected, capacities, strict=True) if (capacity or 0) < wanted]
+    ours = [labelled[name] for name in expected if name in labelled]
     return ResizePlan(
         wanted=mirror.storage,
-        claims=[claim for claim in ours.values() if is_bound(claim) and _is_to_grow(claim, wanted)],
-        replace=stateful_set is not None and _template_storage(stateful_set) != wanted,
-        # Those of pods that are scaled away would not come back.
-        pending=[ours[name] for name in expected if name in ours and _is_to_renew(ours[name], wanted)],
-        absent=[name for name in expected if name not in there],
+        adopt=[claim for claim in ours if _is_adoptable(claim)],
+        grow=[claim for claim in ours if _needs_growth(claim, wanted)],
+        replace=stateful_set is not None and not _has_template(stateful_set, mirror, wanted),
+        recreate=[claim for claim in ours if not is_bound(claim) and _requested(claim) != wanted],
+        surplus=[labelled[name] for name in removed if name in labelled and _is_owned(mirror, labelled[name])],
+        absent=[name for name in expected if name not in existing],
         missing=missing,
-        foreign=[name for name in missing if name in present and name not in ours and is_bound(present[name])],
+        foreign=[name for name in missing if name in present and name not in labelled and is_bound(present[name])],
         granted=_smallest(present[name] for name in expected) if len(granted) == len(expected) else None,
     )
 
 
-def is_of(mirror: Identity, claim: Json) -> bool:
-    """Whether a StatefulSet made the claim from our template: one of that name may be a person's own."""
-    return names.mirror_of(claim["metadata"].get("labels") or {}) == mirror.name
-
-
-def _is_to_grow(claim: Json, wanted: Decimal) -> bool:
-    return _asks(claim) != wanted and (capacity_of(claim) or 0) < wanted
-
-
-def _is_to_renew(claim: Json, wanted: Decimal) -> bool:
-    return not is_bound(claim) and _asks(claim) != wanted
+def owned_by(mirror: Identity, claim: Json) -> list[Json]:
+    """Return the owner references of a claim that the mirror adopts from a StatefulSet."""
+    owners = claim["metadata"].get("ownerReferences") or []
+    return [*(owner for owner in owners if owner["kind"] != STATEFUL_SET.name), owner_reference(mirror)]
 
 
 def is_bound(claim: Json) -> bool:
-    """Whether a claim has its volume; before that it can be neither resized nor otherwise changed."""
+    """Return True if a claim has its volume. It cannot be resized before."""
     return bool(dict_at(claim, "status").get("phase") == "Bound")
 
 
 def capacity_of(claim: Json) -> Decimal | None:
-    """Storage that a claim has been granted; None before it is bound."""
+    """Return the granted storage of a claim, or None before it is bound."""
     value = dict_at(claim, "status", "capacity").get("storage")
     return quantity.parse(value) if is_bound(claim) and value is not None else None
 
 
-def _asks(claim: Json) -> Decimal:
-    return _stored(dict_at(claim, "spec", "resources", "requests").get("storage", "0"))
+def _has_labels_of(mirror: Identity, claim: Json) -> bool:
+    return names.mirror_of(claim["metadata"].get("labels") or {}) == mirror.name
 
 
-def _stored(value: object) -> Decimal:
-    """An amount as claims and StatefulSets hold it: rounded up to thousandths, where a mirror's spec may be finer."""
-    return quantity.parse(value).quantize(Decimal("0.001"), rounding=ROUND_CEILING)
+def _is_owned(mirror: Identity, obj: Json) -> bool:
+    return mirror.uid in owner_uids(obj)
 
 
-def _template_storage(stateful_set: Json) -> Decimal | None:
+def _is_adoptable(claim: Json) -> bool:
+    """Return True if a claim has no owner but StatefulSets: the claim of an earlier version, or an orphaned one."""
+    controller = controller_of(claim)
+    is_foreign = controller is not None and controller["kind"] != STATEFUL_SET.name
+    owners = claim["metadata"].get("ownerReferences") or []
+    return not is_foreign and not any(owner["kind"] == names.KIND for owner in owners)
+
+
+def _needs_growth(claim: Json, wanted: Decimal) -> bool:
+    return is_bound(claim) and _requested(claim) != wanted and (capacity_of(claim) or 0) < wanted
+
+
+def _has_template(stateful_set: Json, mirror: Mirror, wanted: Decimal) -> bool:
+    """Return True if new claims would get the wanted size and the mirror as their owner."""
     templates = dict_at(stateful_set, "spec").get("volumeClaimTemplates") or []
-    return _asks(templates[0]) if templates else None
+    return bool(templates) and _requested(templates[0]) == wanted and _is_owned(mirror, templates[0])
+
+
+def _requested(claim: Json) -> Decimal:
+    return _rounded(dict_at(claim, "spec", "resources", "requests").get("storage", "0"))
+
+
+def _rounded(value: object) -> Decimal:
+    """Return an amount rounded up to thousandths of a byte, as the API server stores it in claims."""
+    return quantity.parse(value).quantize(Decimal("0.001"), rounding=ROUND_CEILING)
 
 
 def _smallest(claims: Iterable[Json]) -> str:

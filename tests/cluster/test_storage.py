@@ -1,10 +1,9 @@
-"""Storage that grows: of claims bound to volumes made by hand, whose class can grow or cannot, and of Pending ones."""
+"""Storage: growth, scaling and deletion of claims that are bound to volumes made by hand, and of Pending ones."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
-
-import pytest
 
 from controller.objects import resources
 from controller.storage.resizer import RENEWED_ANNOTATION
@@ -25,29 +24,34 @@ QUOTA = resources.Kind("v1", "resourcequotas", "ResourceQuota")
 
 
 def one(name: str) -> MirrorBuilder:
-    """A mirror whose host names no other test's mirror has."""
+    """Build a mirror with host names of its own."""
     return a_mirror().named(name).of(f"{name}.example.com")
 
 
 def claims(name: str) -> list[str]:
-    """Names of the claims of a mirror's two pods."""
+    """Return the names of the claims of a mirror's two pods."""
     return [f"image-store-registry-mirror-{name}-{ordinal}" for ordinal in (0, 1)]
 
 
 def asked(kube: Kube, name: str) -> list[str]:
-    """What each claim asks for."""
+    """Return the storage that each claim requests."""
     found = [kube.find(resources.CLAIM, claim) for claim in claims(name)]
     return [claim["spec"]["resources"]["requests"]["storage"] for claim in found if claim]
 
 
 def template(kube: Kube, name: str) -> str:
-    """What the StatefulSet asks for in the claims it makes; empty while there is none."""
-    live = kube.find(resources.STATEFUL_SET, f"registry-mirror-{name}")
-    return live["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"] if live else ""
+    """Return the storage in the claim template, or "" without a StatefulSet."""
+    current = kube.find(resources.STATEFUL_SET, f"registry-mirror-{name}")
+    return current["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"] if current else ""
+
+
+def has_template(kube: Kube, name: str, size: str) -> bool:
+    """Return True if new claims would request `size`."""
+    return template(kube, name) == size
 
 
 def a_bound_mirror(kube: Kube, name: str, *, growing: bool) -> None:
-    """A mirror of 20Gi whose claims are bound to volumes made by hand."""
+    """Create a mirror of 20Gi whose claims are bound to volumes made by hand."""
     a_storage_class(kube, name, growing=growing)
     volumes(kube, name, [f"{name}-0", f"{name}-1"], "20Gi")
     kube.mirror(one(name).on_class(name).storing("20Gi"))
@@ -56,61 +60,59 @@ def a_bound_mirror(kube: Kube, name: str, *, growing: bool) -> None:
     )
 
 
-def retention(kube: Kube, name: str) -> str:
-    """What becomes of the claims when the StatefulSet is deleted."""
-    live = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")
-    return str(live["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"])
+def owned(kube: Kube, name: str) -> bool:
+    """Return True if the mirror is the only owner of both claims."""
+    uid = kube.get(resources.MIRROR, name)["metadata"]["uid"]
+    return all(owners(kube, claim) == [uid] for claim in claims(name))
 
 
-def taken_over(kube: Kube, name: str) -> bool:
-    """Whether both claims are the StatefulSet's, and so go with the mirror."""
-    live = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")
-    owners = [kube.get(resources.CLAIM, claim)["metadata"].get("ownerReferences") or [] for claim in claims(name)]
-    return all(live["metadata"]["uid"] in [owner["uid"] for owner in each] for each in owners)
+def owners(kube: Kube, claim: str) -> list[str]:
+    """Return the UIDs of a claim's owners."""
+    return [owner["uid"] for owner in kube.get(resources.CLAIM, claim)["metadata"].get("ownerReferences") or []]
 
 
 def uids(kube: Kube, name: str) -> dict[str, str]:
-    """UIDs of the mirror's claims that are not going, by name."""
-    live = [each["metadata"] for claim in claims(name) if (each := kube.find(resources.CLAIM, claim))]
-    return {each["name"]: each["uid"] for each in live if "deletionTimestamp" not in each}
+    """Return the UIDs of the mirror's claims that are not being deleted, by name."""
+    current = [each["metadata"] for claim in claims(name) if (each := kube.find(resources.CLAIM, claim))]
+    return {each["name"]: each["uid"] for each in current if "deletionTimestamp" not in each}
 
 
 def grow(kube: Kube, name: str, size: str) -> str:
-    """What kubectl says when the mirror is to have `size`."""
+    """Set the storage of a mirror and return the output of kubectl."""
     patch = f'{{"spec":{{"volumeClaimTemplate":{{"spec":{{"resources":{{"requests":{{"storage":"{size}"}}}}}}}}}}}}'
     return kube.kubectl("patch", "rm", name, "--type=merge", "-p", patch)
 
 
-def test_claims_of_a_class_that_can_grow_are_asked_for_more_and_the_pods_stay(kube: Kube, name: str) -> None:
+def test_growth_keeps_claims_and_pods(kube: Kube, name: str) -> None:
     a_bound_mirror(kube, name, growing=True)
     assert kube.condition(name, "StorageResized") == ("True", "Granted")
+    assert owned(kube, name)
     before = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]["uid"]
     pods = {pod["metadata"]["uid"] for pod in kube.every(POD, labelSelector=f"mirror={name}")}
+    kept = uids(kube, name)
 
     assert grow(kube, name, "30Gi").endswith(" patched\n")
     until(lambda: asked(kube, name) == ["30Gi", "30Gi"], why="both claims ask for more")
-    until(lambda: template(kube, name) == "30Gi", why="the StatefulSet is made again with the new size")
+    until(lambda: template(kube, name) == "30Gi", why="the StatefulSet is created with the new size")
     assert kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]["uid"] != before
     assert {pod["metadata"]["uid"] for pod in kube.every(POD, labelSelector=f"mirror={name}")} == pods
-    until(lambda: taken_over(kube, name), why="the claims are the new one's")
-    assert retention(kube, name) == "Delete"
-    told = kube.until_condition(name, "StorageResized", "False", "Resizing")
-    assert "waits to grow to 30Gi." in told
-    assert "20Gi are granted" in told
+    message = kube.until_condition(name, "StorageResized", "False", "Resizing")
+    assert "waits to grow to 30Gi." in message
+    assert "20Gi are granted" in message
 
     for claim in claims(name):
         resizer_grants(kube, claim, "30Gi")
     kube.until_condition(name, "StorageResized", "True", "Granted")
     assert kube.get(resources.MIRROR, name)["status"]["storage"] == "30Gi"
     assert "volumes cannot shrink" in grow(kube, name, "20Gi")
+    assert (uids(kube, name), owned(kube, name)) == (kept, True)
 
 
-def test_a_growth_that_was_never_granted_can_be_taken_back_to_what_was(kube: Kube, name: str) -> None:
-    """At once, while Kubernetes makes each StatefulSet the owner of the claims: none is taken for the former one's."""
+def test_growth_not_granted_is_taken_back(kube: Kube, name: str) -> None:
     a_bound_mirror(kube, name, growing=True)
     before = uids(kube, name)
     grow(kube, name, "30Ti")
-    until(lambda: asked(kube, name) == ["30Ti", "30Ti"], why="a mistyped growth is asked for")
+    until(lambda: asked(kube, name) == ["30Ti", "30Ti"], why="a mistyped growth is requested")
     until(lambda: template(kube, name) == "30Ti", why="the template follows")
     assert grow(kube, name, "20Gi").endswith(" patched\n")
     until(lambda: template(kube, name) == "20Gi", why="the template goes back")
@@ -118,88 +120,110 @@ def test_a_growth_that_was_never_granted_can_be_taken_back_to_what_was(kube: Kub
     assert uids(kube, name) == before
 
 
-def told_to_keep(own: Running, name: str) -> Kube:
-    """A mirror whose StatefulSet has been told to keep its claims, so that it can be made again; nobody sees it yet."""
-    a_bound_mirror(own.kube, name, growing=True)
-    until(lambda: taken_over(own.kube, name), why="Kubernetes has taken over both claims")
-    own.cluster.kill(CONTROLLER_MANAGER)
-    grow(own.kube, name, "30Gi")
-    until(lambda: retention(own.kube, name) == "Retain", why="the claims are to be kept")
-    return own.kube
-
-
-def nobodys(kube: Kube, name: str) -> None:
-    """Kubernetes' part, played here: it lets go of the claims, and the StatefulSet is going, leaving its pods."""
-    for claim in claims(name):
-        kube.patch(resources.CLAIM, claim, {"metadata": {"ownerReferences": None}})
-    child = f"registry-mirror-{name}"
-    going = lambda: kube.get(resources.STATEFUL_SET, child)["metadata"].get("finalizers") == ["orphan"]  # noqa: E731
-    until(going, why="the StatefulSet is going, and leaves its pods")
-
-
-def test_claims_go_with_a_mirror_that_is_deleted_in_the_midst_of_growing(own: Running) -> None:
-    kube, name = told_to_keep(own, "midst"), "midst"
-    kube.kubectl("delete", "rm", name, "--wait=false")
-    own.cluster.start_component(CONTROLLER_MANAGER)
-    kube.until_gone(resources.STATEFUL_SET, f"registry-mirror-{name}")
-    for claim in claims(name):
-        kube.until_gone(resources.CLAIM, claim)
-
-
-def test_pods_and_claims_go_with_a_mirror_that_is_deleted_when_they_are_nobodys(own: Running) -> None:
-    kube, name = told_to_keep(own, "nobodys"), "nobodys"
-    nobodys(kube, name)
+def test_many_growths_lose_no_claim(kube: Kube, name: str) -> None:
+    """25 in a row, each as soon as the StatefulSet of the last one exists."""
+    a_bound_mirror(kube, name, growing=True)
+    before = uids(kube, name)
+    for size in range(21, 46):
+        grow(kube, name, f"{size}Gi")
+        until(partial(has_template, kube, name, f"{size}Gi"), why="the template follows")
+    assert (uids(kube, name), owned(kube, name)) == (before, True)
     kube.kubectl("delete", "rm", name, "--timeout=60s")
-    own.cluster.start_component(CONTROLLER_MANAGER)
+    all_gone(kube, name)
+
+
+def all_gone(kube: Kube, name: str) -> None:
+    """Wait until StatefulSet, claims and cache pods of a mirror are gone."""
     kube.until_gone(resources.STATEFUL_SET, f"registry-mirror-{name}")
     for claim in claims(name):
         kube.until_gone(resources.CLAIM, claim)
     until(lambda: not kube.every(POD, labelSelector=f"mirror={name}"), why="no pod is left")
 
 
-def test_what_cannot_be_taken_along_is_told_and_holds_no_mirror(own: Running) -> None:
-    kube, name = told_to_keep(own, "left"), "left"
-    policies.refuse(kube, name, policies.rule("", "persistentvolumeclaims", "DELETE"))
-    path = resources.CLAIM.path(NAMESPACE, claims(name)[0])
-    until(lambda: kube.http.delete(path, params={"dryRun": "All"}).is_error, why="the policy is in force")
-    nobodys(kube, name)
-    kube.kubectl("delete", "rm", name, "--timeout=60s")
-    told = lambda: [note for _, reason, note in kube.events(name) if reason == "CleanupIncomplete"]  # noqa: E731
-    note = until(told, why="an Event tells what is left")[0]
-    for claim in claims(name):
-        assert f"PersistentVolumeClaim {claim}: " in note
-
-
-def kept_by_policy(kube: Kube) -> bool:
-    """Whether the claims of a StatefulSet that is made now are kept."""
-    labels = {"app": "probe"}
-    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "one", "image": "none"}]}}
-    policy = {"whenDeleted": "Delete"}
-    spec = {"selector": {"matchLabels": labels}, "template": pod, "persistentVolumeClaimRetentionPolicy": policy}
-    made = kube.create(resources.STATEFUL_SET, {"metadata": {"name": "probe"}, "spec": spec}, dryRun="All")
-    return bool(made["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Retain")
-
-
-@pytest.mark.parametrize("cascade", ["background", "foreground"])
-def test_a_policy_that_keeps_claims_is_no_growth_and_they_stay(own: Running, cascade: str) -> None:
-    """Somebody's own, that lets no StatefulSet delete its claims: growth works, and deletion leaves them."""
-    kube, name = own.kube, "policy"
-    kept = "Object.spec.persistentVolumeClaimRetentionPolicy{whenDeleted: 'Retain'}"
-    change = f"Object{{spec: Object.spec{{persistentVolumeClaimRetentionPolicy: {kept}}}}}"
-    policies.alter(kube, name, policies.rule("apps", "statefulsets", "CREATE", "UPDATE"), change)
-    until(lambda: kept_by_policy(kube), why="the policy is in force")
+def test_scaling_down_deletes_claims_of_removed_pods(own: Running) -> None:
+    """Once the pod is gone, which its kubelet delays here, and not the other pod's claim."""
+    kube, name, last = own.kube, "down", "registry-mirror-down-1"
     a_bound_mirror(kube, name, growing=True)
-    assert retention(kube, name) == "Retain"
+    first, second = claims(name)
     before = uids(kube, name)
-    grow(kube, name, "30Gi")
-    until(lambda: template(kube, name) == "30Gi", why="the template follows")
-    kube.kubectl("delete", "rm", name, "--timeout=60s", f"--cascade={cascade}")
-    kube.until_gone(resources.STATEFUL_SET, f"registry-mirror-{name}")
+    kube.patch(POD, last, {"metadata": {"finalizers": ["example.com/hold"]}})
+    kube.patch(resources.MIRROR, name, {"spec": {"replicas": 1}})
+    until(lambda: "deletionTimestamp" in kube.get(POD, last)["metadata"], why="the pod is being deleted")
+    kube.patch(resources.SERVICE, "registry-mirror-down", {"spec": {"sessionAffinity": "ClientIP"}})
+    service = partial(kube.get, resources.SERVICE, "registry-mirror-down")
+    until(lambda: service()["spec"]["sessionAffinity"] == "None", why="the mirror was reconciled")
+    assert uids(kube, name) == before
+    kube.patch(POD, last, {"metadata": {"finalizers": None}})
+    kube.until_gone(resources.CLAIM, second)
+    assert uids(kube, name) == {first: before[first]}
+
+
+def test_claims_of_an_earlier_version_are_adopted(own: Running) -> None:
+    """Its StatefulSet owned its claims, and its template had no owner."""
+    kube, name, child = own.kube, "earlier", "registry-mirror-earlier"
+    a_bound_mirror(kube, name, growing=True)
+    before = uids(kube, name)
+    own.system.processes.stop(["controller"])
+    current = kube.get(resources.STATEFUL_SET, child)
+    del current["metadata"]["uid"], current["metadata"]["resourceVersion"]
+    del current["spec"]["volumeClaimTemplates"][0]["metadata"]["ownerReferences"]
+    current["spec"]["persistentVolumeClaimRetentionPolicy"] = {"whenDeleted": "Delete", "whenScaled": "Delete"}
+    kube.delete(resources.STATEFUL_SET, child, propagationPolicy="Orphan")
+    kube.until_gone(resources.STATEFUL_SET, child)
+    for claim in claims(name):
+        kube.patch(resources.CLAIM, claim, {"metadata": {"ownerReferences": None}})
+    earlier = kube.create(resources.STATEFUL_SET, current)["metadata"]["uid"]
+    until(lambda: all(owners(kube, claim) == [earlier] for claim in claims(name)), why="the StatefulSet owns them")
+    own.system.start_controller()
+    until(lambda: owned(kube, name), why="the mirror owns the claims")
+    found = partial(kube.find, resources.STATEFUL_SET, child)
+    until(lambda: (found() or current)["metadata"].get("uid", earlier) != earlier, why="it is replaced")
+    until(lambda: owned(kube, name), why="the mirror alone owns the claims")
     assert uids(kube, name) == before
 
 
-def test_a_stateful_set_that_must_not_be_deleted_is_told_and_made_again_when_it_may(kube: Kube, name: str) -> None:
-    """Somebody's policy protects it: meanwhile all else is kept, and nobody quarrels over its retention."""
+def being_replaced(own: Running, name: str) -> Kube:
+    """Create a mirror whose StatefulSet the controller has deleted for a growth, and Kubernetes has not."""
+    kube = own.kube
+    a_bound_mirror(kube, name, growing=True)
+    own.cluster.kill(CONTROLLER_MANAGER)
+    grow(kube, name, "30Gi")
+    child = f"registry-mirror-{name}"
+    going = lambda: kube.get(resources.STATEFUL_SET, child)["metadata"].get("finalizers") == ["orphan"]  # noqa: E731
+    until(going, why="the StatefulSet is being deleted and leaves its pods")
+    return kube
+
+
+def test_deletion_during_growth_collects_pods_and_claims(own: Running) -> None:
+    kube, name = being_replaced(own, "midst"), "midst"
+    kube.kubectl("delete", "rm", name, "--timeout=60s")
+    own.cluster.start_component(CONTROLLER_MANAGER)
+    all_gone(kube, name)
+
+
+def test_pods_refused_during_deletion_are_reported(own: Running) -> None:
+    kube, name = being_replaced(own, "left"), "left"
+    policies.refuse(kube, name, policies.rule("", "pods", "DELETE"))
+    pod = f"registry-mirror-{name}-0"
+    until(lambda: kube.http.delete(POD.path(NAMESPACE, pod), params={"dryRun": "All"}).is_error, why="in force")
+    kube.kubectl("delete", "rm", name, "--timeout=60s")
+    notes = lambda: [note for _, reason, note in kube.events(name) if reason == "CleanupIncomplete"]  # noqa: E731
+    assert f"Pod {pod}: " in until(notes, why="an Event names the pods")[0]
+
+
+def test_orphaning_deletion_leaves_claims(kube: Kube, name: str) -> None:
+    """A mirror created again under the name adopts them, with all that they hold."""
+    a_bound_mirror(kube, name, growing=True)
+    before = uids(kube, name)
+    kube.kubectl("delete", "rm", name, "--timeout=60s", "--cascade=orphan")
+    until(lambda: not any(owners(kube, claim) for claim in claims(name)), why="the claims have no owner")
+    kube.mirror(one(name).on_class(name).storing("20Gi"))
+    until(lambda: owned(kube, name), why="the mirror owns the claims")
+    assert uids(kube, name) == before
+
+
+def test_refused_replacement_is_reported_and_repeated(kube: Kube, name: str) -> None:
+    """A policy protects the StatefulSet. All other objects of the mirror are reconciled meanwhile."""
     child = f"registry-mirror-{name}"
     policies.refuse(kube, name, policies.rule("apps", "statefulsets", "DELETE", name=child))
     a_bound_mirror(kube, name, growing=True)
@@ -207,20 +231,19 @@ def test_a_stateful_set_that_must_not_be_deleted_is_told_and_made_again_when_it_
     until(lambda: kube.http.delete(kind, params={"dryRun": "All"}).is_error, why="the policy is in force")
     before = uids(kube, name)
     grow(kube, name, "30Gi")
-    told = kube.until_condition(name, "StorageResized", "False", "ResizeRefused")
-    assert told.startswith("The claims grow, but their StatefulSet cannot be made again for 30Gi: ")
+    message = kube.until_condition(name, "StorageResized", "False", "ResizeRefused")
+    assert message.startswith("The StatefulSet cannot be replaced for 30Gi: ")
     generation = kube.get(resources.STATEFUL_SET, child)["metadata"]["generation"]
     kube.delete(resources.SERVICE, child)
     kube.until_there(resources.SERVICE, child)
     assert kube.get(resources.STATEFUL_SET, child)["metadata"]["generation"] == generation
     policies.lift(kube, name)
     until(lambda: template(kube, name) == "30Gi", why="the template follows", seconds=90)
-    until(lambda: taken_over(kube, name), why="the claims are the new one's")
     assert uids(kube, name) == before
 
 
-def test_claims_that_somebody_else_owns_do_not_keep_a_mirror_from_growing(kube: Kube, name: str) -> None:
-    """Kubernetes takes over none that has another controller, and they stay their owner's."""
+def test_claims_of_another_controller_keep_their_owner(kube: Kube, name: str) -> None:
+    """Growth of the mirror goes on."""
     a_bound_mirror(kube, name, growing=True)
     theirs = kube.create(resources.CONFIG_MAP, {"metadata": {"name": name}})["metadata"]["uid"]
     owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": theirs, "controller": True}
@@ -230,17 +253,16 @@ def test_claims_that_somebody_else_owns_do_not_keep_a_mirror_from_growing(kube: 
     grow(kube, name, "30Gi")
     until(lambda: template(kube, name) == "30Gi", why="the template follows")
     assert uids(kube, name) == before
-    for claim in claims(name):
-        assert [each["uid"] for each in kube.get(resources.CLAIM, claim)["metadata"]["ownerReferences"]] == [theirs]
+    assert [owners(kube, claim) for claim in claims(name)] == [[theirs], [theirs]]
 
 
-def test_a_class_that_cannot_grow_is_told_and_nothing_is_touched(kube: Kube, name: str) -> None:
+def test_class_without_expansion_is_reported(kube: Kube, name: str) -> None:
     a_bound_mirror(kube, name, growing=False)
     before = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]
     grow(kube, name, "30Gi")
-    told = kube.until_condition(name, "StorageResized", "False", "ResizeRefused")
-    assert told.startswith("30Gi cannot be granted, all claims stay as they are: ")
-    assert "storageclass" in told.lower()
+    message = kube.until_condition(name, "StorageResized", "False", "ResizeRefused")
+    assert message.startswith("30Gi cannot be granted, all claims stay as they are: ")
+    assert "storageclass" in message.lower()
     assert asked(kube, name) == ["20Gi", "20Gi"]
     after = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]
     assert (after["uid"], after["generation"]) == (before["uid"], before["generation"])
@@ -249,18 +271,18 @@ def test_a_class_that_cannot_grow_is_told_and_nothing_is_touched(kube: Kube, nam
     kube.until_condition(name, "StorageResized", "True", "Granted")
 
 
-def test_pending_claims_are_made_again_with_the_new_size(kube: Kube, name: str) -> None:
+def test_pending_claims_are_recreated_with_new_size(kube: Kube, name: str) -> None:
     kube.mirror(one(name).on_class("nobody-makes-volumes-of-this"))
     until(lambda: asked(kube, name) == ["20Gi", "20Gi"], why="both claims are there, unbound")
     grow(kube, name, "25Gi")
-    until(lambda: asked(kube, name) == ["25Gi", "25Gi"], why="both claims were made again")
+    until(lambda: asked(kube, name) == ["25Gi", "25Gi"], why="both claims were recreated")
     assert template(kube, name) == "25Gi"
     grow(kube, name, "10Gi")
     until(lambda: asked(kube, name) == ["10Gi", "10Gi"], why="nothing was granted, so it may go down too")
 
 
-def test_claims_that_must_not_be_deleted_are_told_and_all_else_of_the_mirror_is_kept(kube: Kube, name: str) -> None:
-    """Somebody's policy protects those that are Pending, which cannot grow but by being made again."""
+def test_claims_protected_by_policy_are_reported(kube: Kube, name: str) -> None:
+    """Pending claims cannot grow, so the controller deletes them. All other objects are reconciled."""
     kube.mirror(one(name).on_class("nobody-makes-volumes-of-this"))
     until(lambda: asked(kube, name) == ["20Gi", "20Gi"], why="both claims are there, unbound")
     claim = claims(name)[0]
@@ -268,17 +290,17 @@ def test_claims_that_must_not_be_deleted_are_told_and_all_else_of_the_mirror_is_
     path = resources.CLAIM.path(NAMESPACE, claim)
     until(lambda: kube.http.delete(path, params={"dryRun": "All"}).is_error, why="the policy is in force")
     grow(kube, name, "30Gi")
-    told = kube.until_condition(name, "StorageResized", "False", "ResizeRefused")
-    assert told.startswith("The claims cannot be brought to 30Gi: ")
+    message = kube.until_condition(name, "StorageResized", "False", "ResizeRefused")
+    assert message.startswith("Claims cannot be deleted: ")
     service = f"registry-mirror-{name}"
     kube.delete(resources.SERVICE, service)
     kube.until_there(resources.SERVICE, service)
     policies.lift(kube, name)
-    until(lambda: asked(kube, name) == ["30Gi", "30Gi"], why="both claims were made again", seconds=90)
+    until(lambda: asked(kube, name) == ["30Gi", "30Gi"], why="both claims were recreated", seconds=90)
 
 
-def test_a_claim_that_cannot_be_made_again_is_not_asked_for_in_a_loop(shared: Running, name: str) -> None:
-    """A quota refuses it: Kubernetes is made to look at the StatefulSet ever more rarely, and tries by itself."""
+def test_claim_refused_by_quota_causes_no_loop(shared: Running, name: str) -> None:
+    """Kubernetes retries by itself. The controller changes the StatefulSet with a growing pause."""
     kube = shared.kube
     kube.mirror(one(name).on_class(name))
     until(lambda: asked(kube, name) == ["20Gi", "20Gi"], why="both claims are there, unbound")
@@ -289,7 +311,7 @@ def test_a_claim_that_cannot_be_made_again_is_not_asked_for_in_a_loop(shared: Ru
     kube.create(QUOTA, {"metadata": {"name": name}, "spec": {"hard": limit}})
     until(lambda: kube.get(QUOTA, name)["status"].get("used"), why="the quota counts")
     grow(kube, name, "40Gi")
-    until(lambda: len(asked(kube, name)) < 2 and template(kube, name) == "40Gi", why="a claim cannot be made again")
+    until(lambda: len(asked(kube, name)) < 2 and template(kube, name) == "40Gi", why="a claim cannot be recreated")
 
     def looked() -> list[Json]:
         lines = log_of(shared, "controller")
@@ -302,17 +324,18 @@ def test_a_claim_that_cannot_be_made_again_is_not_asked_for_in_a_loop(shared: Ru
     kube.delete(QUOTA, name)
 
 
-def test_scaled_to_nothing_and_back_while_the_claims_go_it_gets_pods_again(own: Running) -> None:
-    """Kubernetes looks at the StatefulSet while the claims are going, makes no pod, and has no reason to look again."""
+def test_scaling_to_zero_and_back_recreates_pods(own: Running) -> None:
+    """Kubernetes reconciles while the claims are being deleted, creates no pod, and has no event for another try."""
     kube, name, child = own.kube, "scaled", "registry-mirror-scaled"
 
     def counted() -> int:
         return int(kube.get(resources.STATEFUL_SET, child)["status"].get("replicas") or 0)
 
     def looked() -> bool:
-        live = kube.get(resources.STATEFUL_SET, child)
+        current = kube.get(resources.STATEFUL_SET, child)
         return bool(
-            live["spec"]["replicas"] == 2 and live["status"]["observedGeneration"] == live["metadata"]["generation"]
+            current["spec"]["replicas"] == 2
+            and current["status"]["observedGeneration"] == current["metadata"]["generation"]
         )
 
     kube.mirror(one(name).on_class("nobody-makes-volumes-of-this"))
@@ -328,12 +351,12 @@ def test_scaled_to_nothing_and_back_while_the_claims_go_it_gets_pods_again(own: 
     until(looked, why="it is scaled back, and Kubernetes has looked")
     for claim in before:
         kube.patch(resources.CLAIM, claim, {"metadata": {"finalizers": None}})
-    until(lambda: len(uids(kube, name)) == 2 and counted() == 2, why="claims and pods are made again")
+    until(lambda: len(uids(kube, name)) == 2 and counted() == 2, why="claims and pods are recreated")
     assert not set(uids(kube, name).values()) & set(before.values())
 
 
-def test_a_claim_that_a_person_made_before_is_used_told_and_left_alone(shared: Running, name: str) -> None:
-    """It is there, so Kubernetes is not made to look at the StatefulSet; and what it has counts."""
+def test_claim_of_a_user_is_used_unchanged(shared: Running, name: str) -> None:
+    """It exists, so the StatefulSet is not changed for it. Its capacity counts."""
     kube = shared.kube
     a_storage_class(kube, name, growing=True)
     volumes(kube, name, [f"{name}-0"], "10Gi")
@@ -341,16 +364,16 @@ def test_a_claim_that_a_person_made_before_is_used_told_and_left_alone(shared: R
     spec = {"accessModes": ["ReadWriteOnce"], "storageClassName": name, "resources": {"requests": {"storage": "10Gi"}}}
     kube.create(resources.CLAIM, {"metadata": {"name": claims(name)[0]}, "spec": {**spec, "volumeName": f"{name}-0"}})
     kube.mirror(one(name).on_class(name).storing("20Gi"))
-    told = kube.until_condition(name, "StorageResized", "False", "ClaimForeign")
-    assert told.startswith(f"Claim {claims(name)[0]} does not have this mirror's labels")
+    message = kube.until_condition(name, "StorageResized", "False", "ClaimForeign")
+    assert message.startswith(f"Claim {claims(name)[0]} does not have this mirror's labels")
     assert kube.get(resources.MIRROR, name)["status"]["storage"] == "10Gi"
     assert asked(kube, name) == ["10Gi", "20Gi"]
-    live = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]
-    assert RENEWED_ANNOTATION not in live.get("annotations", {})
+    current = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]
+    assert RENEWED_ANNOTATION not in current.get("annotations", {})
 
 
 def audited(running: Running, verb: str, name: str) -> list[Json]:
-    """The audit log's entries about one object."""
+    """Return the audit log's entries about one object."""
     return [
         line
         for line in entries(running.cluster)
@@ -358,7 +381,7 @@ def audited(running: Running, verb: str, name: str) -> list[Json]:
     ]
 
 
-def test_the_same_amount_in_another_spelling_is_no_change(kube: Kube, name: str) -> None:
+def test_same_amount_in_another_spelling_is_unchanged(kube: Kube, name: str) -> None:
     a_bound_mirror(kube, name, growing=True)
     before = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]["uid"]
     grow(kube, name, "20480Mi")

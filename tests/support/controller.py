@@ -76,6 +76,7 @@ def a_claim(ordinal: int, asks: str, has: str | None = None, mirror: str = "dock
             "name": f"image-store-registry-mirror-{mirror}-{ordinal}",
             "uid": f"claim-{ordinal}",
             "labels": names.labels(mirror),
+            "ownerReferences": [{"kind": names.KIND, "uid": UID}],
         },
         "spec": {"resources": {"requests": {"storage": asks}}},
         "status": status,
@@ -84,9 +85,13 @@ def a_claim(ordinal: int, asks: str, has: str | None = None, mirror: str = "dock
 
 def a_stateful_set(storage: str = "20Gi", ready: int = 0) -> Json:
     """Return a StatefulSet with the fields that storage and status read."""
+    template = {
+        "metadata": {"ownerReferences": [{"uid": UID}]},
+        "spec": {"resources": {"requests": {"storage": storage}}},
+    }
     return {
         "metadata": {"name": "registry-mirror-docker", "generation": 1},
-        "spec": {"volumeClaimTemplates": [{"spec": {"resources": {"requests": {"storage": storage}}}}]},
+        "spec": {"volumeClaimTemplates": [template]},
         "status": {"observedGeneration": 1, "replicas": 2, "readyReplicas": ready},
     }
 

@@ -25,7 +25,7 @@ from controller.model.inputs import Credentials, CredentialsState, Inputs, KeyPa
 from controller.model.mirror import Mirror, parse_mirror
 from controller.objects import merge_patch, resources, well_known
 from controller.objects.immutable_fields import frozen_differences, without_frozen
-from controller.objects.ownership import Ownership, ownership_of
+from controller.objects.ownership import Ownership, owner_reference, ownership_of
 from controller.objects.resources import DAEMON_SET, SECRET, STATEFUL_SET, Kind
 from tests.support import strategies
 from tests.support.controller import CA, PAIR, inputs, judged, merged, settings, stored
@@ -369,6 +369,7 @@ def test_claim_template_keeps_user_values() -> None:
     (claim,) = _body(STATEFUL_SET, desired_objects(judged(claimed), settings(), inputs()))["spec"][
         "volumeClaimTemplates"
     ]
+    assert claim["metadata"].pop("ownerReferences") == [owner_reference(judged())]
     assert claim == {
         "metadata": {"name": "image-store", "labels": {"app": "docker-registry", "mirror": "docker", "team": "x"}},
         "spec": {

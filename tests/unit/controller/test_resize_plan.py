@@ -1,4 +1,4 @@
-"""What is done about storage, for every way in which claims, StatefulSet and wish can stand to each other."""
+"""The resize plan for each combination of claims, StatefulSet and wanted storage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from common import quantity
 from controller.storage import resize_plan
-from tests.support.controller import a_claim, a_stateful_set, judged
+from tests.support.controller import UID, a_claim, a_stateful_set, judged
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
@@ -30,13 +30,24 @@ class Case:
     claims: list[Json]
     grow: list[str] = field(default_factory=list)
     replace: bool = False
-    again: list[str] = field(default_factory=list)
+    recreate: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
     granted: str | None = None
+    adopt: list[str] = field(default_factory=list)
+    surplus: list[str] = field(default_factory=list)
 
 
+def _owned(claim: Json, *owners: Json) -> Json:
+    """The same claim with these owners in place of the mirror."""
+    claim["metadata"]["ownerReferences"] = list(owners)
+    return claim
+
+
+_STATEFUL_SET: Json = {"kind": "StatefulSet", "uid": "its", "controller": True}
+_CONFIG_MAP: Json = {"kind": "ConfigMap", "uid": "its", "controller": True}
+_EARLIER: Json = {"kind": "RegistryMirror", "uid": "earlier"}
 _GOING = a_claim(0, "20Gi", "20Gi")
 _GOING["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
 _UNCOUNTED = a_claim(0, "20Gi", "20Gi")
@@ -46,7 +57,7 @@ _LOST["status"] = {"phase": "Lost"}
 
 
 def _own(ordinal: int, asks: str, has: str | None = None) -> Json:
-    """A claim that a person made before the mirror's pods needed it."""
+    """A claim that a user created before the mirror's pods needed it."""
     claim = a_claim(ordinal, asks, has)
     del claim["metadata"]["labels"]
     return claim
@@ -73,7 +84,12 @@ CASES = {
         granted="20Gi",
     ),
     "growth of claims that wait for volumes": Case(
-        "30Gi", "20Gi", [a_claim(0, "20Gi"), a_claim(1, "20Gi")], replace=True, again=[ZERO, ONE], missing=[ZERO, ONE]
+        "30Gi",
+        "20Gi",
+        [a_claim(0, "20Gi"), a_claim(1, "20Gi")],
+        replace=True,
+        recreate=[ZERO, ONE],
+        missing=[ZERO, ONE],
     ),
     "growth of one that is bound and one that waits": Case(
         "30Gi",
@@ -81,7 +97,7 @@ CASES = {
         [a_claim(0, "20Gi", "20Gi"), a_claim(1, "20Gi")],
         grow=[ZERO],
         replace=True,
-        again=[ONE],
+        recreate=[ONE],
         missing=[ZERO, ONE],
     ),
     "growth asked for and not granted yet": Case(
@@ -92,11 +108,11 @@ CASES = {
         missing=[ZERO],
         granted="20Gi",
     ),
-    "the StatefulSet is on its way and is not replaced twice": Case(
-        "30Gi", None, [a_claim(0, "30Gi", "20Gi"), a_claim(1, "20Gi")], again=[ONE], missing=[ZERO, ONE]
+    "the StatefulSet is gone and is not replaced twice": Case(
+        "30Gi", None, [a_claim(0, "30Gi", "20Gi"), a_claim(1, "20Gi")], recreate=[ONE], missing=[ZERO, ONE]
     ),
-    "replaced, and the claims that wait are to be made again": Case(
-        "30Gi", "30Gi", [a_claim(0, "30Gi", "30Gi"), a_claim(1, "20Gi")], again=[ONE], missing=[ONE]
+    "replaced, and the claims that wait are recreated": Case(
+        "30Gi", "30Gi", [a_claim(0, "30Gi", "30Gi"), a_claim(1, "20Gi")], recreate=[ONE], missing=[ONE]
     ),
     "bound to larger volumes that were made by hand": Case(
         "20Gi", "20Gi", [a_claim(0, "20Gi", "50Gi"), a_claim(1, "20Gi", "100Gi")], granted="50Gi"
@@ -126,34 +142,60 @@ CASES = {
         granted="20Gi",
     ),
     "claims that wait ask for less": Case(
-        "10Gi", "20Gi", [a_claim(0, "20Gi"), a_claim(1, "20Gi")], replace=True, again=[ZERO, ONE], missing=[ZERO, ONE]
+        "10Gi",
+        "20Gi",
+        [a_claim(0, "20Gi"), a_claim(1, "20Gi")],
+        replace=True,
+        recreate=[ZERO, ONE],
+        missing=[ZERO, ONE],
     ),
-    "a pod that was scaled away has left its claim": Case(
+    "claims of an earlier version and orphaned claims": Case(
+        "20Gi",
+        "20Gi",
+        [_owned(a_claim(0, "20Gi", "20Gi"), _STATEFUL_SET), _owned(a_claim(1, "20Gi"))],
+        missing=[ONE],
+        adopt=[ZERO, ONE],
+    ),
+    "claims of another controller and of an earlier mirror": Case(
+        "20Gi",
+        "20Gi",
+        [_owned(a_claim(0, "20Gi", "20Gi"), _CONFIG_MAP), _owned(a_claim(1, "20Gi", "20Gi"), _EARLIER)],
+        granted="20Gi",
+    ),
+    "the claim of a removed pod": Case(
         "30Gi",
         "20Gi",
         [a_claim(0, "20Gi", "20Gi"), a_claim(1, "20Gi", "20Gi"), a_claim(2, "20Gi", "20Gi")],
-        grow=[ZERO, ONE, TWO],
+        grow=[ZERO, ONE],
         replace=True,
         missing=[ZERO, ONE],
         granted="20Gi",
+        surplus=[TWO],
     ),
-    "the small claim of a pod that was scaled away says nothing about what is granted": Case(
+    "the claim of a removed pod that the mirror does not own": Case(
+        "20Gi",
+        "20Gi",
+        [a_claim(0, "20Gi", "20Gi"), a_claim(1, "20Gi", "20Gi"), _owned(a_claim(2, "20Gi", "20Gi"))],
+        granted="20Gi",
+    ),
+    "the small claim of a removed pod does not count": Case(
         "20Gi",
         "20Gi",
         [a_claim(0, "20Gi", "20Gi"), a_claim(1, "20Gi", "20Gi"), a_claim(2, "5Gi")],
         granted="20Gi",
+        surplus=[TWO],
     ),
     "scaled up, and the new claim does not exist yet": Case(
         "20Gi", "20Gi", [a_claim(1, "20Gi", "20Gi")], missing=[ZERO], absent=[ZERO]
     ),
-    "a claim on its way out": Case("20Gi", "20Gi", [_GOING, a_claim(1, "20Gi", "20Gi")], missing=[ZERO]),
-    "a claim bound and its capacity not told": Case(
+    "a claim being deleted": Case("20Gi", "20Gi", [_GOING, a_claim(1, "20Gi", "20Gi")], missing=[ZERO]),
+    "a claim bound and its capacity not reported": Case(
         "20Gi", "20Gi", [_UNCOUNTED, a_claim(1, "20Gi", "20Gi")], missing=[ZERO]
     ),
-    "a person's own claim that is large enough": Case(
+    "a user's own claim that is large enough": Case(
         "20Gi", "20Gi", [_own(0, "50Gi", "50Gi"), a_claim(1, "20Gi", "20Gi")], granted="20Gi"
     ),
-    "a person's own claim lacks size, and is not asked for more": Case(
+    "a user's own claim lacks size, and is not asked for more": Case(
         "20Gi",
         "20Gi",
         [_own(0, "10Gi", "10Gi"), a_claim(1, "20Gi", "20Gi")],
@@ -161,7 +203,7 @@ CASES = {
         foreign=[ZERO],
         granted="10Gi",
     ),
-    "growth beside a person's own claim": Case(
+    "growth beside a user's own claim": Case(
         "30Gi",
         "20Gi",
         [_own(0, "20Gi", "20Gi"), a_claim(1, "20Gi", "20Gi")],
@@ -171,7 +213,7 @@ CASES = {
         foreign=[ZERO],
         granted="20Gi",
     ),
-    "a person's own claim that waits is not made again": Case(
+    "a user's own claim that waits is not recreated": Case(
         "20Gi", "20Gi", [_own(0, "10Gi"), a_claim(1, "20Gi", "20Gi")], missing=[ZERO]
     ),
     "a claim that lost its volume": Case("20Gi", "20Gi", [_LOST, a_claim(1, "20Gi", "20Gi")], missing=[ZERO]),
@@ -179,22 +221,34 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_the_plan(case: Case) -> None:
+def test_plan_steps(case: Case) -> None:
     plan = _plan(case.wanted, case.template, case.claims)
     assert plan.wanted == case.wanted
-    assert _names(plan.claims) == case.grow
+    assert _names(plan.grow) == case.grow
     assert plan.replace is case.replace
-    assert _names(plan.pending) == case.again
+    assert _names(plan.recreate) == case.recreate
     assert plan.missing == case.missing
     assert plan.foreign == case.foreign
     assert plan.absent == case.absent
     assert plan.granted == case.granted
+    assert _names(plan.adopt) == case.adopt
+    assert _names(plan.surplus) == case.surplus
 
 
-def test_a_stateful_set_without_claims_is_made_again_with_them() -> None:
-    """One of an old installation, adopted."""
-    bare: Json = {"metadata": {}, "spec": {}}
-    assert resize_plan.plan(judged(), bare, []).replace
+def test_template_without_owner_or_claims_is_replaced() -> None:
+    """The StatefulSet of an earlier version, of an earlier mirror, or of an old installation."""
+    unowned, earlier = a_stateful_set(), a_stateful_set()
+    del unowned["spec"]["volumeClaimTemplates"][0]["metadata"]
+    earlier["spec"]["volumeClaimTemplates"][0]["metadata"]["ownerReferences"] = [_EARLIER]
+    bare: Json = {"spec": {}}
+    assert all(resize_plan.plan(judged(), each, []).replace for each in (unowned, earlier, bare))
+
+
+def test_adopted_claim_keeps_its_other_owners() -> None:
+    visitor: Json = {"kind": "ConfigMap", "uid": "visitor"}
+    owners = resize_plan.owned_by(judged(), _owned(a_claim(0, "20Gi"), visitor, _STATEFUL_SET))
+    assert [(each["kind"], each["uid"]) for each in owners] == [("ConfigMap", "visitor"), ("RegistryMirror", UID)]
+    assert not any(each.get("controller") for each in owners)
 
 
 _SIZES = st.integers(1, 4).map("{}Gi".format)
@@ -202,28 +256,27 @@ _CLAIMS = st.lists(st.tuples(_SIZES, st.none() | _SIZES), max_size=3)
 
 
 @given(_SIZES, st.none() | _SIZES, _CLAIMS)
-def test_no_plan_ever_shrinks_a_volume_and_none_is_made_where_all_is_as_wanted(
-    wanted: str, template: str | None, present: list[tuple[str, str | None]]
-) -> None:
+def test_plan_never_shrinks_a_volume(wanted: str, template: str | None, present: list[tuple[str, str | None]]) -> None:
+    """Nothing is planned if everything is as wanted."""
     claims = [a_claim(ordinal, asks, has) for ordinal, (asks, has) in enumerate(present)]
     plan = _plan(wanted, template, claims)
     amount = quantity.parse(wanted)
-    assert all((resize_plan.capacity_of(claim) or amount) < amount for claim in plan.claims)
-    assert all(resize_plan.capacity_of(claim) is None for claim in plan.pending)
+    assert all((resize_plan.capacity_of(claim) or amount) < amount for claim in plan.grow)
+    assert all(resize_plan.capacity_of(claim) is None for claim in plan.recreate)
     assert plan.replace == (template is not None and template != wanted)
     as_wanted = all(asks == wanted for asks, _ in present)
-    assert not as_wanted or [*plan.claims, *plan.pending] == []
+    assert not as_wanted or [*plan.grow, *plan.recreate] == []
 
 
 @given(_SIZES, _CLAIMS)
-def test_a_plan_that_was_carried_out_leaves_nothing_to_plan(wanted: str, present: list[tuple[str, str | None]]) -> None:
-    """Claims ask for more, those that wait are gone and made again, the StatefulSet has its new template."""
+def test_executed_plan_leaves_nothing_to_plan(wanted: str, present: list[tuple[str, str | None]]) -> None:
+    """Claims request more, unbound ones are recreated, the StatefulSet has its new template."""
     claims = [a_claim(ordinal, asks, has) for ordinal, (asks, has) in enumerate(present)]
     plan = _plan(wanted, "1Gi", claims)
-    for claim in [*plan.claims, *plan.pending]:
+    for claim in [*plan.grow, *plan.recreate]:
         claim["spec"]["resources"]["requests"]["storage"] = wanted
     after = _plan(wanted, wanted, claims)
-    assert [*after.claims, *after.pending] == []
+    assert [*after.grow, *after.recreate] == []
     assert not after.replace
 
 
@@ -237,8 +290,8 @@ def _names(claims: list[Json]) -> list[str]:
 
 
 @pytest.mark.parametrize("wanted", ["123456789.123456789", "1.0000000001", "1n", "0.0001Ki"])
-def test_an_amount_finer_than_kubernetes_keeps_is_not_grown_for_ever(wanted: str) -> None:
-    """A StatefulSet holds it rounded up to thousandths of a byte."""
-    kept = f"{int(resize_plan._stored(wanted) * 1000)}m"
+def test_amount_finer_than_stored_is_no_growth(wanted: str) -> None:
+    """The API server stores it rounded up to thousandths of a byte."""
+    kept = f"{int(resize_plan._rounded(wanted) * 1000)}m"
     assert not _plan(wanted, kept, [a_claim(0, kept), a_claim(1, kept)]).replace
-    assert _plan(wanted, kept, [a_claim(0, kept), a_claim(1, kept)]).pending == []
+    assert _plan(wanted, kept, [a_claim(0, kept), a_claim(1, kept)]).recreate == []
