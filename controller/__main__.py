@@ -17,7 +17,6 @@ from common.logs import Logger, logger
 from common.settings import SettingsError, read
 from controller.apply.applier import Applier
 from controller.apply.conflict_limiter import ConflictLimiter
-from controller.apply.quarrels import Quarrels
 from controller.certificates.expiry import ExpiryWarner
 from controller.certificates.webhook_certificate import Admission
 from controller.duration_tracker import DurationTracker
@@ -76,16 +75,14 @@ def _manager(
     state = ClusterCache(keys.enqueue, shared, settings.masquerade_domains)
     state.leases.listen(leadership.notice)
     recorder = Recorder(cluster, leadership.election.identity, log)
-    applier = Applier(cluster, settings.namespace, state, ConflictLimiter(), durations, time.monotonic)
-    storage = Storage(cluster, settings.namespace, state, time.monotonic)
+    limiter = ConflictLimiter()
+    applier = Applier(cluster, settings.namespace, state, limiter, durations, time.monotonic)
+    storage = Storage(cluster, settings.namespace, state, limiter, time.monotonic)
     prober = Prober(settings, keys.enqueue, log)
     cleaner = NodeCleanup(cluster, settings, state, applier, agents, recorder, time.monotonic)
     mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, cleaner, prober)
-    quarrels, ends = (
-        Quarrels(ConflictLimiter(), time.monotonic, log),
-        ExpiryWarner(state, settings.lifetimes.warning, log),
-    )
-    admission = Admission(cluster, settings, state, durations, quarrels, ends, log)
+    ends = ExpiryWarner(state, settings.lifetimes.warning, log)
+    admission = Admission(cluster, settings, state, durations, limiter, ends, log)
 
     async def reconcile(key: str) -> Outcome:
         return await (admission.reconcile() if key == ADMISSION_KEY else mirrors.reconcile(key))

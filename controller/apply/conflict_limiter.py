@@ -1,7 +1,6 @@
-"""Keeps a quarrel slow: where somebody else keeps changing what we put right, repairs become rarer, never none.
+"""Rate limit for repairs: if another writer keeps changing an object, repair it less often, but never stop.
 
-A quarrel is about one desired state. Where that itself changed, because a person changed the mirror or a Secret,
-what follows is no repair and costs nothing.
+A limit holds for one object and one desired state. A change of the desired state is no repair and costs nothing.
 """
 
 from __future__ import annotations
@@ -9,56 +8,86 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-# So many repairs of one object at once: a person who tries something out, or a rollout of several fields.
+# Repairs of one object without a wait: a user who tries something out, or a rollout of several fields.
 FREE_REPAIRS: Final = 5
-# Seconds after which one more is free. Two repairs a minute cost the API server nothing, and the right state still
-# stands for most of the time against whoever is slower.
+# Seconds until one more repair is free. Two a minute are cheap, and keep the object right against slow writers.
 SECONDS_PER_REPAIR: Final = 30.0
-# What making an object again counts as: its pods go with it, so the first is free and the next comes in three minutes.
+# Cost of replacing an object, in repairs, since its pods are replaced too: the first is free, the next 3 minutes later.
 REPLACEMENT: Final = 10
+# Seconds until a write that an admission webhook changed is repeated, doubling. Most webhooks stay.
+FIRST_PAUSE: Final = 60.0
+LONGEST_PAUSE: Final = 3600.0
 
 
 @dataclass(slots=True)
-class _Quarrel:
-    """Repairs of one object of late, towards one desired state: a bucket of tokens. `told`: the world knows of it."""
+class _Repairs:
+    """Recent repairs of one object towards one desired state: a token bucket.
+
+    `mutated` are the fields that an admission webhook changed in the last write, `retry_at` is when to repeat it.
+    """
 
     desired: int
     spent: float = 0.0
     since: float = 0.0
-    told: bool = False
+    is_reported: bool = False
+    mutated: tuple[str, ...] = ()
+    pause: float = 0.0
+    retry_at: float = 0.0
+
+    def spent_at(self, now: float) -> float:
+        return max(0.0, self.spent - (now - self.since) / SECONDS_PER_REPAIR)
+
+    def excess_at(self, now: float) -> float:
+        return max(0.0, self.spent_at(now) - (FREE_REPAIRS - 1))
 
 
 @dataclass(slots=True)
 class ConflictLimiter:
-    """The quarrels by object. Times are seconds of a monotonic clock; `desired` is a fingerprint."""
+    """Repairs by object. Times are monotonic seconds; `desired` is a hash of the desired state."""
 
-    _quarrels: dict[str, _Quarrel] = field(default_factory=dict)
+    _repairs: dict[str, _Repairs] = field(default_factory=dict)
 
-    def wait(self, key: str, desired: int, now: float) -> float:
-        """Seconds until `key` may be repaired; 0 where it may be now."""
-        quarrel = self._quarrels.get(key)
-        if quarrel is None or quarrel.desired != desired:
+    def wait(self, key: str, desired: int, now: float, fields: tuple[str, ...] = ()) -> float:
+        """Return the seconds until `key` may be repaired, 0 if now. `fields` are those that differ."""
+        repairs = self._repairs.get(key)
+        if repairs is None or repairs.desired != desired:
             return 0.0
-        excess = self._spent(quarrel, now) - (FREE_REPAIRS - 1)
-        return max(0.0, excess) * SECONDS_PER_REPAIR
+        pause = repairs.retry_at - now if fields and fields == repairs.mutated else 0.0
+        return max(pause, repairs.excess_at(now) * SECONDS_PER_REPAIR)
 
-    def repaired(self, key: str, desired: int, now: float, cost: int = 1) -> None:
-        """Says that `key` was put right just now, which counts as `cost` repairs."""
-        quarrel = self._quarrels.get(key)
-        if quarrel is None or quarrel.desired != desired:
-            quarrel = self._quarrels[key] = _Quarrel(desired, since=now)
-        quarrel.spent, quarrel.since, quarrel.told = self._spent(quarrel, now) + cost, now, False
+    def record_repair(self, key: str, desired: int, now: float, cost: int = 1) -> None:
+        """Record a repair, which counts as `cost` repairs."""
+        repairs = self._repairs_of(key, desired)
+        spent = repairs.spent_at(now)
+        repairs.is_reported = repairs.is_reported and spent > 0
+        repairs.spent, repairs.since = spent + cost, now
 
-    def news(self, key: str) -> bool:
-        """Whether this is the first refusal since the last repair; the next ones are no news."""
-        quarrel = self._quarrels[key]
-        first, quarrel.told = not quarrel.told, True
-        return first
+    def is_new_conflict(self, key: str, now: float) -> bool:
+        """Return True once per conflict. It ends when all free repairs are available again."""
+        repairs = self._repairs[key]
+        if repairs.is_reported or not repairs.excess_at(now):
+            return False
+        repairs.is_reported = True
+        return True
+
+    def record_mutation(self, key: str, desired: int, fields: tuple[str, ...], now: float) -> bool:
+        """Record the fields that an admission webhook changed in a write, if any. Return True if they are new."""
+        if not fields:
+            if key in self._repairs:
+                self._repairs[key].mutated = ()
+            return False
+        repairs = self._repairs_of(key, desired)
+        is_new = repairs.mutated != fields
+        repairs.pause = FIRST_PAUSE if is_new else min(2 * repairs.pause, LONGEST_PAUSE)
+        repairs.mutated, repairs.retry_at = fields, now + repairs.pause
+        return is_new
 
     def forget(self, key: str) -> None:
-        """Drops what is remembered of an object that is no more."""
-        self._quarrels.pop(key, None)
+        """Drop the memory of a deleted object."""
+        self._repairs.pop(key, None)
 
-    @staticmethod
-    def _spent(quarrel: _Quarrel, now: float) -> float:
-        return max(0.0, quarrel.spent - (now - quarrel.since) / SECONDS_PER_REPAIR)
+    def _repairs_of(self, key: str, desired: int) -> _Repairs:
+        repairs = self._repairs.get(key)
+        if repairs is None or repairs.desired != desired:
+            repairs = self._repairs[key] = _Repairs(desired)
+        return repairs

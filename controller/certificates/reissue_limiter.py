@@ -1,49 +1,48 @@
-"""Remembers the certificates that were just issued, so that who keeps breaking one does not get a new one each time.
+"""Limit how often a mirror's serving certificate is reissued.
 
-Each new one rolls the cache pods, and makes each repair look like a change of what is wanted, which nothing slows down.
+A new certificate restarts the cache pods and changes the desired Secret. So the ConflictLimiter takes it for a change
+of the desired state: a writer that keeps breaking the Secret would restart the pods each time.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from controller.model.inputs import Inputs, KeyPair
     from controller.model.mirror import Mirror
 
-    Texts = tuple[str | None, str | None]
+    StoredPair = tuple[str | None, str | None]
 
-# Seconds that one issued in place of another is used again. Who deletes a Secret for the sake of a new key gets it,
-# and the next after so long; a quarrel rolls the pods no more often.
-FRESH: Final = 600.0
-
-
-@dataclass(slots=True)
-class Issued:
-    """The last issue by mirror: what it was for, what it is, and when it was made, in seconds of a monotonic clock."""
-
-    _last: dict[str, tuple[tuple[str, str, str], KeyPair, float]] = field(default_factory=dict)
-
-    def reuse_recent_certificate(self, mirror: Mirror, inputs: Inputs, present: Texts, now: float) -> Inputs:
-        """The facts, with what was issued a short while ago where something was issued again since that was broken.
-
-        `present` is what the mirror's Secret has for certificate and key. Where that is whole and yet there is another
-        now, it was to be renewed.
-        """
-        tls, last = inputs.tls, self._last.get(mirror.name)
-        if tls.secret is not None or _texts(tls.pair) == present:
-            return inputs
-        purpose = mirror.uid, mirror.masquerade, tls.ca
-        if last is not None and last[0] == purpose and _texts(last[1]) != present and now - last[2] < FRESH:
-            return replace(inputs, tls=replace(tls, pair=last[1]))
-        self._last[mirror.name] = purpose, tls.pair, now
-        return inputs
-
-    def forget(self, mirror: str) -> None:
-        """The mirror is gone."""
-        self._last.pop(mirror, None)
+# Seconds. A user who deletes the Secret gets a new key at once, and the next one after this time.
+REISSUE_INTERVAL: Final = 600.0
 
 
-def _texts(pair: KeyPair) -> Texts:
+@dataclass(frozen=True, slots=True)
+class IssuedCertificate:
+    """The last certificate of a mirror, the UID, host and CA that it was issued for, and its monotonic time."""
+
+    purpose: tuple[str, str, str]
+    pair: KeyPair
+    issued_at: float
+
+
+def limit_reissue(
+    last: IssuedCertificate | None, mirror: Mirror, inputs: Inputs, stored: StoredPair, now: float
+) -> tuple[Inputs, IssuedCertificate | None]:
+    """Return the inputs, with the last certificate if the stored one was broken soon after it was issued.
+
+    `stored` are the certificate and key in the mirror's Secret. An intact one is replaced only when its renewal is due.
+    """
+    tls, purpose = inputs.tls, (mirror.uid, mirror.masquerade, inputs.tls.ca)
+    if tls.secret is not None or _texts(tls.pair) == stored:
+        return inputs, last
+    is_recent = last is not None and last.purpose == purpose and now - last.issued_at < REISSUE_INTERVAL
+    if last is not None and is_recent and _texts(last.pair) != stored:
+        return replace(inputs, tls=replace(tls, pair=last.pair)), last
+    return inputs, IssuedCertificate(purpose, tls.pair, now)
+
+
+def _texts(pair: KeyPair) -> StoredPair:
     return pair.certificate, pair.key

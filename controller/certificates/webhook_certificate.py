@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from common.logs import Logger
     from common.types import Json
-    from controller.apply.quarrels import Quarrels
+    from controller.apply.conflict_limiter import ConflictLimiter
     from controller.certificates.expiry import ExpiryWarner
     from controller.duration_tracker import DurationTracker
     from controller.informer.cluster_cache import ClusterCache
@@ -72,10 +72,11 @@ class Admission:
     settings: ControllerSettings
     state: ClusterCache
     durations: DurationTracker
-    quarrels: Quarrels
+    limiter: ConflictLimiter
     expiry: ExpiryWarner
     log: Logger
     _ca_errors: list[str] = field(default_factory=list)  # of the mirrors' CA
+    _versions: dict[str, str] = field(default_factory=dict)  # resource versions of the own writes
 
     async def reconcile(self) -> Outcome:
         """Reconcile all certificates. Raise the first ClusterError after everything else is done."""
@@ -171,14 +172,29 @@ class Admission:
         if (step.serving, step.bundle) == (trust.serving, trust.remembered):
             return None
         current, what = self.state.secrets.get(WEBHOOK_CERTIFICATE), f"{SECRET.name} {WEBHOOK_CERTIFICATE}"
-        wait = self.quarrels.wait(what, desired, current)
+        wait = self._limit(what, desired, current)
         if wait:
             return wait, CONFLICT
         stored = await self._store(WEBHOOK_CERTIFICATE, step.serving, {well_known.CA: step.bundle})
-        self.quarrels.written(what, desired, current, stored)
+        self._versions[what] = stored["metadata"]["resourceVersion"]
         if step.serving != trust.serving:
             self.log.info("certificate issued", secret=f"{self.settings.namespace}/{WEBHOOK_CERTIFICATE}")
         return None
+
+    def _limit(self, what: str, desired: int, current: Json | None) -> float:
+        """Return the seconds until an object may be written, or count the repair and return 0.
+
+        The next step of a rotation is no repair: no other writer has changed the object since the last one.
+        """
+        if current is None or current["metadata"]["resourceVersion"] == self._versions.get(what):
+            return 0.0
+        now = clock.monotonic()
+        wait = self.limiter.wait(what, desired, now)
+        if not wait:
+            self.limiter.record_repair(what, desired, now)
+        elif self.limiter.is_new_conflict(what, now):
+            self.log.warning("conflicting writer", object=what, retry_in=round(wait))
+        return wait
 
     async def _store(self, name: str, pair: KeyPair, more: dict[str, str]) -> Json:
         texts = {well_known.CERTIFICATE: pair.certificate, well_known.KEY: pair.key, **more}
@@ -211,12 +227,12 @@ class Admission:
         webhooks = with_bundle(current.get("webhooks") or [], bundle)
         if webhooks == current.get("webhooks"):
             return None
-        wait = self.quarrels.wait(what, desired, current)
+        wait = self._limit(what, desired, current)
         if wait:
             return wait, CONFLICT
         body = {"metadata": preconditions(current), "webhooks": webhooks}
         stored = await self.cluster.patch(kind, None, CONFIGURATIONS, body)
-        self.quarrels.written(what, desired, current, stored)
+        self._versions[what] = stored["metadata"]["resourceVersion"]
         store.put(stored, quietly=True)
         self.log.info("CA bundle published", configuration=what)
         return None

@@ -36,35 +36,26 @@ Outcome = Done | RequeueAfter | Stalled
 
 @dataclass(slots=True)
 class ApplyResult:
-    """What one pass did. Objects are named `Kind name`.
-
-    `wait` is in seconds, until the first of those that are quarrelled over may be mended; 0 where none is.
-    """
+    """What one reconcile did to the objects of a mirror, by `Kind name`."""
 
     created: list[str] = field(default_factory=list)
-    repaired: dict[str, list[str]] = field(default_factory=dict)
+    repaired: dict[str, list[str]] = field(default_factory=dict)  # with the changed fields
     adopted: list[str] = field(default_factory=list)
-    replaced: dict[str, list[str]] = field(default_factory=dict)
+    replaced: dict[str, list[str]] = field(default_factory=dict)  # with the immutable fields
     pruned: list[str] = field(default_factory=list)
     foreign: dict[str, str] = field(default_factory=dict)
-    # Told once a quarrel; `wait` says that one goes on.
-    contested: list[str] = field(default_factory=list)
+    conflicts: list[str] = field(default_factory=list)  # new ones
     refused: dict[str, str] = field(default_factory=dict)
-    passing: list[str] = field(default_factory=list)
-    cleared: list[str] = field(default_factory=list)
-    # Fields that were stored otherwise than they were sent; told once. `altered_for` says that it goes on: of the
-    # latest of them, for how many seconds.
-    altered: dict[str, list[str]] = field(default_factory=dict)
-    altered_for: float | None = None
-    # Of those on their way out: since when by the API server's clock, the finalizers that hold them, and for how many
-    # seconds this process has seen them go.
-    going: dict[str, tuple[str, list[str], float]] = field(default_factory=dict)
-    wait: float = 0.0
-    # The API server was asked, and knows no later mirror of this name.
-    latest: bool = False
+    terminating: list[str] = field(default_factory=list)
+    left_over: list[str] = field(default_factory=list)  # deleted ones of an earlier mirror
+    mutated: dict[str, list[str]] = field(default_factory=dict)  # with the fields that admission changed, if new
+    # deletionTimestamp, finalizers, and the seconds since this process has seen the object being deleted
+    deleting: dict[str, tuple[str, list[str], float]] = field(default_factory=dict)
+    wait: float = 0.0  # seconds until the first limited repair, 0 if there is none
+    is_latest: bool = False  # the API server has no later mirror of this name
 
     def wait_for(self, seconds: float) -> None:
-        """Says that one more object may be mended in so many seconds."""
+        """Record that a repair is limited for so many seconds."""
         self.wait = min(self.wait or seconds, seconds)
 
 

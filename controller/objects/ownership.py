@@ -1,4 +1,4 @@
-"""Whose an object is that has the name of one of ours."""
+"""Decide if an object with the name of a mirror's object belongs to the mirror."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 
 class Ownership(Enum):
-    """How an object stands to a mirror."""
+    """Relation of an object to a mirror."""
 
     OWNED = auto()
-    ORPHANED = auto()  # ours by its labels, without a controller: restored, orphaned, or of an old installation
-    TERMINATING = auto()  # on its way out, or left by an earlier mirror of this name
+    ORPHANED = auto()  # our labels without a controller: restored, orphaned, or of an old installation
+    TERMINATING = auto()  # being deleted, or of an earlier mirror of this name
     NOT_OWNED = auto()
 
 
 def ownership_of(current: Json, mirror: Identity) -> Ownership:
-    """Whose `live` is. One that is being deleted, or whose owner is an earlier mirror of this name, is passing."""
+    """Return the relation of an object to a mirror, by its controller, labels and deletionTimestamp."""
     metadata = current["metadata"]
     owner = controller_of(current)
     if owner is not None and owner["uid"] != mirror.uid:
-        earlier = (_kind(owner), owner.get("name")) == (f"{names.KIND}.{names.GROUP}", mirror.name)
-        return Ownership.TERMINATING if earlier else Ownership.NOT_OWNED
+        is_earlier = (_kind(owner), owner.get("name")) == (f"{names.KIND}.{names.GROUP}", mirror.name)
+        return Ownership.TERMINATING if is_earlier else Ownership.NOT_OWNED
     if owner is None and names.mirror_of(metadata.get("labels") or {}) != mirror.name:
         return Ownership.NOT_OWNED
     if "deletionTimestamp" in metadata:
@@ -36,7 +36,7 @@ def ownership_of(current: Json, mirror: Identity) -> Ownership:
 
 
 def controller_of(current: Json) -> Json | None:
-    """The owner reference that names the object's controller."""
+    """Return the owner reference to the object's controller."""
     references = current["metadata"].get("ownerReferences") or []
     return next((reference for reference in references if reference.get("controller")), None)
 
@@ -52,12 +52,12 @@ def owner_reference(mirror: Identity) -> Json:
 
 
 def describe_owner(current: Json) -> str:
-    """Who has an object, for a person: its controller, or that it has none and lacks our labels."""
+    """Describe the controller of an object for a message."""
     owner = controller_of(current)
     return f"belongs to {_kind(owner)} {owner['name']}" if owner else "has no owner and not our labels"
 
 
 def _kind(owner: Json) -> str:
-    """As kubectl names it, `Deployment.apps`: another group may have a RegistryMirror too."""
+    """Return the kind as kubectl names it, like `Deployment.apps`. Another group may have a RegistryMirror too."""
     group, slash, _ = owner["apiVersion"].partition("/")
     return f"{owner['kind']}.{group}" if slash else str(owner["kind"])

@@ -11,6 +11,7 @@ from controller.reconcile.node_cleanup_progress import CleanupProgress
 
 if TYPE_CHECKING:
     from common.types import Json
+    from controller.certificates.reissue_limiter import IssuedCertificate
 
 
 @dataclass(slots=True)
@@ -18,6 +19,7 @@ class MirrorMemory:
     """State of one mirror that is not stored in the cluster. Another leader starts without it."""
 
     durations: DurationTracker = field(default_factory=DurationTracker)
+    issued: IssuedCertificate | None = None
     cleanup: CleanupProgress | None = None
     cleaned_for: tuple[str, bool] | None = None  # UID, and if the mirror is terminating
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from common import names
 from common.defaults import dict_at
 from controller import clock
-from controller.certificates.reissue_limiter import Issued
+from controller.certificates.reissue_limiter import limit_reissue
 from controller.desired import desired_objects, without_certificate
 from controller.kubeclient.errors import Forbidden, Gone, Invalid, NotFound
 from controller.model.inputs import Inputs, MissingInput
@@ -69,7 +69,6 @@ class Reconciler:
     agents: Agents
     node_cleanup: NodeCleanup
     prober: Prober
-    issued: Issued = field(default_factory=Issued)
     memories: defaultdict[str, MirrorMemory] = field(default_factory=lambda: defaultdict(MirrorMemory))
 
     async def reconcile(self, name: str) -> Outcome:
@@ -110,7 +109,8 @@ class Reconciler:
             return inputs
         secret = mirror.object_name
         certificate, key = (self.state.secret_text(secret, each) for each in (well_known.CERTIFICATE, well_known.KEY))
-        return self.issued.reuse_recent_certificate(mirror, inputs, (certificate, key), self.applier.clock())
+        inputs, memory.issued = limit_reissue(memory.issued, mirror, inputs, (certificate, key), clock.monotonic())
+        return inputs
 
     async def _withdraw(self, obj: Json, inputs: Inputs | MissingInput, memory: MirrorMemory) -> Inputs | MissingInput:
         """Keep the agents of a mirror that lost its host name until they have cleaned their nodes."""
@@ -150,13 +150,13 @@ class Reconciler:
     async def _apply_objects(self, mirror: Mirror, inputs: Inputs | MissingInput, applied: ApplyResult) -> Observation:
         if isinstance(inputs, MissingInput):
             if inputs.rest is not None and mirror.object_name in self.state.secrets:  # was complete before
-                await self.applier.keep(mirror, without_certificate(mirror, self.settings, inputs.rest), applied)
+                await self.applier.apply_part(mirror, without_certificate(mirror, self.settings, inputs.rest), applied)
             return Observation(inputs, applied, refused=_refusals(applied))
         storage = await self.storage.settle(mirror)
         objects = desired_objects(mirror, self.settings, inputs)
         if storage.replacing:
             others = [(kind, body) for kind, body in objects if kind is not STATEFUL_SET]
-            await self.applier.keep(mirror, others, applied)
+            await self.applier.apply_part(mirror, others, applied)
         else:
             await self.applier.apply(mirror, objects, applied)
         return Observation(inputs, applied, storage, refused=_refusals(applied))
@@ -206,7 +206,6 @@ class Reconciler:
         self.prober.forget(name)
         self.storage.forget(name)
         self.memories.pop(name, None)
-        self.issued.forget(name)
         for child in (names.object_name(name), names.headless_name(name)):
             for kind in self.state.children:
                 self.applier.forget(f"{kind.name} {child}")

@@ -21,8 +21,6 @@ SHORTEST_REQUEUE: Final = 1.0
 TERMINATING_REQUEUE: Final = 10.0
 # Backoff, within these bounds, while the API server refuses a write (quota, admission policy, missing right).
 REFUSED_BACKOFF: Final = (1.0, 60.0)
-# Backoff while an admission webhook changes what the controller writes.
-ALTERED_BACKOFF: Final = (60.0, 3600.0)
 # Shortest time between two reconciles while another writer keeps changing an object.
 CONFLICT_COOLDOWN: Final = 1.0
 # Interval for asking agents whose nodes are not ready, or leave the mirror.
@@ -50,7 +48,7 @@ def outcome(observation: Observation, survey: float | None, refused_for: float) 
     reason = min(waits, key=waits.__getitem__, default=None)
     if reason is None:
         return Stalled(inputs.reason, inputs.message) if isinstance(inputs, MissingInput) else Done()
-    return RequeueAfter(waits[reason], reason, CONFLICT_COOLDOWN if reasons.CONFLICTING_WRITER.name in waits else 0.0)
+    return RequeueAfter(waits[reason], reason, CONFLICT_COOLDOWN if "RepairLimited" in waits else 0.0)
 
 
 def _for_writes(observation: Observation, refused_for: float) -> Iterator[tuple[str, float]]:
@@ -72,12 +70,10 @@ def _for_inputs(inputs: Inputs) -> Iterator[tuple[str, float]]:
 
 
 def _for_objects(applied: ApplyResult) -> Iterator[tuple[str, float]]:
-    if applied.passing or applied.replaced:
+    if applied.terminating or applied.replaced:
         yield "ObjectsTerminating", TERMINATING_REQUEUE
     if applied.wait:
-        yield reasons.CONFLICTING_WRITER.name, applied.wait
-    if applied.altered_for is not None:
-        yield reasons.MUTATED_BY_ADMISSION.name, _backoff(applied.altered_for, ALTERED_BACKOFF)
+        yield "RepairLimited", applied.wait
 
 
 def _backoff(elapsed: float, bounds: tuple[float, float]) -> float:

@@ -138,8 +138,8 @@ def events_for(applied: ApplyResult, *, first: bool, changed: bool = False) -> l
     found += [
         record(reasons.PRUNED, f"Deleted {what}, which the mirror does not need.", "Delete") for what in applied.pruned
     ]
-    if applied.cleared:
-        note = f"Deleted objects of an earlier mirror with this name: {', '.join(applied.cleared)}."
+    if applied.left_over:
+        note = f"Deleted objects of an earlier mirror with this name: {', '.join(applied.left_over)}."
         found.append(record(reasons.PRUNED, note, "Delete"))
     return found + _foreign_writes(applied)
 
@@ -153,7 +153,7 @@ def _foreign_writes(applied: ApplyResult) -> list[EventRecord]:
             " --show-managed-fields names it.",
             "Repair",
         )
-        for what in applied.contested
+        for what in applied.conflicts
     ]
     mutations = [
         record(
@@ -162,7 +162,7 @@ def _foreign_writes(applied: ApplyResult) -> list[EventRecord]:
             f" Exclude objects with the label {names.MIRROR_LABEL} from it.",
             "Repair",
         )
-        for what, fields in applied.altered.items()
+        for what, fields in applied.mutated.items()
     ]
     return conflicts + mutations
 

@@ -53,7 +53,7 @@ def stuck_deletions(applied: ApplyResult | None) -> Failure | None:
 
     The duration is measured by this process: the API server's clock may differ.
     """
-    late = {what: each for what, each in (applied.going if applied else {}).items() if each[2] >= GOING}
+    late = {what: each for what, each in (applied.deleting if applied else {}).items() if each[2] >= GOING}
     if not late:
         return None
     listed = " ".join(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from common.types import Json
+    from controller.apply.conflict_limiter import ConflictLimiter
     from controller.informer.cluster_cache import ClusterCache
     from controller.kubeclient.client import KubeClient
     from controller.model.mirror import Identity, Mirror
@@ -53,6 +54,7 @@ class Storage:
     cluster: KubeClient
     namespace: str
     state: ClusterCache
+    limiter: ConflictLimiter
     clock: Callable[[], float]
     _triggers: dict[str, _Trigger] = field(default_factory=dict)  # by mirror
     _replaced: dict[str, str] = field(default_factory=dict)  # by mirror, UID of the StatefulSet deleted last
@@ -69,8 +71,7 @@ class Storage:
             return StorageResult(plan, refused)
         try:
             if plan.replace:
-                await self._delete_orphaning(mirror, owned)
-                return StorageResult(plan, replacing=True)
+                return await self._replace(mirror, owned, plan)
             return StorageResult(plan, waiting=await self._delete_claims(mirror, owned, plan))
         except (Forbidden, Invalid) as error:
             what = (
@@ -102,6 +103,7 @@ class Storage:
         """Drop the memory of a deleted mirror."""
         self._triggers.pop(name, None)
         self._replaced.pop(name, None)
+        self.limiter.forget(_template_key(name))
 
     async def _adopt(self, mirror: Mirror, plan: ResizePlan) -> str | None:
         """Make the mirror the owner of claims of an earlier version, which the StatefulSet owns, or of orphaned claims.
@@ -126,10 +128,16 @@ class Storage:
             return f"{plan.wanted} cannot be granted, all claims stay as they are: {error}"
         return None
 
-    async def _delete_orphaning(self, mirror: Mirror, current: Json) -> None:
+    async def _replace(self, mirror: Mirror, current: Json, plan: ResizePlan) -> StorageResult:
+        """Delete the StatefulSet without its pods. The next reconcile creates it."""
+        key, desired, now = _template_key(mirror.name), hash((mirror.uid, plan.wanted)), self.clock()
+        if self.limiter.wait(key, desired, now):
+            return StorageResult(plan, "An admission webhook changes the claim template; exclude StatefulSets from it.")
+        self.limiter.record_repair(key, desired, now)
         # Before the request, as its response may get lost.
         self._replaced[mirror.name] = current["metadata"]["uid"]
         await self.cluster.delete(STATEFUL_SET, self.namespace, current, propagation="Orphan")
+        return StorageResult(plan, replacing=True)
 
     def _is_going(self, mirror: Identity, current: Json) -> bool:
         """Return True if the mirror's StatefulSet is deleted. The watch may lag behind our own request."""
@@ -199,6 +207,10 @@ class Storage:
     def _claims(self, mirror: Identity) -> list[Json]:
         claim_names = (names.claim_name(mirror.name, ordinal) for ordinal in range(resize_plan.ORDINALS))
         return [claim for name in claim_names if (claim := self.state.claims.get(name)) is not None]
+
+
+def _template_key(mirror: str) -> str:
+    return f"{STATEFUL_SET.name} {names.object_name(mirror)} claim template"
 
 
 def _with_version(current: Json, change: Json) -> Json:

@@ -294,9 +294,9 @@ def test_conflicting_writer_slows_repairs(hurried: Running) -> None:
         kube.patch(
             resources.SECRET, WEBHOOK_TLS, {"stringData": {"tls.crt": theirs.certificate, "tls.key": theirs.key}}
         )
-        return (Counter(events_of(hurried, "controller")) - before)["contested"] >= 2
+        return (Counter(events_of(hurried, "controller")) - before)["conflicting writer"] >= 2
 
-    until(quarrel, why="the log says that both are contested")
+    until(quarrel, why="the log reports both conflicts")
     settled = Counter(events_of(hurried, "controller"))
     for _ in range(20):
         quarrel()

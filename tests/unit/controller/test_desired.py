@@ -24,7 +24,7 @@ from controller.desired import desired_objects, registry_config
 from controller.model.inputs import Credentials, CredentialsState, Inputs, KeyPair, ServingCertificate
 from controller.model.mirror import Mirror, parse_mirror
 from controller.objects import merge_patch, resources, well_known
-from controller.objects.immutable_fields import frozen_differences, without_frozen
+from controller.objects.immutable_fields import immutable_differences, without_immutable
 from controller.objects.ownership import Ownership, owner_reference, ownership_of
 from controller.objects.resources import DAEMON_SET, SECRET, STATEFUL_SET, Kind
 from tests.support import strategies
@@ -289,8 +289,8 @@ def test_objects_share_no_mutable_part(builder: MirrorBuilder, chosen: Any) -> N
 @given(strategies.mirrors(), _SETTINGS, _FACTS)
 def test_desired_object_needs_no_patch(builder: MirrorBuilder, chosen: Any, known: Inputs) -> None:
     for kind, body in desired_objects(_judged(builder), chosen, known):
-        assert merge_patch.merge_patch(merged({}, body), without_frozen(kind, body)) == {}
-        assert frozen_differences(kind, body, body) == []
+        assert merge_patch.merge_patch(merged({}, body), without_immutable(kind, body)) == {}
+        assert immutable_differences(kind, body, body) == []
 
 
 @given(strategies.mirrors(), _SETTINGS)

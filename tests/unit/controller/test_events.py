@@ -121,8 +121,8 @@ def test_changes_post_events() -> None:
         adopted=["Secret c"],
         replaced={"StatefulSet d": ["spec.selector"]},
         pruned=["DaemonSet e"],
-        contested=["Service f"],
-        altered={"Service g": ["spec.sessionAffinity"]},
+        conflicts=["Service f"],
+        mutated={"Service g": ["spec.sessionAffinity"]},
     )
     records = [(record.kind, record.reason, record.note) for record in events_for(applied, first=False)]
     assert records == [

@@ -38,9 +38,9 @@ def test_failure_reason(error: Exception, in_a_row: int, seconds: float, reason:
 
 def test_stuck_deletion_names_finalizers() -> None:
     """The duration is measured by this process: the API server's clock may differ."""
-    assert stuck_deletions(ApplyResult(going={"Secret a": (SINCE, ["example.com/hold"], GOING - 1)})) is None
+    assert stuck_deletions(ApplyResult(deleting={"Secret a": (SINCE, ["example.com/hold"], GOING - 1)})) is None
     failure = stuck_deletions(
-        ApplyResult(going={"Secret a": (SINCE, ["example.com/hold"], GOING), "Service b": (SINCE, [], 0.0)})
+        ApplyResult(deleting={"Secret a": (SINCE, ["example.com/hold"], GOING), "Service b": (SINCE, [], 0.0)})
     )
     assert failure is not None
     assert failure.reason == "ObjectTerminating"
@@ -68,7 +68,7 @@ def test_reconciled_appears_with_first_failure() -> None:
 
 
 def test_stuck_deletion_precedes_its_consequences() -> None:
-    applied = ApplyResult(going={"StatefulSet a": (SINCE, ["example.com/hold"], GOING)})
+    applied = ApplyResult(deleting={"StatefulSet a": (SINCE, ["example.com/hold"], GOING)})
     reasons = _reasons(status_of(stored(), judged(), Observation(inputs(), applied=applied), "mirrors", NOW))
     assert reasons["Reconciled"] == ("False", "ObjectTerminating")
     assert reasons["Ready"] == ("False", "ObjectTerminating")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from controller.desired import desired_objects
-from controller.objects.immutable_fields import frozen_differences, without_frozen
+from controller.objects.immutable_fields import immutable_differences, without_immutable
 from controller.objects.resources import BUDGET, DAEMON_SET, SECRET, SERVICE, STATEFUL_SET, Kind
 from tests.support.controller import inputs, judged, merged, settings
 
@@ -53,18 +53,18 @@ HEADLESS = f"{NAME}-headless"
 )
 def test_differences_that_no_patch_can_mend(kind: Kind, name: str, change: Json, frozen: list[str]) -> None:
     desired = DESIRED[kind, name]
-    assert frozen_differences(kind, merged(desired, change), desired) == frozen
+    assert immutable_differences(kind, merged(desired, change), desired) == frozen
 
 
 @pytest.mark.parametrize(("kind", "body"), OBJECTS, ids=lambda value: getattr(value, "name", ""))
 def test_what_we_made_ourselves_never_has_to_be_made_again(kind: Kind, body: Json) -> None:
-    assert frozen_differences(kind, body, body) == []
+    assert immutable_differences(kind, body, body) == []
 
 
 @pytest.mark.parametrize(("kind", "body"), OBJECTS, ids=lambda value: getattr(value, "name", ""))
 def test_the_claim_template_alone_is_kept_out_of_patches(kind: Kind, body: Json) -> None:
     before = repr(body)
-    sent = without_frozen(kind, body)
+    sent = without_immutable(kind, body)
     dropped = set(body.get("spec", {})) - set(sent.get("spec", {}))
     assert dropped == ({"volumeClaimTemplates"} if kind is STATEFUL_SET else set())
     assert repr(body) == before

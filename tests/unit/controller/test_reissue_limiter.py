@@ -1,43 +1,59 @@
-"""Who keeps breaking a certificate does not get a new one each time; who deletes it once does, and renewal goes on."""
+"""A writer that keeps breaking a serving certificate does not cause a new one each time."""
 
 from __future__ import annotations
 
-from controller.certificates.reissue_limiter import FRESH, Issued
-from controller.model.inputs import Inputs, KeyPair, ServingCertificate
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from controller.certificates.reissue_limiter import REISSUE_INTERVAL, IssuedCertificate, limit_reissue
+from controller.model.inputs import KeyPair, ServingCertificate
 from tests.support.controller import CA, inputs, judged
+
+if TYPE_CHECKING:
+    from controller.model.mirror import Mirror
 
 FIRST, SECOND, THIRD = KeyPair("first", "key 1"), KeyPair("second", "key 2"), KeyPair("third", "key 3")
 MIRROR = judged()
 GONE = None, None
 
 
-def _issued_now(pair: KeyPair, ca: str = CA) -> Inputs:
-    return inputs(tls=ServingCertificate(ca, pair))
+@dataclass
+class Memory:
+    """Limits reissues like a reconcile: `pair` is the certificate that it would issue."""
+
+    last: IssuedCertificate | None = None
+
+    def use(
+        self, pair: KeyPair, stored: tuple[str | None, str | None], now: float, ca: str = CA, mirror: Mirror = MIRROR
+    ) -> KeyPair:
+        """Reconcile with `stored` in the Secret, and return the certificate that is used."""
+        found, self.last = limit_reissue(self.last, mirror, inputs(tls=ServingCertificate(ca, pair)), stored, now)
+        return found.tls.pair
 
 
-def test_what_is_broken_again_and_again_is_put_back_as_it_was() -> None:
-    issued = Issued()
-    assert issued.reuse_recent_certificate(MIRROR, _issued_now(FIRST), GONE, 0).tls.pair == FIRST
-    assert issued.reuse_recent_certificate(MIRROR, _issued_now(SECOND), ("first", ""), 10).tls.pair == FIRST
-    assert issued.reuse_recent_certificate(MIRROR, _issued_now(THIRD), ("garbage", "key 1"), 20).tls.pair == FIRST
-    assert issued.reuse_recent_certificate(MIRROR, _issued_now(THIRD), GONE, FRESH).tls.pair == THIRD
+def test_broken_certificate_is_restored() -> None:
+    memory = Memory()
+    assert memory.use(FIRST, GONE, 0) == FIRST
+    assert memory.use(SECOND, ("first", ""), 10) == FIRST
+    assert memory.use(THIRD, ("garbage", "key 1"), 20) == FIRST
+    assert memory.use(THIRD, GONE, REISSUE_INTERVAL) == THIRD
 
 
-def test_what_is_whole_and_yet_to_be_replaced_is_replaced() -> None:
-    issued = Issued()
-    issued.reuse_recent_certificate(MIRROR, _issued_now(FIRST), GONE, 0)
-    assert issued.reuse_recent_certificate(MIRROR, _issued_now(FIRST), ("first", "key 1"), 5).tls.pair == FIRST
-    assert issued.reuse_recent_certificate(MIRROR, _issued_now(SECOND), ("first", "key 1"), 10).tls.pair == SECOND
-    assert issued.reuse_recent_certificate(MIRROR, _issued_now(THIRD), GONE, 20).tls.pair == SECOND
+def test_intact_certificate_is_renewed() -> None:
+    memory = Memory()
+    memory.use(FIRST, GONE, 0)
+    assert memory.use(FIRST, ("first", "key 1"), 5) == FIRST
+    assert memory.use(SECOND, ("first", "key 1"), 10) == SECOND
+    assert memory.use(THIRD, GONE, 20) == SECOND
 
 
-def test_another_authority_or_another_mirror_of_the_name_gets_its_own() -> None:
-    issued = Issued()
-    issued.reuse_recent_certificate(MIRROR, _issued_now(FIRST), GONE, 0)
-    assert issued.reuse_recent_certificate(MIRROR, _issued_now(SECOND, "another"), GONE, 1).tls.pair == SECOND
-    assert issued.reuse_recent_certificate(judged(uid="another"), _issued_now(THIRD), GONE, 2).tls.pair == THIRD
+def test_another_purpose_gets_its_own_certificate() -> None:
+    memory = Memory()
+    memory.use(FIRST, GONE, 0)
+    assert memory.use(SECOND, GONE, 1, ca="another") == SECOND
+    assert memory.use(THIRD, GONE, 2, mirror=judged(uid="another")) == THIRD
 
 
-def test_a_persons_own_is_none_of_ours() -> None:
+def test_certificate_of_a_user_is_unchanged() -> None:
     own = inputs(tls=ServingCertificate(CA, FIRST, "own"))
-    assert Issued().reuse_recent_certificate(MIRROR, own, GONE, 0) is own
+    assert limit_reissue(None, MIRROR, own, GONE, 0) == (own, None)

@@ -22,11 +22,8 @@ LACKING = MissingInput("CertificateSecretMissing", "There is none.")
         (Observation(QUIET, refused="a quota"), None, 0.0, RequeueAfter(1.0, "ApplyFailed")),
         (Observation(QUIET, refused="a quota"), None, 7.0, RequeueAfter(7.0, "ApplyFailed")),
         (Observation(QUIET, refused="a quota"), None, 900.0, RequeueAfter(60.0, "ApplyFailed")),
-        (Observation(QUIET, ApplyResult(altered_for=0.0)), None, 0.0, RequeueAfter(60.0, "MutatedByAdmission")),
-        (Observation(QUIET, ApplyResult(altered_for=240.0)), None, 0.0, RequeueAfter(240.0, "MutatedByAdmission")),
-        (Observation(QUIET, ApplyResult(altered_for=1e6)), None, 0.0, RequeueAfter(3600.0, "MutatedByAdmission")),
         (
-            Observation(QUIET, ApplyResult(passing=["Service x"], wait=30.0)),
+            Observation(QUIET, ApplyResult(terminating=["Service x"], wait=30.0)),
             None,
             0.0,
             RequeueAfter(10.0, "ObjectsTerminating", 1.0),
@@ -34,7 +31,7 @@ LACKING = MissingInput("CertificateSecretMissing", "There is none.")
         # The other objects are kept if an input is missing.
         (Observation(LACKING, ApplyResult()), 30.0, 0.0, Stalled("CertificateSecretMissing", "There is none.")),
         (Observation(LACKING, refused="a quota"), None, 7.0, RequeueAfter(7.0, "ApplyFailed")),
-        (Observation(LACKING, ApplyResult(wait=30.0)), None, 0.0, RequeueAfter(30.0, "ConflictingWriter", 1.0)),
+        (Observation(LACKING, ApplyResult(wait=30.0)), None, 0.0, RequeueAfter(30.0, "RepairLimited", 1.0)),
     ],
 )
 def test_outcome_is_the_soonest_wait(

@@ -1,0 +1,164 @@
+"""Objects of an earlier mirror of the same name, and objects that an admission policy changes."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from controller.apply.applier import Applier
+from controller.apply.conflict_limiter import FIRST_PAUSE, ConflictLimiter
+from controller.desired import desired_objects
+from controller.duration_tracker import DurationTracker
+from controller.informer.cluster_cache import ClusterCache
+from controller.kubeclient.client import KubeClient
+from controller.kubeclient.config import load_configuration
+from controller.kubeclient.errors import Conflict
+from controller.model.mirror import Mirror, parse_mirror
+from controller.model.results import ApplyResult
+from controller.objects import resources
+from tests.support import policies
+from tests.support.controller import inputs, judged, settings
+from tests.support.faults import CHILDREN, complete, one
+from tests.support.kube import NAMESPACE, Kube, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.cluster.conftest import Running
+
+NAME, SERVICE = "registry-mirror-again", "registry-mirror-docker"
+
+
+def owners(kube: Kube) -> set[str]:
+    """Return the UIDs of the mirrors that own the objects."""
+    found = [kube.find(kind, f"{NAME}{suffix}") for kind, suffix in CHILDREN]
+    return {each["metadata"]["ownerReferences"][0]["uid"] if each else "missing" for each in found}
+
+
+def created(kube: Kube) -> str:
+    """Create the mirror and return its UID when it is complete."""
+    kube.mirror(one("again"))
+    uid: str = kube.get(resources.MIRROR, "again")["metadata"]["uid"]
+    until(lambda: complete(kube, "again") and owners(kube) == {uid}, why="the mirror owns all objects")
+    return uid
+
+
+def deleted(kube: Kube) -> None:
+    """Delete the mirror. Its objects stay, as no garbage collector runs."""
+    kube.delete(resources.MIRROR, "again")
+    kube.until_gone(resources.MIRROR, "again")
+    assert "missing" not in owners(kube)
+
+
+def pruned(kube: Kube) -> list[str]:
+    """Return the notes of the Events about deleted objects."""
+    return [note for _, reason, note in kube.events("again") if reason == "Pruned"]
+
+
+def test_objects_of_an_earlier_mirror_are_replaced(fresh: Callable[..., Running]) -> None:
+    """Without the garbage collector."""
+    running = fresh(controllers=False)
+    kube = running.kube
+    running.system.start()
+    first = created(kube)
+    deleted(kube)
+    assert owners(kube) == {first}
+    assert created(kube) != first
+    until(
+        lambda: all(f"{kind.name} {NAME}" in " ".join(pruned(kube)) for kind in resources.CHILDREN),
+        why="an Event names each",
+    )
+    kube.patch(resources.BUDGET, NAME, {"spec": {"maxUnavailable": 0}})
+    until(
+        lambda: kube.get(resources.BUDGET, NAME)["spec"]["maxUnavailable"] == 1,
+        why="repairs of the new object do not wait",
+    )
+
+
+def test_objects_restored_in_a_loop_are_limited(fresh: Callable[..., Running]) -> None:
+    """A restored backup has the owner references of its time."""
+    running = fresh(controllers=False)
+    kube = running.kube
+    running.system.start()
+    uid = created(kube)
+    budget = kube.get(resources.BUDGET, NAME)
+    stale = {**budget["metadata"]["ownerReferences"][0], "uid": str(uuid.uuid4())}
+    old = {**budget, "metadata": {"name": NAME, "ownerReferences": [stale]}}
+
+    def restored() -> bool:
+        kube.http.delete(resources.BUDGET.path(NAMESPACE, NAME))
+        return kube.http.post(resources.BUDGET.path(NAMESPACE), json=old).is_success
+
+    until(restored, why="it exists before the controller has created its own")
+    until(lambda: owners(kube) == {uid}, why="the controller's own exists again")
+    until(restored, why="restored once more")
+    until(lambda: pruned(kube), why="an Event reports the first time")
+    until(
+        lambda: "ConflictingWriter" in {reason for _, reason, _ in kube.events("again")},
+        why="an Event reports the other writer",
+    )
+    assert kube.get(resources.BUDGET, NAME)["metadata"]["ownerReferences"] == [stale]
+
+
+async def test_objects_of_a_later_mirror_stay(fresh: Callable[..., Running]) -> None:
+    """A leader whose watch lags behind sees objects of a mirror that it does not know."""
+    running = fresh(controllers=False)
+    kube = running.kube
+    running.system.start()
+    kube.mirror(one("again"))
+    former = kube.get(resources.MIRROR, "again")
+    until(lambda: complete(kube, "again"), why="complete")
+    deleted(kube)
+    later = created(kube)
+    running.system.processes.stop(["controller"])
+    mirror = parse_mirror(former, ())
+    assert isinstance(mirror, Mirror)
+    state = ClusterCache(lambda _: None)
+    budget = kube.get(resources.BUDGET, NAME)
+    state.children[resources.BUDGET].put(budget)
+    async with KubeClient(await load_configuration(str(running.cluster.kubeconfig))) as client:
+        applier = Applier(client, NAMESPACE, state, ConflictLimiter(), DurationTracker(), time.monotonic)
+        with pytest.raises(Conflict, match="was deleted since it was read"):
+            await applier.apply_part(mirror, [(resources.BUDGET, budget)], ApplyResult())
+    assert owners(kube) == {later}
+
+
+async def test_mutated_object_is_reported_once(fresh: Callable[..., Running]) -> None:
+    """The write is repeated with a backoff, until the policy is gone."""
+    running = fresh(controllers=False)
+    kube = running.kube
+    relabels = "Object{metadata: Object.metadata{labels: {'app': 'theirs'}}}"
+    policies.alter(kube, "plain", policies.rule("", "services", "CREATE", "UPDATE"), relabels)
+    body = {"metadata": {"name": "probe"}, "spec": {"ports": [{"port": 1}]}}
+
+    def mutates() -> bool:
+        return "labels" in kube.create(resources.SERVICE, body, dryRun="All")["metadata"]
+
+    until(mutates, why="the policy is in force")
+    mirror, now = judged(), 0.0
+    everything = desired_objects(mirror, settings(NAMESPACE=NAMESPACE), inputs())
+    objects = [each for each in everything if each[1]["metadata"]["name"] == SERVICE and each[0] is resources.SERVICE]
+    async with KubeClient(await load_configuration(str(running.cluster.kubeconfig))) as client:
+        state = ClusterCache(lambda _: None)
+        applier = Applier(client, NAMESPACE, state, ConflictLimiter(), DurationTracker(), lambda: now)
+
+        async def applied() -> ApplyResult:
+            result = ApplyResult()
+            await applier.apply_part(mirror, objects, result)
+            return result
+
+        first = await applied()
+        assert (first.mutated, first.wait) == ({f"Service {SERVICE}": ["metadata.labels.app"]}, FIRST_PAUSE)
+        for later, wait in ((1.0, FIRST_PAUSE - 1), (FIRST_PAUSE, 2 * FIRST_PAUSE)):
+            now = later
+            again = await applied()
+            assert (again.mutated, again.repaired, again.conflicts, again.wait) == ({}, {}, [], wait)
+        policies.lift(kube, "plain", policies.ALTERING)
+        until(lambda: not mutates(), why="the policy is gone")
+        now = 3 * FIRST_PAUSE
+        last = await applied()
+        assert (list(last.repaired), last.wait) == ([f"Service {SERVICE}"], 0.0)
+    assert kube.get(resources.SERVICE, SERVICE)["metadata"]["labels"]["app"] == "docker-registry"
