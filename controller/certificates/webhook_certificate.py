@@ -172,8 +172,7 @@ class Admission:
         if (step.serving, step.bundle) == (trust.serving, trust.remembered):
             return None
         current, what = self.state.secrets.get(WEBHOOK_CERTIFICATE), f"{SECRET.name} {WEBHOOK_CERTIFICATE}"
-        wait = self._limit(what, desired, current)
-        if wait:
+        if wait := self._limit(what, desired, current):
             return wait, CONFLICT
         stored = await self._store(WEBHOOK_CERTIFICATE, step.serving, {well_known.CA: step.bundle})
         self._versions[what] = stored["metadata"]["resourceVersion"]
@@ -227,8 +226,7 @@ class Admission:
         webhooks = with_bundle(current.get("webhooks") or [], bundle)
         if webhooks == current.get("webhooks"):
             return None
-        wait = self._limit(what, desired, current)
-        if wait:
+        if wait := self._limit(what, desired, current):
             return wait, CONFLICT
         body = {"metadata": preconditions(current), "webhooks": webhooks}
         stored = await self.cluster.patch(kind, None, CONFIGURATIONS, body)

@@ -12,23 +12,23 @@ if TYPE_CHECKING:
 
 FINALIZER: Final = f"{names.GROUP}/nodes"
 
-ORPHAN: Final = "orphan"  # Kubernetes' own finalizers: of a deletion that leaves what was made for the object,
-
-FOREGROUND: Final = "foregroundDeletion"  # and of one that deletes that first
+# Finalizers of Kubernetes: a deletion that leaves the dependents, and one that deletes them first.
+ORPHAN: Final = "orphan"
+FOREGROUND: Final = "foregroundDeletion"
 
 
 def is_terminating(obj: Json) -> bool:
-    """Whether the mirror, or what was made for it, is being deleted."""
+    """Return True if an object is being deleted."""
     return "deletionTimestamp" in obj["metadata"]
 
 
 def finalizers(obj: Json) -> list[str]:
-    """What keeps the mirror from going."""
+    """Return the finalizers of an object."""
     return list(obj["metadata"].get("finalizers") or [])
 
 
 def finalizer_patch(obj: Json, *, held: bool) -> Json | None:
-    """Merge patch that adds our finalizer or takes it off, leaving others'; None where it is so already."""
+    """Return a merge patch that adds or removes our finalizer, or None if nothing changes."""
     present = finalizers(obj)
     if held == (FINALIZER in present):
         return None

@@ -1,9 +1,8 @@
-"""The difference between an object and what is desired of it, as a JSON merge patch.
+"""Compute the difference between an object and its desired state as a JSON merge patch.
 
-Maps: what we set is there, what others add may stay. Lists: as long as ours, each element containing ours, or the
-whole list is sent; so an added port, container or variable is taken out, which server-side apply cannot do. What
-is desired to be empty is empty: a field that a changed setting no longer fills is emptied on the cluster too.
-Selectors are as we set them and no more: with one more label they find other objects.
+Maps contain the desired keys and may have others. Lists have the desired length and each element contains the desired
+one; otherwise the patch has the whole list. That removes an added port, container or variable, unlike server-side
+apply. Fields desired to be empty are emptied. Selectors have no other keys: one more label finds other objects.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ _EXACT: Final = frozenset({"selector", "labelSelector", "matchLabels", "nodeSele
 
 
 def merge_patch(current: Json, desired: Json) -> Json:
-    """The smallest merge patch of whole fields that makes `live` contain `desired`; empty where it does already."""
+    """Return the smallest merge patch of whole fields that makes `current` contain `desired`."""
     patch: Json = {}
     for key, wanted in desired.items():
         there = current.get(key)
@@ -31,7 +30,7 @@ def merge_patch(current: Json, desired: Json) -> Json:
 
 
 def contains(current: Any, desired: Any) -> bool:
-    """Whether `live` is as desired, however much of its own it adds to maps."""
+    """Return True if `current` is as desired. Its maps may have more keys."""
     if is_empty(desired):
         return is_empty(current)
     if isinstance(desired, dict):
@@ -53,26 +52,26 @@ def _has(current: Json, key: str, wanted: Any) -> bool:
 
 
 def _additions(key: str, there: Any, wanted: Any) -> list[str]:
-    """What somebody added to a map that is to be exactly ours."""
+    """Return the keys that another writer added to a map with exact keys."""
     if key not in _EXACT or not isinstance(there, dict) or not isinstance(wanted, dict):
         return []
     return [name for name, value in there.items() if name not in wanted and not is_empty(value)]
 
 
 def is_empty(value: Any) -> bool:
-    """Whether the API server stores it like something that is not there."""
+    """Return True if the API server stores the value like an absent field."""
     return value is None or value in ("", [], {})
 
 
 def without_nulls(desired: Any) -> Any:
-    """`desired` as it is made anew, with nothing there to be taken out; in a map of texts null is stored as ""."""
+    """Return `desired` for a create request. In a map of strings the API server would store null as ""."""
     if isinstance(desired, dict):
         return {key: without_nulls(value) for key, value in desired.items() if value is not None}
     return [without_nulls(value) for value in desired] if isinstance(desired, list) else desired
 
 
 def paths(patch: Json, prefix: str = "") -> list[str]:
-    """Fields that a patch changes, as a person reads them; for Events and logs, which must not carry values."""
+    """Return the paths of the fields that a patch changes, without values, for Events and logs."""
     found = []
     for key, value in patch.items():
         path = f"{prefix}.{key}" if prefix else key

@@ -1,4 +1,4 @@
-"""The kinds of objects that the controller reads or writes, as the API server addresses them."""
+"""List the kinds of objects that the controller reads or writes, with their API paths."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from common import names
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One resource of the API. `api` is `v1` for the core group, else `group/version`."""
+    """Resource of the API. `api` is `v1` for the core group, else `group/version`."""
 
     api: str
     plural: str
@@ -18,10 +18,10 @@ class Kind:
     namespaced: bool = True
 
     def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
-        """Path of the collection, or of one object of it."""
+        """Return the path of the collection, or of one object."""
         root = f"/api/{self.api}" if "/" not in self.api else f"/apis/{self.api}"
-        place = f"/namespaces/{namespace}" if self.namespaced else ""
-        return "/".join(part for part in (f"{root}{place}/{self.plural}", name, subresource) if part)
+        scope = f"/namespaces/{namespace}" if self.namespaced else ""
+        return "/".join(part for part in (f"{root}{scope}/{self.plural}", name, subresource) if part)
 
 
 MIRROR: Final = Kind(names.API_VERSION, names.PLURAL, names.KIND, namespaced=False)
@@ -45,6 +45,5 @@ VALIDATING: Final = Kind(
     namespaced=False,
 )
 
-# What is made for a mirror, in the order of making it: the cache's configuration before its pods, the pods' Services
-# before them, the nodes last.
+# Objects of a mirror in the order of creation: configuration and Services before the cache pods, the nodes last.
 CHILDREN: Final = (SECRET, SERVICE, BUDGET, STATEFUL_SET, DAEMON_SET)

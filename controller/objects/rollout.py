@@ -1,4 +1,4 @@
-"""How far a changed StatefulSet has been rolled: its count of ready pods says nothing of what they run. Pure."""
+"""Compute the progress of a rollout: a count of ready pods includes pods of the former template. Pure."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 def ready_replicas(stateful_set: Json | None) -> int:
-    """Cache pods that can serve, whatever template they are of."""
+    """Return the number of ready cache pods of any template."""
     return int(dict_at(stateful_set, "status").get("readyReplicas") or 0)
 
 
 def rolled_replicas(stateful_set: Json | None) -> int:
-    """Of those that can serve, how many surely are of the present template.
+    """Return the least number of ready cache pods with the current template.
 
-    Kubernetes does not count them together: of the ready ones, as many may be old as have not been updated.
+    Kubernetes does not count them: all pods that are not updated may be among the ready ones.
     """
     status = dict_at(stateful_set, "status")
-    if stateful_set is None or is_behind(stateful_set):
+    if stateful_set is None or is_unobserved(stateful_set):
         return 0
     if status.get("currentRevision") == status.get("updateRevision"):
         return ready_replicas(stateful_set)
@@ -31,39 +31,38 @@ def rolled_replicas(stateful_set: Json | None) -> int:
     return max(0, ready_replicas(stateful_set) - old)
 
 
-def is_turning(obj: Json, mirror: Mirror, stateful_set: Json | None) -> bool:
-    """Whether all that serve still serve a former upstream: the Service does not lead to them any more.
+def is_switching_upstream(obj: Json, mirror: Mirror, stateful_set: Json | None) -> bool:
+    """Return True if all ready pods serve the former upstream. The Service does not select them.
 
-    By the status, which names the former one until a pod of the new one is ready, also when a controller starts anew.
+    The status names the former upstream until a pod of the new one is ready. A new leader reads it there too.
     """
     former = dict_at(obj, "status").get("upstream")
-    turned = former is not None and former != mirror.upstream.url
-    return turned and ready_replicas(stateful_set) > 0 and not rolled_replicas(stateful_set)
+    is_changed = former is not None and former != mirror.upstream.url
+    return is_changed and ready_replicas(stateful_set) > 0 and not rolled_replicas(stateful_set)
 
 
 def is_unmarked(obj: Json, mirror: Mirror, service: Json | None, stateful_set: Json | None) -> bool:
-    """Whether only cache pods without the label of their upstream can serve, as an older version made them.
+    """Return True if only cache pods of an earlier version are ready. They lack the label of their upstream.
 
-    The Service led to them before, and is to do so until the first marked one is ready, or pulls would miss the cache
-    meanwhile. Not those of a former upstream.
+    The Service selects them until the first labelled pod is ready, so that pulls do not miss the cache.
     """
     if names.UPSTREAM_LABEL in dict_at(service, "spec", "selector") or not ready_replicas(stateful_set):
         return False
     if service is None or dict_at(obj, "status").get("upstream") != mirror.upstream.url:
         return False
-    marked = names.UPSTREAM_LABEL in dict_at(stateful_set, "spec", "template", "metadata", "labels")
-    return not (marked and rolled_replicas(stateful_set))
+    is_labelled = names.UPSTREAM_LABEL in dict_at(stateful_set, "spec", "template", "metadata", "labels")
+    return not (is_labelled and rolled_replicas(stateful_set))
 
 
 def is_rolled_out(stateful_set: Json) -> bool:
-    """Whether all of its pods are of the present template, ready or not."""
+    """Return True if all pods have the current template, ready or not."""
     status = dict_at(stateful_set, "status")
-    updated, all_of_them = (int(status.get(key) or 0) for key in ("updatedReplicas", "replicas"))
-    return not is_behind(stateful_set) and updated == all_of_them
+    updated, replicas = (int(status.get(key) or 0) for key in ("updatedReplicas", "replicas"))
+    return not is_unobserved(stateful_set) and updated == replicas
 
 
-def is_behind(current: Json) -> bool:
-    """Whether the status of an object is not that of its spec yet: one just made says that it wants no pod at all."""
+def is_unobserved(current: Json) -> bool:
+    """Return True if the status is not yet that of the spec. A new object reports zero desired pods."""
     return int(dict_at(current, "status").get("observedGeneration") or 0) < int(
         current["metadata"].get("generation") or 0
     )

@@ -6,36 +6,22 @@ from typing import Final
 
 from common import names
 
+# Keys of a mirror's Secret.
 CONFIGURATION: Final = "config.yml"
-
 CREDENTIALS: Final = "credentials.json"
-
 HELPER: Final = "credentials-helper"
-
 START: Final = "start"
-
 CERTIFICATE: Final = "tls.crt"
-
 KEY: Final = "tls.key"
-
 CA: Final = "ca.crt"
-
 ALL: Final = frozenset({CONFIGURATION, CREDENTIALS, HELPER, START, CERTIFICATE, KEY, CA})
 
-
 CONFIGURATION_ANNOTATION: Final = f"{names.GROUP}/configuration"
-
-
 BUNDLE_FILE: Final = "ca-certificates.crt"  # the seed's key in CA_CERTIFICATE_BUNDLE
 
-
 MIRRORS_CA: Final = "registrymirror-ca"
-
 WEBHOOK_CA: Final = "registrymirror-webhook-ca"
-
 WEBHOOK_CERTIFICATE: Final = "registrymirror-webhook-tls"
-
 CONFIGURATIONS: Final = "registrymirror"
-
 # The key under which the webhook's certificates are reconciled; no mirror can have such a name.
 ADMISSION_KEY: Final = ":admission"

@@ -21,7 +21,7 @@ from controller.objects.finalizer import is_terminating
 from controller.objects.ownership import Ownership, controller_of, ownership_of
 from controller.objects.preconditions import preconditions
 from controller.objects.resources import DAEMON_SET, MIRROR, SECRET, SERVICE
-from controller.objects.rollout import is_behind
+from controller.objects.rollout import is_unobserved
 from controller.reconcile import node_cleanup_progress
 from controller.reconcile.collect_inputs import collect_inputs
 from controller.status import reasons
@@ -194,7 +194,7 @@ class NodeCleanup:
         current = self.state.children[DAEMON_SET].get(identity_of(obj).object_name)
         if current is None and final and finalizer.FOREGROUND not in finalizer.finalizers(obj):
             return 0
-        if current is None or is_behind(current) or is_terminating(current):
+        if current is None or is_unobserved(current) or is_terminating(current):
             return node_cleanup_progress.nodes_before(obj)
         return node_counts(current)[0]
 

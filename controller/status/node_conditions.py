@@ -9,7 +9,7 @@ from common.defaults import dict_at
 from controller.model.condition import NODES_CONFIGURED, Condition
 from controller.model.inputs import MissingInput
 from controller.nodes import agent_status
-from controller.objects.rollout import is_behind
+from controller.objects.rollout import is_unobserved
 from controller.status import reasons
 from controller.status.conditions import describe, foreign_objects, pulls
 
@@ -43,7 +43,7 @@ def cleaning(message: str) -> Condition:
 
 def _counted(mirror: Mirror, daemon_set: Json, observation: Observation, *, serving: bool) -> Condition:
     desired, ready = node_counts(daemon_set)
-    if is_behind(daemon_set):
+    if is_unobserved(daemon_set):
         return reasons.NODES_NOT_COUNTED.condition("The DaemonSet changed. Kubernetes has not counted its nodes yet.")
     if desired == 0:
         return reasons.NO_NODES.condition("No node matches the agent's node selector. Check HOSTESS_NODE_SELECTOR.")
@@ -100,7 +100,7 @@ def are_pending(observation: Observation) -> bool:
     if isinstance(observation.inputs, MissingInput) or observation.inputs.masquerade_holder is not None:
         return False
     current = observation.daemon_set
-    if current is None or foreign_objects(observation, nodes=True) or is_behind(current):
+    if current is None or foreign_objects(observation, nodes=True) or is_unobserved(current):
         return False
     desired, ready = node_counts(current)
     return ready < desired

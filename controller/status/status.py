@@ -40,7 +40,7 @@ def status_of(obj: Json, mirror: Mirror, observation: Observation, namespace: st
 
 def _upstream(obj: Json, mirror: Mirror, observation: Observation) -> str:
     """Return the upstream in use: the former one until a cache pod of the new one is ready."""
-    switching = rollout.is_turning(obj, mirror, observation.stateful_set)
+    switching = rollout.is_switching_upstream(obj, mirror, observation.stateful_set)
     return str(dict_at(obj, "status")["upstream"]) if switching else mirror.upstream.url
 
 

@@ -16,7 +16,7 @@ from controller.objects.finalizer import is_terminating
 from controller.objects.ownership import Ownership, controller_of, ownership_of
 from controller.objects.preconditions import preconditions
 from controller.objects.resources import CLAIM, POD, STATEFUL_SET
-from controller.objects.rollout import is_behind
+from controller.objects.rollout import is_unobserved
 from controller.storage import resize_plan
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Storage:
         """Delete claims of another size and of removed pods. Return True if more remains to be done later."""
         for claim in plan.recreate:
             await self.cluster.delete(CLAIM, self.namespace, claim)
-        is_scaled = dict_at(current, "spec").get("replicas") == mirror.spec.replicas and not is_behind(current)
+        is_scaled = dict_at(current, "spec").get("replicas") == mirror.spec.replicas and not is_unobserved(current)
         if not is_scaled:
             return bool(plan.surplus)
         in_use = [claim for claim in plan.surplus if not await self._delete_surplus(claim)]
