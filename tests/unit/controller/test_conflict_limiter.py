@@ -1,4 +1,4 @@
-"""Repairs of an object that another writer keeps changing become rare, and never stop."""
+"""Test the limit for repairs of an object that another writer keeps changing."""
 
 from __future__ import annotations
 

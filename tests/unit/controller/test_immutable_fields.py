@@ -1,4 +1,4 @@
-"""What cannot change once created is known before it is sent."""
+"""Test that differences in immutable fields are found before a patch is sent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEADLESS = f"{NAME}-headless"
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "change", "frozen"),
+    ("kind", "name", "change", "paths"),
     [
         (STATEFUL_SET, NAME, {"spec": {"selector": {"matchLabels": {"tier": "x"}}}}, ["spec.selector"]),
         (STATEFUL_SET, NAME, {"spec": {"selector": {"matchExpressions": [{"key": "x"}]}}}, ["spec.selector"]),
@@ -51,18 +51,18 @@ HEADLESS = f"{NAME}-headless"
         (SECRET, NAME, {"type": "kubernetes.io/tls"}, ["type"]),
     ],
 )
-def test_differences_that_no_patch_can_mend(kind: Kind, name: str, change: Json, frozen: list[str]) -> None:
+def test_immutable_differences(kind: Kind, name: str, change: Json, paths: list[str]) -> None:
     desired = DESIRED[kind, name]
-    assert immutable_differences(kind, merged(desired, change), desired) == frozen
+    assert immutable_differences(kind, merged(desired, change), desired) == paths
 
 
 @pytest.mark.parametrize(("kind", "body"), OBJECTS, ids=lambda value: getattr(value, "name", ""))
-def test_what_we_made_ourselves_never_has_to_be_made_again(kind: Kind, body: Json) -> None:
+def test_own_objects_have_no_immutable_difference(kind: Kind, body: Json) -> None:
     assert immutable_differences(kind, body, body) == []
 
 
 @pytest.mark.parametrize(("kind", "body"), OBJECTS, ids=lambda value: getattr(value, "name", ""))
-def test_the_claim_template_alone_is_kept_out_of_patches(kind: Kind, body: Json) -> None:
+def test_patch_lacks_only_the_claim_template(kind: Kind, body: Json) -> None:
     before = repr(body)
     sent = without_immutable(kind, body)
     dropped = set(body.get("spec", {})) - set(sent.get("spec", {}))

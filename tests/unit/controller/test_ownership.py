@@ -1,4 +1,4 @@
-"""Whose an object is that has the name of one of ours: only what is ours or nobody's is ever touched."""
+"""Test the ownership of objects with the names of ours. The controller changes only owned and orphaned ones."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 LABELS = {"app": "docker-registry", "mirror": "docker"}
 OURS = {"apiVersion": "k8s.osp.tech/v1", "kind": "RegistryMirror", "name": "docker", "uid": UID, "controller": True}
 EARLIER = {**OURS, "uid": "an earlier one"}
-NAMESAKE = {**EARLIER, "apiVersion": "mirror.example.com/v1"}  # a kind of another group, called as ours is
+NAMESAKE = {**EARLIER, "apiVersion": "mirror.example.com/v1"}  # a kind of that name in another group
 THEIRS = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "x", "controller": True}
 VISITOR = {"apiVersion": "v1", "kind": "ConfigMap", "name": "note", "uid": "y"}
 GOING = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
 
 
 @pytest.mark.parametrize(
-    ("metadata", "whose"),
+    ("metadata", "ownership"),
     [
         ({"ownerReferences": [OURS], "labels": LABELS}, Ownership.OWNED),
-        ({"ownerReferences": [OURS]}, Ownership.OWNED),  # labels that somebody took are put back
+        ({"ownerReferences": [OURS]}, Ownership.OWNED),  # removed labels are restored
         ({"ownerReferences": [OURS], "labels": {"mirror": "other"}}, Ownership.OWNED),
         ({"ownerReferences": [VISITOR, OURS]}, Ownership.OWNED),
         ({"ownerReferences": [OURS], **GOING}, Ownership.TERMINATING),
@@ -48,11 +48,11 @@ GOING = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
         (GOING, Ownership.NOT_OWNED),
     ],
 )
-def test_standing(metadata: Json, whose: Ownership) -> None:
-    assert ownership_of({"metadata": metadata}, judged()) is whose
+def test_ownership(metadata: Json, ownership: Ownership) -> None:
+    assert ownership_of({"metadata": metadata}, judged()) is ownership
 
 
-def test_a_foreign_object_is_named_with_its_owner() -> None:
+def test_owner_is_described() -> None:
     owned = {"metadata": {"ownerReferences": [VISITOR, THEIRS]}}
     assert describe_owner(owned) == "belongs to Deployment.apps web"
     assert describe_owner({"metadata": {}}) == "has no owner and not our labels"

@@ -1,4 +1,4 @@
-"""A writer that keeps breaking a serving certificate does not cause a new one each time."""
+"""Test the limit for certificates that another writer keeps breaking."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ GONE = None, None
 
 @dataclass
 class Memory:
-    """Limits reissues like a reconcile: `pair` is the certificate that it would issue."""
+    """Limits reissues like a reconcile. `pair` is a new certificate."""
 
     last: IssuedCertificate | None = None
 
     def use(
         self, pair: KeyPair, stored: tuple[str | None, str | None], now: float, ca: str = CA, mirror: Mirror = MIRROR
     ) -> KeyPair:
-        """Reconcile with `stored` in the Secret, and return the certificate that is used."""
+        """Return the certificate to use with `stored` in the Secret."""
         found, self.last = limit_reissue(self.last, mirror, inputs(tls=ServingCertificate(ca, pair)), stored, now)
         return found.tls.pair
 

@@ -1,4 +1,4 @@
-"""A rollout: what is ready is not what the spec asks for now, and a former upstream is not the new one."""
+"""Test a rollout: ready pods may have the former template and serve the former upstream."""
 
 from __future__ import annotations
 
@@ -21,83 +21,83 @@ if TYPE_CHECKING:
     from common.types import Json
 
 NEW, FORMER = "https://prod.example.com", "https://staging.example.com"
-TURNED = a_mirror().of(NEW)
+CHANGED = a_mirror().of(NEW)
 
 
 def rolling(ready: int, updated: int, replicas: int = 2, *, seen: int = 2) -> Json:
-    """A StatefulSet of generation 2 whose pods are replaced one by one; `seen` is the generation it counted for."""
-    live = a_stateful_set(ready=ready)
+    """Return a StatefulSet of generation 2 during a rollout. `seen` is its observed generation."""
+    current = a_stateful_set(ready=ready)
     counts = {"replicas": replicas, "updatedReplicas": updated, "currentRevision": "a", "updateRevision": "b"}
     return {
-        **live,
-        "metadata": {**live["metadata"], "generation": 2},
-        "status": {**live["status"], **counts, "observedGeneration": seen},
+        **current,
+        "metadata": {**current["metadata"], "generation": 2},
+        "status": {**current["status"], **counts, "observedGeneration": seen},
     }
 
 
-def _marked(live: Json) -> Json:
-    """The same, whose template has the label."""
+def _labelled(current: Json) -> Json:
+    """Return the same with the label in its template."""
     template = {"metadata": {"labels": {names.UPSTREAM_LABEL: "x"}}}
-    return {**live, "spec": {**live["spec"], "template": template}}
+    return {**current, "spec": {**current["spec"], "template": template}}
 
 
 @pytest.mark.parametrize(
-    ("live", "rolled"),
+    ("current", "rolled"),
     [
         (None, 0),
-        (rolling(2, 2, seen=1), 0),  # the counts are those of before the change
+        (rolling(2, 2, seen=1), 0),  # the counts are older than the change
         (rolling(2, 0), 0),
-        (rolling(1, 1), 0),  # the one that was replaced is not ready yet, the old one is
+        (rolling(1, 1), 0),  # the replaced pod is not ready, the other one is
         (rolling(2, 1), 1),
         (rolling(1, 2), 1),
         (a_stateful_set(ready=2), 2),
     ],
 )
-def test_what_is_ready_and_surely_of_the_present_template(live: Json | None, rolled: int) -> None:
-    assert rollout.rolled_replicas(live) == rolled
+def test_rolled_replicas(current: Json | None, rolled: int) -> None:
+    assert rollout.rolled_replicas(current) == rolled
 
 
-def test_a_rollout_is_told_while_others_go_on_serving() -> None:
-    raw = {**stored(TURNED), "status": {"upstream": NEW}}
-    found = conditions.cache_available(raw, judged(TURNED), Observation(inputs(), stateful_set=rolling(2, 1)))
+def test_rollout_is_reported_while_available() -> None:
+    obj = {**stored(CHANGED), "status": {"upstream": NEW}}
+    found = conditions.cache_available(obj, judged(CHANGED), Observation(inputs(), stateful_set=rolling(2, 1)))
     assert (found.status, found.reason) == ("True", "RollingOut")
     assert found.message.startswith("2 of 2 cache pods are ready. 1 of them")
 
 
-def test_a_mirror_is_not_available_while_only_pods_of_a_former_upstream_are() -> None:
-    raw = {**stored(TURNED), "status": {"upstream": FORMER}}
-    for live, available, upstream in ((rolling(1, 1), "False", FORMER), (rolling(2, 1), "True", NEW)):
-        status = status_of(raw, judged(TURNED), Observation(inputs(), stateful_set=live), "mirrors", NOW)
+def test_pods_of_former_upstream_are_unavailable() -> None:
+    obj = {**stored(CHANGED), "status": {"upstream": FORMER}}
+    for current, available, upstream in ((rolling(1, 1), "False", FORMER), (rolling(2, 1), "True", NEW)):
+        status = status_of(obj, judged(CHANGED), Observation(inputs(), stateful_set=current), "mirrors", NOW)
         cache = next(each for each in status["conditions"] if each["type"] == "CacheAvailable")
         assert (cache["status"], status["upstream"]) == (available, upstream)
-        raw = {**raw, "status": status}
+        obj = {**obj, "status": status}
 
 
 @pytest.mark.parametrize(
-    ("upstream", "selected", "live", "unmarked"),
+    ("upstream", "selected", "current", "unmarked"),
     [
         (NEW, {}, rolling(2, 0), True),
-        (NEW, {}, a_stateful_set(ready=2), True),  # its template has yet to be given the label
-        (NEW, {}, _marked(rolling(2, 0)), True),
-        (NEW, {}, _marked(rolling(2, 1)), False),
-        (NEW, {}, _marked(rolling(0, 1)), False),
-        (NEW, {names.UPSTREAM_LABEL: "x"}, _marked(rolling(2, 0)), False),
+        (NEW, {}, a_stateful_set(ready=2), True),  # its template lacks the label
+        (NEW, {}, _labelled(rolling(2, 0)), True),
+        (NEW, {}, _labelled(rolling(2, 1)), False),
+        (NEW, {}, _labelled(rolling(0, 1)), False),
+        (NEW, {names.UPSTREAM_LABEL: "x"}, _labelled(rolling(2, 0)), False),
         (FORMER, {}, rolling(2, 0), False),
     ],
 )
-def test_the_service_of_an_older_version_goes_on_leading_to_its_pods_until_a_marked_one_serves(
-    upstream: str, selected: Json, live: Json, *, unmarked: bool
+def test_service_selects_unlabelled_pods_until_rollout(
+    upstream: str, selected: Json, current: Json, *, unmarked: bool
 ) -> None:
-    raw = {**stored(TURNED), "status": {"upstream": upstream}}
+    obj = {**stored(CHANGED), "status": {"upstream": upstream}}
     service = {"spec": {"selector": {"mirror": "docker", **selected}}}
-    mirror = judged(TURNED)
-    assert rollout.is_unmarked(raw, mirror, service, live) is unmarked
+    mirror = judged(CHANGED)
+    assert rollout.is_unmarked(obj, mirror, service, current) is unmarked
     known = replace(inputs(), unmarked=unmarked)
     first = next(body for kind, body in desired_objects(mirror, settings(), known) if kind is SERVICE)
     assert (names.UPSTREAM_LABEL in first["spec"]["selector"]) is not unmarked
 
 
-def test_a_turned_mirror_without_any_pod_names_the_new_upstream() -> None:
-    raw = {**stored(TURNED), "status": {"upstream": FORMER}}
-    status = status_of(raw, judged(TURNED), Observation(inputs(), stateful_set=rolling(0, 1)), "mirrors", NOW)
+def test_status_names_new_upstream_without_pods() -> None:
+    obj = {**stored(CHANGED), "status": {"upstream": FORMER}}
+    status = status_of(obj, judged(CHANGED), Observation(inputs(), stateful_set=rolling(0, 1)), "mirrors", NOW)
     assert status["upstream"] == NEW
