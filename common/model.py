@@ -160,9 +160,9 @@ class RegistryMirrorSpec(Part):
 
     upstream_url: UpstreamUrl = Field(
         description=(
-            "Registry to mirror, as host[:port]. https:// is assumed; http:// is accepted. A path, user information,"
-            " a query or a fragment is refused. docker.io, hub.docker.io, hub.docker.com and index.docker.io mean"
-            " Docker Hub, https://registry-1.docker.io. Example: quay.io."
+            "Registry to mirror, as host[:port]. https:// is assumed; http:// is accepted. User information, query and"
+            " fragment are refused. A path is refused too: keep it in the image names. docker.io, hub.docker.io,"
+            " hub.docker.com and index.docker.io mean Docker Hub, https://registry-1.docker.io. Example: quay.io."
         ),
     )
     masquerade_url: MasqueradeUrl | None = Field(
