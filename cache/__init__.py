@@ -1,0 +1,1 @@
+"""Serve images of upstream registries from a local store."""

@@ -1,0 +1,161 @@
+"""Serve blobs: from the store, from a download in progress, or from a new one."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import deque
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+
+from cache.download import HOLD_BACK, Download, Downloads
+from cache.errors import BAD_GATEWAY, NOT_FOUND, RegistryError
+from cache.peers import PeerSource
+from cache.results import Result
+from cache.transfer import BLOBS, Source, UpstreamSource
+from cache.upstream.failures import failure_of, is_success
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from cache.manifests import Request
+    from cache.peers import Peers
+    from cache.reference import Digest
+    from cache.store.store import FileStore, StoredBlob
+    from cache.upstream.client import UpstreamClient
+
+# Seconds within which a client that asks for the same whole blob again is taken to have refused it: containerd checks
+# digests, so the stored blob may be damaged.
+SUSPICION: Final = 600.0
+# Blobs and clients that are remembered for it.
+_SERVED_MAX: Final = 10_000
+_NO_HEAD: Final = frozenset({400, 401, 403, 405, 501})
+
+
+@dataclass(slots=True)
+class Suspicions:
+    """Who was sent which whole blob when, and when each blob was last verified."""
+
+    _served: dict[tuple[Digest, str], float] = field(default_factory=dict)
+    _verified: dict[Digest, float] = field(default_factory=dict)
+
+    def served(self, digest: Digest, client: str, now: float) -> None:
+        """Remember a whole response."""
+        if len(self._served) >= _SERVED_MAX:
+            self._served.clear()
+        self._served[digest, client] = now
+
+    def is_suspect(self, digest: Digest, client: str, now: float) -> bool:
+        """Return True if the blob should be verified before it is sent; at most once in a while."""
+        again = now - self._served.pop((digest, client), now - SUSPICION) < SUSPICION
+        if not again or now - self._verified.get(digest, now - SUSPICION) < SUSPICION:
+            return False
+        if len(self._verified) >= _SERVED_MAX:
+            self._verified.clear()
+        self._verified[digest] = now
+        return True
+
+
+@dataclass(slots=True)
+class BlobService:
+    """The blobs of one upstream."""
+
+    area: str
+    host: str
+    client: UpstreamClient
+    store: FileStore
+    peers: Peers
+    downloads: Downloads
+    received: Callable[[str, int], None]
+    check_space: Callable[[], None]
+    suspicions: Suspicions = field(default_factory=Suspicions)
+
+    async def stored(self, digest: Digest, client: str) -> StoredBlob | None:
+        """Return a stored blob that `client` (an address) may be sent; None if there is none."""
+        if self.suspicions.is_suspect(digest, client, time.monotonic()):
+            await self.store.verify_blob(self.area, digest)
+        return self.store.open_blob(self.area, digest)
+
+    async def download(self, request: Request, digest: Digest) -> tuple[Download, Result]:
+        """Join or begin the download of a blob; return when its size is known or it failed."""
+        if request.only_if_cached:
+            raise RegistryError(NOT_FOUND, "The blob is not stored.", "BLOB_UNKNOWN")
+        running = self.downloads.get(self.area, digest)
+        download = running or self.downloads.begin(self._new(request, digest))
+        self.check_space()
+        await download.started.wait()
+        return download, Result.JOINED if running else Result.MISS
+
+    async def size(self, request: Request, digest: Digest) -> int | None:
+        """Return the size of a blob that is not stored, with a HEAD at the upstream. Raises RegistryError."""
+        running = self.downloads.get(self.area, digest)
+        if running is not None and running.size is not None:
+            return running.size
+        if request.only_if_cached:
+            raise RegistryError(NOT_FOUND, "The blob is not stored.", "BLOB_UNKNOWN")
+        client, reference = self.client, request.reference
+        client.check(BLOBS)
+        async with client.ask("HEAD", reference.path, reference.name, kind=BLOBS) as response:
+            if is_success(response.status) and response.content_length is not None:
+                client.succeeded(BLOBS)
+                return response.content_length
+            if not is_success(response.status) and response.status not in _NO_HEAD:
+                raise client.refused(response, BLOBS)
+        download, _ = await self.download(request, digest)
+        if download.error is not None:
+            raise download.error
+        return download.size
+
+    def _new(self, request: Request, digest: Digest) -> Download:
+        def sources(failed: set[str]) -> Source | None:
+            return self._source(request, digest, failed)
+
+        return Download(self.area, request.reference, digest, self.store, sources, self.received)
+
+    def _source(self, request: Request, digest: Digest, failed: set[str]) -> Source | None:
+        """Return where to fetch next: the owner, the upstream, then every replica that has the blob stored."""
+        owner = None if request.is_hop else self.peers.owner(f"{self.area} {digest}")
+        if owner is not None and (source := PeerSource(owner, self.host, only_if_cached=False)).name not in failed:
+            return source
+        upstream = UpstreamSource(self.client)
+        if upstream.name not in failed:
+            return upstream
+        if not request.is_hop:
+            for peer in self.peers.others():
+                if (source := PeerSource(peer, self.host, only_if_cached=True)).name not in failed:
+                    return source
+        return None
+
+    @asynccontextmanager
+    async def unstored(
+        self, request: Request, digest: Digest
+    ) -> AsyncIterator[tuple[int | None, AsyncIterator[bytes]]]:
+        """Open a blob at the upstream for one client: the volume has no room for it. Raises RegistryError."""
+        try:
+            async with UpstreamSource(self.client).open(request.reference, 0) as transfer:
+                yield transfer.size, _verified(transfer.read, digest, self.received)
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            raise failure_of(error, self.client.party) from error
+
+
+async def _verified(
+    read: Callable[[], object], digest: Digest, received: Callable[[str, int], None]
+) -> AsyncIterator[bytes]:
+    """Yield a body; hold its end back until the digest is verified. Raises RegistryError."""
+    hasher, held, size = hashlib.new(digest.algorithm), deque[bytes](), 0
+    while piece := await read():  # type: ignore[misc]
+        received("upstream", len(piece))
+        await asyncio.to_thread(hasher.update, piece)
+        held.append(piece)
+        size += len(piece)
+        while held and size - len(held[0]) >= HOLD_BACK:
+            size -= len(held[0])
+            yield held.popleft()
+    if hasher.hexdigest() != digest.hex:
+        raise RegistryError(BAD_GATEWAY, "The content does not have its digest.")
+    for piece in held:
+        yield piece

@@ -1,0 +1,252 @@
+"""Fetch one blob once for all who ask for it, while they read the growing file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+
+from cache.errors import BAD_GATEWAY, UNAVAILABLE, RegistryError
+from cache.store.store import NoSpaceError, StoredBlob
+from cache.upstream.failures import failure_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cache.reference import Digest, Reference
+    from cache.store.store import BlobWriter, FileStore
+    from cache.transfer import Source, Transfer
+
+# Bytes at the end of each response that are sent only after the digest was verified. A client never gets a whole body
+# that is wrong.
+HOLD_BACK: Final = 512 * 1024
+# Bytes up to which a piece is hashed and written at once; larger ones take a thread.
+INLINE: Final = 32 * 1024
+# Bytes up to which a download is finished although no client waits for it any more.
+SMALL: Final = 256 * 1024 * 1024
+UPSTREAM: Final = "upstream"
+# Attempts in a row that bring no byte, and the pause before the second of them in seconds; it doubles each time.
+ATTEMPTS: Final = 5
+FIRST_PAUSE: Final = 0.2
+
+
+class WrongContentError(Exception):
+    """The whole body arrived and does not have the digest."""
+
+
+@dataclass(slots=True)
+class Download:
+    """One blob on its way into the store.
+
+    `sources(failed)` returns where to fetch next, given the names of those that failed, or None.
+    """
+
+    area: str
+    reference: Reference
+    digest: Digest
+    store: FileStore
+    sources: Callable[[set[str]], Source | None]
+    received: Callable[[str, int], None] = lambda *_: None
+    size: int | None = None
+    written: int = 0
+    verified: bool = False
+    error: RegistryError | None = None
+    no_space: bool = False
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    readers: int = 0
+    _writer: BlobWriter | None = None
+    _task: asyncio.Task[None] | None = None
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def start(self, slots: asyncio.Semaphore, ended: Callable[[], object]) -> None:
+        """Begin as a task of its own; `ended` is called at the end, whatever it is."""
+        self._task = asyncio.create_task(self._run(slots))
+        self._task.add_done_callback(lambda _: ended())
+
+    async def stop(self) -> None:
+        """Cancel and wait."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    @property
+    def is_over(self) -> bool:
+        """Return True if no more bytes will arrive."""
+        return self.verified or self.error is not None
+
+    def readable_until(self, stop: int | None) -> int:
+        """Return the offset up to which a response that ends at `stop` may be sent now."""
+        if self.verified:
+            return self.written if stop is None else stop
+        end = self.written if stop is None else min(self.written, stop)
+        return max(0, min(end, (self.written if stop is None else stop) - HOLD_BACK))
+
+    @contextmanager
+    def reading(self) -> Iterator[StoredBlob]:
+        """Give a reader its own descriptor. The last reader that leaves may end the download."""
+        if self._writer is None:
+            raise RegistryError(UNAVAILABLE, "The download has not begun.")
+        blob = StoredBlob(os.dup(self._writer.fd), self.size or 0)
+        self.readers += 1
+        try:
+            yield blob
+        finally:
+            blob.close()
+            self.readers -= 1
+            self.leave()
+
+    def leave(self) -> None:
+        """End the download if no client waits for it and most of it is missing."""
+        large = self.size is not None and self.size > SMALL and self.written * 2 < self.size
+        if self.readers == 0 and large and not self.is_over and self._task is not None:
+            self._task.cancel()
+
+    async def progress(self) -> None:
+        """Wait for the next bytes or the end."""
+        if not self.is_over:
+            await self._changed.wait()
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def _run(self, slots: asyncio.Semaphore) -> None:
+        try:
+            async with slots:
+                await self._fetch()
+        except RegistryError as error:
+            self.error = error
+        except NoSpaceError as error:
+            self.no_space, self.error = True, RegistryError(UNAVAILABLE, f"The store is full: {error}.")
+        except OSError as error:
+            self.error = RegistryError(UNAVAILABLE, f"The store cannot be written: {error.strerror}.")
+        except asyncio.CancelledError:
+            self.error = RegistryError(UNAVAILABLE, "The download was stopped.")
+            raise
+        finally:
+            if self.error is None and not self.verified:
+                self.error = RegistryError(BAD_GATEWAY, "The download failed. The log has the reason.")
+            if self._writer is not None:
+                self._writer.discard()
+                self._writer.close()
+            self.started.set()
+            self._notify()
+
+    async def _fetch(self) -> None:
+        """Receive from one source after another. After a broken transfer go on at the offset reached."""
+        failed: set[str] = set()
+        idle, pause = 0, FIRST_PAUSE
+        refusal: RegistryError | None = None
+        while (source := self.sources(failed)) is not None:
+            before = self.written
+            try:
+                await self._receive(source)
+                await self._finish()
+            except WrongContentError:
+                failed.add(source.name)
+                if source.name == UPSTREAM:
+                    raise RegistryError(BAD_GATEWAY, "The content does not have its digest.") from None
+                self._restart()
+            except RegistryError as error:
+                idle = 0 if self.written > before else idle + 1
+                if source.name != UPSTREAM:
+                    failed.add(source.name)
+                    continue
+                refusal = error
+                if not error.is_outage:
+                    raise
+                if self.written == 0 or idle >= ATTEMPTS:
+                    failed.add(source.name)
+                    continue
+                await asyncio.sleep(pause)
+                pause *= 2
+            else:
+                return
+        raise refusal or RegistryError(BAD_GATEWAY, "No source has the blob.")
+
+    async def _receive(self, source: Source) -> None:
+        try:
+            async with source.open(self.reference, self.written) as transfer:
+                await self._begin(transfer)
+                await self._copy(transfer, source.name)
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            raise failure_of(error, f"The {source.name}") from error
+
+    async def _begin(self, transfer: Transfer) -> None:
+        if self._writer is None:
+            self._writer = await self.store.create_blob(self.area, self.digest, transfer.size)
+            self.size = transfer.size
+        elif transfer.size is not None and self.size is not None and transfer.size != self.size:
+            raise RegistryError(BAD_GATEWAY, "The size of the blob changed during the download.")
+        self.started.set()
+
+    async def _copy(self, transfer: Transfer, source: str) -> None:
+        skipped = self.written - transfer.start
+        while piece := await transfer.read():
+            self.received(source, len(piece))
+            kept = piece[skipped:] if skipped else piece
+            skipped -= len(piece) - len(kept)
+            if kept:
+                await self._append(kept)
+        if self.size is not None and self.written < self.size:
+            raise RegistryError(BAD_GATEWAY, "The body ended too early.", reason="ConnectionBroken")
+
+    async def _append(self, piece: bytes) -> None:
+        if self._writer is None:
+            raise RegistryError(UNAVAILABLE, "The download has not begun.")
+        if self.size is not None and self.written + len(piece) > self.size:
+            raise WrongContentError
+        if len(piece) <= INLINE:
+            self._writer.append(piece, self.written)
+        else:
+            await asyncio.to_thread(self._writer.append, piece, self.written)
+        self.written += len(piece)
+        self._notify()
+
+    async def _finish(self) -> None:
+        if self._writer is None or self._writer.hasher.hexdigest() != self.digest.hex:
+            raise WrongContentError
+        await self.store.commit_blob(self._writer, self.digest, self.written)
+        self.size, self.verified = self.written, True
+
+    def _restart(self) -> None:
+        """Begin again from another source, if no client was sent a byte of the wrong content."""
+        if self.written > HOLD_BACK or self._writer is None:
+            raise RegistryError(BAD_GATEWAY, "The content does not have its digest.")
+        self._writer.restart()
+        self.written = 0
+
+
+@dataclass(slots=True)
+class Downloads:
+    """All downloads in progress, one per digest and upstream."""
+
+    store: FileStore
+    parallel: int = 32
+    _running: dict[tuple[str, Digest], Download] = field(default_factory=dict)
+    _slots: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._slots = asyncio.Semaphore(self.parallel)
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def get(self, area: str, digest: Digest) -> Download | None:
+        """Return the download of a blob; None if there is none."""
+        return self._running.get((area, digest))
+
+    def begin(self, download: Download) -> Download:
+        """Start a download."""
+        key = (download.area, download.digest)
+        self._running[key] = download
+        download.start(self._slots, lambda: self._running.pop(key, None))
+        return download
+
+    async def stop(self) -> None:
+        """Cancel all downloads."""
+        await asyncio.gather(*(each.stop() for each in list(self._running.values())))

@@ -1,0 +1,96 @@
+"""Pass on pages of referrers and tags. Referrers are stored for the time when the upstream is away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+from yarl import URL
+
+from cache.coalesce import Coalescer
+from cache.errors import BAD_GATEWAY, NOT_FOUND, RegistryError
+from cache.manifests import MANIFESTS
+from cache.reference import Kind
+from cache.results import Result
+from cache.upstream.failures import failure_of, is_success, not_a_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cache.manifests import Request
+    from cache.reference import Reference
+    from cache.store.store import Store
+    from cache.upstream.client import UpstreamClient
+
+# Bytes of a page.
+PAGE_MAX: Final = 4 * 1024 * 1024
+# Query parameters of the specification; others are dropped.
+_PARAMETERS: Final = ("artifactType", "n", "last")
+_PASSED_ON: Final = ("Content-Type", "OCI-Filters-Applied")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page and its headers."""
+
+    content: bytes
+    headers: dict[str, str]
+    result: Result
+
+
+@dataclass(slots=True)
+class PageService:
+    """The pages of one upstream."""
+
+    area: str
+    client: UpstreamClient
+    store: Store
+    _pages: Coalescer[Page] = field(default_factory=Coalescer)
+
+    async def get(self, request: Request, query: Mapping[str, str]) -> Page:
+        """Return a page. Raises RegistryError."""
+        asked = {name: query[name] for name in _PARAMETERS if name in query}
+        url = URL(request.reference.path).with_query(asked)
+        if request.only_if_cached:
+            return self._stored(url, RegistryError(NOT_FOUND, "The page is not stored."))
+        future, _ = self._pages.join(str(url), lambda: self._ask(request.reference, url))
+        try:
+            return await future
+        except RegistryError as error:
+            if not error.is_outage:
+                raise
+            return self._stored(url, error)
+
+    async def stop(self) -> None:
+        """Cancel what is in progress."""
+        await self._pages.stop()
+
+    def _stored(self, url: URL, error: RegistryError) -> Page:
+        content = self.store.page(self.area, str(url))
+        if content is None:
+            raise error
+        media_type, _, body = content.partition(b"\n")
+        return Page(body, {"Content-Type": media_type.decode("ascii", "replace")}, Result.STALE)
+
+    async def _ask(self, reference: Reference, url: URL) -> Page:
+        self.client.check(MANIFESTS)
+        content = bytearray()
+        try:
+            async with self.client.ask("GET", url.raw_path_qs, reference.name, kind=MANIFESTS) as response:
+                if not is_success(response.status):
+                    raise self.client.refused(response, MANIFESTS)
+                if "json" not in response.content_type:
+                    raise not_a_registry(self.client.party, "a page that is not JSON")
+                async for piece in response.content.iter_any():
+                    content += piece
+                    if len(content) > PAGE_MAX:
+                        raise RegistryError(BAD_GATEWAY, f"{self.client.party} sent a page of more than 4 MiB.")
+                headers = {name: response.headers[name] for name in _PASSED_ON if name in response.headers}
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            raise failure_of(error, self.client.party) from error
+        self.client.succeeded(MANIFESTS)
+        if reference.kind is Kind.REFERRERS:
+            media_type = headers.get("Content-Type", "application/json")
+            await self.store.put_page(self.area, str(url), media_type.encode() + b"\n" + bytes(content))
+        return Page(bytes(content), headers, Result.MISS)

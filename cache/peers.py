@@ -1,0 +1,167 @@
+"""Ask the other replicas. A replica that hangs costs two seconds once, then it is left out for some seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import aiohttp
+from yarl import URL
+
+from cache.errors import BAD_GATEWAY, RegistryError
+from cache.rendezvous import ranked
+from cache.transfer import Transfer, range_header, transfer_of
+from cache.upstream.failures import failure_of, is_success, refusal_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from cache.config import PeersConfig
+    from cache.reference import Reference
+
+T = TypeVar("T")
+
+# Marks a request of a replica, which must not be passed on to a third one.
+HOP_HEADER: Final = "Registry-Mirror-Hop"
+ONLY_IF_CACHED: Final = {"Cache-Control": "only-if-cached"}
+# Seconds of silence before a replica is asked if it is alive, and the time it has to answer that.
+PATIENCE: Final = 1.0
+PING_SECONDS: Final = 1.0
+# Seconds for which a replica that failed is left out.
+PAUSE: Final = 10.0
+# Seconds for which a replica that sent wrong content is left out.
+LONG_PAUSE: Final = 300.0
+
+
+@dataclass(slots=True)
+class Peer:
+    """One other replica."""
+
+    name: str
+    url: str
+    session: aiohttp.ClientSession
+    paused_until: float = 0.0
+
+    @property
+    def is_available(self) -> bool:
+        """Return True if the replica is not left out."""
+        return time.monotonic() >= self.paused_until
+
+    def pause(self, seconds: float = PAUSE) -> None:
+        """Leave the replica out for some time."""
+        self.paused_until = time.monotonic() + seconds
+
+    @asynccontextmanager
+    async def ask(
+        self, method: str, path: str, host: str, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request for content of the upstream `host`. Raises RegistryError."""
+        url = URL(f"{self.url}{path}", encoded=True).update_query(ns=host)
+        asked = self.session.request(method, url, headers={HOP_HEADER: "1", **(headers or {})}, allow_redirects=False)
+        response = await self.alive(asked)
+        try:
+            yield response
+        finally:
+            response.release() if response.content.at_eof() else response.close()
+
+    async def alive(self, awaited: Awaitable[T]) -> T:
+        """Wait for something as long as the replica answers pings. Raises RegistryError."""
+        task = asyncio.ensure_future(awaited)
+        try:
+            while not (await asyncio.wait([task], timeout=PATIENCE))[0]:
+                await self._ping()
+            return task.result()
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            self.pause()
+            raise failure_of(error, f"The replica {self.name}") from error
+        finally:
+            task.cancel()
+
+    async def _ping(self) -> None:
+        """Connect anew: the event loop of a stopped process completes no TLS handshake."""
+        async with asyncio.timeout(PING_SECONDS):
+            async with self.session.get(f"{self.url}/v2/", headers={"Connection": "close", HOP_HEADER: "1"}) as answer:
+                if not is_success(answer.status):
+                    raise ConnectionError(answer.status)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSource:
+    """A replica as the source of a blob."""
+
+    peer: Peer
+    host: str
+    only_if_cached: bool
+
+    @property
+    def name(self) -> str:
+        """Return a name that no upstream has."""
+        return f"peer {self.peer.name}{' (stored)' if self.only_if_cached else ''}"
+
+    @asynccontextmanager
+    async def open(self, reference: Reference, offset: int) -> AsyncIterator[Transfer]:
+        """Open the body at or before an offset. Raises RegistryError."""
+        headers = {**range_header(offset), **(ONLY_IF_CACHED if self.only_if_cached else {})}
+        async with self.peer.ask("GET", reference.path, self.host, headers) as response:
+            if not is_success(response.status):
+                raise refusal_of(response.status, response.headers, f"The replica {self.peer.name}")
+            transfer = transfer_of(response, offset, f"The replica {self.peer.name}")
+            yield Transfer(_patient(self.peer, transfer.read), transfer.start, transfer.size)
+
+
+def _patient(peer: Peer, read: Callable[[], Awaitable[bytes]]) -> Callable[[], Awaitable[bytes]]:
+    async def read_alive() -> bytes:
+        return await peer.alive(read())
+
+    return read_alive
+
+
+@dataclass(slots=True)
+class Peers:
+    """The replicas of this cache."""
+
+    name: str = ""
+    members: dict[str, Peer] = field(default_factory=dict)
+
+    def owner(self, key: str) -> Peer | None:
+        """Return the replica that fetches a key from the upstream; None if that is this one.
+
+        A replica that is left out does not count, so that the next one takes its keys.
+        """
+        for name in ranked([self.name, *self.members], key):
+            if name == self.name:
+                return None
+            if self.members[name].is_available:
+                return self.members[name]
+        return None
+
+    def others(self) -> list[Peer]:
+        """Return all replicas that are not left out."""
+        return [each for each in self.members.values() if each.is_available]
+
+    async def first(self, method: str, path: str, host: str) -> tuple[int, Mapping[str, str], bytes]:
+        """Return the first stored answer of any replica. Raises RegistryError if none has one."""
+        for peer in self.others():
+            try:
+                async with peer.ask(method, path, host, ONLY_IF_CACHED) as response:
+                    if is_success(response.status):
+                        return response.status, response.headers, await peer.alive(response.read())
+            except (RegistryError, aiohttp.ClientError):
+                continue
+        raise RegistryError(BAD_GATEWAY, "No replica has it.")
+
+
+def peers_of(config: PeersConfig | None, session: aiohttp.ClientSession, known: Peers) -> Peers:
+    """Return the replicas of a configuration; those that stay keep their state."""
+    if config is None:
+        return Peers()
+    members = {}
+    for name, url in config.members.items():
+        if name != config.self_name:
+            old = known.members.get(name)
+            paused = old.paused_until if old is not None and old.url == url else 0.0
+            members[name] = Peer(name, url, session, paused)
+    return Peers(config.self_name, members)

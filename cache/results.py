@@ -1,0 +1,14 @@
+"""Name how a request was served, for metrics."""
+
+from enum import StrEnum
+
+
+class Result(StrEnum):
+    """Where the content of a response came from."""
+
+    HIT = "hit"  # from the store
+    MISS = "miss"  # this request fetched it
+    JOINED = "joined"  # another request was fetching it already
+    PEER = "peer"  # from another replica
+    STALE = "stale"  # from the store, because the upstream gave no usable answer
+    REFUSED = "refused"  # not at all

@@ -1,0 +1,89 @@
+"""Serve `/healthz`, `/readyz`, `/metrics` and `/status` on a port of their own."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from cache.store.eviction import space_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cache.download import Downloads
+    from cache.metrics import Metrics
+    from cache.mirror import Mirror, Mirrors
+    from cache.store.eviction import Evictor
+
+
+@dataclass(frozen=True, slots=True)
+class StatusServer:
+    """The pages of the status port. None of them depends on the upstream."""
+
+    root: Path
+    mirrors: Callable[[], Mirrors]
+    metrics: Metrics
+    downloads: Downloads
+    evictor: Evictor
+    is_ready: Callable[[], bool]
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        match request.path:
+            case "/healthz":
+                return web.Response(text="ok\n")
+            case "/readyz":
+                return web.Response(text="ok\n") if self.is_ready() else web.Response(status=503, text="starting\n")
+            case "/metrics":
+                self._measure()
+                return web.Response(
+                    body=generate_latest(self.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+                )
+            case "/status":
+                return web.Response(body=orjson.dumps(self.status()), content_type="application/json")
+            case _:
+                return web.Response(status=404, text="not found\n")
+
+    def status(self) -> dict[str, Any]:
+        """Return the state of upstreams and volume. It holds nothing of a Secret."""
+        space = space_of(self.root)
+        return {
+            "upstreams": [_upstream(each) for each in self.mirrors().by_host.values()],
+            "space": {
+                "total": space.total,
+                "free": space.free,
+                "minFree": self.evictor.floor.of(space.total),
+                "stored": self.evictor.stored_bytes,
+            },
+            "downloads": len(self.downloads),
+        }
+
+    def _measure(self) -> None:
+        self.metrics.downloads.set(len(self.downloads))
+        self.metrics.stored_bytes.set(self.evictor.stored_bytes)
+        self.metrics.free_bytes.set(space_of(self.root).free)
+        for mirror in self.mirrors().by_host.values():
+            if mirror.client.health.remaining is not None:
+                self.metrics.rate_limit.labels(mirror.host).set(mirror.client.health.remaining)
+
+
+def _upstream(mirror: Mirror) -> dict[str, Any]:
+    health, now = mirror.client.health, time.monotonic()
+    paused = health.paused_until(now)
+    return {
+        "host": mirror.host,
+        "url": mirror.config.url,
+        "reason": health.reason,
+        "message": health.message,
+        "askedSecondsAgo": None if health.asked is None else round(now - health.asked),
+        "retryAfterSeconds": None if paused is None else round(paused - now),
+        "credentials": mirror.client.login,
+        "rateLimit": {"limit": health.limit, "remaining": health.remaining},
+        "clients": {address: round(moment) for address, moment in mirror.clients.items()},
+    }

@@ -1,0 +1,155 @@
+"""Remove content that is unused for too long, and the least recently used while too little space is free."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cache.store.layout import KINDS
+from cache.store.store import is_area
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cache.config import Floor
+    from common.logs import Logger
+
+# Seconds between two checks of the free space.
+CHECK_INTERVAL: Final = 15.0
+# Seconds between two scans for expired content.
+SCAN_INTERVAL: Final = 3600.0
+# Fraction of inodes that stays free.
+FREE_INODES: Final = 0.05
+# An eviction frees this much more than the floor, so that the next download does not start another one.
+HEADROOM: Final = 1.02
+
+EXPIRED, LEAST_USED = "expired", "space"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Entry:
+    """A stored file, ordered by its last use in seconds since the epoch."""
+
+    used: float
+    size: int
+    path: str = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Bytes and inodes of the volume."""
+
+    total: int
+    free: int
+    inodes: int
+    free_inodes: int
+
+    def lacks(self, floor: Floor, wanted: int = 0) -> bool:
+        """Return True if `wanted` bytes more would go below the floor."""
+        few_inodes = self.inodes > 0 and self.free_inodes < FREE_INODES * self.inodes
+        return few_inodes or self.free - wanted < floor.of(self.total)
+
+
+def space_of(root: Path) -> Space:
+    """Return the space of the volume of a directory. Raises OSError."""
+    found = os.statvfs(root)
+    return Space(
+        total=found.f_blocks * found.f_frsize,
+        free=found.f_bavail * found.f_frsize,
+        inodes=found.f_files,
+        free_inodes=found.f_favail,
+    )
+
+
+def entries(root: Path) -> Iterator[Entry]:
+    """Yield all stored files. A last use in the future counts as now: the clock was set back."""
+    now = time.time()
+    with os.scandir(root) as areas:
+        folders = [Path(area.path, kind) for area in areas if is_area(area.name) for kind in sorted(KINDS)]
+    for folder in folders:
+        yield from _files_below(folder, now)
+
+
+def _files_below(folder: Path, now: float) -> Iterator[Entry]:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = f"{parent}/{name}"
+            try:
+                found = os.stat(path)  # noqa: PTH116 (a million of them)
+            except OSError:
+                continue
+            yield Entry(min(found.st_mtime, now), found.st_blocks * 512, path)
+
+
+@dataclass(slots=True)
+class Evictor:
+    """Keeps the store within ttl (seconds, 0 for no limit) and free space."""
+
+    root: Path
+    ttl: float
+    floor: Floor
+    log: Logger
+    evicted: Callable[[str, int], None] = lambda *_: None
+    stored_bytes: int = 0
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Scan and evict until cancelled."""
+        due = 0.0
+        while True:
+            now = time.monotonic()
+            try:
+                if now >= due or space_of(self.root).lacks(self.floor):
+                    await self.evict()
+                    due = now + SCAN_INTERVAL
+            except OSError as error:
+                self.log.warning("eviction failed", error=str(error))
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(CHECK_INTERVAL):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def check(self) -> None:
+        """Look at the free space soon: a download has taken some."""
+        self._wake.set()
+
+    async def evict(self, wanted: int = 0) -> bool:
+        """Evict until `wanted` bytes more fit. Return True if they do. Raises OSError."""
+        async with self._lock:
+            return await asyncio.to_thread(self._evict, wanted)
+
+    def _evict(self, wanted: int) -> bool:
+        found = sorted(entries(self.root))
+        self.stored_bytes = sum(each.size for each in found)
+        now, space = time.time(), space_of(self.root)
+        needed = max(0, int(HEADROOM * self.floor.of(space.total)) + wanted - space.free)
+        lacks = space.lacks(self.floor, wanted)
+        few_inodes = space.inodes > 0 and space.free_inodes < FREE_INODES * space.inodes
+        files_needed = int(FREE_INODES * space.inodes) - space.free_inodes if few_inodes else 0
+        for each in found:
+            expired = self.ttl > 0 and now - each.used > self.ttl
+            if not expired and not (lacks and (needed > 0 or files_needed > 0)):
+                break
+            if self._remove(each, EXPIRED if expired else LEAST_USED):
+                needed, files_needed = needed - each.size, files_needed - 1
+        return space_of(self.root).free >= wanted
+
+    def _remove(self, entry: Entry, cause: str) -> bool:
+        path = Path(entry.path)
+        try:
+            # It may have been used since the scan.
+            if path.stat().st_mtime > entry.used + 1:
+                return False
+            path.unlink()
+        except OSError:
+            return False
+        self.stored_bytes -= entry.size
+        self.evicted(cause, entry.size)
+        return True

@@ -1,0 +1,55 @@
+"""Name the files of the store.
+
+```
+<root>/tmp/                                         emptied at the start
+<root>/<upstream>/blobs/sha256/ab/<hex>             content
+<root>/<upstream>/manifests/sha256/ab/<hex>         content
+<root>/<upstream>/manifests/sha256/ab/<hex>.type    media type, if the content does not name it
+<root>/<upstream>/tags/<repository>/_tags/<tag>     digest
+<root>/<upstream>/pages/ab/<hash>                   referrers of one manifest
+```
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cache.reference import Digest, Reference
+
+TEMPORARY: Final = "tmp"
+KINDS: Final = frozenset({"blobs", "manifests", "tags", "pages"})
+# No component of a repository name starts with an underscore.
+_TAGS: Final = "_tags"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths of one upstream."""
+
+    directory: Path
+
+    def blob(self, digest: Digest) -> Path:
+        """Return the path of a blob."""
+        return self.directory / "blobs" / digest.algorithm / digest.hex[:2] / digest.hex
+
+    def manifest(self, digest: Digest) -> Path:
+        """Return the path of a manifest."""
+        return self.directory / "manifests" / digest.algorithm / digest.hex[:2] / digest.hex
+
+    def media_type(self, digest: Digest) -> Path:
+        """Return the path of the media type of a manifest."""
+        return self.manifest(digest).with_suffix(".type")
+
+    def tag(self, reference: Reference) -> Path:
+        """Return the path of a tag."""
+        return self.directory.joinpath("tags", *reference.name.split("/"), _TAGS, reference.reference)
+
+    def page(self, key: str) -> Path:
+        """Return the path of a page of referrers."""
+        name = hashlib.sha256(key.encode()).hexdigest()
+        return self.directory / "pages" / name[:2] / name

@@ -1,0 +1,79 @@
+"""Read what a manifest says of itself and of other content. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from cache.reference import Digest, parse_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
+DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
+SIGNED_SCHEMA_1: Final = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+# What is asked for: a registry may convert a manifest that is not listed here.
+ACCEPTED: Final = (
+    OCI_MANIFEST,
+    OCI_INDEX,
+    DOCKER_MANIFEST,
+    DOCKER_INDEX,
+    "application/vnd.oci.artifact.manifest.v1+json",
+    SIGNED_SCHEMA_1,
+    "application/vnd.docker.distribution.manifest.v1+json",
+    "*/*",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest as its bytes. `media_type` is what a client is told."""
+
+    digest: Digest
+    content: bytes = field(repr=False)
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """Content that a manifest refers to."""
+
+    digest: Digest
+    size: int
+
+
+def media_type_in(content: bytes) -> str:
+    """Return the media type that the content implies; empty if it implies none."""
+    document = _document(content)
+    named = document.get("mediaType")
+    if isinstance(named, str) and named.isascii() and named.isprintable():
+        return named
+    if document.get("schemaVersion") == 1:
+        return SIGNED_SCHEMA_1 if "signatures" in document else ""
+    if isinstance(document.get("manifests"), list):
+        return OCI_INDEX
+    return OCI_MANIFEST if "config" in document and isinstance(document.get("layers"), list) else ""
+
+
+def descriptors_in(content: bytes) -> Iterator[Descriptor]:
+    """Yield the configuration, layers, blobs and manifests that a manifest refers to."""
+    document = _document(content)
+    listed = [document.get(key) for key in ("layers", "blobs", "manifests")]
+    for each in [document.get("config"), *(one for some in listed if isinstance(some, list) for one in some)]:
+        if isinstance(each, dict) and isinstance(each.get("digest"), str):
+            digest, size = parse_digest(each["digest"]), each.get("size")
+            if digest is not None and isinstance(size, int) and size >= 0:
+                yield Descriptor(digest, size)
+
+
+def _document(content: bytes) -> dict[str, Any]:
+    try:
+        document = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return {}
+    return document if isinstance(document, dict) else {}

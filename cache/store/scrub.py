@@ -1,0 +1,43 @@
+"""Hash stored blobs in the background and remove damaged ones."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cache.reference import Digest
+from cache.store.eviction import entries
+from cache.store.store import is_sound
+
+if TYPE_CHECKING:
+    from common.logs import Logger
+
+# Seconds between two passes over the store.
+PASS_INTERVAL: Final = 24 * 3600.0
+# A scrub rests this many times as long as it hashes, so that it takes at most 2 % of the time.
+REST: Final = 49.0
+
+
+async def scrub(root: Path, log: Logger, interval: float = PASS_INTERVAL, rest: float = REST) -> None:
+    """Hash all blobs, one after another, until cancelled."""
+    while True:
+        await asyncio.sleep(interval * random.uniform(0.5, 1.0))  # noqa: S311 (replicas do not scrub at the same time)
+        for entry in await asyncio.to_thread(lambda: list(entries(root))):
+            path = Path(entry.path)
+            digest = digest_of(path)
+            if digest is None:
+                continue
+            started = time.monotonic()
+            if path.exists() and not await asyncio.to_thread(is_sound, path, digest):
+                path.unlink(missing_ok=True)
+                log.warning("damaged blob removed", digest=str(digest))
+            await asyncio.sleep(rest * (time.monotonic() - started))
+
+
+def digest_of(path: Path) -> Digest | None:
+    """Return the digest that the path of a blob names; None for another file."""
+    parts = path.parts
+    return Digest(parts[-3], parts[-1]) if len(parts) > 4 and parts[-4] == "blobs" else None  # noqa: PLR2004

@@ -1,0 +1,303 @@
+"""Keep content of upstreams in files. `Store` is the interface; `FileStore` is its one implementation."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+from cache.reference import Digest, parse_digest
+from cache.store import files
+from cache.store.layout import KINDS, TEMPORARY, Layout
+from cache.store.manifest import Manifest, descriptors_in, media_type_in
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+    from pathlib import Path
+
+    from cache.reference import Reference
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+# Bytes that are hashed at a time.
+_PIECE: Final = 1024 * 1024
+# Sizes that are remembered: some 20 MB at most.
+_SIZES_MAX: Final = 200_000
+
+
+class NoSpaceError(Exception):
+    """The volume has no room, even after an eviction."""
+
+
+@dataclass(slots=True)
+class StoredBlob:
+    """An open blob. It stays readable if it is evicted meanwhile."""
+
+    fd: int
+    size: int
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.fd)
+
+
+@dataclass(slots=True)
+class BlobWriter:
+    """A blob that is being received, in a temporary file that readers may open."""
+
+    fd: int
+    path: Path
+    target: Path
+    hasher: hashlib._Hash = field(repr=False)
+
+    def append(self, content: bytes, offset: int) -> None:
+        """Hash and write the next bytes. Called in a thread. Raises OSError."""
+        self.hasher.update(content)
+        view = memoryview(content)
+        while view:
+            count = os.pwrite(self.fd, view, offset)
+            view, offset = view[count:], offset + count
+
+    def restart(self) -> None:
+        """Forget what was written."""
+        self.hasher = hashlib.new(self.hasher.name)
+
+    def commit(self, size: int) -> None:
+        """Give the verified content its name. Called in a thread. Raises OSError."""
+        os.ftruncate(self.fd, size)
+        os.fsync(self.fd)
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        self.path.replace(self.target)
+
+    def discard(self) -> None:
+        """Remove the temporary file; a committed one is left alone."""
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.fd)
+
+
+class Store(Protocol):
+    """What the rest of the program needs from a store. `area` is the directory name of an upstream."""
+
+    def open_blob(self, area: str, digest: Digest) -> StoredBlob | None:
+        """Return a stored blob, or None."""
+
+    async def create_blob(self, area: str, digest: Digest, size: int | None) -> BlobWriter:
+        """Reserve space and return a writer. Raises NoSpaceError."""
+
+    def manifest(self, area: str, digest: Digest) -> Manifest | None:
+        """Return a stored manifest, or None."""
+
+    async def put_manifest(self, area: str, manifest: Manifest) -> None:
+        """Store a manifest; an error of the disk is ignored."""
+
+    def tag(self, area: str, reference: Reference) -> Digest | None:
+        """Return the digest that a tag had last, or None."""
+
+    async def put_tag(self, area: str, reference: Reference, digest: Digest) -> None:
+        """Store the digest of a tag; an error of the disk is ignored."""
+
+    def page(self, area: str, key: str) -> bytes | None:
+        """Return a stored page of referrers, or None."""
+
+    async def put_page(self, area: str, key: str, content: bytes) -> None:
+        """Store a page of referrers; an error of the disk is ignored."""
+
+    def mark_used(self, area: str, manifest: Manifest) -> None:
+        """Renew a manifest and all content that it refers to."""
+
+    async def verify_blob(self, area: str, digest: Digest) -> bool:
+        """Hash a stored blob; remove it and return False if it is damaged."""
+
+
+@dataclass(slots=True)
+class FileStore:
+    """A store in a directory. `make_room` evicts so many bytes and returns True if it could."""
+
+    root: Path
+    make_room: Callable[[int], Awaitable[bool]]
+    stored: Callable[[int], None] = lambda _: None
+    _sizes: dict[Digest, int] = field(default_factory=dict)
+    _used: dict[Digest, float] = field(default_factory=dict)
+
+    @property
+    def temporary(self) -> Path:
+        """Return the directory of unfinished files."""
+        return self.root / TEMPORARY
+
+    def prepare(self) -> None:
+        """Create the directories and remove what an earlier process left unfinished. Raises OSError."""
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        self.temporary.mkdir(parents=True, exist_ok=True)
+
+    def retain(self, areas: Iterable[str]) -> None:
+        """Remove the content of all other upstreams, and what other programs left in our directories."""
+        kept = set(areas)
+        for path in self.root.iterdir():
+            if path.name in kept:
+                for child in path.iterdir():
+                    if child.name not in KINDS:
+                        self._remove_tree(child)
+            elif is_area(path.name):
+                self._remove_tree(path)
+
+    def _remove_tree(self, path: Path) -> None:
+        """Rename first, so that nothing of it is found any more."""
+        aside = self.temporary / f"removed-{path.name}-{time.monotonic_ns()}"
+        with contextlib.suppress(OSError):
+            path.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def open_blob(self, area: str, digest: Digest) -> StoredBlob | None:
+        path = self._layout(area).blob(digest)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        found = os.fstat(fd)
+        if self._sizes.get(digest, found.st_size) != found.st_size:
+            os.close(fd)
+            self.remove_blob(path)
+            return None
+        if abs(time.time() - found.st_mtime) > files.USE_RESOLUTION:
+            files.mark_used(path)
+        return StoredBlob(fd, found.st_size)
+
+    async def create_blob(self, area: str, digest: Digest, size: int | None) -> BlobWriter:
+        fd, name = await asyncio.to_thread(tempfile.mkstemp, dir=self.temporary)
+        writer = BlobWriter(fd, self.temporary / name, self._layout(area).blob(digest), hashlib.new(digest.algorithm))
+        try:
+            if size:
+                await self._reserve(fd, size)
+        except BaseException:
+            writer.discard()
+            writer.close()
+            raise
+        return writer
+
+    async def _reserve(self, fd: int, size: int) -> None:
+        for _ in range(2):
+            try:
+                await asyncio.to_thread(os.posix_fallocate, fd, 0, size)
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise NoSpaceError(str(error)) from error
+                if not await self.make_room(size):
+                    break
+            else:
+                return
+        raise NoSpaceError("no space is left on the volume")
+
+    async def commit_blob(self, writer: BlobWriter, digest: Digest, size: int) -> None:
+        """Make a verified blob part of the store. Raises OSError."""
+        await asyncio.to_thread(writer.commit, size)
+        self._learn(digest, size)
+        self.stored(size)
+
+    def manifest(self, area: str, digest: Digest) -> Manifest | None:
+        layout = self._layout(area)
+        content = files.read_small(layout.manifest(digest))
+        if content is None:
+            return None
+        if not matches(content, digest):
+            layout.manifest(digest).unlink(missing_ok=True)
+            return None
+        implied = media_type_in(content)
+        return Manifest(digest, content, implied or (files.read_small(layout.media_type(digest)) or b"").decode())
+
+    async def put_manifest(self, area: str, manifest: Manifest) -> None:
+        layout = self._layout(area)
+        with contextlib.suppress(OSError):
+            if media_type_in(manifest.content) != manifest.media_type:
+                await self._write(layout.media_type(manifest.digest), manifest.media_type.encode())
+            await self._write(layout.manifest(manifest.digest), manifest.content)
+
+    def tag(self, area: str, reference: Reference) -> Digest | None:
+        content = files.read_small(self._layout(area).tag(reference))
+        return parse_digest(content.decode("ascii", "replace")) if content else None
+
+    async def put_tag(self, area: str, reference: Reference, digest: Digest) -> None:
+        path = self._layout(area).tag(reference)
+        if self.tag(area, reference) == digest:
+            files.mark_used(path)
+            return
+        with contextlib.suppress(OSError):
+            await self._write(path, str(digest).encode())
+
+    def page(self, area: str, key: str) -> bytes | None:
+        return files.read_small(self._layout(area).page(key))
+
+    async def put_page(self, area: str, key: str, content: bytes) -> None:
+        with contextlib.suppress(OSError):
+            await self._write(self._layout(area).page(key), content)
+
+    def mark_used(self, area: str, manifest: Manifest) -> None:
+        now = time.time()
+        if abs(now - self._used.get(manifest.digest, 0.0)) < files.USE_RESOLUTION:
+            return
+        if len(self._used) >= _SIZES_MAX:
+            self._used.clear()
+        self._used[manifest.digest] = now
+        layout = self._layout(area)
+        files.mark_used(layout.manifest(manifest.digest), now)
+        for each in descriptors_in(manifest.content):
+            self._learn(each.digest, each.size)
+            files.mark_used(layout.blob(each.digest), now)
+            files.mark_used(layout.manifest(each.digest), now)
+
+    async def verify_blob(self, area: str, digest: Digest) -> bool:
+        path = self._layout(area).blob(digest)
+        sound = await asyncio.to_thread(is_sound, path, digest)
+        if not sound:
+            self.remove_blob(path)
+        return sound
+
+    def remove_blob(self, path: Path) -> None:
+        """Remove a damaged blob."""
+        with contextlib.suppress(OSError):
+            size = path.stat().st_size
+            path.unlink()
+            self.stored(-size)
+
+    def _learn(self, digest: Digest, size: int) -> None:
+        if len(self._sizes) >= _SIZES_MAX:
+            self._sizes.clear()
+        self._sizes[digest] = size
+
+    async def _write(self, path: Path, content: bytes) -> None:
+        await asyncio.to_thread(files.write_whole, path, content, self.temporary)
+        self.stored(len(content))
+
+    def _layout(self, area: str) -> Layout:
+        return Layout(self.root / area)
+
+
+def is_area(name: str) -> bool:
+    """Return True if a directory holds the content of an upstream: twelve hexadecimal digits."""
+    return len(name) == 12 and all(each in "0123456789abcdef" for each in name)  # noqa: PLR2004 (short_hash)
+
+
+def matches(content: bytes, digest: Digest) -> bool:
+    """Return True if the content has the digest."""
+    return hashlib.new(digest.algorithm, content).hexdigest() == digest.hex
+
+
+def is_sound(path: Path, digest: Digest) -> bool:
+    """Hash a file; return True if it has the digest. Return False if it cannot be read."""
+    hasher = hashlib.new(digest.algorithm)
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                hasher.update(piece)
+    except OSError:
+        return False
+    return hasher.hexdigest() == digest.hex

@@ -1,0 +1,92 @@
+"""Open the body of a blob at an upstream or a peer, from any offset."""
+
+from __future__ import annotations
+
+import re
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, Protocol
+
+from cache.errors import BAD_GATEWAY, RegistryError
+from cache.upstream.failures import is_success, not_a_registry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    import aiohttp
+
+    from cache.reference import Reference
+    from cache.upstream.client import UpstreamClient
+
+BLOBS: Final = "blobs"
+_CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A body that is arriving.
+
+    `read` returns the next bytes, empty at the end. `start` is the offset of the first of them. `size` is that of the
+    whole blob, None if it is unknown.
+    """
+
+    read: Callable[[], Awaitable[bytes]]
+    start: int
+    size: int | None
+
+
+class Source(Protocol):
+    """Where a blob can be fetched."""
+
+    @property
+    def name(self) -> str:
+        """Return a name that no other source of the blob has."""
+
+    def open(self, reference: Reference, offset: int) -> AbstractAsyncContextManager[Transfer]:
+        """Open the body at or before an offset. Raises RegistryError."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSource:
+    """The upstream registry."""
+
+    client: UpstreamClient
+    name: str = "upstream"
+
+    @asynccontextmanager
+    async def open(self, reference: Reference, offset: int) -> AsyncIterator[Transfer]:
+        """Open the body with one GET. Raises RegistryError."""
+        if offset == 0:
+            self.client.check(BLOBS)
+        headers = range_header(offset)
+        async with self.client.ask("GET", reference.path, reference.name, headers, BLOBS) as response:
+            if not is_success(response.status):
+                raise self.client.refused(response, BLOBS)
+            try:
+                transfer = transfer_of(response, offset, self.client.party)
+            except RegistryError as error:
+                self.client.failed(BLOBS, error)
+                raise
+            self.client.succeeded(BLOBS)
+            yield transfer
+
+
+def range_header(offset: int) -> dict[str, str]:
+    """Return the header that asks for the rest of a body."""
+    return {"Range": f"bytes={offset}-"} if offset else {}
+
+
+def transfer_of(response: aiohttp.ClientResponse, offset: int, party: str) -> Transfer:
+    """Return the transfer of an answer with status 200 or 206. Raises RegistryError."""
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise not_a_registry(party, "a compressed blob that nobody asked for")
+    if response.content_type == "text/html":
+        raise not_a_registry(party, "a web page in place of a blob")
+    if response.status == HTTPStatus.PARTIAL_CONTENT:
+        match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if match is None or int(match[1]) > offset:
+            raise RegistryError(BAD_GATEWAY, f"{party} answers another range.", reason="NotARegistry")
+        return Transfer(response.content.readany, int(match[1]), None if match[3] == "*" else int(match[3]))
+    return Transfer(response.content.readany, 0, response.content_length)

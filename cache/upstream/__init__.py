@@ -1,0 +1,1 @@
+"""Ask upstream registries: authentication, redirects, proxies and their failures."""

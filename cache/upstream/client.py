@@ -1,0 +1,251 @@
+"""Send requests to one upstream: log in, follow redirects, pause after failures."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+from yarl import URL
+
+from cache.errors import TOO_MANY, UNAUTHORIZED, RegistryError
+from cache.upstream import tokens
+from cache.upstream.challenge import Challenge, challenges
+from cache.upstream.failures import failure_of, is_success, not_a_registry, refusal_of
+from cache.upstream.health import Health
+from cache.upstream.tokens import ANSWER_MAX, TokenCache
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Mapping
+
+    from cache.config import UpstreamConfig
+    from cache.upstream.credentials import Credentials
+    from cache.upstream.proxy import Proxies
+
+# Seconds until a connection is made, TLS included, and the longest silence of an answer.
+CONNECT_SECONDS: Final = 5.0
+SILENCE_SECONDS: Final = 20.0
+REDIRECTS_MAX: Final = 5
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_CHALLENGES_MAX: Final = 10_000
+USER_AGENT: Final = "registry-mirror-cache"
+BASE_HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": USER_AGENT}
+
+
+def new_session(context: ssl.SSLContext, connections: int = 64) -> aiohttp.ClientSession:
+    """Return a session that stores no cookies, unpacks nothing and uses no variables of the environment."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=context, limit=0, limit_per_host=connections),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=False,
+        headers=BASE_HEADERS,
+        read_bufsize=2**19,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS),
+    )
+
+
+@dataclass(slots=True)
+class UpstreamClient:
+    """One upstream. `login` is what its answers say of the credentials."""
+
+    config: UpstreamConfig
+    session: aiohttp.ClientSession
+    proxies: Proxies
+    credentials: Credentials
+    health: Health = field(default_factory=Health)
+    login: str = tokens.NOT_CHECKED
+    tokens: TokenCache = field(init=False)
+    _version: int = 0
+    _challenges: dict[str, Challenge] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.tokens = TokenCache(self.config.url, self._fetch)
+
+    @property
+    def party(self) -> str:
+        """Return how messages name the upstream."""
+        return self.config.url
+
+    @asynccontextmanager
+    async def ask(
+        self, method: str, path: str, repository: str, headers: Mapping[str, str] | None = None, kind: str = ""
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request and yield the answer, whatever its status. Raises RegistryError if there is none.
+
+        `repository` is the scope of the token, empty for none. `kind` groups requests that share a rate limit.
+        """
+        try:
+            response = await self._with_login(method, path, repository, dict(headers or {}))
+        except RegistryError as error:
+            self._record(kind, error)
+            raise
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            failure = failure_of(error, self.party)
+            self._record(kind, failure)
+            raise failure from error
+        try:
+            self.health.note_limit(response.headers)
+            if is_success(response.status):
+                self._accepted()
+            yield response
+        finally:
+            response.release() if response.content.at_eof() else response.close()
+
+    def check(self, kind: str) -> None:
+        """Raise the last error while requests of this kind are paused."""
+        error = self.health.refusal(kind, time.monotonic())
+        if error is not None:
+            raise error
+
+    def refused(self, response: aiohttp.ClientResponse, kind: str) -> RegistryError:
+        """Record an answer other than success and return its error."""
+        error = refusal_of(response.status, response.headers, self.party)
+        if error.status == UNAUTHORIZED:
+            self.login = tokens.REFUSED if self.credentials.basic() else tokens.REQUIRED
+            error.reason = self.login
+        self._record(kind, error)
+        return error
+
+    def succeeded(self, kind: str) -> None:
+        """Record a usable answer."""
+        self.health.succeeded(kind, time.monotonic())
+
+    def failed(self, kind: str, error: RegistryError) -> None:
+        """Record an answer that turned out to be unusable."""
+        self._record(kind, error)
+
+    async def probe(self) -> None:
+        """Ask `/v2/` as `docker login` does. It names no image, so no rate limit counts it."""
+        try:
+            async with self.ask("GET", "/v2/", "") as response:
+                if not is_success(response.status):
+                    self.refused(response, "")
+                elif "html" in response.content_type:
+                    self._record("", not_a_registry(self.party, "a web page"))
+                else:
+                    self.succeeded("")
+        except RegistryError:
+            return
+
+    def _record(self, kind: str, error: RegistryError) -> None:
+        now = time.monotonic()
+        if error.reason in (tokens.REFUSED, tokens.REQUIRED):
+            self.login = error.reason
+        if error.is_outage:
+            self.health.failed(kind, error, now)
+        else:
+            self.health.succeeded(kind, now)
+
+    def _accepted(self) -> None:
+        if self.credentials.basic():
+            self.login = tokens.ACCEPTED
+        else:
+            self.login = tokens.NOT_CHECKED
+
+    async def _with_login(
+        self, method: str, path: str, repository: str, headers: dict[str, str]
+    ) -> aiohttp.ClientResponse:
+        basic = self.credentials.basic()
+        if self.credentials.version != self._version:
+            self._version = self.credentials.version
+            self.tokens.clear()
+        known = self._challenge_for(repository)
+        authorization = await self._authorization(known, basic) if known else ""
+        response = await self._follow(method, path, headers, authorization)
+        if response.status != UNAUTHORIZED:
+            return response
+        challenge = self._choose(response, repository, has_credentials=bool(basic))
+        if challenge is None:
+            return response
+        if authorization and challenge.scheme == "bearer":
+            self.tokens.forget(challenge)
+        answer = await self._authorization(challenge, basic)
+        if not answer or answer == authorization:
+            return response
+        response.release()
+        return await self._follow(method, path, headers, answer)
+
+    def _challenge_for(self, repository: str) -> Challenge | None:
+        """Return the last challenge of a repository, or that of another with the scope changed."""
+        known = self._challenges.get(repository)
+        if known is None and repository and (other := self._challenges.get("*")) is not None:
+            return other.with_scope(f"repository:{repository}:pull")
+        return known
+
+    def _choose(self, response: aiohttp.ClientResponse, repository: str, *, has_credentials: bool) -> Challenge | None:
+        offered = {each.scheme: each for each in reversed(challenges(response.headers.getall("WWW-Authenticate", [])))}
+        bearer = offered.get("bearer")
+        if bearer is not None:
+            if repository and "scope" not in bearer.parameters:
+                bearer = bearer.with_scope(f"repository:{repository}:pull")
+            if len(self._challenges) >= _CHALLENGES_MAX:
+                self._challenges.clear()
+            self._challenges[repository] = bearer
+            if repository:
+                self._challenges["*"] = bearer
+            return bearer
+        basic = offered.get("basic") if has_credentials else None
+        if basic is not None:
+            self._challenges[repository] = self._challenges["*"] = basic
+        return basic
+
+    async def _authorization(self, challenge: Challenge, basic: str) -> str:
+        if challenge.scheme == "basic":
+            return basic
+        return f"Bearer {await self.tokens.token(challenge, basic)}"
+
+    async def _follow(
+        self, method: str, path: str, headers: dict[str, str], authorization: str
+    ) -> aiohttp.ClientResponse:
+        """Follow redirects; another origin does not get the Authorization header."""
+        url = origin = URL(f"{self.config.url}{path}", encoded=True)
+        for _ in range(REDIRECTS_MAX + 1):
+            own = {"Authorization": authorization} if authorization and url.origin() == origin.origin() else {}
+            response = await self._send(method, url, {**headers, **own})
+            location = response.headers.get("Location")
+            if response.status not in _REDIRECTS or not location:
+                return response
+            response.release()
+            target = url.join(URL(location, encoded=True))
+            if target.scheme not in ("http", "https") or (url.scheme == "https" and target.scheme == "http"):
+                raise not_a_registry(self.party, "a redirect to another scheme")
+            url = target.with_user(None)
+        raise not_a_registry(self.party, "too many redirects")
+
+    async def _send(self, method: str, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        return await self.session.request(
+            method, url, headers=headers, allow_redirects=False, proxy=self.proxies.of(str(url))
+        )
+
+    async def _fetch(self, url: URL, headers: dict[str, str]) -> tuple[int, Any, bytes]:
+        """Get the answer of a token service. Raises RegistryError."""
+        refusal = self.health.refusal("token", time.monotonic())
+        if refusal is not None:
+            raise refusal
+        party = f"The token service {url.host}"
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                response = await self.session.get(
+                    url, headers=headers, max_redirects=REDIRECTS_MAX, proxy=self.proxies.of(str(url))
+                )
+                async with response:
+                    body = b"".join([each async for each in _bounded(response)])
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise failure_of(error, party) from error
+        if response.status == TOO_MANY:
+            self.health.failed("token", refusal_of(response.status, response.headers, party), time.monotonic())
+        return response.status, response.headers, body
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    size = 0
+    async for piece in response.content.iter_any():
+        size += len(piece)
+        if size > ANSWER_MAX:
+            return
+        yield piece

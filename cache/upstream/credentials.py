@@ -1,0 +1,44 @@
+"""Read user name and password from a mounted Secret at each change."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(slots=True)
+class Credentials:
+    """The files `username` and `password` of a directory; None means anonymous."""
+
+    directory: str | None
+    version: int = 0
+    _stamp: tuple[int, ...] = ()
+    _basic: str = field(default="", repr=False)
+
+    def basic(self) -> str:
+        """Return the value of an Authorization header; empty without credentials.
+
+        `version` grows if the files changed. The bytes of the files are sent as they are.
+        """
+        if self.directory is None:
+            return ""
+        stamp = tuple(map(self._modified, ("username", "password")))
+        if stamp != self._stamp:
+            self._stamp, self._basic = stamp, self._read()
+            self.version += 1
+        return self._basic
+
+    def _modified(self, name: str) -> int:
+        try:
+            found = Path(str(self.directory), name).stat()
+        except OSError:
+            return 0
+        return hash((found.st_mtime_ns, found.st_ino, found.st_size))
+
+    def _read(self) -> str:
+        try:
+            username, password = (Path(str(self.directory), name).read_bytes() for name in ("username", "password"))
+        except OSError:
+            return ""
+        return f"Basic {b64encode(username + b':' + password).decode()}" if username and password else ""

@@ -1,0 +1,96 @@
+"""Remember what an upstream answered, and do not ask again at once after a failure. Pure: time enters as `now`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from cache.errors import TOO_MANY, RegistryError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REACHABLE: Final = "Reachable"
+NOT_ASKED: Final = "NotAsked"
+# Seconds without a request after an outage: doubled at each further one.
+FIRST_PAUSE: Final = 2.0
+LONGEST_PAUSE: Final = 30.0
+# Seconds without a request after 429 that names no time, and the longest time that is believed.
+LIMIT_PAUSE: Final = 30.0
+LONGEST_LIMIT: Final = 3600.0
+
+
+@dataclass(slots=True)
+class Circuit:
+    """Requests of one kind to one upstream."""
+
+    error: RegistryError | None = None
+    until: float = 0.0
+    failures: int = 0
+
+
+@dataclass(slots=True)
+class Health:
+    """State of one upstream. `since` and `asked` are times of the monotonic clock."""
+
+    reason: str = NOT_ASKED
+    message: str = "The upstream was not asked yet."
+    since: float = 0.0
+    asked: float | None = None
+    limit: int | None = None
+    remaining: int | None = None
+    _circuits: dict[str, Circuit] = field(default_factory=dict)
+
+    def refusal(self, kind: str, now: float) -> RegistryError | None:
+        """Return the last error while requests of this kind are paused; None if the upstream may be asked.
+
+        Everything is paused after an outage, and only the same kind after a rate limit.
+        """
+        for circuit in (self._circuits.get(kind), self._circuits.get("")):
+            if circuit is not None and circuit.error is not None and now < circuit.until:
+                left = circuit.until - now
+                retry_after = left if circuit.error.status == TOO_MANY else None
+                error = circuit.error
+                return RegistryError(error.status, error.message, error.code, retry_after, error.reason)
+        return None
+
+    def paused_until(self, now: float) -> float | None:
+        """Return when the last pause ends; None if there is none."""
+        ends = [each.until for each in self._circuits.values() if each.error is not None and each.until > now]
+        return max(ends, default=None)
+
+    def succeeded(self, kind: str, now: float) -> None:
+        """Record a usable answer. A refusal of one image is one, too."""
+        self.asked = now
+        self._circuits.pop(kind, None)
+        self._circuits.pop("", None)
+        if not any(each.error is not None and each.until > now for each in self._circuits.values()):
+            self._report(REACHABLE, "The upstream answers.", now)
+
+    def failed(self, kind: str, error: RegistryError, now: float) -> None:
+        """Record an outage or a rate limit, and pause requests."""
+        self.asked = now
+        limited = error.status == TOO_MANY
+        circuit = self._circuits.setdefault(kind if limited else "", Circuit())
+        circuit.failures += 1
+        pause = min(FIRST_PAUSE * 2 ** (circuit.failures - 1), LONGEST_PAUSE)
+        if limited:
+            pause = min(LIMIT_PAUSE if error.retry_after is None else error.retry_after, LONGEST_LIMIT)
+        circuit.error, circuit.until = error, now + pause
+        self._report(error.reason, error.message, now)
+
+    def note_limit(self, headers: Mapping[str, str]) -> None:
+        """Remember the rate limit that an answer names, as Docker Hub does: `ratelimit-remaining: 76;w=21600`."""
+        self.limit = _count(headers.get("ratelimit-limit")) or self.limit
+        remaining = _count(headers.get("ratelimit-remaining"))
+        self.remaining = self.remaining if remaining is None else remaining
+
+    def _report(self, reason: str, message: str, now: float) -> None:
+        if reason != self.reason:
+            self.since = now
+        self.reason, self.message = reason, message
+
+
+def _count(header: str | None) -> int | None:
+    digits = (header or "").partition(";")[0].strip()
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None  # noqa: PLR2004

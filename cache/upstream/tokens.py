@@ -1,0 +1,121 @@
+"""Get bearer tokens: one request per realm, service and scope until the token expires."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import orjson
+from yarl import URL
+
+from cache.errors import FORBIDDEN, UNAUTHORIZED, RegistryError
+from cache.upstream.failures import is_success, not_a_registry, refusal_of
+from cache.upstream.health import REACHABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cache.upstream.challenge import Challenge
+
+# Seconds that a token lasts if the service does not say so (distribution's token specification).
+DEFAULT_LIFETIME: Final = 60.0
+# A token is renewed this much before its end, at most half of its life.
+MARGIN: Final = 10.0
+# Bytes of an answer. Tokens have a few kilobytes.
+ANSWER_MAX: Final = 256 * 1024
+_TOKENS_MAX: Final = 10_000
+
+ACCEPTED, REFUSED, REQUIRED, NOT_CHECKED = "CredentialsAccepted", "CredentialsRefused", "CredentialsRequired", ""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A bearer token and its end by the monotonic clock."""
+
+    value: str = field(repr=False)
+    until: float
+
+
+@dataclass(slots=True)
+class TokenCache:
+    """Tokens of one upstream. `fetch(url, headers)` returns status, headers and body of a GET."""
+
+    upstream: str
+    fetch: Callable[[URL, dict[str, str]], Awaitable[tuple[int, Any, bytes]]]
+    login: str = REACHABLE
+    _tokens: dict[tuple[str, str, str], Token] = field(default_factory=dict)
+    _pending: dict[tuple[str, str, str], asyncio.Task[Token]] = field(default_factory=dict)
+
+    def clear(self) -> None:
+        """Forget all tokens: the credentials changed."""
+        self._tokens.clear()
+
+    def forget(self, challenge: Challenge) -> None:
+        """Forget the token of one scope: the upstream refused it."""
+        self._tokens.pop(challenge.key, None)
+
+    def known(self, challenge: Challenge) -> str:
+        """Return the token of a scope without a request; empty if there is none."""
+        token = self._tokens.get(challenge.key)
+        return token.value if token is not None and token.until > time.monotonic() else ""
+
+    async def token(self, challenge: Challenge, basic: str) -> str:
+        """Return the token of a scope. All who ask at once share one request. Raises RegistryError."""
+        if value := self.known(challenge):
+            return value
+        pending = self._pending.get(challenge.key)
+        if pending is None:
+            pending = asyncio.create_task(self._ask(challenge, basic))
+            self._pending[challenge.key] = pending
+            pending.add_done_callback(lambda _: self._pending.pop(challenge.key, None))
+        return (await asyncio.shield(pending)).value
+
+    async def _ask(self, challenge: Challenge, basic: str) -> Token:
+        realm = challenge.parameters.get("realm", "")
+        parts = urlsplit(realm)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise not_a_registry(self.upstream, "its challenge names no token service")
+        # Credentials are sent in clear text only to an upstream that is asked in clear text itself.
+        allowed = parts.scheme == "https" or self.upstream.startswith("http://")
+        asked = {name: value for name in ("service", "scope") if (value := challenge.parameters.get(name))}
+        headers = {"Authorization": basic} if basic and allowed else {}
+        status, answer, body = await self.fetch(URL(realm).update_query(asked), headers)
+        party = f"The token service {parts.netloc.rpartition('@')[2]}"
+        if status in (UNAUTHORIZED, FORBIDDEN):
+            raise self._refused(bool(headers), party)
+        if not is_success(status):
+            raise refusal_of(status, answer, party)
+        token = _token_in(body)
+        if token is None:
+            raise not_a_registry(party, "no token")
+        self._remember(challenge.key, token)
+        return token
+
+    def _remember(self, key: tuple[str, str, str], token: Token) -> None:
+        if len(self._tokens) >= _TOKENS_MAX:
+            self._tokens.clear()
+        self._tokens[key] = token
+
+    @staticmethod
+    def _refused(with_credentials: bool, party: str) -> RegistryError:  # noqa: FBT001
+        if with_credentials:
+            return RegistryError(UNAUTHORIZED, f"{party} refuses the credentials.", reason=REFUSED)
+        return RegistryError(UNAUTHORIZED, f"{party} requires credentials.", reason=REQUIRED)
+
+
+def _token_in(body: bytes) -> Token | None:
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(answer, dict):
+        return None
+    value = answer.get("token") or answer.get("access_token")
+    lifetime = answer.get("expires_in")
+    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
+        return None
+    seconds = float(lifetime) if isinstance(lifetime, int | float) and lifetime > 0 else DEFAULT_LIFETIME
+    return Token(value, time.monotonic() + seconds - min(MARGIN, seconds / 2))
