@@ -159,7 +159,7 @@ class Download:
                 refusal = error
                 if not error.is_outage:
                     raise
-                if self.written == 0 or idle >= ATTEMPTS:
+                if self._writer is None or idle >= ATTEMPTS:
                     failed.add(source.name)
                     continue
                 await asyncio.sleep(pause)

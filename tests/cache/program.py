@@ -1,0 +1,202 @@
+"""Run the cache as a process, and ask it as containerd does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from common.types import Json
+from tests.cache.upstream import digest_of
+from tests.localcluster.ports import free_port
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+REPOSITORY = Path(__file__).parents[2]
+START_SECONDS = 20.0
+
+
+@dataclass
+class Answer:
+    """The response of the cache."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+    first_byte: float  # seconds from the request
+    seconds: float
+
+    @property
+    def code(self) -> str:
+        """Return the code of an OCI error."""
+        return str(json.loads(self.body)["errors"][0]["code"])
+
+
+@dataclass
+class Cache:
+    """One replica. `config` is what its file holds."""
+
+    folder: Path
+    config: Json
+    context: ssl.SSLContext
+    name: str = "cache-0"
+    environment: dict[str, str] = field(default_factory=dict)
+    process: asyncio.subprocess.Process | None = None
+    session: aiohttp.ClientSession | None = None
+
+    @property
+    def url(self) -> str:
+        """Return where it serves."""
+        scheme = "https" if self.config["tls"] else "http"
+        return f"{scheme}://localhost:{self.config['listen'].rpartition(':')[2]}"
+
+    @property
+    def root(self) -> Path:
+        """Return the directory of its store."""
+        return Path(self.config["root"])
+
+    def write(self) -> None:
+        """Write the configuration file in one step."""
+        path = self.folder / "config.json"
+        path.with_suffix(".new").write_text(json.dumps(self.config))
+        path.with_suffix(".new").replace(path)
+
+    async def start(self) -> Cache:
+        """Start the process; return when it is ready."""
+        self.write()
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "cache",
+                str(self.folder / "config.json"),
+                cwd=REPOSITORY,
+                env={"PATH": os.environ["PATH"], **self.environment},
+                stdout=log,
+                stderr=log,
+            )
+        self.session = self.session or aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self.context, limit=0))
+        await self.until(self.is_ready, START_SECONDS)
+        return self
+
+    async def is_ready(self) -> bool:
+        """Return True if the readiness probe succeeds."""
+        assert self.process is not None
+        assert self.process.returncode is None, self.log()
+        with contextlib.suppress(aiohttp.ClientError):
+            return (await self.status_page("readyz"))[0] == 200
+        return False
+
+    async def until(self, question: Any, seconds: float = 10.0) -> None:
+        """Wait for a state."""
+        deadline = time.monotonic() + seconds
+        while not await question():
+            assert time.monotonic() < deadline, self.log()
+            await asyncio.sleep(0.02)
+
+    async def status_page(self, page: str) -> tuple[int, bytes]:
+        """Return a page of the status port."""
+        assert self.session is not None
+        port = self.config["statusListen"].rpartition(":")[2]
+        async with self.session.get(f"http://127.0.0.1:{port}/{page}") as response:
+            return response.status, await response.read()
+
+    async def status(self) -> Json:
+        """Return what `/status` reports."""
+        parsed: Json = json.loads((await self.status_page("status"))[1])
+        return parsed
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric over all series with the labels."""
+        page = (await self.status_page("metrics"))[1].decode()
+        lines = [line for line in page.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        return sum(float(line.rpartition(" ")[2]) for line in lines if all(each in line for each in wanted))
+
+    async def ask(self, path: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:
+        """Send a request for a raw path below /v2/ and read the whole answer. Raises aiohttp.ClientError."""
+        assert self.session is not None
+        began = time.monotonic()
+        from yarl import URL  # noqa: PLC0415
+
+        url = URL(f"{self.url}/v2/{path}", encoded=True)
+        async with self.session.request(method, url, headers=headers or {}) as response:
+            first = b"" if method == "HEAD" else await response.content.readany()
+            first_byte = time.monotonic() - began
+            body = first + await response.content.read()
+            return Answer(response.status, body, response.headers.copy(), first_byte, time.monotonic() - began)
+
+    async def pull(self, name: str, tag: str = "latest") -> list[Answer]:
+        """Pull an image as containerd does, verify all digests, and return the answers for the blobs."""
+        head = await self.ask(f"{name}/manifests/{tag}", "HEAD")
+        assert head.status == 200, (head.status, self.log())
+        digest = head.headers["Docker-Content-Digest"]
+        manifest = await self.ask(f"{name}/manifests/{digest}")
+        assert manifest.status == 200, (manifest.status, manifest.body)
+        assert digest_of(manifest.body) == digest
+        document = json.loads(manifest.body)
+        answers = []
+        for each in [document["config"], *document["layers"]]:
+            answer = await self.ask(f"{name}/blobs/{each['digest']}")
+            assert answer.status == 200, (answer.status, answer.body)
+            assert digest_of(answer.body) == each["digest"]
+            answers.append(answer)
+        return answers
+
+    def log(self) -> str:
+        """Return the end of its log."""
+        return (self.folder / "log").read_text()[-4000:]
+
+    def stored(self, digest: str) -> Path:
+        """Return the file of a stored blob."""
+        found = list(self.root.glob(f"*/blobs/sha256/*/{digest.removeprefix('sha256:')}"))
+        assert len(found) == 1, found
+        return found[0]
+
+    def has(self, digest: str) -> bool:
+        """Return True if the blob is stored."""
+        return bool(list(self.root.glob(f"*/blobs/sha256/*/{digest.removeprefix('sha256:')}")))
+
+    async def stop(self, number: int = signal.SIGTERM) -> int:
+        """End the process and return its exit status."""
+        assert self.process is not None
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(signal.SIGCONT)
+                self.process.send_signal(number)
+        return await self.process.wait()
+
+    async def close(self) -> None:
+        """End the process and the client."""
+        if self.process is not None:
+            await self.stop(signal.SIGKILL)
+        if self.session is not None:
+            await self.session.close()
+
+
+def a_config(folder: Path, upstream: str, tls: Json | None, **changes: Any) -> Json:
+    """Return a configuration with free ports."""
+    return {
+        "listen": f"127.0.0.1:{free_port()}",
+        "statusListen": f"127.0.0.1:{free_port()}",
+        "tls": tls,
+        "root": str(folder / "store"),
+        "ttl": "168h",
+        "minFree": "0",
+        "upstreams": [{"host": "registry.test", "url": upstream, "credentials": None}],
+        "caBundle": str(folder.parent / "ca.crt"),
+        "peers": None,
+        **changes,
+    }

@@ -1,0 +1,108 @@
+"""The configuration, certificate and credentials are followed without a restart."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cache.upstream import Behaviour
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import trustme
+
+    from common.types import Json
+    from tests.cache.program import Cache
+    from tests.cache.upstream import Registry
+
+
+async def test_removed_upstream_is_gone(upstream: Registry, cache: Cache) -> None:
+    """A host that is no longer configured gets 404, and its files go."""
+    upstream.push("a")
+    await cache.pull("a")
+    cache.config["upstreams"] = [{"host": "other.test", "url": "https://localhost:1", "credentials": None}]
+    cache.write()
+
+    async def gone() -> bool:
+        return (await cache.ask("a/manifests/latest?ns=registry.test")).status == 404
+
+    await cache.until(gone)
+
+    async def removed() -> bool:
+        return not list(cache.root.glob("*/blobs/sha256/*/*"))
+
+    await cache.until(removed)
+
+
+async def test_wrong_configuration_is_refused(upstream: Registry, cache: Cache) -> None:
+    """The old one stays in force, and the log names all mistakes."""
+    upstream.push("a")
+    (cache.folder / "config.json").write_text(json.dumps({**cache.config, "ttl": "7d", "minFree": -1}))
+
+    async def refused() -> bool:
+        return "configuration refused" in cache.log()
+
+    await cache.until(refused)
+    assert "ttl: " in cache.log()
+    assert "minFree: " in cache.log()
+    await cache.pull("a")
+
+
+async def test_renewed_certificate_is_used(
+    upstream: Registry, cache: Cache, authority: trustme.CA, certificate: Json
+) -> None:
+    """New connections get the new certificate; one that does not fit its key is refused."""
+    upstream.push("a")
+    key = Path(certificate["key"]).read_bytes()
+    Path(certificate["key"]).write_bytes(b"no key")
+
+    async def refused() -> bool:
+        return "certificate refused" in cache.log()
+
+    await cache.until(refused)
+    await cache.pull("a")
+    issued = authority.issue_cert("localhost", "renewed.test")
+    Path(certificate["key"]).write_bytes(issued.private_key_pem.bytes())
+    Path(certificate["certificate"]).write_bytes(b"".join(each.bytes() for each in issued.cert_chain_pems))
+    assert key != issued.private_key_pem.bytes()
+
+    async def renewed() -> bool:
+        return "renewed.test" in await _names(cache)
+
+    await cache.until(renewed)
+
+
+async def _names(cache: Cache) -> str:
+    import asyncio  # noqa: PLC0415
+
+    _, writer = await asyncio.open_connection("localhost", cache.url.rpartition(":")[2], ssl=cache.context)
+    names = str(writer.get_extra_info("peercert")["subjectAltName"])
+    writer.close()
+    return names
+
+
+@pytest.mark.parametrize("auth", ["basic", "bearer"])
+async def test_changed_credentials_are_used(
+    upstream: Registry, make_cache: Callable[..., Cache], tmp_path: Path, auth: str
+) -> None:
+    """Any bytes of a password work, a change is followed, and nothing of them is told."""
+    password = b'p:\xff"\\\n$(x) ' + b"secret-word"
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / "username").write_bytes(b"robot")
+    (folder / "password").write_bytes(b"wrong")
+    upstreams = [{"host": "registry.test", "url": upstream.url, "credentials": str(folder)}]
+    cache = await make_cache(upstreams=upstreams).start()
+    upstream.push("a")
+    upstream.does = Behaviour(auth=auth, password=password)
+    assert (await cache.ask("a/manifests/latest")).status == 401
+    assert (await cache.status())["upstreams"][0]["credentials"] == "CredentialsRefused"
+    (folder / "password").write_bytes(password)
+    await cache.pull("a")
+    assert (await cache.status())["upstreams"][0]["credentials"] == "CredentialsAccepted"
+    told = cache.log() + (await cache.status_page("status"))[1].decode()
+    assert "secret-word" not in told

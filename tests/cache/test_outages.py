@@ -1,0 +1,116 @@
+"""What is stored is served while the upstream is away; what is not stored is refused with the upstream's own words."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cache.upstream import Behaviour
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.cache.program import Cache
+    from tests.cache.upstream import Registry
+
+OUTAGES = {
+    "limited": Behaviour(status={"": 429}, retry_after="120"),
+    "broken": Behaviour(status={"": 503}),
+    "hanging": Behaviour(hang=True),
+}
+
+
+@pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES.keys())
+async def test_stored_image_is_served(upstream: Registry, cache: Cache, outage: Behaviour) -> None:
+    """A stored tag takes less than a second longer than usual."""
+    upstream.push("team/app", layers=(100_000,))
+    await cache.pull("team/app")
+    upstream.does = outage
+    answer = await cache.ask("team/app/manifests/latest")
+    assert (answer.status, answer.seconds < 1.5) == (200, True)
+    await cache.pull("team/app")
+
+
+async def test_rate_limit_is_told(upstream: Registry, cache: Cache) -> None:
+    """429 keeps its Retry-After, and the upstream is not asked again meanwhile."""
+    digest, blobs = upstream.push("team/app")
+    upstream.does = Behaviour(status={"": 429}, retry_after="120")
+    for path in ("manifests/latest", f"manifests/{digest}", f"blobs/{blobs[1]}"):
+        answer = await cache.ask(f"team/app/{path}")
+        assert (answer.status, answer.code) == (429, "TOOMANYREQUESTS")
+        assert 110 <= int(answer.headers["Retry-After"]) <= 120
+    asked = len(upstream.requests)
+    await asyncio.gather(*(cache.ask("team/app/manifests/latest") for _ in range(10)))
+    assert len(upstream.requests) == asked
+    state = (await cache.status())["upstreams"][0]
+    assert (state["reason"], 100 < state["retryAfterSeconds"] <= 120) == ("RateLimited", True)
+
+
+async def test_limit_of_manifests_leaves_blobs_alone(upstream: Registry, cache: Cache) -> None:
+    """Docker Hub limits manifests only."""
+    _, blobs = upstream.push("team/app")
+    upstream.does = Behaviour(status={"manifests": 429}, retry_after="60")
+    assert (await cache.ask("team/app/manifests/latest")).status == 429
+    assert (await cache.ask(f"team/app/blobs/{blobs[1]}")).status == 200
+    assert (await cache.status())["upstreams"][0]["reason"] == "RateLimited"
+
+
+async def test_limit_of_tokens_is_told(upstream: Registry, cache: Cache) -> None:
+    """A token service may be limited, too."""
+    upstream.push("team/app")
+    upstream.does = Behaviour(auth="bearer", status={"token": 429}, retry_after="30")
+    assert (await cache.ask("team/app/manifests/latest")).status == 429
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_refusal_is_not_covered_up(upstream: Registry, cache: Cache, status: int) -> None:
+    """A tag that the upstream withdrew is not served from the store."""
+    upstream.push("team/app")
+    await cache.pull("team/app")
+    upstream.does.status[""] = status
+    assert (await cache.ask("team/app/manifests/latest")).status == status
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500, 503])
+async def test_status_of_the_upstream_is_told(upstream: Registry, cache: Cache, status: int) -> None:
+    """What is not stored gets the status of the upstream."""
+    _, blobs = upstream.push("team/app")
+    upstream.does.status[""] = status
+    assert (await cache.ask("team/app/manifests/latest")).status == status
+    upstream.does.status = {"blobs": status}
+    assert (await cache.ask(f"team/app/blobs/{blobs[1]}")).status in (status, 503)
+
+
+async def test_changed_tag_is_seen(upstream: Registry, cache: Cache) -> None:
+    """A tag is checked at each request."""
+    first, _ = upstream.push("team/app")
+    await cache.pull("team/app")
+    second, _ = upstream.push("team/app")
+    answer = await cache.ask("team/app/manifests/latest", "HEAD")
+    assert answer.headers["Docker-Content-Digest"] == second != first
+
+
+async def test_one_check_for_many_clients(upstream: Registry, cache: Cache) -> None:
+    """Clients that ask for a tag at the same moment share one request."""
+    upstream.push("team/app")
+    upstream.does.latency = 0.3
+    await asyncio.gather(*(cache.ask("team/app/manifests/latest", "HEAD") for _ in range(20)))
+    assert upstream.count("HEAD", "/manifests/latest") == 1
+
+
+async def test_unknown_authority_is_told(upstream: Registry, make_cache: Callable[..., Cache]) -> None:
+    """An upstream whose CA is not in the bundle is not asked for content."""
+    upstream.push("team/app")
+    cache = await make_cache(caBundle=None).start()
+    assert (await cache.ask("team/app/manifests/latest")).status == 502
+    assert (await cache.status())["upstreams"][0]["reason"] == "UntrustedCertificate"
+
+
+async def test_dead_upstream_does_not_matter_to_readiness(make_cache: Callable[..., Cache]) -> None:
+    """The cache starts, and is ready, without its upstream."""
+    dead = [{"host": "registry.test", "url": "https://localhost:1", "credentials": None}]
+    cache = await make_cache(upstreams=dead).start()
+    assert (await cache.ask("a/manifests/1")).status == 502
+    assert (await cache.status())["upstreams"][0]["reason"] == "ConnectionRefused"
