@@ -38,7 +38,7 @@ _NO_HEAD: Final = frozenset({400, 401, 403, 405, 501})
 
 @dataclass(slots=True)
 class Suspicions:
-    """Who was sent which whole blob when, and when each blob was last verified."""
+    """Times of whole responses by blob and client, and of verifications by blob."""
 
     _served: dict[tuple[Digest, str], float] = field(default_factory=dict)
     _verified: dict[Digest, float] = field(default_factory=dict)

@@ -61,7 +61,7 @@ def _floor(value: object) -> Floor:
 
 
 def _registry(value: str) -> str:
-    return upstream.as_written(value).url
+    return upstream.parse_literal(value).url
 
 
 # Host and port to listen on.
@@ -91,7 +91,7 @@ class UpstreamConfig(Part):
     @property
     def directory(self) -> str:
         """Return the directory of the store that holds the content of this upstream only."""
-        return upstream.as_written(self.url).directory
+        return upstream.parse_literal(self.url).directory
 
 
 class PeersConfig(Part):
@@ -109,7 +109,7 @@ class PeersConfig(Part):
 
 
 class CacheConfig(Part):
-    """Everything that the program is told. Times are in seconds."""
+    """The whole configuration. Times are in seconds."""
 
     listen: Address
     status_listen: Address

@@ -29,7 +29,7 @@ INLINE: Final = 32 * 1024
 # Bytes up to which a download is finished although no client waits for it any more.
 SMALL: Final = 256 * 1024 * 1024
 UPSTREAM: Final = "upstream"
-# Attempts in a row that bring no byte, and the pause before the second of them in seconds; it doubles each time.
+# Attempts in a row that bring no byte. The pause before an attempt, in seconds, doubles with each of them.
 ATTEMPTS: Final = 5
 FIRST_PAUSE: Final = 0.2
 
@@ -139,8 +139,7 @@ class Download:
     async def _fetch(self) -> None:
         """Receive from one source after another. After a broken transfer go on at the offset reached."""
         failed: set[str] = set()
-        idle, pause = 0, FIRST_PAUSE
-        refusal: RegistryError | None = None
+        idle, refusal = 0, None
         while (source := self.sources(failed)) is not None:
             before = self.written
             try:
@@ -148,25 +147,25 @@ class Download:
                 await self._finish()
             except WrongContentError:
                 failed.add(source.name)
-                if source.name == UPSTREAM:
-                    raise RegistryError(BAD_GATEWAY, "The content does not have its digest.") from None
-                self._restart()
+                self._restart(source)
             except RegistryError as error:
+                refusal = error if source.name == UPSTREAM else refusal
                 idle = 0 if self.written > before else idle + 1
-                if source.name != UPSTREAM:
+                if self._gives_up(source, error, idle):
                     failed.add(source.name)
-                    continue
-                refusal = error
-                if not error.is_outage:
-                    raise
-                if self._writer is None or idle >= ATTEMPTS:
-                    failed.add(source.name)
-                    continue
-                await asyncio.sleep(pause)
-                pause *= 2
+                else:
+                    await asyncio.sleep(FIRST_PAUSE * 2**idle)
             else:
                 return
         raise refusal or RegistryError(BAD_GATEWAY, "No source has the blob.")
+
+    def _gives_up(self, source: Source, error: RegistryError, idle: int) -> bool:
+        """Return True if another source has to be asked. Raise the error if no source can help."""
+        if source.name != UPSTREAM:
+            return True
+        if not error.is_outage:
+            raise error
+        return self._writer is None or idle >= ATTEMPTS
 
     async def _receive(self, source: Source) -> None:
         try:
@@ -213,9 +212,9 @@ class Download:
         await self.store.commit_blob(self._writer, self.digest, self.written)
         self.size, self.verified = self.written, True
 
-    def _restart(self) -> None:
+    def _restart(self, source: Source) -> None:
         """Begin again from another source, if no client was sent a byte of the wrong content."""
-        if self.written > HOLD_BACK or self._writer is None:
+        if source.name == UPSTREAM or self.written > HOLD_BACK or self._writer is None:
             raise RegistryError(BAD_GATEWAY, "The content does not have its digest.")
         self._writer.restart()
         self.written = 0

@@ -1,4 +1,4 @@
-"""Define the errors that a client is told, in the form of the OCI distribution specification."""
+"""Define the errors that clients receive, in the form of the OCI distribution specification."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BAD_GATEWAY: Final = HTTPStatus.BAD_GATEWAY
 UNAVAILABLE: Final = HTTPStatus.SERVICE_UNAVAILABLE
 TIMED_OUT: Final = HTTPStatus.GATEWAY_TIMEOUT
 
-# Codes of the specification; other statuses of an upstream are told as UNKNOWN.
+# Codes of the specification; other statuses of an upstream become UNKNOWN.
 _CODES: Final[dict[int, str]] = {
     BAD_REQUEST: "UNSUPPORTED",
     UNAUTHORIZED: "UNAUTHORIZED",

@@ -41,7 +41,7 @@ _REPOSITORIES_MAX: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a HEAD of a manifest is answered."""
+    """The headers of a manifest."""
 
     digest: Digest
     media_type: str
@@ -59,7 +59,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asked. `is_hop` marks a replica, `only_if_cached` forbids requests to others."""
+    """A request for one resource. `is_hop` marks a replica, `only_if_cached` forbids requests to others."""
 
     reference: Reference
     is_hop: bool = False

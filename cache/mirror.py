@@ -73,7 +73,7 @@ class Mirrors:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What all upstreams share."""
+    """The parts that all upstreams share."""
 
     store: FileStore
     downloads: Downloads

@@ -81,7 +81,7 @@ class Peer:
             task.cancel()
 
     async def _ping(self) -> None:
-        """Connect anew: the event loop of a stopped process completes no TLS handshake."""
+        """Use a new connection: the event loop of a stopped process completes no TLS handshake."""
         async with asyncio.timeout(PING_SECONDS):
             async with self.session.get(f"{self.url}/v2/", headers={"Connection": "close", HOP_HEADER: "1"}) as answer:
                 if not is_success(answer.status):

@@ -24,7 +24,7 @@ PATH_MAX: Final = 512
 
 
 class Kind(StrEnum):
-    """What a request asks for."""
+    """Kind of resource."""
 
     MANIFEST = "manifests"
     BLOB = "blobs"

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Result(StrEnum):
-    """Where the content of a response came from."""
+    """Origin of the content of a response."""
 
     HIT = "hit"  # from the store
     MISS = "miss"  # this request fetched it

@@ -38,7 +38,7 @@ class Transfer:
 
 
 class Source(Protocol):
-    """Where a blob can be fetched."""
+    """A place to fetch a blob from."""
 
     @property
     def name(self) -> str:

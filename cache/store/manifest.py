@@ -32,7 +32,7 @@ ACCEPTED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest as its bytes. `media_type` is what a client is told."""
+    """A manifest as its bytes. `media_type` is what a client receives."""
 
     digest: Digest
     content: bytes = field(repr=False)

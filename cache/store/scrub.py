@@ -26,15 +26,18 @@ async def scrub(root: Path, log: Logger, interval: float = PASS_INTERVAL, rest: 
     while True:
         await asyncio.sleep(interval * random.uniform(0.5, 1.0))  # noqa: S311 (replicas do not scrub at the same time)
         for entry in await asyncio.to_thread(lambda: list(entries(root))):
-            path = Path(entry.path)
-            digest = digest_of(path)
-            if digest is None:
-                continue
             started = time.monotonic()
-            if path.exists() and not await asyncio.to_thread(is_sound, path, digest):
-                path.unlink(missing_ok=True)
-                log.warning("damaged blob removed", digest=str(digest))
+            if await asyncio.to_thread(_remove_if_damaged, Path(entry.path)):
+                log.warning("damaged blob removed", path=entry.path)
             await asyncio.sleep(rest * (time.monotonic() - started))
+
+
+def _remove_if_damaged(path: Path) -> bool:
+    digest = digest_of(path)
+    if digest is None or not path.exists() or is_sound(path, digest):
+        return False
+    path.unlink(missing_ok=True)
+    return True
 
 
 def digest_of(path: Path) -> Digest | None:

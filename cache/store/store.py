@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from typing_extensions import override
+
 from cache.reference import Digest, parse_digest
 from cache.store import files
 from cache.store.layout import KINDS, TEMPORARY, Layout
@@ -86,7 +88,7 @@ class BlobWriter:
 
 
 class Store(Protocol):
-    """What the rest of the program needs from a store. `area` is the directory name of an upstream."""
+    """The interface of a store. `area` is the directory name of an upstream."""
 
     def open_blob(self, area: str, digest: Digest) -> StoredBlob | None:
         """Return a stored blob, or None."""
@@ -120,7 +122,7 @@ class Store(Protocol):
 
 
 @dataclass(slots=True)
-class FileStore:
+class FileStore(Store):
     """A store in a directory. `make_room` evicts so many bytes and returns True if it could."""
 
     root: Path
@@ -157,6 +159,7 @@ class FileStore:
             path.rename(aside)
             shutil.rmtree(aside, ignore_errors=True)
 
+    @override
     def open_blob(self, area: str, digest: Digest) -> StoredBlob | None:
         path = self._layout(area).blob(digest)
         try:
@@ -172,6 +175,7 @@ class FileStore:
             files.mark_used(path)
         return StoredBlob(fd, found.st_size)
 
+    @override
     async def create_blob(self, area: str, digest: Digest, size: int | None) -> BlobWriter:
         fd, name = await asyncio.to_thread(tempfile.mkstemp, dir=self.temporary)
         writer = BlobWriter(fd, self.temporary / name, self._layout(area).blob(digest), hashlib.new(digest.algorithm))
@@ -203,6 +207,7 @@ class FileStore:
         self._learn(digest, size)
         self.stored(size)
 
+    @override
     def manifest(self, area: str, digest: Digest) -> Manifest | None:
         layout = self._layout(area)
         content = files.read_small(layout.manifest(digest))
@@ -214,6 +219,7 @@ class FileStore:
         implied = media_type_in(content)
         return Manifest(digest, content, implied or (files.read_small(layout.media_type(digest)) or b"").decode())
 
+    @override
     async def put_manifest(self, area: str, manifest: Manifest) -> None:
         layout = self._layout(area)
         with contextlib.suppress(OSError):
@@ -221,10 +227,12 @@ class FileStore:
                 await self._write(layout.media_type(manifest.digest), manifest.media_type.encode())
             await self._write(layout.manifest(manifest.digest), manifest.content)
 
+    @override
     def tag(self, area: str, reference: Reference) -> Digest | None:
         content = files.read_small(self._layout(area).tag(reference))
         return parse_digest(content.decode("ascii", "replace")) if content else None
 
+    @override
     async def put_tag(self, area: str, reference: Reference, digest: Digest) -> None:
         path = self._layout(area).tag(reference)
         if self.tag(area, reference) == digest:
@@ -233,13 +241,16 @@ class FileStore:
         with contextlib.suppress(OSError):
             await self._write(path, str(digest).encode())
 
+    @override
     def page(self, area: str, key: str) -> bytes | None:
         return files.read_small(self._layout(area).page(key))
 
+    @override
     async def put_page(self, area: str, key: str, content: bytes) -> None:
         with contextlib.suppress(OSError):
             await self._write(self._layout(area).page(key), content)
 
+    @override
     def mark_used(self, area: str, manifest: Manifest) -> None:
         now = time.time()
         if abs(now - self._used.get(manifest.digest, 0.0)) < files.USE_RESOLUTION:
@@ -254,6 +265,7 @@ class FileStore:
             files.mark_used(layout.blob(each.digest), now)
             files.mark_used(layout.manifest(each.digest), now)
 
+    @override
     async def verify_blob(self, area: str, digest: Digest) -> bool:
         path = self._layout(area).blob(digest)
         sound = await asyncio.to_thread(is_sound, path, digest)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_TOKEN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_PARAMETER: Final = re.compile(rf'\s*({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_TOKEN}))\s*', re.DOTALL)
-_SCHEME: Final = re.compile(rf"\s*({_TOKEN})(?:\s+|$|(?=,))")
+_NAME: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_PARAMETER: Final = re.compile(rf'\s*({_NAME})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_NAME}))\s*', re.DOTALL)
+_SCHEME: Final = re.compile(rf"\s*({_NAME})(?:\s+|$|(?=,))")
 # Characters of all headers together; more is not a challenge.
 _LONGEST: Final = 16_384
 

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PROXY_ERRORS: Final = (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)
-_SERVER_ERRORS: Final = range(500, 600)
-_CLIENT_ERRORS: Final = range(400, 500)
+_ERRORS: Final = range(400, 600)
+_REFUSALS: Final[dict[int, tuple[str, str]]] = {
+    UNAUTHORIZED: ("Unauthorized", "{party} requires credentials (401)."),
+    FORBIDDEN: ("Forbidden", "{party} denies access (403)."),
+    NOT_FOUND: ("NotFound", "{party} does not have it (404)."),
+}
 _LONGEST_WAIT: Final = 1_000_000.0  # seconds; a Retry-After beyond this is a mistake
 
 # Reason and message for each kind of exception; the first that matches counts.
@@ -55,16 +59,12 @@ def refusal_of(status: int, headers: Mapping[str, str], party: str) -> RegistryE
         wait = retry_after(headers.get("Retry-After"))
         message = f"{party} limits the rate of requests (429). Credentials may raise the limit."
         return RegistryError(TOO_MANY, message, retry_after=wait, reason="RateLimited")
-    if status == UNAUTHORIZED:
-        return RegistryError(UNAUTHORIZED, f"{party} requires credentials (401).", reason="Unauthorized")
-    if status == FORBIDDEN:
-        return RegistryError(FORBIDDEN, f"{party} denies access (403).", reason="Forbidden")
-    if status == NOT_FOUND:
-        return RegistryError(NOT_FOUND, f"{party} does not have it (404).", reason="NotFound")
-    if status in _SERVER_ERRORS:
-        return RegistryError(status, f"{party} answers {status}.", reason="ServerError")
-    if status in _CLIENT_ERRORS:
-        return RegistryError(status, f"{party} answers {status}.", reason="NotARegistry")
+    if status in _REFUSALS:
+        reason, message = _REFUSALS[status]
+        return RegistryError(status, message.format(party=party), reason=reason)
+    if status in _ERRORS:
+        reason = "ServerError" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "NotARegistry"
+        return RegistryError(status, f"{party} answers {status}.", reason=reason)
     return not_a_registry(party, f"status {status}")
 
 

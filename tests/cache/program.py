@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+from yarl import URL
 
-from common.types import Json
 from tests.cache.upstream import digest_of
 from tests.localcluster.ports import free_port
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
+
+    from common.types import Json
 
 REPOSITORY = Path(__file__).parents[2]
 START_SECONDS = 20.0
@@ -129,8 +131,6 @@ class Cache:
         """Send a request for a raw path below /v2/ and read the whole answer. Raises aiohttp.ClientError."""
         assert self.session is not None
         began = time.monotonic()
-        from yarl import URL  # noqa: PLC0415
-
         url = URL(f"{self.url}/v2/{path}", encoded=True)
         async with self.session.request(method, url, headers=headers or {}) as response:
             first = b"" if method == "HEAD" else await response.content.readany()

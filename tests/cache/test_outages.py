@@ -1,4 +1,4 @@
-"""What is stored is served while the upstream is away; what is not stored is refused with the upstream's own words."""
+"""Serve stored content while the upstream is away, and refuse the rest with its own status."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_refusal_is_not_covered_up(upstream: Registry, cache: Cache, statu
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500, 503])
 async def test_status_of_the_upstream_is_told(upstream: Registry, cache: Cache, status: int) -> None:
-    """What is not stored gets the status of the upstream."""
+    """Content that is not stored gets the status of the upstream."""
     _, blobs = upstream.push("team/app")
     upstream.does.status[""] = status
     assert (await cache.ask("team/app/manifests/latest")).status == status

@@ -1,4 +1,4 @@
-"""What is stored is right, survives kills, and makes room for what comes."""
+"""Stored content is right, survives kills, and makes room for new content."""
 
 from __future__ import annotations
 
@@ -95,17 +95,15 @@ async def test_unused_content_expires(upstream: Registry, make_cache: Callable[.
     await cache.pull("old")
     await cache.pull("new")
     past = time.time() - 7200
-    for path in cache.root.glob("*/*/sha256/*/*"):
-        os.utime(path, (past, past))
-    await cache.ask("new/manifests/latest")
     await cache.stop()
+    os.utime(cache.stored(old[1]), (past, past))
     await cache.start()
 
     async def gone() -> bool:
         return not cache.has(old[1])
 
     await cache.until(gone)
-    assert cache.has(new[1]) is False or cache.has(new[1])
+    assert cache.has(new[1])
     assert await cache.metric("registrymirror_cache_evictions_total", cause="expired") > 0
 
 
@@ -131,9 +129,7 @@ def small_volume(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
-async def test_full_volume_evicts(
-    upstream: Registry, make_cache: Callable[..., Cache], small_volume: Path
-) -> None:
+async def test_full_volume_evicts(upstream: Registry, make_cache: Callable[..., Cache], small_volume: Path) -> None:
     """More content than fits: every pull succeeds, and the least recently used blobs go."""
     cache = await make_cache(root=str(small_volume), minFree="10%").start()
     for number in range(12):
@@ -146,7 +142,7 @@ async def test_full_volume_evicts(
 async def test_blob_larger_than_the_volume_is_streamed(
     upstream: Registry, make_cache: Callable[..., Cache], small_volume: Path
 ) -> None:
-    """What cannot be stored is passed on, verified."""
+    """A blob that cannot be stored is passed on, verified."""
     cache = await make_cache(root=str(small_volume), minFree="0").start()
     _, blobs = upstream.push("a", layers=(40_000_000,))
     await cache.pull("a")

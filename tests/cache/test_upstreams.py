@@ -100,7 +100,7 @@ async def test_expired_token_is_renewed(upstream: Registry, cache: Cache) -> Non
 
 
 async def test_web_page_is_no_registry(upstream: Registry, cache: Cache) -> None:
-    """A portal that answers 200 to everything is told as what it is."""
+    """A portal that answers 200 to everything is reported as one."""
     _, blobs = upstream.push("team/app")
     upstream.does.html = True
     assert (await cache.ask("team/app/manifests/latest")).status == 502

@@ -17,7 +17,6 @@ from aiohttp import web
 
 if TYPE_CHECKING:
     import ssl
-    from collections import Counter
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from common.types import Json
@@ -29,7 +28,7 @@ PIECE = 64 * 1024
 
 @dataclass
 class Behaviour:
-    """How the upstream answers. The defaults are those of a registry without login."""
+    """The ways in which the upstream answers. The defaults are those of a registry without login."""
 
     status: dict[str, int] = field(default_factory=dict)  # by kind: "manifests", "blobs", "token"; "" for all
     retry_after: str | None = None
@@ -96,7 +95,7 @@ class Registry:
         """Return the number of requests with a method and a part of the path."""
         return sum((not method or each[0] == method) and part in each[1] for each in self.requests)
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:  # noqa: PLR0911 (one per fault)
         """Answer one request."""
         self.requests.append((request.method, request.path))
         does = self.does
@@ -122,7 +121,7 @@ class Registry:
             return web.json_response({})
         return await self._content(request, kind)
 
-    async def _content(self, request: web.BaseRequest, kind: str) -> web.StreamResponse:
+    async def _content(self, request: web.BaseRequest, kind: str) -> web.StreamResponse:  # noqa: PLR0911 (one per kind)
         name, reference = request.path.removeprefix("/v2/").split(f"/{kind}/")
         if request.method == "HEAD" and not self.does.has_head:
             return web.Response(status=405)
@@ -188,9 +187,7 @@ class Registry:
             await self._send(request, response, content[start:], digest)
         return response
 
-    async def _send(
-        self, request: web.BaseRequest, response: web.StreamResponse, content: bytes, digest: str
-    ) -> None:
+    async def _send(self, request: web.BaseRequest, response: web.StreamResponse, content: bytes, digest: str) -> None:
         for offset in range(0, len(content), PIECE):
             piece = content[offset : offset + PIECE]
             if self.does.cut_at is not None and offset + len(piece) > self.does.cut_at:
