@@ -99,7 +99,7 @@ audit: $(STAMP)  ## look up known vulnerabilities of all locked packages
 	@$(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner=off $(patsubst %,--requirement=%,$(wildcard deploy/requirements/*.txt))
 
 lock: $(STAMP)  ## write deploy/requirements/*.txt from pyproject.toml
-	@for extra in webhook controller dev; do \
+	@for extra in webhook controller cache dev; do \
 	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	    --python-version 3.11 --extra $$extra pyproject.toml --no-emit-package registry-mirror -o deploy/requirements/$$extra.txt || exit 1; done
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("common", "webhook", "controller", "hostess", "deploy", "benchmarks", "tests")
+FOLDERS = ("common", "webhook", "controller", "hostess", "cache", "deploy", "benchmarks", "tests")
 DOCUMENTS = ("*.md", "docs/**/*.md")
 # Files whose comments start with a number sign.
 CONFIGURATION = ("deploy/**/*.yaml", "Dockerfile.*", "Makefile", "pyproject.toml")
