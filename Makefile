@@ -58,7 +58,8 @@ else
 	@$(BIN)/python -m pytest tests/smoke --exitfirst --durations=10
 endif
 
-slow: $(STAMP)  ## long tests and fault tests on a real API server
+slow: $(STAMP)  ## long tests: faults on a real API server, the cache against a real upstream
+	@$(PYTEST) tests/cache --dist=load
 	@$(BIN)/python -m tests.localcluster build --cert-manager
 	@$(PYTEST) tests/cluster -m slow --dist=loadfile
 

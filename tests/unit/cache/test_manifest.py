@@ -1,0 +1,38 @@
+"""Media types and descriptors of manifests."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cache.store.manifest import OCI_INDEX, OCI_MANIFEST, SIGNED_SCHEMA_1, descriptors_in, media_type_in
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({"mediaType": "a/b"}, "a/b"),
+        ({"manifests": []}, OCI_INDEX),
+        ({"config": {}, "layers": []}, OCI_MANIFEST),
+        ({"schemaVersion": 1, "signatures": []}, SIGNED_SCHEMA_1),
+        ({"schemaVersion": 2}, ""),
+        ({"mediaType": "a\r\nb"}, ""),
+        ([], ""),
+    ],
+)
+def test_media_type_of_content(document: object, expected: str) -> None:
+    """The content names its type, or implies it."""
+    assert media_type_in(json.dumps(document).encode()) == expected
+
+
+@given(
+    st.recursive(st.none() | st.integers() | st.text(), lambda each: st.lists(each) | st.dictionaries(st.text(), each))
+)
+def test_any_document_is_read(document: object) -> None:
+    """No JSON document raises."""
+    content = json.dumps(document).encode()
+    assert list(descriptors_in(content)) == []
+    media_type_in(content)

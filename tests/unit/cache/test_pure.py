@@ -1,0 +1,99 @@
+"""Ranges, owners, retry times and the state of an upstream."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cache.byte_range import ByteRange, UnsatisfiableError, requested_range
+from cache.errors import RegistryError
+from cache.rendezvous import ranked
+from cache.upstream.failures import retry_after
+from cache.upstream.health import Health
+
+MEMBERS = [f"cache-{number}" for number in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (None, None),
+        ("bytes=0-", ByteRange(0, 10)),
+        ("bytes=3-5", ByteRange(3, 6)),
+        ("bytes=3-500", ByteRange(3, 10)),
+        ("bytes=-4", ByteRange(6, 10)),
+        ("bytes=-40", ByteRange(0, 10)),
+        ("bytes=5-3", None),
+        ("bytes=0-1,3-4", None),
+        ("lines=1-2", None),
+        ("bytes=-", None),
+    ],
+)
+def test_range_of_ten_bytes(header: str | None, expected: ByteRange | None) -> None:
+    """A single range is understood; anything else is ignored."""
+    assert requested_range(header, 10) == expected
+
+
+@pytest.mark.parametrize("header", ["bytes=10-", "bytes=-0"])
+def test_range_outside_is_unsatisfiable(header: str) -> None:
+    """A range beyond the end is an error."""
+    with pytest.raises(UnsatisfiableError):
+        requested_range(header, 10)
+
+
+@given(st.text(max_size=30), st.sampled_from(MEMBERS))
+def test_lost_member_moves_only_its_keys(key: str, lost: str) -> None:
+    """All other keys keep their owner."""
+    before = ranked(MEMBERS, key)
+    after = ranked([each for each in MEMBERS if each != lost], key)
+    assert after == [each for each in before if each != lost]
+
+
+def test_keys_are_spread() -> None:
+    """Each member owns a fair part."""
+    owners = [ranked(MEMBERS, str(number))[0] for number in range(1000)]
+    assert all(120 < owners.count(each) < 280 for each in MEMBERS)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("120", 120.0),
+        ("Mon, 30 Nov 2026 12:01:00 GMT", 60.0),
+        ("Mon, 30 Nov 2026 11:00:00 GMT", 0.0),
+        ("x", None),
+        (None, None),
+    ],
+)
+def test_retry_after(header: str | None, expected: float | None) -> None:
+    """Seconds and dates are understood."""
+    assert retry_after(header, datetime(2026, 11, 30, 12, 0, tzinfo=UTC)) == expected
+
+
+def test_outage_pauses_all_requests() -> None:
+    """Pauses double up to a limit, and one success ends them."""
+    health, error = Health(), RegistryError(503, "x", reason="ServerError")
+    for number, pause in enumerate((2.0, 4.0, 8.0, 16.0, 30.0, 30.0)):
+        health.failed("blobs", error, 100.0 * number)
+        assert health.refusal("manifests", 100.0 * number + pause - 0.1) is not None
+        assert health.refusal("manifests", 100.0 * number + pause) is None
+    health.succeeded("blobs", 1000.0)
+    assert health.refusal("blobs", 1000.0) is None
+    assert health.reason == "Reachable"
+
+
+def test_rate_limit_pauses_its_kind() -> None:
+    """Other kinds go on, and the reason stays until the pause ends."""
+    health = Health()
+    health.failed("manifests", RegistryError(429, "x", retry_after=50.0, reason="RateLimited"), 0.0)
+    health.succeeded("blobs", 1.0)
+    refusal = health.refusal("manifests", 10.0)
+    assert refusal is not None
+    assert refusal.retry_after == 40.0
+    assert health.refusal("blobs", 10.0) is None
+    assert health.reason == "RateLimited"
+    health.succeeded("blobs", 51.0)
+    assert health.reason == "Reachable"
