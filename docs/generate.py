@@ -7,6 +7,7 @@ from typing import Final
 
 from common.settings_table import Row, rows_of, table
 from controller.settings import ControllerSettings
+from controller.status import reasons
 from hostess.settings import VARIABLES
 from webhook.settings import WebhookSettings
 
@@ -37,7 +38,7 @@ written as in Go, for example `168h` or `1h30m`; there is no unit for days.
 {table(agent)}"""
 
 
-DOCUMENTS: Final = {"configuration.md": configuration}
+DOCUMENTS: Final = {"conditions.md": reasons.markdown, "configuration.md": configuration}
 
 
 def main() -> None:
