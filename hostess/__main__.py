@@ -1,4 +1,4 @@
-"""`python -m hostess`: reads the environment, wires the parts, runs them until SIGTERM."""
+"""Run the node agent: read the environment, wire the parts, run them until SIGTERM."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from hostess.agent import Agent
 from hostess.containerd.config_reader import Containerd
 from hostess.health.probe import Probe
 from hostess.json_log import Log
-from hostess.kube.api_client import Api
-from hostess.kube.mirror_endpoints import view_of
+from hostess.kube.api_client import ApiClient
+from hostess.kube.mirror_endpoints import parse_endpoints
 from hostess.kube.removal import removal_reason
-from hostess.kube.watcher import Follower
+from hostess.kube.watcher import Reflector
 from hostess.node_config import Node
 from hostess.settings import SettingsError, read
-from hostess.status_server import Status
+from hostess.status_server import StatusServer
 
 if TYPE_CHECKING:
     from common.types import Json
@@ -27,37 +27,39 @@ if TYPE_CHECKING:
 
 
 WRONG_SETTINGS: Final = 2  # exit status, as of a command that was called wrongly
-# Bytes of a thread's stack. The default of 8 MB is only reserved, not used, but counts against strict limits.
+# Bytes of a thread's stack. The default of 8 MB is only reserved, but counts against strict limits.
 STACK: Final = 512 * 1024
 
 
 def run(settings: Settings, log: Log, stopping: threading.Event) -> None:
-    """The agent, from its parts to its end."""
-    api = Api(settings.api_host, settings.api_port, settings.account)
+    """Run the agent until `stopping`, then clean the node if the mirror was removed."""
+    api = ApiClient(settings.api_host, settings.api_port, settings.account)
     containerd = Containerd(settings, api, log)
     agent = Agent(settings, Node(settings), Probe(settings.masquerade), containerd, log)
-    status = Status(settings.status_port, settings.node_name, lambda: agent.word, lambda: agent.is_stuck)
+    status = StatusServer(
+        settings.status_port, settings.node_name, lambda: agent.reported_state, lambda: agent.is_stuck
+    )
     seen: dict[str, list[Json]] = {}
-    seeing = threading.Lock()  # so that the later view is told later
+    lock = threading.Lock()  # keeps updates in order
 
-    def publish(what: str, objects: list[Json]) -> None:
-        with seeing:
-            seen[what] = objects
+    def publish(resource: str, objects: list[Json]) -> None:
+        with lock:
+            seen[resource] = objects
             if "services" in seen:
-                agent.changed(view_of(seen["services"], seen.get("endpointslices")))
+                agent.update(parse_endpoints(seen["services"], seen.get("endpointslices")))
 
     def stop() -> None:
         stopping.set()
         agent.stop()
 
     def on_signal(*_: object) -> None:
-        # Not here: the main thread, which this interrupts, may just hold the lock within an event.
+        # Not here: the interrupted main thread may hold the lock of the event.
         threading.Thread(target=stop, daemon=True).start()
 
-    for what, (path, selector) in _collections(settings).items():
-        follower = Follower(api, path, selector, partial(publish, what), log, stopping)
-        threading.Thread(target=follower.forever, name=what, daemon=True).start()
-    threading.Thread(target=containerd.follow, args=(stopping,), name="containerd", daemon=True).start()
+    for resource, (path, selector) in _collections(settings).items():
+        reflector = Reflector(api, path, selector, partial(publish, resource), log, stopping)
+        threading.Thread(target=reflector.run, name=resource, daemon=True).start()
+    threading.Thread(target=containerd.run, args=(stopping,), name="containerd", daemon=True).start()
     threading.Thread(target=status.serve_forever, name="status", daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
@@ -71,7 +73,7 @@ def run(settings: Settings, log: Log, stopping: threading.Event) -> None:
 
 
 def _collections(settings: Settings) -> dict[str, tuple[str, dict[str, str]]]:
-    """Path and selector of what the agent watches: its own mirror's objects alone."""
+    """Return path and selector of each watched collection: only objects of this mirror."""
     namespace = f"namespaces/{settings.namespace}"
     return {
         "services": (f"/api/v1/{namespace}/services", {"fieldSelector": f"metadata.name={settings.service}"}),
@@ -83,7 +85,7 @@ def _collections(settings: Settings) -> dict[str, tuple[str, dict[str, str]]]:
 
 
 def main() -> int:
-    """Returns the exit status: 0 after SIGTERM, 2 for wrong settings."""
+    """Return the exit status: 0 after SIGTERM, 2 for wrong settings."""
     try:
         settings = read(os.environ)
     except SettingsError as error:

@@ -1,4 +1,4 @@
-"""Logs as JSON lines, in the form of the other programs: a constant event with key/values. structlog costs 12 MB."""
+"""Write logs as JSON lines in the form of the other programs. structlog would cost 12 MB."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import TextIO
 
 
 class Log:
-    """Writes one line an event."""
+    """Writer of one line per event: a constant event with keys and values."""
 
     def __init__(self, stream: TextIO = sys.stdout, **bound: object) -> None:
         self._stream, self._bound = stream, bound
 
     def info(self, event: str, **values: object) -> None:
-        """Something happened as it should."""
+        """Log an expected event."""
         self._write("info", event, values)
 
     def warning(self, event: str, **values: object) -> None:
-        """Something that a person may have to look at."""
+        """Log an event that the administrator may have to check."""
         self._write("warning", event, values)
 
     def _write(self, level: str, event: str, values: dict[str, object]) -> None:

@@ -1,17 +1,20 @@
-"""What an agent says of its node: to the kubelet as ready or not, to the controller with the reason."""
+"""Define the state that the agent reports of its node."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Final
 
-if TYPE_CHECKING:
-    from common.agent_protocol import State
+from common.agent_protocol import AGENT_STUCK, REPLACED, State
+
+# Seconds after which a loop that has not finished a round counts as stuck. A round takes 32 s at most: a slow Service
+# (6), slow pods (10, and 6 for the last), twice the lock (5). A slow disk may need more.
+STUCK_AFTER: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """`reason` in CamelCase, as conditions have it; `message` is a sentence for the administrator."""
+    """`reason` is in CamelCase, as in conditions; `message` is for the administrator."""
 
     state: State
     reason: str
@@ -19,9 +22,33 @@ class NodeState:
 
 
 class NodeConfigError(Exception):
-    """Something on the node that a person has to mend."""
+    """A problem on the node that the administrator must fix."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
+
+
+STARTING: Final = NodeState(State.PENDING, "Starting", "The agent has just started.")
+SERVICE_GONE: Final = NodeState(State.PENDING, "ServiceGone", "The mirror's Service is gone; the node stays as it is.")
+STUCK: Final = NodeState(
+    State.BLOCKED,
+    AGENT_STUCK,
+    f"The agent has not checked its node for {STUCK_AFTER:.0f} s. A file system of the node may hang. The kubelet"
+    " restarts the agent.",
+)
+FILES_REPLACED: Final = NodeState(
+    State.PENDING,
+    REPLACED,
+    "/etc/hosts or a folder of the agent was replaced on the node. The agent gets a new pod.",
+)
+CLEANED: Final = NodeState(State.CLEANED, "Cleaned", "The mirror is being deleted; nothing of it is left on this node.")
+MIRROR_UNKNOWN: Final = NodeState(
+    State.PENDING, "MirrorUnknown", "The mirror's Service or its CA has not been seen yet."
+)
+RUNTIME_UNKNOWN: Final = NodeState(State.PENDING, "RuntimeUnknown", "The node's runtime has not been read yet.")
+NAME_IS_NEW: Final = NodeState(
+    State.PENDING, "NameIsNew", "The runtime reads the changed hosts file within five seconds."
+)
+CONFIGURED: Final = NodeState(State.CONFIGURED, "Configured", "This node pulls through the mirror.")

@@ -1,6 +1,6 @@
-"""The agent's settings: the seed's variables, and few more.
+"""Read the agent's settings from the environment.
 
-Read with the standard library alone: pydantic would cost more memory than all the rest of the agent.
+With the standard library alone: pydantic would need more memory than the rest of the agent.
 """
 
 from __future__ import annotations
@@ -20,16 +20,15 @@ _PORTS: Final = range(1, 65536)
 
 
 class SettingsError(Exception):
-    """Wrong settings: one line a mistake, each with variable, value and what was expected."""
+    """Wrong settings: one line per mistake, each with variable, value and what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What `python -m hostess` reads from its environment.
+    """Settings of one agent.
 
-    `upstream_host` is what image names start with, empty where another mirror's hosts.toml stands there; `node_name`
-    is empty where it is not told, and then the runtime's version is not known. `account` holds token and CA of the API
-    server.
+    `upstream_host` is the host of image names; empty if another mirror serves it. Without `node_name` the runtime's
+    version stays unknown. `account` holds token and CA of the API server.
     """
 
     service: str
@@ -41,7 +40,7 @@ class Settings:
     upstream_host: str
     upstream_url: str
     node_name: str
-    authority: Path
+    ca_file: Path
     docker_certs: Path
     containerd_certs: Path
     account: Path
@@ -51,17 +50,17 @@ class Settings:
 
     @property
     def mirror(self) -> str:
-        """Name of the mirror: that of its Service without our prefix."""
+        """Return the name of the mirror: its Service's name without our prefix."""
         return self.service.removeprefix(names.PREFIX)
 
     @property
     def takes_nodes_name(self) -> bool:
-        """Whether the mirror would be known under the name of the node itself, or of the API server."""
+        """Return True if the mirror has the name of the node or of the API server."""
         return self.masquerade in (self.node_name, self.api_host)
 
     @property
     def hides_upstream(self) -> bool:
-        """Whether nodes reach the mirror under the upstream's own name, so that the hosts entry hides the upstream."""
+        """Return True if the mirror has the upstream's own name, so that the hosts entry hides the upstream."""
         return bool(self.upstream_url) and urlsplit(self.upstream_url).hostname == self.masquerade
 
 
@@ -70,14 +69,14 @@ def read(environment: Mapping[str, str]) -> Settings:
     reader = _Reader(environment)
     settings = {each.field: reader.take(each) for each in VARIABLES}
     if settings["upstream_host"] and not settings["upstream_url"] and "UPSTREAM_URL" not in reader.wrong:
-        reader.mistakes.append("UPSTREAM_URL: is required where UPSTREAM_HOST is set: containerd falls back to it")
+        reader.mistakes.append("UPSTREAM_URL: is required with UPSTREAM_HOST: containerd falls back to it")
     if reader.mistakes:
         raise SettingsError("\n".join(reader.mistakes))
     return Settings(**settings)  # type: ignore[arg-type]
 
 
 class _Reader:
-    """Collects mistakes, so that all of them are told at once."""
+    """Reader that collects all mistakes."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.environment = environment
@@ -134,7 +133,7 @@ def _is_plain(value: str) -> bool:
 
 def _folder(value: str) -> str:
     if not _is_plain(value) or "/" in value or value.startswith(".") or value == "_default":
-        raise ValueError("expected host or host:port, as image names start with it")
+        raise ValueError("expected host or host:port, as in image names")
     return value
 
 
@@ -199,7 +198,7 @@ VARIABLES: Final = (
         "",
     ),
     Variable(
-        "authority", "AUTHORITY_FILE", _path, _FILE, "PEM bundle of the mirror's CA.", "/etc/registry-mirror/ca.crt"
+        "ca_file", "AUTHORITY_FILE", _path, _FILE, "PEM bundle of the mirror's CA.", "/etc/registry-mirror/ca.crt"
     ),
     Variable("docker_certs", "DOCKER_CERTS_DIR", _path, _FILE, "Docker's registry folder.", "/etc/docker/certs.d"),
     Variable(

@@ -1,4 +1,4 @@
-"""A limit to all that is done with a socket: its own time-out begins anew with each byte that drips in."""
+"""Limit the whole use of a socket: its own time-out starts again with each byte."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def within(sock: socket.socket, seconds: float) -> Iterator[None]:
-    """Shuts the socket down after that time, and raises TimeoutError; RuntimeError where no thread can be had for it.
+    """Shut the socket down after `seconds` and raise TimeoutError. Raises RuntimeError if no thread can start.
 
-    It is not left to the reader to raise: http.client takes the end of a connection for the end of an answer.
+    The block cannot raise it: http.client takes the end of a connection for the end of an answer.
     """
-    over = threading.Event()
-    timer = threading.Timer(seconds, _cut, (sock, over))
+    expired = threading.Event()
+    timer = threading.Timer(seconds, _shut_down, (sock, expired))
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
-        if over.is_set():
+        if expired.is_set():
             raise TimeoutError(f"not done within {seconds:.0f} s")
 
 
-def _cut(sock: socket.socket, over: threading.Event) -> None:
-    over.set()  # before whoever reads finds the end
+def _shut_down(sock: socket.socket, expired: threading.Event) -> None:
+    expired.set()  # before the reader sees the end
     with contextlib.suppress(OSError):
-        # SSLSocket.shutdown would drop the TLS session as well, under who reads just now.
+        # SSLSocket.shutdown would also drop the TLS session while the reader uses it.
         socket.socket.shutdown(sock, socket.SHUT_RDWR)

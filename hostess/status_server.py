@@ -1,7 +1,6 @@
-"""GET /readyz: the verdict on this node, for the kubelet by its code and for the controller by its body.
+"""Serve the node's state: GET /readyz for the kubelet (status code) and the controller (body).
 
-GET /livez: whether anybody still looks at this node, whatever the verdict. The kubelet restarts an agent that does not,
-which leaves the node as it is.
+GET /livez fails if the agent's loop is stuck, so that the kubelet restarts the agent. The node stays as it is.
 """
 
 from __future__ import annotations
@@ -20,71 +19,69 @@ if TYPE_CHECKING:
 
     from hostess.node_state import NodeState
 
-# Seconds from a connection's first moment to its last. A question and its answer are some hundred bytes each, from the
-# kubelet on this node or the controller, which waits for two seconds.
+# Seconds of a whole connection. Requests have some hundred bytes, and the controller waits for two seconds.
 REQUEST_SECONDS: Final = 5.0
-# Connections at a time, each with a thread and some 27 KB: four megabytes of the agent's 128. The kubelet has two, the
-# controller hardly ever more than one.
+# Open connections, each with a thread and 27 KB: 4 MB of the agent's 128. Kubelet and controller need about three.
 CONNECTIONS_MAX: Final = 128
 
 
-class Status(ThreadingHTTPServer):
-    """Serves what `verdict` and `is_stuck` return at the moment of the question."""
+class StatusServer(ThreadingHTTPServer):
+    """Server of the results of `state` and `is_stuck` at the time of each request."""
 
     daemon_threads = True
 
-    def __init__(self, port: int, node: str, verdict: Callable[[], NodeState], is_stuck: Callable[[], bool]) -> None:
+    def __init__(self, port: int, node: str, state: Callable[[], NodeState], is_stuck: Callable[[], bool]) -> None:
         super().__init__(("", port), _Handler, bind_and_activate=False)
         self.socket.close()
-        self.socket = _listening(port)
+        self.socket = _listen(port)
         self.server_address = self.socket.getsockname()
-        self.node, self.verdict, self.is_stuck = node, verdict, is_stuck
-        self._open: dict[Any, float] = {}  # connections, since when, the oldest first
+        self.node, self.state, self.is_stuck = node, state, is_stuck
+        self._open: dict[Any, float] = {}  # connection -> its start, the oldest first
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Takes another connection; where it is one too many the oldest goes, as one that asks is soon answered."""
+        """Accept a connection. Above CONNECTIONS_MAX the oldest is closed: live clients are answered soon."""
         if len(self._open) >= CONNECTIONS_MAX:
-            self._end_oldest()
+            self._close_oldest()
         self._open[request] = time.monotonic()
         super().process_request(request, client_address)
 
     def service_actions(self) -> None:
-        """Ends what has been open for too long, however much it says: a deadline for each byte is none for all."""
+        """Close connections that are too old, however active they are."""
         while any(time.monotonic() - began > REQUEST_SECONDS for began in list(self._open.values())[:1]):
-            self._end_oldest()
+            self._close_oldest()
 
     def shutdown_request(self, request: Any) -> None:
-        """Forgets a connection that has ended."""
+        """Drop a closed connection."""
         self._open.pop(request, None)
         super().shutdown_request(request)
 
     def handle_error(self, *_: Any) -> None:
-        """Whoever is ended, or ends in the middle of an answer, is no concern of ours."""
+        """Ignore clients that disconnect."""
 
-    def _end_oldest(self) -> None:
-        for oldest in list(self._open)[:1]:  # a copy in one step, as threads take theirs out meanwhile
+    def _close_oldest(self) -> None:
+        for oldest in list(self._open)[:1]:  # a copy, since threads remove theirs meanwhile
             self._open.pop(oldest, None)
-            with suppress(OSError):  # its thread has just ended it
-                oldest.shutdown(socket.SHUT_RDWR)  # which its thread takes for the other side's end
+            with suppress(OSError):  # its thread has just closed it
+                oldest.shutdown(socket.SHUT_RDWR)  # its thread sees the end of the connection
 
-    def answer(self, path: str) -> tuple[int, bytes]:
-        """Status code and body."""
+    def respond(self, path: str) -> tuple[int, bytes]:
+        """Return status code and body."""
         if path == ALIVE_PATH:
             return (503, b'{"alive": false}') if self.is_stuck() else (200, b'{"alive": true}')
         if path != STATUS_PATH:
-            return 404, b'{"message": "ask /readyz"}'
-        verdict = self.verdict()
+            return 404, b'{"message": "use /readyz"}'
+        state = self.state()
         body = {
-            "state": verdict.state.value,
-            "reason": verdict.reason,
-            "message": verdict.message,
+            "state": state.state.value,
+            "reason": state.reason,
+            "message": state.message,
             "node": self.node,
         }
-        return 200 if verdict.state is State.CONFIGURED else 503, json.dumps(body).encode()
+        return 200 if state.state is State.CONFIGURED else 503, json.dumps(body).encode()
 
 
-def _listening(port: int) -> socket.socket:
-    """Both families, where there are both: the kubelet asks at the pod's first address, whichever that is."""
+def _listen(port: int) -> socket.socket:
+    """Listen on both IP families if the node has both: the kubelet uses the pod's first address."""
     if socket.has_dualstack_ipv6():
         return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
     return socket.create_server(("", port))
@@ -92,10 +89,10 @@ def _listening(port: int) -> socket.socket:
 
 class _Handler(BaseHTTPRequestHandler):
     timeout = REQUEST_SECONDS
-    server: Status
+    server: StatusServer
 
     def do_GET(self) -> None:
-        code, body = self.server.answer(self.path)
+        code, body = self.server.respond(self.path)
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -103,4 +100,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Probes are silent."""
+        """Log no requests."""

@@ -1,4 +1,4 @@
-"""Where containerd and docker look for the settings of a host, and in which order."""
+"""Name the folders in which containerd and docker look for the settings of a host."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ HOSTS_TOML: Final = "hosts.toml"
 
 
 def folder_name(host: str) -> str:
-    """The spelling of `host[:port]` that containerd looks for first: `host_port_`."""
+    """Return the spelling of `host[:port]` that containerd looks for first: `host_port_`."""
     name, separator, port = host.rpartition(":")
-    # An IPv6 address without a port has colons too, and stands in brackets.
+    # An IPv6 address without a port has colons too; it is in brackets.
     return f"{name}_{port}_" if separator and port.isdecimal() else host
 
 
-def looked_at(roots: Iterable[Path], host: str) -> Iterator[Path]:
-    """The folders in containerd's order: the first that exists is the only one it reads."""
+def search_path(roots: Iterable[Path], host: str) -> Iterator[Path]:
+    """Yield the folders in containerd's order. It reads only the first that exists."""
     spellings = dict.fromkeys((folder_name(host), host, DEFAULT))
     for root in roots:
         for spelling in spellings:

@@ -1,4 +1,4 @@
-"""Reads the runtime's configuration on the node, and its version from the Node object."""
+"""Read containerd's configuration on the node, and its version from the Node object."""
 
 from __future__ import annotations
 
@@ -17,72 +17,72 @@ if TYPE_CHECKING:
 
     from hostess.containerd.config_path import Reading, Runtime
     from hostess.json_log import Log
-    from hostess.kube.api_client import Api
+    from hostess.kube.api_client import ApiClient
     from hostess.settings import Settings
 
-# Seconds. A runtime is upgraded a few times a year; one that could not be asked for is asked for sooner.
+# Seconds until the version is read again. Runtimes are upgraded a few times a year.
 REPEAT_INTERVAL: Final = 3600.0
 AFTER_FAILURE: Final = 60.0
-WHILE_RESTARTED: Final = 10.0  # as often as the kubelet looks
+DURING_RESTART: Final = 10.0  # the kubelet's own interval
 
 
 @dataclass(slots=True)
 class Containerd:
-    """What the node's runtime reads."""
+    """Reader of the node's runtime. `version_read` is True after the first request, successful or not."""
 
     settings: Settings
-    api: Api
+    api: ApiClient
     log: Log
-    asked: bool = False  # whether the API server has been asked for it, with success or without
+    version_read: bool = False
     _runtime: Runtime = field(default_factory=config_path.Runtime)
 
     def reading(self) -> Reading:
-        """How it reads our folder, as far as can be known. Raises Hindrance where it does not."""
+        """Return how the runtime reads our folder, as far as known. Raises NodeConfigError if it does not."""
         folder = self.settings.containerd_certs
         return _reading(tuple(_configurations(folder.parent)), self._runtime, str(folder))
 
-    def follow(self, stopping: threading.Event) -> None:
-        """Asks for the version now and then: in a thread of its own, as an API server that hangs holds up nothing."""
+    def run(self, stopping: threading.Event) -> None:
+        """Read the version from time to time. In its own thread, since the API server may hang."""
         while not stopping.is_set():
-            stopping.wait(self.ask())
+            stopping.wait(self.read_version())
 
-    def ask(self) -> float:
-        """Asks for the version once; returns the seconds until it is worth asking again."""
-        pause = REPEAT_INTERVAL
+    def read_version(self) -> float:
+        """Read the version once; return the seconds until the next read."""
+        interval = REPEAT_INTERVAL
         if self.settings.node_name:
             try:
                 node = self.api.get(f"/api/v1/nodes/{self.settings.node_name}")
                 found = config_path.parse_version(node["status"]["nodeInfo"]["containerRuntimeVersion"])
-                # The kubelet says `containerd://Unknown` while the runtime is restarted.
+                # The kubelet reports `containerd://Unknown` while the runtime restarts.
                 if found.version is None:
-                    pause = WHILE_RESTARTED
+                    interval = DURING_RESTART
                 if found.version is not None or self._runtime.name != found.name:
                     self._runtime = found
-            except Exception as error:  # noqa: BLE001 (the boundary: whatever an answer held, the thread goes on)
+            except Exception as error:  # noqa: BLE001 (the boundary: a strange answer must not end the thread)
                 why = f"{type(error).__name__}: {error}"
-                self.log.warning("runtime not known", node=self.settings.node_name, why=why)
-                pause = AFTER_FAILURE
-        self.asked = True
-        return pause
+                self.log.warning("runtime version unknown", node=self.settings.node_name, why=why)
+                interval = AFTER_FAILURE
+        self.version_read = True
+        return interval
 
 
-# A file that is as it was is not parsed every two seconds again.
+# An unchanged file is not parsed again every two seconds.
 _reading = lru_cache(maxsize=2)(config_path.reading)
 
 
 def _configurations(folder: Path) -> Iterator[bytes]:
-    """config.toml, then what it imports from the same folder: more of the node the agent does not see."""
-    main = atomic.content_of(folder / "config.toml")
+    """Yield config.toml, then its imports from the same folder, the only ones that the agent can read."""
+    main = atomic.read_or_none(folder / "config.toml")
     if main is not None:
         yield main
     for pattern in config_path.imports(main or b"") or ["conf.d/*.toml"]:
         relative = pattern.removeprefix(f"{folder}/")
         if not relative.startswith("/") and ".." not in relative.split("/"):
-            yield from (atomic.content_of(path) or b"" for path in _matching(folder, relative))
+            yield from (atomic.read_or_none(path) or b"" for path in _matching(folder, relative))
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:
-    """Files of that pattern; none where it is no pattern."""
+    """Return the files of a pattern; none if the pattern is invalid."""
     with contextlib.suppress(ValueError, IndexError, NotImplementedError):
         return sorted(path for path in folder.glob(pattern) if path.is_file())
     return []

@@ -1,4 +1,4 @@
-"""What others have set for a host in the places where containerd looks: respected, and carried along."""
+"""Find foreign settings of a host in containerd's folders: they are never changed, and carried over."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from common import names
 from hostess.containerd import certs_d, hosts_toml
 from hostess.containerd.hosts_toml import Upstream
 from hostess.fs import atomic
-from hostess.fs.owned_directories import is_ours_alone
+from hostess.fs.owned_directories import is_owned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 
-def hosts_toml_of_others(roots: Iterable[Path], host: str) -> Path | None:
-    """A hosts.toml that no agent wrote, in any place where containerd looks for the host; None for none.
+def find_foreign_hosts_toml(roots: Iterable[Path], host: str) -> Path | None:
+    """Return a hosts.toml that no agent wrote, anywhere in containerd's search path; None without one.
 
-    A link is one of a person's, and so is what may be behind a folder that is one: it may lead out of what we see.
+    A link counts as foreign, and so does a linked folder: it may lead out of what the agent can see.
     """
-    for folder in certs_d.looked_at(roots, host):
+    for folder in certs_d.search_path(roots, host):
         path = folder / certs_d.HOSTS_TOML
-        content = atomic.content_of(path)
+        content = atomic.read_or_none(path)
         if path.is_symlink() or (folder.is_symlink() and not folder.exists()):
             return path
         if content is not None and hosts_toml.owner(content) is None:
@@ -30,12 +30,12 @@ def hosts_toml_of_others(roots: Iterable[Path], host: str) -> Path | None:
     return None
 
 
-def carried(roots: Iterable[Path], host: str, url: str) -> Upstream:
-    """The upstream with what containerd would read for it, were we not there: beside a hosts.toml it stops to."""
-    for folder in certs_d.looked_at(roots, host):
+def carry_over(roots: Iterable[Path], host: str, url: str) -> Upstream:
+    """Return the upstream with its foreign CAs and client certificates: containerd ignores them beside a hosts.toml."""
+    for folder in certs_d.search_path(roots, host):
         present = sorted(_foreign_files(folder))
-        if present or (folder.is_dir() and not is_ours_alone(folder)):
-            return Upstream(url, tuple(_authorities(present)), tuple(_clients(present)))
+        if present or (folder.is_dir() and not is_owned(folder)):
+            return Upstream(url, tuple(_ca_files(present)), tuple(_client_pairs(present)))
     return Upstream(url)
 
 
@@ -50,17 +50,17 @@ def _foreign_files(folder: Path) -> Iterator[Path]:
 
 
 def _is_text(name: str) -> bool:
-    """Whether hosts.toml can name it: containerd fails every pull of a host over a file that is not there."""
+    """Return True if hosts.toml can name the file: a wrong name fails every pull of the host."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") == name
 
 
-def _authorities(present: list[Path]) -> Iterator[str]:
-    """CA files. A link may lead out of what the agent sees; where it leads nowhere, pulls failed before us too."""
+def _ca_files(present: list[Path]) -> Iterator[str]:
+    """Yield CA files. A link counts, since its target may be outside of what the agent can see."""
     yield from (str(path) for path in present if path.suffix == ".crt" and _is_file(path))
 
 
-def _clients(present: list[Path]) -> Iterator[tuple[str, str]]:
-    """Pairs of certificate and key, as docker and containerd name them."""
+def _client_pairs(present: list[Path]) -> Iterator[tuple[str, str]]:
+    """Yield pairs of certificate and key, by the names of docker and containerd."""
     for path in present:
         key = path.with_suffix(".key")
         if path.suffix == ".cert" and _is_file(key):

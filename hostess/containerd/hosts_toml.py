@@ -1,6 +1,6 @@
-"""hosts.toml, by which containerd asks the mirror first and the upstream when that fails.
+"""Render hosts.toml, by which containerd asks the mirror first and the upstream if that fails.
 
-Its first line says whose it is: one without it is a person's own, and is respected.
+Its first line names the mirror. A file without that line is foreign and stays as it is.
 """
 
 from __future__ import annotations
@@ -11,28 +11,30 @@ from typing import Final
 
 from common import names
 
-# Seconds until containerd turns to the upstream when no packet comes back: 4 s for an image of one layer, where
-# without it are 120. A Service that has no pod refuses at once, so that a slow but living mirror is not given up.
+# Without an answer containerd turns to the upstream after this time: 4 s for an image of one layer instead of 120. A
+# Service without pods refuses at once.
 DIAL_TIMEOUT: Final = "1s"
-_MARK: Final = "# Written by the node agent of registry-mirror {mirror}; it goes when the mirror does not answer."
+_MARK: Final = (
+    "# Written by the node agent of registry-mirror {mirror}; it is removed while the mirror does not answer."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """What containerd falls back to: a URL, and what a person had set for it, which containerd reads from here now.
+    """Fallback of containerd, with the administrator's settings for it.
 
-    `authorities` are paths on the node, `clients` pairs of certificate and key.
+    `ca_files` are paths on the node, `clients` pairs of certificate and key.
     """
 
     url: str
-    authorities: tuple[str, ...] = ()
+    ca_files: tuple[str, ...] = ()
     clients: tuple[tuple[str, str], ...] = ()
 
 
-def render(mirror: str, masquerade: str, authority: str, upstream: Upstream) -> str:
-    """The file: the mirror at `https://<masquerade>`, trusted by the file `authority` on the node, then the upstream.
+def render(mirror: str, masquerade: str, ca_path: str, upstream: Upstream) -> str:
+    """Return the file: first the mirror at `https://<masquerade>` with the CA at `ca_path`, then the upstream.
 
-    Raises ValueError where `masquerade` is no DNS name.
+    Raises ValueError if `masquerade` is no DNS name.
     """
     return "\n".join(
         [
@@ -41,19 +43,19 @@ def render(mirror: str, masquerade: str, authority: str, upstream: Upstream) -> 
             "",
             f"[host.{_quoted(_url(masquerade))}]",
             '  capabilities = ["pull", "resolve"]',
-            f"  ca = {_quoted(authority)}",
+            f"  ca = {_quoted(ca_path)}",
             f"  dial_timeout = {_quoted(DIAL_TIMEOUT)}",
             "",
         ]
     )
 
 
-def render_hidden(mirror: str, masquerade: str, authority: str, upstream: Upstream) -> str:
-    """The file where the mirror has the upstream's own name: only what is trusted under it, the mirror's CA too.
+def render_hidden(mirror: str, masquerade: str, ca_path: str, upstream: Upstream) -> str:
+    """Return the file if the mirror has the upstream's own name: it only adds the mirror's CA.
 
-    Raises ValueError where `masquerade` is no DNS name.
+    Raises ValueError if `masquerade` is no DNS name.
     """
-    server = Upstream(_url(masquerade), (authority, *upstream.authorities), upstream.clients)
+    server = Upstream(_url(masquerade), (ca_path, *upstream.ca_files), upstream.clients)
     return "\n".join([_MARK.format(mirror=mirror), *_server(server), ""])
 
 
@@ -65,8 +67,8 @@ def _url(masquerade: str) -> str:
 
 def _server(upstream: Upstream) -> list[str]:
     lines = [f"server = {_quoted(upstream.url)}"]
-    if upstream.authorities:
-        lines.append(f"ca = [{', '.join(map(_quoted, upstream.authorities))}]")
+    if upstream.ca_files:
+        lines.append(f"ca = [{', '.join(map(_quoted, upstream.ca_files))}]")
     if upstream.clients:
         pairs = (f"[{_quoted(certificate)}, {_quoted(key)}]" for certificate, key in upstream.clients)
         lines.append(f"client = [{', '.join(pairs)}]")
@@ -74,7 +76,7 @@ def _server(upstream: Upstream) -> list[str]:
 
 
 def owner(content: bytes) -> str | None:
-    """The mirror whose agent wrote this file; None where somebody else did."""
+    """Return the mirror whose agent wrote this file; None for a foreign file."""
     before, _, after = _MARK.partition("{mirror}")
     first = content.partition(b"\n")[0].decode("utf-8", "replace")
     if not (first.startswith(before) and first.endswith(after)):
@@ -84,5 +86,5 @@ def owner(content: bytes) -> str | None:
 
 
 def _quoted(text: str) -> str:
-    """A basic string of TOML: as in JSON, but that DEL must be escaped and a half of a surrogate pair cannot be."""
+    """Return a basic TOML string. It differs from JSON in DEL, which is escaped, and in lone surrogates, replaced."""
     return json.dumps(text.encode("utf-8", "replace").decode(), ensure_ascii=False).replace("\x7f", "\\u007f")

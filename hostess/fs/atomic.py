@@ -1,4 +1,4 @@
-"""Files on the node that a crash at any point leaves whole, and the lock that the agents of all mirrors share."""
+"""Write files on the node so that a crash leaves them whole, and lock them between the agents of all mirrors."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# Seconds. Others hold it for milliseconds; one that is stopped for longer must not stop the other mirrors' agents for
-# good, and each of them comes back to it with its next look at the node.
+# Seconds. Agents hold the lock for milliseconds. A stopped agent must not block the others for good; they try again in
+# the next round.
 LOCK_DEADLINE: Final = 5.0
 LOCK_PAUSE: Final = 0.02  # seconds between two tries; flock has no deadline of its own
-MODE: Final = 0o644  # containerd and docker run as root, people who look need not
+MODE: Final = 0o644  # containerd and docker run as root, administrators may not
 
 
-def content_of(path: Path) -> bytes | None:
-    """Content of a file; None where there is none."""
+def read_or_none(path: Path) -> bytes | None:
+    """Return the content of a file; None if it does not exist."""
     try:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -28,7 +28,7 @@ def content_of(path: Path) -> bytes | None:
 
 
 def replace(path: Path, content: bytes, part: str) -> None:
-    """Writes a file by rename: readers see the old or the new one, whole. `part` names the unfinished one beside it."""
+    """Write a file by rename, so that readers see a whole file. `part` is the name of the unfinished one beside it."""
     unfinished = path.with_name(part)
     with unfinished.open("wb") as stream:
         stream.write(content)
@@ -40,7 +40,7 @@ def replace(path: Path, content: bytes, part: str) -> None:
 
 
 def remove(path: Path) -> bool:
-    """Removes a file; whether there was one."""
+    """Remove a file; return True if it existed."""
     try:
         path.unlink()
     except FileNotFoundError:
@@ -50,42 +50,42 @@ def remove(path: Path) -> bool:
 
 
 def sync_folder(path: Path) -> None:
-    """Brings a rename or removal in a folder to the disk."""
-    number = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    """Write renames and removals in a folder to the disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(number)
+        os.fsync(fd)
     finally:
-        os.close(number)
+        os.close(fd)
 
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds the lock file, which may be removed by who holds it. Raises TimeoutError."""
+    """Hold the lock file, which its holder may remove. Raises TimeoutError."""
     deadline = time.monotonic() + LOCK_DEADLINE
     while True:
-        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
         try:
-            if _taken(number) and _stands(number, path):
+            if _try_lock(fd) and _is_current(fd, path):
                 yield
                 return
         finally:
-            os.close(number)
+            os.close(fd)
         if time.monotonic() > deadline:
             raise TimeoutError(f"{path} is held by another agent for more than {LOCK_DEADLINE:.0f} s")
         time.sleep(LOCK_PAUSE)
 
 
-def _taken(number: int) -> bool:
+def _try_lock(fd: int) -> bool:
     try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
 
 
-def _stands(number: int, path: Path) -> bool:
-    """Whether the file that was opened is still the one of that name: its last holder may have removed it."""
+def _is_current(fd: int, path: Path) -> bool:
+    """Return True if the opened file still has that name: its last holder may have removed it."""
     try:
-        return os.path.samestat(os.fstat(number), path.stat())
+        return os.path.samestat(os.fstat(fd), path.stat())
     except FileNotFoundError:
         return False

@@ -1,7 +1,7 @@
-"""Folders that we make on the node and take away again, and none that others made.
+"""Create folders on the node and remove them again, but never foreign ones.
 
-One of ours holds a marker. It is made beside its place and renamed there with the marker in it, so that a crash leaves
-no folder whose maker is unknown. Container runtimes read only files of certain suffixes in these folders.
+Each folder of ours holds a marker. It is created beside its final path and renamed with the marker in it, so that a
+crash leaves no folder of unknown owner. Container runtimes read only files of certain suffixes in these folders.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ _UNFINISHED: Final = ".registry-mirror.new"
 
 
 def ensure(path: Path) -> None:
-    """Makes a folder, and those above it, where missing. Under the lock. Raises OSError."""
+    """Create a folder and its missing parents. Call it under the lock. Raises OSError."""
     if path.is_dir():
         return
-    if os.path.lexists(path):  # before anything is made in vain
-        raise NotADirectoryError(errno.ENOTDIR, "no folder, or a link that leads out of what the agent sees", str(path))
+    if os.path.lexists(path):  # check before creating anything
+        raise NotADirectoryError(errno.ENOTDIR, "not a folder, or a link to outside of the mounts", str(path))
     ensure(path.parent)
     unfinished = path.parent / _UNFINISHED
-    shutil.rmtree(unfinished, ignore_errors=True)  # of one who was killed
+    shutil.rmtree(unfinished, ignore_errors=True)  # from a killed agent
     unfinished.mkdir(mode=0o755)
     (unfinished / MARKER).touch()
     unfinished.rename(path)
 
 
 def release(path: Path) -> None:
-    """Removes a folder of ours that holds nothing any more, and those above it that then hold nothing. Under the lock.
+    """Remove a folder of ours that is empty, then its empty parents. Call it under the lock.
 
-    What one who was killed left unfinished goes too, in a folder of others as well.
+    Unfinished folders of a killed agent are removed too, also in foreign folders.
     """
     shutil.rmtree(path / _UNFINISHED, ignore_errors=True)
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         if [each.name for each in path.iterdir()] == [MARKER]:
-            # Gone from its place with the marker still in it: killed in between, it is what `ensure` leaves.
+            # Renamed with its marker first: a crash in between leaves what `ensure` leaves.
             unfinished = path.parent / _UNFINISHED
             shutil.rmtree(unfinished, ignore_errors=True)
             path.rename(unfinished)
@@ -49,6 +49,6 @@ def release(path: Path) -> None:
             release(path.parent)
 
 
-def is_ours_alone(path: Path) -> bool:
-    """Whether we made this folder: where others put files into it, those are theirs, and it is used."""
+def is_owned(path: Path) -> bool:
+    """Return True if an agent created the folder. Foreign files in it stay foreign."""
     return (path / MARKER).exists()

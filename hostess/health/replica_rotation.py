@@ -1,8 +1,7 @@
-"""Which cache pods are asked by themselves, beside the mirror's Service. Pure.
+"""Choose the cache pods that the agent probes directly, beside the mirror's Service. Pure.
 
-By its session affinity the Service leads agent and runtime, which have different addresses, to different replicas for
-hours: one that hangs while it is Ready may be the runtime's alone. So each ready pod is asked, and one that is silent
-counts as the mirror's silence, as nobody here can say whose pod it is: pulls go to the upstream meanwhile.
+Session affinity may lead agent and runtime to different replicas for hours. So a hung pod may serve the runtime alone,
+and one silent pod counts as silence of the mirror: pulls go to the upstream meanwhile.
 """
 
 from __future__ import annotations
@@ -15,24 +14,23 @@ if TYPE_CHECKING:
 
     from hostess.kube.mirror_endpoints import Endpoint
 
-# While all is well a pod is asked at each second look. With looks every 2 s and the default of two replicas each gets,
-# of 1000 nodes, 250 such questions a second, and as many by the Service: at some 0.3 ms a handshake a seventh of a
-# core; the agent itself asks twice a look. A pod that hangs is found 2 s later for it.
+# A healthy pod is probed in each second round. With two replicas and 1000 nodes each pod gets 250 such probes a second
+# and as many by the Service. At 0.3 ms a handshake this is a seventh of a core.
 EVERY: Final = 2
 
 
 @dataclass(slots=True)
 class ReplicaRotation:
-    """Goes round the ready pods of a mirror."""
+    """Rotate over the ready pods of a mirror."""
 
-    _turn: int = 0
+    _round: int = 0
 
-    def of(self, endpoints: Sequence[Endpoint], *, doubtful: bool) -> Sequence[Endpoint]:
-        """The pods for this look: all of them while it is doubtful how the mirror stands, else those whose turn it is.
+    def next_pods(self, endpoints: Sequence[Endpoint], *, doubtful: bool) -> Sequence[Endpoint]:
+        """Return the pods to probe in this round: all if the mirror's health is `doubtful`.
 
-        None where there is but one: the Service leads to it.
+        A single pod is probed by the Service alone.
         """
         if len(endpoints) <= 1:
             return ()
-        self._turn += 1
-        return endpoints if doubtful else endpoints[self._turn % EVERY :: EVERY]
+        self._round += 1
+        return endpoints if doubtful else endpoints[self._round % EVERY :: EVERY]

@@ -1,31 +1,30 @@
-"""Whether the mirror counts as alive, from single answers: one lost packet withdraws nothing."""
+"""Decide from single probes if the mirror is alive, so that one lost packet withdraws nothing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
-# Withdrawn after the second failure in a row, taken up again after the second answer, so that a cache that dies at
-# each start is not. The first answer ever counts at once.
-IN_A_ROW: Final = 2
+# Probes in a row that change the state. The very first answer counts at once.
+THRESHOLD: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class FailureThreshold:
-    """`alive` is None until the first word about it: whatever stands on the node then stays.
+    """`alive` is None until the first result: the node stays as it is.
 
-    `contrary` counts the latest probes that said otherwise.
+    `contrary` counts the latest probes that contradict `alive`.
     """
 
     alive: bool | None = None
     contrary: int = 0
 
     def after(self, *, answered: bool) -> FailureThreshold:
-        """The state after one more probe."""
+        """Return the state after one more probe."""
         if answered == self.alive:
             return FailureThreshold(self.alive)
         contrary = self.contrary + 1
-        decided = contrary >= IN_A_ROW or (answered and self.alive is None)
+        decided = contrary >= THRESHOLD or (answered and self.alive is None)
         return FailureThreshold(answered) if decided else FailureThreshold(self.alive, contrary)
 
 

@@ -1,7 +1,6 @@
-"""The node's hosts file: one marked block a mirror at its end, everything else kept byte for byte.
+"""Parse and render the node's hosts file: one marked block per mirror at its end, the rest byte for byte.
 
-Bytes in, bytes out: what others wrote need not be text in any encoding. Blocks are appended, so that writing one
-leaves what is foreign where it is.
+Foreign lines may have any encoding, so all is bytes. Blocks are appended, so that foreign lines stay in place.
 """
 
 from __future__ import annotations
@@ -17,33 +16,32 @@ from common import names
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-# The first block says so where it had to end the last foreign line: that break is taken out with it.
+# The first block notes the line break that it had to add to the last foreign line, and takes it away again.
 _MARK: Final = b"# BEGIN registry-mirror "
 _BEGIN: Final = re.compile(_MARK + rb"(?P<mirror>[a-z0-9-]+)(?P<unended> \(and a line break\))?\n?")
 _END: Final = re.compile(rb"# END registry-mirror [a-z0-9-]+\n?")
 _ENTRY: Final = re.compile(rb"[0-9a-f.:]+\t(?P<host>[a-z0-9.-]+)\n")
-# What is left of a line of ours whose writer was killed: the last one, without its end.
+# An unfinished last line of a killed agent.
 _CUT: Final = re.compile(rb"[0-9a-f.:]*(\t[a-z0-9.-]*)?")
 
 
 @dataclass(slots=True)
 class Hosts:
-    """A hosts file taken apart: what is foreign, and the lines of each mirror's block."""
+    """Parts of a hosts file: foreign content, and the lines of each mirror's block."""
 
     foreign: bytes = b""
     blocks: dict[str, bytes] = field(default_factory=dict)
 
 
 def parse(content: bytes) -> Hosts:
-    """Takes a file apart. A block without its last line goes to the end of the file: its writer was killed.
+    """Parse a file. A block without its last line, of a killed agent, extends to the end of the file.
 
-    The line that it was at is left out. Lines that others wrote into a block, or after one that was cut off, are
-    foreign too.
+    Its unfinished line is dropped. Foreign lines inside and after such a block stay foreign.
     """
-    place = _first_block(content)
-    # Joined once: a list of a hundred thousand blocked names would be copied as often.
-    foreign, blocks, block, broken = [content[:place]], dict[str, bytes](), None, False
-    for line in _lines(content[place:]):
+    start = _first_block(content)
+    # Joined once at the end: a hosts file may have a hundred thousand lines.
+    foreign, blocks, block, broken = [content[:start]], dict[str, bytes](), None, False
+    for line in _lines(content[start:]):
         begin = _BEGIN.fullmatch(line)
         if begin:
             block = begin["mirror"].decode()
@@ -52,23 +50,23 @@ def parse(content: bytes) -> Hosts:
         elif block is not None and _END.fullmatch(line):
             block = None
         elif block is not None and _is_ours(line, blocks[block]):
-            # The start of a line would be joined with what is written after it, and then be nobody's.
+            # An unfinished line would be joined with the next one.
             blocks[block] += line if line.endswith(b"\n") else b""
         else:
             foreign.append(line)
             broken = False
-    theirs = b"".join(foreign)
-    return Hosts(theirs.removesuffix(b"\n") if broken else theirs, blocks)
+    joined = b"".join(foreign)
+    return Hosts(joined.removesuffix(b"\n") if broken else joined, blocks)
 
 
 def _first_block(content: bytes) -> int:
-    """Where the first line begins that may be ours: what stands before it is foreign, however much it is."""
+    """Return the offset of the first line that may be ours. All before it is foreign."""
     found = content.find(_MARK)
     return content.rfind(b"\n", 0, found) + 1 if found >= 0 else len(content)
 
 
 def render(hosts: Hosts) -> bytes:
-    """Puts a file together: `parse` of it gives `hosts` again."""
+    """Render a file, the inverse of `parse`."""
     result = hosts.foreign
     for mirror, lines in hosts.blocks.items():
         unended = result != b"" and not result.endswith(b"\n")
@@ -79,9 +77,9 @@ def render(hosts: Hosts) -> bytes:
 
 
 def with_entry(content: bytes, mirror: str, host: str, addresses: Iterable[str]) -> bytes:
-    """`content` with a block that gives `host` these addresses (IPv4 or IPv6), instead of what the mirror had.
+    """Return `content` with the mirror's block replaced: `host` at these IPv4 or IPv6 addresses.
 
-    Raises ValueError where an address or the name is none: nothing else may get into a hosts file.
+    Raises ValueError if an address or the name is invalid: nothing else may get into a hosts file.
     """
     if not names.is_dns_name(host):
         raise ValueError(f"no DNS name: {host!r}")
@@ -92,25 +90,25 @@ def with_entry(content: bytes, mirror: str, host: str, addresses: Iterable[str])
 
 
 def without_entry(content: bytes, mirror: str) -> bytes:
-    """`content` without the mirror's block: what it was before the block came, unless others changed it since."""
+    """Return `content` without the mirror's block."""
     hosts = parse(content)
     hosts.blocks.pop(mirror, None)
     return render(hosts)
 
 
 def addresses(content: bytes, mirror: str, host: str) -> tuple[str, ...]:
-    """What the mirror's block gives `host`, as far as its lines are whole: a writer may have been killed."""
+    """Return the addresses of `host` in the mirror's block. Unfinished lines are ignored."""
     lines = parse(content).blocks.get(mirror, b"").splitlines(keepends=True)
     entries = [match for match in map(_ENTRY.fullmatch, lines) if match and match["host"] == host.encode()]
     found = []
     for entry in entries:
-        with contextlib.suppress(ValueError):  # a line that was cut short may end in what is no address
+        with contextlib.suppress(ValueError):  # an unfinished line may hold half an address
             found.append(_address(entry[0].split(b"\t")[0].decode("ascii")))
     return tuple(found)
 
 
 def _is_ours(line: bytes, block: bytes) -> bool:
-    """Whether we wrote this line into a block that so far holds the lines `block`: all of them have one name."""
+    """Return True if the line belongs to a block with the lines `block`: all have one name."""
     entry, first = _ENTRY.fullmatch(line), _ENTRY.match(block)
     if entry is None:
         return _CUT.fullmatch(line) is not None or b"# END registry-mirror ".startswith(line)
@@ -118,7 +116,7 @@ def _is_ours(line: bytes, block: bytes) -> bool:
 
 
 def _address(text: str) -> str:
-    """The address in its usual form. A zone, which may hold anything, has no place in a Service's address."""
+    """Return the address in its usual form. A zone is invalid: it could hold any text."""
     address = ipaddress.ip_address(text)
     if getattr(address, "scope_id", None) is not None:
         raise ValueError(f"an IP address with a zone: {text!r}")
@@ -126,8 +124,8 @@ def _address(text: str) -> str:
 
 
 def _lines(content: bytes) -> Iterator[bytes]:
-    """Lines with their ends. `bytes.splitlines` would split at a lone carriage return too."""
-    *ended, rest = content.split(b"\n")
-    yield from (line + b"\n" for line in ended)
+    """Yield lines with their ends. `bytes.splitlines` would also split at a lone carriage return."""
+    *complete, rest = content.split(b"\n")
+    yield from (line + b"\n" for line in complete)
     if rest:
         yield rest

@@ -1,7 +1,7 @@
-"""The node's hosts file as a file: a mount, so that it can only be written in place, and a crash must lose nothing.
+"""Write the node's hosts file. It is a mount, so it can only be written in place, and a crash must lose nothing.
 
-Before the file is touched a journal says what it held and what it will hold; a file that is found between the two is
-completed. The backup holds the last foreign content: it is what an emptied file gets back.
+A journal holds the content before and after each write; an interrupted write is completed from it. The backup holds
+the last foreign content and restores an emptied file.
 """
 
 from __future__ import annotations
@@ -25,22 +25,21 @@ if TYPE_CHECKING:
 
 _JOURNAL = ".journal"
 _PART = ".part"
-# Seconds. Whoever empties the file to write it anew is done by then; one that is still empty was left so.
+# Seconds. A program that rewrites the file is done by then; a file that is still empty stays empty.
 SETTLED: Final = 2.0
-# Bytes of a hosts file. With before and after, and the journal of both, a look takes some twelve times as much, of the
-# agent's 128 MB; one that is ended for it again and again would take no dead mirror out of the node's way.
-MOST: Final = 6 * 1024 * 1024
+# Bytes of a hosts file. A round needs twelve times as much memory, of the agent's 128 MB.
+MAX_SIZE: Final = 6 * 1024 * 1024
 
 
 class MountReplaced(Exception):
-    """The hosts file that is mounted here is no longer the node's: somebody has removed it, or put another there."""
+    """The mounted hosts file is no longer the node's: it was removed or replaced there."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostsFile:
-    """The file and its backup. Every method is called under the lock, and raises OSError or Replaced.
+    """Hosts file and its backup. Call methods under the lock. They raise OSError and MountReplaced.
 
-    `source` is what was mounted at `path` at first (see mounts); None where it is no mount.
+    `source` is the first mount at `path` (see mountinfo); None without a mount.
     """
 
     path: Path
@@ -48,28 +47,28 @@ class HostsFile:
     source: str | None = None
 
     def set(self, mirror: str, host: str, addresses: tuple[str, ...]) -> bool:
-        """Gives `host` these addresses on the node; whether it had others, or none."""
-        before = self._mended()
+        """Set the addresses of `host`; return True if they changed."""
+        before = self._repaired()
         after = hosts_block.with_entry(before, mirror, host, addresses)
-        self._keep_foreign(before)  # also where ours need no change: others may have changed theirs
+        self._keep_foreign(before)  # also if our lines are unchanged: foreign lines may have changed
         self._write(before, after)
         return before != after
 
-    def drop(self, mirror: str) -> None:
-        """Takes the mirror's block out."""
-        before = self._mended()
+    def remove(self, mirror: str) -> None:
+        """Remove the mirror's block."""
+        before = self._repaired()
         self._write(before, hosts_block.without_entry(before, mirror))
 
     def entries(self, mirror: str, host: str) -> tuple[str, ...]:
-        """Addresses of `host` in the mirror's block."""
+        """Return the addresses of `host` in the mirror's block."""
         return hosts_block.addresses(self._read(), mirror, host)
 
     def mirrors(self) -> list[str]:
-        """Mirrors that have a block in the file."""
+        """Return the mirrors that have a block in the file."""
         return list(hosts_block.parse(self._read()).blocks)
 
-    def retire(self) -> None:
-        """Removes backup and journal, once no mirror has a block any more."""
+    def delete_backup(self) -> None:
+        """Remove backup and journal, after the last mirror."""
         for path in (self.backup, self._journal, self._part):
             atomic.remove(path)
 
@@ -77,33 +76,34 @@ class HostsFile:
         found = self.path.stat()
         if found.st_nlink == 0 or (self.source is not None and mountinfo.source_of(self.path) != self.source):
             raise MountReplaced
-        if found.st_size > MOST:
+        if found.st_size > MAX_SIZE:
             raise NodeConfigError(
-                HOSTS_FILE_UNWRITABLE, f"the node's hosts file is larger than the agent can hold ({MOST >> 20} MB)."
+                HOSTS_FILE_UNWRITABLE,
+                f"the node's hosts file is larger than {MAX_SIZE >> 20} MB. Remove lines from it.",
             )
         try:
             return self.path.read_bytes()
         except IsADirectoryError as error:
             raise NodeConfigError(
                 HOSTS_FILE_UNWRITABLE,
-                "the node's hosts file is a directory, as runtimes make one where nothing is: remove it, and write the"
-                " file; the agent gets a new pod then.",
+                "the node's hosts file is a directory, as runtimes create one for a missing file. Remove it and write"
+                " the file. The agent then gets a new pod.",
             ) from error
 
     def _is_being_written(self) -> bool:
-        """Whether somebody has just emptied the file: what we wrote then would be mixed with what they write."""
+        """Return True if another program has just emptied the file and may still write to it."""
         return abs(time.time() - self.path.stat().st_mtime) < SETTLED
 
-    def _mended(self) -> bytes:
-        """The content, after completing what a killed writer began."""
-        content, journal = self._read(), atomic.content_of(self._journal)
+    def _repaired(self) -> bytes:
+        """Return the content, after completing an interrupted write."""
+        content, journal = self._read(), atomic.read_or_none(self._journal)
         if content == b"" and self._is_being_written():
-            raise TimeoutError(f"{self.path} is empty, and somebody is writing it just now")
-        begun = None if journal is None else _parsed(journal)
-        if begun is not None and content != begun[0] and is_between(*begun, content):
-            content = self._overwrite(content, begun[1])
-        elif content == b"" and (foreign := atomic.content_of(self.backup)):
-            # No node works with an empty one: somebody else's write was cut short.
+            raise TimeoutError(f"{self.path} is empty, and another program is writing it")
+        interrupted = None if journal is None else _parse_journal(journal)
+        if interrupted is not None and content != interrupted[0] and is_between(*interrupted, content):
+            content = self._overwrite(content, interrupted[1])
+        elif content == b"" and (foreign := atomic.read_or_none(self.backup)):
+            # A foreign write was interrupted; no node works with an empty file.
             content = self._overwrite(content, foreign)
         if journal is not None:
             atomic.remove(self._journal)
@@ -111,7 +111,7 @@ class HostsFile:
 
     def _keep_foreign(self, content: bytes) -> None:
         foreign = hosts_block.parse(content).foreign
-        if atomic.content_of(self.backup) != foreign:
+        if atomic.read_or_none(self.backup) != foreign:
             atomic.replace(self.backup, foreign, self._part.name)
 
     def _write(self, before: bytes, after: bytes) -> None:
@@ -119,9 +119,9 @@ class HostsFile:
             return
         try:
             self._keep_foreign(before)
-            atomic.replace(self._journal, _rendered(before, after), self._part.name)
+            atomic.replace(self._journal, _render_journal(before, after), self._part.name)
         except OSError:
-            # A full disk, say. A dead mirror's entry is taken out all the same, if that touches nothing but our blocks.
+            # A full disk, for example. Still remove a dead mirror's entry if only our blocks change.
             if len(after) > len(before) or _common(before, after) < len(hosts_block.parse(before).foreign):
                 raise
             self._overwrite(before, after)
@@ -130,9 +130,9 @@ class HostsFile:
         atomic.remove(self._journal)
 
     def _overwrite(self, before: bytes, after: bytes) -> bytes:
-        """Writes what differs only: foreign lines stand before our blocks, and so are not even touched.
+        """Write only the difference. Foreign lines come before our blocks and stay untouched.
 
-        Raises TimeoutError where somebody else has written meanwhile; Hindrance with the file as it was.
+        Raises TimeoutError after a foreign write meanwhile; NodeConfigError with the file as it was.
         """
         try:
             with self.path.open("r+b", buffering=0) as stream:
@@ -142,8 +142,7 @@ class HostsFile:
         except OSError as error:
             raise NodeConfigError(
                 HOSTS_FILE_UNWRITABLE,
-                f"the node's hosts file cannot be written ({error.strerror}); where /etc/hosts is read-only nodes"
-                " can have no entry for the mirror.",
+                f"the node's hosts file cannot be written ({error.strerror}). Make /etc/hosts writable for root.",
             ) from error
         return after
 
@@ -157,36 +156,35 @@ class HostsFile:
 
 
 def _write_whole(stream: FileIO, before: bytes, after: bytes) -> None:
-    """Makes a file that is `before` `after`, or leaves it. Raises OSError; TimeoutError where it is another."""
+    """Replace the content `before` with `after`, or restore it. Raises OSError; TimeoutError for other content."""
     if stream.read() != before:
-        raise TimeoutError(f"{stream.name} is being changed by somebody else")
+        raise TimeoutError(f"{stream.name} is being changed by another program")
     try:
         _write_over(stream, before, after)
     except OSError:
-        with contextlib.suppress(OSError):  # a disk that is full has room for what was there
+        with contextlib.suppress(OSError):  # a full disk has room for the old content
             _write_over(stream, after, before)
         raise
 
 
 def _write_over(stream: FileIO, before: bytes, after: bytes) -> None:
-    """Makes a file that is `before` `after`. One call need not write all: on a full disk it writes what finds room."""
-    place = _common(before, after)
-    stream.seek(place)
-    while place < len(after):
-        place += stream.write(after[place:])
+    """Write `after` over `before`. One write may be partial on a full disk."""
+    position = _common(before, after)
+    stream.seek(position)
+    while position < len(after):
+        position += stream.write(after[position:])
     stream.truncate(len(after))
     os.fsync(stream.fileno())
 
 
 def is_between(before: bytes, after: bytes, found: bytes) -> bool:
-    """Whether `found` is a file that was `before` while `after` was being written over it, from where the two differ.
+    """Return True if `found` is an interrupted write of `after` over `before`.
 
-    Then it is `after` as far as that came, and still `before` from there on; or, on a disk that lost power, nothing or
-    zeros from there on.
+    It starts as `after` and continues as `before`; after a power failure also with nothing or zeros.
     """
     done = _common(after, found)
     if done < _common(before, after):
-        return False  # where nothing was to be written somebody else did
+        return False  # a foreign write before our part
     if done >= len(found.rstrip(b"\0")):
         return True
     kept = _common(before[::-1], found[::-1])
@@ -194,24 +192,24 @@ def is_between(before: bytes, after: bytes, found: bytes) -> bool:
 
 
 def _common(one: bytes, other: bytes) -> int:
-    """How many bytes the two begin with alike."""
-    alike, others = 0, min(len(one), len(other))
-    while alike < others:  # by halves, as bytes are compared by the thousand at once, and a hosts file may be megabytes
-        middle = (alike + others + 1) // 2
-        if one[alike:middle] == other[alike:middle]:
-            alike = middle
+    """Return the length of the common prefix, by bisection: comparing slices is fast for megabytes."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
         else:
-            others = middle - 1
-    return alike
+            high = middle - 1
+    return low
 
 
-def _rendered(before: bytes, after: bytes) -> bytes:
+def _render_journal(before: bytes, after: bytes) -> bytes:
     encoded = {"before": base64.b64encode(before).decode(), "after": base64.b64encode(after).decode()}
     return json.dumps(encoded).encode()
 
 
-def _parsed(journal: bytes) -> tuple[bytes, bytes] | None:
-    """What a journal holds; None where it holds nothing that we wrote: then nothing was begun."""
+def _parse_journal(journal: bytes) -> tuple[bytes, bytes] | None:
+    """Return the contents before and after; None for a foreign or broken journal: nothing was written yet."""
     try:
         document = json.loads(journal)
         return base64.b64decode(document["before"]), base64.b64decode(document["after"])

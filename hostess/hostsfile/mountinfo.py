@@ -1,4 +1,4 @@
-"""What stands behind a file that is mounted into this container, as the kernel tells it."""
+"""Read from the kernel which file of the node is mounted into this container."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _ROOT, _POINT = 3, 4
 
 
 def source_of(path: Path) -> str | None:
-    """Path of what is mounted at `path`, within its own file system; None where nothing is.
+    """Return the source of the mount at `path`, within its own file system; None without a mount.
 
-    It follows a file that is renamed, as an edit does that keeps the former one as a backup: `/etc/hosts.bak`.
+    It follows a renamed file: an editor that keeps a backup leaves the mount on `/etc/hosts.bak`.
     """
-    return parsed(_TABLE.read_text(errors="surrogateescape"), str(path))
+    return parse(_TABLE.read_text(errors="surrogateescape"), str(path))
 
 
-def parsed(table: str, point: str) -> str | None:
-    """The same, of the kernel's table; the last mount at a point hides those before it."""
+def parse(table: str, point: str) -> str | None:
+    """Return the source of a mount point by the kernel's table. The last mount hides those before it."""
     rows = (line.split(" ") for line in reversed(table.splitlines()))
     return next((row[_ROOT] for row in rows if row[_POINT] == point), None)

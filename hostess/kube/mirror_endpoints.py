@@ -1,4 +1,4 @@
-"""What the cluster says of the mirror, from its Service and EndpointSlices."""
+"""Read the mirror's addresses and pods from its Service and EndpointSlices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Endpoint(NamedTuple):
-    """Where one cache pod answers."""
+    """Address and port of one cache pod."""
 
     address: str
     port: int
@@ -24,7 +24,7 @@ class Endpoint(NamedTuple):
 class MirrorEndpoints:
     """State of the mirror in the cluster.
 
-    `addresses` are the Service's cluster IPs; `endpoints` the ready cache pods, None until they were seen.
+    `addresses` are the Service's cluster IPs. `endpoints` are the ready cache pods; None until the watch saw them.
     `removed` is True if the Service is deleted or terminating.
     """
 
@@ -34,28 +34,25 @@ class MirrorEndpoints:
     removed: bool = False
 
 
-def view_of(services: Iterable[Json], slices: Iterable[Json] | None) -> MirrorEndpoints:
-    """The view from all Services of the mirror's name (one or none), and its slices (None: not seen yet)."""
+def parse_endpoints(services: Iterable[Json], slices: Iterable[Json] | None) -> MirrorEndpoints:
+    """Parse the Services of the mirror's name (one or none) and its slices (None: not seen yet)."""
     service = next(iter(services), {})
     metadata = service.get("metadata") or {}
     annotations = metadata.get("annotations") or {}
     removed = not service or bool(metadata.get("deletionTimestamp"))
     spec = service.get("spec") or {}
-    # A headless Service says "None" where others have an address.
+    # A headless Service has "None" instead of an address.
     addresses = tuple(address for address in spec.get("clusterIPs") or () if address and address != "None")
-    # Of both families, where there are both, that of the address which the agent asks at: each pod is there once.
-    kind = "IPv6" if addresses and ":" in addresses[0] else "IPv4"
-    ready = (each for one in slices or () if one.get("addressType") == kind for each in _ready(one))
+    # Dual-stack pods have slices of both families; the agent probes the family of the first address.
+    family = "IPv6" if addresses and ":" in addresses[0] else "IPv4"
+    ready = (each for obj in slices or () if obj.get("addressType") == family for each in _ready(obj))
     endpoints = None if slices is None else tuple(sorted(set(ready)))
     return MirrorEndpoints(addresses, bool(annotations.get(CLEANING_ANNOTATION)), endpoints, removed)
 
 
-def _ready(one: Json) -> Iterator[Endpoint]:
-    """Ready endpoints of a slice. One that does not say is ready, by the API's definition.
-
-    One that is about to end is not ready: nothing is held against a pod that a rollout takes away.
-    """
-    ports = [port["port"] for port in one.get("ports") or () if port.get("port")]
-    for endpoint in one.get("endpoints") or ():
+def _ready(endpoint_slice: Json) -> Iterator[Endpoint]:
+    """Yield the ready endpoints of a slice. A missing condition means ready; a terminating pod is not ready."""
+    ports = [port["port"] for port in endpoint_slice.get("ports") or () if port.get("port")]
+    for endpoint in endpoint_slice.get("endpoints") or ():
         if ports and endpoint.get("addresses") and (endpoint.get("conditions") or {}).get("ready") is not False:
             yield Endpoint(endpoint["addresses"][0], ports[0])

@@ -10,10 +10,10 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from hostess.kube.api_client import ApiError
-from hostess.kube.mirror_endpoints import view_of
+from hostess.kube.mirror_endpoints import parse_endpoints
 
 if TYPE_CHECKING:
-    from hostess.kube.api_client import Api
+    from hostess.kube.api_client import ApiClient
     from hostess.settings import Settings
 
 # Seconds for both answers. The pod has 10 s to end, of which waiting for the lock on the node may take 5.
@@ -23,7 +23,7 @@ DEADLINE: Final = 3.0
 REMOVED_CODES: Final = frozenset({401, 403, 404})
 
 
-def removal_reason(api: Api, settings: Settings, *, seen: bool) -> str:
+def removal_reason(api: ApiClient, settings: Settings, *, seen: bool) -> str:
     """Return why the mirror counts as removed; an empty string if it stays.
 
     `seen` is True if the watch saw the Service removed; it decides if the API server does not answer in time.
@@ -38,12 +38,12 @@ def removal_reason(api: Api, settings: Settings, *, seen: bool) -> str:
     return answers[0] if answers else _last_seen(seen=seen)
 
 
-def _reason(api: Api, settings: Settings, *, seen: bool) -> str:
+def _reason(api: ApiClient, settings: Settings, *, seen: bool) -> str:
     path = f"/api/v1/namespaces/{settings.namespace}"
     try:
         services = api.get(f"{path}/services", {"fieldSelector": f"metadata.name={settings.service}"})["items"]
         namespace = api.get(path)
-        if view_of(services, None).removed:
+        if parse_endpoints(services, None).removed:
             return "Service deleted"
         return "Namespace terminating" if namespace["metadata"].get("deletionTimestamp") else ""
     except ApiError as error:

@@ -23,7 +23,7 @@ from hostess.__main__ import _collections
 from hostess.containerd.config_reader import Containerd
 from hostess.json_log import Log
 from hostess.kube.removal import removal_reason
-from hostess.kube.watcher import Follower
+from hostess.kube.watcher import Reflector
 from tests.cluster.test_hostess import Account
 from tests.cluster.test_rights import Right, granted, grow, occupy, of_roles, one, requests, right_of
 from tests.localcluster.commands import CONTROLLER_MANAGER
@@ -31,7 +31,7 @@ from tests.localcluster.system import CONTROLLER
 from tests.support.agents import Agent, Nodes
 from tests.support.hands import a_node, a_node_with_room, a_storage_class
 from tests.support.kube import NAMESPACE, Kube, until
-from tests.unit.hostess.a_node import ANode
+from tests.unit.hostess.node_files import NodeFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -253,7 +253,7 @@ def test_agent_needs_each_right(fresh: Callable[..., Running], tmp_path_factory:
     running = fresh(controllers=False)
     folder = tmp_path_factory.mktemp("agent")
     account, roles = Account(running, folder / "account"), Roles(running.kube, AGENT)
-    settings = ANode(folder / "node").settings(NODE_NAME="node-1")
+    settings = NodeFiles(folder / "node").settings(NODE_NAME="node-1")
     a_node(running.kube, "node-1")
     rights = of_roles("hostess.yaml")
     assert rights == {
@@ -271,11 +271,11 @@ def test_agent_needs_each_right(fresh: Callable[..., Running], tmp_path_factory:
             if right[1] == "namespaces":
                 log.write(removal_reason(account.api, settings, seen=False))
             elif right[2] == "get":
-                Containerd(settings, account.api, Log(log)).ask()
+                Containerd(settings, account.api, Log(log)).read_version()
             else:
                 path, selector = _collections(settings)[right[1].partition(".")[0]]
-                follower = Follower(account.api, path, selector, lambda _: None, Log(log), stopping)
-                threading.Thread(target=follower.forever, daemon=True).start()
+                follower = Reflector(account.api, path, selector, lambda _: None, Log(log), stopping)
+                threading.Thread(target=follower.run, daemon=True).start()
             until(lambda log=log: "is forbidden" in log.getvalue(), why=f"{right} is missed")  # type: ignore[misc]
             stopping.set()
         logged = log.getvalue().replace("\\", "")

@@ -1,4 +1,4 @@
-"""The node agent and a real API server: what it sees of its mirror, through every kind of interruption."""
+"""Test the node agent against a real API server."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from controller.objects import resources
 from controller.objects.resources import Kind
 from hostess.containerd.config_reader import Containerd
 from hostess.json_log import Log
-from hostess.kube.api_client import Api, ApiError
-from hostess.kube.watcher import Follower
+from hostess.kube.api_client import ApiClient, ApiError
+from hostess.kube.watcher import Reflector
 from tests.localcluster.ports import free_port
 from tests.support.kube import NAMESPACE, until
-from tests.unit.hostess.a_node import LOCALHOST, ANode
-from tests.unit.hostess.a_server import HOST_NAME, Server
+from tests.unit.hostess.node_files import LOCALHOST, NodeFiles
+from tests.unit.hostess.tls_server import HOST_NAME, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ MEGABYTE = 1 << 20
 
 
 class Account:
-    """The agent's own service account, in a folder as kubelet mounts it."""
+    """The agent's service account in a folder, as kubelet mounts it."""
 
     def __init__(self, running: Running, folder: Path) -> None:
         self.running, self.folder = running, folder
@@ -49,13 +49,13 @@ class Account:
         self.renew()
 
     @property
-    def api(self) -> Api:
-        """The door of one who has this account."""
+    def api(self) -> ApiClient:
+        """Return a client of this account."""
         url = urlsplit(self.running.cluster.url)
-        return Api(url.hostname or "", url.port or 0, self.folder)
+        return ApiClient(url.hostname or "", url.port or 0, self.folder)
 
     def renew(self) -> None:
-        """A new token."""
+        """Write a new token."""
         token = self.running.kube.kubectl("create", "token", "registrymirror-hostess", "-n", NAMESPACE)
         (self.folder / "token").write_text(token)
 
@@ -70,29 +70,29 @@ def account(running: Running, tmp_path: Path) -> Account:
     return Account(running, tmp_path / "account")
 
 
-class Following:
-    """A follower of the mirror's Service in a thread, and what it told last."""
+class Watched:
+    """Reflector of the mirror's Service in a thread."""
 
-    def __init__(self, api: Api) -> None:
-        self.told: list[Json] | None = None
+    def __init__(self, api: ApiClient) -> None:
+        self.objects: list[Json] | None = None
         self.stopping = threading.Event()
         self.log = io.StringIO()
         path, selector = f"/api/v1/namespaces/{NAMESPACE}/services", {"fieldSelector": f"metadata.name={SERVICE}"}
-        self.follower = Follower(api, path, selector, self._take, Log(self.log), self.stopping)
-        self.thread = threading.Thread(target=self.follower.forever, daemon=True)
+        self.reflector = Reflector(api, path, selector, self._take, Log(self.log), self.stopping)
+        self.thread = threading.Thread(target=self.reflector.run, daemon=True)
         self.thread.start()
 
     def _take(self, objects: list[Json]) -> None:
-        self.told = objects
+        self.objects = objects
 
     def annotations(self) -> list[str | None] | None:
-        """The cleaning annotation of each Service told; None before the first word."""
-        if self.told is None:
+        """Return the cleaning annotation of each Service; None before the first list."""
+        if self.objects is None:
             return None
-        return [(each["metadata"].get("annotations") or {}).get("k8s.osp.tech/cleaning") for each in self.told]
+        return [(each["metadata"].get("annotations") or {}).get("k8s.osp.tech/cleaning") for each in self.objects]
 
-    def tells(self, *expected: str | None) -> None:
-        """Waits until it has told Services of these annotations."""
+    def wait_for(self, *expected: str | None) -> None:
+        """Wait for Services with these annotations."""
         until(lambda: self.annotations() == list(expected), why=f"{expected}; {self.log.getvalue()}", seconds=60)
 
 
@@ -106,50 +106,48 @@ def annotate(running: Running, value: str | None) -> None:
     running.kube.patch(resources.SERVICE, SERVICE, {"metadata": {"annotations": {"k8s.osp.tech/cleaning": value}}})
 
 
-def test_a_service_is_followed_through_all_that_happens_to_it_and_to_the_api_server(
-    running: Running, account: Account
-) -> None:
-    following = Following(account.api)
-    following.tells()
+def test_service_is_watched_through_outages(running: Running, account: Account) -> None:
+    watched = Watched(account.api)
+    watched.wait_for()
     service(running)
-    following.tells(None)
+    watched.wait_for(None)
     annotate(running, "uid")
-    following.tells("uid")
+    watched.wait_for("uid")
     running.kube.delete(resources.SERVICE, SERVICE)
-    following.tells()
+    watched.wait_for()
     service(running)
-    following.tells(None)
+    watched.wait_for(None)
     running.cluster.kill("kube-apiserver")
-    until(lambda: "not reached" in following.log.getvalue(), why="the loss is told")
-    assert following.annotations() == [None]  # nothing is forgotten meanwhile
+    until(lambda: "unreachable" in watched.log.getvalue(), why="the loss is told")
+    assert watched.annotations() == [None]  # nothing is forgotten meanwhile
     running.cluster.start_component("kube-apiserver")
     annotate(running, "after")
-    following.tells("after")
-    following.stopping.set()
+    watched.wait_for("after")
+    watched.stopping.set()
 
 
-def test_a_token_that_is_refused_is_told_and_a_new_one_is_used(running: Running, account: Account) -> None:
+def test_refused_token_is_logged_and_replaced(running: Running, account: Account) -> None:
     service(running)
     (account.folder / "token").write_text("no token")
-    following = Following(account.api)
-    until(lambda: "401" in following.log.getvalue(), why="the refusal is told")
+    watched = Watched(account.api)
+    until(lambda: "401" in watched.log.getvalue(), why="the refusal is told")
     (account.folder / "token").unlink()
     (account.folder / "ca.crt").rename(account.folder / "away")
-    until(lambda: "No such file" in following.log.getvalue(), why="the missing file is told")
+    until(lambda: "No such file" in watched.log.getvalue(), why="the missing file is told")
     (account.folder / "away").rename(account.folder / "ca.crt")
     account.renew()
-    following.tells(None)
-    following.stopping.set()
+    watched.wait_for(None)
+    watched.stopping.set()
 
 
-def test_the_account_reads_its_node_and_nothing_that_is_secret(running: Running, account: Account) -> None:
+def test_account_reads_its_node_but_no_secret(running: Running, account: Account) -> None:
     running.kube.create(NODE, {"metadata": {"name": "node-1"}})
     status = {"status": {"nodeInfo": {"containerRuntimeVersion": "containerd://2.4.2", **_empty_node_info()}}}
     running.kube.patch(NODE, "node-1", status, subresource="status")
-    settings = ANode(account.folder / "node").settings(NODE_NAME="node-1")
+    settings = NodeFiles(account.folder / "node").settings(NODE_NAME="node-1")
     log = io.StringIO()
     containerd = Containerd(settings, account.api, Log(log))
-    assert containerd.ask() > 1000, log.getvalue()
+    assert containerd.read_version() > 1000, log.getvalue()
     assert containerd._runtime.version == (2, 4)
     for path in (f"/api/v1/namespaces/{NAMESPACE}/secrets", "/api/v1/services", "/api/v1/nodes"):
         with pytest.raises(ApiError, match="403"):
@@ -162,9 +160,9 @@ def _empty_node_info() -> Json:
 
 
 class Program:
-    """`python -S -m hostess` as its container runs it."""
+    """Process of `python -S -m hostess`, as in its container."""
 
-    def __init__(self, account: Account, node: ANode, server: Server) -> None:
+    def __init__(self, account: Account, node: NodeFiles, server: Server) -> None:
         url = urlsplit(account.running.cluster.url)
         self.port = free_port()
         environment = node.environment(
@@ -181,8 +179,8 @@ class Program:
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(HERE), **environment}
         self.process = subprocess.Popen(command, env=environment, cwd=node.root, stdout=subprocess.PIPE, text=True)
 
-    def says(self) -> tuple[str, str]:
-        """State and reason."""
+    def state(self) -> tuple[str, str]:
+        """Return state and reason."""
         try:
             body = httpx.get(f"http://127.0.0.1:{self.port}/readyz", trust_env=False).json()
         except httpx.TransportError:
@@ -190,13 +188,13 @@ class Program:
         return body["state"], body["reason"]
 
     def memory(self) -> dict[str, float]:
-        """Resident megabytes by kind."""
+        """Return resident megabytes by kind."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         found = (line.split() for line in lines if line.startswith(("VmRSS", "VmHWM", "RssAnon", "RssFile")))
         return {name.rstrip(":"): int(value) * 1024 / MEGABYTE for name, value, _ in found}
 
     def stop(self) -> str:
-        """Ends it as the kubelet does; what it has logged."""
+        """End the program as the kubelet does; return its log."""
         self.process.send_signal(signal.SIGTERM)
         output, _ = self.process.communicate(timeout=10)
         assert self.process.returncode == 0
@@ -210,22 +208,20 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_the_program_finds_its_mirror_stays_small_and_cleans(
-    running: Running, account: Account, server: Server, tmp_path: Path
-) -> None:
-    """The mirror's port cannot be ours to choose in the program, so that it finds a mirror which refuses it."""
-    node = ANode(tmp_path / "node")
+def test_program_finds_mirror_and_cleans(running: Running, account: Account, server: Server, tmp_path: Path) -> None:
+    """The program probes port 443, where nothing listens."""
+    node = NodeFiles(tmp_path / "node")
     program = Program(account, node, server)
-    until(lambda: program.says() == ("pending", "MirrorUnknown"), why="it waits for a Service")
+    until(lambda: program.state() == ("pending", "MirrorUnknown"), why="it waits for a Service")
     service(running)
-    until(lambda: program.says()[1] in {"MirrorAway", "MirrorSilent"}, why=f"it knows the Service; {program.says()}")
+    until(lambda: program.state()[1] in {"MirrorAway", "MirrorSilent"}, why=f"it knows the Service; {program.state()}")
     running.kube.create(SLICE, _slice())
-    until(lambda: program.says() == ("blocked", "MirrorUnreachable"), why="it asks in vain", seconds=60)
+    until(lambda: program.state() == ("blocked", "MirrorUnreachable"), why="it asks in vain", seconds=60)
     memory = program.memory()
     print(memory)  # noqa: T201 (a figure for the report)
     assert memory["VmRSS"] < 32
     annotate(running, "uid")
-    until(lambda: program.says() == ("cleaned", "Cleaned"), why="it cleans")
+    until(lambda: program.state() == ("cleaned", "Cleaned"), why="it cleans")
     assert node.hosts.read_bytes() == LOCALHOST
     assert '"event": "stopped"' in program.stop()
 
@@ -239,7 +235,7 @@ def _slice() -> Json:
     }
 
 
-def test_wrong_settings_end_the_program_with_a_line_a_mistake() -> None:
+def test_wrong_settings_end_the_program() -> None:
     done = subprocess.run(
         [sys.executable, "-S", "-m", "hostess"], env={}, cwd=HERE, capture_output=True, text=True, check=False
     )

@@ -24,7 +24,7 @@ THEIRS = b'server = "https://elsewhere.local.test"\n'
 SOON = 30.0  # seconds in which an agent follows what is changed; it needs 2, and the kubelet 10 to start it again
 
 
-def test_an_agent_is_killed_at_random_points_fifty_times(land: Land) -> None:
+def test_agent_killed_at_random(land: Land) -> None:
     """Nothing foreign is lost meanwhile, nothing of ours is left in the end.
 
     Each time what it wrote is taken away by hand before its successor starts, so that each is killed in the middle of
@@ -63,7 +63,7 @@ def failed_pulls(land: Land) -> str:
     return land.node.cluster.run_kubectl("get", "events", fields, "-o", "jsonpath={.items[*].message}").stdout
 
 
-def test_agents_are_rolled_out_while_pods_pull(land: Land) -> None:
+def test_rollout_keeps_hosts_toml_and_pulls(land: Land) -> None:
     """No pull fails, all of them go through the mirror, and hosts.toml is neither removed nor written again."""
     land.mirror("rolled", land.world)
     image, failed = land.world.push("lib/rolled:1", (2.0,)), failed_pulls(land)
@@ -85,7 +85,7 @@ def test_agents_are_rolled_out_while_pods_pull(land: Land) -> None:
     land.delete("rolled")
 
 
-def test_the_address_of_a_mirror_changes(land: Land) -> None:
+def test_mirror_address_changes(land: Land) -> None:
     """The hosts entry follows, and pulls go on all along."""
     land.mirror("moved", land.world)
     image, address = land.world.push("lib/moved:1", (2.0,)), land.address("moved")
@@ -101,7 +101,7 @@ def test_the_address_of_a_mirror_changes(land: Land) -> None:
     land.delete("moved")
 
 
-def test_the_hosts_file_is_replaced_by_a_rename(land: Land) -> None:
+def test_hosts_file_replaced_by_rename(land: Land) -> None:
     """The agent has the old one mounted: it gets a new pod, which writes the new one. Also where the old one stays."""
     land.mirror("renamed", land.world)
     written = hosts_block.parse(land.node.read("/etc/hosts")).foreign
@@ -118,7 +118,7 @@ def test_the_hosts_file_is_replaced_by_a_rename(land: Land) -> None:
     land.node.write("/etc/hosts", written)
 
 
-def test_the_hosts_file_is_removed_and_written_anew_later_and_a_folder_removed(land: Land) -> None:
+def test_hosts_file_and_folder_removed(land: Land) -> None:
     """No directory takes the file's place meanwhile, which a container that is restarted would get the node."""
     land.node.run("chmod", "644", "/etc/hosts")  # as it will be when it is written anew
     before = traces(land.node)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("no_mirror")
 SOON = 30.0  # seconds in which the controller tells what it waits for, on a machine under load
 
 
-def test_a_mirror_is_deleted_while_its_agent_hangs(land: Land) -> None:
+def test_deletion_while_agent_hangs(land: Land) -> None:
     """It waits for that node, and says so."""
     before = traces(land.node)
     land.mirror("hangs", land.world)
@@ -33,7 +33,7 @@ def test_a_mirror_is_deleted_while_its_agent_hangs(land: Land) -> None:
     assert changed(land.node, before) == set()
 
 
-def test_a_mirror_is_deleted_while_its_agent_is_dead(land: Land) -> None:
+def test_deletion_while_agent_is_dead(land: Land) -> None:
     """The kubelet, that is back after a while, starts the agent, and the agent cleans."""
     before = traces(land.node)
     land.mirror("dead", land.world)
@@ -49,7 +49,7 @@ def test_a_mirror_is_deleted_while_its_agent_is_dead(land: Land) -> None:
     assert changed(land.node, before) == set()
 
 
-def test_a_mirror_is_deleted_while_one_of_its_nodes_is_dead(land: Land) -> None:
+def test_deletion_while_a_node_is_dead(land: Land) -> None:
     """The other is cleaned at once; at the deadline the mirror goes, and an Event names the dead one."""
     before = traces(land.node)
     land.system.set_environment(NODE_CLEANUP_DEADLINE="20")

@@ -50,7 +50,7 @@ def pulls_through_the_mirror(land: Land) -> None:
 
 
 @pytest.mark.parametrize("path", [BY_DEFAULT, ""])
-def test_containerd_without_a_word_about_it(clean: Land, flavour: str, path: str) -> None:
+def test_containerd_default_config_path(clean: Land, flavour: str, path: str) -> None:
     """2.2 and newer have two roots by default, which they take for one folder's name: the agent makes it lead to ours.
 
     1.6 reads nothing.
@@ -75,7 +75,7 @@ def test_containerd_with_two_roots(clean: Land, flavour: str) -> None:
         clean.delete("runtime")
 
 
-def test_containerd_that_reads_another_folder(clean: Land) -> None:
+def test_containerd_reads_another_folder(clean: Land) -> None:
     """The condition names node, folder and setting; once the folder is ours the mirror is used."""
     with config_path(clean.node, ANOTHER):
         said = pulls_past_the_mirror(clean, "RuntimeIgnoresCerts")
@@ -117,7 +117,7 @@ def pulls(land: Land, image: str) -> None:
     land.forget(pod, image)
 
 
-def test_somebody_elses_hosts_toml_for_the_upstream(clean: Land) -> None:
+def test_existing_hosts_toml_for_upstream(clean: Land) -> None:
     """It is respected and named; once it is gone the mirror is used."""
     folder = f"/etc/containerd/certs.d/{clean.world.host}"
     content = f'server = "https://{clean.world.host}"\n'

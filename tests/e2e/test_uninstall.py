@@ -47,7 +47,7 @@ def two_mirrors(node: Node, world: Upstream) -> Iterator[Land]:
 
 
 @pytest.mark.parametrize("command", [("delete", "--kustomize={folder}"), ("delete", "namespace", "registry-mirror")])
-def test_removing_everything_at_once_cleans_nodes(bare: Node, command: tuple[str, ...]) -> None:
+def test_removing_everything_cleans_nodes(bare: Node, command: tuple[str, ...]) -> None:
     """Agents that end with their Service or namespace clean the node, so that pulls go to the upstream at once.
 
     The mirrors themselves stay: their finalizer waits for a controller.
@@ -62,7 +62,7 @@ def test_removing_everything_at_once_cleans_nodes(bare: Node, command: tuple[str
         land.until(lambda: changed(bare, files) == set(), CLEAN_WITHIN, lambda: changed(bare, files))
 
 
-def test_nothing_is_left_of_it(bare: Node) -> None:
+def test_uninstall_leaves_nothing(bare: Node) -> None:
     """No object in the cluster, no file on the node."""
     world = world_of(bare)
     before, files = object_names(bare), traces(bare)

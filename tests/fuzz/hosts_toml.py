@@ -32,7 +32,7 @@ def one(data: bytes) -> None:
     assert hosts_toml.owner(written.encode()) == "docker"
     server = {
         "server": _as_utf8(url),
-        "ca": [_as_utf8(root) for root in upstream.authorities],
+        "ca": [_as_utf8(root) for root in upstream.ca_files],
         "client": [[_as_utf8(part) for part in pair] for pair in clients],
     }
     mirror = {"capabilities": ["pull", "resolve"], "ca": _as_utf8(authority), "dial_timeout": hosts_toml.DIAL_TIMEOUT}

@@ -1,4 +1,4 @@
-"""Agents that are killed: nothing foreign is lost, pulls go on, and what they leave is cleaned by the next one."""
+"""Test killed agents: foreign content stays, pulls go on, the next agent cleans."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hostess.hostsfile import hosts_block
-from tests.unit.hostess import looping
-from tests.unit.hostess.a_node import LOCALHOST, ANode
+from tests.unit.hostess import random_changes
+from tests.unit.hostess.node_files import LOCALHOST, NodeFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,10 +29,10 @@ MEMORY = Path("/dev/shm")  # noqa: S108 (a file system in memory, for a folder o
 
 
 class Foreign:
-    """A node with what others have put everywhere."""
+    """Node with foreign files everywhere."""
 
     def __init__(self, root: Path) -> None:
-        self.node = ANode(root)
+        self.node = NodeFiles(root)
         self.files = [
             self.node.put("etc/containerd/certs.d/one.example.com/ca.crt"),
             self.node.put("etc/containerd/certs.d/other.example.com/hosts.toml", 'server = "https://mine"'),
@@ -43,7 +43,7 @@ class Foreign:
         self.backup = self.node.root / "backup/hosts"
 
     def check(self) -> None:
-        """What holds at every moment, whatever the agents are just doing."""
+        """Assert what holds at every moment."""
         for path in self.files:
             assert path.read_text() == str(self._before_of(path), "utf-8")
         assert self.node.hosts.read_bytes().startswith(LOCALHOST)
@@ -54,21 +54,21 @@ class Foreign:
         return self.before[str(path.relative_to(self.node.root))] or b""
 
     def _check_toml(self, path: Path) -> None:
-        """Each CA file that it names is there. Asked twice, since it may be taken away between two looks."""
-        for authority in _named(path):
-            if not Path(authority).exists():
-                assert authority not in _named(path), f"{path} names {authority}, which is not there"
+        """Assert that each named CA file exists. Read twice, since both may be removed in between."""
+        for ca in _named(path):
+            if not Path(ca).exists():
+                assert ca not in _named(path), f"{path} names {ca}, which is not there"
 
     def cleaned(self) -> None:
-        """The agents of both mirrors find what the killed ones left, and the node is as it was."""
+        """Let the agents of both mirrors clean, and assert that the node is as before."""
         for mirror in ("one", "two"):
             self.node.agent(mirror).clean()
         assert self.node.tree() == self.before
 
     def start(self, mirror: str) -> subprocess.Popen[str]:
-        """An agent's deeds in a process."""
+        """Start random changes in a process."""
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(HERE), **self.node.environment(mirror)}
-        command = [sys.executable, "-S", "-m", looping.__name__]
+        command = [sys.executable, "-S", "-m", random_changes.__name__]
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=HERE)
 
 
@@ -83,7 +83,7 @@ def _named(path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """In memory where it can be: each of some thousand changes is brought to the disk."""
+    """Return a folder in memory if possible: thousands of changes are synced to disk."""
     if not MEMORY.is_dir():
         yield tmp_path
         return
@@ -104,7 +104,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
-def test_two_mirrors_agents_are_killed_at_random_points_fifty_times(foreign: Foreign) -> None:
+def test_two_agents_killed_at_random(foreign: Foreign) -> None:
     for _ in range(KILLS // 2):
         agents = [foreign.start(mirror) for mirror in ("one", "two")]
         for agent in agents:
@@ -121,13 +121,13 @@ def test_two_mirrors_agents_are_killed_at_random_points_fifty_times(foreign: For
     foreign.cleaned()
 
 
-def test_an_agent_is_killed_before_each_single_change_it_makes(folder: Path) -> None:
-    """Every state that a kill can leave is a node that pulls, and one that the next agent cleans."""
+def test_agent_killed_before_each_change(folder: Path) -> None:
+    """After each kill the node pulls, and the next agent cleans it."""
     processes = multiprocessing.get_context("forkserver")  # a fork costs a tenth of a start
-    processes.set_forkserver_preload([looping.__name__])
+    processes.set_forkserver_preload([random_changes.__name__])
     for change in range(1000):
         foreign = Foreign(folder / str(change))
-        agent = processes.Process(target=looping.once, args=(foreign.node.environment("one"), change))
+        agent = processes.Process(target=random_changes.once, args=(foreign.node.environment("one"), change))
         agent.start()
         agent.join()
         foreign.check()

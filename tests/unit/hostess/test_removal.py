@@ -1,4 +1,4 @@
-"""The agent at its end: it cleans its node if the mirror was removed, and only then."""
+"""Test that a mirror counts as removed only if the cluster removes it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hostess.kube import removal
-from hostess.kube.api_client import Api
+from hostess.kube.api_client import ApiClient
 from hostess.kube.removal import removal_reason
-from tests.unit.hostess.a_node import ANode
-from tests.unit.hostess.a_server import Server, account_for, dripping
+from tests.unit.hostess.node_files import NodeFiles
+from tests.unit.hostess.tls_server import Server, account_for, dripping
 
 if TYPE_CHECKING:
     import ssl
@@ -45,8 +45,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def reason(server: Server, *, seen: bool = False) -> str:
-    node = ANode(server.folder / f"node-{time.monotonic_ns()}")
-    return removal_reason(Api("127.0.0.1", server.port, account_for(server)), node.settings(), seen=seen)
+    node = NodeFiles(server.folder / f"node-{time.monotonic_ns()}")
+    return removal_reason(ApiClient("127.0.0.1", server.port, account_for(server)), node.settings(), seen=seen)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_removal_is_read_from_the_cluster(server: Server, services: Answer, name
 
 
 def test_recreated_service_is_not_removed(server: Server) -> None:
-    """The present answer counts, not what the watch saw before."""
+    """The answer counts, not what the watch saw."""
     server.behave = api_server(SERVICE, NAMESPACE)
     assert reason(server, seen=True) == ""
 

@@ -1,4 +1,4 @@
-"""The agent's environment: the seed's variables, and all mistakes at once."""
+"""Test the agent's environment variables."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ SEED = {
 }
 
 
-def test_the_seeds_variables_are_enough() -> None:
+def test_seed_variables_are_enough() -> None:
     settings = read(SEED)
     assert settings.mirror == "docker"
-    assert settings.authority == Path("/etc/registry-mirror/ca.crt")
+    assert settings.ca_file == Path("/etc/registry-mirror/ca.crt")
     assert settings.docker_certs == Path("/etc/docker/certs.d")
     assert settings.containerd_certs == Path("/etc/containerd/certs.d")
     assert (settings.api_host, settings.api_port, settings.status_port) == ("10.96.0.1", 443, 8081)
     assert not settings.hides_upstream
 
 
-def test_an_empty_variable_is_one_that_is_not_set() -> None:
+def test_empty_variable_counts_as_unset() -> None:
     assert read({**SEED, "STATUS_PORT": " ", "NODE_NAME": "", "UPSTREAM_HOST": ""}) == read(SEED)
     with pytest.raises(SettingsError, match=r"^SERVICE_NAME: is not set; it is required$"):
         read({**SEED, "SERVICE_NAME": " "})
 
 
-def test_all_mistakes_are_told_at_once_each_with_variable_and_value() -> None:
+def test_all_mistakes_are_reported_together() -> None:
     wrong = {
         "SERVICE_NAME": "docker",
         "SERVICE_NAMESPACE": "A_B",
@@ -59,7 +59,7 @@ def test_all_mistakes_are_told_at_once_each_with_variable_and_value() -> None:
 
 
 @pytest.mark.parametrize("host", [".", "..", ".hidden", "a/b", "_default", "a\0b", "a\nb", "a b"])
-def test_an_image_host_is_the_name_of_one_folder(host: str) -> None:
+def test_invalid_image_hosts_are_refused(host: str) -> None:
     with pytest.raises(SettingsError, match="UPSTREAM_HOST"):
         read({**SEED, "UPSTREAM_HOST": host, "UPSTREAM_URL": "https://x"})
 
@@ -68,13 +68,13 @@ HOSTILE = ["https://x?y", "https://x#y", "https://u:p@x", "https://x\ny", "https
 
 
 @pytest.mark.parametrize("url", ["x.example.com", "ftp://x", "https://", "https://x/path", "https://x:99999", *HOSTILE])
-def test_an_upstream_is_a_url_without_a_path(url: str) -> None:
+def test_invalid_upstream_urls_are_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="UPSTREAM_URL"):
         read({**SEED, "UPSTREAM_HOST": "x", "UPSTREAM_URL": url})
 
 
-def test_a_hosts_toml_needs_the_upstream_to_fall_back_to() -> None:
-    with pytest.raises(SettingsError, match="UPSTREAM_URL: is required where UPSTREAM_HOST is set"):
+def test_upstream_host_needs_upstream_url() -> None:
+    with pytest.raises(SettingsError, match="UPSTREAM_URL: is required with UPSTREAM_HOST"):
         read({**SEED, "UPSTREAM_HOST": "docker.io"})
 
 
@@ -82,5 +82,5 @@ def test_a_hosts_toml_needs_the_upstream_to_fall_back_to() -> None:
     ("url", "hides"),
     [("https://local.docker.io", True), ("https://LOCAL.docker.io:5000", True), ("https://docker.io", False)],
 )
-def test_the_upstreams_own_name_is_known(url: str, *, hides: bool) -> None:
+def test_mirror_with_upstream_name(url: str, *, hides: bool) -> None:
     assert read({**SEED, "UPSTREAM_URL": url}).hides_upstream is hides

@@ -1,4 +1,4 @@
-"""What each containerd reads by each configuration, and what the administrator is told where that is not ours."""
+"""Test if each containerd reads our folder, by its configuration, and the message if not."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from hostess.containerd import config_path
 from hostess.containerd.config_path import TWO_ROOTS, Reading, Runtime, parse_version, reading
 from hostess.containerd.config_reader import AFTER_FAILURE, Containerd
 from hostess.json_log import Log
-from hostess.kube.api_client import Api
+from hostess.kube.api_client import ApiClient
 from hostess.node_state import NodeConfigError
-from tests.unit.hostess.a_node import ANode
-from tests.unit.hostess.a_server import Server, account_for, document
+from tests.unit.hostess.node_files import NodeFiles
+from tests.unit.hostess.tls_server import Server, account_for, document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,12 +48,12 @@ def of(version: str, *configurations: bytes, folder: str = FOLDER) -> str | None
         ("", Runtime("", None)),
     ],
 )
-def test_a_version_is_read_as_the_kubelet_tells_it(text: str, expected: Runtime) -> None:
+def test_parse_version(text: str, expected: Runtime) -> None:
     assert parse_version(text) == expected
 
 
 @pytest.mark.parametrize("version", ["2.2.0", "2.4.2", "3.0.0"])
-def test_by_default_a_new_one_takes_its_two_roots_for_one_name(version: str) -> None:
+def test_default_of_containerd_2_2(version: str) -> None:
     assert of(version) == TWO_ROOTS
     assert of(version, toml(None, 3)) == TWO_ROOTS
 
@@ -85,7 +85,7 @@ def uses_mirrors(version: str, *configurations: bytes) -> str:
         ("1.6.20", 2, TLS, "registry.configs"),
     ],
 )
-def test_old_settings_move_before_config_path_is_set(version: str, generation: int, setting: str, name: str) -> None:
+def test_old_settings_move_before_config_path(version: str, generation: int, setting: str, name: str) -> None:
     """In this order: containerd loads no CRI plugin with both."""
     message = uses_mirrors(version, old(setting, generation))
     assert f"{name} to a file {FOLDER}/<host>/hosts.toml" in message
@@ -113,63 +113,63 @@ def test_imported_file_replaces_the_section_in_containerd_1() -> None:
     assert of("2.4.2", toml(FOLDER, 3), toml(None, 3)) is None
 
 
-def test_where_the_configuration_is_not_beside_a_folder_that_a_person_named_it_is_taken_for_read() -> None:
+def test_named_folder_without_configuration_is_trusted() -> None:
     assert of("1.7.0", folder=K3S) is None
 
 
 @pytest.mark.parametrize("version", ["1.6.20", "1.7.0", "2.0.5", "2.1.4"])
-def test_by_default_an_older_one_reads_nothing_and_the_message_says_what_to_set(version: str) -> None:
-    with pytest.raises(NodeConfigError, match=f'config_path = "{FOLDER}"') as hindrance:
+def test_default_before_containerd_2_2(version: str) -> None:
+    with pytest.raises(NodeConfigError, match=f'config_path = "{FOLDER}"') as caught:
         of(version)
     section = SECTIONS[2] if version.startswith("1") else SECTIONS[3]
-    assert section in hindrance.value.message
-    assert hindrance.value.reason == "RuntimeIgnoresCerts"
+    assert section in caught.value.message
+    assert caught.value.reason == "RuntimeIgnoresCerts"
 
 
 @pytest.mark.parametrize("version", ["1.6.20", "2.0.0", "2.1.0", "2.2.0"])
 @pytest.mark.parametrize("generation", [1, 2, 3])
 @pytest.mark.parametrize("path", [FOLDER, f"{FOLDER}/"])
-def test_our_folder_in_any_generation_of_the_configuration_is_read(version: str, generation: int, path: str) -> None:
+def test_our_folder_in_each_generation(version: str, generation: int, path: str) -> None:
     assert of(version, toml(path, generation)) is None
 
 
 @pytest.mark.parametrize(("version", "literal"), [("1.6.20", None), ("2.0.5", None), ("2.1.0", "l"), ("2.4.2", "l")])
-def test_a_list_of_roots_is_split_by_older_ones_and_one_name_for_newer_ones(version: str, literal: str | None) -> None:
+def test_list_of_roots_by_version(version: str, literal: str | None) -> None:
     assert of(version, toml(TWO_ROOTS)) == (TWO_ROOTS if literal else None)
 
 
 @pytest.mark.parametrize("path", ["/opt/certs.d", "/opt/a:/opt/b", f"{FOLDER}x"])
-def test_another_folder_hinders(path: str) -> None:
+def test_other_folder_is_reported(path: str) -> None:
     with pytest.raises(NodeConfigError, match="config_path"):
         of("2.4.2", toml(path))
 
 
-def test_an_empty_one_is_none_at_all() -> None:
-    """Containerd 2.2 and newer then take their default of two roots, older ones read nothing."""
+def test_empty_config_path_means_default() -> None:
+    """Containerd 2.2 and newer take two roots, older ones read nothing."""
     assert of("2.4.2", toml("")) == TWO_ROOTS
     with pytest.raises(NodeConfigError, match="config_path"):
         of("1.6.20", toml(""))
 
 
-def test_the_last_file_counts_and_one_without_the_setting_does_not() -> None:
+def test_last_config_path_counts() -> None:
     assert of("1.7.0", toml("/opt"), toml(FOLDER), b"version = 2") is None
     with pytest.raises(NodeConfigError, match="/opt"):
         of("1.7.0", toml(FOLDER), toml("/opt"))
 
 
-def test_another_distribution_keeps_its_folder_elsewhere() -> None:
+def test_k3s_folder() -> None:
     assert of("1.7.23-k3s2", toml(K3S), folder=K3S) is None
     with pytest.raises(NodeConfigError, match="CONTAINERD_CERTS_DIR"):
         of("1.7.23-k3s2", toml(K3S))
 
 
 @pytest.mark.parametrize("name", ["cri-o", "docker"])
-def test_other_runtimes_read_no_hosts_toml(name: str) -> None:
+def test_other_runtimes_are_reported(name: str) -> None:
     with pytest.raises(NodeConfigError, match=name):
         reading([], Runtime(name, (1, 33)), FOLDER)
 
 
-def test_nothing_is_claimed_of_a_version_that_is_not_known() -> None:
+def test_unknown_version_is_trusted() -> None:
     assert reading([], Runtime(), FOLDER) == Reading()
     assert reading([toml(TWO_ROOTS)], Runtime(), FOLDER) == Reading(TWO_ROOTS)
 
@@ -178,33 +178,33 @@ def test_nothing_is_claimed_of_a_version_that_is_not_known() -> None:
     "broken",
     [b"[", b"\xff", b'plugins = "x"', b"plugins = []", b"imports = 3", b"a = " + b"[" * 9999, b"a = " + b"9" * 9999],
 )
-def test_what_is_no_configuration_says_nothing(broken: bytes) -> None:
+def test_invalid_configuration_is_ignored(broken: bytes) -> None:
     assert of("2.4.2", broken) == TWO_ROOTS
     assert config_path.imports(broken) == []
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> ANode:
-    return ANode(tmp_path / "node")
+def node(tmp_path: Path) -> NodeFiles:
+    return NodeFiles(tmp_path / "node")
 
 
-def on(node: ANode) -> Reading:
-    return Containerd(node.settings(), Api("127.0.0.1", 1, Path("/none")), Log(io.StringIO())).reading()
+def on(node: NodeFiles) -> Reading:
+    return Containerd(node.settings(), ApiClient("127.0.0.1", 1, Path("/none")), Log(io.StringIO())).reading()
 
 
 @pytest.mark.parametrize(
     "answer",
     [b"[]", b'"node"', b'{"status":{"nodeInfo":[]}}', b'{"status":{"nodeInfo":{"containerRuntimeVersion":2}}}'],
 )
-def test_whatever_answers_for_the_node_it_is_asked_for_again(node: ANode, tmp_path: Path, answer: bytes) -> None:
-    """An exception would end the thread, and nobody asks any more."""
+def test_invalid_node_answer_is_retried(node: NodeFiles, tmp_path: Path, answer: bytes) -> None:
+    """An exception would end the thread."""
     with Server(tmp_path) as server:
         server.behave = document(answer)
-        api, log = Api("127.0.0.1", server.port, account_for(server)), io.StringIO()
+        api, log = ApiClient("127.0.0.1", server.port, account_for(server)), io.StringIO()
         containerd = Containerd(node.settings(NODE_NAME="a-node"), api, Log(log))
-        assert containerd.ask() == AFTER_FAILURE
-    assert containerd.asked
-    assert "runtime not known" in log.getvalue()
+        assert containerd.read_version() == AFTER_FAILURE
+    assert containerd.version_read
+    assert "runtime version unknown" in log.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_whatever_answers_for_the_node_it_is_asked_for_again(node: ANode, tmp_pa
         (["{folder}/x/*.toml"], "x/a.toml"),
     ],
 )
-def test_imports_beside_the_configuration_are_read(node: ANode, imports: Iterable[str] | None, file: str) -> None:
+def test_imports_are_read(node: NodeFiles, imports: Iterable[str] | None, file: str) -> None:
     folder = node.containerd.parent
     written = "" if imports is None else f"imports = {[each.format(folder=folder) for each in imports]}"
     node.put("etc/containerd/config.toml", written)
@@ -227,7 +227,7 @@ def test_imports_beside_the_configuration_are_read(node: ANode, imports: Iterabl
 
 
 @pytest.mark.parametrize("pattern", ["", ".", "**x", "/abs/*.toml", "../x.toml", "{folder}/", "[", "conf.d", "\\u0000"])
-def test_patterns_that_lead_nowhere_are_no_trouble(node: ANode, pattern: str) -> None:
+def test_invalid_import_patterns_are_ignored(node: NodeFiles, pattern: str) -> None:
     node.put("etc/containerd/conf.d/x")
     written = pattern.format(folder=node.containerd.parent)
     node.put("etc/containerd/config.toml", f'imports = ["{written}"]')

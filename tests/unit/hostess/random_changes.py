@@ -1,4 +1,4 @@
-"""What an agent does to a node, in processes that a test kills, or that kill themselves where it says."""
+"""Change a node's files as an agent does, in a process that a test kills."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from hostess.settings import read
 
 CHANGES = {"os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.symlink", "os.truncate", "shutil.rmtree"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-AUTHORITIES = (b"one\n", b"another\n" * 50)
+CAS = (b"one\n", b"another\n" * 50)
 
 
 def steps(environment: dict[str, str]) -> list[Any]:
-    """Everything that can be done under three settings of one mirror, the last time cleaning all."""
+    """Return all changes under three settings of one mirror; the last one cleans."""
     own_name = {**environment, "SHADOW_FQDN": environment["UPSTREAM_HOST"]}
     others = {**environment, "UPSTREAM_HOST": "b.example.com:5000"}
     nodes = [Node(read(each)) for each in (environment, own_name, others)]
     folder = environment["CONTAINERD_CERTS_DIR"]
     literal = f"{folder}:{environment['DOCKER_CERTS_DIR']}"
 
-    def configure(node: Node, authority: bytes) -> Any:
-        return lambda: node.configure(("10.96.0.7", "fd00::7"), authority, literal)
+    def configure(node: Node, ca: bytes) -> Any:
+        return lambda: node.configure(("10.96.0.7", "fd00::7"), ca, literal)
 
     found: list[Any] = []
     for node in nodes:
-        found += [configure(node, AUTHORITIES[0]), configure(node, AUTHORITIES[1]), node.withdraw]
-        found += [configure(node, AUTHORITIES[0])]
+        found += [configure(node, CAS[0]), configure(node, CAS[1]), node.withdraw]
+        found += [configure(node, CAS[0])]
     return [*found, nodes[0].clean]
 
 
 def main() -> None:
-    """In random order until killed."""
+    """Run the steps in random order until killed."""
     every = steps(dict(os.environ))
     print("started", flush=True)  # noqa: T201 (the test waits for it)
     while True:
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def once(environment: dict[str, str], changes: int) -> None:
-    """Once through everything, killed just before the change of the file system that comes after so many."""
+    """Run each step once, and kill the process before the change with this number."""
     left = changes
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:

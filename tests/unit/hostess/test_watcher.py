@@ -1,4 +1,4 @@
-"""That a follower outlives whatever it is answered; what it follows is proven on a real API server."""
+"""Test that a reflector survives invalid answers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hostess.json_log import Log
-from hostess.kube.api_client import Api
-from hostess.kube.mirror_endpoints import MirrorEndpoints, view_of
-from hostess.kube.watcher import Follower
+from hostess.kube.api_client import ApiClient
+from hostess.kube.mirror_endpoints import MirrorEndpoints, parse_endpoints
+from hostess.kube.watcher import Reflector
 from tests.support.kube import until
-from tests.unit.hostess.a_server import Server, account_for, document
+from tests.unit.hostess.tls_server import Server, account_for, document
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,21 +36,21 @@ SERVICE = LIST % b'{"metadata":{"name":"one"},"spec":{"clusterIPs":["10.96.0.7"]
     ],
     ids=["error that is text", "error that is a list", "metadata", "event", "spec", "depth", "nothing"],
 )
-def test_an_answer_that_is_none_of_an_api_server_ends_nothing(tmp_path: Path, answers: tuple[bytes, bytes]) -> None:
+def test_reflector_survives_invalid_answers(tmp_path: Path, answers: tuple[bytes, bytes]) -> None:
     told: list[MirrorEndpoints] = []
     stopping, log = threading.Event(), io.StringIO()
 
     def publish(objects: list[Any]) -> None:
-        told.append(view_of(objects, None))
+        told.append(parse_endpoints(objects, None))
 
     with Server(tmp_path) as server:
         server.behave = document(*answers)
-        api = Api("127.0.0.1", server.port, account_for(server))
-        follower = Follower(api, "/api/v1/services", {}, publish, Log(log), stopping)
-        thread = threading.Thread(target=follower.forever)
+        api = ApiClient("127.0.0.1", server.port, account_for(server))
+        follower = Reflector(api, "/api/v1/services", {}, publish, Log(log), stopping)
+        thread = threading.Thread(target=follower.run)
         thread.start()
         try:
-            until(lambda: "api server not reached" in log.getvalue() or not thread.is_alive(), why="it is told")
+            until(lambda: "api server unreachable" in log.getvalue() or not thread.is_alive(), why="it is told")
             server.behave = document(SERVICE)
             until(lambda: MirrorEndpoints(("10.96.0.7",)) in told or not thread.is_alive(), why="it goes on")
             assert thread.is_alive()

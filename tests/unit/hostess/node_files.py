@@ -1,4 +1,4 @@
-"""A node's files in a temporary folder, and the settings of agents that look after them."""
+"""Provide a node's files in a temporary folder, and the settings of its agents."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from hostess.settings import Settings
 
 LOCALHOST = b"127.0.0.1 localhost\n# \xff not text\n10.1.2.3 by.hand"
-AUTHORITY = b"-----BEGIN CERTIFICATE-----\n"
+CA = b"-----BEGIN CERTIFICATE-----\n"
 
 
-class ANode:
-    """`root` has etc/hosts, etc/containerd and etc/docker, and nothing else of a node."""
+class NodeFiles:
+    """`root` has etc/hosts, etc/containerd and etc/docker."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -35,7 +35,7 @@ class ANode:
         os.utime(self.hosts, (past, past))
 
     def environment(self, mirror: str, **changed: str) -> dict[str, str]:
-        """What the agent of this mirror is started with."""
+        """Return the environment of this mirror's agent."""
         return {
             "SERVICE_NAME": f"registry-mirror-{mirror}",
             "SERVICE_NAMESPACE": "registry-mirror",
@@ -52,26 +52,26 @@ class ANode:
         }
 
     def settings(self, mirror: str = "one", **changed: str) -> Settings:
-        """The same, read."""
+        """Return the settings of this mirror's agent."""
         return settings.read(self.environment(mirror, **changed))
 
     def agent(self, mirror: str = "one", **changed: str) -> Node:
-        """What the agent of this mirror does to the node."""
+        """Return the node as this mirror's agent writes it."""
         return Node(self.settings(mirror, **changed))
 
     def put(self, path: str, content: str | bytes = "by hand") -> Path:
-        """A foreign file."""
+        """Write a foreign file."""
         place = self.root / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content.encode() if isinstance(content, str) else content)
         return place
 
     def tree(self) -> dict[str, bytes | None]:
-        """All that is there: content by path, None for a folder, where it leads for a link."""
+        """Return the content of each file by path, None for a folder, the target of a link."""
         return {str(path.relative_to(self.root)): _what(path) for path in sorted(self.root.rglob("*"))}
 
     def ours(self) -> Iterator[Path]:
-        """Each hosts.toml that an agent wrote."""
+        """Yield each hosts.toml that an agent wrote."""
         for path in self.containerd.glob("*/hosts.toml"):
             if owner(path.read_bytes()) is not None:
                 yield path

@@ -1,4 +1,4 @@
-"""What the Service and its slices say."""
+"""Test the parser of Services and EndpointSlices."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hostess.kube.mirror_endpoints import Endpoint, MirrorEndpoints, view_of
+from hostess.kube.mirror_endpoints import Endpoint, MirrorEndpoints, parse_endpoints
 
 SERVICE = {"metadata": {"name": "s"}, "spec": {"clusterIPs": ["10.96.0.7", "fd00::7"]}}
 
@@ -37,10 +37,8 @@ def slices(*conditions: dict[str, Any] | None, kind: str = "IPv4", first: str = 
         ([cleaning("")], MirrorEndpoints(("10.96.0.7", "fd00::7"))),
     ],
 )
-def test_a_service_says_addresses_and_whether_to_clean(
-    services: list[dict[str, Any]], expected: MirrorEndpoints
-) -> None:
-    assert view_of(services, None) == expected
+def test_service_is_parsed(services: list[dict[str, Any]], expected: MirrorEndpoints) -> None:
+    assert parse_endpoints(services, None) == expected
 
 
 @pytest.mark.parametrize(
@@ -56,14 +54,12 @@ def test_a_service_says_addresses_and_whether_to_clean(
         ([*slices({"ready": True}, kind="IPv6", first="fd00::"), *slices({"ready": True})], ("10.0.0.0",)),
     ],
 )
-def test_ready_endpoints_are_told_once_they_were_seen(
-    found: list[dict[str, Any]] | None, ready: tuple[str, ...] | None
-) -> None:
-    endpoints = view_of([SERVICE], found).endpoints
+def test_ready_endpoints_are_parsed(found: list[dict[str, Any]] | None, ready: tuple[str, ...] | None) -> None:
+    endpoints = parse_endpoints([SERVICE], found).endpoints
     assert endpoints == (None if ready is None else tuple(Endpoint(each, 5000) for each in ready))
 
 
-def test_endpoints_are_those_of_the_family_that_is_asked() -> None:
+def test_endpoints_of_the_first_family() -> None:
     service = {"metadata": {"name": "s"}, "spec": {"clusterIPs": ["fd00::7", "10.96.0.7"]}}
     both = [*slices({}, kind="IPv6", first="fd00::"), *slices({})]
-    assert view_of([service], both).endpoints == (Endpoint("fd00::0", 5000),)
+    assert parse_endpoints([service], both).endpoints == (Endpoint("fd00::0", 5000),)

@@ -1,4 +1,4 @@
-"""The node's hosts file: our block comes and goes, and what is foreign stays byte for byte."""
+"""Test that our block comes and goes, and foreign content stays byte for byte."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
 ADDRESSES = st.lists(st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str), min_size=1, max_size=3)
 
 
-def test_a_block_gives_the_name_each_address_in_both_families() -> None:
+def test_block_holds_both_ip_families() -> None:
     assert with_entry(b"127.0.0.1 localhost\n", "docker", "local.docker.io", ["10.96.0.7", "fd00::7"]) == (
         b"127.0.0.1 localhost\n"
         b"# BEGIN registry-mirror docker\n"
@@ -24,9 +24,7 @@ def test_a_block_gives_the_name_each_address_in_both_families() -> None:
 
 
 @given(FOREIGN, NAMES, ADDRESSES)
-def test_what_is_foreign_is_there_before_and_after_byte_for_byte(
-    content: bytes, mirror: str, addresses: list[str]
-) -> None:
+def test_foreign_content_stays_byte_for_byte(content: bytes, mirror: str, addresses: list[str]) -> None:
     written = with_entry(content, mirror, "mirror.example.com", addresses)
     assert written.startswith(content)
     assert without_entry(written, mirror) == content
@@ -36,9 +34,7 @@ def test_what_is_foreign_is_there_before_and_after_byte_for_byte(
 
 
 @given(FOREIGN, NAMES, ADDRESSES, ADDRESSES)
-def test_writing_again_replaces_and_writing_the_same_changes_nothing(
-    content: bytes, mirror: str, before: list[str], after: list[str]
-) -> None:
+def test_writing_again_replaces_the_block(content: bytes, mirror: str, before: list[str], after: list[str]) -> None:
     once = with_entry(content, mirror, "a.example.com", before)
     twice = with_entry(once, mirror, "a.example.com", after)
     assert twice == with_entry(content, mirror, "a.example.com", after)
@@ -46,9 +42,7 @@ def test_writing_again_replaces_and_writing_the_same_changes_nothing(
 
 
 @given(FOREIGN, st.lists(NAMES, unique=True, min_size=2, max_size=4), st.randoms(use_true_random=False))
-def test_several_mirrors_come_and_go_in_any_order_and_leave_only_what_is_foreign(
-    content: bytes, names: list[str], random: object
-) -> None:
+def test_mirrors_are_removed_in_any_order(content: bytes, names: list[str], random: object) -> None:
     written = content
     for name in names:
         written = with_entry(written, name, f"{name}.example.com", ["10.0.0.1"])
@@ -61,17 +55,15 @@ def test_several_mirrors_come_and_go_in_any_order_and_leave_only_what_is_foreign
 
 
 @given(FOREIGN, NAMES, st.data())
-def test_a_block_that_was_cut_off_anywhere_is_recognised_and_taken_out(
-    content: bytes, mirror: str, data: st.DataObject
-) -> None:
-    """A writer was killed in the middle of it."""
+def test_unfinished_block_is_removed(content: bytes, mirror: str, data: st.DataObject) -> None:
+    """A killed agent leaves such a block."""
     written = with_entry(content, mirror, "mirror.example.com", ["10.0.0.1", "fd00::1"])
     first_line = written.index(b"# BEGIN", len(content)) + written[len(content) :].lstrip(b"\n").index(b"\n") + 1
     cut = data.draw(st.integers(first_line, len(written)))
     assert without_entry(written[:cut], mirror) == content
 
 
-def test_a_line_that_was_cut_off_does_not_become_another_when_a_second_mirror_is_written() -> None:
+def test_unfinished_line_is_dropped() -> None:
     cut = with_entry(b"", "docker", "a.example.com", ["10.0.0.1", "10.0.0.2"])[
         : -len("com\n# END registry-mirror docker\n")
     ]
@@ -81,7 +73,7 @@ def test_a_line_that_was_cut_off_does_not_become_another_when_a_second_mirror_is
     assert without_entry(without_entry(both, "docker"), "quay") == b""
 
 
-def test_lines_that_others_add_after_a_block_stay_lines_of_their_own() -> None:
+def test_foreign_lines_after_a_block_stay() -> None:
     written = with_entry(b"10.0.0.1 a", "docker", "b", ["10.0.0.2"]) + b"10.0.0.3 c\n"
     assert without_entry(written, "docker") == b"10.0.0.1 a\n10.0.0.3 c\n"
 
@@ -89,13 +81,13 @@ def test_lines_that_others_add_after_a_block_stay_lines_of_their_own() -> None:
 @pytest.mark.parametrize(
     "address", ["", "localhost", "10.0.0.1 evil.example.com", "10.0.0.1\n10.0.0.2 x", "fd00::1%eth0\nx"]
 )
-def test_nothing_but_an_address_gets_into_the_file(address: str) -> None:
+def test_invalid_addresses_are_refused(address: str) -> None:
     with pytest.raises(ValueError, match="IP"):
         with_entry(b"", "docker", "a.example.com", [address])
 
 
 @given(FOREIGN, NAMES, ADDRESSES, st.data())
-def test_what_is_remembered_is_whole_lines_for_the_same_host(
+def test_addresses_are_read_from_whole_lines(
     content: bytes, mirror: str, given_addresses: list[str], data: st.DataObject
 ) -> None:
     written = with_entry(content, mirror, "a.example.com", given_addresses)

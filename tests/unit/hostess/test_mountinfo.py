@@ -1,4 +1,4 @@
-"""What is mounted at a path, by the kernel's own words."""
+"""Test the parser of the kernel's mount table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hostess.hostsfile.mountinfo import parsed, source_of
+from hostess.hostsfile.mountinfo import parse, source_of
 
 TABLE = """\
 1104 1102 0:68 / / rw,relatime master:510 - overlay overlay rw,lowerdir=/l,upperdir=/u,workdir=/w
@@ -26,9 +26,9 @@ TABLE = """\
     ],
 )
 def test_source(point: str, source: str | None) -> None:
-    assert parsed(TABLE, point) == source
+    assert parse(TABLE, point) == source
 
 
-def test_the_table_of_this_machine_is_read() -> None:
+def test_mount_table_of_this_machine() -> None:
     assert source_of(Path("/proc")) == "/"
     assert source_of(Path("/proc/self")) is None

@@ -1,4 +1,4 @@
-"""A real TLS server on the loopback address, good or bad in the ways a mirror can be."""
+"""Serve TLS on the loopback address, with the faults of a mirror."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOST_NAME = HOST
 
 
 def answering(answer: bytes) -> Callable[[ssl.SSLSocket], None]:
-    """Answers every request of a connection with these bytes."""
+    """Answer every request of a connection with these bytes."""
 
     def answer_each(client: ssl.SSLSocket) -> None:
         while client.recv(4096):
@@ -37,7 +37,7 @@ def answering(answer: bytes) -> Callable[[ssl.SSLSocket], None]:
 
 
 def dripping(answer: bytes = ENDLESS, pause: float = 0.2, at_once: bytes = b"") -> Callable[[ssl.SSLSocket], None]:
-    """Answers byte by byte, each well within a socket's time-out."""
+    """Answer byte by byte, each within a socket's time-out."""
 
     def drip(client: ssl.SSLSocket) -> None:
         client.recv(4096)
@@ -50,7 +50,7 @@ def dripping(answer: bytes = ENDLESS, pause: float = 0.2, at_once: bytes = b"") 
 
 
 def document(listed: bytes, watched: bytes = b"") -> Callable[[ssl.SSLSocket], None]:
-    """Answers as an API server does, a watch with the latter, and closes."""
+    """Answer lists and watches of an API server, then close."""
 
     def answer(client: ssl.SSLSocket) -> None:
         body = watched if b"watch=1" in client.recv(4096) else listed
@@ -60,19 +60,19 @@ def document(listed: bytes, watched: bytes = b"") -> Callable[[ssl.SSLSocket], N
 
 
 def account_for(server: Server) -> Path:
-    """A service account's folder that trusts this server."""
+    """Return a service account's folder that trusts this server."""
     (server.folder / "ca.crt").write_bytes(server.issuer.certificate)
     (server.folder / "token").write_text("a token")
     return server.folder
 
 
 def without_threads(_: threading.Thread) -> NoReturn:
-    """What a thread's start does on a node without process ids."""
+    """Fail like a thread's start on a node without process ids."""
     raise RuntimeError("can't start new thread")
 
 
 class Server:
-    """Serves until it is left; `behave` is what happens with a connection, None a handshake that never comes."""
+    """Server with a behaviour: a function of a connection, or None for a handshake that hangs."""
 
     def __init__(self, folder: Path, issuer: Issuer | None = None) -> None:
         self.issuer = issuer or Issuer()
@@ -85,7 +85,7 @@ class Server:
         self._listen(0)
 
     def trusted_from(self, issuer: Issuer) -> ssl.SSLContext:
-        """A certificate for HOST_NAME, from this issuer."""
+        """Return a TLS context with this issuer's certificate for HOST_NAME."""
         issued = issuer.issue()
         pair = self.folder / "pair.pem"
         pair.write_bytes(issued.certificate + issued.key)
@@ -121,7 +121,7 @@ class Server:
                 self.behave(client)
 
     def stop(self) -> None:
-        """Refuses from now on, and ends what is open."""
+        """Close the port and all connections."""
         for each in (self.listening, *self._open):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -132,7 +132,7 @@ class Server:
         self._threads.clear()
 
     def start(self) -> None:
-        """Listens again, at the same port."""
+        """Listen at the same port again."""
         self._listen(self.port)
 
     def __enter__(self) -> Self:

@@ -1,11 +1,11 @@
-"""When a mirror counts as alive."""
+"""Test when a mirror counts as alive."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostess.health.threshold import DEAD, IN_A_ROW, FailureThreshold
+from hostess.health.threshold import DEAD, THRESHOLD, FailureThreshold
 
 
 def after(*answers: bool, start: FailureThreshold | None = None) -> FailureThreshold:
@@ -15,14 +15,14 @@ def after(*answers: bool, start: FailureThreshold | None = None) -> FailureThres
     return state
 
 
-def test_the_first_answer_counts_at_once_and_one_failure_says_nothing_yet() -> None:
+def test_first_answer_counts_at_once() -> None:
     assert after(True).alive is True
     assert after(False).alive is None
     assert after(False, False).alive is False
     assert after(False, True).alive is True
 
 
-def test_one_lost_answer_withdraws_nothing_and_one_answer_takes_nothing_up_again() -> None:
+def test_single_probes_change_nothing() -> None:
     assert after(True, False).alive is True
     assert after(True, False, True, False).alive is True
     assert after(True, False, False).alive is False
@@ -31,8 +31,8 @@ def test_one_lost_answer_withdraws_nothing_and_one_answer_takes_nothing_up_again
 
 
 @given(st.lists(st.booleans(), min_size=1))
-def test_it_follows_whatever_was_said_twice_in_a_row(answers: list[bool]) -> None:
+def test_two_equal_probes_decide(answers: list[bool]) -> None:
     state = after(*answers)
-    if answers[-IN_A_ROW:] == [answers[-1]] * IN_A_ROW:
+    if answers[-THRESHOLD:] == [answers[-1]] * THRESHOLD:
         assert state == FailureThreshold(answers[-1])
-    assert state.contrary < IN_A_ROW
+    assert state.contrary < THRESHOLD

@@ -1,4 +1,4 @@
-"""The node's files: what a mirror needs is there, in order; what others made stays; what is over is gone."""
+"""Test the node's files: complete when configured, without trace when cleaned."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from hostess.hostsfile.hosts_block import parse
 from hostess.node_state import NodeConfigError
-from tests.unit.hostess.a_node import AUTHORITY, LOCALHOST, ANode
+from tests.unit.hostess.node_files import CA, LOCALHOST, NodeFiles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,39 +18,39 @@ IP = ("10.96.0.7",)
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> ANode:
-    return ANode(tmp_path / "node")
+def node(tmp_path: Path) -> NodeFiles:
+    return NodeFiles(tmp_path / "node")
 
 
-def test_a_configured_node_has_entry_authority_and_hosts_toml_and_a_cleaned_one_is_as_before(node: ANode) -> None:
+def test_configured_node_is_cleaned_without_trace(node: NodeFiles) -> None:
     before = node.tree()
     agent = node.agent()
-    agent.configure(IP, AUTHORITY, None)
+    agent.configure(IP, CA, None)
     assert parse(node.hosts.read_bytes()).blocks == {"one": b"10.96.0.7\tmirror-one.example.com\n"}
     toml = tomllib.loads((node.containerd / "one.example.com/hosts.toml").read_text())
     host = toml["host"]["https://mirror-one.example.com"]
     assert toml["server"] == "https://one.example.com"
     for root in (node.containerd, node.docker):
-        authority = root / "mirror-one.example.com/registry-mirror-one.crt"
-        assert authority.read_bytes() == AUTHORITY
+        ca = root / "mirror-one.example.com/registry-mirror-one.crt"
+        assert ca.read_bytes() == CA
     assert host["ca"] == str(node.containerd / "mirror-one.example.com/registry-mirror-one.crt")
     assert agent.addresses() == IP
     agent.clean()
     assert node.tree() == before
 
 
-def test_configuring_again_writes_nothing(node: ANode) -> None:
+def test_configuring_again_writes_nothing(node: NodeFiles) -> None:
     agent = node.agent()
-    agent.configure(IP, AUTHORITY, None)
+    agent.configure(IP, CA, None)
     written = {path: path.stat().st_mtime_ns for path in node.root.rglob("*") if path.name != "lock"}
-    agent.configure(IP, AUTHORITY, None)
+    agent.configure(IP, CA, None)
     assert {path: path.stat().st_mtime_ns for path in written} == written
 
 
-def test_withdrawn_only_the_upstream_is_set_free_and_two_mirrors_do_not_touch_each_other(node: ANode) -> None:
+def test_two_mirrors_are_independent(node: NodeFiles) -> None:
     one, two = node.agent("one"), node.agent("two")
     for agent in (one, two):
-        agent.configure(IP, AUTHORITY, None)
+        agent.configure(IP, CA, None)
     one.withdraw()
     assert not (node.containerd / "one.example.com").exists()
     assert (node.containerd / "mirror-one.example.com").is_dir()
@@ -64,66 +64,66 @@ def test_withdrawn_only_the_upstream_is_set_free_and_two_mirrors_do_not_touch_ea
 
 @pytest.mark.parametrize("folder", ["one.example.com", "_default"])
 @pytest.mark.parametrize("root", ["containerd", "docker"])
-def test_a_persons_hosts_toml_is_respected_and_named(node: ANode, root: str, folder: str) -> None:
+def test_existing_hosts_toml_is_kept_and_named(node: NodeFiles, root: str, folder: str) -> None:
     path = node.put(f"etc/{root}/certs.d/{folder}/hosts.toml", 'server = "https://mine"\n')
     before = node.tree()
-    with pytest.raises(NodeConfigError, match=str(path)) as hindrance:
-        node.agent().configure(IP, AUTHORITY, None)
-    assert hindrance.value.reason == "ExistingHostsToml"
+    with pytest.raises(NodeConfigError, match=str(path)) as caught:
+        node.agent().configure(IP, CA, None)
+    assert caught.value.reason == "ExistingHostsToml"
     assert list(node.ours()) == []
-    assert node.agent().addresses() == IP  # the rest is done all the same
+    assert node.agent().addresses() == IP  # the rest is written
     node.agent().withdraw()
     node.agent().clean()
     assert node.tree() == before
 
 
-def test_a_hosts_toml_of_a_person_that_comes_later_makes_ours_go(node: ANode) -> None:
+def test_later_foreign_hosts_toml_replaces_ours(node: NodeFiles) -> None:
     agent = node.agent()
-    agent.configure(IP, AUTHORITY, None)
+    agent.configure(IP, CA, None)
     node.put("etc/docker/certs.d/one.example.com/hosts.toml", 'server = "https://mine"\n')
     with pytest.raises(NodeConfigError):
-        agent.configure(IP, AUTHORITY, None)
+        agent.configure(IP, CA, None)
     assert not (node.containerd / "one.example.com").exists()
 
 
-def test_what_a_person_has_set_for_the_upstream_is_carried_along(node: ANode) -> None:
-    authority = node.put("etc/docker/certs.d/one.example.com/ca.crt")
-    node.agent().configure(IP, AUTHORITY, None)
+def test_settings_of_upstream_are_carried_over(node: NodeFiles) -> None:
+    ca = node.put("etc/docker/certs.d/one.example.com/ca.crt")
+    node.agent().configure(IP, CA, None)
     toml = tomllib.loads((node.containerd / "one.example.com/hosts.toml").read_text())
-    assert toml["ca"] == [str(authority)]
+    assert toml["ca"] == [str(ca)]
 
 
-def test_a_folder_left_before_the_upstream_by_one_who_was_killed_goes_with_the_mirror_away(node: ANode) -> None:
-    """It would hide what a person has set under /etc/docker/certs.d."""
+def test_withdraw_removes_folder_of_killed_agent(node: NodeFiles) -> None:
+    """The folder would hide foreign settings under /etc/docker/certs.d."""
     agent = node.agent()
-    agent.configure(IP, AUTHORITY, None)
+    agent.configure(IP, CA, None)
     folder = node.containerd / "one.example.com"
     (folder / "hosts.toml").rename(folder / ".registry-mirror-one.part")
     agent.withdraw()
     assert not folder.exists()
 
 
-def test_another_upstream_moves_the_hosts_toml_and_no_upstream_takes_it_away(node: ANode) -> None:
-    node.agent().configure(IP, AUTHORITY, None)
-    node.agent(UPSTREAM_HOST="b.example.com:5000").configure(IP, AUTHORITY, None)
+def test_hosts_toml_follows_the_upstream(node: NodeFiles) -> None:
+    node.agent().configure(IP, CA, None)
+    node.agent(UPSTREAM_HOST="b.example.com:5000").configure(IP, CA, None)
     assert list(node.ours()) == [node.containerd / "b.example.com_5000_/hosts.toml"]
     assert not (node.containerd / "one.example.com").exists()
-    node.agent(UPSTREAM_HOST="").configure(IP, AUTHORITY, None)
+    node.agent(UPSTREAM_HOST="").configure(IP, CA, None)
     assert list(node.ours()) == []
     assert not (node.containerd / "b.example.com_5000_").exists()
 
 
-def test_the_hosts_toml_of_a_former_upstream_goes_also_while_the_mirror_is_away(node: ANode) -> None:
-    node.agent().configure(IP, AUTHORITY, None)
+def test_withdraw_removes_former_upstream(node: NodeFiles) -> None:
+    node.agent().configure(IP, CA, None)
     turned = node.agent(UPSTREAM_URL="https://two.example.com", UPSTREAM_HOST="two.example.com")
     assert (node.containerd / "one.example.com/hosts.toml").exists()
     turned.withdraw()
     assert not (node.containerd / "one.example.com").exists()
 
 
-def test_another_masquerade_url_leaves_no_trace_of_the_former(node: ANode) -> None:
-    node.agent().configure(IP, AUTHORITY, None)
-    node.agent(SHADOW_FQDN="other.example.com").configure(IP, AUTHORITY, None)
+def test_former_masquerade_url_leaves_no_trace(node: NodeFiles) -> None:
+    node.agent().configure(IP, CA, None)
+    node.agent(SHADOW_FQDN="other.example.com").configure(IP, CA, None)
     assert b"mirror-one" not in node.hosts.read_bytes()
     assert not (node.containerd / "mirror-one.example.com").exists()
     assert not (node.docker / "mirror-one.example.com").exists()
@@ -131,23 +131,23 @@ def test_another_masquerade_url_leaves_no_trace_of_the_former(node: ANode) -> No
         assert b"other.example.com" in path.read_bytes()
 
 
-def test_the_former_authority_stays_as_long_as_a_hosts_toml_names_it(node: ANode) -> None:
-    """The folder of the hosts.toml cannot be written: containerd would fail each pull over a missing CA file."""
-    node.agent().configure(IP, AUTHORITY, None)
+def test_former_ca_stays_while_named(node: NodeFiles) -> None:
+    """Containerd fails each pull if hosts.toml names a missing CA file."""
+    node.agent().configure(IP, CA, None)
     toml = node.containerd / "one.example.com"
     (toml / ".registry-mirror-one.part").mkdir()
     with pytest.raises(IsADirectoryError):
-        node.agent(SHADOW_FQDN="other.example.com").configure(IP, AUTHORITY, None)
+        node.agent(SHADOW_FQDN="other.example.com").configure(IP, CA, None)
     read = tomllib.loads((toml / "hosts.toml").read_text())
     assert (node.containerd / "mirror-one.example.com/registry-mirror-one.crt").exists()
     assert list(read["host"]) == ["https://mirror-one.example.com"]
 
 
-def test_under_the_upstreams_own_name_the_entry_goes_with_the_mirror(node: ANode) -> None:
+def test_mirror_with_upstream_name_is_withdrawn(node: NodeFiles) -> None:
     mine = node.put("etc/docker/certs.d/one.example.com/ca.crt")
     before = node.tree()
     agent = node.agent(SHADOW_FQDN="one.example.com")
-    agent.configure(IP, AUTHORITY, None)
+    agent.configure(IP, CA, None)
     toml = tomllib.loads((node.containerd / "one.example.com/hosts.toml").read_text())
     assert toml["server"] == "https://one.example.com"
     assert str(node.containerd / "one.example.com/registry-mirror-one.crt") in toml["ca"]
@@ -156,24 +156,24 @@ def test_under_the_upstreams_own_name_the_entry_goes_with_the_mirror(node: ANode
     assert node.hosts.read_bytes() == LOCALHOST
     assert not node.containerd.exists()
     assert [path.name for path in (node.docker / "one.example.com").iterdir()] == ["ca.crt"]
-    agent.configure(IP, AUTHORITY, None)
+    agent.configure(IP, CA, None)
     agent.clean()
     assert node.tree() == before
 
 
-def test_another_mirrors_hosts_toml_gives_way_to_the_one_that_has_the_upstream_now(node: ANode) -> None:
-    node.agent("two", UPSTREAM_HOST="one.example.com").configure(IP, AUTHORITY, None)
-    node.agent().configure(IP, AUTHORITY, None)
+def test_hosts_toml_of_other_mirror_is_replaced(node: NodeFiles) -> None:
+    node.agent("two", UPSTREAM_HOST="one.example.com").configure(IP, CA, None)
+    node.agent().configure(IP, CA, None)
     assert b"mirror-one.example.com" in (node.containerd / "one.example.com/hosts.toml").read_bytes()
-    node.agent("two", UPSTREAM_HOST="").configure(IP, AUTHORITY, None)
+    node.agent("two", UPSTREAM_HOST="").configure(IP, CA, None)
     assert len(list(node.ours())) == 1
 
 
-def test_the_literal_path_leads_to_our_folder_and_goes_with_the_last_mirror(node: ANode) -> None:
+def test_literal_path_is_removed_with_last_mirror(node: NodeFiles) -> None:
     before = node.tree()
     literal = f"{node.containerd}:{node.docker}"
     for mirror in ("one", "two"):
-        node.agent(mirror).configure(IP, AUTHORITY, literal)
+        node.agent(mirror).configure(IP, CA, literal)
     assert (node.root / literal).resolve() == node.containerd
     node.agent("one").clean()
     assert (node.root / literal).resolve() == node.containerd
@@ -181,13 +181,13 @@ def test_the_literal_path_leads_to_our_folder_and_goes_with_the_last_mirror(node
     assert node.tree() == before
 
 
-def test_a_folder_of_others_at_the_literal_path_is_left_and_the_rest_is_done(node: ANode) -> None:
+def test_foreign_literal_path_is_kept(node: NodeFiles) -> None:
     literal = f"{node.containerd}:{node.docker}"
     node.put(f"{literal}/x/hosts.toml".removeprefix(f"{node.root}/"))
     before = node.tree()
-    with pytest.raises(NodeConfigError, match="config_path") as hindrance:
-        node.agent().configure(IP, AUTHORITY, literal)
-    assert hindrance.value.reason == "RuntimeIgnoresCerts"
+    with pytest.raises(NodeConfigError, match="config_path") as caught:
+        node.agent().configure(IP, CA, literal)
+    assert caught.value.reason == "RuntimeIgnoresCerts"
     assert len(list(node.ours())) == 1
     node.agent().clean()
     assert node.tree() == before
