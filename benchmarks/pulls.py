@@ -20,7 +20,7 @@ from tests.localcluster.node.installed import NAMESPACE, Installed
 from tests.localcluster.node.node import Node
 from tests.localcluster.node.runtime import FLAVOURS
 from tests.localcluster.node.upstream import PUBLIC, Upstream
-from tests.support.land import Land
+from tests.support.testbed import Testbed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,50 +44,50 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="pulls of each kind; the median counts (3)")
     given = parser.parse_args()
     for flavour in given.flavour or FLAVOURS:
-        with _land(flavour) as land:
-            rows = [*_beginning(land), *_pulls(land, given.rounds), *_withdrawal(land), *_cost(land)]
+        with _testbed(flavour) as testbed:
+            rows = [*_beginning(testbed), *_pulls(testbed, given.rounds), *_withdrawal(testbed), *_cost(testbed)]
         width = max(len(name) for name, _ in rows)
         print(f"\n{flavour}\n" + "\n".join(f"  {name:{width}}  {value}" for name, value in rows), flush=True)
 
 
 @contextmanager
-def _land(flavour: str) -> Iterator[Land]:
+def _testbed(flavour: str) -> Iterator[Testbed]:
     with tempfile.TemporaryDirectory() as folder, Node(Cluster(Path(folder) / "cluster"), flavour=flavour) as node:
         node.start()
         # No counting proxy stands before the registry: it would limit the figures.
         world = Upstream(node, "world.local.test", 9, ca=PUBLIC, direct=True).prepare().start()
-        land = Land(node, Installed(node).install(), world, world, world)
-        yield land
-        land.kube.close()
+        testbed = Testbed(node, Installed(node).install(), world, world, world)
+        yield testbed
+        testbed.kube.close()
 
 
-def _beginning(land: Land) -> Iterator[Row]:
-    image = land.world.push("lib/first:1", (1.0,))
+def _beginning(testbed: Testbed) -> Iterator[Row]:
+    image = testbed.world.push("lib/first:1", (1.0,))
     began = time.monotonic()
-    land.mirror("world", land.world, replicas=2)
+    testbed.mirror("world", testbed.world, replicas=2)
     yield "apply of the mirror to Ready", f"{time.monotonic() - began:.1f} s"
-    pod = land.start_pull(image)
-    land.runs(pod, image)
+    pod = testbed.start_pull(image)
+    testbed.runs(pod, image)
     yield "apply to the first pod with an image through it", f"{time.monotonic() - began:.1f} s"
-    land.forget(pod, image)
-    if land.counted("world") < MEGABYTE:
+    testbed.forget(pod, image)
+    if testbed.counted("world") < MEGABYTE:
         raise RuntimeError("the first pull did not come through the mirror")
 
 
-def _pulls(land: Land, rounds: int) -> Iterator[Row]:
+def _pulls(testbed: Testbed, rounds: int) -> Iterator[Row]:
     """Measure pulls, and as their limit the download of the same bytes over TLS."""
-    image = land.world.push("lib/large:1", LAYERS)
-    cold = _pulled(land, image)
+    image = testbed.world.push("lib/large:1", LAYERS)
+    cold = _pulled(testbed, image)
     mirrored, straight, copied = [], [], []
     for _ in range(rounds):
-        mirrored.append(_pulled(land, image))
-        land.kubectl("scale", "deployment", "registrymirror-controller", "--replicas=0")
-        with fake_server.fake_server(land.node, land.address("world"), fault=503):
-            land.until(lambda: not land.hosts_toml(land.world.host), 30)
-            straight.append(_pulled(land, image))
-        land.kubectl("scale", "deployment", "registrymirror-controller", "--replicas=2")
-        copied.append(_copied(land))
-        land.until(lambda: land.hosts_toml(land.world.host), 60)
+        mirrored.append(_pulled(testbed, image))
+        testbed.kubectl("scale", "deployment", "registrymirror-controller", "--replicas=0")
+        with fake_server.fake_server(testbed.node, testbed.address("world"), fault=503):
+            testbed.until(lambda: not testbed.hosts_toml(testbed.world.host), 30)
+            straight.append(_pulled(testbed, image))
+        testbed.kubectl("scale", "deployment", "registrymirror-controller", "--replicas=2")
+        copied.append(_copied(testbed))
+        testbed.until(lambda: testbed.hosts_toml(testbed.world.host), 60)
     yield "205 MB pull, cold, through the mirror", f"{cold:.2f} s"
     middle = statistics.median
     for name, found in (("warm, through the mirror", mirrored), ("from the upstream", straight)):
@@ -99,54 +99,54 @@ def _pulls(land: Land, rounds: int) -> Iterator[Row]:
     )
 
 
-def _pulled(land: Land, image: str) -> float:
+def _pulled(testbed: Testbed, image: str) -> float:
     """Return the seconds of a pull, as the kubelet reports them, and remove the image."""
-    pod = land.start_pull(image)
-    land.runs(pod, image, 120)
-    events = land.node.cluster.run_kubectl("events", f"--for=pod/{pod}").stdout
-    land.forget(pod, image)
+    pod = testbed.start_pull(image)
+    testbed.runs(pod, image, 120)
+    events = testbed.node.cluster.run_kubectl("events", f"--for=pod/{pod}").stdout
+    testbed.forget(pod, image)
     found = _match(PULLED, events)
     minutes, _, rest = found["took"].rpartition("m") if not found["took"].endswith("ms") else ("", "", found["took"])
     seconds = float(rest[:-2]) / 1000 if rest.endswith("ms") else float(rest[:-1])
     return seconds + 60 * int(minutes or 0)
 
 
-def _copied(land: Land) -> float:
-    blobs = land.blobs(land.world, "lib/large", "1")
-    urls = [f"https://{land.world.address}/v2/lib/large/blobs/{digest}" for digest in blobs]
+def _copied(testbed: Testbed) -> float:
+    blobs = testbed.blobs(testbed.world, "lib/large", "1")
+    urls = [f"https://{testbed.world.address}/v2/lib/large/blobs/{digest}" for digest in blobs]
     words = [word for url in urls for word in ("--output", "/dev/null", url)]
     began = time.monotonic()
-    land.node.run("curl", "--silent", "--insecure", "--fail", *words)
+    testbed.node.run("curl", "--silent", "--insecure", "--fail", *words)
     return time.monotonic() - began
 
 
-def _withdrawal(land: Land) -> Iterator[Row]:
+def _withdrawal(testbed: Testbed) -> Iterator[Row]:
     """Measure from each fault until hosts.toml is gone."""
-    address = land.address("world")
-    gone = lambda: not land.hosts_toml(land.world.host)  # noqa: E731 (used three times below)
-    land.node.drop_packets(address)
-    yield "hosts.toml removed after: packets are dropped", f"{land.until(gone, 60):.1f} s"
-    land.node.let_packets(address)
+    address = testbed.address("world")
+    gone = lambda: not testbed.hosts_toml(testbed.world.host)  # noqa: E731 (used three times below)
+    testbed.node.drop_packets(address)
+    yield "hosts.toml removed after: packets are dropped", f"{testbed.until(gone, 60):.1f} s"
+    testbed.node.let_packets(address)
     for name, fault in (("the mirror accepts and hangs", "hang"), ("the mirror has a wrong certificate", 200)):
-        land.until(lambda: land.hosts_toml(land.world.host), 60)
-        with fake_server.fake_server(land.node, address, fault=fault):
-            yield f"hosts.toml removed after: {name}", f"{land.until(gone, 60):.1f} s"
-    land.until(lambda: land.hosts_toml(land.world.host), 60)
+        testbed.until(lambda: testbed.hosts_toml(testbed.world.host), 60)
+        with fake_server.fake_server(testbed.node, address, fault=fault):
+            yield f"hosts.toml removed after: {name}", f"{testbed.until(gone, 60):.1f} s"
+    testbed.until(lambda: testbed.hosts_toml(testbed.world.host), 60)
 
 
-def _cost(land: Land) -> Iterator[Row]:
+def _cost(testbed: Testbed) -> Iterator[Row]:
     for name, selector in PROGRAMS.items():
-        pods = land.kubectl("get", "pods", "-l", selector, "-o", "jsonpath={.items[*].metadata.name}").split()
-        sizes = [_resident(land, pid) for pod in pods for pid in fake_server.processes(land.node, pod, NAMESPACE)]
+        pods = testbed.kubectl("get", "pods", "-l", selector, "-o", "jsonpath={.items[*].metadata.name}").split()
+        sizes = [_resident(testbed, pid) for pod in pods for pid in fake_server.processes(testbed.node, pod, NAMESPACE)]
         yield f"resident, {name}", ", ".join(f"{size:.0f}" for size in sizes) + " MB"
     for program in ("webhook", "controller", "hostess"):
         size = dockerfiles.unpacked_over_base(dockerfiles.build(program)) / MEGABYTE
         yield f"image of {program}, unpacked over its base", f"{size:.1f} MB"
 
 
-def _resident(land: Land, pid: str) -> float:
+def _resident(testbed: Testbed, pid: str) -> float:
     """Return the resident memory in MB."""
-    status = land.node.run("cat", f"/proc/{pid}/status").stdout
+    status = testbed.node.run("cat", f"/proc/{pid}/status").stdout
     return int(_match(re.compile(r"^VmRSS:\s+(\d+) kB", re.MULTILINE), status)[1]) * 1024 / MEGABYTE
 
 

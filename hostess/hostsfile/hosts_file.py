@@ -79,7 +79,7 @@ class HostsFile:
         if found.st_size > MAX_SIZE:
             raise NodeConfigError(
                 HOSTS_FILE_UNWRITABLE,
-                f"the node's hosts file is larger than {MAX_SIZE >> 20} MB. Remove lines from it.",
+                f"the node's hosts file is larger than {MAX_SIZE >> 20} MB. Shorten it.",
             )
         try:
             return self.path.read_bytes()

@@ -9,19 +9,19 @@ import pytest
 
 from tests.localcluster.node.runtime import FLAVOURS
 from tests.support.canary import traces
-from tests.support.lands import ACCOUNT, a_land, mark
+from tests.support.testbed_setup import ACCOUNT, mark_node_tests, start_testbed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.land import Land
+    from tests.support.testbed import Testbed
 
 HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip all where no node can run; see tests/conftest.py for which worker has which flavour."""
-    mark(items, HERE)
+    mark_node_tests(items, HERE)
 
 
 @pytest.fixture(scope="session", params=FLAVOURS)
@@ -31,23 +31,23 @@ def flavour(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def land(flavour: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Land]:
+def testbed(flavour: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
     """The node of a flavour, for all its tests."""
-    with a_land(tmp_path_factory.mktemp("e2e") / "cluster", flavour) as there:
+    with start_testbed(tmp_path_factory.mktemp("e2e") / "cluster", flavour) as there:
         yield there
-        assert traces(there.told_anywhere(), [ACCOUNT.password]) == [], "the password is in the Secrets alone"
+        assert traces(there.visible_text(), [ACCOUNT.password]) == [], "the password is in the Secrets alone"
 
 
 @pytest.fixture(scope="module")
-def world(land: Land) -> Iterator[Land]:
+def world(testbed: Testbed) -> Iterator[Testbed]:
     """A mirror `world` of the upstream that everybody trusts, for the tests of a module."""
-    land.mirror("world", land.world)
-    yield land
-    land.delete("world")
+    testbed.mirror("world", testbed.world)
+    yield testbed
+    testbed.delete("world")
 
 
 @pytest.fixture
-def no_mirror(land: Land) -> Iterator[None]:
+def no_mirror(testbed: Testbed) -> Iterator[None]:
     """No mirror stands in the way of the next test, whatever became of this one."""
     yield
-    land.kubectl("delete", "rm", "--all", "--timeout=150s")
+    testbed.kubectl("delete", "rm", "--all", "--timeout=150s")

@@ -12,7 +12,7 @@ from hostess.hostsfile import hosts_block
 from tests.support.traces import agents, changed, entry, traces
 
 if TYPE_CHECKING:
-    from tests.support.land import Land
+    from tests.support.testbed import Testbed
 
 pytestmark = pytest.mark.usefixtures("no_mirror")
 
@@ -24,23 +24,23 @@ THEIRS = b'server = "https://elsewhere.local.test"\n'
 SOON = 30.0  # seconds in which an agent follows what is changed; it needs 2, and the kubelet 10 to start it again
 
 
-def test_agent_killed_at_random(land: Land) -> None:
+def test_agent_killed_at_random(testbed: Testbed) -> None:
     """Nothing foreign is lost meanwhile, nothing of ours is left in the end.
 
     Each time what it wrote is taken away by hand before its successor starts, so that each is killed in the middle of
     writing all of it.
     """
-    node = land.node
+    node = testbed.node
     foreign = node.read("/etc/hosts") + b"192.0.2.7\tforeign.local.test\n# latin-1: \xe9\n10.0.0.1 no-end-of-line"
     before_all = node.read("/etc/hosts")
     node.write("/etc/hosts", foreign)
     node.write(ELSEWHERE, THEIRS)
     before = traces(node)
-    land.mirror("kills", land.world)
-    ours = f"/etc/containerd/certs.d/{land.world.host}/hosts.toml"
+    testbed.mirror("kills", testbed.world)
+    ours = f"/etc/containerd/certs.d/{testbed.world.host}/hosts.toml"
     killed = 0
     while killed < KILLS:
-        land.until(lambda: agents(node, "kills"), SOON)
+        testbed.until(lambda: agents(node, "kills"), SOON)
         moment = f"{random.uniform(0, LIFE):.2f}"  # noqa: S311 - of its life, no secret
         # The kubelet may have ended it before: then it is not one of the fifty.
         done = node.run("sh", "-c", "sleep $1; kill -9 $2", "sh", moment, *agents(node, "kills"), check=False)
@@ -49,89 +49,93 @@ def test_agent_killed_at_random(land: Land) -> None:
         assert node.read(ELSEWHERE) == THEIRS
         node.run("rm", "-f", ours)
         node.write("/etc/hosts", foreign)
-    land.until(lambda: land.hosts_toml(land.world.host), SOON)
-    land.pull(land.world.push("lib/kills:1"))
-    land.delete("kills")
+    testbed.until(lambda: testbed.hosts_toml(testbed.world.host), SOON)
+    testbed.pull(testbed.world.push("lib/kills:1"))
+    testbed.delete("kills")
     assert changed(node, before) == set()
     node.run("rm", "-r", "/etc/containerd/certs.d/elsewhere.local.test")
     node.write("/etc/hosts", before_all)
 
 
-def failed_pulls(land: Land) -> str:
+def failed_pulls(testbed: Testbed) -> str:
     """What the kubelet has said of pulls that failed."""
     fields = "--field-selector=reason=Failed,involvedObject.kind=Pod"
-    return land.node.cluster.run_kubectl("get", "events", fields, "-o", "jsonpath={.items[*].message}").stdout
+    return testbed.node.cluster.run_kubectl("get", "events", fields, "-o", "jsonpath={.items[*].message}").stdout
 
 
-def test_rollout_keeps_hosts_toml_and_pulls(land: Land) -> None:
+def test_rollout_keeps_hosts_toml_and_pulls(testbed: Testbed) -> None:
     """No pull fails, all of them go through the mirror, and hosts.toml is neither removed nor written again."""
-    land.mirror("rolled", land.world)
-    image, failed = land.world.push("lib/rolled:1", (2.0,)), failed_pulls(land)
-    land.pull(image)
-    taken, daemon_set = land.world.count("blob"), "daemonset/registry-mirror-rolled"
-    toml = ("stat", "--format=%i %y", f"/etc/containerd/certs.d/{land.world.host}/hosts.toml")
-    written = land.node.run(*toml).stdout
+    testbed.mirror("rolled", testbed.world)
+    image, failed = testbed.world.push("lib/rolled:1", (2.0,)), failed_pulls(testbed)
+    testbed.pull(image)
+    taken, daemon_set = testbed.world.count("blob"), "daemonset/registry-mirror-rolled"
+    toml = ("stat", "--format=%i %y", f"/etc/containerd/certs.d/{testbed.world.host}/hosts.toml")
+    written = testbed.node.run(*toml).stdout
     for _ in range(3):
-        land.kubectl("rollout", "restart", daemon_set)
+        testbed.kubectl("rollout", "restart", daemon_set)
         pulls, done = 0, False
         while not done:
-            land.pull(image)
+            testbed.pull(image)
             pulls += 1
-            done = "successfully rolled out" in land.kubectl("rollout", "status", daemon_set, "--watch=false")
-        assert land.counted("rolled") > pulls * 2_000_000
-    assert land.node.run(*toml).stdout == written
-    assert failed_pulls(land) == failed
-    assert land.world.count("blob") == taken
-    land.delete("rolled")
+            done = "successfully rolled out" in testbed.kubectl("rollout", "status", daemon_set, "--watch=false")
+        assert testbed.counted("rolled") > pulls * 2_000_000
+    assert testbed.node.run(*toml).stdout == written
+    assert failed_pulls(testbed) == failed
+    assert testbed.world.count("blob") == taken
+    testbed.delete("rolled")
 
 
-def test_mirror_address_changes(land: Land) -> None:
+def test_mirror_address_changes(testbed: Testbed) -> None:
     """The hosts entry follows, and pulls go on all along."""
-    land.mirror("moved", land.world)
-    image, address = land.world.push("lib/moved:1", (2.0,)), land.address("moved")
-    land.pull(image)
-    land.kubectl("delete", "service", "registry-mirror-moved")
-    land.pull(image)
-    land.until(lambda: land.kube.find(SERVICE, "registry-mirror-moved") and land.address("moved") != address, SOON)
-    land.until(lambda: entry(land.node, "moved").split()[:1] == [land.address("moved").encode()], SOON)
-    land.wait_ready("moved")
-    passed = land.counted("moved")
-    land.pull(image)
-    assert land.counted("moved") > passed + 2_000_000
-    land.delete("moved")
+    testbed.mirror("moved", testbed.world)
+    image, address = testbed.world.push("lib/moved:1", (2.0,)), testbed.address("moved")
+    testbed.pull(image)
+    testbed.kubectl("delete", "service", "registry-mirror-moved")
+    testbed.pull(image)
+    testbed.until(
+        lambda: testbed.kube.find(SERVICE, "registry-mirror-moved") and testbed.address("moved") != address, SOON
+    )
+    testbed.until(lambda: entry(testbed.node, "moved").split()[:1] == [testbed.address("moved").encode()], SOON)
+    testbed.wait_ready("moved")
+    passed = testbed.counted("moved")
+    testbed.pull(image)
+    assert testbed.counted("moved") > passed + 2_000_000
+    testbed.delete("moved")
 
 
-def test_hosts_file_replaced_by_rename(land: Land) -> None:
+def test_hosts_file_replaced_by_rename(testbed: Testbed) -> None:
     """The agent has the old one mounted: it gets a new pod, which writes the new one. Also where the old one stays."""
-    land.mirror("renamed", land.world)
-    written = hosts_block.parse(land.node.read("/etc/hosts")).foreign
+    testbed.mirror("renamed", testbed.world)
+    written = hosts_block.parse(testbed.node.read("/etc/hosts")).foreign
     for line, keep in ((b"192.0.2.8 new.local.test\n", False), (b"192.0.2.9 newer.local.test\n", True)):
-        land.node.write("/etc/hosts.new", written + line)
+        testbed.node.write("/etc/hosts.new", written + line)
         if keep:
-            land.node.run("mv", "/etc/hosts", "/etc/hosts.bak")
-        land.node.run("mv", "/etc/hosts.new", "/etc/hosts")
-        land.until(lambda: entry(land.node, "renamed"), 60)
-        assert hosts_block.parse(land.node.read("/etc/hosts")).foreign == written + line
-    land.delete("renamed")
-    assert land.node.read("/etc/hosts") == written + b"192.0.2.9 newer.local.test\n"
-    land.node.run("rm", "/etc/hosts.bak")
-    land.node.write("/etc/hosts", written)
+            testbed.node.run("mv", "/etc/hosts", "/etc/hosts.bak")
+        testbed.node.run("mv", "/etc/hosts.new", "/etc/hosts")
+        testbed.until(lambda: entry(testbed.node, "renamed"), 60)
+        assert hosts_block.parse(testbed.node.read("/etc/hosts")).foreign == written + line
+    testbed.delete("renamed")
+    assert testbed.node.read("/etc/hosts") == written + b"192.0.2.9 newer.local.test\n"
+    testbed.node.run("rm", "/etc/hosts.bak")
+    testbed.node.write("/etc/hosts", written)
 
 
-def test_hosts_file_and_folder_removed(land: Land) -> None:
+def test_hosts_file_and_folder_removed(testbed: Testbed) -> None:
     """No directory takes the file's place meanwhile, which a container that is restarted would get the node."""
-    land.node.run("chmod", "644", "/etc/hosts")  # as it will be when it is written anew
-    before = traces(land.node)
-    land.mirror("removed", land.world)
-    written, first = hosts_block.parse(land.node.read("/etc/hosts")).foreign, land.agent("removed")
-    land.node.run("rm", "/etc/hosts")
-    land.until(lambda: land.agent("removed") not in (first, ""), SOON)
-    land.until(lambda: "is not a file" in land.kubectl("describe", "pod", land.agent("removed"), check=False), SOON)
-    assert not land.node.exists("/etc/hosts")
-    land.node.write("/etc/hosts", written)
-    land.until(lambda: entry(land.node, "removed"), 60)
-    land.node.run("rm", "-r", "/etc/docker/certs.d", "/etc/docker")
-    land.until(lambda: land.node.exists("/etc/docker/certs.d"), SOON)
-    land.delete("removed")
-    land.node.run("mkdir", "--parents", "/etc/docker/certs.d")
-    assert changed(land.node, before) == set()
+    testbed.node.run("chmod", "644", "/etc/hosts")  # as it will be when it is written anew
+    before = traces(testbed.node)
+    testbed.mirror("removed", testbed.world)
+    written, first = hosts_block.parse(testbed.node.read("/etc/hosts")).foreign, testbed.agent("removed")
+    testbed.node.run("rm", "/etc/hosts")
+    testbed.until(lambda: testbed.agent("removed") not in (first, ""), SOON)
+    testbed.until(
+        lambda: "is not a file" in testbed.kubectl("describe", "pod", testbed.agent("removed"), check=False), SOON
+    )
+    assert not testbed.node.exists("/etc/hosts")
+    testbed.node.write("/etc/hosts", written)
+    testbed.until(lambda: entry(testbed.node, "removed"), 60)
+    testbed.node.run("rm", "-r", "/etc/docker/certs.d", "/etc/docker")
+    testbed.until(lambda: testbed.node.exists("/etc/docker/certs.d"), SOON)
+    testbed.delete("removed")
+    testbed.node.run("mkdir", "--parents", "/etc/docker/certs.d")
+    assert changed(testbed.node, before) == set()

@@ -6,40 +6,40 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.support.land import Land
+    from tests.support.testbed import Testbed
 
 # Seconds. The kubelet brings a changed Secret into a pod within a minute and a half; the registry asks for it again
 # after one minute more.
 FOLLOWED = 180.0
 
 
-def uids(land: Land) -> set[str]:
+def uids(testbed: Testbed) -> set[str]:
     """UIDs of the cache pods."""
-    said = json.loads(land.kubectl("get", "pods", "-l", "mirror=private,component=registry", "-o", "json"))
+    said = json.loads(testbed.kubectl("get", "pods", "-l", "mirror=private,component=registry", "-o", "json"))
     return {pod["metadata"]["uid"] for pod in said["items"]}
 
 
-def test_wrong_then_right_then_gone_and_back(land: Land) -> None:
+def test_wrong_then_right_then_gone_and_back(testbed: Testbed) -> None:
     """Each is told, each is followed, by the same pod; the private CA is trusted all along."""
-    name = land.secret("account", username="puller", password="wrong")
-    land.apply_mirror("private", land.private.host, credentialsSecret=name)
-    land.until(lambda: land.condition("private", "CacheAvailable")["status"] == "True", 120)
-    image = land.private.push("lib/secret:1", (2.0,))
-    before = uids(land)
-    said = land.becomes("private", "CredentialsAvailable", "CredentialsRefused")
+    name = testbed.secret("account", username="puller", password="wrong")
+    testbed.apply_mirror("private", testbed.private.host, credentialsSecret=name)
+    testbed.until(lambda: testbed.condition("private", "CacheAvailable")["status"] == "True", 120)
+    image = testbed.private.push("lib/secret:1", (2.0,))
+    before = uids(testbed)
+    said = testbed.becomes("private", "CredentialsAvailable", "CredentialsRefused")
     assert "account" in said["message"]
-    land.fails(image)
-    land.credentials(land.private, "account")
-    land.becomes("private", "CredentialsAvailable", "CredentialsAccepted")
-    land.until(lambda: land.serves("private", "lib/secret", "1"), FOLLOWED)
-    land.pull(image)
-    assert land.counted("private") > 2_000_000
-    land.kubectl("delete", "secret", "account")
-    land.becomes("private", "CredentialsAvailable", "SecretMissing")
-    cold = land.private.push("lib/secret:2", (2.0,))
-    land.credentials(land.private, "account")
-    land.becomes("private", "CredentialsAvailable", "CredentialsAccepted")
-    land.until(lambda: land.serves("private", "lib/secret", "2"), FOLLOWED)
-    land.pull(cold)
-    assert uids(land) == before
-    land.delete("private")
+    testbed.fails(image)
+    testbed.credentials(testbed.private, "account")
+    testbed.becomes("private", "CredentialsAvailable", "CredentialsAccepted")
+    testbed.until(lambda: testbed.serves("private", "lib/secret", "1"), FOLLOWED)
+    testbed.pull(image)
+    assert testbed.counted("private") > 2_000_000
+    testbed.kubectl("delete", "secret", "account")
+    testbed.becomes("private", "CredentialsAvailable", "SecretMissing")
+    cold = testbed.private.push("lib/secret:2", (2.0,))
+    testbed.credentials(testbed.private, "account")
+    testbed.becomes("private", "CredentialsAvailable", "CredentialsAccepted")
+    testbed.until(lambda: testbed.serves("private", "lib/secret", "2"), FOLLOWED)
+    testbed.pull(cold)
+    assert uids(testbed) == before
+    testbed.delete("private")

@@ -13,58 +13,58 @@ from tests.localcluster.node.kubelet import KUBELET
 from tests.support.traces import agents, changed, traces
 
 if TYPE_CHECKING:
-    from tests.support.land import Land
+    from tests.support.testbed import Testbed
 
 pytestmark = pytest.mark.usefixtures("no_mirror")
 
 SOON = 30.0  # seconds in which the controller tells what it waits for, on a machine under load
 
 
-def test_deletion_while_agent_hangs(land: Land) -> None:
+def test_deletion_while_agent_hangs(testbed: Testbed) -> None:
     """It waits for that node, and says so."""
-    before = traces(land.node)
-    land.mirror("hangs", land.world)
-    with frozen(land.node, land.agent("hangs")):
-        land.kubectl("delete", "rm", "hangs", "--wait=false")
-        land.until(lambda: land.node.name in land.condition("hangs", "NodesConfigured")["message"], SOON)
-        assert land.condition("hangs", "NodesConfigured")["reason"] == "Cleaning"
-        assert land.hosts_toml(land.world.host)
-    land.delete("hangs")
-    assert changed(land.node, before) == set()
+    before = traces(testbed.node)
+    testbed.mirror("hangs", testbed.world)
+    with frozen(testbed.node, testbed.agent("hangs")):
+        testbed.kubectl("delete", "rm", "hangs", "--wait=false")
+        testbed.until(lambda: testbed.node.name in testbed.condition("hangs", "NodesConfigured")["message"], SOON)
+        assert testbed.condition("hangs", "NodesConfigured")["reason"] == "Cleaning"
+        assert testbed.hosts_toml(testbed.world.host)
+    testbed.delete("hangs")
+    assert changed(testbed.node, before) == set()
 
 
-def test_deletion_while_agent_is_dead(land: Land) -> None:
+def test_deletion_while_agent_is_dead(testbed: Testbed) -> None:
     """The kubelet, that is back after a while, starts the agent, and the agent cleans."""
-    before = traces(land.node)
-    land.mirror("dead", land.world)
-    land.node.stop_component(KUBELET)
+    before = traces(testbed.node)
+    testbed.mirror("dead", testbed.world)
+    testbed.node.stop_component(KUBELET)
     try:
-        land.node.run("kill", "-9", *agents(land.node, "dead"))
-        land.kubectl("delete", "rm", "dead", "--wait=false")
-        land.becomes("dead", "NodesConfigured", "Cleaning")
-        assert land.hosts_toml(land.world.host)
+        testbed.node.run("kill", "-9", *agents(testbed.node, "dead"))
+        testbed.kubectl("delete", "rm", "dead", "--wait=false")
+        testbed.becomes("dead", "NodesConfigured", "Cleaning")
+        assert testbed.hosts_toml(testbed.world.host)
     finally:
-        land.node.start_component(KUBELET)
-    land.delete("dead")
-    assert changed(land.node, before) == set()
+        testbed.node.start_component(KUBELET)
+    testbed.delete("dead")
+    assert changed(testbed.node, before) == set()
 
 
-def test_deletion_while_a_node_is_dead(land: Land) -> None:
+def test_deletion_while_a_node_is_dead(testbed: Testbed) -> None:
     """The other is cleaned at once; at the deadline the mirror goes, and an Event names the dead one."""
-    before = traces(land.node)
-    land.system.set_environment(NODE_CLEANUP_DEADLINE="20")
-    land.mirror("paper", land.world)
-    dead = add_dead_node(land.node)
+    before = traces(testbed.node)
+    testbed.system.set_environment(NODE_CLEANUP_DEADLINE="20")
+    testbed.mirror("paper", testbed.world)
+    dead = add_dead_node(testbed.node)
     try:
-        land.until(lambda: land.kube.get(MIRROR, "paper")["status"]["nodes"]["desired"] == 2, SOON)
-        land.kubectl("delete", "rm", "paper", "--wait=false")
-        land.until(lambda: not changed(land.node, before), 15)
-        land.kubectl("wait", "--for=delete", "rm/paper", "--timeout=60s")
+        testbed.until(lambda: testbed.kube.get(MIRROR, "paper")["status"]["nodes"]["desired"] == 2, SOON)
+        testbed.kubectl("delete", "rm", "paper", "--wait=false")
+        testbed.until(lambda: not changed(testbed.node, before), 15)
+        testbed.kubectl("wait", "--for=delete", "rm/paper", "--timeout=60s")
     finally:
-        remove_node(land.node, dead)
-        land.system.set_environment(NODE_CLEANUP_DEADLINE="120")
-    land.delete("paper")
+        remove_node(testbed.node, dead)
+        testbed.system.set_environment(NODE_CLEANUP_DEADLINE="120")
+    testbed.delete("paper")
     fields = "--field-selector=reason=NodesNotCleaned"
-    said = land.node.cluster.run_kubectl("get", "events", fields, "-o", "jsonpath={.items[*].message}").stdout
+    said = testbed.node.cluster.run_kubectl("get", "events", fields, "-o", "jsonpath={.items[*].message}").stdout
     assert dead in said
-    assert land.node.name not in said
+    assert testbed.node.name not in said

@@ -12,7 +12,7 @@ from tests.localcluster.node.fake_server import fake_server, frozen
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.land import Land
+    from tests.support.testbed import Testbed
 
 MORE = 15.0  # seconds that a pull may take longer than without the fault
 PULL = 15.0  # seconds that the pull of a small image and the start of its pod take at most on a machine under load
@@ -21,7 +21,7 @@ WITHDRAWN = 12.0
 
 
 @pytest.fixture
-def image(world: Land, request: pytest.FixtureRequest) -> Iterator[str]:
+def image(world: Testbed, request: pytest.FixtureRequest) -> Iterator[str]:
     """An image that no cache has; the mirror is back on the node when the test has ended."""
     assert world.hosts_toml(world.world.host)
     tag = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[-60:].strip("-")
@@ -29,12 +29,12 @@ def image(world: Land, request: pytest.FixtureRequest) -> Iterator[str]:
     world.until(lambda: world.hosts_toml(world.world.host), 90)
 
 
-def withdrawn(land: Land) -> float:
+def withdrawn(testbed: Testbed) -> float:
     """Wait until the node no longer points at the mirror; return the seconds."""
-    return land.until(lambda: not land.hosts_toml(land.world.host), WITHDRAWN)
+    return testbed.until(lambda: not testbed.hosts_toml(testbed.world.host), WITHDRAWN)
 
 
-def test_a_mirror_without_pods(world: Land, image: str) -> None:
+def test_a_mirror_without_pods(world: Testbed, image: str) -> None:
     """Its Service refuses at once, also before the node has noticed."""
     with world.without_controller():
         world.kubectl("scale", "statefulset", "registry-mirror-world", "--replicas=0")
@@ -46,7 +46,7 @@ def test_a_mirror_without_pods(world: Land, image: str) -> None:
         world.until(lambda: world.hosts_toml(world.world.host), 60)
 
 
-def test_a_mirror_whose_packets_vanish(world: Land, image: str, flavour: str) -> None:
+def test_a_mirror_whose_packets_vanish(world: Testbed, image: str, flavour: str) -> None:
     """Withdrawn in seconds; containerd 2 gives up connecting after one second, also before that."""
     address = world.address("world")
     world.node.drop_packets(address)
@@ -59,7 +59,7 @@ def test_a_mirror_whose_packets_vanish(world: Land, image: str, flavour: str) ->
         world.node.let_packets(address)
 
 
-def test_a_mirror_that_takes_connections_and_hangs(world: Land, image: str) -> None:
+def test_a_mirror_that_takes_connections_and_hangs(world: Testbed, image: str) -> None:
     """Withdrawn in seconds, although its pod is ready; the condition says what is wrong."""
     with fake_server(world.node, world.address("world"), fault="hang"):
         withdrawn(world)
@@ -68,14 +68,14 @@ def test_a_mirror_that_takes_connections_and_hangs(world: Land, image: str) -> N
     world.becomes("world", "NodesConfigured", "AllNodesReady")
 
 
-def test_a_mirror_that_stops_in_the_middle_of_everything(world: Land, image: str) -> None:
+def test_a_mirror_that_stops_in_the_middle_of_everything(world: Testbed, image: str) -> None:
     """A frozen process: the kernel still takes connections for it."""
     with frozen(world.node, "registry-mirror-world-0"):
         withdrawn(world)
         assert world.pull(image) < PULL + MORE
 
 
-def test_a_mirror_with_a_wrong_certificate(world: Land, image: str) -> None:
+def test_a_mirror_with_a_wrong_certificate(world: Testbed, image: str) -> None:
     """Whoever answers 200 in its place is not asked for images."""
     with fake_server(world.node, world.address("world"), fault=200):
         assert world.pull(image) < PULL + MORE

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from tests.support.pods import a_pod, remove, runs
 
 if TYPE_CHECKING:
-    from tests.support.land import Land
+    from tests.support.testbed import Testbed
 
 LARGE = (60.0, 50.0, 40.0, 30.0, 25.0)  # MB; 205 in five layers
 
 
-def test_an_image_comes_through_the_mirror_by_its_unchanged_name(world: Land) -> None:
+def test_an_image_comes_through_the_mirror_by_its_unchanged_name(world: Testbed) -> None:
     """The mirror has counted its bytes; the second pull takes no blob from the upstream."""
     image = world.world.push("lib/small:1", (3.0, 2.0))
     world.pull(image)
@@ -23,7 +23,7 @@ def test_an_image_comes_through_the_mirror_by_its_unchanged_name(world: Land) ->
     assert world.counted("world") > passed + 5_000_000
 
 
-def test_an_image_comes_through_the_mirror_by_its_masquerade_name(world: Land) -> None:
+def test_an_image_comes_through_the_mirror_by_its_masquerade_name(world: Testbed) -> None:
     """Which nodes know by their hosts file, and trust by the mirror's CA."""
     image = world.world.push("lib/masquerade:1", (2.0,))
     name = world.kubectl("get", "rm", "world", "-o", "jsonpath={.status.masqueradeUrl}")
@@ -32,7 +32,7 @@ def test_an_image_comes_through_the_mirror_by_its_masquerade_name(world: Land) -
     remove(world.node, "masquerade")
 
 
-def test_a_large_image_of_many_layers_comes_through(world: Land) -> None:
+def test_a_large_image_of_many_layers_comes_through(world: Testbed) -> None:
     """At once, and again from the cache alone."""
     image = world.world.push("lib/large:1", LARGE)
     world.pull(image, seconds=120)
@@ -41,7 +41,7 @@ def test_a_large_image_of_many_layers_comes_through(world: Land) -> None:
     assert world.world.count("blob") == taken
 
 
-def test_ten_pods_start_one_image_at_once(world: Land) -> None:
+def test_ten_pods_start_one_image_at_once(world: Testbed) -> None:
     """None of them fails."""
     image = world.world.push("lib/ten:1", (20.0,))
     pods = [world.start_pull(image, policy="IfNotPresent") for _ in range(10)]
@@ -50,14 +50,14 @@ def test_ten_pods_start_one_image_at_once(world: Land) -> None:
     remove(world.node, *pods)
 
 
-def test_images_of_docker_hub_come_through_a_mirror_of_hub_docker_io(land: Land) -> None:
+def test_images_of_docker_hub_come_through_a_mirror_of_hub_docker_io(testbed: Testbed) -> None:
     """docker.io/library/..., with the token that Docker Hub asks for."""
-    land.apply_mirror("hub", "hub.docker.io")
-    land.wait_ready("hub")
-    assert land.hub.push("library/test:1", (2.0,)) == "docker.io/library/test:1"
-    land.pull("docker.io/library/test:1")
-    assert land.counted("hub") > 2_000_000
-    taken = land.hub.count("blob")
-    land.pull("docker.io/library/test:1")
-    assert land.hub.count("blob") == taken
-    land.delete("hub")
+    testbed.apply_mirror("hub", "hub.docker.io")
+    testbed.wait_ready("hub")
+    assert testbed.hub.push("library/test:1", (2.0,)) == "docker.io/library/test:1"
+    testbed.pull("docker.io/library/test:1")
+    assert testbed.counted("hub") > 2_000_000
+    taken = testbed.hub.count("blob")
+    testbed.pull("docker.io/library/test:1")
+    assert testbed.hub.count("blob") == taken
+    testbed.delete("hub")

@@ -15,7 +15,7 @@ from tests.support.traces import changed, config_path, configuration, configure,
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.land import Land
+    from tests.support.testbed import Testbed
 
 pytestmark = pytest.mark.usefixtures("no_mirror")
 
@@ -23,34 +23,34 @@ ANOTHER = "/etc/another/certs.d"
 
 
 @pytest.fixture
-def clean(land: Land) -> Iterator[Land]:
-    """The land, whose node is as it was when the test has ended."""
-    before = traces(land.node)
-    yield land
-    land.delete("runtime")
-    assert changed(land.node, before) == set()
+def clean(testbed: Testbed) -> Iterator[Testbed]:
+    """The testbed, whose node is as it was when the test has ended."""
+    before = traces(testbed.node)
+    yield testbed
+    testbed.delete("runtime")
+    assert changed(testbed.node, before) == set()
 
 
-def pulls_past_the_mirror(land: Land, reason: str) -> str:
+def pulls_past_the_mirror(testbed: Testbed, reason: str) -> str:
     """Apply a mirror that its node does not use, whose condition has a reason; return the sentence."""
-    land.apply_mirror("runtime", land.world.host)
-    said = land.becomes("runtime", "NodesConfigured", reason, 120)
+    testbed.apply_mirror("runtime", testbed.world.host)
+    said = testbed.becomes("runtime", "NodesConfigured", reason, 120)
     assert said["status"] == "False"
-    assert land.node.name in said["message"]
-    land.pull(land.world.push(f"lib/runtime:{reason.lower()}", (2.0,)))
-    assert land.counted("runtime") == 0
+    assert testbed.node.name in said["message"]
+    testbed.pull(testbed.world.push(f"lib/runtime:{reason.lower()}", (2.0,)))
+    assert testbed.counted("runtime") == 0
     return str(said["message"])
 
 
-def pulls_through_the_mirror(land: Land) -> None:
+def pulls_through_the_mirror(testbed: Testbed) -> None:
     """As soon as the runtime reads what the agent writes."""
-    land.wait_ready("runtime")
-    land.pull(land.world.push("lib/runtime:through", (2.0,)))
-    assert land.counted("runtime") > 2_000_000
+    testbed.wait_ready("runtime")
+    testbed.pull(testbed.world.push("lib/runtime:through", (2.0,)))
+    assert testbed.counted("runtime") > 2_000_000
 
 
 @pytest.mark.parametrize("path", [BY_DEFAULT, ""])
-def test_containerd_default_config_path(clean: Land, flavour: str, path: str) -> None:
+def test_containerd_default_config_path(clean: Testbed, flavour: str, path: str) -> None:
     """2.2 and newer have two roots by default, which they take for one folder's name: the agent makes it lead to ours.
 
     1.6 reads nothing.
@@ -66,7 +66,7 @@ def test_containerd_default_config_path(clean: Land, flavour: str, path: str) ->
         clean.delete("runtime")
 
 
-def test_containerd_with_two_roots(clean: Land, flavour: str) -> None:
+def test_containerd_with_two_roots(clean: Testbed, flavour: str) -> None:
     """1.6 splits them, 2 does not; images come through the mirror all the same."""
     with config_path(clean.node, TWO_ROOTS):
         clean.apply_mirror("runtime", clean.world.host)
@@ -75,7 +75,7 @@ def test_containerd_with_two_roots(clean: Land, flavour: str) -> None:
         clean.delete("runtime")
 
 
-def test_containerd_reads_another_folder(clean: Land) -> None:
+def test_containerd_reads_another_folder(clean: Testbed) -> None:
     """The condition names node, folder and setting; once the folder is ours the mirror is used."""
     with config_path(clean.node, ANOTHER):
         said = pulls_past_the_mirror(clean, "RuntimeIgnoresCerts")
@@ -84,7 +84,7 @@ def test_containerd_reads_another_folder(clean: Land) -> None:
     pulls_through_the_mirror(clean)
 
 
-def test_registry_mirrors_move_to_hosts_toml(clean: Land, flavour: str) -> None:
+def test_registry_mirrors_move_to_hosts_toml(clean: Testbed, flavour: str) -> None:
     """The steps of the message, in their order, lead to a node that pulls through the mirror.
 
     Pulls of the host that was moved still work.
@@ -110,14 +110,14 @@ def test_registry_mirrors_move_to_hosts_toml(clean: Land, flavour: str) -> None:
         node.run("rm", "-r", folder)
 
 
-def pulls(land: Land, image: str) -> None:
+def pulls(testbed: Testbed, image: str) -> None:
     """Pull an image by a pod, whatever it is called inside."""
-    pod = land.start_pull(image)
-    land.node.cluster.run_kubectl("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=60s")
-    land.forget(pod, image)
+    pod = testbed.start_pull(image)
+    testbed.node.cluster.run_kubectl("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=60s")
+    testbed.forget(pod, image)
 
 
-def test_existing_hosts_toml_for_upstream(clean: Land) -> None:
+def test_existing_hosts_toml_for_upstream(clean: Testbed) -> None:
     """It is respected and named; once it is gone the mirror is used."""
     folder = f"/etc/containerd/certs.d/{clean.world.host}"
     content = f'server = "https://{clean.world.host}"\n'

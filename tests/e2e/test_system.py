@@ -21,7 +21,7 @@ from tests.support.traces import agents, resident
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.support.land import Land
+    from tests.support.testbed import Testbed
 
 TOKEN = "/var/run/secrets/kubernetes.io"
 NOT_ON_LINUX: set[str] = set()  # packages of the locks that no image has
@@ -29,12 +29,14 @@ LIMITS = {"webhook": 120_000_000, "controller": 120_000_000, "hostess": 80_000_0
 AGENT = 32 * 1024 * 1024  # bytes of memory, as there is one a mirror on every node
 
 
-def replicas(land: Land, program: str) -> dict[str, str]:
+def replicas(testbed: Testbed, program: str) -> dict[str, str]:
     """Pods of a program of the control plane, and their process."""
     label = f"app.kubernetes.io/name=registrymirror-{program}"
-    said = json.loads(land.kubectl("get", "pods", "-l", label, "--field-selector=status.phase=Running", "-o", "json"))
+    said = json.loads(
+        testbed.kubectl("get", "pods", "-l", label, "--field-selector=status.phase=Running", "-o", "json")
+    )
     names = [pod["metadata"]["name"] for pod in said["items"] if "deletionTimestamp" not in pod["metadata"]]
-    return {name: processes(land.node, name, NAMESPACE)[0] for name in names}
+    return {name: processes(testbed.node, name, NAMESPACE)[0] for name in names}
 
 
 @pytest.mark.parametrize("program", LIMITS)
@@ -73,42 +75,44 @@ def test_each_image_tells_what_is_in_it(program: str) -> None:
     assert allowed.keys() - {each["bom-ref"] for each in packages} <= NOT_ON_LINUX
 
 
-def test_two_replicas_each_and_no_token_for_the_webhook(land: Land) -> None:
+def test_two_replicas_each_and_no_token_for_the_webhook(testbed: Testbed) -> None:
     """There is nothing in its file system to talk to the API server with."""
-    webhooks, controllers = replicas(land, "webhook"), replicas(land, "controller")
+    webhooks, controllers = replicas(testbed, "webhook"), replicas(testbed, "controller")
     assert len(webhooks) == len(controllers) == 2
     for pid in webhooks.values():
-        assert land.node.exists(f"/proc/{pid}/root/etc/registrymirror-webhook/tls.crt")
-        assert not land.node.exists(f"/proc/{pid}/root{TOKEN}")
+        assert testbed.node.exists(f"/proc/{pid}/root/etc/registrymirror-webhook/tls.crt")
+        assert not testbed.node.exists(f"/proc/{pid}/root{TOKEN}")
     for pid in controllers.values():
-        assert land.node.exists(f"/proc/{pid}/root{TOKEN}")
+        assert testbed.node.exists(f"/proc/{pid}/root{TOKEN}")
 
 
-def test_the_agent_is_small_in_memory(land: Land, record_testsuite_property: Callable[[str, object], None]) -> None:
+def test_the_agent_is_small_in_memory(
+    testbed: Testbed, record_testsuite_property: Callable[[str, object], None]
+) -> None:
     """Resident, with all that it shares with others; the other programs' is told."""
-    land.mirror("memory", land.world)
-    land.pull(land.world.push("lib/memory:1", (2.0,)))
-    (agent,) = agents(land.node, "memory")
-    (cache,) = processes(land.node, "registry-mirror-memory-0", NAMESPACE)
+    testbed.mirror("memory", testbed.world)
+    testbed.pull(testbed.world.push("lib/memory:1", (2.0,)))
+    (agent,) = agents(testbed.node, "memory")
+    (cache,) = processes(testbed.node, "registry-mirror-memory-0", NAMESPACE)
     found = {"hostess": [agent], "cache": [cache]}
-    found |= {program: list(replicas(land, program).values()) for program in ("webhook", "controller")}
-    sizes = {program: max(resident(land.node, pid) for pid in pids) for program, pids in found.items()}
+    found |= {program: list(replicas(testbed, program).values()) for program in ("webhook", "controller")}
+    sizes = {program: max(resident(testbed.node, pid) for pid in pids) for program, pids in found.items()}
     for program, size in sizes.items():
         record_testsuite_property(f"resident bytes of {program}", size)
     assert sizes["hostess"] < AGENT
-    land.delete("memory")
+    testbed.delete("memory")
 
 
 @contextmanager
-def applying(land: Land) -> Iterator[list[str]]:
+def applying(testbed: Testbed) -> Iterator[list[str]]:
     """Apply changes of a mirror one after the other for as long as the block lasts; gives what kubectl says."""
     said: list[str] = []
     ended = threading.Event()
-    command = [str(land.node.cluster.kubectl), f"--kubeconfig={land.node.cluster.kubeconfig}", "apply", "-f", "-"]
+    command = [str(testbed.node.cluster.kubectl), f"--kubeconfig={testbed.node.cluster.kubeconfig}", "apply", "-f", "-"]
 
     def apply_each() -> None:
         while not ended.is_set():
-            spec = {"upstreamUrl": land.world.host, "replicas": 1, "ttl": f"{len(said) + 1}h"}
+            spec = {"upstreamUrl": testbed.world.host, "replicas": 1, "ttl": f"{len(said) + 1}h"}
             body = {"apiVersion": "k8s.osp.tech/v1", "kind": "RegistryMirror", "metadata": {"name": "scaled"}}
             manifest = json.dumps({**body, "spec": spec})
             done = subprocess.run(command, input=manifest, capture_output=True, text=True, check=False)
@@ -123,26 +127,26 @@ def applying(land: Land) -> Iterator[list[str]]:
         thread.join()
 
 
-def test_programs_scale_one_by_one_while_applies_go_on(land: Land) -> None:
+def test_programs_scale_one_by_one_while_applies_go_on(testbed: Testbed) -> None:
     """Three webhooks and one controller, and back: no apply fails, and the last one is followed."""
-    with applying(land) as said:
+    with applying(testbed) as said:
         for program, number in (("webhook", 3), ("controller", 1), ("controller", 2), ("webhook", 1), ("webhook", 2)):
-            land.system.scale(program, number)
-            land.until(lambda program=program, number=number: len(replicas(land, program)) == number)  # type: ignore[misc]
+            testbed.system.scale(program, number)
+            testbed.until(lambda program=program, number=number: len(replicas(testbed, program)) == number)  # type: ignore[misc]
             applied = len(said)
-            land.until(lambda applied=applied: len(said) > applied + 3)  # type: ignore[misc]
+            testbed.until(lambda applied=applied: len(said) > applied + 3)  # type: ignore[misc]
     assert [each for each in said if not each.startswith("registrymirror.k8s.osp.tech/scaled ")] == []
     configuration = ("get", "secret", "registry-mirror-scaled", "-o", "jsonpath={.data}")
-    assert land.kubectl(*configuration)
-    land.until(lambda: land.condition("scaled", "Accepted")["status"] == "True")
-    land.delete("scaled")
+    assert testbed.kubectl(*configuration)
+    testbed.until(lambda: testbed.condition("scaled", "Accepted")["status"] == "True")
+    testbed.delete("scaled")
 
 
-def test_it_is_applied_again_server_side(land: Land) -> None:
+def test_it_is_applied_again_server_side(testbed: Testbed) -> None:
     """By a person who installed it by plain apply: no conflict, and what the controller has published stays."""
     bundle = ("get", "mutatingwebhookconfiguration", "registrymirror", "-o", "jsonpath={..caBundle}")
-    published = land.kubectl(*bundle)
+    published = testbed.kubectl(*bundle)
     assert published
-    land.node.cluster.run_kubectl("apply", "--server-side", f"--kustomize={land.system.folder}")
-    land.system.wait()
-    assert land.kubectl(*bundle) == published
+    testbed.node.cluster.run_kubectl("apply", "--server-side", f"--kustomize={testbed.system.folder}")
+    testbed.system.wait()
+    assert testbed.kubectl(*bundle) == published

@@ -11,7 +11,7 @@ from tests.localcluster.cluster import Cluster
 from tests.localcluster.node.installed import Installed
 from tests.localcluster.node.node import Node
 from tests.localcluster.node.upstream import PUBLIC, Upstream
-from tests.support.land import Land
+from tests.support.testbed import Testbed
 from tests.support.traces import changed, object_names, traces
 
 if TYPE_CHECKING:
@@ -34,16 +34,16 @@ def world_of(node: Node) -> Upstream:
 
 
 @contextmanager
-def two_mirrors(node: Node, world: Upstream) -> Iterator[Land]:
+def two_mirrors(node: Node, world: Upstream) -> Iterator[Testbed]:
     """Install the system with two mirrors of one upstream, and pull through the first."""
-    land = Land(node, Installed(node).install(), world, world, world)
-    with closing(land.kube):
-        land.apply_mirror("first", world.host)
-        land.mirror("second", world, masqueradeUrl="second.local.test")
-        land.wait_ready("first")
-        land.pull(world.push("lib/used:1", (2.0,)))
-        assert land.counted("first") > 2_000_000
-        yield land
+    testbed = Testbed(node, Installed(node).install(), world, world, world)
+    with closing(testbed.kube):
+        testbed.apply_mirror("first", world.host)
+        testbed.mirror("second", world, masqueradeUrl="second.local.test")
+        testbed.wait_ready("first")
+        testbed.pull(world.push("lib/used:1", (2.0,)))
+        assert testbed.counted("first") > 2_000_000
+        yield testbed
 
 
 @pytest.mark.parametrize("command", [("delete", "--kustomize={folder}"), ("delete", "namespace", "registry-mirror")])
@@ -54,19 +54,19 @@ def test_removing_everything_cleans_nodes(bare: Node, command: tuple[str, ...]) 
     """
     world = world_of(bare)
     files = traces(bare)
-    with two_mirrors(bare, world) as land:
-        arguments = [each.format(folder=land.system.folder) for each in command]
+    with two_mirrors(bare, world) as testbed:
+        arguments = [each.format(folder=testbed.system.folder) for each in command]
         bare.cluster.run_kubectl(*arguments, "--wait=false")
-        land.until(lambda: not land.hosts_toml(world.host), CLEAN_WITHIN)
-        assert land.pull(world.push("lib/after:1", (2.0,))) < PULL_WITHIN
-        land.until(lambda: changed(bare, files) == set(), CLEAN_WITHIN, lambda: changed(bare, files))
+        testbed.until(lambda: not testbed.hosts_toml(world.host), CLEAN_WITHIN)
+        assert testbed.pull(world.push("lib/after:1", (2.0,))) < PULL_WITHIN
+        testbed.until(lambda: changed(bare, files) == set(), CLEAN_WITHIN, lambda: changed(bare, files))
 
 
 def test_uninstall_leaves_nothing(bare: Node) -> None:
     """No object in the cluster, no file on the node."""
     world = world_of(bare)
     before, files = object_names(bare), traces(bare)
-    with two_mirrors(bare, world) as land:
-        land.system.uninstall()
+    with two_mirrors(bare, world) as testbed:
+        testbed.system.uninstall()
     assert {each for each in object_names(bare) ^ before if not each.startswith("PersistentVolume ")} == set()
     assert changed(bare, files) == set()

@@ -12,14 +12,14 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.land import Land
+    from tests.support.testbed import Testbed
 
 WARM_PULL = 20.0  # seconds
 SEEN = 45.0  # seconds until the controller, which asks every five, has said so twice over
 
 
 @pytest.fixture(scope="module")
-def warm(world: Land) -> str:
+def warm(world: Testbed) -> str:
     """An image that the cache has."""
     image = world.world.push("lib/warm:1", (2.0,))
     world.pull(image)
@@ -27,8 +27,8 @@ def warm(world: Land) -> str:
 
 
 @pytest.fixture
-def upstream(world: Land) -> Iterator[Land]:
-    """The land, whose upstream is well again afterwards."""
+def upstream(world: Testbed) -> Iterator[Testbed]:
+    """The testbed, whose upstream is well again afterwards."""
     yield world
     world.world.fault(None)
     world.becomes("world", "UpstreamReachable", "Reachable", 90)
@@ -45,7 +45,7 @@ def upstream(world: Land) -> Iterator[Land]:
         (503, "UpstreamReachable", "ServerError"),
     ],
 )
-def test_an_upstream_that_refuses(upstream: Land, warm: str, fault: int, kind: str, reason: str) -> None:
+def test_an_upstream_that_refuses(upstream: Testbed, warm: str, fault: int, kind: str, reason: str) -> None:
     """What the cache has is served; what it has not fails, as without a mirror; condition and Event say why."""
     cold = upstream.world.push(f"lib/cold:{fault}")
     upstream.world.fault(fault)
@@ -60,7 +60,7 @@ def test_an_upstream_that_refuses(upstream: Land, warm: str, fault: int, kind: s
     upstream.pull(cold)
 
 
-def test_an_upstream_that_is_down(world: Land, warm: str) -> None:
+def test_an_upstream_that_is_down(world: Testbed, warm: str) -> None:
     """A cache that starts meanwhile serves what it has; a node whose image is in the cache pulls it."""
     world.world.stop()
     try:
@@ -75,7 +75,7 @@ def test_an_upstream_that_is_down(world: Land, warm: str) -> None:
     world.becomes("world", "UpstreamReachable", "Reachable", 90)
 
 
-def test_an_upstream_that_hangs_after_accepting(upstream: Land) -> None:
+def test_an_upstream_that_hangs_after_accepting(upstream: Testbed) -> None:
     """It is told as what it is; new images come again as soon as it answers."""
     cold = upstream.world.push("lib/cold:hang")
     upstream.world.fault("hang")
@@ -84,12 +84,12 @@ def test_an_upstream_that_hangs_after_accepting(upstream: Land) -> None:
     upstream.pull(cold, 90)
 
 
-def test_an_upstream_that_breaks_off_in_the_middle_of_a_layer(upstream: Land) -> None:
+def test_an_upstream_that_breaks_off_in_the_middle_of_a_layer(upstream: Testbed) -> None:
     """Nothing broken is kept: the pull fails meanwhile, and is whole afterwards, from the cache too."""
     cold = upstream.world.push("lib/cold:truncated", (8.0,))
     upstream.world.fault("truncate")
     pod = upstream.start_pull(cold)
-    upstream.until(lambda: upstream.waits(pod), 60)
+    upstream.until(lambda: upstream.pull_error(pod), 60)
     upstream.world.fault(None)
     upstream.runs(pod, cold, 60)
     upstream.forget(pod, cold)

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.land import Land
 
 from tests.localcluster.cluster import Cluster
 from tests.localcluster.node.installed import Installed
 from tests.localcluster.node.node import Node
 from tests.localcluster.node.upstream import PUBLIC, Upstream
-from tests.support.land import Land
 from tests.support.traces import changed, object_names, traces
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Pulls that go on beside a fault: by the node's runtime, one after the other, each of an image that it does not have.
 
-with pulling(land, images) as pulls:
+with pulling(testbed, images) as pulls:
     ...                      # the fault
     pulls.more(5)            # five more have ended
 assert not pulls.failed
@@ -21,7 +21,7 @@ from tests.support.kube import until
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tests.support.land import Land
+    from tests.support.testbed import Testbed
 
 PATIENCE: Final = 120.0  # seconds; a pull takes half of one, and a minute and more where packets vanish
 # Of containerd. In the kubelet's own, images would get further names, which keep their content on the node.
@@ -33,7 +33,7 @@ LAYER: Final = 1.0  # megabytes of an image here: enough to see in the caches' c
 class Pulls:
     """What became of them. By containerd's own client, which reads hosts.toml as kubelet's pulls do."""
 
-    land: Land
+    testbed: Testbed
     seconds: list[float] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
@@ -43,11 +43,11 @@ class Pulls:
         Without an API server too, which the kubelet could not do.
         """
         began = time.monotonic()
-        done = self.land.node.ctr(OWN, "images", "pull", f"--hosts-dir={ONE_ROOT}", image, check=False)
+        done = self.testbed.node.ctr(OWN, "images", "pull", f"--hosts-dir={ONE_ROOT}", image, check=False)
         if done.returncode:
             self.failed.append(f"{image} after {time.monotonic() - began:.1f} s: {done.stderr[-500:]}")
         else:
-            self.land.node.ctr(OWN, "images", "rm", "--sync", image)
+            self.testbed.node.ctr(OWN, "images", "rm", "--sync", image)
         self.seconds.append(time.monotonic() - began)
 
     def lost(self) -> str:
@@ -61,9 +61,9 @@ class Pulls:
 
 
 @contextmanager
-def pulling(land: Land, images: Sequence[str]) -> Iterator[Pulls]:
+def pulling(testbed: Testbed, images: Sequence[str]) -> Iterator[Pulls]:
     """Pull these images in turn for as long as the block lasts."""
-    pulls, ended = Pulls(land), threading.Event()
+    pulls, ended = Pulls(testbed), threading.Event()
 
     def pull_each() -> None:
         for image in itertools.cycle(images):
@@ -80,6 +80,6 @@ def pulling(land: Land, images: Sequence[str]) -> Iterator[Pulls]:
         thread.join()
 
 
-def pushed(land: Land, name: str, count: int = 3) -> list[str]:
+def pushed(testbed: Testbed, name: str, count: int = 3) -> list[str]:
     """Push images of one name and tags of their own to the upstream that everybody trusts; return their full names."""
-    return [land.world.push(f"lib/{name}:{number}", (LAYER,)) for number in range(count)]
+    return [testbed.world.push(f"lib/{name}:{number}", (LAYER,)) for number in range(count)]

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.localcluster.node.runtime import DEBIAN
-from tests.support.lands import a_land, mark
 from tests.support.serving import to_be_trusted, trusted
+from tests.support.testbed_setup import mark_node_tests, start_testbed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.land import Land
+    from tests.support.testbed import Testbed
 
 HERE = Path(__file__).parent
 # How long old and new authorities overlap, where a quarter of an hour is usual: as long as tests can wait, and longer
@@ -25,32 +25,34 @@ OVERLAP_ENDS = 90.0  # seconds: an overlap counts from when all caches are rolle
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip all where no node can run."""
-    mark(items, HERE)
+    mark_node_tests(items, HERE)
 
 
 # A parameter of one value, so that tests/conftest.py gives all of its tests to one worker.
 @pytest.fixture(scope="session", params=[DEBIAN])
-def land(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Land]:
+def testbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
     """The node. Its runtime is the one that need not be built."""
-    with a_land(tmp_path_factory.mktemp("chaos") / "cluster", request.param, CERTIFICATE_OVERLAP=OVERLAP) as there:
+    with start_testbed(
+        tmp_path_factory.mktemp("chaos") / "cluster", request.param, CERTIFICATE_OVERLAP=OVERLAP
+    ) as there:
         yield there
 
 
 @pytest.fixture(scope="session")
-def world(land: Land) -> Iterator[Land]:
+def world(testbed: Testbed) -> Iterator[Testbed]:
     """A mirror `world` with two replicas of the upstream that everybody trusts."""
-    land.mirror("world", land.world, replicas=2)
-    yield land
-    land.delete("world")
+    testbed.mirror("world", testbed.world, replicas=2)
+    yield testbed
+    testbed.delete("world")
 
 
 @pytest.fixture(autouse=True)
-def as_before(world: Land) -> None:
+def as_before(world: Testbed) -> None:
     """No test begins before the mirror is well, whatever the one before it has done."""
     world.wait_ready("world")
     world.until(lambda: world.hosts_toml(world.world.host))
     # No test that compares the node's files with what they were may have an authority leave them in its midst.
     world.until(lambda: to_be_trusted(world, "world").count("BEGIN CERTIFICATE") == 1, OVERLAP_ENDS)
     if trusted(world, "world") != to_be_trusted(world, "world"):
-        world.hurry("mirror=world,component=hostess-certificate")
+        world.sync_secrets("mirror=world,component=hostess-certificate")
         world.until(lambda: trusted(world, "world") == to_be_trusted(world, "world"))

@@ -10,13 +10,13 @@ from tests.support.traces import traces
 
 if TYPE_CHECKING:
     from tests.support.chaos import Chaos
-    from tests.support.land import Land
+    from tests.support.testbed import Testbed
 
 # Seconds without an API server: longer than the controller's lease of 15.
 AWAY = 20.0
 
 
-def test_api_server_and_etcd_are_killed_while_the_node_pulls(world: Land, chaos: Chaos) -> None:
+def test_api_server_and_etcd_are_killed_while_the_node_pulls(world: Testbed, chaos: Chaos) -> None:
     """Pulls go on through the mirror, the node's files stay; afterwards status tells the truth of then."""
     images, cluster = pushed(world, "orphaned"), world.node.cluster
     with pulling(world, images) as pulls:

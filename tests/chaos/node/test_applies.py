@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from common.types import Json
     from tests.support.chaos import Chaos
-    from tests.support.land import Land
+    from tests.support.testbed import Testbed
 
 
 CLIENTS, APPLIES, MIRRORS = 4, 125, 10  # of each client: applies, and mirrors that it makes and changes
@@ -90,12 +90,12 @@ def whole(live: Json, spec: Json) -> None:
     assert live["metadata"]["labels"].items() >= {"mirror": live["metadata"]["name"], "app": names.APP}.items()
 
 
-def test_webhooks_are_killed_while_mirrors_are_applied(land: Land, chaos: Chaos, dice: random.Random) -> None:
+def test_webhooks_are_killed_while_mirrors_are_applied(testbed: Testbed, chaos: Chaos, dice: random.Random) -> None:
     """By SIGKILL of their processes and by deletion of their pods, both at once too."""
-    clients = [Client(Kube(land.node.cluster), number) for number in range(CLIENTS)]
-    with land.without_controller(), ThreadPoolExecutor(CLIENTS) as pool:
+    clients = [Client(Kube(testbed.node.cluster), number) for number in range(CLIENTS)]
+    with testbed.without_controller(), ThreadPoolExecutor(CLIENTS) as pool:
         ended = threading.Event()
-        killing = threading.Thread(target=_kill, args=(land, dice, ended))
+        killing = threading.Thread(target=_kill, args=(testbed, dice, ended))
         killing.start()
         try:
             for done in [pool.submit(client.apply_all) for client in clients]:
@@ -103,11 +103,11 @@ def test_webhooks_are_killed_while_mirrors_are_applied(land: Land, chaos: Chaos,
         finally:
             ended.set()
             killing.join()
-        recovered = land.until(lambda: _ready(land) == REPLICAS, 120)
+        recovered = testbed.until(lambda: _ready(testbed) == REPLICAS, 120)
         for client in clients:
             for name, spec in client.said_yes.items():
-                whole(land.kube.get(MIRROR, name), spec)
-                land.kube.delete(MIRROR, name)
+                whole(testbed.kube.get(MIRROR, name), spec)
+                testbed.kube.delete(MIRROR, name)
             client.kube.close()
     assert all(client.said_yes for client in clients)
     refused, wrong = sum(len(client.refused) for client in clients), sum(client.wrong for client in clients)
@@ -120,27 +120,27 @@ def test_webhooks_are_killed_while_mirrors_are_applied(land: Land, chaos: Chaos,
     )
 
 
-def _kill(land: Land, dice: random.Random, ended: threading.Event) -> None:
+def _kill(testbed: Testbed, dice: random.Random, ended: threading.Event) -> None:
     """Kill one or both, in one of three ways, when both are ready again and have been for a moment."""
     while not ended.wait(dice.uniform(0.5, 2)):
-        if _ready(land) < REPLICAS:
+        if _ready(testbed) < REPLICAS:
             continue
-        names_of_pods = [pod["metadata"]["name"] for pod in land.kube.every(POD, labelSelector=WEBHOOK)]
+        names_of_pods = [pod["metadata"]["name"] for pod in testbed.kube.every(POD, labelSelector=WEBHOOK)]
         how = dice.choice(("kill", "delete", "delete at once"))
         for name in dice.sample(names_of_pods, min(len(names_of_pods), dice.choice((1, 2)))):
             if how == "kill":
                 # the pod may be gone by now, or not yet have a process
-                pids = processes(land.node, name, NAMESPACE)
-                land.node.run("kill", "-9", *pids, check=False)
+                pids = processes(testbed.node, name, NAMESPACE)
+                testbed.node.run("kill", "-9", *pids, check=False)
             else:
                 grace = ("--grace-period=0", "--force") if how == "delete at once" else ()
-                land.kubectl("delete", "pod", name, "--ignore-not-found", "--wait=false", *grace, check=False)
+                testbed.kubectl("delete", "pod", name, "--ignore-not-found", "--wait=false", *grace, check=False)
 
 
-def _ready(land: Land) -> int:
+def _ready(testbed: Testbed) -> int:
     """How many of the webhook's pods are ready and stay."""
     return sum(
         any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", ()))
-        for pod in land.kube.every(POD, labelSelector=WEBHOOK)
+        for pod in testbed.kube.every(POD, labelSelector=WEBHOOK)
         if "deletionTimestamp" not in pod["metadata"]
     )

@@ -9,7 +9,7 @@ from tests.localcluster.node.installed import NAMESPACE
 
 if TYPE_CHECKING:
     from tests.support.chaos import Chaos
-    from tests.support.land import Land
+    from tests.support.testbed import Testbed
 
 PULL = 15.0  # seconds that the pull of some MB and the start of its pod take at most on a machine under load
 BODY_CUT = 30.0  # seconds more, where a body was cut off and kubelet has to try again
@@ -17,7 +17,7 @@ RATE = 5_000_000  # bytes a second from the upstream, so that a pull of SIZE tak
 SIZE = 10.0  # megabytes
 
 
-def test_a_cache_is_killed_in_the_middle_of_each_pull(world: Land, chaos: Chaos) -> None:
+def test_a_cache_is_killed_in_the_middle_of_each_pull(world: Testbed, chaos: Chaos) -> None:
     """Each pod starts, by the other replica, the upstream, or the kubelet's next try."""
     images = [world.world.push(f"lib/victim:{number}", (SIZE,)) for number in range(3)]
     took = []
@@ -45,22 +45,22 @@ def test_a_cache_is_killed_in_the_middle_of_each_pull(world: Land, chaos: Chaos)
     )
 
 
-def test_the_volume_of_one_cache_is_full(land: Land, chaos: Chaos) -> None:
+def test_the_volume_of_one_cache_is_full(testbed: Testbed, chaos: Chaos) -> None:
     """It leaves the Service, the other one serves, and all pods start."""
-    login = land.login(land.private)
-    credentials = land.credentials(land.private)
-    volumes = land.mirror("full", land.private, megabytes=60, replicas=2, credentialsSecret=credentials)
-    warm = land.private.push("lib/warm:1", (2.0,))
-    land.pull(warm, **login)
-    land.fill(volumes[0], leaving=1_000_000)
-    land.until(lambda: land.ready_caches("full") == 1)
-    took = [land.pull(warm, PULL, **login) for _ in range(3)]
-    assert land.condition("full", "Ready")["status"] == "True"
-    land.fill(volumes[1], leaving=1_000_000)
-    told = land.until(lambda: land.condition("full", "CacheAvailable")["status"] == "False")
-    withdrawn = land.until(lambda: not land.hosts_toml(land.private.host), PULL)
-    took += [land.pull(warm, PULL, **login) for _ in range(2)]
-    land.delete("full")
+    login = testbed.login(testbed.private)
+    credentials = testbed.credentials(testbed.private)
+    volumes = testbed.mirror("full", testbed.private, megabytes=60, replicas=2, credentialsSecret=credentials)
+    warm = testbed.private.push("lib/warm:1", (2.0,))
+    testbed.pull(warm, **login)
+    testbed.fill(volumes[0], leaving=1_000_000)
+    testbed.until(lambda: testbed.ready_caches("full") == 1)
+    took = [testbed.pull(warm, PULL, **login) for _ in range(3)]
+    assert testbed.condition("full", "Ready")["status"] == "True"
+    testbed.fill(volumes[1], leaving=1_000_000)
+    told = testbed.until(lambda: testbed.condition("full", "CacheAvailable")["status"] == "False")
+    withdrawn = testbed.until(lambda: not testbed.hosts_toml(testbed.private.host), PULL)
+    took += [testbed.pull(warm, PULL, **login) for _ in range(2)]
+    testbed.delete("full")
     chaos.row(
         "volumes of both caches full",
         lost=f"0 of {len(took)} pods",

@@ -14,7 +14,7 @@ from tests.support.serving import issued, served, to_be_trusted, trusted
 
 if TYPE_CHECKING:
     from tests.support.chaos import Chaos
-    from tests.support.land import Land
+    from tests.support.testbed import Testbed
 
 REPLICAS = 2
 BLOBS = 4  # of an image: configuration, busybox, marker and its layer
@@ -25,7 +25,7 @@ TWO_YEARS = 730.0  # days
 ROLLED = 180.0
 
 
-def test_ca_deleted_under_pulls(world: Land, chaos: Chaos) -> None:
+def test_ca_deleted_under_pulls(world: Testbed, chaos: Chaos) -> None:
     """All certificates are replaced and all caches restart, no pull fails, and most pulls use a cache.
 
     A restarting cache sends some pulls to the upstream. A node that trusts no cache asks it for three blobs of each
@@ -48,7 +48,7 @@ def test_ca_deleted_under_pulls(world: Land, chaos: Chaos) -> None:
     chaos.row("mirrors' CA deleted under pulls", lost=pulls.lost(), recovered=recovered, note=note)
 
 
-def test_node_clock_two_years_off(world: Land, chaos: Chaos) -> None:
+def test_node_clock_two_years_off(world: Testbed, chaos: Chaos) -> None:
     """The certificates are not yet valid, or expired: the status reports it, and no pull fails.
 
     The certificates differ and not the clock, as namespaces have no clock.
@@ -62,7 +62,7 @@ def test_node_clock_two_years_off(world: Land, chaos: Chaos) -> None:
         world.secret(GIVEN, **{name: content.decode() for name, content in files.items()})
         return time.monotonic()
 
-    def told(word: str) -> float:
+    def seconds_until(word: str) -> float:
         world.until(lambda: word in world.condition("world", "NodesConfigured")["message"], ROLLED)
         assert not world.hosts_toml(world.world.host)
         return time.monotonic()
@@ -70,9 +70,9 @@ def test_node_clock_two_years_off(world: Land, chaos: Chaos) -> None:
     with pulling(world, images) as pulls:
         began = given(TWO_YEARS)
         world.system.set_environment(DOCKER_CERTIFICATE_SECRET=GIVEN)
-        early = told("not yet valid") - began
+        early = seconds_until("not yet valid") - began
         began = given(-TWO_YEARS)
-        late = told("expired") - began
+        late = seconds_until("expired") - began
         assert world.condition("world", "CertificateValid")["reason"] == "Expired"
         pulls.more(len(images))
         world.system.set_environment(DOCKER_CERTIFICATE_SECRET="")
@@ -85,13 +85,13 @@ def test_node_clock_two_years_off(world: Land, chaos: Chaos) -> None:
     )
 
 
-def rolled(land: Land) -> bool:
+def rolled(testbed: Testbed) -> bool:
     """Return True if both caches serve the issued certificate, and the node trusts and uses them."""
-    caches = land.caches("world").values()
-    is_served = land.ready_caches("world") == REPLICAS and served(land, caches, 5000) == {issued(land, OURS)}
-    return is_served and trusted(land, "world") == to_be_trusted(land, "world") and well(land)
+    caches = testbed.caches("world").values()
+    is_served = testbed.ready_caches("world") == REPLICAS and served(testbed, caches, 5000) == {issued(testbed, OURS)}
+    return is_served and trusted(testbed, "world") == to_be_trusted(testbed, "world") and well(testbed)
 
 
-def well(land: Land) -> bool:
+def well(testbed: Testbed) -> bool:
     """Return True if the mirror is Ready and the node uses it."""
-    return land.condition("world", "Ready")["status"] == "True" and land.hosts_toml(land.world.host)
+    return testbed.condition("world", "Ready")["status"] == "True" and testbed.hosts_toml(testbed.world.host)

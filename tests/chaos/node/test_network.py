@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.support.chaos import Chaos
-    from tests.support.land import Land
+    from tests.support.testbed import Testbed
 
 LEASE_SECONDS = 15.0
 CONTROLLER = "app.kubernetes.io/name=registrymirror-controller"
@@ -26,24 +26,24 @@ WITHDRAWN = 12.0  # seconds until a dead mirror is out of the way, as everywhere
 
 
 @contextmanager
-def cut_off(land: Land, pod: str) -> Iterator[str]:
+def cut_off(testbed: Testbed, pod: str) -> Iterator[str]:
     """Let all that a pod sends to the API server vanish for as long as the block lasts; gives the pod's address."""
-    address: str = land.kube.get(POD, pod)["status"]["podIP"]
-    land.node.drop_packets(SERVICE_OF_API_SERVER, source=address)
+    address: str = testbed.kube.get(POD, pod)["status"]["podIP"]
+    testbed.node.drop_packets(SERVICE_OF_API_SERVER, source=address)
     try:
         yield address
     finally:
-        land.node.let_packets(SERVICE_OF_API_SERVER, source=address)
+        testbed.node.let_packets(SERVICE_OF_API_SERVER, source=address)
 
 
-def leader(land: Land) -> str:
+def leader(testbed: Testbed) -> str:
     """The pod that holds the lease."""
-    holder: str = land.kube.get(LEASE, "registrymirror-controller")["spec"]["holderIdentity"]
-    pods = (pod["metadata"]["name"] for pod in land.kube.every(POD))
+    holder: str = testbed.kube.get(LEASE, "registrymirror-controller")["spec"]["holderIdentity"]
+    pods = (pod["metadata"]["name"] for pod in testbed.kube.every(POD))
     return next((name for name in pods if holder.startswith(name)), "")
 
 
-def writes_from(land: Land, address: str) -> int:
+def writes_from(testbed: Testbed, address: str) -> int:
     """How many requests of a pod that change something but leases the API server has accepted."""
     return sum(
         line["stage"] == "ResponseComplete"
@@ -51,11 +51,11 @@ def writes_from(land: Land, address: str) -> int:
         and line["verb"] in {"create", "update", "patch", "delete"}
         and line.get("objectRef", {}).get("resource") not in {"leases", "events"}
         and line["responseStatus"]["code"] < 300
-        for line in entries(land.node.cluster)
+        for line in entries(testbed.node.cluster)
     )
 
 
-def test_the_leader_is_cut_off_from_the_api_server(world: Land, chaos: Chaos) -> None:
+def test_the_leader_is_cut_off_from_the_api_server(world: Testbed, chaos: Chaos) -> None:
     """Another leads and follows changes; the former leader writes nothing more, then stands by again."""
     former = leader(world)
     with cut_off(world, former) as address:
@@ -78,13 +78,13 @@ def test_the_leader_is_cut_off_from_the_api_server(world: Land, chaos: Chaos) ->
     world.change("world", ttl=None)
 
 
-def ready(land: Land, pod: str) -> bool:
+def ready(testbed: Testbed, pod: str) -> bool:
     """Whether a pod is Ready."""
-    found = land.kube.get(POD, pod)["status"]["conditions"]
+    found = testbed.kube.get(POD, pod)["status"]["conditions"]
     return any(each["type"] == "Ready" and each["status"] == "True" for each in found)
 
 
-def test_an_agent_is_cut_off_from_the_api_server(world: Land, chaos: Chaos) -> None:
+def test_an_agent_is_cut_off_from_the_api_server(world: Testbed, chaos: Chaos) -> None:
     """It keeps the node as it is, and still takes a dead mirror out of the way and brings it back."""
     images = pushed(world, "cutoff")
     with cut_off(world, world.agent("world")):
@@ -118,7 +118,7 @@ FOLLOWED = WATCH_SILENCE + 240
 
 
 @pytest.mark.timeout(2 * FOLLOWED + 60)
-def test_the_network_of_the_controllers_is_slow(world: Land, chaos: Chaos) -> None:
+def test_the_network_of_the_controllers_is_slow(world: Testbed, chaos: Chaos) -> None:
     """Every second packet to the API server is lost: what is changed is followed all the same."""
     addresses = [pod["status"]["podIP"] for pod in world.kube.every(POD, labelSelector=CONTROLLER)]
     for address in addresses:

@@ -10,13 +10,13 @@ from tests.support.traces import add_foreign, entry, traces
 
 if TYPE_CHECKING:
     from tests.support.chaos import Chaos
-    from tests.support.land import Land
+    from tests.support.testbed import Testbed
 
 PATIENCE = 180.0  # seconds until a node whose pods all start at once has done so; 40 are usual
 THEIRS = "/etc/containerd/certs.d/elsewhere.local.test/hosts.toml"
 
 
-def test_the_node_loses_power(world: Land, chaos: Chaos) -> None:
+def test_the_node_loses_power(world: Testbed, chaos: Chaos) -> None:
     """It comes up as it was: pods, entry, hosts.toml, foreign lines. What must be pulled before the mirror is, is."""
     node, early, images = world.node, pushed(world, "early", 1)[0], pushed(world, "late")
     node.write(THEIRS, 'server = "https://elsewhere.local.test"\n')
@@ -54,6 +54,6 @@ def test_the_node_loses_power(world: Land, chaos: Chaos) -> None:
     )
 
 
-def on_disk(land: Land) -> set[str]:
+def on_disk(testbed: Testbed) -> set[str]:
     """Everything where agents write, but for the link that they make for a runtime whose version they do not know."""
-    return {line for line in traces(land.node) if "certs.d:" not in line}
+    return {line for line in traces(testbed.node) if "certs.d:" not in line}

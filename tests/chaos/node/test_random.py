@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from tests.support.chaos import Chaos
-    from tests.support.land import Land
+    from tests.support.testbed import Testbed
 
-    Fault = Callable[[Land, random.Random, list[str]], AbstractContextManager[None]]
+    Fault = Callable[[Testbed, random.Random, list[str]], AbstractContextManager[None]]
 
 REPLICAS = 2
 # Seconds until a pod runs, whatever has just happened: a body that was cut off, kubelet's next try, a loaded machine.
@@ -34,7 +34,7 @@ CACHES, AGENTS = "mirror=world,component=registry", "mirror=world,component=host
 CONTROLLERS, WEBHOOKS = (f"app.kubernetes.io/name=registrymirror-{each}" for each in ("controller", "webhook"))
 
 
-def test_random_pulls_beside_random_faults(world: Land, chaos: Chaos, dice: random.Random, minutes: float) -> None:
+def test_random_pulls_beside_random_faults(world: Testbed, chaos: Chaos, dice: random.Random, minutes: float) -> None:
     """Each pull that upstream or cache can serve ends well within a deadline; in the end all is as it was."""
     node = world.node
     given = node.read("/etc/hosts")
@@ -64,21 +64,26 @@ def test_random_pulls_beside_random_faults(world: Land, chaos: Chaos, dice: rand
     chaos.row("random faults beside random pulls", lost=f"0 of {len(took)} pods", recovered=recovered, note=note)
 
 
-def on_the_node(land: Land) -> set[str]:
+def on_the_node(testbed: Testbed) -> set[str]:
     """Everything that stands on the node but for the backup, which holds what is foreign as of the last write."""
-    return {line for line in traces(land.node) if "/etc/hosts.backup" not in line}
+    return {line for line in traces(testbed.node) if "/etc/hosts.backup" not in line}
 
 
-def differing(land: Land, files: set[str]) -> str:
+def differing(testbed: Testbed, files: set[str]) -> str:
     """What is not as it was, for whoever has to find out why."""
-    land.keep_logs()
-    now, said = on_the_node(land), {pod: logs for pod, logs in land.said.items() if '"hostess"' in logs}
-    parts = {"caches ready": land.ready_caches("world"), "gone": files - now, "new": now - files, "agents said": said}
+    testbed.keep_logs()
+    now, said = on_the_node(testbed), {pod: logs for pod, logs in testbed.logs.items() if '"hostess"' in logs}
+    parts = {
+        "caches ready": testbed.ready_caches("world"),
+        "gone": files - now,
+        "new": now - files,
+        "agents said": said,
+    }
     return "\n".join(f"{name}: {part}" for name, part in parts.items())
 
 
 @contextmanager
-def nothing(_land: Land, _dice: random.Random, _images: list[str]) -> Iterator[None]:
+def nothing(_land: Testbed, _dice: random.Random, _images: list[str]) -> Iterator[None]:
     """No fault but those that are not over yet."""
     yield
 
@@ -87,50 +92,50 @@ def death_of(selector: str) -> Fault:
     """One of these pods is killed, and nobody waits for it."""
 
     @contextmanager
-    def killed(land: Land, dice: random.Random, _images: list[str]) -> Iterator[None]:
-        land.until(lambda: pods(land, selector))  # none where the caches were just scaled to nothing
-        die(land, dice.choice(sorted(pods(land, selector))))
+    def killed(testbed: Testbed, dice: random.Random, _images: list[str]) -> Iterator[None]:
+        testbed.until(lambda: pods(testbed, selector))  # none where the caches were just scaled to nothing
+        die(testbed, dice.choice(sorted(pods(testbed, selector))))
         yield
 
     return killed
 
 
-def pods(land: Land, selector: str) -> list[str]:
+def pods(testbed: Testbed, selector: str) -> list[str]:
     """Names of pods."""
-    return [pod["metadata"]["name"] for pod in land.kube.every(POD, labelSelector=selector)]
+    return [pod["metadata"]["name"] for pod in testbed.kube.every(POD, labelSelector=selector)]
 
 
-def die(land: Land, pod: str) -> None:
+def die(testbed: Testbed, pod: str) -> None:
     """Kill a pod's processes, or the pod."""
-    land.keep_logs(AGENTS)
-    live = land.kube.find(POD, pod) or {"status": {}}
+    testbed.keep_logs(AGENTS)
+    live = testbed.kube.find(POD, pod) or {"status": {}}
     if any(each["restartCount"] >= RESTARTS for each in live["status"].get("containerStatuses", ())):
-        land.kubectl("delete", "pod", pod, "--ignore-not-found", "--force", "--grace-period=0")
+        testbed.kubectl("delete", "pod", pod, "--ignore-not-found", "--force", "--grace-period=0")
     else:
-        land.node.run("kill", "-9", *processes(land.node, pod, NAMESPACE), check=False)
+        testbed.node.run("kill", "-9", *processes(testbed.node, pod, NAMESPACE), check=False)
 
 
 @contextmanager
-def scaled_to_zero(land: Land, _dice: random.Random, _images: list[str]) -> Iterator[None]:
+def scaled_to_zero(testbed: Testbed, _dice: random.Random, _images: list[str]) -> Iterator[None]:
     """By hand: the controller puts it right, with volumes that are empty."""
-    land.node.add_volumes(REPLICAS)
-    land.kubectl("scale", "statefulset", "registry-mirror-world", "--replicas=0")
+    testbed.node.add_volumes(REPLICAS)
+    testbed.kubectl("scale", "statefulset", "registry-mirror-world", "--replicas=0")
     yield
 
 
 @contextmanager
-def without_upstream(land: Land, dice: random.Random, images: list[str]) -> Iterator[None]:
+def without_upstream(testbed: Testbed, dice: random.Random, images: list[str]) -> Iterator[None]:
     """The upstream is gone, when both caches have all images and the node points at them; then one of them dies too."""
-    land.until(lambda: land.ready_caches("world") == REPLICAS and land.hosts_toml(land.world.host), CALM)
-    for address in land.caches("world").values():
+    testbed.until(lambda: testbed.ready_caches("world") == REPLICAS and testbed.hosts_toml(testbed.world.host), CALM)
+    for address in testbed.caches("world").values():
         for image in images:
-            land.fetch(address, image)
-    land.world.stop()
+            testbed.fetch(address, image)
+    testbed.world.stop()
     try:
-        die(land, dice.choice(sorted(land.caches("world"))))
+        die(testbed, dice.choice(sorted(testbed.caches("world"))))
         yield
     finally:
-        land.world.start()
+        testbed.world.start()
 
 
 FAULTS: dict[str, Fault] = {

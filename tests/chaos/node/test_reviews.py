@@ -12,8 +12,8 @@ from tests.support.serving import issued, served
 
 if TYPE_CHECKING:
     from tests.support.chaos import Chaos
-    from tests.support.land import Land
     from tests.support.reviewing import Reviews
+    from tests.support.testbed import Testbed
 
 RATE = 100.0
 WEBHOOK = "app.kubernetes.io/name=registrymirror-webhook"
@@ -21,62 +21,62 @@ LEAF, AUTHORITY = "registrymirror-webhook-tls", "registrymirror-webhook-ca"
 BROUGHT = 150.0  # seconds in which the kubelet brings a changed Secret to a pod; a minute and a half at most by itself
 
 
-def test_the_leaf_of_the_webhook_is_deleted(land: Land, chaos: Chaos) -> None:
+def test_the_leaf_of_the_webhook_is_deleted(testbed: Testbed, chaos: Chaos) -> None:
     """The controller issues another one, and both replicas take it up."""
-    _replaced(land, chaos, LEAF, "webhook's certificate deleted")
+    _replaced(testbed, chaos, LEAF, "webhook's certificate deleted")
 
 
-def test_the_authority_of_the_webhook_is_deleted(land: Land, chaos: Chaos) -> None:
+def test_the_authority_of_the_webhook_is_deleted(testbed: Testbed, chaos: Chaos) -> None:
     """The API server goes on trusting what the replicas serve until they have the leaf of the next one."""
-    _replaced(land, chaos, AUTHORITY, "webhook's authority deleted")
+    _replaced(testbed, chaos, AUTHORITY, "webhook's authority deleted")
 
 
-def _replaced(land: Land, chaos: Chaos, secret: str, fault: str) -> None:
-    before = issued(land, LEAF)
-    with reviewing(land.node.cluster, RATE) as reviews:
+def _replaced(testbed: Testbed, chaos: Chaos, secret: str, fault: str) -> None:
+    before = issued(testbed, LEAF)
+    with reviewing(testbed.node.cluster, RATE) as reviews:
         reviews.more(100)
         began = time.monotonic()
-        land.kubectl("delete", "secret", secret)
-        land.until(lambda: issued(land, LEAF) not in {b"", before}, BROUGHT)
+        testbed.kubectl("delete", "secret", secret)
+        testbed.until(lambda: issued(testbed, LEAF) not in {b"", before}, BROUGHT)
         # or the kubelet would look at the Secret a minute later, when what was trusted before the overlap is no more
-        land.hurry(WEBHOOK)
-        land.until(lambda: served(land, pods(land).values(), 8443) == {issued(land, LEAF)}, BROUGHT)
+        testbed.sync_secrets(WEBHOOK)
+        testbed.until(lambda: served(testbed, pods(testbed).values(), 8443) == {issued(testbed, LEAF)}, BROUGHT)
         recovered = time.monotonic() - began
         reviews.more(200)
     assert reviews.failed == []
-    chaos.row(fault, lost=lost(reviews), recovered=recovered, note=told(reviews))
+    chaos.row(fault, lost=lost(reviews), recovered=recovered, note=summary(reviews))
 
 
-def test_the_webhook_is_rolled_out_and_drained(land: Land, chaos: Chaos) -> None:
+def test_the_webhook_is_rolled_out_and_drained(testbed: Testbed, chaos: Chaos) -> None:
     """New pods come before old ones go, and nothing is sent to one that has gone."""
     deployment = "deployment/registrymirror-webhook"
-    with reviewing(land.node.cluster, RATE) as reviews:
+    with reviewing(testbed.node.cluster, RATE) as reviews:
         reviews.more(100)
         for _ in range(2):
-            land.kubectl("rollout", "restart", deployment)
-            land.kubectl("rollout", "status", deployment, "--timeout=120s")
-            land.until(lambda: len(pods(land)) == 2)  # those that end have ended
+            testbed.kubectl("rollout", "restart", deployment)
+            testbed.kubectl("rollout", "status", deployment, "--timeout=120s")
+            testbed.until(lambda: len(pods(testbed)) == 2)  # those that end have ended
         rolled = len(reviews.failed)
-        for name in pods(land):
-            evict(land, name)
-            land.until(lambda name=name: name not in pods(land))  # type: ignore[misc]
-            land.kubectl("rollout", "status", deployment, "--timeout=120s")
+        for name in pods(testbed):
+            evict(testbed, name)
+            testbed.until(lambda name=name: name not in pods(testbed))  # type: ignore[misc]
+            testbed.kubectl("rollout", "status", deployment, "--timeout=120s")
         reviews.more(100)
     assert (rolled, reviews.failed) == (0, [])
-    chaos.row("webhook rolled out twice and drained", lost=lost(reviews), note=told(reviews))
+    chaos.row("webhook rolled out twice and drained", lost=lost(reviews), note=summary(reviews))
 
 
-def pods(land: Land) -> dict[str, str]:
+def pods(testbed: Testbed) -> dict[str, str]:
     """Names and addresses of the webhook's pods, those that end included."""
-    found = land.kube.every(POD, labelSelector=WEBHOOK)
+    found = testbed.kube.every(POD, labelSelector=WEBHOOK)
     return {pod["metadata"]["name"]: pod["status"].get("podIP", "") for pod in found}
 
 
-def evict(land: Land, pod: str) -> None:
+def evict(testbed: Testbed, pod: str) -> None:
     """Ask a pod to leave as `kubectl drain` does, again while its disruption budget forbids it."""
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": NAMESPACE}}
     path = POD.path(NAMESPACE, pod, "eviction")
-    land.until(lambda: land.kube.http.post(path, json=body).is_success)
+    testbed.until(lambda: testbed.kube.http.post(path, json=body).is_success)
 
 
 def lost(reviews: Reviews) -> str:
@@ -84,6 +84,6 @@ def lost(reviews: Reviews) -> str:
     return f"{len(reviews.failed)} of {len(reviews.times)} creates"
 
 
-def told(reviews: Reviews) -> str:
+def summary(reviews: Reviews) -> str:
     """How fast they came."""
     return f"{2 * reviews.rate:.0f} reviews a second"

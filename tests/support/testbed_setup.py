@@ -1,4 +1,4 @@
-"""Makes a land: a node with the system installed in it and registries outside; and says where none can be."""
+"""Makes a testbed: a node with the system installed in it and registries outside; and says where none can be."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.localcluster.node.installed import NAMESPACE, Installed
 from tests.localcluster.node.node import Node
 from tests.localcluster.node.requirements import unmet_requirement
 from tests.localcluster.node.upstream import PUBLIC, Upstream
-from tests.support.land import Land
+from tests.support.testbed import Testbed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ACCOUNT = Account("puller", "a password: {with} #signs")
 
 
-def mark(items: list[pytest.Item], here: Path) -> None:
+def mark_node_tests(items: list[pytest.Item], here: Path) -> None:
     """Give the tests below a folder the time that a first node takes, and skip them where no node can run."""
     for item in items:
         if here not in item.path.parents:
@@ -33,7 +33,7 @@ def mark(items: list[pytest.Item], here: Path) -> None:
 
 
 @contextmanager
-def a_land(folder: Path, flavour: str, **environment: str) -> Iterator[Land]:
+def start_testbed(folder: Path, flavour: str, **environment: str) -> Iterator[Testbed]:
     """A node, three registries outside of the cluster, and the system, which trusts the private one by a CA bundle.
 
     `environment` is what the controller gets beside what all tests have.
@@ -48,7 +48,7 @@ def a_land(folder: Path, flavour: str, **environment: str) -> Iterator[Land]:
         metadata = {"name": "bundle", "namespace": NAMESPACE}
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
         node.apply([namespace, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": bundle}])
-        there = Land(node, system_of(node, **environment).install(), *upstreams)
+        there = Testbed(node, system_of(node, **environment).install(), *upstreams)
         yield there
         there.kube.close()
 

@@ -1,24 +1,22 @@
 """The whole of it on a real node: our programs as pods, mirrors, upstreams, and words for tests to ask with.
 
-land.mirror("world", land.world)            # applied, Ready
-seconds = land.pull(land.world.push("lib/test:1"))
-land.passed("world")                        # bytes of blobs that came through the mirror
+testbed.mirror("world", testbed.world)            # applied, Ready
+seconds = testbed.pull(testbed.world.push("lib/test:1"))
+testbed.passed("world")                        # bytes of blobs that came through the mirror
 """
 
 from __future__ import annotations
 
 import json
-import re
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from controller.objects.resources import CLAIM, MIRROR, POD, SERVICE, STATEFUL_SET
+from controller.objects.resources import CLAIM, MIRROR, POD
 from tests.localcluster.node.installed import NAMESPACE
+from tests.support.cache_queries import CacheQueries
 from tests.support.canary import objects
-from tests.support.kube import Kube
 from tests.support.pods import a_pod, eventually, logs, pull_secret, remove
 
 if TYPE_CHECKING:
@@ -27,33 +25,23 @@ if TYPE_CHECKING:
 
     from common.types import Json
     from tests.localcluster.node.installed import Installed
-    from tests.localcluster.node.node import Node
     from tests.localcluster.node.upstream import Upstream
 
 
-READY_WITHIN = (
-    120.0  # seconds from apply to Ready; some 15 are usual, a machine that does much else needs several times that
-)
-OK = 200
-METRIC = re.compile(r"^registry_proxy_(?P<what>\w+)_total\{type=\"(?P<kind>\w+)\"\} (?P<value>\S+)$", re.MULTILINE)
+READY_WITHIN = 120.0  # seconds from apply to Ready; 15 are usual, a loaded machine needs several times that
 
 
 @dataclass
-class Land:
+class Testbed(CacheQueries):
     """A node with the system in it, and the upstreams that its caches know."""
 
-    node: Node
+    __test__ = False  # pytest takes it for a test class
     system: Installed
     world: Upstream
     hub: Upstream
     private: Upstream
     _pods: int = 0
-    said: dict[str, str] = field(default_factory=dict)
-
-    @cached_property
-    def kube(self) -> Kube:
-        """The API server without a kubectl between, which is a tenth of a second each time."""
-        return Kube(self.node.cluster)
+    logs: dict[str, str] = field(default_factory=dict)
 
     def kubectl(self, *arguments: str, check: bool = True) -> str:
         """Run kubectl in the system's namespace; return what it prints."""
@@ -101,26 +89,26 @@ class Land:
     def wait_ready(self, name: str) -> None:
         """Wait until a mirror is Ready at its present generation."""
         found = eventually(lambda: self.condition(name, "Ready")["status"] == "True", READY_WITHIN)
-        assert found, self.told(name)
+        assert found, self.describe(name)
 
     def delete(self, name: str, seconds: float = 90.0) -> None:
         """Delete a mirror; return when it and its pods are gone."""
         self.keep_logs(f"mirror={name}")
         self.kubectl("delete", "rm", name, "--ignore-not-found", f"--timeout={seconds:.0f}s")
-        gone = eventually(lambda: not self.left_of(name), seconds)
+        gone = eventually(lambda: not self.remains_of(name), seconds)
         assert gone, self.kubectl("get", "all,pvc", "-l", f"mirror={name}")
 
     def keep_logs(self, selector: str = "") -> None:
         """Keep what the pods of the system have said, before they go."""
         for pod in self.kubectl("get", "pods", "-o", "name", "-l", selector).split():
             said = self.kubectl("logs", pod, "--all-containers", "--tail=-1", check=False)
-            self.said[pod] = self.said.get(pod, "") + said
+            self.logs[pod] = self.logs.get(pod, "") + said
 
-    def hurry(self, selector: str) -> None:
+    def sync_secrets(self, selector: str) -> None:
         """Have the kubelet look at these pods, and so at their Secrets, at once and not within a minute and a half."""
         self.kubectl("annotate", "pods", f"--selector={selector}", "--overwrite", f"hurried={time.time():.3f}")
 
-    def told_anywhere(self) -> dict[str, str]:
+    def visible_text(self) -> dict[str, str]:
         """All that is told of the system: what its pods say, every object but Secrets, its files on the node."""
         self.keep_logs()
         found = objects(self.node.cluster)
@@ -128,9 +116,9 @@ class Land:
         ours = "/etc/hosts /etc/hosts.backup /etc/containerd /etc/docker /var/lock/mirror-hostess"
         files = self.node.run("sh", "-c", f"find {ours} -type f -exec cat {{}} +", check=False).stdout
         assert "localhost" in files
-        return {**found, **self.said, "files of the node": files}
+        return {**found, **self.logs, "files of the node": files}
 
-    def left_of(self, name: str) -> list[Json]:
+    def remains_of(self, name: str) -> list[Json]:
         """Pods and claims of a mirror, which go after it."""
         return [each for kind in (POD, CLAIM) for each in self.kube.every(kind, labelSelector=f"mirror={name}")]
 
@@ -144,7 +132,7 @@ class Land:
 
     def becomes(self, name: str, kind: str, reason: str, seconds: float = 60.0) -> Json:
         """Wait until a condition has a reason; return the condition."""
-        assert eventually(lambda: self.condition(name, kind)["reason"] == reason, seconds), self.told(name)
+        assert eventually(lambda: self.condition(name, kind)["reason"] == reason, seconds), self.describe(name)
         return self.condition(name, kind)
 
     def events(self, name: str) -> set[str]:
@@ -155,7 +143,7 @@ class Land:
         )
         return set(said.stdout.split())
 
-    def told(self, name: str) -> str:
+    def describe(self, name: str) -> str:
         """What is known of a mirror, for the message of an assertion."""
         return "\n".join(
             [
@@ -164,72 +152,6 @@ class Land:
                 self.kubectl("logs", "-l", f"mirror={name},component=hostess-certificate", "--tail=5", check=False),
             ]
         )
-
-    def address(self, name: str) -> str:
-        """The cluster IP of a mirror."""
-        return str(self.kube.get(SERVICE, f"registry-mirror-{name}")["spec"]["clusterIP"])
-
-    def caches(self, name: str) -> dict[str, str]:
-        """Names and addresses of the cache pods of a mirror."""
-        pods = self.kube.every(POD, labelSelector=f"mirror={name},component=registry")
-        return {pod["metadata"]["name"]: pod["status"].get("podIP", "") for pod in pods}
-
-    def counted(self, name: str, what: str = "pushed_bytes", kind: str = "blob") -> int:
-        """A counter of the caches of a mirror, by the registry's own metrics: `requests`, `hits`, `pushed_bytes`..."""
-        return sum(self.counted_at(address, what, kind) for address in self.caches(name).values())
-
-    def counted_at(self, address: str, what: str = "pushed_bytes", kind: str = "blob") -> int:
-        """A counter of one cache; 0 for one that is dead, as for one that has just started."""
-        page = self.node.run("curl", "--silent", f"http://{address}:5001/metrics", check=False).stdout
-        found = {(each["what"], each["kind"]): each["value"] for each in METRIC.finditer(page)}
-        return int(float(found.get((what, kind), 0)))
-
-    def fetch(self, address: str, image: str) -> None:
-        """Let one cache fetch an image `host/path:tag` of its upstream, so that it has it."""
-        path, _, tag = image.partition("/")[2].rpartition(":")
-        accept = "Accept: application/vnd.oci.image.manifest.v1+json"
-        ask = ("curl", "--silent", "--show-error", "--fail", "--insecure", "--header", accept)
-        repository = f"https://{address}:5000/v2/{path}"
-        manifest = json.loads(self.node.run(*ask, f"{repository}/manifests/{tag}").stdout)
-        for blob in (manifest["config"], *manifest["layers"]):
-            self.node.run(*ask, "--output", "/dev/null", f"{repository}/blobs/{blob['digest']}")
-
-    def serves(self, name: str, path: str, tag: str) -> bool:
-        """Whether a mirror answers for a tag."""
-        return self._status(name, f"{path}/manifests/{tag}") == OK
-
-    def serves_blob(self, name: str, path: str, digest: str) -> bool:
-        """Whether a mirror answers for a blob."""
-        return self._status(name, f"{path}/blobs/{digest}") == OK
-
-    def _status(self, name: str, path: str) -> int:
-        accept = "Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json"
-        # GET, as the registry answers a HEAD of a blob that it has to fetch first with 500
-        ask = ("curl", "--silent", "--insecure", "--max-time", "10", "--header", accept)
-        url = f"https://{self.address(name)}/v2/{path}"
-        said = self.node.run(*ask, "--output", "/dev/null", "--write-out", "%{http_code}", url, check=False)
-        return int(said.stdout or 0)
-
-    def blobs(self, upstream: Upstream, path: str, tag: str) -> list[str]:
-        """Digests of the layers of an image, the topmost last."""
-        accept = "Accept: application/vnd.oci.image.manifest.v1+json"
-        ask = ("curl", "--silent", "--insecure", "--header", accept)
-        said = self.node.run(*ask, f"https://{upstream.address}/v2/{path}/manifests/{tag}").stdout
-        return [layer["digest"] for layer in json.loads(said)["layers"]]
-
-    def fill(self, volume: Path, leaving: int) -> None:
-        """Put something into a volume that leaves so many bytes for who is not root."""
-        free = self.node.run("stat", "--file-system", "--format=%a %S", str(volume)).stdout.split()
-        size = int(free[0]) * int(free[1]) - leaving
-        self.node.run("fallocate", "--length", str(size), f"{volume}/filler")
-
-    def ready_caches(self, name: str) -> int:
-        """How many caches of a mirror are ready."""
-        return int(self.kube.get(STATEFUL_SET, f"registry-mirror-{name}")["status"].get("readyReplicas", 0))
-
-    def size(self, volume: Path) -> int:
-        """Bytes of all files of a volume."""
-        return int(self.node.run("du", "--bytes", "--summarize", str(volume)).stdout.split()[0])
 
     def agent(self, name: str) -> str:
         """The name of the agent's pod of a mirror; empty where there is none."""
@@ -275,13 +197,13 @@ class Land:
     def fails(self, image: str, seconds: float = 60.0) -> str:
         """Let a pod fail to pull an image; return what kubelet says of it."""
         pod = self.start_pull(image)
-        found = eventually(lambda: self.waits(pod), seconds)
+        found = eventually(lambda: self.pull_error(pod), seconds)
         assert found, self.node.cluster.run_kubectl("describe", "pod", pod).stdout[-3000:]
-        said = self.waits(pod)
+        said = self.pull_error(pod)
         remove(self.node, pod)
         return said
 
-    def waits(self, pod: str) -> str:
+    def pull_error(self, pod: str) -> str:
         """Why a pod has no image yet, once that was tried; empty before, and when it runs."""
         status = self.kube.get(POD, pod, "default")["status"]
         waiting = [each["state"].get("waiting") or {} for each in status.get("containerStatuses") or ()]
