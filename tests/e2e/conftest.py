@@ -1,4 +1,4 @@
-"""A node of each flavour with the system installed in it, for all tests that leave it as it was."""
+"""Provide a node of each flavour with the system, for tests that leave it unchanged."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip all where no node can run; see tests/conftest.py for which worker has which flavour."""
+    """Skip all tests where no node can run; tests/conftest.py assigns flavours to workers."""
     mark_node_tests(items, HERE)
 
 
 @pytest.fixture(scope="session", params=FLAVOURS)
 def flavour(request: pytest.FixtureRequest) -> str:
-    """The container runtime."""
+    """Name the container runtime."""
     return str(request.param)
 
 
 @pytest.fixture(scope="session")
 def testbed(flavour: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
-    """The node of a flavour, for all its tests."""
-    with start_testbed(tmp_path_factory.mktemp("e2e") / "cluster", flavour) as there:
-        yield there
-        assert traces(there.visible_text(), [ACCOUNT.password]) == [], "the password is in the Secrets alone"
+    """Start the node of a flavour."""
+    with start_testbed(tmp_path_factory.mktemp("e2e") / "cluster", flavour) as testbed:
+        yield testbed
+        assert traces(testbed.visible_text(), [ACCOUNT.password]) == [], "the password is in the Secrets alone"
 
 
 @pytest.fixture(scope="module")
 def world(testbed: Testbed) -> Iterator[Testbed]:
-    """A mirror `world` of the upstream that everybody trusts, for the tests of a module."""
+    """Provide a mirror `world` of the public upstream for a module."""
     testbed.mirror("world", testbed.world)
     yield testbed
     testbed.delete("world")
@@ -48,6 +48,6 @@ def world(testbed: Testbed) -> Iterator[Testbed]:
 
 @pytest.fixture
 def no_mirror(testbed: Testbed) -> Iterator[None]:
-    """No mirror stands in the way of the next test, whatever became of this one."""
+    """Delete all mirrors after the test."""
     yield
     testbed.kubectl("delete", "rm", "--all", "--timeout=150s")

@@ -1,4 +1,4 @@
-"""The agent on its node: killed, rolled out, its hosts file replaced, its mirror moved."""
+"""Test the agent on its node: kills, rollouts, replaced files, moved mirrors."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ SOON = 30.0  # seconds in which an agent follows what is changed; it needs 2, an
 
 
 def test_agent_killed_at_random(testbed: Testbed) -> None:
-    """Nothing foreign is lost meanwhile, nothing of ours is left in the end.
+    """Nothing foreign is lost, and nothing of ours is left.
 
-    Each time what it wrote is taken away by hand before its successor starts, so that each is killed in the middle of
-    writing all of it.
+    The test removes what the agent wrote before each start, so that each kill interrupts a write.
     """
     node = testbed.node
     foreign = node.read("/etc/hosts") + b"192.0.2.7\tforeign.local.test\n# latin-1: \xe9\n10.0.0.1 no-end-of-line"
@@ -58,13 +57,13 @@ def test_agent_killed_at_random(testbed: Testbed) -> None:
 
 
 def failed_pulls(testbed: Testbed) -> str:
-    """What the kubelet has said of pulls that failed."""
+    """Return the kubelet's messages about failed pulls."""
     fields = "--field-selector=reason=Failed,involvedObject.kind=Pod"
     return testbed.node.cluster.run_kubectl("get", "events", fields, "-o", "jsonpath={.items[*].message}").stdout
 
 
 def test_rollout_keeps_hosts_toml_and_pulls(testbed: Testbed) -> None:
-    """No pull fails, all of them go through the mirror, and hosts.toml is neither removed nor written again."""
+    """No pull fails, all go through the mirror, and hosts.toml is not touched."""
     testbed.mirror("rolled", testbed.world)
     image, failed = testbed.world.push("lib/rolled:1", (2.0,)), failed_pulls(testbed)
     testbed.pull(image)
@@ -86,7 +85,7 @@ def test_rollout_keeps_hosts_toml_and_pulls(testbed: Testbed) -> None:
 
 
 def test_mirror_address_changes(testbed: Testbed) -> None:
-    """The hosts entry follows, and pulls go on all along."""
+    """The hosts entry follows, and pulls go on."""
     testbed.mirror("moved", testbed.world)
     image, address = testbed.world.push("lib/moved:1", (2.0,)), testbed.address("moved")
     testbed.pull(image)
@@ -104,7 +103,7 @@ def test_mirror_address_changes(testbed: Testbed) -> None:
 
 
 def test_hosts_file_replaced_by_rename(testbed: Testbed) -> None:
-    """The agent has the old one mounted: it gets a new pod, which writes the new one. Also where the old one stays."""
+    """The agent gets a new pod that writes the new file, also if the old file stays."""
     testbed.mirror("renamed", testbed.world)
     written = hosts_block.parse(testbed.node.read("/etc/hosts")).foreign
     for line, keep in ((b"192.0.2.8 new.local.test\n", False), (b"192.0.2.9 newer.local.test\n", True)):
@@ -121,8 +120,8 @@ def test_hosts_file_replaced_by_rename(testbed: Testbed) -> None:
 
 
 def test_hosts_file_and_folder_removed(testbed: Testbed) -> None:
-    """No directory takes the file's place meanwhile, which a container that is restarted would get the node."""
-    testbed.node.run("chmod", "644", "/etc/hosts")  # as it will be when it is written anew
+    """The runtime creates no directory in place of the missing file."""
+    testbed.node.run("chmod", "644", "/etc/hosts")  # the mode of the file written below
     before = traces(testbed.node)
     testbed.mirror("removed", testbed.world)
     written, first = hosts_block.parse(testbed.node.read("/etc/hosts")).foreign, testbed.agent("removed")

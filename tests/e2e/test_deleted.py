@@ -1,4 +1,4 @@
-"""A mirror is deleted while its agents hang, are dead, or never were."""
+"""Test the deletion of a mirror with hung or dead agents."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SOON = 30.0  # seconds in which the controller tells what it waits for, on a mac
 
 
 def test_deletion_while_agent_hangs(testbed: Testbed) -> None:
-    """It waits for that node, and says so."""
+    """The deletion waits for that node, and a condition names it."""
     before = traces(testbed.node)
     testbed.mirror("hangs", testbed.world)
     with frozen(testbed.node, testbed.agent("hangs")):
@@ -34,7 +34,7 @@ def test_deletion_while_agent_hangs(testbed: Testbed) -> None:
 
 
 def test_deletion_while_agent_is_dead(testbed: Testbed) -> None:
-    """The kubelet, that is back after a while, starts the agent, and the agent cleans."""
+    """The kubelet restarts the agent, which cleans."""
     before = traces(testbed.node)
     testbed.mirror("dead", testbed.world)
     testbed.node.stop_component(KUBELET)
@@ -50,7 +50,7 @@ def test_deletion_while_agent_is_dead(testbed: Testbed) -> None:
 
 
 def test_deletion_while_a_node_is_dead(testbed: Testbed) -> None:
-    """The other is cleaned at once; at the deadline the mirror goes, and an Event names the dead one."""
+    """The other node is cleaned at once. At the deadline an Event names the dead one."""
     before = traces(testbed.node)
     testbed.system.set_environment(NODE_CLEANUP_DEADLINE="20")
     testbed.mirror("paper", testbed.world)
@@ -65,6 +65,6 @@ def test_deletion_while_a_node_is_dead(testbed: Testbed) -> None:
         testbed.system.set_environment(NODE_CLEANUP_DEADLINE="120")
     testbed.delete("paper")
     fields = "--field-selector=reason=NodesNotCleaned"
-    said = testbed.node.cluster.run_kubectl("get", "events", fields, "-o", "jsonpath={.items[*].message}").stdout
-    assert dead in said
-    assert testbed.node.name not in said
+    messages = testbed.node.cluster.run_kubectl("get", "events", fields, "-o", "jsonpath={.items[*].message}").stdout
+    assert dead in messages
+    assert testbed.node.name not in messages

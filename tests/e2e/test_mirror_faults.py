@@ -1,4 +1,4 @@
-"""A mirror that is gone, dead or half-dead: pods start from the upstream, as if it had never existed."""
+"""Test pulls with a dead or faulty mirror: they use the upstream."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.localcluster.node.fake_server import fake_server, frozen
+from tests.localcluster.node.impostor import frozen, impostor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ WITHDRAWN = 12.0
 
 @pytest.fixture
 def image(world: Testbed, request: pytest.FixtureRequest) -> Iterator[str]:
-    """An image that no cache has; the mirror is back on the node when the test has ended."""
+    """Push an uncached image; wait for the mirror after the test."""
     assert world.hosts_toml(world.world.host)
     tag = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[-60:].strip("-")
     yield world.world.push(f"lib/fault:{tag}", (2.0,))
@@ -30,12 +30,12 @@ def image(world: Testbed, request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def withdrawn(testbed: Testbed) -> float:
-    """Wait until the node no longer points at the mirror; return the seconds."""
+    """Wait until the node no longer uses the mirror; return the seconds."""
     return testbed.until(lambda: not testbed.hosts_toml(testbed.world.host), WITHDRAWN)
 
 
-def test_a_mirror_without_pods(world: Testbed, image: str) -> None:
-    """Its Service refuses at once, also before the node has noticed."""
+def test_mirror_without_pods(world: Testbed, image: str) -> None:
+    """Its Service refuses at once, also before the node notices."""
     with world.without_controller():
         world.kubectl("scale", "statefulset", "registry-mirror-world", "--replicas=0")
         assert world.pull(image) < PULL + MORE
@@ -46,8 +46,8 @@ def test_a_mirror_without_pods(world: Testbed, image: str) -> None:
         world.until(lambda: world.hosts_toml(world.world.host), 60)
 
 
-def test_a_mirror_whose_packets_vanish(world: Testbed, image: str, flavour: str) -> None:
-    """Withdrawn in seconds; containerd 2 gives up connecting after one second, also before that."""
+def test_mirror_with_lost_packets(world: Testbed, image: str, flavour: str) -> None:
+    """It is withdrawn in seconds. containerd 2 gives up after one second even before."""
     address = world.address("world")
     world.node.drop_packets(address)
     try:
@@ -59,8 +59,8 @@ def test_a_mirror_whose_packets_vanish(world: Testbed, image: str, flavour: str)
         world.node.let_packets(address)
 
 
-def test_a_mirror_that_takes_connections_and_hangs(world: Testbed, image: str) -> None:
-    """Withdrawn in seconds, although its pod is ready; the condition says what is wrong."""
+def test_mirror_that_hangs(world: Testbed, image: str) -> None:
+    """It is withdrawn although its pod is ready, and a condition says why."""
     with fake_server(world.node, world.address("world"), fault="hang"):
         withdrawn(world)
         assert world.pull(image) < PULL + MORE
@@ -68,19 +68,19 @@ def test_a_mirror_that_takes_connections_and_hangs(world: Testbed, image: str) -
     world.becomes("world", "NodesConfigured", "AllNodesReady")
 
 
-def test_a_mirror_that_stops_in_the_middle_of_everything(world: Testbed, image: str) -> None:
-    """A frozen process: the kernel still takes connections for it."""
+def test_mirror_that_is_frozen(world: Testbed, image: str) -> None:
+    """The kernel still accepts connections for a frozen process."""
     with frozen(world.node, "registry-mirror-world-0"):
         withdrawn(world)
         assert world.pull(image) < PULL + MORE
 
 
-def test_a_mirror_with_a_wrong_certificate(world: Testbed, image: str) -> None:
-    """Whoever answers 200 in its place is not asked for images."""
+def test_mirror_with_wrong_certificate(world: Testbed, image: str) -> None:
+    """A foreign server at its address gets no pulls."""
     with fake_server(world.node, world.address("world"), fault=200):
         assert world.pull(image) < PULL + MORE
         withdrawn(world)
         assert world.pull(image) < PULL + MORE
-        said = world.becomes("world", "NodesConfigured", "MirrorUnreachable")
-        assert "certificate" in said["message"]
+        condition = world.becomes("world", "NodesConfigured", "MirrorUnreachable")
+        assert "certificate" in condition["message"]
     world.becomes("world", "NodesConfigured", "AllNodesReady")

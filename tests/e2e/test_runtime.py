@@ -1,4 +1,4 @@
-"""What the container runtime reads, and what it does not: the agent helps where it can, and else says what to set."""
+"""Test containerd configurations: the agent uses them, or its message says what to set."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ANOTHER = "/etc/another/certs.d"
 
 @pytest.fixture
 def clean(testbed: Testbed) -> Iterator[Testbed]:
-    """The testbed, whose node is as it was when the test has ended."""
+    """Provide the testbed, and assert that the node is unchanged after the test."""
     before = traces(testbed.node)
     yield testbed
     testbed.delete("runtime")
@@ -32,18 +32,18 @@ def clean(testbed: Testbed) -> Iterator[Testbed]:
 
 
 def pulls_past_the_mirror(testbed: Testbed, reason: str) -> str:
-    """Apply a mirror that its node does not use, whose condition has a reason; return the sentence."""
+    """Apply a mirror that the node does not use; return the condition's message."""
     testbed.apply_mirror("runtime", testbed.world.host)
-    said = testbed.becomes("runtime", "NodesConfigured", reason, 120)
-    assert said["status"] == "False"
-    assert testbed.node.name in said["message"]
+    condition = testbed.becomes("runtime", "NodesConfigured", reason, 120)
+    assert condition["status"] == "False"
+    assert testbed.node.name in condition["message"]
     testbed.pull(testbed.world.push(f"lib/runtime:{reason.lower()}", (2.0,)))
     assert testbed.counted("runtime") == 0
-    return str(said["message"])
+    return str(condition["message"])
 
 
 def pulls_through_the_mirror(testbed: Testbed) -> None:
-    """As soon as the runtime reads what the agent writes."""
+    """Assert that the node uses the mirror."""
     testbed.wait_ready("runtime")
     testbed.pull(testbed.world.push("lib/runtime:through", (2.0,)))
     assert testbed.counted("runtime") > 2_000_000
@@ -51,10 +51,7 @@ def pulls_through_the_mirror(testbed: Testbed) -> None:
 
 @pytest.mark.parametrize("path", [BY_DEFAULT, ""])
 def test_containerd_default_config_path(clean: Testbed, flavour: str, path: str) -> None:
-    """2.2 and newer have two roots by default, which they take for one folder's name: the agent makes it lead to ours.
-
-    1.6 reads nothing.
-    """
+    """2.2 and newer take two roots for one folder's name, and the agent links it. 1.6 reads nothing."""
     with config_path(clean.node, path):
         if flavour == DEBIAN:
             assert 'config_path = "/etc/containerd/certs.d"' in pulls_past_the_mirror(clean, "RuntimeIgnoresCerts")
@@ -67,7 +64,7 @@ def test_containerd_default_config_path(clean: Testbed, flavour: str, path: str)
 
 
 def test_containerd_with_two_roots(clean: Testbed, flavour: str) -> None:
-    """1.6 splits them, 2 does not; images come through the mirror all the same."""
+    """1.6 splits them, 2 does not. Images come through the mirror in both."""
     with config_path(clean.node, TWO_ROOTS):
         clean.apply_mirror("runtime", clean.world.host)
         pulls_through_the_mirror(clean)
@@ -76,19 +73,16 @@ def test_containerd_with_two_roots(clean: Testbed, flavour: str) -> None:
 
 
 def test_containerd_reads_another_folder(clean: Testbed) -> None:
-    """The condition names node, folder and setting; once the folder is ours the mirror is used."""
+    """The message names node, folder and setting. Following it makes the node use the mirror."""
     with config_path(clean.node, ANOTHER):
-        said = pulls_past_the_mirror(clean, "RuntimeIgnoresCerts")
-    assert ANOTHER in said
-    assert "CONTAINERD_CERTS_DIR" in said
+        message = pulls_past_the_mirror(clean, "RuntimeIgnoresCerts")
+    assert ANOTHER in message
+    assert "CONTAINERD_CERTS_DIR" in message
     pulls_through_the_mirror(clean)
 
 
 def test_registry_mirrors_move_to_hosts_toml(clean: Testbed, flavour: str) -> None:
-    """The steps of the message, in their order, lead to a node that pulls through the mirror.
-
-    Pulls of the host that was moved still work.
-    """
+    """Following the message makes the node use the mirror. The moved host still works."""
     node, host = clean.node, clean.world.host
     plain = replace(node.runtime, config_path=BY_DEFAULT).configuration(node.folder)
     section = (
@@ -111,14 +105,14 @@ def test_registry_mirrors_move_to_hosts_toml(clean: Testbed, flavour: str) -> No
 
 
 def pulls(testbed: Testbed, image: str) -> None:
-    """Pull an image by a pod, whatever it is called inside."""
+    """Pull an image by a pod."""
     pod = testbed.start_pull(image)
     testbed.node.cluster.run_kubectl("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=60s")
     testbed.forget(pod, image)
 
 
 def test_existing_hosts_toml_for_upstream(clean: Testbed) -> None:
-    """It is respected and named; once it is gone the mirror is used."""
+    """The file stays and is named. After its removal the node uses the mirror."""
     folder = f"/etc/containerd/certs.d/{clean.world.host}"
     content = f'server = "https://{clean.world.host}"\n'
     clean.node.write(f"{folder}/hosts.toml", content)

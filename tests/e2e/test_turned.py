@@ -1,4 +1,4 @@
-"""A mirror that is turned from one upstream to another."""
+"""Test a mirror that switches to another upstream."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from tests.support.testbed import Testbed
 
 
-def test_nothing_of_the_first_upstream_is_served_or_kept_after_the_turn(testbed: Testbed) -> None:
-    """By tag and by blob; what the second one has is, and the first one's bytes leave the volumes.
+def test_switching_upstream_keeps_nothing(testbed: Testbed) -> None:
+    """Tags and blobs of the first upstream are gone, and its bytes leave the volumes.
 
-    The mirror keeps its name, and its pods are rolled one by one: none answers for the wrong upstream meanwhile.
+    The mirror keeps its name during the rollout: no pod serves the wrong upstream.
     """
     other = Upstream(testbed.node, "other.local.test", 12, ca=PUBLIC).prepare().start()
     volumes = testbed.mirror("turned", testbed.world, replicas=2, masqueradeUrl="turned.local.test")

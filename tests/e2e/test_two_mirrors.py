@@ -1,4 +1,4 @@
-"""Two mirrors on a node, and mirrors whose names or files meet those of others."""
+"""Test two mirrors on a node, and mirrors with conflicting names or files."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ SOON = 30.0  # seconds in which an agent follows what is changed; it needs 2
 
 
 def points_at(testbed: Testbed, host: str) -> bytes:
-    """The hosts.toml of an image host, empty where there is none."""
+    """Return the hosts.toml of an image host; empty without one."""
     path = f"/etc/containerd/certs.d/{host}/hosts.toml"
     return testbed.node.sandbox.run(["cat", path], check=False).stdout
 
 
 def test_two_mirrors_of_two_upstreams(testbed: Testbed) -> None:
-    """Each has its images; when one goes the other stays as it is."""
+    """Each serves its images. Deleting one leaves the other unchanged."""
     before = traces(testbed.node)
     testbed.apply_mirror("one", testbed.world.host)
     testbed.mirror("two", testbed.private, credentialsSecret=testbed.credentials(testbed.private))
@@ -43,7 +43,7 @@ def test_two_mirrors_of_two_upstreams(testbed: Testbed) -> None:
 
 
 def test_two_mirrors_of_one_upstream(testbed: Testbed) -> None:
-    """The older one's hosts.toml stands; the younger is reached by its own name, and takes over in the end."""
+    """The older mirror has hosts.toml, the younger its own name. It takes over in the end."""
     before = traces(testbed.node)
     testbed.mirror("older", testbed.world)
     testbed.mirror("younger", testbed.world, masqueradeUrl="younger.local.test")
@@ -60,8 +60,8 @@ def test_two_mirrors_of_one_upstream(testbed: Testbed) -> None:
     assert changed(testbed.node, before) == set()
 
 
-def test_a_mirror_under_the_name_of_its_upstream(testbed: Testbed) -> None:
-    """Images come through it; from the upstream when it is dead, which then has its name back."""
+def test_mirror_with_upstream_name(testbed: Testbed) -> None:
+    """Pulls use the mirror, and the upstream while it is dead."""
     before = traces(testbed.node)
     testbed.mirror("same", testbed.world, masqueradeUrl=testbed.world.host)
     image = testbed.world.push("lib/same:1", (2.0,))
@@ -78,8 +78,8 @@ def test_a_mirror_under_the_name_of_its_upstream(testbed: Testbed) -> None:
     assert changed(testbed.node, before) == set()
 
 
-def test_an_administrators_own_authority_counts_when_the_mirror_is_down(testbed: Testbed) -> None:
-    """It stands beside our hosts.toml, which has to carry it along, or nothing but it."""
+def test_foreign_ca_is_carried_over(testbed: Testbed) -> None:
+    """Our hosts.toml carries the CA over."""
     path = f"/etc/containerd/certs.d/{testbed.private.host}/ca.crt"
     authority = testbed.private.ca_file.read_bytes()
     assert testbed.node.read(path) == authority

@@ -1,4 +1,4 @@
-"""Installed, used, uninstalled, as README says: nothing is left. In a node of its own."""
+"""Test that uninstalling leaves nothing, each time in a new node."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PULL_WITHIN = 10.0  # seconds of a pull from the upstream; past a dead address i
 
 @pytest.fixture
 def bare(flavour: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """A node in which nothing of ours is."""
+    """Start a node without the system."""
     with Node(Cluster(tmp_path_factory.mktemp("bare") / "cluster"), flavour=flavour).start() as node:
         yield node
 
 
 def world_of(node: Node) -> Upstream:
-    """Start the upstream of the tests here."""
+    """Start the public upstream."""
     return Upstream(node, "world.local.test", 9, ca=PUBLIC).prepare().start()
 
 
@@ -48,9 +48,9 @@ def two_mirrors(node: Node, world: Upstream) -> Iterator[Testbed]:
 
 @pytest.mark.parametrize("command", [("delete", "--kustomize={folder}"), ("delete", "namespace", "registry-mirror")])
 def test_removing_everything_cleans_nodes(bare: Node, command: tuple[str, ...]) -> None:
-    """Agents that end with their Service or namespace clean the node, so that pulls go to the upstream at once.
+    """Agents clean the node when their namespace ends, and pulls go to the upstream at once.
 
-    The mirrors themselves stay: their finalizer waits for a controller.
+    The mirrors stay: their finalizer waits for a controller.
     """
     world = world_of(bare)
     files = traces(bare)

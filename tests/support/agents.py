@@ -1,4 +1,4 @@
-"""Agents of nodes on paper: real HTTP servers on loopback addresses, whose pods a test reports as running."""
+"""Fake agents for nodes without a kubelet: real HTTP servers, whose pods a test reports as running."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _ADDRESSES = itertools.count(10)
 
 
 def free_address() -> str:
-    """A loopback address that nobody else here listens on."""
+    """Return a free loopback address."""
     number = next(_ADDRESSES)
     return f"127.{1 + os.getpid() // 250 % 250}.{1 + os.getpid() % 250}.{number}"
 
 
 class Agent:
-    """What plays the agent of one node: it says what the test lets it say, and cleans when it is told to."""
+    """Agent of one node, with a state that the test sets."""
 
     def __init__(self, node: str) -> None:
         self.node = node
@@ -42,18 +42,18 @@ class Agent:
         self._server: ThreadingHTTPServer | None = None
 
     def say(self, state: str, reason: str, message: str) -> None:
-        """It answers so from now on."""
+        """Set the answer."""
         self.says = {"state": state, "reason": reason, "message": message}
 
     def start(self) -> Agent:
-        """It answers from now on."""
+        """Start to answer."""
         server = ThreadingHTTPServer((self.address, STATUS_PORT), self._handler())
         self._server = server
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 
     def stop(self) -> None:
-        """It is dead."""
+        """Stop all agents."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -72,14 +72,14 @@ class Agent:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 (the base class's name)
-                """Silent."""
+                """Log nothing."""
 
         return Handler
 
 
 @dataclass
 class Nodes:
-    """Nodes on paper with an agent each, of one mirror."""
+    """Nodes without a kubelet, each with an agent of one mirror."""
 
     kube: Kube
     mirror: str
@@ -89,12 +89,12 @@ class Nodes:
         return iter(self.agents.values())
 
     def pods(self) -> dict[str, Json]:
-        """The agents' pods by node."""
+        """Return the agents' pods by node."""
         found = pods_of(self.kube, self.mirror, "hostess-certificate")
         return {pod["spec"]["nodeName"]: pod for pod in found if "nodeName" in pod["spec"]}
 
     def run(self, *, ready: bool = False) -> Nodes:
-        """Each agent answers, and its pod is reported as running; at its address."""
+        """Start each agent and report its pod as running at its address."""
         until(lambda: self.agents.keys() <= self.pods().keys(), why="each node has a pod")
         for node, agent in self.agents.items():
             agent.start()
@@ -102,7 +102,7 @@ class Nodes:
         return self
 
     def report(self, node: str, *, ready: bool) -> None:
-        """A kubelet reports the pod of a node."""
+        """Report the pod of a node as a kubelet does."""
         pod, address = self.pods()[node], self.agents[node].address
         stamp = pod["metadata"]["creationTimestamp"]
         condition = {"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": stamp}
@@ -111,13 +111,13 @@ class Nodes:
         self.kube.patch(POD, pod["metadata"]["name"], {"status": status}, subresource="status")
 
     def told_to_clean(self) -> bool:
-        """Whether the mirror's Service carries the order, with the mirror's UID."""
+        """Return True if the mirror's Service has the cleaning annotation with the mirror's UID."""
         service = self.kube.find(resources.SERVICE, f"registry-mirror-{self.mirror}")
         mirror = self.kube.find(resources.MIRROR, self.mirror)
         order = ((service or {}).get("metadata", {}).get("annotations") or {}).get("k8s.osp.tech/cleaning")
         return order is not None and mirror is not None and order == mirror["metadata"]["uid"]
 
     def stop(self) -> None:
-        """All agents are dead."""
+        """Stop all agents."""
         for agent in self:
             agent.stop()

@@ -23,36 +23,36 @@ METRIC = re.compile(r"^registry_proxy_(?P<what>\w+)_total\{type=\"(?P<kind>\w+)\
 
 @dataclass
 class CacheQueries:
-    """Part of a testbed."""
+    """Queries of a testbed about its caches."""
 
     node: Node
 
     @cached_property
     def kube(self) -> Kube:
-        """The API server without a kubectl between, which is a tenth of a second each time."""
+        """Return a client of the API server; kubectl would need a tenth of a second each time."""
         return Kube(self.node.cluster)
 
     def address(self, name: str) -> str:
-        """The cluster IP of a mirror."""
+        """Return the cluster IP of a mirror."""
         return str(self.kube.get(SERVICE, f"registry-mirror-{name}")["spec"]["clusterIP"])
 
     def caches(self, name: str) -> dict[str, str]:
-        """Names and addresses of the cache pods of a mirror."""
+        """Return names and addresses of a mirror's cache pods."""
         pods = self.kube.every(POD, labelSelector=f"mirror={name},component=registry")
         return {pod["metadata"]["name"]: pod["status"].get("podIP", "") for pod in pods}
 
     def counted(self, name: str, what: str = "pushed_bytes", kind: str = "blob") -> int:
-        """A counter of the caches of a mirror, by the registry's own metrics: `requests`, `hits`, `pushed_bytes`..."""
+        """Return a counter of a mirror's caches by the registry's metrics: `requests`, `hits`, `pushed_bytes`."""
         return sum(self.counted_at(address, what, kind) for address in self.caches(name).values())
 
     def counted_at(self, address: str, what: str = "pushed_bytes", kind: str = "blob") -> int:
-        """A counter of one cache; 0 for one that is dead, as for one that has just started."""
+        """Return a counter of one cache; 0 if it is dead or has just started."""
         page = self.node.run("curl", "--silent", f"http://{address}:5001/metrics", check=False).stdout
         found = {(each["what"], each["kind"]): each["value"] for each in METRIC.finditer(page)}
         return int(float(found.get((what, kind), 0)))
 
     def fetch(self, address: str, image: str) -> None:
-        """Let one cache fetch an image `host/path:tag` of its upstream, so that it has it."""
+        """Let one cache fetch an image `host/path:tag` of its upstream."""
         path, _, tag = image.partition("/")[2].rpartition(":")
         accept = "Accept: application/vnd.oci.image.manifest.v1+json"
         ask = ("curl", "--silent", "--show-error", "--fail", "--insecure", "--header", accept)
@@ -62,11 +62,11 @@ class CacheQueries:
             self.node.run(*ask, "--output", "/dev/null", f"{repository}/blobs/{blob['digest']}")
 
     def serves(self, name: str, path: str, tag: str) -> bool:
-        """Whether a mirror answers for a tag."""
+        """Return True if a mirror serves a tag."""
         return self._status(name, f"{path}/manifests/{tag}") == OK
 
     def serves_blob(self, name: str, path: str, digest: str) -> bool:
-        """Whether a mirror answers for a blob."""
+        """Return True if a mirror serves a blob."""
         return self._status(name, f"{path}/blobs/{digest}") == OK
 
     def _status(self, name: str, path: str) -> int:
@@ -74,26 +74,26 @@ class CacheQueries:
         # GET, as the registry answers a HEAD of a blob that it has to fetch first with 500
         ask = ("curl", "--silent", "--insecure", "--max-time", "10", "--header", accept)
         url = f"https://{self.address(name)}/v2/{path}"
-        said = self.node.run(*ask, "--output", "/dev/null", "--write-out", "%{http_code}", url, check=False)
-        return int(said.stdout or 0)
+        output = self.node.run(*ask, "--output", "/dev/null", "--write-out", "%{http_code}", url, check=False)
+        return int(output.stdout or 0)
 
     def blobs(self, upstream: Upstream, path: str, tag: str) -> list[str]:
-        """Digests of the layers of an image, the topmost last."""
+        """Return the digests of an image's layers, the topmost last."""
         accept = "Accept: application/vnd.oci.image.manifest.v1+json"
         ask = ("curl", "--silent", "--insecure", "--header", accept)
-        said = self.node.run(*ask, f"https://{upstream.address}/v2/{path}/manifests/{tag}").stdout
-        return [layer["digest"] for layer in json.loads(said)["layers"]]
+        output = self.node.run(*ask, f"https://{upstream.address}/v2/{path}/manifests/{tag}").stdout
+        return [layer["digest"] for layer in json.loads(output)["layers"]]
 
     def fill(self, volume: Path, leaving: int) -> None:
-        """Put something into a volume that leaves so many bytes for who is not root."""
+        """Fill a volume up to a number of free bytes for users other than root."""
         free = self.node.run("stat", "--file-system", "--format=%a %S", str(volume)).stdout.split()
         size = int(free[0]) * int(free[1]) - leaving
         self.node.run("fallocate", "--length", str(size), f"{volume}/filler")
 
     def ready_caches(self, name: str) -> int:
-        """How many caches of a mirror are ready."""
+        """Return the number of ready caches of a mirror."""
         return int(self.kube.get(STATEFUL_SET, f"registry-mirror-{name}")["status"].get("readyReplicas", 0))
 
     def size(self, volume: Path) -> int:
-        """Bytes of all files of a volume."""
+        """Return the bytes of all files of a volume."""
         return int(self.node.run("du", "--bytes", "--summarize", str(volume)).stdout.split()[0])

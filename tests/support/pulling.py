@@ -1,4 +1,4 @@
-"""Pulls that go on beside a fault: by the node's runtime, one after the other, each of an image that it does not have.
+"""Pull images in the background of a fault, one after the other.
 
 with pulling(testbed, images) as pulls:
     ...                      # the fault
@@ -31,17 +31,14 @@ LAYER: Final = 1.0  # megabytes of an image here: enough to see in the caches' c
 
 @dataclass
 class Pulls:
-    """What became of them. By containerd's own client, which reads hosts.toml as kubelet's pulls do."""
+    """Results of pulls by containerd's own client, which reads hosts.toml as the kubelet's pulls do."""
 
     testbed: Testbed
     seconds: list[float] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
     def pull(self, image: str) -> None:
-        """Pull an image and remove it from the node again; not by the kubelet, which would try again after a failure.
-
-        Without an API server too, which the kubelet could not do.
-        """
+        """Pull an image and remove it from the node. The kubelet would retry, and needs an API server."""
         began = time.monotonic()
         done = self.testbed.node.ctr(OWN, "images", "pull", f"--hosts-dir={ONE_ROOT}", image, check=False)
         if done.returncode:
@@ -51,18 +48,18 @@ class Pulls:
         self.seconds.append(time.monotonic() - began)
 
     def lost(self) -> str:
-        """How many failed, as the report tells it."""
+        """Return the number of failures for the report."""
         return f"{len(self.failed)} of {len(self.seconds)} pulls"
 
     def more(self, count: int, seconds: float = PATIENCE) -> None:
-        """Wait until so many more have begun and ended."""
+        """Wait until this many more pulls have ended."""
         goal = len(self.seconds) + count + 1
         until(lambda: len(self.seconds) >= goal, why=f"{count} more pulls end; {self.failed}", seconds=seconds)
 
 
 @contextmanager
 def pulling(testbed: Testbed, images: Sequence[str]) -> Iterator[Pulls]:
-    """Pull these images in turn for as long as the block lasts."""
+    """Pull these images in turn during the block."""
     pulls, ended = Pulls(testbed), threading.Event()
 
     def pull_each() -> None:
@@ -81,5 +78,5 @@ def pulling(testbed: Testbed, images: Sequence[str]) -> Iterator[Pulls]:
 
 
 def pushed(testbed: Testbed, name: str, count: int = 3) -> list[str]:
-    """Push images of one name and tags of their own to the upstream that everybody trusts; return their full names."""
+    """Push images with one name and several tags to the public upstream; return their names."""
     return [testbed.world.push(f"lib/{name}:{number}", (LAYER,)) for number in range(count)]

@@ -1,8 +1,8 @@
-"""The whole of it on a real node: our programs as pods, mirrors, upstreams, and words for tests to ask with.
+"""Run the system on a real node, with mirrors and upstreams, and query it.
 
 testbed.mirror("world", testbed.world)            # applied, Ready
 seconds = testbed.pull(testbed.world.push("lib/test:1"))
-testbed.passed("world")                        # bytes of blobs that came through the mirror
+testbed.counted("world")                          # bytes of blobs that came through the mirror
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ READY_WITHIN = 120.0  # seconds from apply to Ready; 15 are usual, a loaded mach
 
 @dataclass
 class Testbed(CacheQueries):
-    """A node with the system in it, and the upstreams that its caches know."""
+    """Node with the system, and the upstreams that its caches know."""
 
     __test__ = False  # pytest takes it for a test class
     system: Installed
@@ -48,26 +48,26 @@ class Testbed(CacheQueries):
         return self.node.cluster.run_kubectl(f"--namespace={NAMESPACE}", *arguments, check=check).stdout
 
     def secret(self, name: str, **values: str) -> str:
-        """Make or change a Secret in the system's namespace; return its name."""
+        """Create or change a Secret in the system's namespace; return its name."""
         metadata = {"name": name, "namespace": NAMESPACE}
         self.node.apply([{"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values}])
         return name
 
     def credentials(self, upstream: Upstream, name: str = "credentials") -> str:
-        """Make a Secret of the account at an upstream; return its name."""
+        """Create a Secret of an upstream's account; return its name."""
         assert upstream.account is not None
         return self.secret(name, username=upstream.account.username, password=upstream.account.password)
 
     def login(self, upstream: Upstream) -> Json:
-        """What a pod needs beside its containers to pull from an upstream itself."""
+        """Return the part of a pod's spec that lets it pull from an upstream."""
         assert upstream.account is not None
         self.node.apply([pull_secret(upstream.host, upstream.account)])
         return {"imagePullSecrets": [{"name": upstream.host}]}
 
     def apply_mirror(self, name: str, upstream: str, *, megabytes: int | None = None, **spec: Any) -> list[Path]:
-        """Apply a mirror of an upstream, with as many volumes as it has replicas (1 unless said); return the volumes.
+        """Apply a mirror with one replica by default, and add a volume for each replica; return the volumes.
 
-        Volumes that others have left behind are not taken again: which of the free ones a claim gets is not said.
+        Released volumes are not reused, so that each claim gets a known volume.
         """
         spec = {"upstreamUrl": upstream, "replicas": 1, **spec}
         folders = self.node.add_volumes(spec["replicas"], megabytes=megabytes)
@@ -87,7 +87,7 @@ class Testbed(CacheQueries):
         self.kubectl("patch", "rm", name, "--type=merge", "-p", json.dumps({"spec": spec}))
 
     def wait_ready(self, name: str) -> None:
-        """Wait until a mirror is Ready at its present generation."""
+        """Wait until a mirror is Ready at its current generation."""
         found = eventually(lambda: self.condition(name, "Ready")["status"] == "True", READY_WITHIN)
         assert found, self.describe(name)
 
@@ -99,17 +99,17 @@ class Testbed(CacheQueries):
         assert gone, self.kubectl("get", "all,pvc", "-l", f"mirror={name}")
 
     def keep_logs(self, selector: str = "") -> None:
-        """Keep what the pods of the system have said, before they go."""
+        """Keep the logs of the system's pods before they are deleted."""
         for pod in self.kubectl("get", "pods", "-o", "name", "-l", selector).split():
-            said = self.kubectl("logs", pod, "--all-containers", "--tail=-1", check=False)
-            self.logs[pod] = self.logs.get(pod, "") + said
+            text = self.kubectl("logs", pod, "--all-containers", "--tail=-1", check=False)
+            self.logs[pod] = self.logs.get(pod, "") + text
 
     def sync_secrets(self, selector: str) -> None:
-        """Have the kubelet look at these pods, and so at their Secrets, at once and not within a minute and a half."""
+        """Make the kubelet sync these pods and their Secrets at once; it takes 90 s otherwise."""
         self.kubectl("annotate", "pods", f"--selector={selector}", "--overwrite", f"hurried={time.time():.3f}")
 
     def visible_text(self) -> dict[str, str]:
-        """All that is told of the system: what its pods say, every object but Secrets, its files on the node."""
+        """Return all visible text of the system: logs, every object except Secrets, files of the node."""
         self.keep_logs()
         found = objects(self.node.cluster)
         del found["Secret"]
@@ -119,11 +119,11 @@ class Testbed(CacheQueries):
         return {**found, **self.logs, "files of the node": files}
 
     def remains_of(self, name: str) -> list[Json]:
-        """Pods and claims of a mirror, which go after it."""
+        """Return pods and claims of a mirror, which are deleted after it."""
         return [each for kind in (POD, CLAIM) for each in self.kube.every(kind, labelSelector=f"mirror={name}")]
 
     def condition(self, name: str, kind: str) -> Json:
-        """One condition of a mirror, as far as it is about the present spec; an empty one until it is."""
+        """Return a condition of a mirror at its current generation; an empty one until it exists."""
         mirror = self.kube.get(MIRROR, name)
         found = (mirror.get("status") or {}).get("conditions") or []
         generation = mirror["metadata"]["generation"]
@@ -136,15 +136,15 @@ class Testbed(CacheQueries):
         return self.condition(name, kind)
 
     def events(self, name: str) -> set[str]:
-        """Reasons of the Events about a mirror."""
+        """Return the reasons of the Events about a mirror."""
         path = "jsonpath={.items[*].reason}"
-        said = self.node.cluster.run_kubectl(
+        found = self.node.cluster.run_kubectl(
             "get", "events", "--field-selector", f"involvedObject.name={name}", "-o", path
         )
-        return set(said.stdout.split())
+        return set(found.stdout.split())
 
     def describe(self, name: str) -> str:
-        """What is known of a mirror, for the message of an assertion."""
+        """Describe a mirror for the message of an assertion."""
         return "\n".join(
             [
                 self.kubectl("describe", "rm", name, check=False)[-4000:],
@@ -154,12 +154,12 @@ class Testbed(CacheQueries):
         )
 
     def agent(self, name: str) -> str:
-        """The name of the agent's pod of a mirror; empty where there is none."""
+        """Return the name of a mirror's agent pod; empty without one."""
         pods = self.kube.every(POD, labelSelector=f"mirror={name},component=hostess-certificate")
         return next((str(pod["metadata"]["name"]) for pod in pods), "")
 
     def hosts_toml(self, host: str) -> bool:
-        """Whether there is a hosts.toml for an image host."""
+        """Return True if an image host has a hosts.toml."""
         return self.node.exists(f"/etc/containerd/certs.d/{host}/hosts.toml")
 
     def start_pull(self, image: str, policy: str = "Always", **spec: Any) -> str:
@@ -170,7 +170,7 @@ class Testbed(CacheQueries):
         return pod
 
     def pull(self, image: str, seconds: float = 60.0, **spec: Any) -> float:
-        """Pull an image by a pod, and forget it again; return how long the pod took to run, in seconds."""
+        """Pull an image by a pod and remove both; return the seconds until the pod ran."""
         began = time.monotonic()
         pod = self.start_pull(image, **spec)
         self.runs(pod, image, seconds)
@@ -179,14 +179,14 @@ class Testbed(CacheQueries):
         return took
 
     def runs(self, pod: str, image: str, seconds: float = 60.0) -> None:
-        """Wait until a pod runs, and see that it is the image that was meant."""
+        """Wait until a pod runs the expected image."""
         ready = f"--timeout={max(1, round(seconds))}s"
         done = self.node.cluster.run_kubectl("wait", "--for=condition=Ready", f"pod/{pod}", ready, check=False)
         assert done.returncode == 0, self.node.cluster.run_kubectl("describe", "pod", pod).stdout[-3000:]
         assert logs(self.node, pod) == f"this is {image}\n"
 
     def running(self, pod: str) -> bool:
-        """Whether a pod has its image and runs."""
+        """Return True if a pod runs."""
         return bool(self.kube.get(POD, pod, "default")["status"]["phase"] == "Running")
 
     def forget(self, pod: str, image: str) -> None:
@@ -195,23 +195,23 @@ class Testbed(CacheQueries):
         self.node.forget_image(image)
 
     def fails(self, image: str, seconds: float = 60.0) -> str:
-        """Let a pod fail to pull an image; return what kubelet says of it."""
+        """Let a pod fail to pull an image; return the kubelet's message."""
         pod = self.start_pull(image)
         found = eventually(lambda: self.pull_error(pod), seconds)
         assert found, self.node.cluster.run_kubectl("describe", "pod", pod).stdout[-3000:]
-        said = self.pull_error(pod)
+        message = self.pull_error(pod)
         remove(self.node, pod)
-        return said
+        return message
 
     def pull_error(self, pod: str) -> str:
-        """Why a pod has no image yet, once that was tried; empty before, and when it runs."""
+        """Return the kubelet's message about a failed pull; empty before, and once the pod runs."""
         status = self.kube.get(POD, pod, "default")["status"]
         waiting = [each["state"].get("waiting") or {} for each in status.get("containerStatuses") or ()]
         return waiting[0].get("message", "") if waiting else ""
 
     @contextmanager
     def without_controller(self) -> Iterator[None]:
-        """Nobody puts right what a test does to a mirror's objects."""
+        """Scale the controller to zero, so that it repairs nothing meanwhile."""
         self.system.scale("controller", 0)
         selector = "app.kubernetes.io/name=registrymirror-controller"
         self.until(
@@ -223,9 +223,9 @@ class Testbed(CacheQueries):
             self.system.scale("controller", 2)
 
     def until(
-        self, question: Callable[[], object], seconds: float = 60.0, told: Callable[[], object] = lambda: ""
+        self, question: Callable[[], object], seconds: float = 60.0, describe: Callable[[], object] = lambda: ""
     ) -> float:
-        """Wait for a state; return how long it took, in seconds. Where it does not come, fail with what is `told`."""
+        """Wait for a state; return the seconds. On failure the message contains `describe`."""
         began = time.monotonic()
-        assert eventually(question, seconds), f"not within {seconds:.0f} s. {told()}"
+        assert eventually(question, seconds), f"not within {seconds:.0f} s. {describe()}"
         return time.monotonic() - began

@@ -1,4 +1,4 @@
-"""Makes a testbed: a node with the system installed in it and registries outside; and says where none can be."""
+"""Start a testbed: a node with the system in it and registries outside."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ACCOUNT = Account("puller", "a password: {with} #signs")
 
 
 def mark_node_tests(items: list[pytest.Item], here: Path) -> None:
-    """Give the tests below a folder the time that a first node takes, and skip them where no node can run."""
+    """Give the tests of a folder the time of a first node, and skip them where no node can run."""
     for item in items:
         if here not in item.path.parents:
             continue
@@ -34,9 +34,9 @@ def mark_node_tests(items: list[pytest.Item], here: Path) -> None:
 
 @contextmanager
 def start_testbed(folder: Path, flavour: str, **environment: str) -> Iterator[Testbed]:
-    """A node, three registries outside of the cluster, and the system, which trusts the private one by a CA bundle.
+    """Start a node, three registries outside of the cluster, and the system, which trusts the private one.
 
-    `environment` is what the controller gets beside what all tests have.
+    `environment` extends the controller's environment.
     """
     with Node(Cluster(folder), flavour=flavour).start() as node:
         upstreams = upstreams_of(node)
@@ -48,13 +48,13 @@ def start_testbed(folder: Path, flavour: str, **environment: str) -> Iterator[Te
         metadata = {"name": "bundle", "namespace": NAMESPACE}
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
         node.apply([namespace, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": bundle}])
-        there = Testbed(node, system_of(node, **environment).install(), *upstreams)
-        yield there
-        there.kube.close()
+        testbed = Testbed(node, system_of(node, **environment).install(), *upstreams)
+        yield testbed
+        testbed.kube.close()
 
 
 def upstreams_of(node: Node) -> tuple[Upstream, Upstream, Upstream]:
-    """The registries outside: one that everybody trusts, one in Docker Hub's place, a private one."""
+    """Return the registries: a public one, one in Docker Hub's place, a private one."""
     hub = {"tokens": True, "public": True, "auth_host": "auth.docker.io"}
     return (
         Upstream(node, "world.local.test", 9, ca=PUBLIC),
@@ -64,5 +64,5 @@ def upstreams_of(node: Node) -> tuple[Upstream, Upstream, Upstream]:
 
 
 def system_of(node: Node, **environment: str) -> Installed:
-    """The system as the tests have it."""
+    """Return the system as the tests configure it."""
     return Installed(node, CA_CERTIFICATE_BUNDLE="bundle", UPSTREAM_PROBE_SECONDS="5", **environment)

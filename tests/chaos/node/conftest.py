@@ -1,4 +1,4 @@
-"""One node with the system installed in it, shared by all of these tests: each leaves it as it found it."""
+"""Provide one node with the system for all tests, each of which leaves it unchanged."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ OVERLAP_ENDS = 90.0  # seconds: an overlap counts from when all caches are rolle
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip all where no node can run."""
+    """Skip all tests where no node can run."""
     mark_node_tests(items, HERE)
 
 
 # A parameter of one value, so that tests/conftest.py gives all of its tests to one worker.
 @pytest.fixture(scope="session", params=[DEBIAN])
 def testbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
-    """The node. Its runtime is the one that need not be built."""
+    """Start the node with the runtime that needs no build."""
     with start_testbed(
         tmp_path_factory.mktemp("chaos") / "cluster", request.param, CERTIFICATE_OVERLAP=OVERLAP
-    ) as there:
-        yield there
+    ) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
 def world(testbed: Testbed) -> Iterator[Testbed]:
-    """A mirror `world` with two replicas of the upstream that everybody trusts."""
+    """Provide a mirror `world` with two replicas of the public upstream."""
     testbed.mirror("world", testbed.world, replicas=2)
     yield testbed
     testbed.delete("world")
@@ -48,7 +48,7 @@ def world(testbed: Testbed) -> Iterator[Testbed]:
 
 @pytest.fixture(autouse=True)
 def as_before(world: Testbed) -> None:
-    """No test begins before the mirror is well, whatever the one before it has done."""
+    """Wait for the mirror's health before each test."""
     world.wait_ready("world")
     world.until(lambda: world.hosts_toml(world.world.host))
     # No test that compares the node's files with what they were may have an authority leave them in its midst.

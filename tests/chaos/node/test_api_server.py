@@ -1,4 +1,4 @@
-"""The API server and etcd are killed under a node that works."""
+"""Test a node whose API server and etcd are killed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 AWAY = 20.0
 
 
-def test_api_server_and_etcd_are_killed_while_the_node_pulls(world: Testbed, chaos: Chaos) -> None:
-    """Pulls go on through the mirror, the node's files stay; afterwards status tells the truth of then."""
+def test_killed_api_server_and_etcd(world: Testbed, chaos: Chaos) -> None:
+    """Pulls go on through the mirror, and the node's files stay. Afterwards the status is right."""
     images, cluster = pushed(world, "orphaned"), world.node.cluster
     with pulling(world, images) as pulls:
         pulls.more(len(images))
@@ -27,14 +27,14 @@ def test_api_server_and_etcd_are_killed_while_the_node_pulls(world: Testbed, cha
         began = len(pulls.seconds)
         try:
             world.until(lambda: sum(pulls.seconds[began:]) > AWAY, 3 * AWAY)
-            world.world.fault(503)  # what nobody can be told of now
+            world.world.fault(503)  # no status can be written now
             assert traces(world.node) == files
         finally:
             for component in (ETCD, API_SERVER):
                 cluster.start_component(component)
-        told = world.until(lambda: world.condition("world", "UpstreamReachable")["status"] == "False")
+        reported = world.until(lambda: world.condition("world", "UpstreamReachable")["status"] == "False")
         world.world.fault(None)
-        recovered = told + world.until(lambda: world.condition("world", "UpstreamReachable")["status"] == "True")
+        recovered = reported + world.until(lambda: world.condition("world", "UpstreamReachable")["status"] == "True")
         world.wait_ready("world")
         during = len(pulls.seconds) - began
     assert pulls.failed == []
@@ -42,4 +42,4 @@ def test_api_server_and_etcd_are_killed_while_the_node_pulls(world: Testbed, cha
     assert world.counted("world") >= passed + during * LAYER * 1_000_000
     note = f"{during} pulls through the mirror meanwhile"
     fault = f"API server and etcd killed for {AWAY:.0f} s"
-    chaos.row(fault, lost=pulls.lost(), condition=told, recovered=recovered, note=note)
+    chaos.row(fault, lost=pulls.lost(), condition=reported, recovered=recovered, note=note)

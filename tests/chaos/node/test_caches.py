@@ -1,4 +1,4 @@
-"""Caches that die or fill up while pods start, one after the other."""
+"""Test caches that die or fill up while pods start."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ RATE = 5_000_000  # bytes a second from the upstream, so that a pull of SIZE tak
 SIZE = 10.0  # megabytes
 
 
-def test_a_cache_is_killed_in_the_middle_of_each_pull(world: Testbed, chaos: Chaos) -> None:
-    """Each pod starts, by the other replica, the upstream, or the kubelet's next try."""
+def test_cache_killed_in_each_pull(world: Testbed, chaos: Chaos) -> None:
+    """Each pod starts, by the other replica, the upstream, or a retry of the kubelet."""
     images = [world.world.push(f"lib/victim:{number}", (SIZE,)) for number in range(3)]
     took = []
     world.world.slow(RATE)
@@ -45,7 +45,7 @@ def test_a_cache_is_killed_in_the_middle_of_each_pull(world: Testbed, chaos: Cha
     )
 
 
-def test_the_volume_of_one_cache_is_full(testbed: Testbed, chaos: Chaos) -> None:
+def test_full_cache_volume(testbed: Testbed, chaos: Chaos) -> None:
     """It leaves the Service, the other one serves, and all pods start."""
     login = testbed.login(testbed.private)
     credentials = testbed.credentials(testbed.private)
@@ -57,14 +57,14 @@ def test_the_volume_of_one_cache_is_full(testbed: Testbed, chaos: Chaos) -> None
     took = [testbed.pull(warm, PULL, **login) for _ in range(3)]
     assert testbed.condition("full", "Ready")["status"] == "True"
     testbed.fill(volumes[1], leaving=1_000_000)
-    told = testbed.until(lambda: testbed.condition("full", "CacheAvailable")["status"] == "False")
+    reported = testbed.until(lambda: testbed.condition("full", "CacheAvailable")["status"] == "False")
     withdrawn = testbed.until(lambda: not testbed.hosts_toml(testbed.private.host), PULL)
     took += [testbed.pull(warm, PULL, **login) for _ in range(2)]
     testbed.delete("full")
     chaos.row(
         "volumes of both caches full",
         lost=f"0 of {len(took)} pods",
-        condition=told,
-        recovered=told + withdrawn,
+        condition=reported,
+        recovered=reported + withdrawn,
         note=f"pods ran after {max(took):.1f} s",
     )

@@ -1,4 +1,4 @@
-"""Holes in the network between our programs and the API server."""
+"""Test lost packets between our programs and the API server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WITHDRAWN = 12.0  # seconds until a dead mirror is out of the way, as everywhere
 
 @contextmanager
 def cut_off(testbed: Testbed, pod: str) -> Iterator[str]:
-    """Let all that a pod sends to the API server vanish for as long as the block lasts; gives the pod's address."""
+    """Drop all packets of a pod to the API server during the block; yield the pod's address."""
     address: str = testbed.kube.get(POD, pod)["status"]["podIP"]
     testbed.node.drop_packets(SERVICE_OF_API_SERVER, source=address)
     try:
@@ -37,14 +37,14 @@ def cut_off(testbed: Testbed, pod: str) -> Iterator[str]:
 
 
 def leader(testbed: Testbed) -> str:
-    """The pod that holds the lease."""
+    """Return the pod that holds the lease."""
     holder: str = testbed.kube.get(LEASE, "registrymirror-controller")["spec"]["holderIdentity"]
     pods = (pod["metadata"]["name"] for pod in testbed.kube.every(POD))
     return next((name for name in pods if holder.startswith(name)), "")
 
 
 def writes_from(testbed: Testbed, address: str) -> int:
-    """How many requests of a pod that change something but leases the API server has accepted."""
+    """Return the number of a pod's accepted writes, except leases."""
     return sum(
         line["stage"] == "ResponseComplete"
         and address in line.get("sourceIPs", ())
@@ -55,14 +55,14 @@ def writes_from(testbed: Testbed, address: str) -> int:
     )
 
 
-def test_the_leader_is_cut_off_from_the_api_server(world: Testbed, chaos: Chaos) -> None:
-    """Another leads and follows changes; the former leader writes nothing more, then stands by again."""
+def test_leader_without_api_server(world: Testbed, chaos: Chaos) -> None:
+    """Another replica leads. The former leader writes nothing more, then waits."""
     former = leader(world)
     with cut_off(world, former) as address:
         other = world.until(lambda: leader(world) not in {"", former}, 4 * LEASE_SECONDS)
         written = writes_from(world, address)
         world.change("world", ttl="100h")
-        told = other + world.until(lambda: world.condition("world", "Accepted")["status"] == "True")
+        reported = other + world.until(lambda: world.condition("world", "Accepted")["status"] == "True")
         successor = leader(world)
     world.wait_ready("world")
     back = world.until(lambda: ready(world, former), 90)
@@ -71,21 +71,21 @@ def test_the_leader_is_cut_off_from_the_api_server(world: Testbed, chaos: Chaos)
     chaos.row(
         "leader cut off from the API server",
         lost="0 of 1 changes",
-        condition=told,
-        recovered=told + back,
+        condition=reported,
+        recovered=reported + back,
         note="it wrote nothing more",
     )
     world.change("world", ttl=None)
 
 
 def ready(testbed: Testbed, pod: str) -> bool:
-    """Whether a pod is Ready."""
+    """Return True if a pod is Ready."""
     found = testbed.kube.get(POD, pod)["status"]["conditions"]
     return any(each["type"] == "Ready" and each["status"] == "True" for each in found)
 
 
-def test_an_agent_is_cut_off_from_the_api_server(world: Testbed, chaos: Chaos) -> None:
-    """It keeps the node as it is, and still takes a dead mirror out of the way and brings it back."""
+def test_agent_without_api_server(world: Testbed, chaos: Chaos) -> None:
+    """The node stays as it is. A dead mirror is still withdrawn, and comes back."""
     images = pushed(world, "cutoff")
     with cut_off(world, world.agent("world")):
         with pulling(world, images) as pulls:
@@ -118,17 +118,17 @@ FOLLOWED = WATCH_SILENCE + 240
 
 
 @pytest.mark.timeout(2 * FOLLOWED + 60)
-def test_the_network_of_the_controllers_is_slow(world: Testbed, chaos: Chaos) -> None:
-    """Every second packet to the API server is lost: what is changed is followed all the same."""
+def test_controllers_lose_half_of_packets(world: Testbed, chaos: Chaos) -> None:
+    """Half of the packets to the API server are lost, and changes are still reconciled."""
     addresses = [pod["status"]["podIP"] for pod in world.kube.every(POD, labelSelector=CONTROLLER)]
     for address in addresses:
         world.node.drop_packets(SERVICE_OF_API_SERVER, source=address, share=0.5)
     try:
         world.change("world", ttl="101h")
-        told = world.until(lambda: world.condition("world", "Accepted")["status"] == "True", FOLLOWED)
+        reported = world.until(lambda: world.condition("world", "Accepted")["status"] == "True", FOLLOWED)
     finally:
         for address in addresses:
             world.node.let_packets(SERVICE_OF_API_SERVER, source=address, share=0.5)
     world.change("world", ttl=None)
     recovered = world.until(lambda: world.condition("world", "Ready")["status"] == "True", FOLLOWED)
-    chaos.row("half of the controllers' packets lost", lost="0 of 2 changes", condition=told, recovered=recovered)
+    chaos.row("half of the controllers' packets lost", lost="0 of 2 changes", condition=reported, recovered=recovered)

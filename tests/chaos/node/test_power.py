@@ -1,4 +1,4 @@
-"""A power cut: everything of the node is gone at once, but what is on its disks."""
+"""Test a power cut: only the disks of the node survive."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PATIENCE = 180.0  # seconds until a node whose pods all start at once has done s
 THEIRS = "/etc/containerd/certs.d/elsewhere.local.test/hosts.toml"
 
 
-def test_the_node_loses_power(world: Testbed, chaos: Chaos) -> None:
-    """It comes up as it was: pods, entry, hosts.toml, foreign lines. What must be pulled before the mirror is, is."""
+def test_power_cut(world: Testbed, chaos: Chaos) -> None:
+    """Pods, entry, hosts.toml and foreign lines are as before. Early pulls use the upstream."""
     node, early, images = world.node, pushed(world, "early", 1)[0], pushed(world, "late")
     node.write(THEIRS, 'server = "https://elsewhere.local.test"\n')
     given = node.read("/etc/hosts")
     foreign = add_foreign(node, b"192.0.2.7\tforeign.local.test\n# latin-1: \xe9\n")
     files, mirrored = on_disk(world), entry(node, "world")
-    # with this node its API server goes down too, so that nobody puts right the number of replicas before
+    # The API server stops with this node, so that the controller does not repair the replicas before.
     world.kubectl("scale", "statefulset", "registry-mirror-world", "--replicas=0")
     pod = world.start_pull(early)  # will hardly have begun
     node.cut_power()
@@ -55,5 +55,5 @@ def test_the_node_loses_power(world: Testbed, chaos: Chaos) -> None:
 
 
 def on_disk(testbed: Testbed) -> set[str]:
-    """Everything where agents write, but for the link that they make for a runtime whose version they do not know."""
+    """Return all traces except the link for runtimes of unknown version."""
     return {line for line in traces(testbed.node) if "certs.d:" not in line}

@@ -1,4 +1,4 @@
-"""Random pulls beside random faults, both as the seed has them."""
+"""Test random pulls with random faults."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ CACHES, AGENTS = "mirror=world,component=registry", "mirror=world,component=host
 CONTROLLERS, WEBHOOKS = (f"app.kubernetes.io/name=registrymirror-{each}" for each in ("controller", "webhook"))
 
 
-def test_random_pulls_beside_random_faults(world: Testbed, chaos: Chaos, dice: random.Random, minutes: float) -> None:
-    """Each pull that upstream or cache can serve ends well within a deadline; in the end all is as it was."""
+def test_random_pulls_with_random_faults(world: Testbed, chaos: Chaos, dice: random.Random, minutes: float) -> None:
+    """Each possible pull ends within a deadline, and in the end the node is as before."""
     node = world.node
     given = node.read("/etc/hosts")
     foreign, files = add_foreign(node, FOREIGN), on_the_node(world)
@@ -53,7 +53,7 @@ def test_random_pulls_beside_random_faults(world: Testbed, chaos: Chaos, dice: r
     recovered = world.until(
         lambda: world.ready_caches("world") == REPLICAS and on_the_node(world) == files,
         CALM,
-        told=lambda: differing(world, files),
+        describe=lambda: differing(world, files),
     )
     world.wait_ready("world")
     assert hosts_block.parse(node.read("/etc/hosts")).foreign == foreign
@@ -65,31 +65,31 @@ def test_random_pulls_beside_random_faults(world: Testbed, chaos: Chaos, dice: r
 
 
 def on_the_node(testbed: Testbed) -> set[str]:
-    """Everything that stands on the node but for the backup, which holds what is foreign as of the last write."""
+    """Return all traces except the backup, which holds foreign content of the last write."""
     return {line for line in traces(testbed.node) if "/etc/hosts.backup" not in line}
 
 
 def differing(testbed: Testbed, files: set[str]) -> str:
-    """What is not as it was, for whoever has to find out why."""
+    """Describe the differences for a failed assertion."""
     testbed.keep_logs()
-    now, said = on_the_node(testbed), {pod: logs for pod, logs in testbed.logs.items() if '"hostess"' in logs}
+    now, logs = on_the_node(testbed), {pod: text for pod, text in testbed.logs.items() if '"hostess"' in text}
     parts = {
         "caches ready": testbed.ready_caches("world"),
         "gone": files - now,
         "new": now - files,
-        "agents said": said,
+        "agents": logs,
     }
     return "\n".join(f"{name}: {part}" for name, part in parts.items())
 
 
 @contextmanager
 def nothing(_land: Testbed, _dice: random.Random, _images: list[str]) -> Iterator[None]:
-    """No fault but those that are not over yet."""
+    """Inject no new fault."""
     yield
 
 
 def death_of(selector: str) -> Fault:
-    """One of these pods is killed, and nobody waits for it."""
+    """Kill one of these pods without waiting for it."""
 
     @contextmanager
     def killed(testbed: Testbed, dice: random.Random, _images: list[str]) -> Iterator[None]:
@@ -101,7 +101,7 @@ def death_of(selector: str) -> Fault:
 
 
 def pods(testbed: Testbed, selector: str) -> list[str]:
-    """Names of pods."""
+    """Return names of pods."""
     return [pod["metadata"]["name"] for pod in testbed.kube.every(POD, labelSelector=selector)]
 
 
@@ -117,7 +117,7 @@ def die(testbed: Testbed, pod: str) -> None:
 
 @contextmanager
 def scaled_to_zero(testbed: Testbed, _dice: random.Random, _images: list[str]) -> Iterator[None]:
-    """By hand: the controller puts it right, with volumes that are empty."""
+    """Scale to zero by hand; the controller repairs it with empty volumes."""
     testbed.node.add_volumes(REPLICAS)
     testbed.kubectl("scale", "statefulset", "registry-mirror-world", "--replicas=0")
     yield
@@ -125,7 +125,7 @@ def scaled_to_zero(testbed: Testbed, _dice: random.Random, _images: list[str]) -
 
 @contextmanager
 def without_upstream(testbed: Testbed, dice: random.Random, images: list[str]) -> Iterator[None]:
-    """The upstream is gone, when both caches have all images and the node points at them; then one of them dies too."""
+    """Stop the upstream once both caches have all images, then kill one cache."""
     testbed.until(lambda: testbed.ready_caches("world") == REPLICAS and testbed.hosts_toml(testbed.world.host), CALM)
     for address in testbed.caches("world").values():
         for image in images:

@@ -1,4 +1,4 @@
-"""A hundred reviews a second while the webhook's certificates, its pods and its node's patience change: none fails."""
+"""Test a hundred reviews per second while certificates and pods of the webhook change: none fails."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ LEAF, AUTHORITY = "registrymirror-webhook-tls", "registrymirror-webhook-ca"
 BROUGHT = 150.0  # seconds in which the kubelet brings a changed Secret to a pod; a minute and a half at most by itself
 
 
-def test_the_leaf_of_the_webhook_is_deleted(testbed: Testbed, chaos: Chaos) -> None:
-    """The controller issues another one, and both replicas take it up."""
+def test_webhook_certificate_deleted(testbed: Testbed, chaos: Chaos) -> None:
+    """The controller issues another one, and both replicas reload it."""
     _replaced(testbed, chaos, LEAF, "webhook's certificate deleted")
 
 
-def test_the_authority_of_the_webhook_is_deleted(testbed: Testbed, chaos: Chaos) -> None:
-    """The API server goes on trusting what the replicas serve until they have the leaf of the next one."""
+def test_webhook_ca_deleted(testbed: Testbed, chaos: Chaos) -> None:
+    """The API server trusts the old CA until all replicas use the new one."""
     _replaced(testbed, chaos, AUTHORITY, "webhook's authority deleted")
 
 
@@ -47,8 +47,8 @@ def _replaced(testbed: Testbed, chaos: Chaos, secret: str, fault: str) -> None:
     chaos.row(fault, lost=lost(reviews), recovered=recovered, note=summary(reviews))
 
 
-def test_the_webhook_is_rolled_out_and_drained(testbed: Testbed, chaos: Chaos) -> None:
-    """New pods come before old ones go, and nothing is sent to one that has gone."""
+def test_webhook_rollout_and_drain(testbed: Testbed, chaos: Chaos) -> None:
+    """New pods come first, and old ones get no requests after their end."""
     deployment = "deployment/registrymirror-webhook"
     with reviewing(testbed.node.cluster, RATE) as reviews:
         reviews.more(100)
@@ -67,23 +67,23 @@ def test_the_webhook_is_rolled_out_and_drained(testbed: Testbed, chaos: Chaos) -
 
 
 def pods(testbed: Testbed) -> dict[str, str]:
-    """Names and addresses of the webhook's pods, those that end included."""
+    """Return names and addresses of the webhook's pods, terminating ones included."""
     found = testbed.kube.every(POD, labelSelector=WEBHOOK)
     return {pod["metadata"]["name"]: pod["status"].get("podIP", "") for pod in found}
 
 
 def evict(testbed: Testbed, pod: str) -> None:
-    """Ask a pod to leave as `kubectl drain` does, again while its disruption budget forbids it."""
+    """Evict a pod as `kubectl drain` does, and retry while its disruption budget forbids it."""
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": NAMESPACE}}
     path = POD.path(NAMESPACE, pod, "eviction")
     testbed.until(lambda: testbed.kube.http.post(path, json=body).is_success)
 
 
 def lost(reviews: Reviews) -> str:
-    """How many failed."""
+    """Return the number of failures."""
     return f"{len(reviews.failed)} of {len(reviews.times)} creates"
 
 
 def summary(reviews: Reviews) -> str:
-    """How fast they came."""
+    """Return the rate of the reviews."""
     return f"{2 * reviews.rate:.0f} reviews a second"
