@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.support.lands import mark
+from tests.support.testbed_setup import mark_node_tests
 
 if TYPE_CHECKING:
     import pytest
@@ -15,4 +15,4 @@ HERE = Path(__file__).parent
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip the test if no node can run; `make smoke` fails there before."""
-    mark(items, HERE)
+    mark_node_tests(items, HERE)

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.land import Land
 
 from tests.localcluster.cluster import Cluster
 from tests.localcluster.node.installed import Installed
 from tests.localcluster.node.node import Node
 from tests.localcluster.node.upstream import PUBLIC, Upstream
+from tests.support.testbed import Testbed
 from tests.support.traces import changed, object_names, traces
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ def before(node: Node, upstream: Upstream) -> tuple[set[str], set[str]]:  # noqa
 
 
 @pytest.fixture(scope="module")
-def system(node: Node, upstream: Upstream, before: object) -> Iterator[Land]:  # noqa: ARG001 (it is taken first)
+def system(node: Node, upstream: Upstream, before: object) -> Iterator[Testbed]:  # noqa: ARG001 (it is taken first)
     """Return the system, which is not installed yet."""
-    land = Land(node, Installed(node), upstream, upstream, upstream)
-    yield land
-    land.kube.close()
+    testbed = Testbed(node, Installed(node), upstream, upstream, upstream)
+    yield testbed
+    testbed.kube.close()
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +56,14 @@ def images(upstream: Upstream) -> list[str]:
     return [upstream.push(image, (2.0,)) for image in IMAGES]
 
 
-def test_install_makes_mirror_ready(system: Land) -> None:
+def test_install_makes_mirror_ready(system: Testbed) -> None:
     """Both programs run with all replicas, and a new mirror is Ready on the node."""
     system.system.install()
     system.mirror(MIRROR, system.world)
     assert system.hosts_toml(system.world.host)
 
 
-def test_pull_goes_through_mirror(system: Land, images: list[str]) -> None:
+def test_pull_goes_through_mirror(system: Testbed, images: list[str]) -> None:
     """The cache counts the bytes; a second pull takes no blob from the upstream."""
     system.pull(images[0])
     assert system.counted(MIRROR) > 2_000_000
@@ -72,7 +72,7 @@ def test_pull_goes_through_mirror(system: Land, images: list[str]) -> None:
     assert system.world.count("blob") == blobs
 
 
-def test_pull_works_without_upstream(system: Land, images: list[str]) -> None:
+def test_pull_works_without_upstream(system: Testbed, images: list[str]) -> None:
     """The cache has the image."""
     system.world.stop()
     try:
@@ -81,7 +81,7 @@ def test_pull_works_without_upstream(system: Land, images: list[str]) -> None:
         system.world.start()
 
 
-def test_pull_works_without_mirror(system: Land, images: list[str]) -> None:
+def test_pull_works_without_mirror(system: Testbed, images: list[str]) -> None:
     """The upstream is asked if no cache pod runs."""
     with system.without_controller():
         system.kubectl("scale", "statefulset", f"registry-mirror-{MIRROR}", "--replicas=0")
@@ -91,7 +91,7 @@ def test_pull_works_without_mirror(system: Land, images: list[str]) -> None:
         assert system.world.count("blob") > blobs
 
 
-def test_uninstall_leaves_nothing(system: Land, before: tuple[set[str], set[str]]) -> None:
+def test_uninstall_leaves_nothing(system: Testbed, before: tuple[set[str], set[str]]) -> None:
     """No object in the cluster and no file on the node is left; volumes are the administrator's."""
     objects, files = before
     system.system.uninstall()
