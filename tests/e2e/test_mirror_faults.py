@@ -6,8 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-
-from tests.localcluster.node.impostor import frozen, impostor
+from tests.localcluster.node.impostor import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
