@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.localcluster.node.fake_server import fake_server, frozen
 
 if TYPE_CHECKING:
