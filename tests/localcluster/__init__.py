@@ -1,4 +1,4 @@
-"""A real Kubernetes control plane on this machine.
+"""Run a Kubernetes control plane on this machine.
 
-`python -m tests.localcluster up` starts one for a person, `tests.localcluster.cluster.Cluster` one for a program.
+`python -m tests.localcluster up` starts one on the command line, `tests.localcluster.cluster.Cluster` in a program.
 """

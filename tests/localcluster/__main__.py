@@ -1,4 +1,4 @@
-"""`python -m tests.localcluster`: the command line of the local cluster."""
+"""Provide the command line of the local cluster: `python -m tests.localcluster`."""
 
 import argparse
 import os
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[2]
 FOLDER_VARIABLE = "LOCAL_CLUSTER"
-INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C has ended
+INTERRUPTED = 130  # exit status of a program that SIGINT ended
 
-# Each command is a function from the cluster's folder to the exit status; it is imported only when it is called.
+# Each command takes the cluster's folder and returns the exit status. It is imported when it is called.
 COMMANDS = {
     "up": ("cli:up", "start the cluster; the last line sets KUBECONFIG"),
     "down": ("cli:down", "stop the cluster and remove its files"),
@@ -35,9 +35,8 @@ COMMANDS = {
 def main(arguments: list[str]) -> int:
     """Run one command and return the exit status."""
     options = _parser().parse_args(arguments)
-    # a shell that starts us in the background has SIGINT ignored, and Ctrl-C must tidy up all the same
+    # A shell ignores SIGINT in background processes, but the cleanup needs it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # whoever ends us by SIGTERM wants the same tidying up as by Ctrl-C
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     run: Callable[..., int] = pkgutil.resolve_name(f"tests.localcluster.{COMMANDS[options.command][0]}")
     try:
@@ -54,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.localcluster",
         description="A real Kubernetes control plane on this machine.",
-        epilog=f"Its state is in the folder that the variable {FOLDER_VARIABLE} names, else in .local-cluster/.",
+        epilog=f"The state is in the folder {FOLDER_VARIABLE}, by default .local-cluster/.",
     )
     parser.set_defaults(folder=Path(os.environ.get(FOLDER_VARIABLE) or REPOSITORY / ".local-cluster"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -70,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _further(options: argparse.Namespace) -> dict[str, Any]:
-    """What a command takes beside the cluster's folder."""
+    """Return the further arguments of a command."""
     if options.command == "up":
         return {"flavour": options.node}
     if options.command == "build":
@@ -84,7 +83,7 @@ def _add_node(command: argparse.ArgumentParser) -> None:
         nargs="?",
         const=FLAVOURS[0],
         choices=FLAVOURS,
-        help=f"with a node, which needs root on Linux; its container runtime is {FLAVOURS[0]} unless another is named",
+        help=f"run a node, which needs root on Linux; the default container runtime is {FLAVOURS[0]}",
     )
 
 

@@ -1,4 +1,4 @@
-"""Where the API server runs: on this machine as it is, or in the network of a node."""
+"""Describe the network of the API server: that of this machine or of a node."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ from tests.localcluster.ports import LOOPBACK
 
 @dataclass(frozen=True)
 class ApiServerNetwork:
-    """A network that the API server is in, with the address it has there, which this machine reaches too.
+    """The API server's network and its address there, which this machine can reach.
 
-    `prefix` goes before its command line and ends by becoming it (the process id stays); `arguments` come after ours.
+    `prefix` precedes the command line and must exec it. `arguments` follow the default ones.
     """
 
     address: str

@@ -1,4 +1,4 @@
-"""Which file each component comes from: our own build, or the folder that KUBEBUILDER_ASSETS names."""
+"""Find the file of each component: built here, or in the folder KUBEBUILDER_ASSETS."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -8,14 +8,14 @@ from tests.localcluster import commands
 from tests.localcluster.build import build
 from tests.localcluster.errors import LocalClusterError
 
-VARIABLE = "KUBEBUILDER_ASSETS"  # as setup-envtest sets it, for controller-runtime's tests
+VARIABLE = "KUBEBUILDER_ASSETS"  # set by setup-envtest
 ALWAYS_THERE = frozenset({commands.ETCD, commands.API_SERVER, commands.KUBECTL})
 
 
 def locate(components: Iterable[str], environment: Mapping[str, str]) -> dict[str, Path]:
-    """Return the file of each component; builds ours if one of them needs it.
+    """Return the file of each component; build those that are missing.
 
-    Raises LocalClusterError where KUBEBUILDER_ASSETS lacks what setup-envtest puts there.
+    Raises LocalClusterError if KUBEBUILDER_ASSETS lacks a component.
     """
     components = list(components)
     assets = environment.get(VARIABLE)

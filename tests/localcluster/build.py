@@ -1,4 +1,4 @@
-"""Builds the components of Kubernetes from Go modules: once, into the user's cache."""
+"""Build the components of Kubernetes from Go modules, once, in the user's cache."""
 
 import hashlib
 import json
@@ -17,38 +17,37 @@ from tests.localcluster.progress import Progress
 
 COMPONENTS = toolchain.COMPONENTS
 SOURCES = ("main.go", "go.mod", "go.sum")
-# -trimpath: the same binary from every checkout; -s -w: without symbols, a quarter smaller; no stamp of our own
-# commit, which would make each commit another binary; -mod=readonly: what go.sum does not know is not built.
+# -trimpath and no VCS stamp: the same binary from each checkout and commit. -s -w: no symbols, a quarter smaller.
+# -mod=readonly: build only what go.sum has.
 FLAGS = ("-trimpath", "-buildvcs=false", "-mod=readonly")
-# Both packages hold a version of their own: the API server answers with the first, client-go introduces itself
-# with the second.
+# The API server's version is in the first package, client-go's user agent in the second.
 VERSION_PACKAGES = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path:
-    """Return where builds are kept: outside the tree, so that another checkout finds them too."""
+    """Return the cache folder, which all checkouts share."""
     root = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "registry-mirror"
 
 
 def build(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the binary of all components, built first where the cache does not have it.
+    """Return the binary of all components; build it if the cache lacks it.
 
-    Raises LocalClusterError where there is no Go to be had or it does not compile.
+    Raises LocalClusterError if there is no Go or it fails to compile.
     """
     cache = cache_folder(environment)
     go = toolchain.find(toolchain.needed_version((COMPONENTS / "go.mod").read_text()), cache, environment.get("PATH"))
     binary = cache / f"kubernetes-{build_key(COMPONENTS, go.version)}" / "kubernetes"
     if not binary.exists():
         with exclusive(cache / "build.lock", "another build of the components"):
-            if not binary.exists():  # the other build may have made it
+            if not binary.exists():  # another process may have built it
                 toolchain.install(go)
                 _build(go, binary, environment)
     return binary
 
 
 def build_key(sources: Path, go_version: str) -> str:
-    """Name what is built by all that it is built from: sources, versions of all modules, Go, flags, machine."""
+    """Return a key of sources, module versions, Go, flags and machine."""
     digest = hashlib.sha256()
     for name in SOURCES:
         content = (sources / name).read_bytes()
@@ -59,7 +58,7 @@ def build_key(sources: Path, go_version: str) -> str:
 
 
 def linker_flags(module: str) -> str:
-    """Return -ldflags that give the components the version that go.mod (its text) asks for.
+    """Return -ldflags with the version in go.mod (its text).
 
     Without them clients see v0.0.0-master and refuse or warn.
     """
@@ -79,10 +78,10 @@ def linker_flags(module: str) -> str:
 
 
 def _build(go: toolchain.Go, binary: Path, environment: Mapping[str, str]) -> None:
-    """Compile into a folder of another name and rename it: an interrupted build leaves nothing that looks whole."""
+    """Compile into a temporary folder and rename it, so that an interrupted build leaves no result."""
     compiler.warn_about_space(go.command)
     print(
-        f"Building Kubernetes from Go modules with Go {go.version}: five minutes on two cores, once.",
+        f"Building Kubernetes from Go modules with Go {go.version}: five minutes on two cores, only the first time.",
         file=sys.stderr,
         flush=True,
     )

@@ -17,7 +17,7 @@ from tests.localcluster.processes import Processes
 
 CERT_MANAGER = programs.Program("certmanager", "../certmanager")
 MODULE = "github.com/cert-manager/cert-manager"
-USER = "cert-manager"  # by which the audit log tells its requests from others
+USER = "cert-manager"  # its requests in the audit log
 
 
 class CertManager:
@@ -28,26 +28,26 @@ class CertManager:
         self._processes = Processes(cluster.folder)
 
     def install(self) -> None:
-        """Build it where it is not built yet, and apply its CustomResourceDefinitions, those for ACME excepted."""
-        programs.build(CERT_MANAGER)  # and so there is a Go to ask for the module's folder
+        """Build it if needed, and apply its CustomResourceDefinitions except those for ACME."""
+        programs.build(CERT_MANAGER)  # provides the Go that _crds needs
         crds = [f"--filename={path}" for path in sorted(_crds(os.environ).glob("cert-manager.io_*.yaml"))]
-        # by the server: what `kubectl apply` would keep of some in an annotation is too large for one
+        # Server-side: the annotation of client-side apply would be too large for some.
         self.cluster.run_kubectl("apply", "--server-side", *crds)
         self.cluster.run_kubectl("wait", "--for=condition=Established", "--timeout=30s", *crds)
 
     def start(self) -> None:
-        """Start it; it is at work a second later."""
+        """Start it; it works a second later."""
         kubeconfig = self.cluster.kubeconfig_for(USER, ["system:masters"])
         environment = {**self.cluster.client_environment, "KUBECONFIG": str(kubeconfig)}
         self._processes.start(CERT_MANAGER.name, [str(programs.build(CERT_MANAGER))], environment)
 
     def stop(self) -> None:
-        """End it; Certificates and what they are issued into stay."""
+        """Stop it; Certificates and their Secrets stay."""
         self._processes.stop([CERT_MANAGER.name])
 
 
 def _crds(environment: Mapping[str, str]) -> Path:
-    """Return the module's folder of CRDs, of the version that go.mod pins; Go fetches what its cache does not have."""
+    """Return the module's folder of CRDs, in the version of go.mod; Go fetches it if needed."""
     command = [str(programs.compiler_of(environment).command), "mod", "download", "-json", MODULE]
     done = subprocess.run(
         command,

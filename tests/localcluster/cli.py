@@ -1,4 +1,4 @@
-"""What each command but `demo` does and says; all take the cluster's folder and return the exit status."""
+"""Define the commands except `demo`; all take the cluster's folder and return the exit status."""
 
 import os
 import time
@@ -16,9 +16,9 @@ from tests.localcluster.node.requirements import unmet_requirement
 
 
 def up(folder: Path, flavour: str | None = None) -> int:
-    """Start the cluster, unless it is up, and leave it running; an interrupted start leaves nothing behind.
+    """Start the cluster if it is not up, and leave it running. An interrupted start leaves nothing behind.
 
-    `flavour` is that of the node's runtime, None for a cluster without a node.
+    `flavour` is the node's container runtime, None for a cluster without a node.
     """
     with _alone():
         return _up(Cluster(folder), flavour)
@@ -28,7 +28,7 @@ def down(folder: Path) -> int:
     """Stop the cluster and remove its folder."""
     cluster = Cluster(folder)
     if not cluster.folder.exists():
-        print(f"Nothing is up: there is no {cluster.folder}.")
+        print(f"No cluster is up: {cluster.folder} does not exist.")
         return 0
     begun = time.monotonic()
     with _alone():
@@ -38,7 +38,7 @@ def down(folder: Path) -> int:
 
 
 def status(folder: Path) -> int:
-    """Tell what runs; the exit status is 0 only if all that was started does."""
+    """Print what runs; return 0 if all started components run."""
     cluster = Cluster(folder)
     for name in cluster.components:
         memory = f"{cluster.resident_bytes(name) / 1e6:5.0f} MB" if cluster.alive(name) else "ended"
@@ -49,7 +49,7 @@ def status(folder: Path) -> int:
 
 
 def build(_: Path, *, cert_manager: bool = False) -> int:
-    """Build the components, and cert-manager where wanted, and print where they are."""
+    """Build the components and, on request, cert-manager; print their paths."""
     print(builder.build())
     if cert_manager:
         print(programs.build(CERT_MANAGER))
@@ -57,7 +57,7 @@ def build(_: Path, *, cert_manager: bool = False) -> int:
 
 
 def check_node(_: Path) -> int:
-    """Tell whether this machine can run a node; the exit status is 0 only if it can."""
+    """Print if this machine can run a node; return 0 if it can."""
     reason = unmet_requirement()
     print(reason or "This machine can run a node.")
     return 1 if reason else 0
@@ -66,12 +66,12 @@ def check_node(_: Path) -> int:
 def _up(cluster: Cluster, flavour: str | None) -> int:
     alive = {name: cluster.alive(name) for name in cluster.components}
     if alive and all(alive.values()):
-        print(f"The cluster in {cluster.folder} is up already, at {cluster.url}.")
+        print(f"The cluster in {cluster.folder} is already up at {cluster.url}.")
     elif any(alive.values()):
         dead = ", ".join(name for name, lives in alive.items() if not lives)
         raise LocalClusterError(
-            f"The cluster in {cluster.folder} is up in part: {dead} has ended, for the reason in its log there. "
-            "End the rest with `make down`, then start it again."
+            f"The cluster in {cluster.folder} is incomplete: {dead} has ended; see its log there. "
+            "Run `make down`, then start it again."
         )
     else:
         _start(cluster, flavour)
@@ -80,18 +80,18 @@ def _up(cluster: Cluster, flavour: str | None) -> int:
 
 
 def _alone() -> AbstractContextManager[None]:
-    """Keep a second `up` or `down` of this user waiting: two in one folder would take each other apart."""
+    """Exclude a second `up` or `down` of this user in the same folder."""
     return exclusive(builder.cache_folder(os.environ) / "up.lock", "another `up` or `down`")
 
 
 def _start(cluster: Cluster, flavour: str | None) -> None:
-    cluster.remove()  # what a crash of the machine has left
+    cluster.remove()  # remains of a crash
     begun = time.monotonic()
     node = Node(cluster, flavour=flavour) if flavour else None
     try:
         (node or cluster).start()
     except KeyboardInterrupt:
-        cluster.remove()  # after any other failure the logs stay, until the next `up` or `down`
+        cluster.remove()  # other failures keep the logs until the next `up` or `down`
         raise
     cluster.detach()
     for step, seconds in {**cluster.timings, **(node.timings if node else {})}.items():

@@ -1,10 +1,9 @@
-"""A Kubernetes control plane of one's own, for tests, the demo and benchmarks.
+"""Run a Kubernetes control plane for tests, the demo and benchmarks.
 
     with Cluster(tmp_path / "cluster").start() as cluster:
         cluster.run_kubectl("get", "namespaces")
 
-Everything listens on 127.0.0.1 (with a node: in the node's network), on free ports; several clusters can run side by
-side, each in a folder of its own.
+Components listen on free ports of 127.0.0.1, or of the node's network. Several clusters can run at the same time.
 """
 
 import os
@@ -29,13 +28,13 @@ from tests.localcluster.starter import Starter
 
 
 class Cluster:
-    """A cluster whose state is all in `folder`: a new or an empty one, or one where a cluster was or is running.
+    """A cluster with all its state in `folder`, which is new, empty or that of an earlier cluster.
 
-    Several objects may stand for one cluster, also in several programs: they find its processes by records in the
-    folder. `environment` is where PATH, XDG_CACHE_HOME and KUBEBUILDER_ASSETS are looked up.
+    Several objects and programs may share a cluster: its folder has records of the processes. `environment` provides
+    PATH, XDG_CACHE_HOME and KUBEBUILDER_ASSETS.
 
-    Leaving the `with` block stops the cluster and drops its data; logs and the audit log stay, for whoever looks
-    into a failure. All methods raise LocalClusterError, with sentences for a person.
+    The `with` block stops the cluster at its end and deletes its data, not its logs. All methods raise
+    LocalClusterError.
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str] = os.environ) -> None:
@@ -43,7 +42,7 @@ class Cluster:
         self._layout = Layout(self.folder)
         self._processes = Processes(self.folder)
         self._environment = environment
-        # a proxy in the environment is for the world outside; everything here is on the loopback address
+        # All addresses are local: no proxy.
         self._direct = {name: value for name, value in environment.items() if not name.lower().endswith("_proxy")}
         self._starter = Starter(self._layout, self._processes, self._direct)
         self._guard: Guard | None = None
@@ -59,50 +58,50 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        """Where the API server listens: `https://127.0.0.1:<port>`, the same for as long as the cluster is up."""
+        """Return the API server's URL: `https://127.0.0.1:<port>`."""
         argv = self._processes.record(commands.API_SERVER).argv
         return f"https://{address_of(argv)}:{port_of(argv)}"
 
     @property
     def ca_file(self) -> Path:
-        """The PEM file of the authority that all certificates of the cluster are from."""
+        """Return the PEM file of the cluster's CA."""
         return self._layout.ca.certificate
 
     @property
     def kubeconfig(self) -> Path:
-        """The administrator's kubeconfig."""
+        """Return the administrator's kubeconfig."""
         return self._layout.admin_kubeconfig
 
     @property
     def kubectl(self) -> Path:
-        """A kubectl of the cluster's version."""
+        """Return a kubectl of the cluster's version."""
         return self._layout.bin / commands.KUBECTL
 
     @property
     def audit_log(self) -> Path:
-        """All requests that were answered, as JSON lines (audit.k8s.io/v1 Event, level Metadata).
+        """Return the audit log: JSON lines of audit.k8s.io/v1 Events, level Metadata.
 
-        A request's line is there before the client has its answer. Watches have a line when they begin
-        (`stage: ResponseStarted`) and one when they end (`ResponseComplete`), other requests the latter alone.
+        The API server writes a request's line before the client has the answer. A watch has two lines, `stage:
+        ResponseStarted` and `ResponseComplete`; other requests have the second.
         """
         return self._layout.audit_log
 
     @property
     def timings(self) -> dict[str, float]:
-        """The seconds that each step of `start` took."""
+        """Return the seconds of each step of `start`."""
         return self._starter.timings
 
     @property
     def client_environment(self) -> dict[str, str]:
-        """The environment for clients: ours without proxies, with KUBECONFIG, and kubectl's cache in our folder."""
+        """Return the environment for clients: no proxies, KUBECONFIG, and kubectl's cache in the cluster's folder."""
         return {**self._direct, "KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(self._layout.kubectl_cache)}
 
     def run_kubectl(
         self, *arguments: str, stdin: str | None = None, check: bool = True, kubeconfig: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run kubectl to its end and return stdout, stderr and exit status; as administrator, unless told otherwise.
+        """Run kubectl, by default as administrator; return stdout, stderr and exit status.
 
-        With `check`, raises LocalClusterError with what kubectl says when it fails.
+        With `check`, raises LocalClusterError with kubectl's message if it fails.
         """
         environment = {**self.client_environment, "KUBECONFIG": str(kubeconfig or self.kubeconfig)}
         done = subprocess.run(
@@ -113,9 +112,9 @@ class Cluster:
         return done
 
     def kubeconfig_for(self, user: str, groups: Sequence[str] = (), path: Path | None = None) -> Path:
-        """Write a kubeconfig for `user` in `groups` and return its path: what it may do is what RBAC lets it do.
+        """Write a kubeconfig for `user` in `groups` and return its path.
 
-        A service account's user is `system:serviceaccount:<namespace>:<name>`, and its groups are
+        The user of a service account is `system:serviceaccount:<namespace>:<name>`. Its groups are
         `system:serviceaccounts` and `system:serviceaccounts:<namespace>`. The API server adds `system:authenticated`.
         """
         identity = CertificateAuthority(self._layout.ca).client(user, groups)
@@ -125,11 +124,11 @@ class Cluster:
 
     @property
     def components(self) -> list[str]:
-        """What was started: some of `etcd`, `kube-apiserver`, `kube-controller-manager`, `kube-scheduler`."""
+        """Return the started components: `etcd`, `kube-apiserver`, `kube-controller-manager`, `kube-scheduler`."""
         return self._processes.names()
 
     def alive(self, component: str) -> bool:
-        """Whether a component runs."""
+        """Return True if a component runs."""
         return self._processes.alive(component)
 
     def resident_bytes(self, component: str) -> int:
@@ -145,16 +144,16 @@ class Cluster:
         extra_apiserver_args: Sequence[str] = (),
         network: Callable[[], ApiServerNetwork] = lambda: HOST_NETWORK,
     ) -> Self:
-        """Start etcd, kube-apiserver and, if wanted, kube-controller-manager and kube-scheduler.
+        """Start etcd, kube-apiserver and, by default, kube-controller-manager and kube-scheduler.
 
-        Returns when all are ready; with controllers, pods can be created then. Builds the components first where they
-        are not built yet, which takes minutes and is told on stderr. In the folder of a cluster that was stopped, goes
-        on with its data, at a new port. A start that fails leaves nothing running. `extra_apiserver_args` come last,
-        and so win over ours. The cluster ends with this program, also when that is killed, unless `detach` is called.
-        `network` makes the network that the API server shall be in, when all the rest is prepared.
+        Returns when all are ready; with controllers, pods can be created then. Builds missing components first, which
+        takes minutes; the progress goes to stderr. The folder of a stopped cluster keeps its data; the port is new. A
+        failed start leaves nothing running. `extra_apiserver_args` override the default ones. The cluster ends with
+        this program, even if it is killed, unless `detach` is called. `network` is called last and returns the API
+        server's network.
         """
         if any(self.alive(name) for name in self.components):
-            raise LocalClusterError(f"A cluster is running in {self.folder} already.")
+            raise LocalClusterError(f"A cluster already runs in {self.folder}.")
         components = [commands.ETCD, commands.API_SERVER]
         components += [commands.CONTROLLER_MANAGER] if controllers else []
         components += [commands.SCHEDULER] if scheduler else []
@@ -171,45 +170,45 @@ class Cluster:
         return self
 
     def detach(self) -> None:
-        """Let the cluster go on when this program ends."""
+        """Keep the cluster running when this program ends."""
         if self._guard:
             self._guard.dismiss()
             self._guard = None
 
     def stop(self) -> None:
-        """End all components, etcd last, so that the others are not busy with its absence. Data and logs stay."""
+        """Stop all components, etcd last. Data and logs stay."""
         self._processes.stop([name for name in self.components if name != commands.ETCD])
         self._processes.stop([name for name in self.components if name == commands.ETCD])
         cleanup.remove(self.folder)
         self.detach()
 
     def remove(self) -> None:
-        """Stop the cluster and remove its folder with all that is in it; nothing happens where there is none."""
+        """Stop the cluster and delete its folder, if it exists."""
         if self.folder.exists():
             self._check_folder()
             self.stop()
             shutil.rmtree(self.folder)
 
     def kill(self, component: str) -> None:
-        """End a component by SIGKILL; return when it is gone."""
+        """Kill a component with SIGKILL; return when it has ended."""
         self._processes.kill(component, signal.SIGKILL)
         self._processes.stop([component])
 
     def start_component(self, component: str) -> None:
-        """Start a component again, by the same command line: same port, same data. Return when it is ready."""
+        """Start a component again with the same command line; return when it is ready."""
         self._starter.relaunch(component)
 
     def restart_controllers(self) -> None:
-        """Restart the controller manager, so that it knows the kinds that CustomResourceDefinitions have brought.
+        """Restart the controller manager, so that it knows the kinds of new CustomResourceDefinitions.
 
-        Its garbage collector looks for new kinds every 30 s, and until it has, nothing that such an object owns is
-        deleted with it: 41 s after the CRD was applied, as measured, against 0.2 s for a restart.
+        Its garbage collector discovers kinds every 30 s and deletes no dependents of unknown ones. Measured: 41 s after
+        a new CRD, against 0.2 s for a restart.
         """
         self.kill(commands.CONTROLLER_MANAGER)
         self.start_component(commands.CONTROLLER_MANAGER)
 
     def kill_apiserver(self) -> None:
-        """End the API server by SIGKILL."""
+        """Kill the API server with SIGKILL."""
         self.kill(commands.API_SERVER)
 
     def start_apiserver(self) -> None:
@@ -217,8 +216,6 @@ class Cluster:
         self.start_component(commands.API_SERVER)
 
     def _check_folder(self) -> None:
-        """Refuse a folder with foreign things in it: it will be removed as a whole."""
+        """Raise LocalClusterError if the folder has foreign files: `remove` deletes all of it."""
         if self.folder.exists() and any(self.folder.iterdir()) and not self._layout.mark.exists():
-            raise LocalClusterError(
-                f"{self.folder} holds other things than a local cluster: name a folder that is new or empty."
-            )
+            raise LocalClusterError(f"{self.folder} has files of something else. Name a folder that is new or empty.")

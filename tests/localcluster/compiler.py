@@ -1,4 +1,4 @@
-"""Runs `go list` and `go build`, and tells how far they are."""
+"""Run `go list` and `go build` and print their progress."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from typing import IO
 from tests.localcluster.errors import LocalClusterError
 from tests.localcluster.progress import Progress
 
-REFRESH = 0.25  # seconds between two looks at how far it is
+REFRESH = 0.25  # seconds between two updates of the progress
 # Measured for a first build: 0.8 GB of modules, 3.2 GB of Go's build cache, 0.4 GB for Go and the result.
 NEEDED_GIGABYTES = 5
 DOWNLOADING = "go: downloading "
@@ -23,12 +23,11 @@ DOWNLOADING = "go: downloading "
 def compile_module(
     module: Path, go: Path, flags: Sequence[str], environment: Mapping[str, str], progress: Progress
 ) -> None:
-    """Build the program in the folder `module` with `flags`, telling the packages compiled of all there are.
+    """Build the program in the folder `module` with `flags`; print how many packages are compiled.
 
-    Raises LocalClusterError with the compiler's last lines.
+    Raises LocalClusterError with the last lines of the compiler.
     """
-    # CGO_ENABLED=0: no C compiler, and a binary that runs on any libc. GOTOOLCHAIN=local: the Go that was chosen, and
-    # that the build's key names, not one it would fetch by itself.
+    # CGO_ENABLED=0: no C compiler and no libc. GOTOOLCHAIN=local: the chosen Go, which is in the build's key.
     settings = {**environment, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
     packages = _list_packages(module, go, settings, progress)
     known, compiled = frozenset(packages), set[str]()
@@ -41,24 +40,24 @@ def compile_module(
             output.append(line)
 
     def tell() -> None:
-        # Go names a package when it begins with it; those in its own cache it does not name at all
+        # Go prints a package when it starts to compile it, and prints no cached package.
         step = "linking" if packages[-1] in compiled else "compiling"
         progress.show(f"  {step}: {len(compiled)} of at most {len(packages)} packages")
 
-    # -v names each package that is compiled
+    # -v prints each compiled package.
     _run([str(go), "build", "-v", *flags, "."], module, settings, note, tell, output)
     progress.finish(f"  built: {len(compiled)} packages compiled")
 
 
 def warn_about_space(go: Path) -> None:
-    """Say early, in one sentence with a way out, where a first build may run out of disk."""
+    """Warn before a first build that may run out of disk space."""
     asked = subprocess.run([go, "env", "GOCACHE", "GOMODCACHE"], capture_output=True, text=True, check=False)
     for name, folder in zip(("GOCACHE", "GOMODCACHE"), asked.stdout.split("\n"), strict=False):
         free = _free_gigabytes(Path(folder)) if folder else NEEDED_GIGABYTES
         if free < NEEDED_GIGABYTES:
             print(
-                f"Only {free:.1f} GB are free under {folder}, and a first build may need {NEEDED_GIGABYTES} GB: "
-                f"if it fails, set {name} to a folder with more room.",
+                f"Only {free:.1f} GB are free under {folder}; a first build may need {NEEDED_GIGABYTES} GB. "
+                f"If it fails, set {name} to another folder.",
                 file=sys.stderr,
                 flush=True,
             )
@@ -70,7 +69,7 @@ def _free_gigabytes(folder: Path) -> float:
 
 
 def _list_packages(module: Path, go: Path, environment: Mapping[str, str], progress: Progress) -> list[str]:
-    """Return the packages the program is made of, itself last; fetches the modules that hold them."""
+    """Return the packages of the program, itself last; fetch their modules."""
     packages: list[str] = []
     output: deque[str] = deque(maxlen=30)
     modules = 0
@@ -98,11 +97,11 @@ def _run(
     tell: Callable[[], None],
     output: deque[str],
 ) -> None:
-    """Run `command`; `note` takes each line it says, `tell` is called about every REFRESH seconds.
+    """Run `command`. `note` gets each output line; `tell` is called every REFRESH seconds.
 
-    Raises LocalClusterError with the lines in `output` when it fails; takes it and its children along when interrupted.
+    Raises LocalClusterError with the lines in `output` if it fails. An interrupt ends the command and its children.
     """
-    # a session of its own, so that all its compilers can be ended at once
+    # In its own session, so that all compilers can be ended at once.
     process = subprocess.Popen(
         command,
         cwd=folder,
@@ -125,7 +124,7 @@ def _run(
             raise
     if process.returncode:
         lines = "\n".join(f"  {line}" for line in output)
-        raise LocalClusterError(f"{' '.join(command[:2])} failed in {folder}. It last said:\n{lines}")
+        raise LocalClusterError(f"{' '.join(command[:2])} failed in {folder}. Last lines:\n{lines}")
 
 
 def _read(stream: IO[str] | None, note: Callable[[str], None]) -> None:

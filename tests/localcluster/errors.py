@@ -1,5 +1,5 @@
-"""The one error of the local cluster."""
+"""Define the error of the local cluster."""
 
 
 class LocalClusterError(Exception):
-    """Something a person has to know or do; its text is one or more whole sentences for the terminal."""
+    """An error for the terminal. The text is one or more sentences: what is wrong and what to do."""

@@ -1,7 +1,7 @@
-"""Ends a cluster whose program was killed, so that tests that crash leave no processes behind.
+"""Stop a cluster whose program was killed, so that crashed tests leave no processes.
 
-Runs as a process of its own: `python -m tests.localcluster.guard <folder>`. Its standard input is a pipe from the
-program that started the cluster, and ends with it, however that happens. One line on it means: the cluster shall stay.
+Runs as its own process: `python -m tests.localcluster.guard <folder>`. Its standard input is a pipe from the program
+that started the cluster. The pipe closes when that program ends. A line on it dismisses the guard.
 """
 
 import signal
@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 class Guard:
-    """The guard of the cluster in `folder`, from the side of the program that is guarded."""
+    """The guard of the cluster in `folder`, for the guarded program."""
 
     def __init__(self, folder: Path) -> None:
         self._process = subprocess.Popen(
@@ -24,13 +24,13 @@ class Guard:
         )
 
     def dismiss(self) -> None:
-        """Let the cluster be: it was stopped, or shall go on without us."""
+        """Dismiss the guard: the cluster stopped or continues without this program."""
         self._process.communicate(b"stay\n")
 
 
 def main(folder: Path) -> None:
-    """Wait for the end of the program at the other end of the pipe."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # whoever ends a whole group of processes must not end us first
+    """Wait until the program at the other end of the pipe ends."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a signal to the process group must not end the guard
     if sys.stdin.readline():
         return
     processes = Processes(folder)

@@ -1,4 +1,4 @@
-"""Writes kubeconfig files."""
+"""Write kubeconfig files."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,7 @@ from tests.localcluster.pki import Identity
 def write(path: Path, url: str, ca_file: Path, identity: Identity) -> None:
     """Write a kubeconfig for one user of one cluster.
 
-    Certificate and key are named, not embedded: clients in Python put embedded ones into temporary files, which
-    stay behind when they are killed.
+    It names the files of certificate and key: Python clients write embedded ones to temporary files.
     """
     config = {
         "apiVersion": "v1",

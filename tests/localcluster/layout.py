@@ -1,4 +1,4 @@
-"""Where everything of one cluster lies."""
+"""Define the paths of one cluster."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,70 +14,70 @@ class Layout:
 
     @property
     def mark(self) -> Path:
-        """The file that says that this folder is a local cluster's, and may be removed as a whole."""
+        """Return the file that marks the folder of a local cluster."""
         return self.folder / "local-cluster.json"
 
     @property
     def bin(self) -> Path:
-        """A link for each program, under the name it goes by."""
+        """Return the folder with a link for each program."""
         return self.folder / "bin"
 
     @property
     def pki(self) -> Path:
-        """Certificates and keys."""
+        """Return the folder of certificates and keys."""
         return self.folder / "pki"
 
     @property
     def ca(self) -> Identity:
-        """The authority that all certificates are from."""
+        """Return the CA of the cluster."""
         return Identity(self.pki / "ca.crt", self.pki / "ca.key")
 
     @property
     def serving(self) -> Identity:
-        """What the servers show: one certificate for all of them, since they all listen on the same address."""
+        """Return the serving certificate of all components."""
         return Identity(self.pki / "serving.crt", self.pki / "serving.key")
 
     @property
     def admin(self) -> Identity:
-        """What the administrator shows."""
+        """Return the administrator's certificate."""
         return Identity(self.pki / "admin.crt", self.pki / "admin.key")
 
     @property
     def kubeconfigs(self) -> Path:
-        """The kubeconfigs of all but the administrator."""
+        """Return the folder of the kubeconfigs of all other users."""
         return self.folder / "kubeconfigs"
 
     @property
     def admin_kubeconfig(self) -> Path:
-        """The administrator's."""
+        """Return the administrator's kubeconfig."""
         return self.folder / "kubeconfig"
 
     @property
     def signing_key(self) -> Path:
-        """The key of the tokens of service accounts."""
+        """Return the key that signs service account tokens."""
         return self.pki / "service-accounts.key"
 
     @property
     def audit_policy(self) -> Path:
-        """What the API server writes into its audit log."""
+        """Return the audit policy."""
         return self.folder / "audit-policy.json"
 
     @property
     def audit_log(self) -> Path:
-        """The requests the API server answered, as JSON lines."""
+        """Return the audit log, JSON lines."""
         return self.folder / "audit.log"
 
     @property
     def etcd_data(self) -> Path:
-        """What the cluster stores."""
+        """Return the data folder of etcd."""
         return self.folder / "etcd"
 
     @property
     def etcd_socket(self) -> Path:
-        """Where etcd listens: a socket in a folder that is ours alone, since etcd itself asks nobody who they are."""
+        """Return etcd's socket. Only the owner can access its folder, as etcd has no authentication."""
         return self.folder / "etcd.sock"
 
     @property
     def kubectl_cache(self) -> Path:
-        """What kubectl remembers of this API server; ~/.kube/cache would keep it after the cluster is gone."""
+        """Return kubectl's cache, so that it is deleted with the cluster."""
         return self.folder / "kubectl-cache"

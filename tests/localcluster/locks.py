@@ -1,4 +1,4 @@
-"""One process at a time, across processes."""
+"""Provide a lock between processes."""
 
 import fcntl
 import sys
@@ -9,9 +9,9 @@ from pathlib import Path
 
 @contextmanager
 def exclusive(path: Path, waiting_for: str) -> Iterator[None]:
-    """Hold the lock file `path`; while another process has it, say once what is waited for, and wait.
+    """Hold the lock file `path`; while another process has it, print `waiting_for` and wait.
 
-    The kernel frees the lock with its holder, however that ends. The file stays: removing it would let two in.
+    The kernel releases the lock when its holder ends. The file stays: deleting it would let two processes in.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:

@@ -1,15 +1,15 @@
-"""Asks the programs on this machine over plain HTTP, past any proxy."""
+"""Send plain HTTP requests to programs on this machine, without a proxy."""
 
 import http.client
 import socket
 
 from tests.localcluster.ports import LOOPBACK
 
-TIMEOUT = 5.0  # seconds: far more than any of these pages takes
+TIMEOUT = 5.0  # seconds
 
 
 def page(port: int, path: str) -> str | None:
-    """Return the text of a page of 127.0.0.1:`port`; None unless it answers 200."""
+    """Return the text of a page of 127.0.0.1:`port`; None if the status is not 200."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=TIMEOUT)
     try:
         connection.request("GET", path)
@@ -23,7 +23,7 @@ def page(port: int, path: str) -> str | None:
 
 
 def is_open(port: int) -> bool:
-    """Whether somebody takes connections at 127.0.0.1:`port`."""
+    """Return True if 127.0.0.1:`port` accepts connections."""
     try:
         socket.create_connection((LOOPBACK, port), TIMEOUT).close()
     except OSError:

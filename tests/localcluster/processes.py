@@ -1,4 +1,4 @@
-"""Processes that outlive the program that started them: each has a record and a log in the cluster's folder."""
+"""Run processes that outlive this program. Each has a record and a log in the cluster's folder."""
 
 import json
 import os
@@ -12,16 +12,16 @@ from typing import ClassVar
 
 from tests.localcluster.errors import LocalClusterError
 
-POLL = 0.02  # seconds between two looks at a state: short beside the second or two a component takes to start
-START_DEADLINE = 90.0  # seconds; 3 are usual, a machine that compiles at the same time takes a minute
-GRACE = 10.0  # seconds between SIGTERM and SIGKILL; the API server needs one or two
-STATE, THREADS, STARTED = 0, 17, 19  # of the fields that proc_pid_stat(5) counts from 3 on
+POLL = 0.02  # seconds
+START_DEADLINE = 90.0  # seconds; usually 3, a minute on a machine that compiles
+GRACE = 10.0  # seconds between SIGTERM and SIGKILL; the API server needs two
+STATE, THREADS, STARTED = 0, 17, 19  # indexes of proc_pid_stat(5) fields from field 3 on
 LAST_LINES = 15  # of the log, shown when a component does not start
 
 
 @dataclass(frozen=True)
 class Record:
-    """How a process was started, and which one it is: a process id alone may belong to another one by now."""
+    """The command line, process id and start time of a process; a process id alone may be reused."""
 
     argv: tuple[str, ...]
     pid: int
@@ -29,16 +29,16 @@ class Record:
 
 
 class Processes:
-    """The processes of one cluster; below `folder`, their working directory, run/ has records and logs/ logs."""
+    """The processes of one cluster. `folder` is their working directory, with records in run/ and logs in logs/."""
 
-    # Those of this very program, to be reaped by whichever object sees that they have ended.
+    # Children of this program; the object that sees one end reaps it.
     _children: ClassVar[dict[int, subprocess.Popen[bytes]]] = {}
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def start(self, name: str, argv: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start `argv` in a session of its own, its output appended to the log of `name`."""
+        """Start `argv` in its own session; append its output to the log of `name`."""
         for folder in ("run", "logs"):
             (self.folder / folder).mkdir(exist_ok=True)
         with self.log(name).open("ab") as log:
@@ -52,14 +52,14 @@ class Processes:
                 start_new_session=True,
             )
         self._children[child.pid] = child
-        # a child that has ended already is a zombie until it is reaped, so that its start is still there to read
+        # A child that already ended is a zombie, so its start time is still readable.
         record = Record(tuple(argv), child.pid, int(_fields_of(child.pid)[STARTED]))
         temporary = self._path(name).with_suffix(".new")
         temporary.write_text(json.dumps(asdict(record)))
         temporary.rename(self._path(name))
 
     def record(self, name: str) -> Record:
-        """Return how `name` was last started; raises LocalClusterError where it never was."""
+        """Return the record of `name`; raises LocalClusterError if it was never started."""
         try:
             found = json.loads(self._path(name).read_text())
         except FileNotFoundError:
@@ -67,16 +67,16 @@ class Processes:
         return Record(tuple(found["argv"]), found["pid"], found["started"])
 
     def names(self) -> list[str]:
-        """Return what was ever started."""
+        """Return the names of all started processes."""
         return sorted(path.stem for path in (self.folder / "run").glob("*.json"))
 
     def forget(self) -> None:
-        """Drop the records of processes that have ended."""
+        """Delete the records of ended processes."""
         for name in self.names():
             self._path(name).unlink()
 
     def alive(self, name: str) -> bool:
-        """Whether the very process that was started as `name` still runs."""
+        """Return True if the process started as `name` still runs."""
         record = self.record(name)
         running = _is_running(record)
         if not running and (child := self._children.pop(record.pid, None)):
@@ -88,11 +88,11 @@ class Processes:
         if self.alive(name):
             try:
                 os.killpg(self.record(name).pid, number)
-            except ProcessLookupError:  # it ended in between
+            except ProcessLookupError:  # it ended meanwhile
                 return
 
     def stop(self, names: Iterable[str], grace: float = GRACE) -> None:
-        """End these processes, all at once: SIGTERM, and SIGKILL for those still there after `grace` seconds."""
+        """Send SIGTERM to all, then SIGKILL to those that run after `grace` seconds; wait until they end."""
         names = list(names)
         for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, GRACE)):
             for name in names:
@@ -100,12 +100,12 @@ class Processes:
             if self._wait_until_gone(names, patience):
                 return
         left = ", ".join(f"{name} (process {self.record(name).pid})" for name in names if self.alive(name))
-        raise LocalClusterError(f"These do not end, not even by SIGKILL: {left}.")
+        raise LocalClusterError(f"SIGKILL does not end these: {left}.")
 
     def wait_ready(self, name: str, ready: Callable[[], bool], deadline: float = START_DEADLINE) -> None:
-        """Wait until `ready` says so.
+        """Wait until `ready` returns True.
 
-        Raises LocalClusterError with the end of the log where `name` ends or takes more than `deadline` seconds.
+        Raises LocalClusterError with the end of the log if the process ends or the deadline passes.
         """
         limit = time.monotonic() + deadline
         while not ready():
@@ -116,11 +116,11 @@ class Processes:
             time.sleep(POLL)
 
     def log(self, name: str) -> Path:
-        """Return the file that has all `name` ever said."""
+        """Return the log file of `name`."""
         return self.folder / "logs" / f"{name}.log"
 
     def last_lines(self, name: str) -> str:
-        """Quote the end of the log of `name`."""
+        """Return the end of the log of `name`."""
         lines = self.log(name).read_text(errors="replace").splitlines()[-LAST_LINES:]
         return "\n".join([f"The end of {self.log(name)}:", *(f"  {line}" for line in lines)])
 
@@ -140,12 +140,12 @@ def _is_running(record: Record) -> bool:
     fields = _fields_of(record.pid)
     if not fields or int(fields[STARTED]) != record.started:
         return False
-    # a process whose first thread has ended is a zombie, but keeps its port until all of its threads have ended
+    # A process whose first thread ended is a zombie, but keeps its port until all threads end.
     return fields[STATE] not in "ZX" or int(fields[THREADS]) > 1
 
 
 def resident_bytes(pid: int) -> int:
-    """Return the resident memory of a process, 0 where there is none of that id."""
+    """Return the resident memory of a process in bytes, 0 if it does not exist."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except (OSError, IndexError):
@@ -154,7 +154,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def _fields_of(pid: int) -> list[str]:
-    """Return the fields of /proc/<pid>/stat from the third on, which follows the name in parentheses."""
+    """Return the fields of /proc/<pid>/stat after the name in parentheses, from the third on."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

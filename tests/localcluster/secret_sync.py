@@ -1,7 +1,7 @@
-"""Does for a program on this machine what the kubelet does for a pod: keeps the files of a Secret in a folder.
+"""Write the files of a Secret into a folder, as the kubelet does for a pod.
 
 `python -m tests.localcluster.secret_sync KUBECTL NAMESPACE SECRET FOLDER`. As in a mounted volume, the files are links
-through `..data`, a link to a folder of one version, which is swapped in one step: a reader never sees half of a change.
+through `..data`, a link to the folder of one version. One rename replaces all files.
 """
 
 import base64
@@ -12,11 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-RETRY_INTERVAL = 0.2  # seconds before the Secret is watched again: the API server was restarted, or its watch ended
+RETRY_INTERVAL = 0.2  # seconds until the next watch
 
 
 def write_version(data: dict[str, str], folder: Path) -> None:
-    """Make `folder` show exactly these files; the values of `data` are base64."""
+    """Replace the files in `folder` by `data`, whose values are base64."""
     folder.mkdir(parents=True, exist_ok=True)
     link = folder / "..data"
     before = link.resolve() if link.is_symlink() else None
@@ -34,7 +34,7 @@ def write_version(data: dict[str, str], folder: Path) -> None:
 
 
 def follow(kubectl: str, namespace: str, secret: str, folder: Path) -> None:
-    """Deliver each version of the Secret until the watch ends."""
+    """Write each version of the Secret until the watch ends."""
     argv = [kubectl, "--namespace", namespace, "get", "secret", f"--field-selector=metadata.name={secret}"]
     argv += ["--watch", '--output=jsonpath={.data}{"\\n"}']
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as watch:
@@ -44,7 +44,7 @@ def follow(kubectl: str, namespace: str, secret: str, folder: Path) -> None:
 
 
 def main(kubectl: str, namespace: str, secret: str, folder: str) -> None:
-    """Follow the Secret for ever."""
+    """Watch the Secret until this process is ended."""
     while True:
         follow(kubectl, namespace, secret, Path(folder))
         time.sleep(RETRY_INTERVAL)

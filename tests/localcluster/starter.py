@@ -1,4 +1,4 @@
-"""Starts the components of one cluster, each when what it needs is ready."""
+"""Start the components of a cluster in the order of their dependencies."""
 
 import json
 import shutil
@@ -16,14 +16,14 @@ from tests.localcluster.ports import LOOPBACK, free_port
 from tests.localcluster.probe import DEFAULT_SERVICE_ACCOUNT, Probe, address_of, port_of
 from tests.localcluster.processes import Processes
 
-ATTEMPTS = 3  # to find a port that nobody takes between our looking and the component's listening
-TAKEN = "address already in use"  # as Go's net package says it
-ADMINISTRATORS = "system:masters"  # the group that RBAC does not ask
+ATTEMPTS = 3  # another program may take the port before the component listens
+TAKEN = "address already in use"  # Go's message
+ADMINISTRATORS = "system:masters"  # has all permissions without RBAC
 
 
 @dataclass
 class Starter:
-    """Starts components; `timings` are the seconds that each step took, in order."""
+    """Start components; `timings` has the seconds of each step."""
 
     layout: Layout
     processes: Processes
@@ -31,10 +31,10 @@ class Starter:
     timings: dict[str, float] = field(default_factory=dict)
 
     def prepare(self, programs: Mapping[str, Path]) -> None:
-        """Make the folder, a link for each program, certificates and keys."""
+        """Create the folder, a link for each program, certificates and keys."""
         layout = self.layout
         layout.folder.mkdir(parents=True, exist_ok=True)
-        layout.folder.chmod(0o700)  # keys and etcd's socket: who reaches them is administrator
+        layout.folder.chmod(0o700)  # keys and etcd's socket give full access
         layout.mark.write_text("{}\n")
         shutil.rmtree(layout.bin, ignore_errors=True)
         for folder in (layout.bin, layout.pki, layout.kubeconfigs):
@@ -51,7 +51,7 @@ class Starter:
         extra_apiserver_args: Sequence[str],
         network: ApiServerNetwork = HOST_NETWORK,
     ) -> None:
-        """Start these components, in the order given; return when all of them do their work."""
+        """Start these components in this order; return when all are ready."""
         self._timed("certificates", lambda: self._issue(network.address))
         command_lines = self._command_lines(audit=audit, extra=extra_apiserver_args, network=network)
         for name in components:
@@ -60,9 +60,9 @@ class Starter:
             self._timed("service account", self._wait_for_service_account)
 
     def relaunch(self, name: str) -> None:
-        """Start a component as it was started last; return when it is ready."""
+        """Start a component with its last command line; return when it is ready."""
         if name not in commands.SERVERS:
-            raise LocalClusterError(f"{name} is none of {', '.join(commands.SERVERS)}.")
+            raise LocalClusterError(f"{name} is not one of {', '.join(commands.SERVERS)}.")
         argv = self.processes.record(name).argv
         if not self.processes.alive(name):
             self.processes.start(name, argv, self.environment)
@@ -96,7 +96,7 @@ class Starter:
         }
 
     def _launch(self, name: str, command_line: Callable[[int], list[str]]) -> None:
-        """Start a component and wait until it is ready; at another port where its port was taken meanwhile."""
+        """Start a component and wait until it is ready; try another port if its port was taken."""
         for attempt in range(1, ATTEMPTS + 1):
             argv = command_line(free_port())
             self.processes.start(name, argv, self.environment)
@@ -111,7 +111,7 @@ class Starter:
             self._write_kubeconfig(self.layout.admin_kubeconfig, self.layout.admin)
 
     def _client_kubeconfig(self, name: str) -> Path:
-        """Write the kubeconfig of a component: its user is the one that Kubernetes' own roles are bound to."""
+        """Write the kubeconfig of a component, with the user that the default roles are bound to."""
         path = self.layout.kubeconfigs / name
         self._write_kubeconfig(path, CertificateAuthority(self.layout.ca).client(f"system:{name}", name=name))
         return path

@@ -1,7 +1,7 @@
-"""The system on a local cluster: the manifests of deploy/, and webhook and controller as processes of this machine.
+"""Run the system on a local cluster: deploy/ is applied, webhook and controller are processes of this machine.
 
-The API server reaches the webhook by its real Service, which here is one of type ExternalName, so that the real
-certificate is checked against the real name. The controller runs under the account and the rights of deploy/.
+The webhook's Service has the type ExternalName, so that the API server checks the certificate against the real name.
+The controller has the account and the permissions of deploy/.
 """
 
 import json
@@ -24,12 +24,12 @@ NAMESPACE = "registry-mirror"
 CONTROLLER = "registrymirror-controller"
 WEBHOOK = "registrymirror-webhook"
 CERTIFICATE = "registrymirror-webhook-tls"
-# Kinds that make pods of images, which no node here runs, and what belongs to such pods.
+# Kinds that need a node.
 _FOR_PODS = frozenset({"Deployment", "PodDisruptionBudget"})
 
 
 class System:
-    """Webhook and controller beside a cluster. `environment` adds to what the programs find in theirs."""
+    """Webhook and controller next to a cluster. `environment` adds to their variables."""
 
     def __init__(self, cluster: Cluster, environment: Mapping[str, str] | None = None) -> None:
         self.cluster = cluster
@@ -42,7 +42,7 @@ class System:
         self._mount = cluster.folder / "webhook-certificate"
 
     def install(self) -> Self:
-        """Apply the manifests; return when RegistryMirrors are served."""
+        """Apply the manifests; return when the API server serves RegistryMirrors."""
         manifests = "---\n".join(json.dumps(each) + "\n" for each in self._manifests())
         self.cluster.run_kubectl("apply", "--filename=-", stdin=manifests)
         self.cluster.run_kubectl(
@@ -53,23 +53,23 @@ class System:
         return self
 
     def start(self) -> Self:
-        """Start both programs and what plays the kubelet for the webhook's certificate; return when both are ready."""
+        """Start both programs and the sync of the webhook's certificate; return when both are ready."""
         self.start_controller()
         self.start_secret_sync()
         self.start_webhook()
         return self
 
     def start_controller(self, name: str = "controller", *, module: str = "controller", **environment: str) -> int:
-        """Start a controller called `name`; return its metrics port when it has seen all of the cluster.
+        """Start a controller called `name`; return its metrics port when its cache is complete.
 
-        `module` is the program, or one that makes it another in some way.
+        `module` is the program to run.
         """
         port = self.launch_controller(name, module=module, **environment)
         self.processes.wait_ready(name, lambda: page(port, "/readyz") is not None)
         return port
 
     def launch_controller(self, name: str = "controller", *, module: str = "controller", **environment: str) -> int:
-        """Start a controller without waiting for it; return its metrics port."""
+        """Start a controller and return its metrics port at once."""
         port = self.metrics_port if name == "controller" else free_port()
         user = f"system:serviceaccount:{NAMESPACE}:{CONTROLLER}"
         groups = ["system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}"]
@@ -83,7 +83,7 @@ class System:
         return port
 
     def start_webhook(self, name: str = "webhook", **environment: str) -> None:
-        """Start the webhook; return when it takes connections."""
+        """Start the webhook; return when it accepts connections."""
         own = {
             "WEBHOOK_HOST": LOOPBACK,
             "WEBHOOK_PORT": str(self.webhook_port),
@@ -94,7 +94,7 @@ class System:
         self.processes.wait_ready(name, lambda: is_open(self.webhook_port))
 
     def start_secret_sync(self) -> None:
-        """Start what keeps the webhook's certificate in files, as a mounted Secret would."""
+        """Start the sync of the webhook's certificate to files."""
         kubectl = str(self.cluster.kubectl)
         argv = [
             sys.executable,
@@ -109,7 +109,7 @@ class System:
         self.processes.start("secret-sync", argv, environment)
 
     def stop(self) -> None:
-        """End what was started here; the cluster goes on."""
+        """Stop the programs started here, not the cluster."""
         ours = [name for name in self.processes.names() if name.startswith(("webhook", "controller", "secret-sync"))]
         self.processes.stop(ours)
 
@@ -118,7 +118,7 @@ class System:
         self.processes.start(name, [sys.executable, "-m", module], {**inherited, **environment})
 
     def _manifests(self) -> Iterator[Json]:
-        """The objects of `manifests`, less the pods, with the webhook's Service leading to this machine."""
+        """Yield the objects of `manifests` without Deployments; the webhook's Service leads to this machine."""
         rendered = self.cluster.run_kubectl("kustomize", str(self.manifests)).stdout
         for each in yaml.safe_load_all(rendered):
             if each["kind"] not in _FOR_PODS:
@@ -133,7 +133,7 @@ class System:
 
 
 def _agents_image() -> dict[str, str]:
-    """Which node agent deploy/ sets: by its image the controller knows whether it can be asked, and cleans."""
+    """Return the variables of the node agent's image in deploy/, which the controller needs to recognise the agent."""
     for each in yaml.safe_load_all((REPOSITORY / "deploy" / "controller.yaml").read_text()):
         if each["kind"] == "Deployment":
             variables = each["spec"]["template"]["spec"]["containers"][0]["env"]

