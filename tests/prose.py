@@ -28,6 +28,7 @@ GENERATED = ("docs/conditions.md", "docs/configuration.md")
 CLAUSES_PER_SENTENCE = 0.8
 WORDS_PER_SENTENCE = 25  # in documents; the rule for writers is 20
 WORDS_PER_TEST_NAME = 8  # the rule for writers is 6
+WORDS_OF_A_MESSAGE = 3  # a shorter text is a name or a key
 FIRST_WORDS = re.compile(r"(What|Who|Whom|Whose|Whether|Which|How|Where|When|Of|That|Why)\b")
 # Words that open a subordinate clause.
 CLAUSE = re.compile(
@@ -55,7 +56,7 @@ DIRECTIVES = re.compile(r"#\s*(noqa|type:|pragma|!|fmt:)")
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A docstring, a comment, a paragraph or the name of a test, and its place."""
+    """A docstring, a comment, a message, a paragraph or the name of a test, and its place."""
 
     path: Path
     line: int
@@ -80,6 +81,7 @@ def texts_of(paths: Iterable[Path]) -> Iterator[Text]:
                 yield from docstrings(source)
                 yield from comments(source)
                 yield from test_names(source)
+                yield from messages(source)
             elif source.suffix == ".md":
                 yield from paragraphs(source)
             else:
@@ -113,6 +115,19 @@ def test_names(path: Path) -> Iterator[Text]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
             yield Text(path, node.lineno, node.name.removeprefix("test_").replace("_", " "), "test name")
+
+
+def messages(path: Path) -> Iterator[Text]:
+    """Yield the single-line texts of a module of the programs, which end in messages."""
+    if relative(path).parts[0] == "tests":
+        return
+    tree = ast.parse(path.read_text())
+    docstring_nodes = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in docstring_nodes:
+            continue
+        if len(node.value.split()) >= WORDS_OF_A_MESSAGE and "\n" not in node.value:
+            yield Text(path, node.lineno, node.value, "message")
 
 
 def comments(path: Path) -> Iterator[Text]:
