@@ -75,14 +75,13 @@ def _manager(
     state = ClusterCache(keys.enqueue, shared, settings.masquerade_domains)
     state.leases.listen(leadership.notice)
     recorder = Recorder(cluster, leadership.election.identity, log)
-    limiter = ConflictLimiter()
-    applier = Applier(cluster, settings.namespace, state, limiter, durations, time.monotonic)
-    storage = Storage(cluster, settings.namespace, state, limiter, time.monotonic)
+    applier = Applier(cluster, settings.namespace, state, time.monotonic)
+    storage = Storage(cluster, settings.namespace, state, time.monotonic)
     prober = Prober(settings, keys.enqueue, log)
     cleaner = NodeCleanup(cluster, settings, state, applier, agents, recorder, time.monotonic)
     mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, cleaner, prober)
     ends = ExpiryWarner(state, settings.lifetimes.warning, log)
-    admission = Admission(cluster, settings, state, durations, limiter, ends, log)
+    admission = Admission(cluster, settings, state, durations, ConflictLimiter(), ends, log)
 
     async def reconcile(key: str) -> Outcome:
         return await (admission.reconcile() if key == ADMISSION_KEY else mirrors.reconcile(key))

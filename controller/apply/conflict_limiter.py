@@ -82,10 +82,6 @@ class ConflictLimiter:
         repairs.mutated, repairs.retry_at = fields, now + repairs.pause
         return is_new
 
-    def forget(self, key: str) -> None:
-        """Drop the memory of a deleted object."""
-        self._repairs.pop(key, None)
-
     def _repairs_of(self, key: str, desired: int) -> _Repairs:
         repairs = self._repairs.get(key)
         if repairs is None or repairs.desired != desired:

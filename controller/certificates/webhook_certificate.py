@@ -168,7 +168,7 @@ class Admission:
         return ca
 
     async def _write_serving(self, trust: TrustState, step: RotationStep, desired: int) -> Wait | None:
-        """Write certificate and bundle. The bundle tells former CAs if the configurations are recreated."""
+        """Write certificate and bundle. The stored bundle keeps former CAs if the configurations are recreated."""
         if (step.serving, step.bundle) == (trust.serving, trust.remembered):
             return None
         current, what = self.state.secrets.get(WEBHOOK_CERTIFICATE), f"{SECRET.name} {WEBHOOK_CERTIFICATE}"

@@ -36,7 +36,7 @@ Outcome = Done | RequeueAfter | Stalled
 
 @dataclass(slots=True)
 class ApplyResult:
-    """What one reconcile did to the objects of a mirror, by `Kind name`."""
+    """Changes of one reconcile to the objects of a mirror, by `Kind name`."""
 
     created: list[str] = field(default_factory=list)
     repaired: dict[str, list[str]] = field(default_factory=dict)  # with the changed fields

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from controller.apply.applier import ObjectMemory
 from controller.duration_tracker import DurationTracker
 from controller.objects.finalizer import is_terminating
 from controller.reconcile.node_cleanup_progress import CleanupProgress
+from controller.storage.resizer import StorageMemory
 
 if TYPE_CHECKING:
     from common.types import Json
@@ -19,6 +21,8 @@ class MirrorMemory:
     """State of one mirror that is not stored in the cluster. Another leader starts without it."""
 
     durations: DurationTracker = field(default_factory=DurationTracker)
+    objects: ObjectMemory = field(default_factory=ObjectMemory)
+    storage: StorageMemory = field(default_factory=StorageMemory)
     issued: IssuedCertificate | None = None
     cleanup: CleanupProgress | None = None
     cleaned_for: tuple[str, bool] | None = None  # UID, and if the mirror is terminating

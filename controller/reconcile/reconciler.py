@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from common import names
 from common.defaults import dict_at
 from controller import clock
 from controller.certificates.reissue_limiter import limit_reissue
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
     from common.field_errors import FieldError
     from common.types import Json
-    from controller.apply.applier import Applier
+    from controller.apply.applier import Applier, MirrorApplier
     from controller.informer.cluster_cache import ClusterCache
     from controller.kubeclient.client import KubeClient
     from controller.model.mirror import Mirror
@@ -86,7 +85,7 @@ class Reconciler:
         self.prober.follow(mirror, inputs)  # probes the upstream while the objects are applied
         obj = await self.node_cleanup.add_finalizer(obj)
         inputs = await self._withdraw(obj, inputs, memory)
-        observation = await self._with_agents(mirror, await self._apply(obj, mirror, inputs))
+        observation = await self._with_agents(mirror, await self._apply(obj, mirror, inputs, memory))
         observation = replace(observation, verdict=self.prober.follow(mirror, inputs))
         await self._publish(obj, status_of(obj, mirror, observation, self.settings.namespace, _stamp(now)))
         refused_for = memory.durations.held("refused", is_refused(observation) or None, clock.monotonic())
@@ -127,18 +126,22 @@ class Reconciler:
             return self._forget(name)
         self.prober.forget(name)
         orphaning = self.node_cleanup.is_orphaning(obj)
-        refused = [] if orphaning else await self.storage.delete_orphaned_pods(identity_of(obj))
-        message = await self.node_cleanup.poll(obj, self.memories[name])
+        memory = self.memories[name]
+        refused = [] if orphaning else await self.storage.delete_orphaned_pods(identity_of(obj), memory.storage)
+        message = await self.node_cleanup.poll(obj, memory)
         if message is None:
             self.recorder.record(obj, events.incomplete_cleanup(refused))
             return Done()
         await self._publish(obj, status_of_leaving(obj, message, _stamp(clock.now())))
         return RequeueAfter(POLL_INTERVAL, reasons.NODES_CLEANING.name)
 
-    async def _apply(self, obj: Json, mirror: Mirror, inputs: Inputs | MissingInput) -> Observation:
+    async def _apply(
+        self, obj: Json, mirror: Mirror, inputs: Inputs | MissingInput, memory: MirrorMemory
+    ) -> Observation:
         applied = ApplyResult()
+        applier = self.applier.to(mirror, memory.objects, applied)
         try:
-            return self._observe(mirror, await self._apply_objects(mirror, inputs, applied))
+            return self._observe(mirror, await self._apply_objects(applier, inputs, memory))
         except (Forbidden, Invalid) as error:
             return self._observe(mirror, Observation(inputs, applied, refused=str(error)))
         finally:
@@ -147,18 +150,20 @@ class Reconciler:
             changed = seen != obj["metadata"].get("generation")
             self.recorder.record(obj, events.events_for(applied, first=seen is None, changed=changed))
 
-    async def _apply_objects(self, mirror: Mirror, inputs: Inputs | MissingInput, applied: ApplyResult) -> Observation:
+    async def _apply_objects(
+        self, applier: MirrorApplier, inputs: Inputs | MissingInput, memory: MirrorMemory
+    ) -> Observation:
+        mirror, applied = applier.mirror, applier.applied
         if isinstance(inputs, MissingInput):
             if inputs.rest is not None and mirror.object_name in self.state.secrets:  # was complete before
-                await self.applier.apply_part(mirror, without_certificate(mirror, self.settings, inputs.rest), applied)
+                await applier.apply_part(without_certificate(mirror, self.settings, inputs.rest))
             return Observation(inputs, applied, refused=_refusals(applied))
-        storage = await self.storage.settle(mirror)
+        storage = await self.storage.settle(mirror, memory.storage)
         objects = desired_objects(mirror, self.settings, inputs)
         if storage.replacing:
-            others = [(kind, body) for kind, body in objects if kind is not STATEFUL_SET]
-            await self.applier.apply_part(mirror, others, applied)
+            await applier.apply_part([(kind, body) for kind, body in objects if kind is not STATEFUL_SET])
         else:
-            await self.applier.apply(mirror, objects, applied)
+            await applier.apply(objects)
         return Observation(inputs, applied, storage, refused=_refusals(applied))
 
     async def _with_agents(self, mirror: Mirror, observation: Observation) -> Observation:
@@ -204,11 +209,7 @@ class Reconciler:
 
     def _forget(self, name: str) -> Done:
         self.prober.forget(name)
-        self.storage.forget(name)
         self.memories.pop(name, None)
-        for child in (names.object_name(name), names.headless_name(name)):
-            for kind in self.state.children:
-                self.applier.forget(f"{kind.name} {child}")
         return Done()
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from common import names
 from common.defaults import dict_at
+from controller.apply.conflict_limiter import ConflictLimiter
 from controller.kubeclient.errors import Forbidden, Invalid
 from controller.model.results import StorageResult
 from controller.objects.finalizer import is_terminating
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from common.types import Json
-    from controller.apply.conflict_limiter import ConflictLimiter
     from controller.informer.cluster_cache import ClusterCache
     from controller.kubeclient.client import KubeClient
     from controller.model.mirror import Identity, Mirror
@@ -47,6 +47,15 @@ class _Trigger:
     next: float
 
 
+@dataclass(slots=True)
+class StorageMemory:
+    """The last changes of the StatefulSet of one mirror. `replaced` is the UID of the last one deleted."""
+
+    limiter: ConflictLimiter = field(default_factory=ConflictLimiter)
+    trigger: _Trigger | None = None
+    replaced: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Storage:
     """Claims and StatefulSets of one namespace. `clock` returns monotonic seconds."""
@@ -54,12 +63,9 @@ class Storage:
     cluster: KubeClient
     namespace: str
     state: ClusterCache
-    limiter: ConflictLimiter
     clock: Callable[[], float]
-    _triggers: dict[str, _Trigger] = field(default_factory=dict)  # by mirror
-    _replaced: dict[str, str] = field(default_factory=dict)  # by mirror, UID of the StatefulSet deleted last
 
-    async def settle(self, mirror: Mirror) -> StorageResult:
+    async def settle(self, mirror: Mirror, memory: StorageMemory) -> StorageResult:
         """Carry out as much of the plan as is possible now."""
         current = self.state.children[STATEFUL_SET].get(mirror.object_name)
         owned = current if current and ownership_of(current, mirror) is Ownership.OWNED else None
@@ -71,22 +77,22 @@ class Storage:
             return StorageResult(plan, refused)
         try:
             if plan.replace:
-                return await self._replace(mirror, owned, plan)
-            return StorageResult(plan, waiting=await self._delete_claims(mirror, owned, plan))
+                return await self._replace(mirror, owned, plan, memory)
+            return StorageResult(plan, waiting=await self._delete_claims(mirror, owned, plan, memory))
         except (Forbidden, Invalid) as error:
             what = (
                 f"The StatefulSet cannot be replaced for {plan.wanted}" if plan.replace else "Claims cannot be deleted"
             )
             return StorageResult(plan, f"{what}: {error}")
 
-    async def delete_orphaned_pods(self, mirror: Identity) -> list[str]:
+    async def delete_orphaned_pods(self, mirror: Identity, memory: StorageMemory) -> list[str]:
         """Delete the cache pods of a deleted mirror whose StatefulSet was being replaced. Return the refusals.
 
         Kubernetes does not collect them, since they have lost their owner.
         """
         current = self.state.children[STATEFUL_SET].get(mirror.object_name)
         uid = dict_at(current, "metadata").get("uid")
-        if current is not None and not self._is_going(mirror, current):
+        if current is not None and not _is_going(mirror, current, memory):
             return []
         refused = []
         for pod in await self._list(POD, labels=names.selector(names.pod_labels(mirror.name, names.REGISTRY))):
@@ -98,12 +104,6 @@ class Storage:
             except (Forbidden, Invalid) as error:
                 refused.append(f"{POD.name} {pod['metadata']['name']}: {error}")
         return refused
-
-    def forget(self, name: str) -> None:
-        """Drop the memory of a deleted mirror."""
-        self._triggers.pop(name, None)
-        self._replaced.pop(name, None)
-        self.limiter.forget(_template_key(name))
 
     async def _adopt(self, mirror: Mirror, plan: ResizePlan) -> str | None:
         """Make the mirror the owner of claims of an earlier version, which the StatefulSet owns, or of orphaned claims.
@@ -128,24 +128,18 @@ class Storage:
             return f"{plan.wanted} cannot be granted, all claims stay as they are: {error}"
         return None
 
-    async def _replace(self, mirror: Mirror, current: Json, plan: ResizePlan) -> StorageResult:
+    async def _replace(self, mirror: Mirror, current: Json, plan: ResizePlan, memory: StorageMemory) -> StorageResult:
         """Delete the StatefulSet without its pods. The next reconcile creates it."""
-        key, desired, now = _template_key(mirror.name), hash((mirror.uid, plan.wanted)), self.clock()
-        if self.limiter.wait(key, desired, now):
+        key, desired, now = "claim template", hash((mirror.uid, plan.wanted)), self.clock()
+        if memory.limiter.wait(key, desired, now):
             return StorageResult(plan, "An admission webhook changes the claim template; exclude StatefulSets from it.")
-        self.limiter.record_repair(key, desired, now)
+        memory.limiter.record_repair(key, desired, now)
         # Before the request, as its response may get lost.
-        self._replaced[mirror.name] = current["metadata"]["uid"]
+        memory.replaced = current["metadata"]["uid"]
         await self.cluster.delete(STATEFUL_SET, self.namespace, current, propagation="Orphan")
         return StorageResult(plan, replacing=True)
 
-    def _is_going(self, mirror: Identity, current: Json) -> bool:
-        """Return True if the mirror's StatefulSet is deleted. The watch may lag behind our own request."""
-        is_ours = ownership_of(current, mirror) is not Ownership.NOT_OWNED
-        is_replaced = self._replaced.get(mirror.name) == current["metadata"]["uid"]
-        return is_ours and (is_replaced or is_terminating(current))
-
-    async def _delete_claims(self, mirror: Mirror, current: Json, plan: ResizePlan) -> bool:
+    async def _delete_claims(self, mirror: Mirror, current: Json, plan: ResizePlan, memory: StorageMemory) -> bool:
         """Delete claims of another size and of removed pods. Return True if more remains to be done later."""
         for claim in plan.recreate:
             await self.cluster.delete(CLAIM, self.namespace, claim)
@@ -153,7 +147,7 @@ class Storage:
         if not is_scaled:
             return bool(plan.surplus)
         in_use = [claim for claim in plan.surplus if not await self._delete_surplus(claim)]
-        return bool(in_use) | await self._recreate_absent(mirror, current, plan)
+        return bool(in_use) | await self._recreate_absent(current, plan, memory)
 
     async def _delete_surplus(self, claim: Json) -> bool:
         """Delete the claim of a removed pod. Return False while the pod exists."""
@@ -163,14 +157,14 @@ class Storage:
         await self.cluster.delete(CLAIM, self.namespace, claim)
         return True
 
-    async def _recreate_absent(self, mirror: Mirror, current: Json, plan: ResizePlan) -> bool:
+    async def _recreate_absent(self, current: Json, plan: ResizePlan, memory: StorageMemory) -> bool:
         """Make Kubernetes create claims that are absent. Return True if there are any.
 
         It creates them when it reconciles the StatefulSet, but a deleted claim is no reason for it to do so.
         """
         if not plan.absent:
             return False
-        last, now = self._triggers.get(mirror.name), self.clock()
+        last, now = memory.trigger, self.clock()
         pause = FIRST_PAUSE
         if last is not None and last.uid == current["metadata"]["uid"]:
             if now < last.next:
@@ -179,7 +173,7 @@ class Storage:
         if await self._are_absent(plan.absent):
             annotations = {RENEWED_ANNOTATION: current["metadata"]["resourceVersion"]}
             await self._patch_stateful_set(current, {"metadata": {"annotations": annotations}})
-            self._triggers[mirror.name] = _Trigger(current["metadata"]["uid"], pause, now + pause)
+            memory.trigger = _Trigger(current["metadata"]["uid"], pause, now + pause)
         return True
 
     async def _are_absent(self, claims: list[str]) -> bool:
@@ -209,8 +203,10 @@ class Storage:
         return [claim for name in claim_names if (claim := self.state.claims.get(name)) is not None]
 
 
-def _template_key(mirror: str) -> str:
-    return f"{STATEFUL_SET.name} {names.object_name(mirror)} claim template"
+def _is_going(mirror: Identity, current: Json, memory: StorageMemory) -> bool:
+    """Return True if the mirror's StatefulSet is deleted. The watch may lag behind our own request."""
+    is_ours = ownership_of(current, mirror) is not Ownership.NOT_OWNED
+    return is_ours and (memory.replaced == current["metadata"]["uid"] or is_terminating(current))
 
 
 def _with_version(current: Json, change: Json) -> Json:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from controller.apply.applier import Applier
-from controller.apply.conflict_limiter import FIRST_PAUSE, ConflictLimiter
+from controller.apply.applier import Applier, ObjectMemory
+from controller.apply.conflict_limiter import FIRST_PAUSE
 from controller.desired import desired_objects
-from controller.duration_tracker import DurationTracker
 from controller.informer.cluster_cache import ClusterCache
 from controller.kubeclient.client import KubeClient
 from controller.kubeclient.config import load_configuration
@@ -120,9 +119,9 @@ async def test_objects_of_a_later_mirror_stay(fresh: Callable[..., Running]) -> 
     budget = kube.get(resources.BUDGET, NAME)
     state.children[resources.BUDGET].put(budget)
     async with KubeClient(await load_configuration(str(running.cluster.kubeconfig))) as client:
-        applier = Applier(client, NAMESPACE, state, ConflictLimiter(), DurationTracker(), time.monotonic)
+        applier = Applier(client, NAMESPACE, state, time.monotonic).to(mirror, ObjectMemory(), ApplyResult())
         with pytest.raises(Conflict, match="was deleted since it was read"):
-            await applier.apply_part(mirror, [(resources.BUDGET, budget)], ApplyResult())
+            await applier.apply_part([(resources.BUDGET, budget)])
     assert owners(kube) == {later}
 
 
@@ -143,11 +142,11 @@ async def test_mutated_object_is_reported_once(fresh: Callable[..., Running]) ->
     objects = [each for each in everything if each[1]["metadata"]["name"] == SERVICE and each[0] is resources.SERVICE]
     async with KubeClient(await load_configuration(str(running.cluster.kubeconfig))) as client:
         state = ClusterCache(lambda _: None)
-        applier = Applier(client, NAMESPACE, state, ConflictLimiter(), DurationTracker(), lambda: now)
+        applier, memory = Applier(client, NAMESPACE, state, lambda: now), ObjectMemory()
 
         async def applied() -> ApplyResult:
             result = ApplyResult()
-            await applier.apply_part(mirror, objects, result)
+            await applier.to(mirror, memory, result).apply_part(objects)
             return result
 
         first = await applied()

@@ -74,11 +74,7 @@ def test_objects_are_limited_separately() -> None:
     """`registry-mirror-a` begins the name of `registry-mirror-ab`."""
     limiter = exhausted()
     assert repair(limiter, 0, key=f"{KEY}b") == 0.0
-    limiter.forget(f"{KEY}b")
     assert repair(limiter, 0) > 0
-    limiter.forget(KEY)
-    assert repair(limiter, 0) == 0.0
-    limiter.forget("Service that does not exist")
 
 
 @given(st.lists(st.floats(0, 60), min_size=1, max_size=80))
