@@ -80,17 +80,16 @@ def _check_old_settings(settings: str, runtime: Runtime, folder: str, *, is_path
     """Raise NodeConfigError if there are `settings` beside which containerd's CRI plugin loads no config_path."""
     if not settings:
         return
-    move = f"First move each registry of {settings} to a file {folder}/<host>/hosts.toml."
     if is_path_set:
         raise NodeConfigError(
             RUNTIME_USES_MIRRORS,
-            f"containerd has config_path and {settings}: its CRI plugin does not load with both. {move} Then delete"
-            f" {settings} and restart containerd.",
+            f"containerd's CRI plugin does not load with config_path and {settings}. First move {settings} to"
+            f" hosts.toml files, one per registry. Then delete {settings} and restart containerd.",
         )
     raise NodeConfigError(
         RUNTIME_USES_MIRRORS,
-        f"containerd has {settings} and so reads no hosts.toml. {move} Then delete {settings} and set config_path ="
-        f' "{folder}" under {_section(runtime)}. Then restart containerd: its CRI plugin does not load with both.',
+        f"First move containerd's {settings} to hosts.toml files, one per registry, and delete {settings}. Then set"
+        f' config_path = "{folder}" under {_section(runtime)} and restart containerd.',
     )
 
 

@@ -94,7 +94,7 @@ def test_registry_mirrors_move_to_hosts_toml(clean: Testbed, flavour: str) -> No
     with configuration(node, plain + mirrors):
         pulls(clean, old_image)
         message = pulls_past_the_mirror(clean, RUNTIME_USES_MIRRORS)
-        found = re.search(r'delete registry\.mirrors and set (config_path = "\S+") under (\[.+?\])\.', message)
+        found = re.search(r'delete registry\.mirrors\. Then set (config_path = "\S+") under (\[.+?\]) and', message)
         assert found is not None, message
         node.write(f"{folder}/hosts.toml", f'server = "https://old.local.test"\n[host."https://{host}"]\n')
         configure(node, f"{plain}{found[2]}\n  {found[1]}\n".encode())
