@@ -130,7 +130,7 @@ def storage_resized(storage: StorageResult) -> Condition:
     more = f" {len(waiting) - 1} more claims wait too." if len(waiting) > 1 else ""
     if plan.granted is None:
         command = f"kubectl get events -A --field-selector involvedObject.name={waiting[0]}"
-        message = f"Claim {waiting[0]} is not bound to a volume.{more} Run: {command}{others}"
+        message = f"Claim {waiting[0]} is not bound to a volume.{more}{others} Run: {command}"
         return reasons.CLAIMS_PENDING.condition(message)
     message = f"Claim {waiting[0]} waits to grow to {plan.wanted}.{more} {plan.granted} are granted.{others}"
     return reasons.RESIZING.condition(message)
