@@ -1,13 +1,17 @@
-"""Test the start of a term as leader."""
+"""Test the manager: the start of a term as leader, and the hourly requeue."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from typing import TYPE_CHECKING
 
+import pytest
 from kubernetes.aio import client
 from prometheus_client import CollectorRegistry
 
 from common.logs import logger
+from controller import manager as module
 from controller.duration_tracker import DurationTracker
 from controller.informer.cluster_cache import ClusterCache
 from controller.kubeclient.client import KubeClient
@@ -16,10 +20,15 @@ from controller.manager import Manager
 from controller.metrics import Metrics
 from controller.model.results import Done, Outcome
 from controller.objects.lease import Election
+from controller.objects.well_known import ADMISSION_KEY
 from controller.status.events import Recorder
 from controller.upstream.prober import Prober
 from controller.workqueue.workers import KeyQueue, Workers
-from tests.support.controller import settings
+from tests.support.controller import settings, stored
+from tests.support.mirrors import a_mirror
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 async def _done(_: str) -> Outcome:
@@ -30,16 +39,38 @@ async def _ignore(*_: object) -> None:
     pass
 
 
-async def test_new_term_resets_durations() -> None:
-    """The lease is lost at once here, without an API server."""
-    log, durations, keys = logger("ERROR", "test"), DurationTracker(), KeyQueue()
+@pytest.fixture
+async def manager() -> AsyncIterator[Manager]:
+    """Return a manager without reflectors; there is no API server."""
+    log, keys, durations = logger("ERROR", "test"), KeyQueue(), DurationTracker()
     metrics, state = Metrics(CollectorRegistry()), ClusterCache(keys.enqueue)
-    assert durations.held("docker", "waits", 0.0) == 0.0
-    assert durations.held("docker", "waits", 100.0) == 100.0
     async with KubeClient(client.Configuration()) as cluster:
         leadership = Leadership(cluster, "mirrors", Election("me"), log)
         prober, recorder = Prober(settings(), keys.enqueue, log), Recorder(cluster, "me", log)
         workers = Workers(keys, _done, _ignore, log, metrics)
-        manager = Manager([], state, leadership, workers, prober, recorder, metrics, durations.clear)
-        await manager._lead(asyncio.Event())
+        yield Manager([], state, leadership, workers, prober, recorder, metrics, durations.clear)
+
+
+async def test_new_term_resets_durations(manager: Manager) -> None:
+    """The lease is lost at once here."""
+    durations = DurationTracker()
+    manager.forget = durations.clear
+    durations.held("docker", "waits", 0.0)
+    assert durations.held("docker", "waits", 100.0) == 100.0
+    await manager._lead(asyncio.Event())
     assert durations.held("docker", "waits", 200.0) == 0.0
+
+
+async def test_resync_enqueues_all_keys_again(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wall clock that was set makes certificates due without an event."""
+    monkeypatch.setattr(module, "RESYNC_INTERVAL", 0.01)
+    manager.state.mirrors.put(stored(a_mirror().named("docker")))
+    keys, taken = manager.workers.keys, list[str | None]()
+    resync = asyncio.create_task(manager._resync())
+    async with asyncio.timeout(20):
+        while taken.count("docker") < 3 or taken.count(ADMISSION_KEY) < 3:
+            await asyncio.sleep(0.001)
+            taken.append(key := keys.queue.take(time.monotonic()))
+            if key is not None:
+                keys.queue.done(key, time.monotonic())
+    resync.cancel()
