@@ -93,7 +93,7 @@ def test_old_settings_move_before_config_path(version: str, generation: int, set
     steps = ("First move", "hosts.toml", f"delete {name}", f'config_path = "{FOLDER}"', "restart")
     assert sorted(steps, key=message.index) == list(steps)
     both = toml(FOLDER, generation) + old(setting, generation)
-    assert "does not load with both" in uses_mirrors(version, both)
+    assert f"does not load with config_path and {name}" in uses_mirrors(version, both)
 
 
 @pytest.mark.parametrize(
