@@ -29,7 +29,7 @@ from tests.cluster.test_rights import Right, granted, grow, occupy, of_roles, on
 from tests.localcluster.commands import CONTROLLER_MANAGER
 from tests.localcluster.system import CONTROLLER
 from tests.support.agents import Agent, Nodes
-from tests.support.hands import a_node, a_node_with_room, a_storage_class
+from tests.support.components import create_node, create_node_with_capacity, create_storage_class
 from tests.support.kube import NAMESPACE, Kube, until
 from tests.unit.hostess.node_files import NodeFiles
 
@@ -97,7 +97,7 @@ def deleted(kube: Kube, _: str) -> None:
 
 def outdated(kube: Kube, name: str) -> None:
     """Let an agent need a new pod."""
-    a_node_with_room(kube, "edited")
+    create_node_with_capacity(kube, "edited")
     made(kube, name)
     place = Nodes(kube, name, {"edited": Agent("edited")})
     for agent in place.run():
@@ -232,7 +232,7 @@ def test_controller_needs_each_right(fresh: Callable[..., Running]) -> None:
         running.system.processes.stop([f"controller-{verb}"])
     assert granted() == {right for right in granted() if right[2] in ("list", "watch")} | TRIGGERS.keys()
     running.system.start()
-    a_storage_class(kube, "growing", growing=True)
+    create_storage_class(kube, "growing", growing=True)
     made(kube, STANDING)
     for kind in resources.CHILDREN:
         kube.until_there(kind, f"registry-mirror-{STANDING}")
@@ -254,7 +254,7 @@ def test_agent_needs_each_right(fresh: Callable[..., Running], tmp_path_factory:
     folder = tmp_path_factory.mktemp("agent")
     account, roles = Account(running, folder / "account"), Roles(running.kube, AGENT)
     settings = NodeFiles(folder / "node").settings(NODE_NAME="node-1")
-    a_node(running.kube, "node-1")
+    create_node(running.kube, "node-1")
     rights = of_roles("hostess.yaml")
     assert rights == {
         ("", "nodes", "get"),

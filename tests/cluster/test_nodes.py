@@ -14,7 +14,7 @@ import pytest
 
 from controller.objects import resources
 from tests.support.agents import Agent, Nodes
-from tests.support.hands import a_node_with_room, pods_become_ready, terminated
+from tests.support.components import create_node_with_capacity, finish_termination, make_pods_ready
 from tests.support.kube import Kube, until
 from tests.support.mirrors import MirrorBuilder, a_mirror
 
@@ -42,7 +42,7 @@ def nodes(own: Running) -> Iterator[Callable[..., Nodes]]:
         made.append(found)
         for name in names:
             with contextlib.suppress(AssertionError):  # shared by two mirrors
-                a_node_with_room(own.kube, name)
+                create_node_with_capacity(own.kube, name)
         return found
 
     yield make
@@ -63,7 +63,7 @@ def ready(running: Running, nodes: Nodes) -> None:
     for agent in nodes:
         agent.say("configured", "Configured", "The node is configured.")
     nodes.run(ready=True)
-    pods_become_ready(running.kube, nodes.mirror, "registry", 1)
+    make_pods_ready(running.kube, nodes.mirror, "registry", 1)
     running.kube.until_condition(nodes.mirror, "NodesConfigured", "True", "AllNodesReady")
 
 
@@ -207,7 +207,7 @@ def test_foreground_deletion_recreates_agents(own: Running, nodes: Callable[...,
     group.agents["only"].say("pending", "Starting", "It has just started.")
 
     def again() -> bool:
-        terminated(kube, "docker", "hostess-certificate")
+        finish_termination(kube, "docker", "hostess-certificate")
         current = kube.find(resources.DAEMON_SET, "registry-mirror-docker")
         return current is not None and current["metadata"]["uid"] != before
 
@@ -255,7 +255,7 @@ def test_original_agent_needs_no_cleanup(fresh: Callable[..., Running]) -> None:
     kube = running.kube
     kube.mirror(one("docker"))
     group = Nodes(kube, "docker", {"only": Agent("only")})
-    a_node_with_room(kube, "only")
+    create_node_with_capacity(kube, "only")
     group.run(ready=False)
     kube.until_condition("docker", "NodesConfigured", "False", "NodesPending")
     assert "finalizers" not in kube.get(resources.MIRROR, "docker")["metadata"]

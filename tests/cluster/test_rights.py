@@ -12,7 +12,7 @@ from tests.localcluster.commands import CONTROLLER_MANAGER
 from tests.localcluster.system import CONTROLLER, REPOSITORY
 from tests.support.agents import Agent, Nodes
 from tests.support.audit import entries
-from tests.support.hands import POD, a_node_with_room, a_storage_class, volumes
+from tests.support.components import POD, create_node_with_capacity, create_storage_class, create_volumes
 from tests.support.kube import NAMESPACE, Kube, until
 from tests.support.mirrors import MirrorBuilder, a_mirror
 
@@ -108,7 +108,7 @@ def _repair_all_children(kube: Kube) -> None:
 
 def _renew_agent_pod(kube: Kube) -> None:
     """Runs last on its node: the pod is never ended here, and a deletion would wait for it."""
-    a_node_with_room(kube, "edited")
+    create_node_with_capacity(kube, "edited")
     kube.mirror(one("renewed"))
     place = Nodes(kube, "renewed", {"edited": Agent("edited")})
     pod = place.run().pods()["edited"]["metadata"]
@@ -165,14 +165,14 @@ def _replace_leftover_objects(running: Running) -> None:
 
 
 def _grow_storage(kube: Kube) -> None:
-    a_storage_class(kube, "growing", growing=True)
+    create_storage_class(kube, "growing", growing=True)
     claims = grow(kube, "grown")
     until(lambda: {_asked(kube, claim) for claim in claims} == {"30Gi"}, why="both ask for more")
 
 
 def grow(kube: Kube, name: str) -> list[str]:
     """Grow the storage of a mirror with one bound and one pending claim. Return the claims."""
-    volumes(kube, "growing", [name], "20Gi")
+    create_volumes(kube, "growing", [name], "20Gi")
     kube.mirror(one(name).on_class("growing"))
     claims = [f"image-store-registry-mirror-{name}-{number}" for number in (0, 1)]
     until(lambda: {_phase(kube, claim) for claim in claims} == {"Bound", "Pending"}, why="one claim of two is bound")

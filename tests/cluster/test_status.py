@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from controller.objects import resources
-from tests.support.hands import NODE, a_node, kubelet_says, pods_become_ready, pods_of
+from tests.support.components import NODE, create_node, make_pods_ready, pods_of, set_pod_ready
 from tests.support.kube import Kube, until
 from tests.support.mirrors import a_mirror
 
@@ -31,10 +31,10 @@ def test_new_mirror_waits_for_pods(kube: Kube, name: str) -> None:
 
 def test_ready_follows_pods(kube: Kube, name: str) -> None:
     kube.mirror(one(name))
-    pods_become_ready(kube, name, "registry", 1)
+    make_pods_ready(kube, name, "registry", 1)
     message = kube.until_condition(name, "CacheAvailable", "True", "SomeReplicasReady")
     assert message == "1 of 2 cache pods are ready."
-    pods_become_ready(kube, name, "registry", 2)
+    make_pods_ready(kube, name, "registry", 2)
     kube.until_condition(name, "CacheAvailable", "True", "AllReplicasReady")
     printed = kube.kubectl("wait", "--for=condition=Ready", f"rm/{name}", "--timeout=20s")
     assert printed == f"registrymirror.k8s.osp.tech/{name} condition met\n"
@@ -43,21 +43,21 @@ def test_ready_follows_pods(kube: Kube, name: str) -> None:
     until(lambda: ("Normal", "Ready") in {each[:2] for each in kube.events(name)}, why="an Event")
 
     for pod in pods_of(kube, name, "registry"):
-        kubelet_says(kube, pod, ready=False)
+        set_pod_ready(kube, pod, ready=False)
     kube.until_condition(name, "Ready", "False", "NoReplicaReady")
 
 
 def test_nodes_are_counted(kube: Kube, name: str) -> None:
     nodes = [f"{name}-node-{number}" for number in (1, 2)]
     for node in nodes:
-        a_node(kube, node)
+        create_node(kube, node)
     try:
         kube.mirror(one(name))
         message = kube.until_condition(name, "NodesConfigured", "False", "NodesPending")
         assert "0 of 2 nodes are configured." in until(
             lambda: _containing("of 2 nodes", kube.conditions(name)["NodesConfigured"][2]), why="both are counted"
         ), message
-        pods_become_ready(kube, name, "hostess-certificate", 2)
+        make_pods_ready(kube, name, "hostess-certificate", 2)
         message = kube.until_condition(name, "NodesConfigured", "True", "NodesUseUpstream")
         assert message == "No cache pod is ready. Nodes pull from the upstream."
         assert kube.get(resources.MIRROR, name)["status"]["nodes"] == {"desired": 2, "ready": 2}
@@ -69,11 +69,11 @@ def test_nodes_are_counted(kube: Kube, name: str) -> None:
 def test_dead_cache_posts_warning(kube: Kube, name: str) -> None:
     """All cache pods of a Ready mirror die: conditions and a Warning state where pulls go."""
     node = f"{name}-node"
-    a_node(kube, node)
+    create_node(kube, node)
     try:
         kube.mirror(one(name).replicated(1))
-        pods_become_ready(kube, name, "registry", 1)
-        pods_become_ready(kube, name, "hostess-certificate", 1)
+        make_pods_ready(kube, name, "registry", 1)
+        make_pods_ready(kube, name, "hostess-certificate", 1)
         message = kube.until_condition(name, "NodesConfigured", "True", "AllNodesReady")
         assert message == "1 of 1 nodes use the mirror."
         kube.until_condition(name, "Ready", "True", "Ready")

@@ -10,8 +10,8 @@ from controller.storage.resizer import RENEWED_ANNOTATION
 from tests.localcluster.commands import CONTROLLER_MANAGER
 from tests.support import policies
 from tests.support.audit import entries
+from tests.support.components import POD, create_storage_class, create_volumes, grant_storage
 from tests.support.faults import log_of
-from tests.support.hands import POD, a_storage_class, resizer_grants, volumes
 from tests.support.kube import NAMESPACE, Kube, until
 from tests.support.mirrors import a_mirror
 
@@ -52,8 +52,8 @@ def has_template(kube: Kube, name: str, size: str) -> bool:
 
 def a_bound_mirror(kube: Kube, name: str, *, growing: bool) -> None:
     """Create a mirror of 20Gi whose claims are bound to volumes made by hand."""
-    a_storage_class(kube, name, growing=growing)
-    volumes(kube, name, [f"{name}-0", f"{name}-1"], "20Gi")
+    create_storage_class(kube, name, growing=growing)
+    create_volumes(kube, name, [f"{name}-0", f"{name}-1"], "20Gi")
     kube.mirror(one(name).on_class(name).storing("20Gi"))
     until(
         lambda: kube.get(resources.MIRROR, name).get("status", {}).get("storage") == "20Gi", why="both claims are bound"
@@ -101,7 +101,7 @@ def test_growth_keeps_claims_and_pods(kube: Kube, name: str) -> None:
     assert "20Gi are granted" in message
 
     for claim in claims(name):
-        resizer_grants(kube, claim, "30Gi")
+        grant_storage(kube, claim, "30Gi")
     kube.until_condition(name, "StorageResized", "True", "Granted")
     assert kube.get(resources.MIRROR, name)["status"]["storage"] == "30Gi"
     assert "volumes cannot shrink" in grow(kube, name, "20Gi")
@@ -358,9 +358,9 @@ def test_scaling_to_zero_and_back_recreates_pods(own: Running) -> None:
 def test_claim_of_a_user_is_used_unchanged(shared: Running, name: str) -> None:
     """It exists, so the StatefulSet is not changed for it. Its capacity counts."""
     kube = shared.kube
-    a_storage_class(kube, name, growing=True)
-    volumes(kube, name, [f"{name}-0"], "10Gi")
-    volumes(kube, name, [f"{name}-1"], "20Gi")
+    create_storage_class(kube, name, growing=True)
+    create_volumes(kube, name, [f"{name}-0"], "10Gi")
+    create_volumes(kube, name, [f"{name}-1"], "20Gi")
     spec = {"accessModes": ["ReadWriteOnce"], "storageClassName": name, "resources": {"requests": {"storage": "10Gi"}}}
     kube.create(resources.CLAIM, {"metadata": {"name": claims(name)[0]}, "spec": {**spec, "volumeName": f"{name}-0"}})
     kube.mirror(one(name).on_class(name).storing("20Gi"))

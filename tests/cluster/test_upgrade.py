@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from common.names import UPSTREAM_LABEL
 from controller.objects import resources
+from tests.support.components import make_pods_ready, pods_of, set_pod_ready
 from tests.support.faults import complete, one
-from tests.support.hands import kubelet_says, pods_become_ready, pods_of
 from tests.support.kube import Kube, until
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def test_service_selects_old_pods_until_new_ready(own: Running) -> None:
     kube = own.kube
     kube.mirror(one("old"))
     until(lambda: complete(kube, "old"), why="complete")
-    pods_become_ready(kube, "old", "registry", 2)
+    make_pods_ready(kube, "old", "registry", 2)
     kube.until_condition("old", "CacheAvailable", "True", "AllReplicasReady")
 
     own.system.processes.stop(["controller"])
@@ -40,14 +40,14 @@ def test_service_selects_old_pods_until_new_ready(own: Running) -> None:
     kube.patch(resources.STATEFUL_SET, CHILD, {"spec": {"template": {"metadata": unmarked}}})
     for number in (1, 0):
         until(lambda number=number: f"{CHILD}-{number}" not in marked(kube), why="rolled back")  # type: ignore[misc]
-        pods_become_ready(kube, "old", "registry", 2)
+        make_pods_ready(kube, "old", "registry", 2)
     until(lambda: kube.get(resources.STATEFUL_SET, CHILD)["status"].get("readyReplicas") == 2, why="old ones serve")
 
     own.system.start_controller()
     until(lambda: marked(kube) == [f"{CHILD}-1"], why="the first is replaced")
     kube.until_condition("old", "CacheAvailable", "True", "RollingOut")
     assert not selected(kube)
-    kubelet_says(
+    set_pod_ready(
         kube,
         next(pod for pod in pods_of(kube, "old", "registry") if pod["metadata"]["name"] in marked(kube)),
         ready=True,

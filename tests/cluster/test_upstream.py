@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from controller.objects import resources
-from tests.support.hands import pods_become_ready, pods_of
+from tests.support.components import make_pods_ready, pods_of
 from tests.support.kube import NAMESPACE, Kube, until
 from tests.support.mirrors import a_mirror
 from tests.support.upstreams import Front, beside
@@ -56,7 +56,7 @@ def test_corrected_credentials_need_no_restart(running: Running, front: Front) -
     assert message.startswith(f"{front.url} refuses the credentials in Secret {NAMESPACE}/login.")
     kube.until_condition("one", "UpstreamReachable", "True", "Reachable")
     until(lambda: ("Warning", "CredentialsRefused") in events(kube), why="an Event")
-    pods_become_ready(kube, "one", "registry", 1)
+    make_pods_ready(kube, "one", "registry", 1)
     kube.until_condition("one", "Ready", "False", "CredentialsRefused")
     pods = {pod["metadata"]["uid"]: pod["spec"] for pod in pods_of(kube, "one", "registry")}
 
@@ -75,7 +75,7 @@ def test_corrected_credentials_need_no_restart(running: Running, front: Front) -
 def test_upstream_fault_keeps_mirror_ready(running: Running, front: Front) -> None:
     kube = running.kube
     kube.mirror(one(front).without("spec.credentialsSecret"))
-    pods_become_ready(kube, "one", "registry", 1)
+    make_pods_ready(kube, "one", "registry", 1)
     kube.until_condition("one", "UpstreamReachable", "True", "Reachable")
     kube.until_condition("one", "Ready", "True", "Ready")
     for status, reason in ((403, "Forbidden"), (429, "RateLimited"), (503, "ServerError"), (401, "Unauthorized")):
@@ -95,7 +95,7 @@ def test_unchanged_answer_writes_nothing(running: Running, front: Front) -> None
     kube.secret("login", username="bob", password="secret")
     kube.mirror(one(front))
     kube.until_condition("one", "CredentialsAvailable", "True", "CredentialsAccepted")
-    pods_become_ready(kube, "one", "registry", 1)
+    make_pods_ready(kube, "one", "registry", 1)
     kube.until_condition("one", "Ready", "True", "Ready")
 
     def probed_three_times() -> bool:

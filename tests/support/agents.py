@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from common.agent_protocol import STATUS_PORT
 from controller.objects import resources
-from tests.support.hands import POD, pods_of
+from tests.support.components import POD, pods_of
 from tests.support.kube import Kube, until
 
 if TYPE_CHECKING:

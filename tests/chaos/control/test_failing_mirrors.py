@@ -14,9 +14,9 @@ from controller.objects import resources
 from tests.chaos.control.conftest import launched, until_served
 from tests.localcluster.ports import LOOPBACK
 from tests.support import policies
+from tests.support.components import create_storage_class, create_volumes
 from tests.support.conflicts import conflict_reported, conflicting_writer
 from tests.support.faults import complete, one
-from tests.support.hands import a_storage_class, volumes
 from tests.support.holding_webhook import HoldingWebhook
 from tests.support.kube import Kube, until
 from tests.support.pace import BATCH, Pace, any_within, create_batch
@@ -135,8 +135,8 @@ def _bad_ones(kube: Kube, webhook: HoldingWebhook, port: int) -> dict[str, float
     kube.secret("garbled", password="alone")
     binary = {"username": "/w==", "password": "/w=="}
     kube.create(resources.SECRET, {"metadata": {"name": "binary"}, "data": binary})
-    a_storage_class(kube, "fixed", growing=False)
-    volumes(kube, "fixed", ["fixed-0", "fixed-1"], "20Gi")
+    create_storage_class(kube, "fixed", growing=False)
+    create_volumes(kube, "fixed", ["fixed-0", "fixed-1"], "20Gi")
     kube.mirror(one("older").known_as("claimed.example.com"))
     kube.mirror(one("fixed").on_class("fixed").storing("20Gi"))
     kube.mirror(one("stuck"))

@@ -1,4 +1,4 @@
-"""The webhook's pods are killed while several clients apply mirrors: each apply is stored as a whole, or refused."""
+"""Kill the webhook's pods while clients apply mirrors: the API server stores each apply as a whole or refuses it."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
     from tests.support.testbed import Testbed
 
 
-CLIENTS, APPLIES, MIRRORS = 4, 125, 10  # of each client: applies, and mirrors that it makes and changes
+CLIENTS, APPLIES, MIRRORS = 4, 125, 10  # per client: applies, and mirrors that it creates and changes
 REPLICAS = 2  # of the webhook
-PACE = 0.15  # seconds from one apply to the next, so that all of them take 20 and pods die in between
-WRONG_EVERY = 10  # applies: one has a ttl that the webhook alone can name in a sentence
+PACE = 0.15  # seconds between applies: all take 20, and pods are killed in between
+WRONG_EVERY = 10  # applies: one has a ttl that only the webhook describes
 WEBHOOK = "app.kubernetes.io/name=registrymirror-webhook"
 DEFAULTS = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "20Gi"}}}
 
 
 @dataclass
 class Client:
-    """Applies mirrors of its own, and knows of each what the API server has said yes to last."""
+    """A client with its own mirrors and the last accepted spec of each."""
 
     kube: Kube
     number: int
-    said_yes: dict[str, Json] = field(default_factory=dict)
+    accepted: dict[str, Json] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
     wrong: int = 0
 
     def apply_all(self) -> None:
-        """All applies, one after the other, each seen to be stored as it was meant or not at all."""
+        """Run all applies in sequence and check what is stored after each."""
         due = time.monotonic()
         for turn in range(APPLIES):
             time.sleep(max(0.0, due - time.monotonic()))
@@ -55,43 +55,43 @@ class Client:
         name, is_wrong = f"applied-{self.number}-{turn % MIRRORS}", turn % WRONG_EVERY == WRONG_EVERY - 1
         spec = {"upstreamUrl": f"{name}.example.com", "ttl": "7d" if is_wrong else f"{turn + 1}h", "replicas": 1}
         body = {"apiVersion": MIRROR.api, "kind": MIRROR.name, "metadata": {"name": name}, "spec": spec}
-        answer = self.kube.http.patch(
+        response = self.kube.http.patch(
             MIRROR.path(None, name),
             params={"fieldManager": f"client-{self.number}", "force": "true"},
             content=json.dumps(body),
             headers={"Content-Type": "application/apply-patch+yaml"},
         )
-        if answer.is_success:
-            assert not is_wrong, answer.text
-            self.said_yes[name] = spec
+        if response.is_success:
+            assert not is_wrong, response.text
+            self.accepted[name] = spec
         else:
-            self._refused(answer, is_wrong=is_wrong)
-        live = self.kube.find(MIRROR, name)
-        assert (live is None) == (name not in self.said_yes)
-        if live is not None:
-            whole(live, self.said_yes[name])
+            self._refused(response, is_wrong=is_wrong)
+        current = self.kube.find(MIRROR, name)
+        assert (current is None) == (name not in self.accepted)
+        if current is not None:
+            check_whole(current, self.accepted[name])
 
-    def _refused(self, answer: httpx.Response, *, is_wrong: bool) -> None:
-        message = answer.json()["message"]
-        if answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
+    def _refused(self, response: httpx.Response, *, is_wrong: bool) -> None:
+        message = response.json()["message"]
+        if response.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
             assert is_wrong, message
             assert "spec.ttl" in message
             self.wrong += 1
         else:
-            assert "failed calling webhook" in message, answer.text
+            assert "failed calling webhook" in message, response.text
             self.refused.append(message)
 
 
-def whole(live: Json, spec: Json) -> None:
-    """What is stored is what was applied, with all that the webhook adds."""
-    stored = dict(live["spec"])
+def check_whole(current: Json, spec: Json) -> None:
+    """Check that the stored mirror is the applied one with the webhook's defaults."""
+    stored = dict(current["spec"])
     assert stored.pop("volumeClaimTemplate")["spec"] == DEFAULTS
     assert stored == spec
-    assert live["metadata"]["labels"].items() >= {"mirror": live["metadata"]["name"], "app": names.APP}.items()
+    assert current["metadata"]["labels"].items() >= {"mirror": current["metadata"]["name"], "app": names.APP}.items()
 
 
-def test_webhooks_are_killed_while_mirrors_are_applied(testbed: Testbed, chaos: Chaos, dice: random.Random) -> None:
-    """By SIGKILL of their processes and by deletion of their pods, both at once too."""
+def test_applies_survive_killed_webhooks(testbed: Testbed, chaos: Chaos, dice: random.Random) -> None:
+    """By SIGKILL of their processes and by deletion of one or both pods."""
     clients = [Client(Kube(testbed.node.cluster), number) for number in range(CLIENTS)]
     with testbed.without_controller(), ThreadPoolExecutor(CLIENTS) as pool:
         ended = threading.Event()
@@ -105,23 +105,21 @@ def test_webhooks_are_killed_while_mirrors_are_applied(testbed: Testbed, chaos: 
             killing.join()
         recovered = testbed.until(lambda: _ready(testbed) == REPLICAS, 120)
         for client in clients:
-            for name, spec in client.said_yes.items():
-                whole(testbed.kube.get(MIRROR, name), spec)
+            for name, spec in client.accepted.items():
+                check_whole(testbed.kube.get(MIRROR, name), spec)
                 testbed.kube.delete(MIRROR, name)
             client.kube.close()
-    assert all(client.said_yes for client in clients)
+    assert all(client.accepted for client in clients)
     refused, wrong = sum(len(client.refused) for client in clients), sum(client.wrong for client in clients)
     assert wrong > 0
-    whole_ones = sum(len(client.said_yes) for client in clients)
+    kept = sum(len(client.accepted) for client in clients)
     total = CLIENTS * APPLIES
     note = f"{total} applies: {total - refused - wrong} stored, {wrong} refused by the webhook, {refused} without one"
-    chaos.row(
-        "webhooks killed during applies", lost=f"0 of {whole_ones} mirrors said yes to", recovered=recovered, note=note
-    )
+    chaos.row("webhooks killed during applies", lost=f"0 of {kept} accepted mirrors", recovered=recovered, note=note)
 
 
 def _kill(testbed: Testbed, dice: random.Random, ended: threading.Event) -> None:
-    """Kill one or both, in one of three ways, when both are ready again and have been for a moment."""
+    """Kill one or both in one of three ways, each time both are ready."""
     while not ended.wait(dice.uniform(0.5, 2)):
         if _ready(testbed) < REPLICAS:
             continue
@@ -129,7 +127,7 @@ def _kill(testbed: Testbed, dice: random.Random, ended: threading.Event) -> None
         how = dice.choice(("kill", "delete", "delete at once"))
         for name in dice.sample(names_of_pods, min(len(names_of_pods), dice.choice((1, 2)))):
             if how == "kill":
-                # the pod may be gone by now, or not yet have a process
+                # the pod may be gone or have no process yet
                 pids = processes(testbed.node, name, NAMESPACE)
                 testbed.node.run("kill", "-9", *pids, check=False)
             else:
@@ -138,7 +136,7 @@ def _kill(testbed: Testbed, dice: random.Random, ended: threading.Event) -> None
 
 
 def _ready(testbed: Testbed) -> int:
-    """How many of the webhook's pods are ready and stay."""
+    """Return the number of ready webhook pods that are not being deleted."""
     return sum(
         any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", ()))
         for pod in testbed.kube.every(POD, labelSelector=WEBHOOK)

@@ -1,7 +1,4 @@
-"""The hands of what does not run beside an API server alone: kubelet, volume provisioner, resizer.
-
-They write status as those programs would; everything that reacts to it is real.
-"""
+"""Write the status that kubelet, volume provisioner and resizer would write. They do not run beside an API server."""
 
 from __future__ import annotations
 
@@ -22,13 +19,13 @@ STORAGE_CLASS = Kind("storage.k8s.io/v1", "storageclasses", "StorageClass", name
 
 
 def pods_of(kube: Kube, mirror: str, component: str) -> list[Json]:
-    """The pods of one kind of a mirror, without those on their way out."""
+    """Return the pods of one kind of a mirror that are not being deleted."""
     found = kube.every(POD, labelSelector=f"mirror={mirror},component={component}")
     return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
 
-def kubelet_says(kube: Kube, pod: Json, *, ready: bool) -> None:
-    """A kubelet reports a pod as running, and ready or not."""
+def set_pod_ready(kube: Kube, pod: Json, *, ready: bool) -> None:
+    """Report a pod as running, and ready or not, as its kubelet."""
     stamp = pod["metadata"]["creationTimestamp"]
     conditions = [{"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": stamp}]
     kube.patch(
@@ -36,44 +33,44 @@ def kubelet_says(kube: Kube, pod: Json, *, ready: bool) -> None:
     )
 
 
-def pods_become_ready(kube: Kube, mirror: str, component: str, number: int) -> None:
-    """So many pods of a mirror run and are ready."""
-    pods = until(lambda: _so_many(pods_of(kube, mirror, component), number), why=f"{number} pods of {mirror} exist")
+def make_pods_ready(kube: Kube, mirror: str, component: str, number: int) -> None:
+    """Report a number of pods of a mirror as ready."""
+    pods = until(lambda: _at_least(pods_of(kube, mirror, component), number), why=f"{number} pods of {mirror} exist")
     for pod in pods[:number]:
-        kubelet_says(kube, pod, ready=True)
+        set_pod_ready(kube, pod, ready=True)
 
 
-def terminated(kube: Kube, mirror: str, component: str) -> None:
-    """The kubelet has ended the pods of one kind that are to go."""
+def finish_termination(kube: Kube, mirror: str, component: str) -> None:
+    """Remove the pods of one kind that are being deleted, as their kubelet."""
     for pod in kube.every(POD, labelSelector=f"mirror={mirror},component={component}"):
         if "deletionTimestamp" in pod["metadata"]:
             kube.delete(POD, pod["metadata"]["name"], gracePeriodSeconds=0)
 
 
-def _so_many(pods: list[Json], number: int) -> list[Json]:
+def _at_least(pods: list[Json], number: int) -> list[Json]:
     return pods if len(pods) >= number else []
 
 
-def a_node(kube: Kube, name: str) -> None:
-    """A node that exists on paper: the DaemonSet controller makes a pod for it, which nobody runs."""
+def create_node(kube: Kube, name: str) -> None:
+    """Create a node without a kubelet. The DaemonSet controller creates pods for it that do not run."""
     kube.create(NODE, {"metadata": {"name": name, "labels": {"kubernetes.io/os": "linux"}}})
 
 
-def a_node_with_room(kube: Kube, name: str) -> None:
-    """A node on paper that the scheduler gives pods to."""
-    a_node(kube, name)
-    room = {"cpu": "8", "memory": "16Gi", "pods": "100"}
-    kube.patch(NODE, name, {"status": {"capacity": room, "allocatable": room}}, subresource="status")
+def create_node_with_capacity(kube: Kube, name: str) -> None:
+    """Create a node without a kubelet to which the scheduler assigns pods."""
+    create_node(kube, name)
+    capacity = {"cpu": "8", "memory": "16Gi", "pods": "100"}
+    kube.patch(NODE, name, {"status": {"capacity": capacity, "allocatable": capacity}}, subresource="status")
 
 
-def a_storage_class(kube: Kube, name: str, *, growing: bool) -> None:
-    """A class whose volumes are made by hand, and may grow or not."""
+def create_storage_class(kube: Kube, name: str, *, growing: bool) -> None:
+    """Create a StorageClass whose volumes the test creates."""
     body = {"metadata": {"name": name}, "provisioner": "example.com/by-hand", "allowVolumeExpansion": growing}
     kube.create(STORAGE_CLASS, body)
 
 
-def volumes(kube: Kube, storage_class: str, names: Iterable[str], size: str) -> None:
-    """Volumes made by hand, to which Kubernetes binds claims of their class."""
+def create_volumes(kube: Kube, storage_class: str, names: Iterable[str], size: str) -> None:
+    """Create volumes to which Kubernetes binds claims of their class."""
     for name in names:
         spec = {
             "capacity": {"storage": size},
@@ -84,6 +81,6 @@ def volumes(kube: Kube, storage_class: str, names: Iterable[str], size: str) -> 
         kube.create(VOLUME, {"metadata": {"name": name}, "spec": spec})
 
 
-def resizer_grants(kube: Kube, claim: str, size: str) -> None:
-    """A resizer has made the volume of a claim that large."""
+def grant_storage(kube: Kube, claim: str, size: str) -> None:
+    """Report the size of a claim's volume, as the resizer."""
     kube.patch(CLAIM, claim, {"status": {"capacity": {"storage": size}}}, subresource="status")
