@@ -28,7 +28,13 @@ from controller.reconcile.node_cleanup import POLL_INTERVAL
 from controller.reconcile.requeue import SURVEY_INTERVAL, is_refused, outcome
 from controller.status import events, reasons
 from controller.status.node_conditions import are_pending
-from controller.status.status import status_of, status_of_failing, status_of_invalid, status_of_leaving, status_patch
+from controller.status.status import (
+    status_of,
+    status_of_failing,
+    status_of_invalid,
+    status_of_terminating,
+    status_patch,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -132,7 +138,7 @@ class Reconciler:
         if message is None:
             self.recorder.record(obj, events.incomplete_cleanup(refused))
             return Done()
-        await self._publish(obj, status_of_leaving(obj, message, _stamp(clock.now())))
+        await self._publish(obj, status_of_terminating(obj, message, _stamp(clock.now())))
         return RequeueAfter(POLL_INTERVAL, reasons.NODES_CLEANING.name)
 
     async def _apply(

@@ -105,7 +105,7 @@ def pulls(observation: Observation) -> str:
     return f"Nodes pull {source}."
 
 
-def lacking(missing: MissingInput, refused: str | None = None) -> list[Condition]:
+def missing_input(missing: MissingInput, refused: str | None = None) -> list[Condition]:
     """Return CacheAvailable, and CertificateValid if the certificate is missing.
 
     `refused` is the API server's refusal of the mirror's other objects.

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 # Failures in a row. A restarted API server refuses once or twice; with the queue's backoff five take a second.
 FAILURES: Final = 5
 # Seconds of one reconcile; a failure after a longer wait is published at once.
-LONG: Final = 1.0
+SLOW_FAILURE: Final = 1.0
 # Seconds. Kubernetes deletes an object without finalizers in one or two.
-GOING: Final = 10.0
+STUCK_AFTER: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def persistent_failure(error: Exception, in_a_row: int, seconds: float) -> Failu
             " This is a bug: report it with the log event 'reconcile crashed'."
         )
         return Failure(reasons.INTERNAL_ERROR.name, message)
-    if in_a_row < FAILURES and seconds < LONG:
+    if in_a_row < FAILURES and seconds < SLOW_FAILURE:
         return None
     return Failure(
         reasons.RECONCILE_FAILED.name,
@@ -53,7 +53,7 @@ def stuck_deletions(applied: ApplyResult | None) -> Failure | None:
 
     The duration is measured by this process: the API server's clock may differ.
     """
-    late = {what: each for what, each in (applied.deleting if applied else {}).items() if each[2] >= GOING}
+    late = {what: each for what, each in (applied.deleting if applied else {}).items() if each[2] >= STUCK_AFTER}
     if not late:
         return None
     listed = " ".join(

@@ -54,7 +54,7 @@ def status_of_failing(obj: Json, failure: Failure, now: str) -> Json:
     return _complete(obj, _kept(obj), [conditions.unreconciled(failure)], now)
 
 
-def status_of_leaving(obj: Json, message: str, now: str) -> Json:
+def status_of_terminating(obj: Json, message: str, now: str) -> Json:
     """Return the status of a mirror that is being deleted while its nodes are cleaned."""
     return _complete(obj, _kept(obj), [node_conditions.cleaning(message)], now)
 
@@ -76,7 +76,7 @@ def _replicas(obj: Json, observation: Observation) -> Json:
 
 def _conditions(obj: Json, mirror: Mirror, observation: Observation, namespace: str) -> list[Condition]:
     if isinstance(observation.inputs, MissingInput):
-        return [conditions.accepted([]), *conditions.lacking(observation.inputs, observation.refused)]
+        return [conditions.accepted([]), *conditions.missing_input(observation.inputs, observation.refused)]
     found = [
         conditions.accepted([]),
         conditions.cache_available(obj, mirror, observation),

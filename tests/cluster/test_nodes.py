@@ -92,10 +92,10 @@ def test_finalizer_stays_until_nodes_are_clean(own: Running, nodes: Callable[...
     group = nodes("docker", "first", "second")
     ready(own, group)
     assert kube.get(resources.MIRROR, "docker")["metadata"]["finalizers"] == [FINALIZER]
-    assert not group.told_to_clean()
+    assert not group.is_cleaning()
 
     kube.delete(resources.MIRROR, "docker")
-    until(group.told_to_clean, why="the Service has the annotation")
+    until(group.is_cleaning, why="the Service has the annotation")
     group.agents["first"].say(*CLEANED)
     message = kube.until_condition("docker", "Ready", "False", "Cleaning")
     assert "Being deleted" in message
@@ -160,7 +160,7 @@ def test_next_controller_continues_cleanup(own: Running, nodes: Callable[..., No
     group = nodes("docker", "first", "second")
     ready(own, group)
     kube.delete(resources.MIRROR, "docker")
-    until(group.told_to_clean, why="the Service has the annotation")
+    until(group.is_cleaning, why="the Service has the annotation")
     own.system.processes.kill("controller", signal.SIGKILL)
     until(lambda: not own.system.processes.alive("controller"), why="it is dead")
     with contextlib.suppress(AssertionError):
@@ -212,7 +212,7 @@ def test_foreground_deletion_recreates_agents(own: Running, nodes: Callable[...,
         return current is not None and current["metadata"]["uid"] != before
 
     until(again, why="new agents")
-    until(group.told_to_clean, why="the new Service has the annotation")
+    until(group.is_cleaning, why="the new Service has the annotation")
     until(group.pods, why="the new agent's pod exists")
     group.agents["only"].say(*CLEANED)
     group.report("only", ready=False)
@@ -228,9 +228,9 @@ def test_deleted_service_is_recreated_with_annotation(own: Running, nodes: Calla
     group = nodes("docker", "only")
     ready(own, group)
     kube.delete(resources.MIRROR, "docker")
-    until(group.told_to_clean, why="the Service has the annotation")
+    until(group.is_cleaning, why="the Service has the annotation")
     kube.delete(resources.SERVICE, "registry-mirror-docker")
-    until(group.told_to_clean, why="created again")
+    until(group.is_cleaning, why="created again")
     group.agents["only"].say(*CLEANED)
     gone(kube, "docker")
 
@@ -306,7 +306,7 @@ def test_older_mirror_of_upstream_serves_images(own: Running, nodes: Callable[..
     assert kube.conditions("older")["NodesConfigured"][2] == "1 of 1 nodes use the mirror."
 
     kube.delete(resources.MIRROR, "older")
-    until(first.told_to_clean, why="the annotation")
+    until(first.is_cleaning, why="the annotation")
     assert _image_host(kube, "younger") == "", "not before the older one is off the nodes"
     first.agents["only"].say(*CLEANED)
     gone(kube, "older")
@@ -337,14 +337,14 @@ def test_lost_host_name_cleans_nodes_first(own: Running, nodes: Callable[..., No
     ready(own, group)
     kube.patch(resources.MIRROR, "older", {"spec": {"masqueradeUrl": "younger.example.com"}})
     kube.until_condition("younger", "NodesConfigured", "False", "MasqueradeConflict")
-    until(group.told_to_clean, why="the agents are message")
+    until(group.is_cleaning, why="the annotation")
     kube.get(resources.DAEMON_SET, "registry-mirror-younger")
     group.agents["only"].say(*CLEANED)
     kube.until_gone(resources.DAEMON_SET, "registry-mirror-younger")
-    assert group.told_to_clean(), "an agent that ends must not configure the node again"
+    assert group.is_cleaning(), "an agent that ends must not configure the node again"
     kube.patch(resources.MIRROR, "older", {"spec": {"masqueradeUrl": "older.example.com"}})
     kube.until_there(resources.DAEMON_SET, "registry-mirror-younger")
-    assert not group.told_to_clean()
+    assert not group.is_cleaning()
 
 
 @pytest.mark.parametrize("own", [4], indirect=True)
@@ -361,7 +361,7 @@ def test_lost_host_name_skips_dead_node(own: Running, nodes: Callable[..., Nodes
     group.report("dead", ready=False)
     began = time.monotonic()
     kube.patch(resources.MIRROR, "older", {"spec": {"masqueradeUrl": "younger.example.com"}})
-    until(group.told_to_clean, why="the agents are message")
+    until(group.is_cleaning, why="the annotation")
     group.agents["alive"].say(*CLEANED)
     kube.until_gone(resources.DAEMON_SET, "registry-mirror-younger")
     assert time.monotonic() - began > 3

@@ -110,7 +110,7 @@ class Nodes:
         status = {"phase": "Running", "conditions": [condition], **places}
         self.kube.patch(POD, pod["metadata"]["name"], {"status": status}, subresource="status")
 
-    def told_to_clean(self) -> bool:
+    def is_cleaning(self) -> bool:
         """Return True if the mirror's Service has the cleaning annotation with the mirror's UID."""
         service = self.kube.find(resources.SERVICE, f"registry-mirror-{self.mirror}")
         mirror = self.kube.find(resources.MIRROR, self.mirror)

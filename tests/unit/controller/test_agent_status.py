@@ -93,6 +93,6 @@ def _agents(*pairs: tuple[str, str]) -> list[Agent]:
 
 
 def test_three_agents_are_named_blocked_first() -> None:
-    told_of = sentences(_agents(("pending", "A"), ("blocked", "B"), ("pending", "C"), ("blocked", "D")))
-    assert told_of == "node-1: says B. node-3: says D. node-0: says A. (and 1 more)"
+    text = sentences(_agents(("pending", "A"), ("blocked", "B"), ("pending", "C"), ("blocked", "D")))
+    assert text == "node-1: says B. node-3: says D. node-0: says A. (and 1 more)"
     assert sentences([Agent("silent")]) == ""

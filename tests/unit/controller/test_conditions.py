@@ -104,7 +104,7 @@ EVERY = [
         ),
     ),
     (
-        conditions.lacking(MissingInput("CABundleMissing", "create it"))[0],
+        conditions.missing_input(MissingInput("CABundleMissing", "create it"))[0],
         "CacheAvailable False CABundleMissing: create it",
     ),
     (_upstream(), "UpstreamReachable Unknown NotProbed: https://quay.io has not answered yet."),

@@ -98,7 +98,7 @@ def test_non_ascii_host_name_is_unreadable(name: bytes) -> None:
 
 
 def test_missing_input_makes_certificate_unknown() -> None:
-    found = conditions.lacking(MissingInput("CertificateSecretMissing", "create it"))
+    found = conditions.missing_input(MissingInput("CertificateSecretMissing", "create it"))
     assert [(each.type, each.status) for each in found] == [
         ("CacheAvailable", "False"),
         ("CertificateValid", "Unknown"),

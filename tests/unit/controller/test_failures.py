@@ -9,7 +9,7 @@ import pytest
 from controller.kubeclient.errors import Conflict, NotLeader, Unavailable
 from controller.model.observation import Observation
 from controller.model.results import ApplyResult
-from controller.status.failures import FAILURES, GOING, LONG, Failure, persistent_failure, stuck_deletions
+from controller.status.failures import FAILURES, SLOW_FAILURE, STUCK_AFTER, Failure, persistent_failure, stuck_deletions
 from controller.status.status import status_of, status_of_failing, status_of_invalid
 from tests.support.controller import LATER, NOW, inputs, judged, stored
 
@@ -25,7 +25,7 @@ REFUSED = Unavailable("failed calling webhook", 500)
     [
         (REFUSED, 1, 0.1, None),
         (REFUSED, FAILURES, 0.1, "ReconcileFailed"),
-        (REFUSED, 1, LONG, "ReconcileFailed"),
+        (REFUSED, 1, SLOW_FAILURE, "ReconcileFailed"),
         (Conflict("faster", 409), 100, 100.0, None),
         (NotLeader("no lease"), 100, 100.0, None),
         (TypeError("oops"), 1, 0.0, "InternalError"),
@@ -38,9 +38,9 @@ def test_failure_reason(error: Exception, in_a_row: int, seconds: float, reason:
 
 def test_stuck_deletion_names_finalizers() -> None:
     """The duration is measured by this process: the API server's clock may differ."""
-    assert stuck_deletions(ApplyResult(deleting={"Secret a": (SINCE, ["example.com/hold"], GOING - 1)})) is None
+    assert stuck_deletions(ApplyResult(deleting={"Secret a": (SINCE, ["example.com/hold"], STUCK_AFTER - 1)})) is None
     failure = stuck_deletions(
-        ApplyResult(deleting={"Secret a": (SINCE, ["example.com/hold"], GOING), "Service b": (SINCE, [], 0.0)})
+        ApplyResult(deleting={"Secret a": (SINCE, ["example.com/hold"], STUCK_AFTER), "Service b": (SINCE, [], 0.0)})
     )
     assert failure is not None
     assert failure.reason == "ObjectTerminating"
@@ -68,7 +68,7 @@ def test_reconciled_appears_with_first_failure() -> None:
 
 
 def test_stuck_deletion_precedes_its_consequences() -> None:
-    applied = ApplyResult(deleting={"StatefulSet a": (SINCE, ["example.com/hold"], GOING)})
+    applied = ApplyResult(deleting={"StatefulSet a": (SINCE, ["example.com/hold"], STUCK_AFTER)})
     reasons = _reasons(status_of(stored(), judged(), Observation(inputs(), applied=applied), "mirrors", NOW))
     assert reasons["Reconciled"] == ("False", "ObjectTerminating")
     assert reasons["Ready"] == ("False", "ObjectTerminating")
