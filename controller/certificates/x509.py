@@ -242,5 +242,5 @@ def _any_key(pem: str) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
 def _key(pem: str) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
     key = _any_key(pem)
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-        raise TypeError("the CA's key is neither RSA nor EC")
+        raise TypeError("the CA's key must be RSA or EC")
     return key

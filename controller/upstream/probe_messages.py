@@ -73,7 +73,7 @@ def unauthorized(question: Question) -> Verdict:
 def foreign_realm(question: Question, realm: str) -> Verdict:
     """Return the result of a realm that the registry ignores."""
     message = (
-        f"{question.url} wants tokens of {realm}, which has neither its host and port nor its registrable domain:"
+        f"{question.url} wants tokens of {realm}, which shares no host and port and no registrable domain with it:"
         " the cache sends no credentials there and asks for no token, so that every pull is refused."
     )
     return Verdict(reasons.FOREIGN_TOKEN_SERVICE, f"{message} {_MEANWHILE}")

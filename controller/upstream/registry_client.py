@@ -223,7 +223,7 @@ def why_failed(error: Exception) -> tuple[Reason, str]:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return _untrusted(error.certificate_error)
     if getattr(error, "errno", None) == errno.ECONNREFUSED and not isinstance(error, _PROXY_ERRORS):
-        return reasons.CONNECTION_REFUSED, "refuses connections: nothing listens there, or a firewall says so"
+        return reasons.CONNECTION_REFUSED, "refuses connections: nothing listens there, or a firewall blocks it"
     found = next((told for kinds, told in _TOLD if isinstance(error, kinds)), None)
     return found or (reasons.NOT_A_REGISTRY, "answers something that is no HTTP")
 

@@ -45,7 +45,7 @@ CA = issue_ca("registry mirrors", NOW)
 SERVING = issue_certificate(CA, HOSTS, NOW)
 
 
-def usable_leaf(pair: KeyPair | None, ca: KeyPair, hosts: Iterable[str], now: datetime) -> bool:
+def is_usable(pair: KeyPair | None, ca: KeyPair, hosts: Iterable[str], now: datetime) -> bool:
     """Return True if a serving certificate has these hosts, this CA, and need not be renewed."""
     if pair is None or not is_for(pair, hosts) or not issued_by(pair.certificate, ca.certificate):
         return False
@@ -54,24 +54,24 @@ def usable_leaf(pair: KeyPair | None, ca: KeyPair, hosts: Iterable[str], now: da
 
 def test_issued_certificates_are_usable() -> None:
     assert is_ca_current(CA, NOW)
-    assert usable_leaf(SERVING, CA, HOSTS, NOW)
+    assert is_usable(SERVING, CA, HOSTS, NOW)
     assert is_key_pair(SERVING)
 
 
 def test_the_order_of_hosts_does_not_matter() -> None:
-    assert usable_leaf(SERVING, CA, reversed(HOSTS), NOW)
+    assert is_usable(SERVING, CA, reversed(HOSTS), NOW)
 
 
 @pytest.mark.parametrize("hosts", [(), HOSTS[:2], (*HOSTS, "more.example"), ("other.example", *HOSTS[1:])])
 def test_certificate_needs_exact_hosts(hosts: tuple[str, ...]) -> None:
     """MasqueradeUrl may have changed."""
-    assert not usable_leaf(SERVING, CA, hosts, NOW)
+    assert not is_usable(SERVING, CA, hosts, NOW)
 
 
 def test_certificate_needs_its_ca() -> None:
     other = issue_ca("registry mirrors", NOW)
-    assert not usable_leaf(SERVING, other, HOSTS, NOW)
-    assert not usable_leaf(SERVING, SERVING, HOSTS, NOW)
+    assert not is_usable(SERVING, other, HOSTS, NOW)
+    assert not is_usable(SERVING, SERVING, HOSTS, NOW)
 
 
 @pytest.mark.parametrize(
@@ -89,14 +89,8 @@ def test_certificate_is_used_until_renewal(
     age: timedelta,
     usable: bool,  # noqa: FBT001 (a column of the table)
 ) -> None:
-    assert usable_leaf(SERVING, CA, HOSTS, NOW + age) is usable
-
-
-def test_renewal_is_due_at_lead_time() -> None:
-    due = renewal_due(SERVING.certificate, CA.certificate)
-    assert due == NOW + DEFAULT.certificate - DEFAULT.certificate_lead
-    assert usable_leaf(SERVING, CA, HOSTS, due)
-    assert not usable_leaf(SERVING, CA, HOSTS, due + SECOND)
+    assert is_usable(SERVING, CA, HOSTS, NOW + age) is usable
+    assert renewal_due(SERVING.certificate, CA.certificate) == NOW + DEFAULT.certificate - DEFAULT.certificate_lead
 
 
 @pytest.mark.parametrize(
@@ -120,8 +114,8 @@ def test_certificate_ends_with_its_ca() -> None:
     end = _parsed(CA).not_valid_after_utc
     assert _parsed(serving).not_valid_after_utc == end
     assert renewal_due(serving.certificate, CA.certificate) == end, "another could not last longer"
-    assert usable_leaf(serving, CA, HOSTS, end)
-    assert not usable_leaf(serving, CA, HOSTS, end + SECOND)
+    assert is_usable(serving, CA, HOSTS, end)
+    assert not is_usable(serving, CA, HOSTS, end + SECOND)
 
 
 @pytest.mark.parametrize("ahead", [timedelta(0), timedelta(days=730), timedelta(days=-9999)])
@@ -144,6 +138,22 @@ def test_certificate_is_no_ca() -> None:
     assert not is_ca_current(SERVING, NOW)
 
 
+def _encrypted_key() -> str:
+    secret = serialization.BestAvailableEncryption(b"password")
+    return _KEY.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret).decode()
+
+
+def _unknown_algorithm(der: bytes) -> bytes:
+    curve = bytes.fromhex("06082a8648ce3d030107")
+    return der.replace(curve, curve[:-1] + b"\x63")
+
+
+_KEY = ec.generate_private_key(ec.SECP256R1())
+_DER_KEY = _KEY.private_bytes(
+    serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+)
+_UNKNOWN_KEY = ssl.DER_cert_to_PEM_cert(_unknown_algorithm(_DER_KEY)).replace("CERTIFICATE", "PRIVATE KEY")
+_UNKNOWN_CERTIFICATE = ssl.DER_cert_to_PEM_cert(_unknown_algorithm(ssl.PEM_cert_to_DER_cert(SERVING.certificate)))
 _OTHER = issue_certificate(CA, HOSTS, NOW)
 _GARBLED = {
     "nothing": KeyPair("", ""),
@@ -155,6 +165,8 @@ _GARBLED = {
     "a certificate cut off": KeyPair(SERVING.certificate[:200], SERVING.key),
     "a certificate with a letter changed": KeyPair(SERVING.certificate.replace("M", "N", 1), SERVING.key),
     "a key cut off": KeyPair(SERVING.certificate, SERVING.key[:100]),
+    "a key of an unknown algorithm": KeyPair(SERVING.certificate, _UNKNOWN_KEY),
+    "a certificate of an unknown algorithm": KeyPair(_UNKNOWN_CERTIFICATE, SERVING.key),
     "letters beyond ASCII": KeyPair("-----BEGIN CERTIFICATE-----\näöü\n-----END CERTIFICATE-----\n", SERVING.key),
 }
 
@@ -162,38 +174,23 @@ _GARBLED = {
 @pytest.mark.parametrize("pair", _GARBLED.values(), ids=_GARBLED)
 def test_damaged_pair_is_unusable(pair: KeyPair) -> None:
     assert not is_key_pair(pair)
-    assert not usable_leaf(pair, CA, HOSTS, NOW)
+    assert not is_usable(pair, CA, HOSTS, NOW)
     assert not is_ca_current(pair, NOW)
 
 
 @pytest.mark.parametrize("ca", _GARBLED.values(), ids=_GARBLED)
 def test_damaged_ca_makes_certificates_unusable(ca: KeyPair) -> None:
     ours = ca.certificate == SERVING.certificate
-    assert ours or not usable_leaf(SERVING, ca, HOSTS, NOW)
+    assert ours or not is_usable(SERVING, ca, HOSTS, NOW)
 
 
 def test_missing_pair_is_unusable() -> None:
-    assert not usable_leaf(None, CA, HOSTS, NOW)
+    assert not is_usable(None, CA, HOSTS, NOW)
     assert not is_ca_current(None, NOW)
 
 
 def test_encrypted_key_is_unusable() -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    secret = serialization.BestAvailableEncryption(b"password")
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret).decode()
-    assert not is_key_pair(KeyPair(_self_signed(key).certificate, pem))
-
-
-def test_unknown_algorithm_is_unusable() -> None:
-    """It raises a separate exception, which must not stop the reconcile of all mirrors."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    form = (serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    curve = bytes.fromhex("06082a8648ce3d030107")
-    unknown = key.private_bytes(*form).replace(curve, curve[:-1] + b"\x63")
-    pem = ssl.DER_cert_to_PEM_cert(unknown).replace("CERTIFICATE", "PRIVATE KEY")
-    assert not is_key_pair(KeyPair(SERVING.certificate, pem))
-    certificate = ssl.PEM_cert_to_DER_cert(SERVING.certificate).replace(curve, curve[:-1] + b"\x63")
-    assert not is_key_pair(KeyPair(ssl.DER_cert_to_PEM_cert(certificate), SERVING.key))
+    assert not is_key_pair(KeyPair(_self_signed(_KEY).certificate, _encrypted_key()))
 
 
 @pytest.mark.parametrize(
@@ -209,7 +206,7 @@ def test_user_pair_may_use_any_algorithm(key: CertificateIssuerPrivateKeyTypes) 
     pair = _self_signed(key)
     assert is_key_pair(pair)
     assert not is_key_pair(KeyPair(pair.certificate, SERVING.key))
-    assert not usable_leaf(pair, CA, HOSTS, NOW)
+    assert not is_usable(pair, CA, HOSTS, NOW)
 
 
 def test_first_certificate_of_a_chain_counts() -> None:
@@ -222,7 +219,7 @@ def test_user_ca_signs_certificates(key: CertificateIssuerPrivateKeyTypes) -> No
     own = _self_signed(key)
     assert is_ca_current(own, NOW)
     serving = issue_certificate(own, HOSTS, NOW)
-    assert usable_leaf(serving, own, HOSTS, NOW)
+    assert is_usable(serving, own, HOSTS, NOW)
     assert not issued_by(serving.certificate, CA.certificate)
 
 
@@ -275,7 +272,7 @@ def test_key_pair_repr_hides_the_key() -> None:
 
 def test_host_may_exceed_common_name_limit() -> None:
     host = ".".join(["x" * 60] * 4)
-    assert usable_leaf(issue_certificate(CA, (host,), NOW), CA, (host,), NOW)
+    assert is_usable(issue_certificate(CA, (host,), NOW), CA, (host,), NOW)
 
 
 def test_keys_and_serial_numbers_are_unique() -> None:
