@@ -88,14 +88,14 @@ def test_up_leaves_it_running_and_down_leaves_nothing(tmp_path: Path) -> None:
     first, again = local("up", folder), local("up", folder)
     assert first.returncode == 0, first.stderr
     assert first.stdout.splitlines()[-1] == again.stdout.splitlines()[-1] == f"export KUBECONFIG={folder}/kubeconfig"
-    assert "is up already" in again.stdout
+    assert "is already up at" in again.stdout
     assert Cluster(folder).run_kubectl("auth", "whoami", "-o", "jsonpath={.status.userInfo.username}").stdout == "admin"
     assert len(processes_of(folder)) == 4
     down = local("down", folder)
     assert down.returncode == 0, down.stderr
     assert not processes_of(folder)
     assert not folder.exists()
-    assert local("down", folder).stdout == f"Nothing is up: there is no {folder}.\n"
+    assert local("down", folder).stdout == f"No cluster is up: {folder} does not exist.\n"
 
 
 def test_an_interrupted_up_leaves_nothing(tmp_path: Path) -> None:
@@ -135,9 +135,7 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     for command in ("up", "down"):
         done = local(command, tmp_path)
         assert done.returncode == 1
-        assert done.stderr == (
-            f"{tmp_path} holds other things than a local cluster: name a folder that is new or empty.\n"
-        )
+        assert done.stderr == (f"{tmp_path} has files of something else. Name a folder that is new or empty.\n")
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 

@@ -60,7 +60,7 @@ def test_a_build_is_made_once_and_told(tmp_path: Path, capsys: pytest.CaptureFix
 def test_a_build_that_fails_says_what_the_compiler_said_and_leaves_no_binary(tmp_path: Path) -> None:
     """Not the names of the packages, but the error among them."""
     environment = an_environment(tmp_path, 'touch "$2"; echo "./main.go:1:1: no such thing" >&2; exit 1')
-    with pytest.raises(LocalClusterError, match=r"go build failed in .*It last said:\n  ./main.go:1:1: no") as e:
+    with pytest.raises(LocalClusterError, match=r"go build failed in .*Last lines:\n  ./main.go:1:1: no") as e:
         build.build(environment)
     assert "fmt" not in str(e.value)
     assert [path.name for path in (tmp_path / "cache" / "registry-mirror").iterdir()] == ["build.lock"]
