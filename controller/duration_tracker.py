@@ -18,7 +18,7 @@ class DurationTracker:
 
     _since: dict[str, tuple[Hashable, float]] = field(default_factory=dict)
 
-    def held(self, key: str, state: Hashable, now: float) -> float:
+    def held_for(self, key: str, state: Hashable, now: float) -> float:
         """Return for how many seconds `state` has been the state of `key`; None removes the key."""
         if state is None:
             self._since.pop(key, None)

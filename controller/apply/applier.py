@@ -99,7 +99,7 @@ class MirrorApplier:
         elif ownership is Ownership.TERMINATING:
             self.applied.terminating.append(key)
             if since := current["metadata"].get("deletionTimestamp"):
-                seen_for = self.memory.durations.held(key, current["metadata"]["uid"], self.applier.clock())
+                seen_for = self.memory.durations.held_for(key, current["metadata"]["uid"], self.applier.clock())
                 self.applied.deleting[key] = since, list(current["metadata"].get("finalizers") or []), seen_for
             else:
                 await self._delete_left_over(kind, current, body)

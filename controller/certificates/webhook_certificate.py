@@ -7,13 +7,12 @@ A separate CA for the mirrors keeps their certificates from being valid for the 
 from __future__ import annotations
 
 import base64
-import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from common.defaults import dict_at
 from controller import clock
 from controller.certificates import rotation
+from controller.certificates.ca_bundle import bundles_in, with_bundle
 from controller.certificates.mirror_certificate import pair_in
 from controller.certificates.rotation import IssueRequest, RotationStep, TrustState
 from controller.certificates.x509 import ca_renewal_due, can_sign, is_ca_current, issue_ca, renewal_due
@@ -140,12 +139,14 @@ class Admission:
 
     def _trust_state(self) -> TrustState:
         """Return the state of the webhook. Its pods reload files, so the overlap alone settles them."""
-        bundles = tuple(bundle for store in (self.state.mutating, self.state.validating) for bundle in _bundles(store))
+        bundles = tuple(
+            bundle for store in (self.state.mutating, self.state.validating) for bundle in bundles_in(store)
+        )
         remembered = self.state.secret_text(WEBHOOK_CERTIFICATE, well_known.CA) or ""
         return TrustState(bundles, pair_in(self.state, WEBHOOK_CERTIFICATE), remembered)
 
     def _held_for(self, what: Hashable) -> float:
-        return self.durations.held(ADMISSION_KEY, what, clock.monotonic())
+        return self.durations.held_for(ADMISSION_KEY, what, clock.monotonic())
 
     def _until_ca_renewal(self, ca: KeyPair, now: datetime) -> Wait:
         due = ca_renewal_due(ca.certificate, self.settings.lifetimes)
@@ -234,19 +235,3 @@ class Admission:
         store.put(stored, quietly=True)
         self.log.info("CA bundle published", configuration=what)
         return None
-
-
-def with_bundle(webhooks: list[Json], bundle: str) -> list[Json]:
-    """Return the webhooks of a configuration with `bundle` (PEM) as their caBundle."""
-    encoded = base64.b64encode(bundle.encode()).decode()
-    changed = copy.deepcopy(webhooks)
-    for webhook in changed:
-        webhook.setdefault("clientConfig", {})["caBundle"] = encoded
-    return changed
-
-
-def _bundles(store: Store) -> Iterator[str]:
-    """Yield the caBundle of each webhook. The API server accepts only base64."""
-    for webhook in (store.get(CONFIGURATIONS) or {}).get("webhooks") or []:
-        encoded = dict_at(webhook, "clientConfig").get("caBundle") or ""
-        yield base64.b64decode(encoded).decode("utf-8", "replace")

@@ -94,7 +94,7 @@ class Reconciler:
         observation = await self._with_agents(mirror, await self._apply(obj, mirror, inputs, memory))
         observation = replace(observation, verdict=self.prober.follow(mirror, inputs))
         await self._publish(obj, status_of(obj, mirror, observation, self.settings.namespace, _stamp(now)))
-        refused_for = memory.durations.held("refused", is_refused(observation) or None, clock.monotonic())
+        refused_for = memory.durations.held_for("refused", is_refused(observation) or None, clock.monotonic())
         return outcome(observation, self._next_survey(observation), refused_for)
 
     async def report_failure(self, name: str, failure: Failure) -> None:
@@ -108,8 +108,8 @@ class Reconciler:
         return Stalled(reasons.SPEC_INVALID.name, "; ".join(map(str, problems)))
 
     def _collect(self, mirror: Mirror, memory: MirrorMemory, now: datetime) -> Inputs | MissingInput:
-        held = partial(memory.durations.held, "certificate", now=clock.monotonic())
-        inputs = collect_inputs(mirror, self.settings, self.state, now, held)
+        held_for = partial(memory.durations.held_for, "certificate", now=clock.monotonic())
+        inputs = collect_inputs(mirror, self.settings, self.state, now, held_for)
         if isinstance(inputs, MissingInput):
             return inputs
         secret = mirror.object_name

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from controller.certificates.webhook_certificate import with_bundle
+from controller.certificates.ca_bundle import with_bundle
 from controller.certificates.x509 import certificates_in, dates_of, is_key_pair, issue_ca, issue_certificate, issued_by
 from controller.model.certificate_lifetimes import Lifetimes
 from controller.model.inputs import KeyPair

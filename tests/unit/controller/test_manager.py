@@ -55,10 +55,10 @@ async def test_new_term_resets_durations(manager: Manager) -> None:
     """The lease is lost at once here."""
     durations = DurationTracker()
     manager.forget = durations.clear
-    durations.held("docker", "waits", 0.0)
-    assert durations.held("docker", "waits", 100.0) == 100.0
+    durations.held_for("docker", "waits", 0.0)
+    assert durations.held_for("docker", "waits", 100.0) == 100.0
     await manager._lead(asyncio.Event())
-    assert durations.held("docker", "waits", 200.0) == 0.0
+    assert durations.held_for("docker", "waits", 200.0) == 0.0
 
 
 async def test_resync_enqueues_all_keys_again(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:

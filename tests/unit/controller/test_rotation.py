@@ -72,7 +72,7 @@ class World:
         return step
 
     def _held(self, what: object) -> float:
-        return self.durations.held("place", what, float(self.seconds))
+        return self.durations.held_for("place", what, float(self.seconds))
 
     def _settled(self, serving: str) -> bool:
         return not self.knows or set(self._possible(self.served)) == {serving}
@@ -262,11 +262,11 @@ def test_user_bundle_includes_former_cas() -> None:
 
 def test_duration_restarts_if_state_changes() -> None:
     durations = DurationTracker()
-    assert durations.held("a", "x", 100.0) == 0.0
-    assert durations.held("a", "x", 107.0) == 7.0
-    assert durations.held("b", "x", 107.0) == 0.0
-    assert durations.held("a", "y", 108.0) == 0.0
-    assert durations.held("a", None, 109.0) == 0.0
-    assert durations.held("a", "y", 110.0) == 0.0
+    assert durations.held_for("a", "x", 100.0) == 0.0
+    assert durations.held_for("a", "x", 107.0) == 7.0
+    assert durations.held_for("b", "x", 107.0) == 0.0
+    assert durations.held_for("a", "y", 108.0) == 0.0
+    assert durations.held_for("a", None, 109.0) == 0.0
+    assert durations.held_for("a", "y", 110.0) == 0.0
     durations.forget("b")
-    assert durations.held("b", "x", 120.0) == 0.0
+    assert durations.held_for("b", "x", 120.0) == 0.0
