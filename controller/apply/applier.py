@@ -119,7 +119,8 @@ class MirrorApplier:
         store, name = self.applier.state.children[kind], body["metadata"]["name"]
         with store.writing(name):
             stored = await self.applier.cluster.patch(kind, self.applier.namespace, name, sent)
-            store.put(stored, quietly=True)
+            # After an adoption the mirror is reconciled again: its claims follow the StatefulSet.
+            store.put(stored, quietly=ownership is Ownership.OWNED)
         self._check_mutation(kind, stored, body)
         if stored["metadata"]["resourceVersion"] == current["metadata"]["resourceVersion"]:
             return  # an admission webhook undid the whole patch

@@ -343,20 +343,24 @@ def test_unlabelled_object_is_not_owned(kube: Kube, name: str) -> None:
 
 
 def test_labelled_orphan_is_adopted(kube: Kube, name: str) -> None:
-    """Orphans come from restored backups, orphaned deletions and old installations."""
+    """Orphans come from restored backups, orphaned deletions and old installations.
+
+    The StatefulSet is replaced around its pods, as its claim template names the former mirror.
+    """
     kube.mirror(one(name))
     made(kube, name)
-    uid = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]["uid"]
+    uid = kube.get(resources.DAEMON_SET, f"registry-mirror-{name}")["metadata"]["uid"]
     kube.delete(resources.MIRROR, name, propagationPolicy="Orphan")
     kube.until_gone(resources.MIRROR, name)
     mirror = kube.mirror(one(name))
 
     def adopted() -> bool:
-        current = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]
-        owners = [owner["uid"] for owner in current.get("ownerReferences", [])]
-        return owners == [mirror["metadata"]["uid"]] and current["uid"] == uid
+        found = [kube.find(kind, f"registry-mirror-{name}") for kind in (resources.DAEMON_SET, resources.STATEFUL_SET)]
+        owners = [owner["uid"] for each in found if each for owner in each["metadata"].get("ownerReferences", [])]
+        return owners == [mirror["metadata"]["uid"]] * 2
 
-    until(adopted, why="the StatefulSet is the same and has the new mirror as its owner")
+    until(adopted, why="the new mirror owns the objects")
+    assert kube.get(resources.DAEMON_SET, f"registry-mirror-{name}")["metadata"]["uid"] == uid
 
 
 def test_orphan_with_other_selector_is_replaced(kube: Kube, name: str) -> None:

@@ -50,6 +50,12 @@ def has_template(kube: Kube, name: str, size: str) -> bool:
     return template(kube, name) == size
 
 
+def template_owner(kube: Kube, name: str) -> str:
+    """Return the UID of the owner of new claims, or "" without a StatefulSet."""
+    current = kube.find(resources.STATEFUL_SET, f"registry-mirror-{name}")
+    return str(current["spec"]["volumeClaimTemplates"][0]["metadata"]["ownerReferences"][0]["uid"]) if current else ""
+
+
 def a_bound_mirror(kube: Kube, name: str, *, growing: bool) -> None:
     """Create a mirror of 20Gi whose claims are bound to volumes made by hand."""
     create_storage_class(kube, name, growing=growing)
@@ -149,9 +155,9 @@ def test_scaling_down_deletes_claims_of_removed_pods(own: Running) -> None:
     kube.patch(POD, last, {"metadata": {"finalizers": ["example.com/hold"]}})
     kube.patch(resources.MIRROR, name, {"spec": {"replicas": 1}})
     until(lambda: "deletionTimestamp" in kube.get(POD, last)["metadata"], why="the pod is being deleted")
-    kube.patch(resources.SERVICE, "registry-mirror-down", {"spec": {"sessionAffinity": "ClientIP"}})
+    kube.patch(resources.SERVICE, "registry-mirror-down", {"spec": {"sessionAffinity": "None"}})
     service = partial(kube.get, resources.SERVICE, "registry-mirror-down")
-    until(lambda: service()["spec"]["sessionAffinity"] == "None", why="the mirror was reconciled")
+    until(lambda: service()["spec"]["sessionAffinity"] == "ClientIP", why="the mirror was reconciled")
     assert uids(kube, name) == before
     kube.patch(POD, last, {"metadata": {"finalizers": None}})
     kube.until_gone(resources.CLAIM, second)
@@ -215,11 +221,14 @@ def test_orphaning_deletion_leaves_claims(kube: Kube, name: str) -> None:
     """A mirror created again under the name adopts them, with all that they hold."""
     a_bound_mirror(kube, name, growing=True)
     before = uids(kube, name)
+    pods = {pod["metadata"]["uid"] for pod in kube.every(POD, labelSelector=f"mirror={name}")}
     kube.kubectl("delete", "rm", name, "--timeout=60s", "--cascade=orphan")
     until(lambda: not any(owners(kube, claim) for claim in claims(name)), why="the claims have no owner")
-    kube.mirror(one(name).on_class(name).storing("20Gi"))
+    uid = kube.mirror(one(name).on_class(name).storing("20Gi"))["metadata"]["uid"]
     until(lambda: owned(kube, name), why="the mirror owns the claims")
+    until(lambda: template_owner(kube, name) == uid, why="the mirror will own new claims")
     assert uids(kube, name) == before
+    assert {pod["metadata"]["uid"] for pod in kube.every(POD, labelSelector=f"mirror={name}")} == pods
 
 
 def test_refused_replacement_is_reported_and_repeated(kube: Kube, name: str) -> None:
@@ -331,7 +340,7 @@ def test_scaling_to_zero_and_back_recreates_pods(own: Running) -> None:
     def counted() -> int:
         return int(kube.get(resources.STATEFUL_SET, child)["status"].get("replicas") or 0)
 
-    def looked() -> bool:
+    def observed() -> bool:
         current = kube.get(resources.STATEFUL_SET, child)
         return bool(
             current["spec"]["replicas"] == 2
@@ -346,9 +355,12 @@ def test_scaling_to_zero_and_back_recreates_pods(own: Running) -> None:
     for claim in before:
         kube.patch(resources.CLAIM, claim, {"metadata": {"finalizers": ["example.com/hold"]}})
     kube.patch(resources.STATEFUL_SET, child, {"spec": {"replicas": 0}})
-    until(lambda: not uids(kube, name) and not counted(), why="the pods are gone, and the claims are going")
+    until(lambda: not counted(), why="the pods are gone")
+    for claim in before:
+        kube.delete(resources.CLAIM, claim)
+    assert not uids(kube, name), "the claims are being deleted"
     own.system.start_controller()
-    until(looked, why="it is scaled back, and Kubernetes has looked")
+    until(observed, why="it is scaled back, and Kubernetes has reconciled it")
     for claim in before:
         kube.patch(resources.CLAIM, claim, {"metadata": {"finalizers": None}})
     until(lambda: len(uids(kube, name)) == 2 and counted() == 2, why="claims and pods are recreated")
