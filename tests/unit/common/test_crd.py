@@ -156,7 +156,7 @@ def test_validation_refuses_what_schema_refuses(mirror: Any) -> None:
     """Users read the message of the webhook first."""
     spec = without_nulls(mirror.get("spec"))
     assume(spec is not None and _violations(SPEC, spec))
-    assert any(problem.path.startswith("spec") for problem in validate(mirror))
+    assert any(error.path.startswith("spec") for error in validate(mirror))
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_name_patterns_equal_validation(path: str, may_be_empty: bool, data: st.
 @given(st.from_regex(re.compile(ALL[".spec.ttl"]["pattern"], re.ASCII), fullmatch=True) | strategies.durations())
 def test_ttl_pattern_accepts_durations(text: str) -> None:
     assume(len(text) <= duration.MAX_LENGTH)
-    refused = [problem.sentence for problem in validate(a_mirror().keeping(text).raw())]
+    refused = [error.sentence for error in validate(a_mirror().keeping(text).raw())]
     assert all("longer than 292 years" in sentence for sentence in refused)
 
 
