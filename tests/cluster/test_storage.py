@@ -309,7 +309,7 @@ def test_class_without_expansion_is_reported(kube: Kube, name: str) -> None:
 
 
 def test_pending_claims_are_recreated_with_new_size(kube: Kube, name: str) -> None:
-    kube.mirror(one(name).on_class("nobody-makes-volumes-of-this"))
+    kube.mirror(one(name).on_class("without-provisioner"))
     until(lambda: asked(kube, name) == ["20Gi", "20Gi"], why="both claims are there, unbound")
     grow(kube, name, "25Gi")
     until(lambda: asked(kube, name) == ["25Gi", "25Gi"], why="both claims were recreated")
@@ -320,7 +320,7 @@ def test_pending_claims_are_recreated_with_new_size(kube: Kube, name: str) -> No
 
 def test_claims_protected_by_policy_are_reported(kube: Kube, name: str) -> None:
     """Pending claims cannot grow, so the controller deletes them. All other objects are reconciled."""
-    kube.mirror(one(name).on_class("nobody-makes-volumes-of-this"))
+    kube.mirror(one(name).on_class("without-provisioner"))
     until(lambda: asked(kube, name) == ["20Gi", "20Gi"], why="both claims are there, unbound")
     claim = claims(name)[0]
     policies.refuse(kube, name, policies.rule("", "persistentvolumeclaims", "DELETE", name=claim))
@@ -375,7 +375,7 @@ def test_scaling_to_zero_and_back_recreates_pods(own: Running) -> None:
             and current["status"]["observedGeneration"] == current["metadata"]["generation"]
         )
 
-    kube.mirror(one(name).on_class("nobody-makes-volumes-of-this"))
+    kube.mirror(one(name).on_class("without-provisioner"))
     kube.until_there(resources.STATEFUL_SET, child)
     until(lambda: counted() == 2 and len(uids(kube, name)) == 2, why="pods and claims are there")
     own.system.processes.stop(["controller"])

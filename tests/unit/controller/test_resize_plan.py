@@ -40,7 +40,7 @@ class Case:
 
 
 def _owned(claim: Json, *owners: Json) -> Json:
-    """The same claim with these owners in place of the mirror."""
+    """Return the claim with these owners in place of the mirror."""
     claim["metadata"]["ownerReferences"] = list(owners)
     return claim
 
@@ -48,16 +48,21 @@ def _owned(claim: Json, *owners: Json) -> Json:
 _STATEFUL_SET: Json = {"kind": "StatefulSet", "uid": "its", "controller": True}
 _CONFIG_MAP: Json = {"kind": "ConfigMap", "uid": "its", "controller": True}
 _EARLIER: Json = {"kind": "RegistryMirror", "uid": "earlier"}
-_GOING = a_claim(0, "20Gi", "20Gi")
-_GOING["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+_TERMINATING = a_claim(0, "20Gi", "20Gi")
+_TERMINATING["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
 _UNCOUNTED = a_claim(0, "20Gi", "20Gi")
 del _UNCOUNTED["status"]["capacity"]
 _LOST = a_claim(0, "20Gi")
 _LOST["status"] = {"phase": "Lost"}
 
 
+def _claims(*sizes: tuple[int, int | None]) -> list[Json]:
+    """Return a claim for each requested and granted size in Gi."""
+    return [a_claim(n, f"{asks}Gi", None if has is None else f"{has}Gi") for n, (asks, has) in enumerate(sizes)]
+
+
 def _own(ordinal: int, asks: str, has: str | None = None) -> Json:
-    """A claim that a user created before the mirror's pods needed it."""
+    """Return a claim that a user created in advance."""
     claim = a_claim(ordinal, asks, has)
     del claim["metadata"]["labels"]
     return claim
@@ -66,88 +71,45 @@ def _own(ordinal: int, asks: str, has: str | None = None) -> Json:
 CASES = {
     "nothing exists yet": Case("20Gi", None, [], missing=[ZERO, ONE], absent=[ZERO, ONE]),
     "the StatefulSet has just been made": Case("20Gi", "20Gi", [], missing=[ZERO, ONE], absent=[ZERO, ONE]),
-    "all is as wanted": Case("20Gi", "20Gi", [a_claim(0, "20Gi", "20Gi"), a_claim(1, "20Gi", "20Gi")], granted="20Gi"),
-    "the same amount in another spelling": Case(
-        "20480Mi", "20Gi", [a_claim(0, "20Gi", "20Gi"), a_claim(1, "20Gi", "20Gi")], granted="20Gi"
-    ),
-    "claims wait for volumes": Case("20Gi", "20Gi", [a_claim(0, "20Gi"), a_claim(1, "20Gi")], missing=[ZERO, ONE]),
-    "one claim waits for its volume": Case(
-        "20Gi", "20Gi", [a_claim(0, "20Gi", "20Gi"), a_claim(1, "20Gi")], missing=[ONE]
-    ),
+    "all is as wanted": Case("20Gi", "20Gi", _claims((20, 20), (20, 20)), granted="20Gi"),
+    "the same amount in another spelling": Case("20480Mi", "20Gi", _claims((20, 20), (20, 20)), granted="20Gi"),
+    "claims wait for volumes": Case("20Gi", "20Gi", _claims((20, None), (20, None)), missing=[ZERO, ONE]),
+    "one claim waits for its volume": Case("20Gi", "20Gi", _claims((20, 20), (20, None)), missing=[ONE]),
     "growth of bound claims": Case(
-        "30Gi",
-        "20Gi",
-        [a_claim(0, "20Gi", "20Gi"), a_claim(1, "20Gi", "20Gi")],
-        grow=[ZERO, ONE],
-        replace=True,
-        missing=[ZERO, ONE],
-        granted="20Gi",
+        "30Gi", "20Gi", _claims((20, 20), (20, 20)), grow=[ZERO, ONE], replace=True, missing=[ZERO, ONE], granted="20Gi"
     ),
     "growth of claims that wait for volumes": Case(
-        "30Gi",
-        "20Gi",
-        [a_claim(0, "20Gi"), a_claim(1, "20Gi")],
-        replace=True,
-        recreate=[ZERO, ONE],
-        missing=[ZERO, ONE],
+        "30Gi", "20Gi", _claims((20, None), (20, None)), replace=True, recreate=[ZERO, ONE], missing=[ZERO, ONE]
     ),
     "growth of one that is bound and one that waits": Case(
-        "30Gi",
-        "20Gi",
-        [a_claim(0, "20Gi", "20Gi"), a_claim(1, "20Gi")],
-        grow=[ZERO],
-        replace=True,
-        recreate=[ONE],
-        missing=[ZERO, ONE],
+        "30Gi", "20Gi", _claims((20, 20), (20, None)), grow=[ZERO], replace=True, recreate=[ONE], missing=[ZERO, ONE]
     ),
     "growth asked for and not granted yet": Case(
-        "30Gi",
-        "20Gi",
-        [a_claim(0, "30Gi", "20Gi"), a_claim(1, "30Gi", "30Gi")],
-        replace=True,
-        missing=[ZERO],
-        granted="20Gi",
+        "30Gi", "20Gi", _claims((30, 20), (30, 30)), replace=True, missing=[ZERO], granted="20Gi"
     ),
     "the StatefulSet is gone and is not replaced twice": Case(
-        "30Gi", None, [a_claim(0, "30Gi", "20Gi"), a_claim(1, "20Gi")], recreate=[ONE], missing=[ZERO, ONE]
+        "30Gi", None, _claims((30, 20), (20, None)), recreate=[ONE], missing=[ZERO, ONE]
     ),
     "replaced, and the claims that wait are recreated": Case(
-        "30Gi", "30Gi", [a_claim(0, "30Gi", "30Gi"), a_claim(1, "20Gi")], recreate=[ONE], missing=[ONE]
+        "30Gi", "30Gi", _claims((30, 30), (20, None)), recreate=[ONE], missing=[ONE]
     ),
     "bound to larger volumes that were made by hand": Case(
-        "20Gi", "20Gi", [a_claim(0, "20Gi", "50Gi"), a_claim(1, "20Gi", "100Gi")], granted="50Gi"
+        "20Gi", "20Gi", _claims((20, 50), (20, 100)), granted="50Gi"
     ),
     "growth within the larger volumes that were made by hand": Case(
-        "40Gi", "20Gi", [a_claim(0, "20Gi", "50Gi"), a_claim(1, "20Gi", "100Gi")], replace=True, granted="50Gi"
+        "40Gi", "20Gi", _claims((20, 50), (20, 100)), replace=True, granted="50Gi"
     ),
     "growth past one of two larger volumes": Case(
-        "60Gi",
-        "20Gi",
-        [a_claim(0, "20Gi", "50Gi"), a_claim(1, "20Gi", "100Gi")],
-        grow=[ZERO],
-        replace=True,
-        missing=[ZERO],
-        granted="50Gi",
+        "60Gi", "20Gi", _claims((20, 50), (20, 100)), grow=[ZERO], replace=True, missing=[ZERO], granted="50Gi"
     ),
     "back from a growth that was not granted": Case(
-        "20Gi", "30Gi", [a_claim(0, "30Gi", "20Gi"), a_claim(1, "30Gi", "20Gi")], replace=True, granted="20Gi"
+        "20Gi", "30Gi", _claims((30, 20), (30, 20)), replace=True, granted="20Gi"
     ),
     "half way back from a growth that was not granted": Case(
-        "25Gi",
-        "30Gi",
-        [a_claim(0, "30Gi", "20Gi"), a_claim(1, "30Gi", "20Gi")],
-        grow=[ZERO, ONE],
-        replace=True,
-        missing=[ZERO, ONE],
-        granted="20Gi",
+        "25Gi", "30Gi", _claims((30, 20), (30, 20)), grow=[ZERO, ONE], replace=True, missing=[ZERO, ONE], granted="20Gi"
     ),
     "claims that wait ask for less": Case(
-        "10Gi",
-        "20Gi",
-        [a_claim(0, "20Gi"), a_claim(1, "20Gi")],
-        replace=True,
-        recreate=[ZERO, ONE],
-        missing=[ZERO, ONE],
+        "10Gi", "20Gi", _claims((20, None), (20, None)), replace=True, recreate=[ZERO, ONE], missing=[ZERO, ONE]
     ),
     "claims of an earlier version and orphaned claims": Case(
         "20Gi",
@@ -165,7 +127,7 @@ CASES = {
     "the claim of a removed pod": Case(
         "30Gi",
         "20Gi",
-        [a_claim(0, "20Gi", "20Gi"), a_claim(1, "20Gi", "20Gi"), a_claim(2, "20Gi", "20Gi")],
+        _claims((20, 20), (20, 20), (20, 20)),
         grow=[ZERO, ONE],
         replace=True,
         missing=[ZERO, ONE],
@@ -179,16 +141,12 @@ CASES = {
         granted="20Gi",
     ),
     "the small claim of a removed pod does not count": Case(
-        "20Gi",
-        "20Gi",
-        [a_claim(0, "20Gi", "20Gi"), a_claim(1, "20Gi", "20Gi"), a_claim(2, "5Gi")],
-        granted="20Gi",
-        surplus=[TWO],
+        "20Gi", "20Gi", _claims((20, 20), (20, 20), (5, None)), granted="20Gi", surplus=[TWO]
     ),
     "scaled up, and the new claim does not exist yet": Case(
         "20Gi", "20Gi", [a_claim(1, "20Gi", "20Gi")], missing=[ZERO], absent=[ZERO]
     ),
-    "a claim being deleted": Case("20Gi", "20Gi", [_GOING, a_claim(1, "20Gi", "20Gi")], missing=[ZERO]),
+    "a claim being deleted": Case("20Gi", "20Gi", [_TERMINATING, a_claim(1, "20Gi", "20Gi")], missing=[ZERO]),
     "a claim bound and its capacity not reported": Case(
         "20Gi", "20Gi", [_UNCOUNTED, a_claim(1, "20Gi", "20Gi")], missing=[ZERO]
     ),
