@@ -163,7 +163,7 @@ class Node:
         self._put(self._upstream / certs_d.HOSTS_TOML, content.encode())
 
     def _affects_upstream(self) -> bool:
-        """Return True if files of ours affect pulls; an empty folder hides foreign settings of the upstream."""
+        """Return True if own files affect pulls; an empty folder hides foreign settings of the upstream."""
         toml = atomic.read_or_none(self._upstream / certs_d.HOSTS_TOML) or b""
         owner = hosts_toml.owner(toml)
         if owner == self.settings.mirror or (owner is None and owned_directories.is_owned(self._upstream)):

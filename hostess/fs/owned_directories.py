@@ -1,6 +1,6 @@
 """Create folders on the node and remove them again, but never foreign ones.
 
-Each folder of ours holds a marker. It is created beside its final path and renamed with the marker in it, so that a
+Each own folder holds a marker. It is created beside its final path and renamed with the marker in it, so that a
 crash leaves no folder of unknown owner. Container runtimes read only files of certain suffixes in these folders.
 """
 
@@ -34,7 +34,7 @@ def ensure(path: Path) -> None:
 
 
 def release(path: Path) -> None:
-    """Remove a folder of ours that is empty, then its empty parents. Call it under the lock.
+    """Remove an own folder that is empty, then its empty parents. Call it under the lock.
 
     Unfinished folders of a killed agent are removed too, also in foreign folders.
     """

@@ -25,7 +25,7 @@ SOON = 30.0  # seconds in which an agent follows what is changed; it needs 2, an
 
 
 def test_agent_killed_at_random(testbed: Testbed) -> None:
-    """Nothing foreign is lost, and nothing of ours is left.
+    """Nothing foreign is lost, and nothing of the agent is left.
 
     The test removes what the agent wrote before each start, so that each kill interrupts a write.
     """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("no_mirror")
 
-SOON = 30.0  # seconds in which the controller tells what it waits for, on a machine under load
+SOON = 30.0  # seconds until the condition names the node; a loaded machine needs most of it
 
 
 def test_deletion_while_agent_hangs(testbed: Testbed) -> None:

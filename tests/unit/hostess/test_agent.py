@@ -1,11 +1,7 @@
-"""Test the agent's loop with real files and a real TLS server as the mirror."""
+"""Test how the agent follows the health of its mirror."""
 
 from __future__ import annotations
 
-import io
-import os
-import shutil
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,99 +9,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from common.agent_protocol import REPLACED, State
-from hostess.agent import PROBE_INTERVAL, Agent, Deadlines
-from hostess.containerd.config_reader import Containerd
-from hostess.fs.atomic import locked
-from hostess.health.probe import Probe
-from hostess.health.threshold import FailureThreshold
-from hostess.json_log import Log
-from hostess.kube.api_client import ApiClient
+from common.agent_protocol import State
+from hostess.agent import PROBE_INTERVAL
 from hostess.kube.mirror_endpoints import Endpoint, MirrorEndpoints
-from hostess.node_config import Node
 from hostess.node_state import STUCK_AFTER
 from tests.support.kube import until
 from tests.unit.hostess.node_files import LOCALHOST, NodeFiles
+from tests.unit.hostess.running_agent import AWAY, QUICK, UP, Running, wait_withdrawn
 from tests.unit.hostess.tls_server import GOOD, HOST_NAME, Server, answering
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator
-
-UP = MirrorEndpoints(("127.0.0.1",), endpoints=(Endpoint("127.0.0.1", 5000),))  # a single pod is not probed
-QUICK = Deadlines(hosts_read=0.5, unreachable=4.0)  # the e2e tests use the default
-AWAY = 10.0  # seconds until a dead mirror is withdrawn
-
-
-class Running:
-    """Agent in a thread. The server is its mirror, the test sets its cluster."""
-
-    def __init__(self, node: NodeFiles, server: Server, mirror: str = "one", **changed: str) -> None:
-        ca = node.put("secret/ca.crt", server.issuer.certificate)
-        settings = node.settings(mirror, SHADOW_FQDN=HOST_NAME, AUTHORITY_FILE=str(ca), **changed)
-        self.log = io.StringIO()
-        log = Log(self.log)
-        containerd = Containerd(settings, ApiClient("127.0.0.1", 1, node.root), log, version_read=True)
-        self.probe = Probe(HOST_NAME, server.port)
-        self.agent = Agent(settings, Node(settings), self.probe, containerd, log, QUICK)
-        self.toml = node.containerd / settings.upstream_host / "hosts.toml"
-        self.stopping = threading.Event()
-        self.thread = threading.Thread(target=self.agent.run, args=(self.stopping,))
-
-    def start(self, view: MirrorEndpoints | None = UP) -> Running:
-        """Start the loop."""
-        if view is not None:
-            self.agent.update(view)
-        self.thread.start()
-        return self
-
-    def stop(self) -> None:
-        """End the loop."""
-        self.stopping.set()
-        self.agent.stop()
-        self.thread.join()
-
-    def becomes(self, state: State, reason: str, seconds: float = 20) -> float:
-        """Wait for a state and reason; return the seconds."""
-        began = time.monotonic()
-        until(
-            lambda: (self.agent.state.state, self.agent.state.reason) == (state, reason),
-            why=f"{state} {reason}",
-            seconds=seconds,
-        )
-        return time.monotonic() - began
-
-    def configured(self) -> None:
-        """Wait until the mirror is used."""
-        self.becomes(State.CONFIGURED, "Configured")
-        assert self.toml.exists()
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with Server(tmp_path) as server:
-        yield server
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> NodeFiles:
-    return NodeFiles(tmp_path / "node")
-
-
-@pytest.fixture
-def one(node: NodeFiles, server: Server) -> Iterator[Running]:
-    running = Running(node, server)
-    yield running
-    if running.thread.ident is not None:
-        running.stop()
-
-
-def wait_withdrawn(one: Running) -> float:
-    began = time.monotonic()
-    until(lambda: not one.toml.exists(), why="hosts.toml goes", seconds=30)
-    took = time.monotonic() - began
-    until(lambda: one.agent.state.reason != "Configured", why="the agent has said so")
-    return took
 
 
 def test_refusing_mirror_is_withdrawn_and_comes_back(one: Running, server: Server) -> None:
@@ -201,129 +115,6 @@ def test_cleaned_node_stays_clean_without_service(one: Running) -> None:
         assert not one.toml.exists()
 
 
-def test_restarted_agent_needs_no_api_server(node: NodeFiles, server: Server) -> None:
-    first = Running(node, server).start()
-    first.configured()
-    first.stop()
-    second = Running(node, server).start(view=None)
-    second.configured()
-    server.stop()
-    assert wait_withdrawn(second) < AWAY
-    second.stop()
-
-
-def test_restarted_agent_withdraws_dead_mirror(node: NodeFiles, server: Server) -> None:
-    first = Running(node, server).start()
-    first.configured()
-    first.stop()
-    server.stop()
-    second = Running(node, server).start(view=None)
-    assert wait_withdrawn(second) < AWAY
-    second.stop()
-
-
-@pytest.mark.parametrize("view", [None, MirrorEndpoints()], ids=["without the API server", "whose Service is gone"])
-def test_unreadable_hosts_file_is_read_again(node: NodeFiles, server: Server, view: MirrorEndpoints | None) -> None:
-    """Another program may be writing the file at the first try."""
-    first = Running(node, server).start()
-    first.configured()
-    first.stop()
-    server.stop()
-    written = node.hosts.read_bytes()
-    node.hosts.write_bytes(LOCALHOST)
-    second = Running(node, server).start(view)
-    try:
-        second.becomes(State.PENDING, "MirrorUnknown")
-        assert second.toml.exists()
-        node.hosts.write_bytes(written)
-        assert wait_withdrawn(second) < AWAY
-    finally:
-        second.stop()
-
-
-def test_service_seen_during_probe_is_not_gone(node: NodeFiles, server: Server) -> None:
-    first = Running(node, server).start()
-    first.configured()
-    first.stop()
-    second = Running(node, server)
-
-    def update_meanwhile(client: ssl.SSLSocket) -> None:
-        client.recv(4096)
-        second.agent.update(UP)
-        client.sendall(GOOD)
-
-    server.behave = update_meanwhile
-    second.start(view=None).configured()
-    second.stop()
-    assert "ServiceGone" not in second.log.getvalue()
-
-
-def test_two_agents_share_a_node(node: NodeFiles, server: Server) -> None:
-    agents = [Running(node, server, mirror).start() for mirror in ("one", "two")]
-    for agent in agents:
-        agent.configured()
-    agents[0].agent.update(MirrorEndpoints(cleaning=True))
-    agents[0].becomes(State.CLEANED, "Cleaned")
-    assert agents[1].toml.exists()
-    agents[1].configured()
-    for agent in agents:
-        agent.stop()
-
-
-def test_node_problems_are_reported_until_fixed(one: Running, node: NodeFiles) -> None:
-    path = node.put("etc/docker/certs.d/one.example.com/hosts.toml")
-    one.start()
-    one.becomes(State.BLOCKED, "ExistingHostsToml")
-    path.unlink()
-    one.configured()
-    node.hosts.rename(node.hosts.with_name("away"))
-    one.becomes(State.BLOCKED, "NodeFilesUnwritable")
-    assert str(node.hosts) in one.agent.state.message
-    node.hosts.with_name("away").rename(node.hosts)
-    one.configured()
-    assert node.hosts.read_bytes().startswith(LOCALHOST)
-
-
-def test_mirror_without_ca_is_withdrawn(one: Running, node: NodeFiles) -> None:
-    one.start().configured()
-    (node.root / "secret/ca.crt").unlink()
-    assert wait_withdrawn(one) < AWAY
-    one.becomes(State.PENDING, "MirrorUnknown")
-
-
-def test_replaced_hosts_file_asks_for_new_pod(node: NodeFiles, server: Server) -> None:
-    """The process goes on: at a container restart the runtime could create a directory for a missing file."""
-    with node.hosts.open("r+b") as mounted:
-        replaced = Running(node, server, HOSTS_FILE=f"/proc/self/fd/{mounted.fileno()}").start()
-        replaced.configured()
-        node.put("etc/new", LOCALHOST).rename(node.hosts)
-        replaced.becomes(State.PENDING, REPLACED)
-        server.stop()
-        assert wait_withdrawn(replaced) < AWAY
-        assert replaced.thread.is_alive()
-        replaced.stop()
-    assert node.hosts.read_bytes() == LOCALHOST
-
-
-def test_removed_folder_asks_for_new_pod(node: NodeFiles, server: Server) -> None:
-    """Reinstalling containerd removes its folder."""
-    node.containerd.parent.mkdir(parents=True, exist_ok=True)
-    mounted = os.open(node.containerd.parent, os.O_RDONLY)
-    removed = Running(node, server, CONTAINERD_CERTS_DIR=f"/proc/self/fd/{mounted}/certs.d").start()
-    removed.configured()
-    shutil.rmtree(node.containerd.parent)
-    removed.becomes(State.PENDING, REPLACED)
-    removed.stop()
-    os.close(mounted)
-
-
-def test_dead_mirror_is_withdrawn_without_lock(one: Running, server: Server) -> None:
-    one.start().configured()
-    with locked(one.agent.settings.lock_file):
-        server.stop()
-        assert wait_withdrawn(one) < AWAY
-
-
 def replicas(*servers: Server) -> MirrorEndpoints:
     """Return ready cache pods; the Service leads to the first."""
     return MirrorEndpoints(UP.addresses, endpoints=tuple(Endpoint("127.0.0.1", each.port) for each in servers))
@@ -386,44 +177,3 @@ def test_stuck_loop_reports_stuck(one: Running) -> None:
     assert one.agent.is_stuck
     assert (one.agent.reported_state.state, one.agent.reported_state.reason) == (State.BLOCKED, "AgentStuck")
     assert one.agent.state.reason == "Configured"
-
-
-def test_removed_mirror_leaves_nothing_after_the_loop(one: Running, node: NodeFiles) -> None:
-    before = {path: content for path, content in node.tree().items() if not path.startswith("secret")}
-    one.start().configured()
-    one.stop()
-    assert one.toml.exists()
-    one.agent.remove_mirror("Service deleted")
-    assert {path: content for path, content in node.tree().items() if not path.startswith("secret")} == before
-
-
-def test_removal_removes_hosts_toml_while_lock_is_held(one: Running) -> None:
-    one.start().configured()
-    one.stop()
-    with locked(one.agent.settings.lock_file):
-        one.agent.remove_mirror("Service deleted")
-    assert not one.toml.exists()
-    assert "node cleanup failed" in one.log.getvalue()
-
-
-def test_loop_ends_without_writing_after_a_probe(one: Running, server: Server) -> None:
-    """A failing probe at shutdown withdraws nothing, so that a rollout keeps hosts.toml."""
-    one.start().configured()
-
-    def stop_meanwhile(client: ssl.SSLSocket) -> None:
-        client.recv(4096)
-        one.stopping.set()
-        client.close()
-
-    server.behave = stop_meanwhile
-    one.agent._health = FailureThreshold(alive=True, contrary=1)
-    one.thread.join(10)
-    assert not one.thread.is_alive()
-    assert one.toml.exists()
-
-
-@pytest.mark.parametrize(("view", "expected"), [(None, False), (UP, False), (MirrorEndpoints(removed=True), True)])
-def test_watch_tells_if_the_service_was_removed(one: Running, view: MirrorEndpoints | None, expected: bool) -> None:  # noqa: FBT001
-    if view is not None:
-        one.agent.update(view)
-    assert one.agent.saw_removal is expected

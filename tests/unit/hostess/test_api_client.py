@@ -14,18 +14,11 @@ from tests.unit.hostess.tls_server import HEAD, Server, account_for, answering, 
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
 QUICK = 0.5  # seconds for each step of an answer
 SILENCE = 3.0  # seconds of silence of a watch
 EVENT = b'{"type":"BOOKMARK","object":{}}\n'
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with Server(tmp_path) as server:
-        yield server
 
 
 @pytest.fixture

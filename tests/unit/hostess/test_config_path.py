@@ -16,11 +16,12 @@ from hostess.containerd.config_reader import AFTER_FAILURE, Containerd
 from hostess.json_log import Log
 from hostess.kube.api_client import ApiClient
 from hostess.node_state import NodeConfigError
-from tests.unit.hostess.node_files import NodeFiles
 from tests.unit.hostess.tls_server import Server, account_for, document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from tests.unit.hostess.node_files import NodeFiles
 
 FOLDER = "/etc/containerd/certs.d"
 SECTIONS = {1: "cri", 2: "io.containerd.grpc.v1.cri", 3: "io.containerd.cri.v1.images"}
@@ -182,11 +183,6 @@ def test_unknown_version_is_trusted() -> None:
 def test_invalid_configuration_is_ignored(broken: bytes) -> None:
     assert of("2.4.2", broken) == TWO_ROOTS
     assert config_path.imports(broken) == []
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> NodeFiles:
-    return NodeFiles(tmp_path / "node")
 
 
 def on(node: NodeFiles) -> Reading:

@@ -9,18 +9,14 @@ import pytest
 
 from hostess.containerd import foreign_config, hosts_toml
 from hostess.containerd.hosts_toml import Upstream
-from tests.unit.hostess.node_files import NodeFiles
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.unit.hostess.node_files import NodeFiles
+
 HOST, URL = "up.example.com:5000", "https://up.example.com:5000"
 SPELLINGS = ["up.example.com_5000_", "up.example.com:5000", "_default"]
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> NodeFiles:
-    return NodeFiles(tmp_path / "node")
 
 
 def carried(node: NodeFiles) -> Upstream:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,15 +10,7 @@ from hostess.hostsfile.hosts_block import parse
 from hostess.node_state import NodeConfigError
 from tests.unit.hostess.node_files import CA, LOCALHOST, NodeFiles
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 IP = ("10.96.0.7",)
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> NodeFiles:
-    return NodeFiles(tmp_path / "node")
 
 
 def test_configured_node_is_cleaned_without_trace(node: NodeFiles) -> None:

@@ -15,8 +15,7 @@ from tests.unit.hostess.tls_server import Server, account_for, dripping
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
 Answer = tuple[int, bytes]
 SERVICE = 200, b'{"items":[{"metadata":{"name":"registry-mirror-one"}}]}'
@@ -36,12 +35,6 @@ def api_server(services: Answer, namespace: Answer) -> Callable[[ssl.SSLSocket],
         client.sendall(b"HTTP/1.1 %d Status\r\nContent-Length: %d\r\n\r\n" % (code, len(body)) + body)
 
     return answer
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with Server(tmp_path) as server:
-        yield server
 
 
 def reason(server: Server, *, seen: bool = False) -> str:
