@@ -12,11 +12,9 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hostess.hostsfile import hosts_block
-from hostess.hostsfile.hosts_file import HostsFile, MountReplaced, _common, _write_over, is_between
+from hostess.hostsfile.hosts_file import HostsFile, MountReplaced, _write_over
 from hostess.node_state import NodeConfigError
 
 if TYPE_CHECKING:
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
 
 FOREIGN = b"127.0.0.1 localhost\n10.0.0.9 by.hand\n"
 IP = ("10.96.0.7",)
-CONTENT = st.binary(max_size=60)
-MIRRORS = st.lists(st.sampled_from(["a", "b"]), unique=True)
 
 
 @pytest.fixture
@@ -48,31 +44,6 @@ def written(foreign: bytes, mirrors: list[str]) -> bytes:
     for mirror in mirrors:
         foreign = hosts_block.with_entry(foreign, mirror, f"{mirror}.example.com", IP)
     return foreign
-
-
-@given(CONTENT, CONTENT, st.integers(0, 60))
-def test_interrupted_write_is_recognised(before: bytes, after: bytes, count: int) -> None:
-    """Writes start at the first difference and truncate last."""
-    start = _common(before, after)
-    place = min(start + count, len(after))
-    assert is_between(before, after, after[:place] + before[place:])
-    assert is_between(before, after, after[:place].ljust(len(after), b"\0"))
-
-
-@given(CONTENT, MIRRORS, MIRRORS, st.binary(min_size=1, max_size=20))
-def test_foreign_append_is_no_interrupted_write(foreign: bytes, old: list[str], new: list[str], added: bytes) -> None:
-    before, after = written(foreign, old), written(foreign, new)
-    found = before + added
-    if is_between(before, after, found):
-        assert after.startswith(found.rstrip(b"\0"))  # a foreign write of the same bytes
-
-
-@given(CONTENT, st.data())
-def test_foreign_removal_is_no_interrupted_write(foreign: bytes, data: st.DataObject) -> None:
-    before = b"x\n" + foreign
-    after = written(before, ["a"])
-    cut = data.draw(st.integers(0, len(before) - 1))
-    assert not is_between(before, after, before[:cut])
 
 
 @pytest.mark.parametrize("count", range(0, 70, 7))
