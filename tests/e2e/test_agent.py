@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("no_mirror")
 
 KILLS = 50
-# Seconds after its start in which an agent is killed: it has read its settings after 0.2 and written all of it after 1.
+# Seconds of an agent's life at most. It reads settings within 0.2 and writes everything within 1.
 LIFE = 1.2
 ELSEWHERE = "/etc/containerd/certs.d/elsewhere.local.test/hosts.toml"
 THEIRS = b'server = "https://elsewhere.local.test"\n'
-SOON = 30.0  # seconds in which an agent follows what is changed; it needs 2, and the kubelet 10 to start it again
+SOON = 30.0  # seconds until an agent has followed a change; it needs 2, and a restart by the kubelet 10
 
 
 def test_agent_killed_at_random(testbed: Testbed) -> None:
@@ -41,7 +41,7 @@ def test_agent_killed_at_random(testbed: Testbed) -> None:
     while killed < KILLS:
         testbed.until(lambda: agents(node, "kills"), SOON)
         moment = f"{random.uniform(0, LIFE):.2f}"  # noqa: S311 - of its life, no secret
-        # The kubelet may have ended it before: then it is not one of the fifty.
+        # A kill by the kubelet does not count.
         done = node.run("sh", "-c", "sleep $1; kill -9 $2", "sh", moment, *agents(node, "kills"), check=False)
         killed += done.returncode == 0
         assert hosts_block.parse(node.read("/etc/hosts")).foreign == foreign

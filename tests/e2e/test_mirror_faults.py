@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from tests.support.testbed import Testbed
 
-MORE = 15.0  # seconds that a pull may take longer than without the fault
-PULL = 15.0  # seconds that the pull of a small image and the start of its pod take at most on a machine under load
-# Seconds until a dead mirror is out of the way: two probes of 2 s, what a connection and the pause take besides.
+MORE = 15.0  # more seconds of a pull than without the fault
+PULL = 15.0  # seconds of a small pull and the start of its pod on a loaded machine
+# Seconds until a dead mirror is withdrawn: two probes of 2 s, connections and pauses.
 WITHDRAWN = 12.0
 
 
@@ -41,7 +41,7 @@ def test_mirror_without_pods(world: Testbed, image: str) -> None:
         assert world.pull(image) < PULL + MORE
         withdrawn(world)
         assert world.pull(image) < PULL + MORE
-        world.node.add_volumes(1)  # the claim went with the replica
+        world.node.add_volumes(1)  # the claim is deleted with the replica
         world.kubectl("scale", "statefulset", "registry-mirror-world", "--replicas=1")
         world.until(lambda: world.hosts_toml(world.world.host), 60)
 

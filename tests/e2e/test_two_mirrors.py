@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("no_mirror")
 
-SOON = 30.0  # seconds in which an agent follows what is changed; it needs 2
+SOON = 30.0  # seconds until an agent has followed a change; it needs 2
 
 
 def points_at(testbed: Testbed, host: str) -> bytes:
@@ -81,16 +81,16 @@ def test_mirror_with_upstream_name(testbed: Testbed) -> None:
 def test_foreign_ca_is_carried_over(testbed: Testbed) -> None:
     """Our hosts.toml carries the CA over."""
     path = f"/etc/containerd/certs.d/{testbed.private.host}/ca.crt"
-    authority = testbed.private.ca_file.read_bytes()
-    assert testbed.node.read(path) == authority
+    ca = testbed.private.ca_file.read_bytes()
+    assert testbed.node.read(path) == ca
     testbed.mirror("own", testbed.private, credentialsSecret=testbed.credentials(testbed.private))
     image, login = testbed.private.push("lib/own:1", (2.0,)), testbed.login(testbed.private)
     testbed.pull(image)
     assert testbed.counted("own") > 2_000_000
     with testbed.without_controller():
         testbed.kubectl("scale", "statefulset", "registry-mirror-own", "--replicas=0")
-        testbed.pull(image, **login)  # by our hosts.toml still, or without
+        testbed.pull(image, **login)  # with or without our hosts.toml
         testbed.until(lambda: not testbed.hosts_toml(testbed.private.host), SOON)
         testbed.pull(image, **login)
-    assert testbed.node.read(path) == authority
+    assert testbed.node.read(path) == ca
     testbed.delete("own")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from common.types import Json
 
 
-# 127.0.0.0/8 is all this machine's; each process has its own part of it, so that several test runs stay apart.
+# Each test process uses its own part of 127.0.0.0/8.
 _ADDRESSES = itertools.count(10)
 
 

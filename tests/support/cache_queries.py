@@ -71,7 +71,7 @@ class CacheQueries:
 
     def _status(self, name: str, path: str) -> int:
         accept = "Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json"
-        # GET, as the registry answers a HEAD of a blob that it has to fetch first with 500
+        # GET: the registry answers HEAD of an uncached blob with 500
         ask = ("curl", "--silent", "--insecure", "--max-time", "10", "--header", accept)
         url = f"https://{self.address(name)}/v2/{path}"
         output = self.node.run(*ask, "--output", "/dev/null", "--write-out", "%{http_code}", url, check=False)

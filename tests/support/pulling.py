@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from tests.support.testbed import Testbed
 
-PATIENCE: Final = 120.0  # seconds; a pull takes half of one, and a minute and more where packets vanish
-# Of containerd. In the kubelet's own, images would get further names, which keep their content on the node.
+PATIENCE: Final = 120.0  # seconds; a pull takes 0.5, and over 60 with lost packets
+# Namespace of containerd. In the kubelet's own, other names would keep the content on the node.
 OWN: Final = "--namespace=pulls"
-LAYER: Final = 1.0  # megabytes of an image here: enough to see in the caches' counters, and soon pulled
+LAYER: Final = 1.0  # megabytes of an image
 
 
 @dataclass

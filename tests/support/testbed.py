@@ -35,7 +35,7 @@ READY_WITHIN = 120.0  # seconds from apply to Ready; 15 are usual, a loaded mach
 class Testbed(CacheQueries):
     """Node with the system, and the upstreams that its caches know."""
 
-    __test__ = False  # pytest takes it for a test class
+    __test__ = False  # not a test class of pytest
     system: Installed
     world: Upstream
     hub: Upstream
@@ -214,9 +214,7 @@ class Testbed(CacheQueries):
         """Scale the controller to zero, so that it repairs nothing meanwhile."""
         self.system.scale("controller", 0)
         selector = "app.kubernetes.io/name=registrymirror-controller"
-        self.until(
-            lambda: not self.kube.every(POD, labelSelector=selector)
-        )  # the rollout counts those no more that end
+        self.until(lambda: not self.kube.every(POD, labelSelector=selector))  # the rollout ignores terminating pods
         try:
             yield
         finally:

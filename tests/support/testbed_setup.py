@@ -42,7 +42,7 @@ def start_testbed(folder: Path, flavour: str, **environment: str) -> Iterator[Te
         upstreams = upstreams_of(node)
         for upstream in upstreams:
             upstream.prepare().start()
-        # What an administrator has set for the private one: its CA, in the folder that ours has to share.
+        # The administrator's CA for the private registry, in the folder of the agent's hosts.toml.
         node.write(f"/etc/containerd/certs.d/{upstreams[2].host}/ca.crt", upstreams[2].ca_file.read_bytes())
         bundle = {"ca-certificates.crt": upstreams[2].ca_file.read_text()}
         metadata = {"name": "bundle", "namespace": NAMESPACE}

@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from tests.support.testbed import Testbed
 
 HERE = Path(__file__).parent
-# How long old and new authorities overlap, where a quarter of an hour is usual: as long as tests can wait, and longer
-# than the kubelet needs to bring a Secret to a pod that it has been made to look at.
+# Overlap of old and new CA instead of 15 minutes. It is longer than a forced sync of a Secret by the kubelet.
 OVERLAP = "40s"
-OVERLAP_ENDS = 90.0  # seconds: an overlap counts from when all caches are rolled out
+OVERLAP_ENDS = 90.0  # seconds; an overlap starts after the rollout of all caches
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mark_node_tests(items, HERE)
 
 
-# A parameter of one value, so that tests/conftest.py gives all of its tests to one worker.
+# A parameter with one value, so that tests/conftest.py gives all tests to one worker.
 @pytest.fixture(scope="session", params=[DEBIAN])
 def testbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
     """Start the node with the runtime that needs no build."""
@@ -51,7 +50,7 @@ def as_before(world: Testbed) -> None:
     """Wait for the mirror's health before each test."""
     world.wait_ready("world")
     world.until(lambda: world.hosts_toml(world.world.host))
-    # No test that compares the node's files with what they were may have an authority leave them in its midst.
+    # A CA that leaves during a test would change the node's files.
     world.until(lambda: to_be_trusted(world, "world").count("BEGIN CERTIFICATE") == 1, OVERLAP_ENDS)
     if trusted(world, "world") != to_be_trusted(world, "world"):
         world.sync_secrets("mirror=world,component=hostess-certificate")

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from tests.support.chaos import Chaos
     from tests.support.testbed import Testbed
 
-PULL = 15.0  # seconds that the pull of some MB and the start of its pod take at most on a machine under load
-BODY_CUT = 30.0  # seconds more, where a body was cut off and kubelet has to try again
+PULL = 15.0  # seconds of a pull of some MB and the start of its pod on a loaded machine
+BODY_CUT = 30.0  # seconds more for a retry of the kubelet after a cut body
 RATE = 5_000_000  # bytes a second from the upstream, so that a pull of SIZE takes two
 SIZE = 10.0  # megabytes
 

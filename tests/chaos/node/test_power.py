@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.support.chaos import Chaos
     from tests.support.testbed import Testbed
 
-PATIENCE = 180.0  # seconds until a node whose pods all start at once has done so; 40 are usual
+PATIENCE = 180.0  # seconds until all pods of the node run; 40 are usual
 THEIRS = "/etc/containerd/certs.d/elsewhere.local.test/hosts.toml"
 
 
@@ -25,7 +25,7 @@ def test_power_cut(world: Testbed, chaos: Chaos) -> None:
     files, mirrored = on_disk(world), entry(node, "world")
     # The API server stops with this node, so that the controller does not repair the replicas before.
     world.kubectl("scale", "statefulset", "registry-mirror-world", "--replicas=0")
-    pod = world.start_pull(early)  # will hardly have begun
+    pod = world.start_pull(early)  # it does not finish before the power cut
     node.cut_power()
     node.boot()
     for upstream in (world.world, world.hub, world.private):

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     Fault = Callable[[Testbed, random.Random, list[str]], AbstractContextManager[None]]
 
 REPLICAS = 2
-# Seconds until a pod runs, whatever has just happened: a body that was cut off, kubelet's next try, a loaded machine.
+# Seconds until a pod runs, after a cut body, a retry of the kubelet, or on a loaded machine.
 DEADLINE = 60.0
-CALM = 180.0  # seconds until all is well again; the runtime waits longer from one restart of a container to the next
-# From the second on the kubelet waits 20 s, 40 s and more: then the pod is deleted, and its successor starts at once.
+CALM = 180.0  # seconds until all is healthy; container restarts have a growing backoff
+# Restarts of a container; after the second the backoff is long, so the test deletes the pod.
 RESTARTS = 1
 FOREIGN = b"192.0.2.9\trandom.local.test\n# latin-1: \xe9\n"
 CACHES, AGENTS = "mirror=world,component=registry", "mirror=world,component=hostess-certificate"
@@ -43,7 +43,7 @@ def test_random_pulls_with_random_faults(world: Testbed, chaos: Chaos, dice: ran
     deck: list[str] = []
     ends = time.monotonic() + 60 * minutes
     while time.monotonic() < ends:
-        deck = deck or dice.sample(list(FAULTS), len(FAULTS))  # each has its turn, in an order of chance
+        deck = deck or dice.sample(list(FAULTS), len(FAULTS))  # each fault once per round, in random order
         name = deck.pop()
         with FAULTS[name](world, dice, images):
             image = dice.choice(images)
@@ -93,7 +93,7 @@ def death_of(selector: str) -> Fault:
 
     @contextmanager
     def killed(testbed: Testbed, dice: random.Random, _images: list[str]) -> Iterator[None]:
-        testbed.until(lambda: pods(testbed, selector))  # none where the caches were just scaled to nothing
+        testbed.until(lambda: pods(testbed, selector))  # none right after scaling to zero
         die(testbed, dice.choice(sorted(pods(testbed, selector))))
         yield
 

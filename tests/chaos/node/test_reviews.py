@@ -17,30 +17,32 @@ if TYPE_CHECKING:
 
 RATE = 100.0
 WEBHOOK = "app.kubernetes.io/name=registrymirror-webhook"
-LEAF, AUTHORITY = "registrymirror-webhook-tls", "registrymirror-webhook-ca"
-BROUGHT = 150.0  # seconds in which the kubelet brings a changed Secret to a pod; a minute and a half at most by itself
+SERVING, CA = "registrymirror-webhook-tls", "registrymirror-webhook-ca"
+SYNCED_WITHIN = 150.0  # seconds until the kubelet syncs a changed Secret to a pod; at most 90 are usual
 
 
 def test_webhook_certificate_deleted(testbed: Testbed, chaos: Chaos) -> None:
     """The controller issues another one, and both replicas reload it."""
-    _replaced(testbed, chaos, LEAF, "webhook's certificate deleted")
+    _replaced(testbed, chaos, SERVING, "webhook's certificate deleted")
 
 
 def test_webhook_ca_deleted(testbed: Testbed, chaos: Chaos) -> None:
     """The API server trusts the old CA until all replicas use the new one."""
-    _replaced(testbed, chaos, AUTHORITY, "webhook's authority deleted")
+    _replaced(testbed, chaos, CA, "webhook's CA deleted")
 
 
 def _replaced(testbed: Testbed, chaos: Chaos, secret: str, fault: str) -> None:
-    before = issued(testbed, LEAF)
+    before = issued(testbed, SERVING)
     with reviewing(testbed.node.cluster, RATE) as reviews:
         reviews.more(100)
         began = time.monotonic()
         testbed.kubectl("delete", "secret", secret)
-        testbed.until(lambda: issued(testbed, LEAF) not in {b"", before}, BROUGHT)
-        # or the kubelet would look at the Secret a minute later, when what was trusted before the overlap is no more
+        testbed.until(lambda: issued(testbed, SERVING) not in {b"", before}, SYNCED_WITHIN)
+        # The kubelet's own sync could come after the end of the overlap.
         testbed.sync_secrets(WEBHOOK)
-        testbed.until(lambda: served(testbed, pods(testbed).values(), 8443) == {issued(testbed, LEAF)}, BROUGHT)
+        testbed.until(
+            lambda: served(testbed, pods(testbed).values(), 8443) == {issued(testbed, SERVING)}, SYNCED_WITHIN
+        )
         recovered = time.monotonic() - began
         reviews.more(200)
     assert reviews.failed == []
@@ -55,7 +57,7 @@ def test_webhook_rollout_and_drain(testbed: Testbed, chaos: Chaos) -> None:
         for _ in range(2):
             testbed.kubectl("rollout", "restart", deployment)
             testbed.kubectl("rollout", "status", deployment, "--timeout=120s")
-            testbed.until(lambda: len(pods(testbed)) == 2)  # those that end have ended
+            testbed.until(lambda: len(pods(testbed)) == 2)  # terminating pods are gone
         rolled = len(reviews.failed)
         for name in pods(testbed):
             evict(testbed, name)
