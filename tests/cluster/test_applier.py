@@ -19,7 +19,7 @@ from controller.model.mirror import Mirror, parse_mirror
 from controller.model.results import ApplyResult
 from controller.objects import resources
 from tests.support import policies
-from tests.support.controller import inputs, judged, settings
+from tests.support.controller import inputs, parsed, settings
 from tests.support.faults import CHILDREN, complete, one
 from tests.support.kube import NAMESPACE, Kube, until
 
@@ -137,7 +137,7 @@ async def test_mutated_object_is_reported_once(fresh: Callable[..., Running]) ->
         return "labels" in kube.create(resources.SERVICE, body, dryRun="All")["metadata"]
 
     until(mutates, why="the policy is in force")
-    mirror, now = judged(), 0.0
+    mirror, now = parsed(), 0.0
     everything = desired_objects(mirror, settings(NAMESPACE=NAMESPACE), inputs())
     objects = [each for each in everything if each[1]["metadata"]["name"] == SERVICE and each[0] is resources.SERVICE]
     async with KubeClient(await load_configuration(str(running.cluster.kubeconfig))) as client:

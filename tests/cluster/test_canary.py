@@ -54,7 +54,7 @@ def test_secrets_never_leak(front: Front, fresh: Callable[..., Running]) -> None
     canaries = [CORE, USERNAME, PASSWORD, NOISE, *_keys(kube)]
     assert len(canaries) > 5, "our own keys are among them"
     assert traces({"secrets": secrets}, [PASSWORD]), "the looking finds what is there"
-    assert any("CredentialsRefused" in text for text in held.values()), "the failures have been told"
+    assert any("CredentialsRefused" in text for text in held.values()), "the failures are reported"
     places = {**held, **logs, **pages}
     assert {"RegistryMirror", "Event", "webhook", "controller", "controller-own"} <= set(places)
     assert traces(places, canaries) == []
@@ -80,9 +80,9 @@ def _what_stands_in_the_wrong_place_is_refused(kube: Kube) -> None:
         ("spec.upstreamUrl", f"https://{USERNAME}:{CORE}@quay.io"),
         ("spec.credentialsSecret", {"username": USERNAME, "password": PASSWORD}),
     ):
-        said = kube.kubectl("create", "-f", "-", stdin=a_mirror().named("two").having(path, value).raw())
-        assert "is invalid" in said or "strict decoding error" in said
-        assert CORE not in said
+        output = kube.kubectl("create", "-f", "-", stdin=a_mirror().named("two").having(path, value).raw())
+        assert "is invalid" in output or "strict decoding error" in output
+        assert CORE not in output
     assert kube.find(resources.MIRROR, "two") is None
 
 

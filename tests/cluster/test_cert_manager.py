@@ -86,8 +86,8 @@ def _ready(kube: Kube) -> bool:
     return len(conditions) == 4 and set(conditions) == {"True"} and all(bundles)
 
 
-def _condition(live: Json, kind: str) -> str:
-    every = live.get("status", {}).get("conditions", [])
+def _condition(current: Json, kind: str) -> str:
+    every = current.get("status", {}).get("conditions", [])
     return next((each["status"] for each in every if each["type"] == kind), "")
 
 
@@ -98,10 +98,10 @@ def _bundle(kube: Kube, kind: resources.Kind) -> str:
 
 def _renew(kube: Kube, certificate: str) -> str:
     """Renew a certificate as `cmctl renew` does, and return it."""
-    live, before = kube.get(CERTIFICATE, certificate), _issued(kube, certificate)
+    current, before = kube.get(CERTIFICATE, certificate), _issued(kube, certificate)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     asked = {"type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "lastTransitionTime": now}
-    conditions = [*live["status"]["conditions"], asked]
+    conditions = [*current["status"]["conditions"], asked]
     kube.patch(CERTIFICATE, certificate, {"status": {"conditions": conditions}}, subresource="status")
     until(lambda: not _condition(kube.get(CERTIFICATE, certificate), "Issuing"), why=f"{certificate} is issued again")
     assert _issued(kube, certificate) != before
@@ -118,9 +118,9 @@ def _served(running: Running) -> str:
 
 def _revision(kube: Kube, name: str) -> str:
     """Return the update revision, or an empty string if the template is not observed yet."""
-    live = kube.find(resources.STATEFUL_SET, name) or {"metadata": {"generation": -1}}
-    status = live.get("status", {})
-    seen = status.get("observedGeneration") == live["metadata"]["generation"]
+    current = kube.find(resources.STATEFUL_SET, name) or {"metadata": {"generation": -1}}
+    status = current.get("status", {})
+    seen = status.get("observedGeneration") == current["metadata"]["generation"]
     return str(status.get("updateRevision", "")) if seen else ""
 
 
@@ -194,8 +194,8 @@ def _key_identifier(ca: x509.Certificate) -> bytes:
 def test_missing_host_name_is_reported(managed: Managed) -> None:
     kube = managed.kube
     _mirror(kube, "other", "other.example.com")
-    told = kube.until_condition("other", "CertificateValid", "False", "NameMissing")
-    assert told.startswith(f"The certificate in Secret {MIRRORS_TLS} (DOCKER_CERTIFICATE_SECRET) is not for other")
+    message = kube.until_condition("other", "CertificateValid", "False", "NameMissing")
+    assert message.startswith(f"The certificate in Secret {MIRRORS_TLS} (DOCKER_CERTIFICATE_SECRET) is not for other")
 
 
 def test_given_certificate_expiry_is_reported(managed: Managed) -> None:

@@ -131,7 +131,7 @@ def _garbled(kube: Kube, secret: str) -> None:
     )
 
 
-def _somebodys(kube: Kube, secret: str) -> None:
+def _foreign(kube: Kube, secret: str) -> None:
     """Replace a CA by another, and a serving certificate by one of an unknown CA."""
     now = datetime.now(UTC)
     own = issue_ca("a person's own", now)
@@ -139,16 +139,16 @@ def _somebodys(kube: Kube, secret: str) -> None:
     kube.patch(resources.SECRET, secret, {"stringData": {"tls.crt": put.certificate, "tls.key": put.key}})
 
 
-DEEDS = (_deleted, _emptied, _garbled, _somebodys)
+CHANGES = (_deleted, _emptied, _garbled, _foreign)
 
 
-@pytest.mark.parametrize("deed", DEEDS)
-def test_changed_ca_stays_trusted_during_overlap(hurried: Running, deed: Callable[[Kube, str], None]) -> None:
+@pytest.mark.parametrize("change", CHANGES)
+def test_changed_ca_stays_trusted_during_overlap(hurried: Running, change: Callable[[Kube, str], None]) -> None:
     """Each change happens before the consequences of the previous one are over."""
     kube = hurried.kube
     with Admitting(hurried) as client:
         before = {secret: text(kube, secret, "tls.crt") for secret in (WEBHOOK_TLS, MIRROR)}
-        made = {secret: _done(kube, secret, deed) for secret in (WEBHOOK_CA, MIRRORS_CA)}
+        made = {secret: _done(kube, secret, change) for secret in (WEBHOOK_CA, MIRRORS_CA)}
         until(lambda: all(each.certificate in _published(kube) for each in made.values()), why="both are published")
         for secret, serving in before.items():
             assert text(kube, secret, "tls.crt") == serving, f"{secret} stays until all clients trust the new CA"
@@ -156,24 +156,24 @@ def test_changed_ca_stays_trusted_during_overlap(hurried: Running, deed: Callabl
         until(lambda: _changed(kube, before), why="each has a certificate of the new CA")
     assert client.refusals == []
     assert {secret: pair(kube, secret) for secret in made} == made, "they stay, a person's own as well"
-    if deed is DEEDS[-1]:
+    if change is CHANGES[-1]:
         until(lambda: is_at_rest(kube), why="the old ones are gone")
 
 
-@pytest.mark.parametrize("deed", DEEDS)
-def test_changed_certificate_is_restored_at_once(hurried: Running, deed: Callable[[Kube, str], None]) -> None:
+@pytest.mark.parametrize("change", CHANGES)
+def test_changed_certificate_is_restored_at_once(hurried: Running, change: Callable[[Kube, str], None]) -> None:
     """The certificate is new, or the one of a recent reconcile."""
     with Admitting(hurried) as client:
         for secret in (WEBHOOK_TLS, MIRROR):
-            deed(hurried.kube, secret)
+            change(hurried.kube, secret)
         until(lambda: is_at_rest(hurried.kube), why="both are as they were")
     assert client.refusals == []
 
 
-def _done(kube: Kube, secret: str, deed: Callable[[Kube, str], None]) -> KeyPair:
+def _done(kube: Kube, secret: str, change: Callable[[Kube, str], None]) -> KeyPair:
     """Change the Secret, and return its new pair once it is valid."""
     old = pair(kube, secret)
-    deed(kube, secret)
+    change(kube, secret)
     return until(lambda: _another(kube, secret, old), why=f"{secret} is there again") or old
 
 
@@ -256,8 +256,8 @@ def test_ca_failure_is_reported_by_mirrors(hurried: Running) -> None:
     kube = hurried.kube
     _enforced(kube)
     kube.delete(resources.SECRET, MIRRORS_CA)
-    told = kube.until_condition("kept", "CacheAvailable", "False", "CAFailed")
-    assert f'secrets "{MIRRORS_CA}" is forbidden: ValidatingAdmissionPolicy' in told
+    message = kube.until_condition("kept", "CacheAvailable", "False", "CAFailed")
+    assert f'secrets "{MIRRORS_CA}" is forbidden: ValidatingAdmissionPolicy' in message
     assert ("Warning", "CAFailed") in {each[:2] for each in until(lambda: kube.events("kept"), why="Events")}
     policies.lift(kube, "kept")
     until(lambda: is_at_rest(kube), why="the new CA alone is trusted")

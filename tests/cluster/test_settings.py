@@ -74,14 +74,14 @@ def test_given_certificate_and_bundle_are_followed(configured: Running) -> None:
     """Each is reported while missing, used once it exists, and restarts the pods if it changes."""
     kube = configured.kube
     kube.mirror(a_mirror().named("set"))
-    told = kube.until_condition("set", "CacheAvailable", "False", "CertificateSecretMissing")
-    assert told.startswith("Secret own-certificate (DOCKER_CERTIFICATE_SECRET) does not exist")
+    message = kube.until_condition("set", "CacheAvailable", "False", "CertificateSecretMissing")
+    assert message.startswith("Secret own-certificate (DOCKER_CERTIFICATE_SECRET) does not exist")
     kube.secret("own-certificate", **{**_certificate(), "tls.key": "no key"})
     kube.until_condition("set", "CacheAvailable", "False", "CertificateSecretInvalid")
     first = _certificate()
     kube.patch(resources.SECRET, "own-certificate", {"stringData": first})
-    told = kube.until_condition("set", "CacheAvailable", "False", "CABundleMissing")
-    assert "own-bundle (CA_CERTIFICATE_BUNDLE) does not exist" in told
+    message = kube.until_condition("set", "CacheAvailable", "False", "CABundleMissing")
+    assert "own-bundle (CA_CERTIFICATE_BUNDLE) does not exist" in message
     kube.create(resources.CONFIG_MAP, {"metadata": {"name": "own-bundle"}, "data": {"ca-certificates.crt": "PEM 1"}})
     kube.until_there(resources.STATEFUL_SET, STATEFUL_SET)
     kube.until_condition("set", "CacheAvailable", "False", "NoReplicaReady")
@@ -159,8 +159,8 @@ def test_secret_opt_in_limits_secrets(configured: Running) -> None:
     system.start_controller(SECRET_OPT_IN="true", DOCKER_CERTIFICATE_SECRET="", CA_CERTIFICATE_BUNDLE="")
     kube.secret("login", username="puller", password="canary")
     kube.mirror(a_mirror().named("careful").of("careful.example.com:5000").logging_in_with("login"))
-    told = kube.until_condition("careful", "CredentialsAvailable", "False", "SecretNotOptedIn")
-    assert "does not name careful.example.com:5000 in its annotation k8s.osp.tech/upstreams" in told
+    message = kube.until_condition("careful", "CredentialsAvailable", "False", "SecretNotOptedIn")
+    assert "does not name careful.example.com:5000 in its annotation k8s.osp.tech/upstreams" in message
     annotated = {"k8s.osp.tech/upstreams": "quay.io, https://careful.example.com:5000"}
     kube.patch(resources.SECRET, "login", {"metadata": {"annotations": annotated}})
     kube.until_condition("careful", "CredentialsAvailable", "True", "Found")

@@ -17,7 +17,7 @@ from tests.localcluster.commands import CONTROLLER_MANAGER
 from tests.support import policies
 from tests.support.audit import entries
 from tests.support.components import POD, create_storage_class, create_volumes, grant_storage
-from tests.support.controller import inputs, judged, settings
+from tests.support.controller import inputs, parsed, settings
 from tests.support.faults import log_of
 from tests.support.kube import NAMESPACE, Kube, until
 from tests.support.mirrors import a_mirror
@@ -263,7 +263,7 @@ def test_refused_replacement_is_reported_and_repeated(kube: Kube, name: str) -> 
 async def test_changed_claim_template_causes_no_loop(fresh: Callable[..., Running]) -> None:
     """An admission webhook removes the owner from the template each time."""
     running = fresh(controllers=False)
-    kube, mirror, child = running.kube, judged(), "registry-mirror-docker"
+    kube, mirror, child = running.kube, parsed(), "registry-mirror-docker"
     objects = desired_objects(mirror, settings(NAMESPACE=NAMESPACE), inputs())
     body = merge_patch.without_nulls(next(body for kind, body in objects if kind is resources.STATEFUL_SET))
     del body["spec"]["volumeClaimTemplates"][0]["metadata"]["ownerReferences"]

@@ -39,10 +39,10 @@ class _Handler(BaseHTTPRequestHandler):
     server: Asking
 
     def do_GET(self) -> None:
-        said = self.headers.get("Authorization", "")
-        if said:
-            self.server.given = base64.b64decode(said.removeprefix("Basic "))
-        self.send_response(404 if said else 401)
+        header = self.headers.get("Authorization", "")
+        if header:
+            self.server.given = base64.b64decode(header.removeprefix("Basic "))
+        self.send_response(404 if header else 401)
         self.send_header("WWW-Authenticate", 'Basic realm="test"')
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -85,8 +85,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(username=USERS, password=PASSWORDS, number=st.integers(0, 2**60))
 def test_upstream_receives_credentials(guarded: Guarded, username: str, password: str, number: int) -> None:
-    told = credentials_file(Credentials(CredentialsState.FOUND, username, password))
-    (guarded.folder / well_known.CREDENTIALS).write_text(told)
+    file = credentials_file(Credentials(CredentialsState.FOUND, username, password))
+    (guarded.folder / well_known.CREDENTIALS).write_text(file)
     guarded.http.get(f"/v2/library/a/manifests/t{number}")
     assert guarded.server.given == f"{username}:{password}".encode()
 
@@ -96,7 +96,7 @@ def test_upstream_receives_credentials(guarded: Guarded, username: str, password
 )
 def test_yaml_like_passwords_are_unchanged(guarded: Guarded, password: str) -> None:
     """Each was lost, changed or fatal in REGISTRY_PROXY_PASSWORD."""
-    told = credentials_file(Credentials(CredentialsState.FOUND, "user", password))
-    (guarded.folder / well_known.CREDENTIALS).write_text(told)
+    file = credentials_file(Credentials(CredentialsState.FOUND, "user", password))
+    (guarded.folder / well_known.CREDENTIALS).write_text(file)
     guarded.http.get("/v2/library/a/manifests/fixed")
     assert guarded.server.given == f"user:{password}".encode()

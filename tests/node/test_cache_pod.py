@@ -17,7 +17,7 @@ from controller.objects import merge_patch, well_known
 from controller.objects.resources import SECRET, SERVICE, STATEFUL_SET
 from tests.localcluster.node import debian, images
 from tests.localcluster.node.runtime import MODULES
-from tests.support.controller import inputs, judged, settings
+from tests.support.controller import inputs, parsed, settings
 from tests.support.mirrors import a_mirror
 from tests.support.scanner import PACKAGE, Scan, assert_modern, command
 
@@ -32,7 +32,7 @@ POD = "registry-mirror-docker-0"
 
 def cache(node: Node) -> None:
     """Apply the cache of a mirror with a missing upstream, and without owner."""
-    mirror = judged(a_mirror().of("upstream.example.com").replicated(1).on_class("by-hand").storing("100Mi"))
+    mirror = parsed(a_mirror().of("upstream.example.com").replicated(1).on_class("by-hand").storing("100Mi"))
     now = datetime.now(UTC)
     ca = issue_ca("mirrors", now)
     hosts = (mirror.masquerade, *names.service_hosts(mirror.name, "default"))

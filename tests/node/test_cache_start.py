@@ -23,7 +23,7 @@ from tests.localcluster.node import debian, images, programs
 from tests.localcluster.node.programs import REGISTRY
 from tests.localcluster.ports import free_port
 from tests.support.certificates import Issuer
-from tests.support.controller import judged
+from tests.support.controller import parsed
 from tests.support.kube import until
 from tests.support.mirrors import a_mirror
 
@@ -71,7 +71,7 @@ class Bench:
         self.environment = {"PATH": str(self.bin), "OTEL_TRACES_EXPORTER": "none"}
         self.processes: list[subprocess.Popen[bytes]] = []
         self.port, self.debug = free_port(), free_port()
-        self.mirror = judged(a_mirror().of(f"http://127.0.0.1:{self._upstream()}").keeping("1h"))
+        self.mirror = parsed(a_mirror().of(f"http://127.0.0.1:{self._upstream()}").keeping("1h"))
         issuer = Issuer()
         issued = issuer.issue()
         for name, content in {

@@ -32,7 +32,7 @@ def stored(
     return {**raw, "metadata": {**raw["metadata"], **made}}
 
 
-def judged(builder: MirrorBuilder | None = None, *, uid: str = UID) -> Mirror:
+def parsed(builder: MirrorBuilder | None = None, *, uid: str = UID) -> Mirror:
     """Return a parsed mirror."""
     mirror: Mirror | list[FieldError] = parse_mirror(stored(builder, uid=uid), ())
     assert isinstance(mirror, Mirror), mirror

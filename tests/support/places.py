@@ -14,7 +14,7 @@ from controller.objects.resources import DAEMON_SET, SECRET, STATEFUL_SET
 from hostess.containerd import hosts_toml
 from hostess.hostsfile import hosts_block
 from hostess.settings import read
-from tests.support.controller import judged
+from tests.support.controller import parsed
 
 if TYPE_CHECKING:
     from common.types import Json
@@ -45,7 +45,7 @@ def assert_in_place(mirror: Mirror, settings: ControllerSettings, inputs: Inputs
 
 def assert_configuration(mirror: Mirror, document: Json) -> None:
     """Assert that the registry configuration differs only by three values of the mirror."""
-    meant = json.loads(registry_config.configuration(judged()))
+    meant = json.loads(registry_config.configuration(parsed()))
     meant["proxy"] |= {"remoteurl": mirror.upstream.url, "ttl": mirror.spec.ttl}
     meant["storage"]["filesystem"]["rootdirectory"] = f"{registry_config.DATA_DIRECTORY}/{mirror.upstream.directory}"
     assert document == meant

@@ -21,7 +21,7 @@ from controller.model.mirror import Mirror, parse_mirror
 from controller.objects.resources import STATEFUL_SET
 from controller.settings import ControllerSettings
 from tests.support import strategies
-from tests.support.controller import CA, PAIR, inputs, judged, settings, stored
+from tests.support.controller import CA, PAIR, inputs, parsed, settings, stored
 from tests.support.mirrors import CLAIM, MirrorBuilder, a_mirror
 from tests.support.places import assert_in_place, pods_of
 
@@ -103,7 +103,8 @@ def assert_claims_are_labelled(mirror: Mirror) -> None:
     sets = [body for kind, body in desired_objects(mirror, settings(), inputs()) if kind is STATEFUL_SET]
     (claim,) = sets[0]["spec"]["volumeClaimTemplates"]
     assert claim["metadata"]["name"] == names.CLAIM_TEMPLATE
-    assert set(claim["metadata"]) <= {"name", "labels", "annotations"}
+    assert set(claim["metadata"]) <= {"name", "labels", "annotations", "ownerReferences"}
+    assert claim["metadata"]["ownerReferences"][0]["uid"] == mirror.uid
     assert names.labels(mirror.name).items() <= claim["metadata"]["labels"].items()
     assert claim["metadata"].get("annotations") == (mirror.claim.get("metadata") or {}).get("annotations")
 
@@ -111,7 +112,7 @@ def assert_claims_are_labelled(mirror: Mirror) -> None:
 @pytest.mark.parametrize("path", VALID)
 def test_valid_field_value_is_accepted(path: str) -> None:
     """Shows that the test above does not only see refusals."""
-    assert_in_place(judged(a_mirror().having(path, VALID[path])), settings(), inputs())
+    assert_in_place(parsed(a_mirror().having(path, VALID[path])), settings(), inputs())
 
 
 @given(strategies.mirrors(), known())
@@ -132,7 +133,7 @@ def test_any_variable_value_stays_in_place(variable: str, data: st.DataObject) -
     except SettingsError:
         return
     around = inputs(bundle="PEM")
-    mirror = judged()
+    mirror = parsed()
     assert_in_place(mirror, chosen, around)
     expected = read(ControllerSettings, VARIABLES)
     plain = pods_of(desired_objects(mirror, expected, around))

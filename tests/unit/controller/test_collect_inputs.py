@@ -24,7 +24,7 @@ from controller.objects.well_known import (
     WEBHOOK_CERTIFICATE,
 )
 from controller.reconcile.collect_inputs import collect_inputs
-from tests.support.controller import judged, settings, stored
+from tests.support.controller import parsed, settings, stored
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ class World:
 
     def __init__(self, **variables: str) -> None:
         self.settings = settings(**variables)
-        self.told: list[str] = []
+        self.requeued: list[str] = []
         shared = self.settings.docker_certificate_secret
-        self.state = ClusterCache(self.told.append, shared_secrets=frozenset({shared} if shared else ()))
+        self.state = ClusterCache(self.requeued.append, shared_secrets=frozenset({shared} if shared else ()))
         self._version = 0
 
     def secret(self, name: str, **values: str | bytes) -> World:
@@ -59,9 +59,9 @@ class World:
     def mirror(self, name: str = "docker", **metadata: Any) -> World:
         """Add a mirror with the credentials Secret `login`."""
         self._version += 1
-        raw = stored(LOGIN.named(name), created=f"2026-01-01T00:00:{self._version:02}Z")
-        raw["metadata"] |= {"resourceVersion": str(self._version), **metadata}
-        self.state.mirrors.put(raw)
+        obj = stored(LOGIN.named(name), created=f"2026-01-01T00:00:{self._version:02}Z")
+        obj["metadata"] |= {"resourceVersion": str(self._version), **metadata}
+        self.state.mirrors.put(obj)
         return self
 
     def seen(self, kind: Kind, name: str) -> World:
@@ -71,7 +71,7 @@ class World:
 
     def collect_inputs(self, now: datetime = NOW) -> Inputs | MissingInput:
         """Return the inputs of the mirror `docker`."""
-        return collect_inputs(judged(LOGIN), self.settings, self.state, now)
+        return collect_inputs(parsed(LOGIN), self.settings, self.state, now)
 
     def inputs(self, now: datetime = NOW) -> Inputs:
         """Return the inputs; nothing may be missing."""
@@ -81,8 +81,8 @@ class World:
 
     def woken(self) -> set[str]:
         """Return the keys requeued since the last call."""
-        keys = set(self.told)
-        self.told.clear()
+        keys = set(self.requeued)
+        self.requeued.clear()
         return keys
 
     def _named(self, name: str, **more: Any) -> Json:
@@ -147,7 +147,7 @@ def test_certificate_is_renewed_before_its_end() -> None:
 def test_former_ca_is_trusted_during_a_rollout() -> None:
     """A StatefulSet counts as rolled out if its status is current and has the new digest."""
     former = issue_ca("registry mirrors", NOW).certificate
-    world, mirror, long = _ready(), judged(LOGIN), partial(_so_for, 1e9)
+    world, mirror, long = _ready(), parsed(LOGIN), partial(_so_for, 1e9)
     serving = world.inputs().tls.pair
     world.pair("registry-mirror-docker", serving, ca_crt=CA.certificate + former)
     found = world.inputs()
@@ -155,9 +155,9 @@ def test_former_ca_is_trusted_during_a_rollout() -> None:
 
     def trusted(digest: str, **status: int) -> str:
         template = {"metadata": {"annotations": {CONFIGURATION_ANNOTATION: digest}}}
-        live = world._named("registry-mirror-docker", spec={"template": template}, status=status)
-        live["metadata"]["generation"] = 4
-        world.state.children[resources.STATEFUL_SET].put(live)
+        current = world._named("registry-mirror-docker", spec={"template": template}, status=status)
+        current["metadata"]["generation"] = 4
+        world.state.children[resources.STATEFUL_SET].put(current)
         inputs = collect_inputs(mirror, world.settings, world.state, NOW, long)
         assert isinstance(inputs, Inputs)
         assert inputs.tls.pair == serving
@@ -263,7 +263,7 @@ def test_credentials_are_read_from_the_secret(values: dict[str, str | bytes] | N
 
 def test_credentials_are_optional() -> None:
     world = _ready().secret("login", username="bob", password="x")
-    found = collect_inputs(judged(), world.settings, world.state, NOW)
+    found = collect_inputs(parsed(), world.settings, world.state, NOW)
     assert isinstance(found, Inputs)
     assert found.credentials == Credentials(CredentialsState.NOT_REQUIRED)
 

@@ -16,13 +16,13 @@ from controller.model.observation import Observation, Verdict
 from controller.model.results import ApplyResult, ResizePlan, StorageResult
 from controller.objects import rollout
 from controller.status import conditions, node_conditions, reasons, upstream_conditions
-from tests.support.controller import LATER, NOW, a_claim, a_daemon_set, a_stateful_set, inputs, judged, stored
+from tests.support.controller import LATER, NOW, a_claim, a_daemon_set, a_stateful_set, inputs, parsed, stored
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
     from common.types import Json
 
-MIRROR = judged(a_mirror().logging_in_with("login").known_as("local.quay.io"))
+MIRROR = parsed(a_mirror().logging_in_with("login").known_as("local.quay.io"))
 CLAIM = a_claim(0, "20Gi")["metadata"]["name"]
 EVENTS_OF = "kubectl get events -A --field-selector involvedObject.name="
 

@@ -28,7 +28,7 @@ from controller.objects.immutable_fields import immutable_differences, without_i
 from controller.objects.ownership import Ownership, owner_reference, ownership_of
 from controller.objects.resources import DAEMON_SET, SECRET, STATEFUL_SET, Kind
 from tests.support import strategies
-from tests.support.controller import CA, PAIR, inputs, judged, merged, settings, stored
+from tests.support.controller import CA, PAIR, inputs, merged, parsed, settings, stored
 from tests.support.mirrors import MirrorBuilder, a_mirror
 
 if TYPE_CHECKING:
@@ -68,14 +68,14 @@ FULL_SETTINGS = settings(
     HTTP_PROXY="http://proxy.example:3128",
     NO_PROXY="10.0.0.0/8,.svc",
 )
-FULL_FACTS = inputs(
+FULL_INPUTS = inputs(
     credentials=Credentials(CredentialsState.FOUND, "bob", 'p"ä$s\\\n'),
     tls=ServingCertificate(CA, PAIR, "wildcard-tls"),
     bundle="-----BEGIN CERTIFICATE-----\n(of the company)\n",
 )
 CASES = {
-    "minimal": desired_objects(judged(), settings(), inputs()),
-    "full": desired_objects(judged(FULL_MIRROR), FULL_SETTINGS, FULL_FACTS),
+    "minimal": desired_objects(parsed(), settings(), inputs()),
+    "full": desired_objects(parsed(FULL_MIRROR), FULL_SETTINGS, FULL_INPUTS),
 }
 
 
@@ -112,22 +112,22 @@ def test_objects_equal_golden_files(case: str) -> None:
 
 
 def test_younger_mirror_gets_no_daemon_set() -> None:
-    objects = desired_objects(judged(), settings(), inputs(holder="older"))
+    objects = desired_objects(parsed(), settings(), inputs(holder="older"))
     assert [kind for kind, _ in objects] == [kind for kind, _ in CASES["minimal"] if kind is not DAEMON_SET]
 
 
 def test_withdrawing_mirror_keeps_agents_and_annotation() -> None:
     order = "k8s.osp.tech/cleaning"
-    leaving = desired_objects(judged(), settings(), inputs(holder="older", withdrawing=True))
+    leaving = desired_objects(parsed(), settings(), inputs(holder="older", withdrawing=True))
     assert [kind for kind, _ in leaving] == [kind for kind, _ in CASES["minimal"]]
-    for objects in (leaving, desired_objects(judged(), settings(), inputs(holder="older"))):
-        assert _body(resources.SERVICE, objects)["metadata"]["annotations"] == {order: judged().uid}
+    for objects in (leaving, desired_objects(parsed(), settings(), inputs(holder="older"))):
+        assert _body(resources.SERVICE, objects)["metadata"]["annotations"] == {order: parsed().uid}
     assert _body(resources.SERVICE, CASES["minimal"])["metadata"]["annotations"] == {order: None}
 
 
 def _agent(known: Inputs, url: str = "quay.io", **variables: str) -> tuple[Json, Json]:
     """Return the pod of the node agent and its container."""
-    objects = desired_objects(judged(a_mirror().of(url)), settings(**variables), known)
+    objects = desired_objects(parsed(a_mirror().of(url)), settings(**variables), known)
     pod = _body(DAEMON_SET, objects)["spec"]["template"]["spec"]
     return pod, pod["containers"][0]
 
@@ -146,9 +146,9 @@ def _environment(container: Json) -> dict[str, str | None]:
     ],
 )
 def test_agent_gets_upstream_and_image_host(url: str, host: str) -> None:
-    told = _environment(_agent(inputs(), url)[1])
-    assert told["UPSTREAM_HOST"] == host
-    assert told["UPSTREAM_URL"] == judged(a_mirror().of(url)).upstream.url
+    environment = _environment(_agent(inputs(), url)[1])
+    assert environment["UPSTREAM_HOST"] == host
+    assert environment["UPSTREAM_URL"] == parsed(a_mirror().of(url)).upstream.url
 
 
 def test_agent_gets_no_host_of_older_mirror() -> None:
@@ -191,7 +191,7 @@ def test_objects_have_labels_and_owner() -> None:
         assert metadata["namespace"] == "mirrors"
         assert metadata["name"] in ("registry-mirror-docker", "registry-mirror-docker-headless")
         assert metadata["labels"] == {"app": "docker-registry", "mirror": "docker"}
-        assert ownership_of(body, judged(FULL_MIRROR)) is Ownership.OWNED
+        assert ownership_of(body, parsed(FULL_MIRROR)) is Ownership.OWNED
 
 
 def test_selectors_distinguish_caches_and_agents() -> None:
@@ -220,7 +220,7 @@ def test_service_excludes_pods_of_former_upstream() -> None:
 
 
 def _case(upstream: str) -> tuple[Mirror, ControllerSettings, Inputs]:
-    return judged(a_mirror().named("docker").of(upstream).known_as("mirror.example.com")), settings(), inputs()
+    return parsed(a_mirror().named("docker").of(upstream).known_as("mirror.example.com")), settings(), inputs()
 
 
 def test_volumes_match_mounts() -> None:
@@ -253,7 +253,7 @@ def test_secret_has_all_mounted_files() -> None:
 
 
 _SETTINGS = st.sampled_from([settings(), FULL_SETTINGS])
-_FACTS = st.builds(
+_INPUTS = st.builds(
     inputs,
     credentials=st.builds(
         lambda username, password: Credentials(CredentialsState.FOUND, username, password), st.text(), st.text()
@@ -265,9 +265,9 @@ _FACTS = st.builds(
 )
 
 
-@given(strategies.mirrors(), _SETTINGS, _FACTS)
+@given(strategies.mirrors(), _SETTINGS, _INPUTS)
 def test_desired_objects_is_pure(builder: MirrorBuilder, chosen: Any, known: Inputs) -> None:
-    mirror = _judged(builder)
+    mirror = _parsed(builder)
     before = repr(mirror)
     first, second = desired_objects(mirror, chosen, known), desired_objects(mirror, chosen, known)
     assert first == second
@@ -277,7 +277,7 @@ def test_desired_objects_is_pure(builder: MirrorBuilder, chosen: Any, known: Inp
 @given(strategies.mirrors(), _SETTINGS)
 def test_objects_share_no_mutable_part(builder: MirrorBuilder, chosen: Any) -> None:
     """Changing one object leaves the others, the mirror and the next reconcile unchanged."""
-    mirror = _judged(builder)
+    mirror = _parsed(builder)
     objects = desired_objects(mirror, chosen, inputs())
     expected = copy.deepcopy(objects)
     for number, (_, body) in enumerate(objects):
@@ -286,16 +286,16 @@ def test_objects_share_no_mutable_part(builder: MirrorBuilder, chosen: Any) -> N
     assert desired_objects(mirror, chosen, inputs()) == expected
 
 
-@given(strategies.mirrors(), _SETTINGS, _FACTS)
+@given(strategies.mirrors(), _SETTINGS, _INPUTS)
 def test_desired_object_needs_no_patch(builder: MirrorBuilder, chosen: Any, known: Inputs) -> None:
-    for kind, body in desired_objects(_judged(builder), chosen, known):
+    for kind, body in desired_objects(_parsed(builder), chosen, known):
         assert merge_patch.merge_patch(merged({}, body), without_immutable(kind, body)) == {}
         assert immutable_differences(kind, body, body) == []
 
 
 @given(strategies.mirrors(), _SETTINGS)
 def test_names_and_labels_fit_kubernetes_limits(builder: MirrorBuilder, chosen: Any) -> None:
-    objects = desired_objects(_judged(builder), chosen, inputs())
+    objects = desired_objects(_parsed(builder), chosen, inputs())
     named = [(kind, body["metadata"]["name"]) for kind, body in objects]
     assert len(set(named)) == len(named)
     for kind, body in objects:
@@ -308,9 +308,9 @@ def test_names_and_labels_fit_kubernetes_limits(builder: MirrorBuilder, chosen: 
 @given(strategies.mirrors())
 def test_registry_configuration_quotes_values(builder: MirrorBuilder) -> None:
     """Read as YAML, the file has each value at its place."""
-    mirror = _judged(builder)
+    mirror = _parsed(builder)
     text = registry_config.configuration(mirror)
-    read, plain = yaml.safe_load(text), json.loads(registry_config.configuration(judged()))
+    read, plain = yaml.safe_load(text), json.loads(registry_config.configuration(parsed()))
     assert read == json.loads(text)
     assert read["proxy"].pop("remoteurl") == mirror.upstream.url
     assert read["proxy"].pop("ttl") == mirror.spec.ttl
@@ -324,33 +324,33 @@ def test_registry_configuration_quotes_values(builder: MirrorBuilder) -> None:
 @given(st.text(), st.text())
 def test_credentials_are_unchanged(username: str, password: str) -> None:
     known = inputs(credentials=Credentials(CredentialsState.FOUND, username, password))
-    found = json.loads(_secret(judged(), known)[well_known.CREDENTIALS])
+    found = json.loads(_secret(parsed(), known)[well_known.CREDENTIALS])
     assert found == {"Username": username, "Secret": password}
 
 
 def test_credentials_may_be_empty() -> None:
-    assert json.loads(_secret(judged(), inputs())[well_known.CREDENTIALS]) == {"Username": "", "Secret": ""}
+    assert json.loads(_secret(parsed(), inputs())[well_known.CREDENTIALS]) == {"Username": "", "Secret": ""}
 
 
 def test_credential_helper_is_constant() -> None:
-    helper = _secret(judged(FULL_MIRROR), FULL_FACTS)[well_known.HELPER]
-    assert helper == _secret(judged(), inputs())[well_known.HELPER]
+    helper = _secret(parsed(FULL_MIRROR), FULL_INPUTS)[well_known.HELPER]
+    assert helper == _secret(parsed(), inputs())[well_known.HELPER]
     assert helper == "#!/bin/sh\nexec cat /etc/registry-mirror/credentials.json\n"
     subprocess.run(["/bin/sh", "-n"], input=helper, text=True, check=True)
 
 
 def test_all_files_but_credentials_restart_pods() -> None:
     login = Credentials(CredentialsState.FOUND, "bob", "secret")
-    start = _digest(judged(), inputs())
-    assert _digest(judged(), inputs(credentials=login)) == start
-    assert _digest(judged(a_mirror().replicated(5)), inputs()) == start
-    assert _digest(judged(), inputs(tls=ServingCertificate("another CA", PAIR))) == start  # the nodes alone read that
+    start = _digest(parsed(), inputs())
+    assert _digest(parsed(), inputs(credentials=login)) == start
+    assert _digest(parsed(a_mirror().replicated(5)), inputs()) == start
+    assert _digest(parsed(), inputs(tls=ServingCertificate("another CA", PAIR))) == start  # the nodes alone read that
     changed = [
-        _digest(judged(a_mirror().of("ghcr.io")), inputs()),
-        _digest(judged(a_mirror().keeping("1h")), inputs()),
-        _digest(judged(), inputs(bundle="more")),
-        _digest(judged(), inputs(tls=ServingCertificate(CA, KeyPair("renewed", PAIR.key)))),
-        _digest(judged(), inputs(tls=ServingCertificate(CA, KeyPair(PAIR.certificate, "renewed")))),
+        _digest(parsed(a_mirror().of("ghcr.io")), inputs()),
+        _digest(parsed(a_mirror().keeping("1h")), inputs()),
+        _digest(parsed(), inputs(bundle="more")),
+        _digest(parsed(), inputs(tls=ServingCertificate(CA, KeyPair("renewed", PAIR.key)))),
+        _digest(parsed(), inputs(tls=ServingCertificate(CA, KeyPair(PAIR.certificate, "renewed")))),
     ]
     assert len({start, *changed}) == 6
 
@@ -358,7 +358,7 @@ def test_all_files_but_credentials_restart_pods() -> None:
 def test_each_upstream_has_one_folder() -> None:
     """A changed mirror must not serve content of its former upstream."""
     written = ("quay.io", "https://QUAY.io:443/", "http://quay.io", "quay.io:80", "ghcr.io", "http://quay.io:443")
-    folders = [judged(a_mirror().of(url)).upstream.directory for url in written]
+    folders = [parsed(a_mirror().of(url)).upstream.directory for url in written]
     assert folders[0] == folders[1]
     assert len(set(folders)) == 5
 
@@ -366,10 +366,10 @@ def test_each_upstream_has_one_folder() -> None:
 def test_claim_template_keeps_user_values() -> None:
     whole = a_mirror().having("spec.volumeClaimTemplate.kind", "PersistentVolumeClaim")
     claimed = whole.with_claims_labelled({"app": "theirs", "team": "x"}).having("spec.volumeClaimTemplate.status", {})
-    (claim,) = _body(STATEFUL_SET, desired_objects(judged(claimed), settings(), inputs()))["spec"][
+    (claim,) = _body(STATEFUL_SET, desired_objects(parsed(claimed), settings(), inputs()))["spec"][
         "volumeClaimTemplates"
     ]
-    assert claim["metadata"].pop("ownerReferences") == [owner_reference(judged())]
+    assert claim["metadata"].pop("ownerReferences") == [owner_reference(parsed())]
     assert claim == {
         "metadata": {"name": "image-store", "labels": {"app": "docker-registry", "mirror": "docker", "team": "x"}},
         "spec": {
@@ -380,7 +380,7 @@ def test_claim_template_keeps_user_values() -> None:
     }
 
 
-def _judged(builder: MirrorBuilder) -> Mirror:
+def _parsed(builder: MirrorBuilder) -> Mirror:
     mirror = parse_mirror(stored(builder), ())
     assert isinstance(mirror, Mirror)
     return mirror

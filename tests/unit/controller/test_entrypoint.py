@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from controller.desired import entrypoint, registry_config
 from tests.localcluster.node import debian
-from tests.support.controller import judged
+from tests.support.controller import parsed
 from tests.support.kube import until
 from tests.support.mirrors import a_mirror
 
@@ -314,7 +314,7 @@ def test_mark_stays_for_hold_time(box: Box) -> None:
 
 
 def test_script_has_the_values_of_mirror() -> None:
-    mirror = judged(a_mirror().keeping("1h30m0.5s"))
+    mirror = parsed(a_mirror().keeping("1h30m0.5s"))
     text = registry_config.start_script(mirror)
     subprocess.run(["/bin/sh", "-n"], input=text, text=True, check=True)
     values = dict(re.findall(r"^(\w+)=(\S+)$", text.partition("\n\n")[0], re.MULTILINE))
@@ -333,7 +333,7 @@ def test_script_has_the_values_of_mirror() -> None:
 
 
 def test_registry_checks_the_mark() -> None:
-    (check,) = json.loads(registry_config.configuration(judged()))["health"]["file"]
+    (check,) = json.loads(registry_config.configuration(parsed()))["health"]["file"]
     assert check == {"file": f"{registry_config.MARKS_DIRECTORY}/full", "interval": "1s"}
 
 

@@ -79,8 +79,8 @@ def test_future_certificate_is_not_yet_valid() -> None:
 
 
 def test_host_names_ignore_case() -> None:
-    shouted = issue_certificate(issue_ca("theirs", NOW), ("Mirror-QUAY.io",), NOW).certificate
-    assert certificate_valid(Source("x"), shouted, "mirror-quay.io", NOW, DEFAULT.warning).reason == "Valid"
+    upper = issue_certificate(issue_ca("theirs", NOW), ("Mirror-QUAY.io",), NOW).certificate
+    assert certificate_valid(Source("x"), upper, "mirror-quay.io", NOW, DEFAULT.warning).reason == "Valid"
 
 
 @pytest.mark.parametrize("name", ["mirror-q\u00e4y.io".encode(), "mirror-qua\u00e4.io".encode("latin-1")])
@@ -121,8 +121,8 @@ def test_default_lifetimes_are_consistent() -> None:
     ],
 )
 def test_inconsistent_lifetimes_are_reported(seconds: tuple[int, ...], sentence: str) -> None:
-    (told,) = Lifetimes(*(timedelta(seconds=each) for each in seconds)).problems()
-    assert sentence in told
+    (message,) = Lifetimes(*(timedelta(seconds=each) for each in seconds)).problems()
+    assert sentence in message
 
 
 def _put(state: ClusterCache, name: str, version: int, made: datetime) -> None:
@@ -140,11 +140,11 @@ def test_expiry_is_logged_once_a_day() -> None:
     assert stream.getvalue() == ""
     for halves in range(6):
         warner.warn(CA_END - 14 * DAY + halves * DAY / 2, halves * 43_200.0)
-    told = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert [(each["event"], each["level"], each["secret"]) for each in told] == [
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(each["event"], each["level"], each["secret"]) for each in lines] == [
         ("certificate expires soon", "warning", WEBHOOK_CERTIFICATE)
     ] * 3
-    assert told[0]["until"] == CA_END.isoformat()
+    assert lines[0]["until"] == CA_END.isoformat()
     _put(state, WEBHOOK_CERTIFICATE, 3, NOW + 365 * DAY)
     warner.warn(CA_END - DAY, 6 * 43_200.0)
     assert len(stream.getvalue().splitlines()) == 3

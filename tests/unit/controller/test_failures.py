@@ -11,7 +11,7 @@ from controller.model.observation import Observation
 from controller.model.results import ApplyResult
 from controller.status.failures import FAILURES, SLOW_FAILURE, STUCK_AFTER, Failure, persistent_failure, stuck_deletions
 from controller.status.status import status_of, status_of_failing, status_of_invalid
-from tests.support.controller import LATER, NOW, inputs, judged, stored
+from tests.support.controller import LATER, NOW, inputs, parsed, stored
 
 if TYPE_CHECKING:
     from common.types import Json
@@ -55,20 +55,20 @@ def _reasons(status: Json) -> dict[str, tuple[str, str]]:
 
 
 def test_reconciled_appears_with_first_failure() -> None:
-    never = status_of(stored(), judged(), Observation(inputs(), applied=ApplyResult()), "mirrors", NOW)
+    never = status_of(stored(), parsed(), Observation(inputs(), applied=ApplyResult()), "mirrors", NOW)
     assert "Reconciled" not in _reasons(never)
     failing = status_of_failing({**stored(), "status": never}, Failure("InternalError", "A bug."), NOW)
     assert _reasons(failing)["Reconciled"] == ("False", "InternalError")
     assert _reasons(failing)["Ready"] == ("False", "InternalError")
     assert _reasons(failing)["Accepted"] == _reasons(never)["Accepted"], "other conditions stay"
     obj = {**stored(), "status": failing}
-    over = status_of(obj, judged(), Observation(inputs(), applied=ApplyResult()), "mirrors", LATER)
+    over = status_of(obj, parsed(), Observation(inputs(), applied=ApplyResult()), "mirrors", LATER)
     assert _reasons(over)["Reconciled"] == ("True", "Reconciled")
     assert _reasons(status_of_invalid(obj, [], LATER))["Reconciled"] == ("True", "Reconciled")
 
 
 def test_stuck_deletion_precedes_its_consequences() -> None:
     applied = ApplyResult(deleting={"StatefulSet a": (SINCE, ["example.com/hold"], STUCK_AFTER)})
-    reasons = _reasons(status_of(stored(), judged(), Observation(inputs(), applied=applied), "mirrors", NOW))
+    reasons = _reasons(status_of(stored(), parsed(), Observation(inputs(), applied=applied), "mirrors", NOW))
     assert reasons["Reconciled"] == ("False", "ObjectTerminating")
     assert reasons["Ready"] == ("False", "ObjectTerminating")

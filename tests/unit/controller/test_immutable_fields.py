@@ -9,12 +9,12 @@ import pytest
 from controller.desired import desired_objects
 from controller.objects.immutable_fields import immutable_differences, without_immutable
 from controller.objects.resources import BUDGET, DAEMON_SET, SECRET, SERVICE, STATEFUL_SET, Kind
-from tests.support.controller import inputs, judged, merged, settings
+from tests.support.controller import inputs, merged, parsed, settings
 
 if TYPE_CHECKING:
     from common.types import Json
 
-OBJECTS = desired_objects(judged(), settings(), inputs())
+OBJECTS = desired_objects(parsed(), settings(), inputs())
 DESIRED = {(kind, body["metadata"]["name"]): body for kind, body in OBJECTS}
 NAME = "registry-mirror-docker"
 HEADLESS = f"{NAME}-headless"

@@ -9,7 +9,7 @@ from hypothesis import given
 
 from controller.model.mirror import Mirror, parse_mirror
 from tests.support import strategies
-from tests.support.controller import UID, judged, stored
+from tests.support.controller import UID, parsed, stored
 from tests.support.mirrors import MirrorBuilder, a_mirror
 
 
@@ -23,16 +23,16 @@ def test_valid_mirror_is_complete(builder: MirrorBuilder) -> None:
 
 
 @given(strategies.damaged_mirrors())
-def test_invalid_mirror_has_errors(raw: Any) -> None:
+def test_invalid_mirror_has_errors(obj: Any) -> None:
     """Only metadata is known to be valid."""
-    name = raw.get("metadata", {}).get("name") if isinstance(raw.get("metadata"), dict) else None
-    raw["metadata"] = {**stored()["metadata"], "name": name if isinstance(name, str) and name else "docker"}
-    found = parse_mirror(raw, ())
+    name = obj.get("metadata", {}).get("name") if isinstance(obj.get("metadata"), dict) else None
+    obj["metadata"] = {**stored()["metadata"], "name": name if isinstance(name, str) and name else "docker"}
+    found = parse_mirror(obj, ())
     assert isinstance(found, Mirror) or all(problem.sentence for problem in found)
 
 
 def test_mirror_gets_defaults_without_webhook() -> None:
-    mirror = judged()
+    mirror = parsed()
     assert (mirror.spec.replicas, mirror.spec.ttl, mirror.storage) == (2, "168h", "20Gi")
     assert mirror.claim == {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "20Gi"}}}}
 
@@ -46,7 +46,7 @@ def test_mirror_gets_defaults_without_webhook() -> None:
     ],
 )
 def test_mirror_has_upstream_and_masquerade(written: str, asked: str, known: str) -> None:
-    mirror = judged(a_mirror().of(written))
+    mirror = parsed(a_mirror().of(written))
     assert (mirror.upstream.url, mirror.masquerade) == (asked, known)
 
 

@@ -12,7 +12,7 @@ from common.agent_protocol import RUNTIME_USES_MIRRORS
 from controller.model.observation import Agent, Observation
 from controller.nodes.agent_status import with_answer
 from controller.status import node_conditions, reasons
-from tests.support.controller import a_daemon_set, inputs, judged
+from tests.support.controller import a_daemon_set, inputs, parsed
 
 KEYS = ("state", "reason", "message", "node", "x")
 _JSON = st.recursive(
@@ -36,7 +36,7 @@ def _agents(*pairs: tuple[str, str]) -> list[Agent]:
 def test_any_answer_gives_valid_condition(answer: Any) -> None:
     agent = with_answer(Agent("one"), answer)
     found = Observation(inputs(), daemon_set=a_daemon_set(3, 1), agents=(agent, agent, agent, agent))
-    condition = node_conditions.nodes_configured(judged(), found, None, serving=True)
+    condition = node_conditions.nodes_configured(parsed(), found, None, serving=True)
     assert condition.reason.isalpha()
     assert condition.reason.isascii()
     assert condition.message.isprintable()
@@ -73,7 +73,7 @@ def test_agents_are_asked_while_nodes_are_pending() -> None:
 
 def test_younger_mirror_names_images_holder() -> None:
     found = Observation(inputs(images_holder="older"), daemon_set=a_daemon_set(3, 3))
-    condition = node_conditions.nodes_configured(judged(), found, None, serving=True)
+    condition = node_conditions.nodes_configured(parsed(), found, None, serving=True)
     assert (condition.status, condition.reason) == ("True", "AllNodesReady")
     assert condition.message == (
         "3 of 3 nodes use the mirror. Images of quay.io come through RegistryMirror older, which is older."
@@ -89,7 +89,7 @@ def test_registry_mirrors_advice_precedes_config_path(reasons_of_agents: list[st
     """Containerd refuses to start with config_path beside registry.mirrors: the order of the steps matters."""
     agents = tuple(_agents(*(("blocked", reason) for reason in reasons_of_agents)))
     observation = Observation(inputs(), daemon_set=a_daemon_set(2, 0), agents=agents)
-    condition = node_conditions.nodes_configured(judged(), observation, None, serving=True)
+    condition = node_conditions.nodes_configured(parsed(), observation, None, serving=True)
     assert condition.status == "False"
     assert condition.reason == (RUNTIME_USES_MIRRORS if len(agents) == 1 else "NodesBlocked")
     assert reasons.RUNTIME_USES_MIRRORS.action in condition.message

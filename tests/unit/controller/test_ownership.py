@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from controller.objects.ownership import Ownership, describe_owner, ownership_of
-from tests.support.controller import UID, judged
+from tests.support.controller import UID, parsed
 
 if TYPE_CHECKING:
     from common.types import Json
@@ -49,7 +49,7 @@ GOING = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
     ],
 )
 def test_ownership(metadata: Json, ownership: Ownership) -> None:
-    assert ownership_of({"metadata": metadata}, judged()) is ownership
+    assert ownership_of({"metadata": metadata}, parsed()) is ownership
 
 
 def test_owner_is_described() -> None:

@@ -18,7 +18,7 @@ from controller.upstream.probe_messages import Question
 from controller.upstream.prober import Prober
 from controller.upstream.registry_client import Asker
 from tests.localcluster.ports import free_port
-from tests.support.controller import inputs, judged, settings
+from tests.support.controller import inputs, parsed, settings
 from tests.support.mirrors import a_mirror
 from tests.support.upstreams import TOKEN, Front, serving
 
@@ -144,10 +144,10 @@ async def test_other_protocol_is_no_registry() -> None:
 
 async def test_proxy_is_used_and_its_failure_reported() -> None:
     """The proxy resolves the name of the upstream."""
-    said: list[bytes] = []
+    received: list[bytes] = []
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        said.append(await reader.readline())
+        received.append(await reader.readline())
         writer.write(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
         await writer.drain()
         writer.close()
@@ -156,7 +156,7 @@ async def test_proxy_is_used_and_its_failure_reported() -> None:
     proxy = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server, Asker(settings(HTTPS_PROXY=proxy)) as asker:
         found = await asker.ask(Question("https://registry.invalid"))
-    assert said == [b"CONNECT registry.invalid:443 HTTP/1.1\r\n"]
+    assert received == [b"CONNECT registry.invalid:443 HTTP/1.1\r\n"]
     assert found.reason == "ProxyFailed"
     async with Asker(settings(HTTPS_PROXY=f"http://127.0.0.1:{free_port()}")) as asker:
         assert (await asker.ask(Question("https://registry.invalid"))).reason == "ProxyFailed"
@@ -176,13 +176,13 @@ class Following:
 
     def __init__(self, **variables: str) -> None:
         self.news: list[str] = []
-        self.told = asyncio.Event()
+        self.requeued = asyncio.Event()
         self.prober = Prober(settings(**variables), self.tell, structlog.get_logger())
 
     def tell(self, mirror: str) -> None:
         """Record a requeue."""
         self.news.append(mirror)
-        self.told.set()
+        self.requeued.set()
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
@@ -199,14 +199,14 @@ class Following:
         """Wait until `look` returns True; it is called after each requeue."""
         async with asyncio.timeout(10):
             while not look():
-                self.told.clear()
-                await self.told.wait()
+                self.requeued.clear()
+                await self.requeued.wait()
 
 
 async def test_mirrors_share_a_probe() -> None:
     async with serving(Front()) as front:
         following = Following()
-        mirrors = [judged(a_mirror().named(f"m{number}").of(front.url)) for number in range(50)]
+        mirrors = [parsed(a_mirror().named(f"m{number}").of(front.url)) for number in range(50)]
         known = inputs(bundle=front.ca)
 
         def all_told() -> bool:
@@ -222,7 +222,7 @@ async def test_mirrors_share_a_probe() -> None:
 async def test_upstream_is_probed_periodically() -> None:
     async with serving(Front(status=503)) as front:
         following = Following(UPSTREAM_PROBE_SECONDS="1")
-        mirror, known = judged(a_mirror().of(front.url)), inputs(bundle=front.ca)
+        mirror, known = parsed(a_mirror().of(front.url)), inputs(bundle=front.ca)
 
         def says(reason: str) -> bool:
             verdict = following.prober.follow(mirror, known)
@@ -238,7 +238,7 @@ async def test_upstream_is_probed_periodically() -> None:
 async def test_changed_credentials_are_probed_at_once() -> None:
     async with serving(Front("bearer")) as front:
         following = Following()
-        mirror = judged(a_mirror().of(front.url).logging_in_with("login"))
+        mirror = parsed(a_mirror().of(front.url).logging_in_with("login"))
 
         def says(login: tuple[str, str], expected: Login) -> bool:
             known = inputs(credentials=Credentials(CredentialsState.FOUND, *login), bundle=front.ca)
@@ -254,7 +254,7 @@ async def test_changed_credentials_are_probed_at_once() -> None:
 async def test_period_zero_disables_probes() -> None:
     async with serving(Front()) as front:
         following = Following(UPSTREAM_PROBE_SECONDS="0")
-        found = following.prober.follow(judged(a_mirror().of(front.url)), inputs())
+        found = following.prober.follow(parsed(a_mirror().of(front.url)), inputs())
         assert found is not None
         assert (found.status, found.reason) == ("Unknown", "NotProbed")
     assert front.requests == []

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from controller.certificates.reissue_limiter import REISSUE_INTERVAL, IssuedCertificate, limit_reissue
 from controller.model.inputs import KeyPair, ServingCertificate
-from tests.support.controller import CA, inputs, judged
+from tests.support.controller import CA, inputs, parsed
 
 if TYPE_CHECKING:
     from controller.model.mirror import Mirror
 
 FIRST, SECOND, THIRD = KeyPair("first", "key 1"), KeyPair("second", "key 2"), KeyPair("third", "key 3")
-MIRROR = judged()
+MIRROR = parsed()
 GONE = None, None
 
 
@@ -51,7 +51,7 @@ def test_another_purpose_gets_its_own_certificate() -> None:
     memory = Memory()
     memory.use(FIRST, GONE, 0)
     assert memory.use(SECOND, GONE, 1, ca="another") == SECOND
-    assert memory.use(THIRD, GONE, 2, mirror=judged(uid="another")) == THIRD
+    assert memory.use(THIRD, GONE, 2, mirror=parsed(uid="another")) == THIRD
 
 
 def test_certificate_of_a_user_is_unchanged() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from common import quantity
 from controller.storage import resize_plan
-from tests.support.controller import UID, a_claim, a_stateful_set, judged
+from tests.support.controller import UID, a_claim, a_stateful_set, parsed
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
@@ -199,12 +199,12 @@ def test_template_without_owner_or_claims_is_replaced() -> None:
     del unowned["spec"]["volumeClaimTemplates"][0]["metadata"]
     earlier["spec"]["volumeClaimTemplates"][0]["metadata"]["ownerReferences"] = [_EARLIER]
     bare: Json = {"spec": {}}
-    assert all(resize_plan.plan(judged(), each, []).replace for each in (unowned, earlier, bare))
+    assert all(resize_plan.plan(parsed(), each, []).replace for each in (unowned, earlier, bare))
 
 
 def test_adopted_claim_keeps_its_other_owners() -> None:
     visitor: Json = {"kind": "ConfigMap", "uid": "visitor"}
-    owners = resize_plan.owned_by(judged(), _owned(a_claim(0, "20Gi"), visitor, _STATEFUL_SET))
+    owners = resize_plan.owned_by(parsed(), _owned(a_claim(0, "20Gi"), visitor, _STATEFUL_SET))
     assert [(each["kind"], each["uid"]) for each in owners] == [("ConfigMap", "visitor"), ("RegistryMirror", UID)]
     assert not any(each.get("controller") for each in owners)
 
@@ -240,7 +240,7 @@ def test_executed_plan_leaves_nothing_to_plan(wanted: str, present: list[tuple[s
 
 def _plan(wanted: str, template: str | None, claims: list[Json]) -> ResizePlan:
     stateful_set = None if template is None else a_stateful_set(template)
-    return resize_plan.plan(judged(a_mirror().storing(wanted)), stateful_set, claims)
+    return resize_plan.plan(parsed(a_mirror().storing(wanted)), stateful_set, claims)
 
 
 def _names(claims: list[Json]) -> list[str]:

@@ -14,7 +14,7 @@ from controller.objects import rollout
 from controller.objects.resources import SERVICE
 from controller.status import conditions
 from controller.status.status import status_of
-from tests.support.controller import NOW, a_stateful_set, inputs, judged, settings, stored
+from tests.support.controller import NOW, a_stateful_set, inputs, parsed, settings, stored
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def test_rolled_replicas(current: Json | None, rolled: int) -> None:
 
 def test_rollout_is_reported_while_available() -> None:
     obj = {**stored(CHANGED), "status": {"upstream": NEW}}
-    found = conditions.cache_available(obj, judged(CHANGED), Observation(inputs(), stateful_set=rolling(2, 1)))
+    found = conditions.cache_available(obj, parsed(CHANGED), Observation(inputs(), stateful_set=rolling(2, 1)))
     assert (found.status, found.reason) == ("True", "RollingOut")
     assert found.message.startswith("2 of 2 cache pods are ready. 1 of them")
 
@@ -67,7 +67,7 @@ def test_rollout_is_reported_while_available() -> None:
 def test_pods_of_former_upstream_are_unavailable() -> None:
     obj = {**stored(CHANGED), "status": {"upstream": FORMER}}
     for current, available, upstream in ((rolling(1, 1), "False", FORMER), (rolling(2, 1), "True", NEW)):
-        status = status_of(obj, judged(CHANGED), Observation(inputs(), stateful_set=current), "mirrors", NOW)
+        status = status_of(obj, parsed(CHANGED), Observation(inputs(), stateful_set=current), "mirrors", NOW)
         cache = next(each for each in status["conditions"] if each["type"] == "CacheAvailable")
         assert (cache["status"], status["upstream"]) == (available, upstream)
         obj = {**obj, "status": status}
@@ -90,7 +90,7 @@ def test_service_selects_unlabelled_pods_until_rollout(
 ) -> None:
     obj = {**stored(CHANGED), "status": {"upstream": upstream}}
     service = {"spec": {"selector": {"mirror": "docker", **selected}}}
-    mirror = judged(CHANGED)
+    mirror = parsed(CHANGED)
     assert rollout.is_unmarked(obj, mirror, service, current) is unmarked
     known = replace(inputs(), unmarked=unmarked)
     first = next(body for kind, body in desired_objects(mirror, settings(), known) if kind is SERVICE)
@@ -99,5 +99,5 @@ def test_service_selects_unlabelled_pods_until_rollout(
 
 def test_status_names_new_upstream_without_pods() -> None:
     obj = {**stored(CHANGED), "status": {"upstream": FORMER}}
-    status = status_of(obj, judged(CHANGED), Observation(inputs(), stateful_set=rolling(0, 1)), "mirrors", NOW)
+    status = status_of(obj, parsed(CHANGED), Observation(inputs(), stateful_set=rolling(0, 1)), "mirrors", NOW)
     assert status["upstream"] == NEW

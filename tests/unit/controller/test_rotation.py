@@ -50,7 +50,7 @@ class World:
         self.seconds = 0
         self.ahead = 0
         self.ca: KeyPair | None = None
-        self.place = TrustState((), None)
+        self.trust = TrustState((), None)
         self.durations = DurationTracker()
         self.wait: float | None = None
         self.bundles: list[tuple[int, str]] = []
@@ -63,8 +63,8 @@ class World:
         if self.ca is None or not is_ca_current(self.ca, now, self.times):
             self.ca = issue_ca("mirrors", now, self.times)
         held = partial(self._held)
-        step = rotation.next_step(self.place, IssueRequest(self.ca, HOSTS, now, self.times), held)
-        self.place = TrustState((step.bundle,), step.serving, settled=self._settled(step.serving.certificate))
+        step = rotation.next_step(self.trust, IssueRequest(self.ca, HOSTS, now, self.times), held)
+        self.trust = TrustState((step.bundle,), step.serving, settled=self._settled(step.serving.certificate))
         self.bundles.append((self.seconds, step.bundle))
         self.served.append((self.seconds, step.serving.certificate))
         self.wait = step.wait
@@ -81,7 +81,7 @@ class World:
         """Advance the time, with a reconcile every `look` seconds."""
         for _ in range(0, seconds, look):
             self.seconds += look
-            self.place = replace(self.place, settled=self._settled(self.served[-1][1]))
+            self.trust = replace(self.trust, settled=self._settled(self.served[-1][1]))
             self.reconcile()
 
     def be_away(self, seconds: int) -> None:
@@ -165,29 +165,29 @@ def test_three_cas_rotate_unattended() -> None:
 def test_rotation_adds_uses_and_removes() -> None:
     world = World()
     world.pass_by(50)
-    old, serving = world.place.bundles[0], world.place.serving
+    old, serving = world.trust.bundles[0], world.trust.serving
     _lose(world)
     assert world.ca is not None
     new = world.ca.certificate
-    assert world.place.bundles == (new + old,)
-    assert world.place.serving == serving
+    assert world.trust.bundles == (new + old,)
+    assert world.trust.serving == serving
     world.pass_by(20)
-    assert world.place.serving == serving
+    assert world.trust.serving == serving
     world.pass_by(1)  # the overlap begins with the second reconcile
-    assert world.place.serving != serving
-    assert world.place.bundles == (new + old,)
+    assert world.trust.serving != serving
+    assert world.trust.bundles == (new + old,)
     world.pass_by(20 + PROPAGATION + 1)
-    assert world.place.bundles == (new,)
+    assert world.trust.bundles == (new,)
 
 
 def test_unsettled_servers_keep_former_ca_trusted() -> None:
     world = World()
-    old = world.place.bundles[0]
+    old = world.trust.bundles[0]
     _lose(world)
     world.pass_by(21)
     for _ in range(100):
         world.seconds += 1
-        world.place = replace(world.place, settled=False)
+        world.trust = replace(world.trust, settled=False)
         assert old in world.reconcile().bundle
 
 
@@ -200,13 +200,13 @@ A, B = (issue_ca(name, START, TIMES) for name in "AB")
 SERVING = issue_certificate(A, HOSTS, START, TIMES)
 
 
-def _step(place: TrustState, ca: KeyPair, held: float = 0.0) -> RotationStep:
-    return rotation.next_step(place, IssueRequest(ca, HOSTS, START, TIMES), so_for(held))
+def _step(trust: TrustState, ca: KeyPair, held: float = 0.0) -> RotationStep:
+    return rotation.next_step(trust, IssueRequest(ca, HOSTS, START, TIMES), so_for(held))
 
 
 def test_complete_rotation_changes_nothing() -> None:
-    place = TrustState((A.certificate,), SERVING)
-    assert _step(place, A, 1e9) == RotationStep(A.certificate, SERVING)
+    trust = TrustState((A.certificate,), SERVING)
+    assert _step(trust, A, 1e9) == RotationStep(A.certificate, SERVING)
 
 
 def test_ca_label_variant_is_the_same_ca() -> None:
@@ -249,14 +249,14 @@ def test_bundle_size_is_limited() -> None:
 
 
 def test_user_bundle_includes_former_cas() -> None:
-    def told(held: float, *, settled: bool) -> tuple[str, float | None]:
-        place = TrustState((A.certificate,), SERVING, settled=settled)
-        return rotation.user_bundle(place, "# theirs\n" + B.certificate, TIMES.overlap, so_for(held))
+    def bundle_after(held: float, *, settled: bool) -> tuple[str, float | None]:
+        trust = TrustState((A.certificate,), SERVING, settled=settled)
+        return rotation.user_bundle(trust, "# theirs\n" + B.certificate, TIMES.overlap, so_for(held))
 
     both = "# theirs\n" + B.certificate + A.certificate
-    assert told(1e9, settled=False) == (both, None)
-    assert told(0.0, settled=True) == (both, 20.0)
-    assert told(20.0, settled=True) == ("# theirs\n" + B.certificate, None)
+    assert bundle_after(1e9, settled=False) == (both, None)
+    assert bundle_after(0.0, settled=True) == (both, 20.0)
+    assert bundle_after(20.0, settled=True) == ("# theirs\n" + B.certificate, None)
     assert rotation.user_bundle(TrustState((), None), "any text", TIMES.overlap, rotation.never) == ("any text", None)
 
 

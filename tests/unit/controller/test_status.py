@@ -16,7 +16,7 @@ from controller.model.observation import Observation
 from controller.model.results import ApplyResult, ResizePlan, StorageResult
 from controller.status import events
 from controller.status.status import status_of, status_of_invalid, status_patch
-from tests.support.controller import LATER, NOW, a_daemon_set, a_stateful_set, inputs, judged, merged, stored
+from tests.support.controller import LATER, NOW, a_daemon_set, a_stateful_set, inputs, merged, parsed, stored
 
 if TYPE_CHECKING:
     from common.types import Json
@@ -36,7 +36,7 @@ def _observation(ready: int = 2, nodes: int = 3) -> Observation:
 
 
 def _status(observation: Observation, obj: Json | None = None, now: str = NOW) -> Json:
-    return status_of(obj or stored(generation=7), judged(), observation, "mirrors", now)
+    return status_of(obj or stored(generation=7), parsed(), observation, "mirrors", now)
 
 
 def test_status_of_working_mirror() -> None:

@@ -18,7 +18,7 @@ from controller.upstream.auth_challenge import Challenge, challenges, may_get_cr
 from controller.upstream.probe_messages import Question
 from controller.upstream.proxy import proxy_for
 from controller.upstream.schedule import FIRST_WAIT, Schedule
-from tests.support.controller import inputs, judged, settings, stored
+from tests.support.controller import inputs, parsed, settings, stored
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def test_invalid_period_is_refused(value: str) -> None:
         settings(UPSTREAM_PROBE_SECONDS=value)
 
 
-MIRROR = judged(a_mirror().of("quay.io").logging_in_with("login"))
+MIRROR = parsed(a_mirror().of("quay.io").logging_in_with("login"))
 FOUND = inputs(credentials=Credentials(CredentialsState.FOUND, "bob", "secret"))
 
 
