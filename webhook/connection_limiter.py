@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-# Connections. Each costs 52 KB, and up to 64 KB more while it sends: 115 MB in all. The program needs 50 MB and large
-# reviews 32 MB more, of the 256 MB of the container. An API server opens one per concurrent review, some tens.
-CONNECTIONS_MAX: Final = 1000
+# Connections. Three API servers with 200 concurrent writes each (their default) open 300 to each of two replicas.
+# An idle connection costs 52 KB, one with an unfinished body 0.2 to 0.4 MB: 160 of the container's 256 MB at most.
+CONNECTIONS_MAX: Final = 400
 HANDSHAKE_SECONDS: Final = 10.0  # a handshake takes two round trips
 _RETRY_SECONDS: Final = 1.0  # after the system ran out of file descriptors; as in asyncio
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Seconds that a connection may stay idle after a request. The API server closes its own after 90. If this side closed
 # first, a review could be on its way.
 IDLE_SECONDS: Final = 120
-CLOSE_SECONDS: Final = 1.0  # for a client's answer to the end of TLS
+CLOSE_SECONDS: Final = 1.0  # for the client to read the last answer and to close its side
 # Seconds from the first byte of a request to the end of its answer; for the first request, from the handshake. The API
 # server waits 10 seconds for a webhook by default.
 REQUEST_SECONDS: Final = 10.0
@@ -164,11 +164,11 @@ class Protocol(HttpToolsProtocol, ServedConnection):
         self._is_in_head = False
 
     def on_response_complete(self) -> None:
-        """Replace the deadline by the idle time, after which uvicorn closes and waits for the client to close too."""
+        """Replace the deadline by the idle time and the time to close, or by the latter alone."""
         super().on_response_complete()
-        if not self.transport.is_closing():
-            self._is_idle = True
-            self._deadline = self.loop.time() + self.timeout_keep_alive + CLOSE_SECONDS
+        self._is_idle = True
+        idle = 0 if self.transport.is_closing() else self.timeout_keep_alive
+        self._deadline = self.loop.time() + idle + CLOSE_SECONDS
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Release the connection's slot and its idle timer, which would keep it in memory."""

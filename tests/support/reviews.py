@@ -66,7 +66,7 @@ class ReviewBuilder:
         return self.having(kind={"group": group, "version": version, "kind": kind})
 
     def document(self) -> Json:
-        """The whole review as JSON."""
+        """Return the whole review as JSON."""
         request = copy.deepcopy(self.request)
         return {"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request}
 
