@@ -226,6 +226,24 @@ def test_program_finds_mirror_and_cleans(running: Running, account: Account, ser
     assert '"event": "stopped"' in program.stop()
 
 
+def test_program_cleans_at_its_end_without_service(
+    running: Running, account: Account, server: Server, tmp_path: Path
+) -> None:
+    """A rollout keeps the node's files; an end after the Service's removes them."""
+    node = NodeFiles(tmp_path / "node")
+    service(running)
+    program = Program(account, node, server)
+    until(lambda: node.hosts.read_bytes() != LOCALHOST, why="the hosts entry exists")
+    written = node.hosts.read_bytes()
+    program.stop()
+    assert node.hosts.read_bytes() == written
+    program = Program(account, node, server)
+    until(lambda: program.state()[1] in {"MirrorAway", "MirrorSilent"}, why=f"it knows the Service; {program.state()}")
+    running.kube.delete(resources.SERVICE, SERVICE)
+    assert '"reason": "Service deleted"' in program.stop()
+    assert node.hosts.read_bytes() == LOCALHOST
+
+
 def _slice() -> Json:
     return {
         "metadata": {"name": f"{SERVICE}-x", "labels": {"kubernetes.io/service-name": SERVICE}},
