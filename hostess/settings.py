@@ -197,9 +197,7 @@ VARIABLES: Final = (
         "Node of the agent. If empty, the agent does not know the version of the container runtime.",
         "",
     ),
-    Variable(
-        "ca_file", "AUTHORITY_FILE", _path, _FILE, "PEM bundle of the mirror's CA.", "/etc/registry-mirror/ca.crt"
-    ),
+    Variable("ca_file", "CA_FILE", _path, _FILE, "PEM bundle of the mirror's CA.", "/etc/registry-mirror/ca.crt"),
     Variable("docker_certs", "DOCKER_CERTS_DIR", _path, _FILE, "Docker's registry folder.", "/etc/docker/certs.d"),
     Variable(
         "containerd_certs",

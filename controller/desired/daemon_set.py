@@ -90,7 +90,7 @@ def _environment(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -
         "UPSTREAM_URL": mirror.upstream.url,
         # Empty if an older mirror's hosts.toml has this registry.
         "UPSTREAM_HOST": mirror.upstream.image_host if inputs.images_holder is None else "",
-        "AUTHORITY_FILE": f"{CA_DIRECTORY}/{well_known.CA}",
+        "CA_FILE": f"{CA_DIRECTORY}/{well_known.CA}",
         "DOCKER_CERTS_DIR": f"{DOCKER_DIRECTORY}/certs.d",
         "CONTAINERD_CERTS_DIR": settings.containerd_certs_dir,
         "STATUS_PORT": str(STATUS_PORT),

@@ -168,7 +168,7 @@ class Program:
         environment = node.environment(
             "one",
             SHADOW_FQDN=HOST_NAME,
-            AUTHORITY_FILE=str(node.put("secret/ca.crt", server.issuer.certificate)),
+            CA_FILE=str(node.put("secret/ca.crt", server.issuer.certificate)),
             SERVICE_ACCOUNT_DIR=str(account.folder),
             KUBERNETES_SERVICE_HOST=url.hostname or "",
             KUBERNETES_SERVICE_PORT=str(url.port),

@@ -31,7 +31,7 @@ class Running:
 
     def __init__(self, node: NodeFiles, server: Server, mirror: str = "one", **changed: str) -> None:
         ca = node.put("secret/ca.crt", server.issuer.certificate)
-        settings = node.settings(mirror, SHADOW_FQDN=HOST_NAME, AUTHORITY_FILE=str(ca), **changed)
+        settings = node.settings(mirror, SHADOW_FQDN=HOST_NAME, CA_FILE=str(ca), **changed)
         self.log = io.StringIO()
         log = Log(self.log)
         containerd = Containerd(settings, ApiClient("127.0.0.1", 1, node.root), log, version_read=True)
