@@ -195,7 +195,7 @@ def test_bad_pair_is_refused_once(issuer: Issuer, mount: Mount) -> None:
 
 
 @pytest.mark.parametrize("ca", [b"", b"\n", None], ids=["empty", "blank", "missing"])
-def test_pair_of_another_ca_is_used_without_ca_file(issuer: Issuer, mount: Mount, ca: bytes | None) -> None:
+def test_pair_without_ca_file_is_used(issuer: Issuer, mount: Mount, ca: bytes | None) -> None:
     good, foreign = issuer.issue(), Issuer("another").issue()
     mount.hold(good.certificate, good.key, issuer.certificate)
     watcher = watcher_of(mount, Recorder(), good.not_after - DAY)
