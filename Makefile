@@ -1,20 +1,20 @@
-# Two commands do everything on a machine with Python 3.11 and make: `make demo` and `make test`.
+# `make demo` and `make test` need Python 3.11 and make only; they install the rest.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST = $(BIN)/python -m pytest --numprocesses=2 --durations=10
 LOCK := deploy/requirements/dev.txt
-# The stamp carries the lock's hash, so that a changed lock makes a new environment and an unchanged one costs nothing.
+# The stamp has the lock's checksum: a changed lock makes a new environment.
 STAMP := $(VENV)/.installed-$(shell cksum < $(LOCK) | cut -d' ' -f1)
 WITHOUT_NODE := $(filter 0,$(NODE))
-# SIGINT, upon which pytest still tells what there was and takes its clusters down, for which it has a minute.
+# At SIGINT pytest prints its report and stops its clusters, within a minute.
 CHAOS_SECONDS ?= 1800
 CHAOS_BOUND := $(if $(CHAOS_MINUTES),,timeout --signal=INT --kill-after=60 $(CHAOS_SECONDS))
 
 .DEFAULT_GOAL := help
 .PHONY: help build up down demo test smoke slow e2e chaos verify check-node check unit fuzz bench crd audit lock docs docs-tables clean
 
-help:  ## this list
+help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): $(LOCK)
@@ -24,16 +24,16 @@ $(STAMP): $(LOCK)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(LOCK)
 	@touch $@
 
-up: $(STAMP)  ## start a real Kubernetes API server with its controllers here, and keep it (NODE=1: and a node)
+up: $(STAMP)  ## start Kubernetes on this machine and keep it running (NODE=1: with a node)
 	@$(BIN)/python -m tests.localcluster up $(if $(filter-out 0,$(NODE)),--node)
 
-down: $(STAMP)  ## stop it and leave nothing behind
+down: $(STAMP)  ## stop it and delete its files
 	@$(BIN)/python -m tests.localcluster down
 
-demo: $(STAMP)  ## the main job, scene by scene; with pods on a node where one can run (NODE=0: without)
+demo: $(STAMP)  ## show the system step by step, with pods if this machine can run a node (NODE=0: without)
 	@$(BIN)/python -m tests.localcluster demo $(if $(WITHOUT_NODE),--no-node)
 
-check: docs  ## ruff, mypy strict, import contracts, links of the documents
+check: docs  ## run ruff, mypy, the import contracts and make docs
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
 
 docs: $(STAMP)  ## build the documents into .site/; a broken link is an error
@@ -42,28 +42,28 @@ docs: $(STAMP)  ## build the documents into .site/; a broken link is an error
 docs-tables: $(STAMP)  ## write the generated documents
 	@$(BIN)/python -m docs.generate
 
-unit: $(STAMP)  ## the tests that need no cluster
+unit: $(STAMP)  ## run the tests that need no cluster
 	@$(BIN)/python -m pytest tests/unit -q
 
-build: $(STAMP)  ## build the local cluster's programs, once: minutes, then cached outside the tree
+build: $(STAMP)  ## build the local cluster's programs: minutes the first time, then cached
 	@$(BIN)/python -m tests.localcluster build
 
-test: check build  ## checks, unit and property tests, behaviour on a real API server (about 7 minutes)
+test: check build  ## run checks, unit tests, property tests and tests on a real API server
 	@$(PYTEST) tests/unit tests/fuzz tests/cluster -m 'not slow' --dist=loadfile
 
-smoke: check-node  ## the system on a real node: install, pull, faults, uninstall (about 3 minutes; needs root on Debian)
+smoke: check-node  ## test the system on a real node: install, pulls, uninstall (needs root on Debian)
 ifneq ($(WITHOUT_NODE),)
 	@echo "make smoke: NODE=0 leaves out all tests."
 else
 	@$(BIN)/python -m pytest tests/smoke --exitfirst --durations=10
 endif
 
-slow: $(STAMP)  ## long tests: faults on a real API server, the cache against a real upstream
+slow: $(STAMP)  ## run long tests: faults on a real API server, the cache against a real upstream
 	@$(PYTEST) tests/cache --dist=load
 	@$(BIN)/python -m tests.localcluster build --cert-manager
 	@$(PYTEST) tests/cluster -m slow --dist=loadfile
 
-e2e: check-node  ## pulls on a real node, all programs as pods (needs root on Debian)
+e2e: check-node  ## test pulls on a real node with all programs as pods (needs root on Debian)
 ifneq ($(WITHOUT_NODE),)
 	@echo "make e2e: NODE=0 leaves out all tests."
 else
@@ -72,11 +72,11 @@ endif
 
 # One worker for faults of the control plane, one for those of the node. NODE=0 leaves out the latter.
 # CHAOS_SECONDS bounds the run, unless CHAOS_MINUTES is set.
-chaos: build check-node  ## faults, with a table of losses and recovery times (CHAOS_SEED, CHAOS_MINUTES=15)
+chaos: build check-node  ## inject faults; print losses and recovery times (CHAOS_SEED, CHAOS_MINUTES=15)
 	@$(CHAOS_BOUND) $(PYTEST) tests/chaos/control $(if $(WITHOUT_NODE),,tests/chaos/node) --dist=loadgroup \
 	  || { status=$$?; [ $$status -ne 124 ] || echo "make chaos: stopped after $(CHAOS_SECONDS) s; faults that are not in the table were not tried."; exit $$status; }
 
-verify:  ## everything: test, smoke, slow, e2e, chaos
+verify:  ## run test, smoke, slow, e2e and chaos
 	@for target in test smoke slow e2e chaos; do $(MAKE) $$target || exit 1; done
 
 # A machine that cannot run a node fails here: skipped tests would look like passed ones.
@@ -85,10 +85,10 @@ ifeq ($(WITHOUT_NODE),)
 	@$(BIN)/python -m tests.localcluster check-node
 endif
 
-fuzz: $(STAMP)  ## coverage-guided fuzzing of all that reads what others wrote, FUZZ_SECONDS=60 a target
+fuzz: $(STAMP)  ## fuzz all parsers, FUZZ_SECONDS=60 per target
 	@$(BIN)/python -m tests.fuzz
 
-bench: build  ## the figures of the README, with the limit measured in the same run
+bench: build  ## run the benchmarks, with the limit measured in the same run
 	@$(BIN)/python -m benchmarks
 
 crd: $(STAMP)  ## write deploy/crd.yaml from the model
@@ -106,5 +106,5 @@ lock: $(STAMP)  ## write deploy/requirements/*.txt from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --python-version 3.11 --group sbom -o deploy/requirements/sbom.txt
 
-clean:  ## remove the virtual environment and caches (the build cache of the cluster is kept)
+clean:  ## delete the virtual environment and caches, not the build cache of the cluster
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .cache .site

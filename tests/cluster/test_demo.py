@@ -1,6 +1,6 @@
-"""`make demo NODE=0`: what a person sees first must work, and leave their machine as it was, impatient or not.
+"""Test `make demo NODE=0`.
 
-That with a node is tests/e2e/test_demo.py.
+tests/e2e/test_demo.py tests it with a node.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def begin(folder: Path) -> subprocess.Popen[str]:
-    """Starts the demo with `folder` for temporary files: nothing else makes any there."""
+    """Start the demo with `folder` for its temporary files."""
     return subprocess.Popen(
         [sys.executable, "-m", "tests.localcluster", "demo", "--no-node"],
         cwd=REPOSITORY,
@@ -32,19 +32,19 @@ def begin(folder: Path) -> subprocess.Popen[str]:
 
 
 def processes_with(folder: Path) -> list[str]:
-    """Command lines of all processes that were handed `folder` in their environment, directly or not."""
+    """Return the command lines of all processes whose environment has `folder`."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             if str(folder).encode() in (entry / "environ").read_bytes():
                 found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except OSError:  # it has ended meanwhile, or is somebody else's
+        except OSError:  # it has ended, or belongs to another user
             continue
     return found
 
 
-def test_every_scene_goes_as_expected_and_nothing_is_left(tmp_path: Path) -> None:
-    """The verdict, the exit status and the width hold; no process and no file remains."""
+def test_all_steps_succeed(tmp_path: Path) -> None:
+    """Lines have at most 100 characters; no process and no file remains."""
     with begin(tmp_path) as demo:
         said, _ = demo.communicate()
     assert demo.returncode == 0, said
@@ -56,8 +56,8 @@ def test_every_scene_goes_as_expected_and_nothing_is_left(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
-    """Ctrl-C in the middle of a scene, twice, as impatient people do it: no process and no file remains."""
+def test_interrupted_demo_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    """Two signals during a step leave no process and no file."""
     with begin(tmp_path) as demo:
         assert demo.stdout is not None
         assert any(line.startswith("4. ") for line in demo.stdout)

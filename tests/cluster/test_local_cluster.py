@@ -42,7 +42,7 @@ SERVICE_ACCOUNT = "system:serviceaccount:registry-mirror:registry-mirror-control
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Share one cluster between the tests that leave it as it was; a proxy that is set is none of its business."""
+    """Share one cluster between tests that leave it unchanged. It ignores the proxy of the environment."""
     environment = {**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
     with Cluster(tmp_path_factory.mktemp("shared") / "cluster", environment).start() as started:
         yield started
@@ -63,7 +63,7 @@ def processes_of(folder: Path) -> list[str]:
 
 
 def eventually(question: Any, seconds: float = 60.0) -> bool:
-    """Whether `question` answers with something true within `seconds`."""
+    """Return True if `question` becomes true within `seconds`."""
     limit = time.monotonic() + seconds
     while not (answer := bool(question())) and time.monotonic() < limit:
         time.sleep(0.02)
@@ -82,8 +82,8 @@ def local(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_up_leaves_it_running_and_down_leaves_nothing(tmp_path: Path) -> None:
-    """What `up` starts outlives it, a second `up` changes nothing; after `down` no process and no file is left."""
+def test_up_and_down(tmp_path: Path) -> None:
+    """The cluster outlives `up`, and a second `up` changes nothing. `down` leaves no process and no file."""
     folder = tmp_path / "a folder" / "cluster"
     first, again = local("up", folder), local("up", folder)
     assert first.returncode == 0, first.stderr
@@ -116,7 +116,7 @@ def test_an_interrupted_up_leaves_nothing(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-def test_a_cluster_ends_with_a_program_that_was_killed(tmp_path: Path) -> None:
+def test_cluster_ends_with_killed_program(tmp_path: Path) -> None:
     """A test run that is killed by -9 leaves no processes behind."""
     folder = tmp_path / "cluster"
     code = f"import pathlib, time, tests.localcluster.cluster as c; x = c.Cluster(pathlib.Path({str(folder)!r}))\n"
@@ -130,7 +130,7 @@ def test_a_cluster_ends_with_a_program_that_was_killed(tmp_path: Path) -> None:
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
-    """A LOCAL_CLUSTER that names somebody's home is refused by `up` and by `down`."""
+    """`up` and `down` refuse a folder with other files."""
     (tmp_path / "letter.txt").write_text("dear")
     for command in ("up", "down"):
         done = local(command, tmp_path)
@@ -139,7 +139,7 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
-def test_two_clusters_side_by_side_know_nothing_of_each_other(cluster: Cluster, tmp_path: Path) -> None:
+def test_two_clusters_are_independent(cluster: Cluster, tmp_path: Path) -> None:
     """Each has ports, certificates and data of its own."""
     with Cluster(tmp_path / "second").start(controllers=False, scheduler=False) as second:
         second.run_kubectl("create", "namespace", "only-in-the-second")
@@ -163,7 +163,7 @@ def test_killed_components_come_back_with_their_data(cluster: Cluster) -> None:
     cluster.run_kubectl("delete", "configmap", "kept")
 
 
-def test_a_user_may_do_what_rbac_lets_it_do(cluster: Cluster) -> None:
+def test_rbac_applies_to_users(cluster: Cluster) -> None:
     """kubeconfig_for a service account: forbidden, and allowed as soon as a role is bound to it."""
     groups = ["system:serviceaccounts", "system:serviceaccounts:registry-mirror"]
     kubeconfig = cluster.kubeconfig_for(SERVICE_ACCOUNT, groups)
@@ -178,7 +178,7 @@ def test_a_user_may_do_what_rbac_lets_it_do(cluster: Cluster) -> None:
     cluster.run_kubectl("delete", "rolebinding", "reads")
 
 
-def test_the_longest_user_name_of_a_service_account_works(cluster: Cluster) -> None:
+def test_longest_user_name_works(cluster: Cluster) -> None:
     """A user name may be longer than the 64 characters that X.520 gives a common name."""
     user = f"system:serviceaccount:{'n' * 63}:{'a' * 253}"
     kubeconfig = cluster.kubeconfig_for(user)
@@ -186,7 +186,7 @@ def test_the_longest_user_name_of_a_service_account_works(cluster: Cluster) -> N
     assert said.stdout == user
 
 
-def test_the_audit_log_has_a_request_before_its_client_has_the_answer(cluster: Cluster) -> None:
+def test_audit_log_precedes_answer(cluster: Cluster) -> None:
     """Each request is one line, with who asked what and the answer's status."""
     cluster.run_kubectl("get", "configmap", "never-made", check=False)
     events = list(entries(cluster))
@@ -203,7 +203,7 @@ def test_controllers_work(cluster: Cluster) -> None:
     assert eventually(lambda: not pods_of(cluster, "web"))
 
 
-def test_restarted_controllers_collect_what_objects_of_a_new_kind_own(cluster: Cluster) -> None:
+def test_restarted_controllers_collect_new_kinds(cluster: Cluster) -> None:
     """The garbage collector knows a CRD's kind at once after restart_controllers, not most of a minute later."""
     cluster.run_kubectl("apply", "-f", "-", stdin=json.dumps(WIDGETS))
     cluster.run_kubectl("wait", "--for=condition=Established", "crd/widgets.example.com")
@@ -224,7 +224,7 @@ def pods_of(cluster: Cluster, app: str) -> list[str]:
     return cluster.run_kubectl("get", "pods", "-l", f"app={app}", "-o", "name").stdout.split()
 
 
-def test_a_start_that_fails_tells_why_and_leaves_nothing_running(tmp_path: Path) -> None:
+def test_failed_start_leaves_nothing(tmp_path: Path) -> None:
     """The end of the component's log is in the error."""
     cluster = Cluster(tmp_path / "cluster")
     with pytest.raises(
@@ -270,9 +270,7 @@ def refusing_webhook(cluster: Cluster, host: str) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("external_name", ["localhost", "127.0.0.1"])
-def test_a_service_of_type_external_name_leads_to_a_webhook_on_this_machine(
-    cluster: Cluster, external_name: str
-) -> None:
+def test_external_name_service_reaches_local_webhook(cluster: Cluster, external_name: str) -> None:
     """The API server dials the external name at the port of clientConfig, and checks the name of the Service."""
     service = f"hook-{external_name.replace('.', '-')}"
     cluster.run_kubectl("create", "service", "externalname", service, f"--external-name={external_name}")

@@ -15,7 +15,7 @@ PULL = 15.0  # seconds that the pull of some MB and the start of its pod take at
 BODY_CUT = 30.0  # seconds more, where a body was cut off and kubelet has to try again
 
 
-def test_a_cache_whose_volume_is_full_leaves_its_service(testbed: Testbed) -> None:
+def test_cache_with_full_volume_leaves_service(testbed: Testbed) -> None:
     """Images come from the upstream then, by the administrator's own CA and the pod's own login."""
     login = testbed.login(testbed.private)
     (volume,) = testbed.mirror(
@@ -39,7 +39,7 @@ def test_a_cache_whose_volume_is_full_leaves_its_service(testbed: Testbed) -> No
     testbed.delete("full")
 
 
-def test_one_of_two_replicas_is_killed_in_the_middle_of_a_large_pull(testbed: Testbed) -> None:
+def test_replica_killed_during_large_pull(testbed: Testbed) -> None:
     """The pull is finished by the other replica, or by the kubelet's next try."""
     testbed.mirror("two", testbed.world, replicas=2)
     image = testbed.world.push("lib/killed:1", (50.0, 50.0, 50.0, 50.0))

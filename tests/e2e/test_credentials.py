@@ -14,13 +14,13 @@ FOLLOWED = 180.0
 
 
 def uids(testbed: Testbed) -> set[str]:
-    """UIDs of the cache pods."""
+    """Return the UIDs of the cache pods."""
     said = json.loads(testbed.kubectl("get", "pods", "-l", "mirror=private,component=registry", "-o", "json"))
     return {pod["metadata"]["uid"] for pod in said["items"]}
 
 
 def test_wrong_then_right_then_gone_and_back(testbed: Testbed) -> None:
-    """Each is told, each is followed, by the same pod; the private CA is trusted all along."""
+    """The condition reports each change and the same pod follows it. The private CA stays trusted."""
     name = testbed.secret("account", username="puller", password="wrong")
     testbed.apply_mirror("private", testbed.private.host, credentialsSecret=name)
     testbed.until(lambda: testbed.condition("private", "CacheAvailable")["status"] == "True", 120)

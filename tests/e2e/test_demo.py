@@ -1,6 +1,6 @@
-"""`make demo` where a node can run: pulls through the mirror, without upstream, without mirror; nothing is left.
+"""Test `make demo` on a node: pulls through the mirror, without upstream and without mirror.
 
-What it does for anybody, and without a node, is in tests/cluster/test_demo.py.
+tests/cluster/test_demo.py tests it without a node.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def begin(folder: Path) -> subprocess.Popen[str]:
-    """Starts the demo with `folder` for temporary files: nothing else makes any there."""
+    """Start the demo with `folder` for its temporary files."""
     return subprocess.Popen(
         [sys.executable, "-m", "tests.localcluster", "demo"],
         cwd=REPOSITORY,
@@ -32,20 +32,20 @@ def begin(folder: Path) -> subprocess.Popen[str]:
 
 
 def made_outside(folder: Path) -> list[Path]:
-    """What a demo that runs has made of this machine beside files: an interface and cgroups."""
+    """Return the interface and the cgroups of a running demo."""
     (cluster,) = folder.glob("registry-mirror-demo-*/cluster")
     groups = [Path(line) for line in (cluster / "cgroups").read_text().splitlines()]
     return [Path(f"/sys/class/net/rm-node{(cluster / 'link').read_text()}"), *groups]
 
 
 def traces(folder: Path) -> list[str]:
-    """Processes that were handed `folder` in their environment or command line, mounts of it, files in it."""
+    """Return processes and mounts that use `folder`, and files in it."""
     mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(folder) in line]
     return [*processes_with(folder), *mounts, *map(str, folder.iterdir())]
 
 
 def processes_with(folder: Path) -> Iterator[str]:
-    """Command lines of all processes of a demo."""
+    """Yield the command lines of all processes of a demo."""
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             command, environment = ((entry / name).read_bytes() for name in ("cmdline", "environ"))
@@ -55,8 +55,8 @@ def processes_with(folder: Path) -> Iterator[str]:
             yield command.replace(b"\0", b" ").decode(errors="replace")
 
 
-def test_every_scene_goes_as_expected_and_nothing_is_left(tmp_path: Path) -> None:
-    """All twelve, the four pulls among them; the page is no wider than it should be."""
+def test_all_steps_succeed(tmp_path: Path) -> None:
+    """All twelve steps succeed, with four pulls and no escape sequences."""
     with begin(tmp_path) as demo:
         said, _ = demo.communicate()
     assert demo.returncode == 0, said
@@ -66,8 +66,8 @@ def test_every_scene_goes_as_expected_and_nothing_is_left(tmp_path: Path) -> Non
     assert not traces(tmp_path)
 
 
-def test_an_interrupted_demo_leaves_nothing(tmp_path: Path) -> None:
-    """Ctrl-C, twice, while pods run: no process, mount, interface, cgroup or file remains."""
+def test_interrupted_demo_leaves_nothing(tmp_path: Path) -> None:
+    """SIGINT twice during a step with pods leaves no process, mount, interface, cgroup or file."""
     with begin(tmp_path) as demo:
         assert demo.stdout is not None
         assert any(line.startswith("5. ") for line in demo.stdout)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 LARGE = (60.0, 50.0, 40.0, 30.0, 25.0)  # MB; 205 in five layers
 
 
-def test_an_image_comes_through_the_mirror_by_its_unchanged_name(world: Testbed) -> None:
+def test_unchanged_image_name_uses_mirror(world: Testbed) -> None:
     """The mirror has counted its bytes; the second pull takes no blob from the upstream."""
     image = world.world.push("lib/small:1", (3.0, 2.0))
     world.pull(image)
@@ -23,8 +23,8 @@ def test_an_image_comes_through_the_mirror_by_its_unchanged_name(world: Testbed)
     assert world.counted("world") > passed + 5_000_000
 
 
-def test_an_image_comes_through_the_mirror_by_its_masquerade_name(world: Testbed) -> None:
-    """Which nodes know by their hosts file, and trust by the mirror's CA."""
+def test_masquerade_name_uses_mirror(world: Testbed) -> None:
+    """The node knows it by its hosts file and trusts the mirror's CA."""
     image = world.world.push("lib/masquerade:1", (2.0,))
     name = world.kubectl("get", "rm", "world", "-o", "jsonpath={.status.masqueradeUrl}")
     world.node.apply([a_pod("masquerade", image.replace(world.world.host, name))])
@@ -32,7 +32,7 @@ def test_an_image_comes_through_the_mirror_by_its_masquerade_name(world: Testbed
     remove(world.node, "masquerade")
 
 
-def test_a_large_image_of_many_layers_comes_through(world: Testbed) -> None:
+def test_large_image_uses_mirror(world: Testbed) -> None:
     """At once, and again from the cache alone."""
     image = world.world.push("lib/large:1", LARGE)
     world.pull(image, seconds=120)
@@ -41,7 +41,7 @@ def test_a_large_image_of_many_layers_comes_through(world: Testbed) -> None:
     assert world.world.count("blob") == taken
 
 
-def test_ten_pods_start_one_image_at_once(world: Testbed) -> None:
+def test_ten_pods_pull_one_image(world: Testbed) -> None:
     """None of them fails."""
     image = world.world.push("lib/ten:1", (20.0,))
     pods = [world.start_pull(image, policy="IfNotPresent") for _ in range(10)]
@@ -50,7 +50,7 @@ def test_ten_pods_start_one_image_at_once(world: Testbed) -> None:
     remove(world.node, *pods)
 
 
-def test_images_of_docker_hub_come_through_a_mirror_of_hub_docker_io(testbed: Testbed) -> None:
+def test_docker_hub_images_use_mirror(testbed: Testbed) -> None:
     """docker.io/library/..., with the token that Docker Hub asks for."""
     testbed.apply_mirror("hub", "hub.docker.io")
     testbed.wait_ready("hub")

@@ -30,33 +30,33 @@ AGENT = 32 * 1024 * 1024  # bytes of memory, as there is one a mirror on every n
 
 
 def replicas(testbed: Testbed, program: str) -> dict[str, str]:
-    """Pods of a program of the control plane, and their process."""
+    """Return the pods of webhook or controller and their process ids."""
     label = f"app.kubernetes.io/name=registrymirror-{program}"
-    said = json.loads(
+    printed = json.loads(
         testbed.kubectl("get", "pods", "-l", label, "--field-selector=status.phase=Running", "-o", "json")
     )
-    names = [pod["metadata"]["name"] for pod in said["items"] if "deletionTimestamp" not in pod["metadata"]]
+    names = [pod["metadata"]["name"] for pod in printed["items"] if "deletionTimestamp" not in pod["metadata"]]
     return {name: processes(testbed.node, name, NAMESPACE)[0] for name in names}
 
 
 @pytest.mark.parametrize("program", LIMITS)
 def test_the_images_are_small(program: str, record_testsuite_property: Callable[[str, object], None]) -> None:
-    """WithoutNode the Python that all of them share."""
+    """The size is without the shared Python image."""
     size = dockerfiles.unpacked_over_base(dockerfiles.build(program))
     record_testsuite_property(f"bytes of {program}", size)
     assert size < LIMITS[program]
 
 
 def locked(program: str) -> dict[str, set[str]]:
-    """Packages of a program's lock as `name==version`, with the hashes that it allows; the node agent has none."""
+    """Return the packages of a program's lock as `name==version` with their hashes; empty for the node agent."""
     file = REPOSITORY / "deploy" / "requirements" / f"{program}.txt"
     entries = re.split(r"^(?=\S)", file.read_text() if file.exists() else "", flags=re.MULTILINE)
     return {entry.split()[0]: set(re.findall(r"sha256:(\w+)", entry)) for entry in entries if entry}
 
 
 @pytest.mark.parametrize("program", LIMITS)
-def test_each_image_tells_what_is_in_it(program: str) -> None:
-    """By a bill that its schema allows: the packages of the lock, each from a file that the lock allows, and Python."""
+def test_images_have_bill_of_materials(program: str) -> None:
+    """The bill of materials has Python and the packages of the lock, each with a hash of the lock."""
     text = dockerfiles.content(dockerfiles.build(program), "app/sbom.cdx.json").decode()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     bill = json.loads(text)
@@ -75,7 +75,7 @@ def test_each_image_tells_what_is_in_it(program: str) -> None:
     assert allowed.keys() - {each["bom-ref"] for each in packages} <= NOT_ON_LINUX
 
 
-def test_two_replicas_each_and_no_token_for_the_webhook(testbed: Testbed) -> None:
+def test_webhook_has_no_token(testbed: Testbed) -> None:
     """There is nothing in its file system to talk to the API server with."""
     webhooks, controllers = replicas(testbed, "webhook"), replicas(testbed, "controller")
     assert len(webhooks) == len(controllers) == 2
@@ -89,7 +89,7 @@ def test_two_replicas_each_and_no_token_for_the_webhook(testbed: Testbed) -> Non
 def test_the_agent_is_small_in_memory(
     testbed: Testbed, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
-    """Resident, with all that it shares with others; the other programs' is told."""
+    """Shared pages count. The other programs are recorded only."""
     testbed.mirror("memory", testbed.world)
     testbed.pull(testbed.world.push("lib/memory:1", (2.0,)))
     (agent,) = agents(testbed.node, "memory")
@@ -105,45 +105,45 @@ def test_the_agent_is_small_in_memory(
 
 @contextmanager
 def applying(testbed: Testbed) -> Iterator[list[str]]:
-    """Apply changes of a mirror one after the other for as long as the block lasts; gives what kubectl says."""
-    said: list[str] = []
+    """Apply changes of a mirror during the block; yield kubectl's output."""
+    printed: list[str] = []
     ended = threading.Event()
     command = [str(testbed.node.cluster.kubectl), f"--kubeconfig={testbed.node.cluster.kubeconfig}", "apply", "-f", "-"]
 
     def apply_each() -> None:
         while not ended.is_set():
-            spec = {"upstreamUrl": testbed.world.host, "replicas": 1, "ttl": f"{len(said) + 1}h"}
+            spec = {"upstreamUrl": testbed.world.host, "replicas": 1, "ttl": f"{len(printed) + 1}h"}
             body = {"apiVersion": "k8s.osp.tech/v1", "kind": "RegistryMirror", "metadata": {"name": "scaled"}}
             manifest = json.dumps({**body, "spec": spec})
             done = subprocess.run(command, input=manifest, capture_output=True, text=True, check=False)
-            said.append(done.stdout if done.returncode == 0 else done.stderr)
+            printed.append(done.stdout if done.returncode == 0 else done.stderr)
 
     thread = threading.Thread(target=apply_each)
     thread.start()
     try:
-        yield said
+        yield printed
     finally:
         ended.set()
         thread.join()
 
 
-def test_programs_scale_one_by_one_while_applies_go_on(testbed: Testbed) -> None:
+def test_scaling_fails_no_apply(testbed: Testbed) -> None:
     """Three webhooks and one controller, and back: no apply fails, and the last one is followed."""
-    with applying(testbed) as said:
+    with applying(testbed) as printed:
         for program, number in (("webhook", 3), ("controller", 1), ("controller", 2), ("webhook", 1), ("webhook", 2)):
             testbed.system.scale(program, number)
             testbed.until(lambda program=program, number=number: len(replicas(testbed, program)) == number)  # type: ignore[misc]
-            applied = len(said)
-            testbed.until(lambda applied=applied: len(said) > applied + 3)  # type: ignore[misc]
-    assert [each for each in said if not each.startswith("registrymirror.k8s.osp.tech/scaled ")] == []
+            applied = len(printed)
+            testbed.until(lambda applied=applied: len(printed) > applied + 3)  # type: ignore[misc]
+    assert [each for each in printed if not each.startswith("registrymirror.k8s.osp.tech/scaled ")] == []
     configuration = ("get", "secret", "registry-mirror-scaled", "-o", "jsonpath={.data}")
     assert testbed.kubectl(*configuration)
     testbed.until(lambda: testbed.condition("scaled", "Accepted")["status"] == "True")
     testbed.delete("scaled")
 
 
-def test_it_is_applied_again_server_side(testbed: Testbed) -> None:
-    """By a person who installed it by plain apply: no conflict, and what the controller has published stays."""
+def test_server_side_apply_keeps_ca(testbed: Testbed) -> None:
+    """It was installed by client-side apply. There is no conflict, and the published CA stays."""
     bundle = ("get", "mutatingwebhookconfiguration", "registrymirror", "-o", "jsonpath={..caBundle}")
     published = testbed.kubectl(*bundle)
     assert published

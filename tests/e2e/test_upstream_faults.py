@@ -1,6 +1,6 @@
-"""An upstream that is down, refuses, hangs or breaks off: what pods get, and what the administrator is told.
+"""Test faults of an upstream: what pods get and what the conditions report.
 
-The registry itself answers 404 to nearly all of it, so that only the controller's own question tells the truth.
+The registry answers 404 for nearly all of them; only the controller's probe sees the reason.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from tests.support.testbed import Testbed
 
 WARM_PULL = 20.0  # seconds
-SEEN = 45.0  # seconds until the controller, which asks every five, has said so twice over
+SEEN = 45.0  # seconds until the controller, which probes every five, reports it
 
 
 @pytest.fixture(scope="module")
 def warm(world: Testbed) -> str:
-    """An image that the cache has."""
+    """Return an image that the cache has."""
     image = world.world.push("lib/warm:1", (2.0,))
     world.pull(image)
     return image
@@ -28,7 +28,7 @@ def warm(world: Testbed) -> str:
 
 @pytest.fixture
 def upstream(world: Testbed) -> Iterator[Testbed]:
-    """The testbed, whose upstream is well again afterwards."""
+    """Yield the testbed; repair the upstream afterwards."""
     yield world
     world.world.fault(None)
     world.becomes("world", "UpstreamReachable", "Reachable", 90)
@@ -46,12 +46,12 @@ def upstream(world: Testbed) -> Iterator[Testbed]:
     ],
 )
 def test_an_upstream_that_refuses(upstream: Testbed, warm: str, fault: int, kind: str, reason: str) -> None:
-    """What the cache has is served; what it has not fails, as without a mirror; condition and Event say why."""
+    """The cache serves what it has and fails for the rest. Condition and Event have the reason."""
     cold = upstream.world.push(f"lib/cold:{fault}")
     upstream.world.fault(fault)
-    said = upstream.becomes("world", kind, reason, SEEN)
-    assert said["status"] == "False"
-    assert upstream.world.host in said["message"]
+    condition = upstream.becomes("world", kind, reason, SEEN)
+    assert condition["status"] == "False"
+    assert upstream.world.host in condition["message"]
     upstream.until(lambda: reason in upstream.events("world"), 10)
     assert upstream.pull(warm) < WARM_PULL
     assert upstream.condition("world", "CacheAvailable")["status"] == "True"
@@ -76,7 +76,7 @@ def test_an_upstream_that_is_down(world: Testbed, warm: str) -> None:
 
 
 def test_an_upstream_that_hangs_after_accepting(upstream: Testbed) -> None:
-    """It is told as what it is; new images come again as soon as it answers."""
+    """The condition has the reason; pulls work when the fault ends."""
     cold = upstream.world.push("lib/cold:hang")
     upstream.world.fault("hang")
     upstream.becomes("world", "UpstreamReachable", "TimedOut", SEEN)
@@ -84,7 +84,7 @@ def test_an_upstream_that_hangs_after_accepting(upstream: Testbed) -> None:
     upstream.pull(cold, 90)
 
 
-def test_an_upstream_that_breaks_off_in_the_middle_of_a_layer(upstream: Testbed) -> None:
+def test_upstream_that_truncates_layers(upstream: Testbed) -> None:
     """Nothing broken is kept: the pull fails meanwhile, and is whole afterwards, from the cache too."""
     cold = upstream.world.push("lib/cold:truncated", (8.0,))
     upstream.world.fault("truncate")

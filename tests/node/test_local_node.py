@@ -19,7 +19,7 @@ KINDS = {runtime.DEBIAN: "containerd://1.6.", runtime.MODULES: "containerd://2."
 
 @pytest.fixture(scope="module")
 def web(node: Node) -> str:
-    """A web server in a pod, behind the Service `web`; its cluster IP."""
+    """Run a web server in a pod behind the Service `web`; return its cluster IP."""
     serve = "echo hello > /tmp/index.html; exec httpd -f -p 8080 -h /tmp"
     pod = a_pod("web", container={"command": ["sh", "-c", serve]})
     node.apply([pod, a_service("web"), a_pod("client")])
@@ -30,8 +30,8 @@ def web(node: Node) -> str:
     return address
 
 
-def test_the_node_runs_the_runtime_that_was_asked_for(node: Node) -> None:
-    """Kubelet tells the runtime's version (1.6 is Debian's), which an agent reads, as it does its configuration."""
+def test_node_runs_requested_runtime(node: Node) -> None:
+    """Kubelet reports the version; the agent reads the configuration."""
     version = "jsonpath={.status.nodeInfo.containerRuntimeVersion}"
     found = node.cluster.run_kubectl("get", "node", node.name, "-o", version).stdout
     assert found.startswith(KINDS[node.flavour])
@@ -39,21 +39,21 @@ def test_the_node_runs_the_runtime_that_was_asked_for(node: Node) -> None:
     assert b"config_path" in node.read(CONFIGURATION)
 
 
-def test_pods_see_each_other_by_a_service_and_its_name(node: Node, web: str) -> None:
+def test_pods_reach_services_by_name(node: Node, web: str) -> None:
     """From a pod: CoreDNS, kube-proxy and CNI together."""
     said = node.cluster.run_kubectl("exec", "client", "--", "wget", "-q", "-O-", "http://web.default.svc.cluster.local")
     assert said.stdout == "hello\n"
     assert node.run("busybox", "wget", "-q", "-O-", f"http://{web}").stdout == "hello\n"
 
 
-def test_the_api_server_reaches_pods_by_a_service(node: Node, web: str) -> None:
+def test_api_server_reaches_pods_by_service(node: Node, web: str) -> None:
     """As it has to for a webhook that runs in a pod."""
     assert web
     proxied = node.cluster.run_kubectl("get", "--raw", "/api/v1/namespaces/default/services/web:80/proxy/")
     assert proxied.stdout == "hello\n"
 
 
-def test_pods_reach_the_api_server_by_its_service(node: Node, web: str) -> None:
+def test_pods_reach_api_server_by_service(node: Node, web: str) -> None:
     """Its certificate holds that name, and a pod's CA file is the cluster's."""
     assert web
     assert node.answers("10.96.0.1", 443)
@@ -69,8 +69,8 @@ def test_packets_vanish_and_come_back(node: Node, web: str) -> None:
     assert node.answers(web, 80)
 
 
-def test_the_files_of_the_node_are_not_those_of_this_machine(node: Node) -> None:
-    """Its /etc is its own; so is what it is called."""
+def test_node_has_its_own_files(node: Node) -> None:
+    """The node has its own /etc and host name."""
     before = Path("/etc/hosts").read_bytes()
     node.write("/etc/containerd/certs.d/example.com/hosts.toml", "# ours\n")
     node.append("/etc/hosts", "192.0.2.1 only.local.test\n")
@@ -87,21 +87,21 @@ def test_a_name_can_be_given_to_another_address(node: Node, web: str) -> None:
     assert web
     node.add_name("moving.local.test", "192.0.2.7")
     node.add_name("staying.local.test", "192.0.2.9")
-    assert "192.0.2.7" in asked(node, "moving.local.test")
+    assert "192.0.2.7" in dns_answer(node, "moving.local.test")
     node.add_name("moving.local.test", "192.0.2.8")
     assert node.run("getent", "hosts", "moving.local.test").stdout.split()[0] == "192.0.2.8"
-    assert "192.0.2.8" in asked(node, "moving.local.test")
-    assert "192.0.2.9" in asked(node, "staying.local.test")
+    assert "192.0.2.8" in dns_answer(node, "moving.local.test")
+    assert "192.0.2.9" in dns_answer(node, "staying.local.test")
 
 
-def asked(node: Node, name: str) -> str:
-    """Return what a pod is told of a name."""
+def dns_answer(node: Node, name: str) -> str:
+    """Return the DNS answer that a pod gets for a name."""
     return node.cluster.run_kubectl("exec", "client", "--", "nslookup", name, check=False).stdout
 
 
 @pytest.mark.parametrize("megabytes", [None, 20], ids=["folder", "file system"])
-def test_a_claim_gets_a_volume_that_anybody_may_write_to(node: Node, megabytes: int | None) -> None:
-    """The default StorageClass has the volumes made by hand; the registry is not root. A small one gets full."""
+def test_claim_gets_writable_volume(node: Node, megabytes: int | None) -> None:
+    """The registry does not run as root. A small volume becomes full."""
     name = f"volume-{megabytes or 'any'}"
     node.add_volumes(1, megabytes=megabytes)
     claim = {

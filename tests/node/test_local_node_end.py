@@ -1,4 +1,4 @@
-"""What a node leaves behind: nothing."""
+"""Test that a node leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GROUPS: dict[Path, list[Path]] = {}
 
 
 def traces(folder: Path) -> list[str]:
-    """What there is of the node of the cluster in `folder`: processes, mounts, interfaces, cgroups."""
+    """Return processes, mounts, interfaces and cgroups of the node of the cluster in `folder`."""
     processes = [
         entry.name
         for entry in Path("/proc").glob("[0-9]*")
@@ -41,7 +41,7 @@ def remember(folder: Path) -> None:
     GROUPS[folder] = [Path(line) for line in (folder / "cgroups").read_text().splitlines()]
 
 
-def test_a_node_ends_with_a_program_that_was_killed(tmp_path: Path) -> None:
+def test_node_ends_with_killed_program(tmp_path: Path) -> None:
     """A test run that is killed by -9 leaves no processes, mounts, interfaces and cgroups behind."""
     folder = tmp_path / "cluster"
     code = (

@@ -1,4 +1,4 @@
-"""Where containerd looks for registries, by each choice of `config_path`: as containerd itself says it."""
+"""Test the folders where containerd reads hosts.toml, for each `config_path`, by its own output."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ ACCOUNT = Account("puller", "a password: {with} #signs")
 
 @pytest.fixture(scope="module")
 def world(node: Node) -> Iterator[Upstream]:
-    """A registry that everybody trusts and may use, with an image of 20 MB."""
+    """Run a registry with a public CA, no account, and an image of 20 MB."""
     upstream = Upstream(node, "world.local.test", number=9, ca=PUBLIC).prepare().start()
     upstream.push("lib/large:1", (20.0,))
     yield upstream
@@ -43,7 +43,7 @@ def pull(node: Node, image: str, pod: str = "puller") -> None:
 
 
 @pytest.mark.parametrize("tokens", [False, True], ids=["basic", "tokens"])
-def test_a_pod_pulls_from_a_registry_with_tls_and_accounts(node: Node, tokens: bool) -> None:  # noqa: FBT001
+def test_pod_pulls_with_ca_and_account(node: Node, tokens: bool) -> None:  # noqa: FBT001
     """Without CA and password it does not; with both it does, and the registry has counted it."""
     host = f"{'tokens' if tokens else 'basic'}.local.test"
     upstream = Upstream(node, host, number=3 if tokens else 2, account=ACCOUNT, tokens=tokens).prepare().start()
@@ -62,7 +62,7 @@ def test_a_pod_pulls_from_a_registry_with_tls_and_accounts(node: Node, tokens: b
 
 
 def test_docker_hub_has_a_stand_in(node: Node) -> None:
-    """An image called docker.io/... comes from it, by a token that nobody needs an account for."""
+    """Images of docker.io/... come from it with an anonymous token."""
     hub = Upstream(
         node,
         "registry-1.docker.io",
@@ -82,7 +82,7 @@ def test_docker_hub_has_a_stand_in(node: Node) -> None:
 
 
 def ask(world: Upstream, path: str = "/v2/") -> int:
-    """Ask the registry from outside, as anybody would; the status."""
+    """Send an anonymous request from outside; return the status."""
     node = world.node
     command = ["curl", "--silent", "--max-time", "2", "--output", "/dev/null", "--write-out", "%{http_code}"]
     said = node.run(*command, "--cacert", str(world.ca_file), f"https://{world.host}{path}", check=False)
@@ -90,7 +90,7 @@ def ask(world: Upstream, path: str = "/v2/") -> int:
 
 
 def test_an_upstream_answers_with_any_status(world: Upstream) -> None:
-    """To everything, until told otherwise."""
+    """All requests get it until the fault ends."""
     for status in (401, 403, 404, 429, 503):
         world.fault(status)
         assert ask(world) == status

@@ -1,4 +1,4 @@
-"""Where the smoke test runs."""
+"""Skip the smoke test on machines that cannot run a node."""
 
 from __future__ import annotations
 

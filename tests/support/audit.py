@@ -1,4 +1,4 @@
-"""What the API server wrote down about who asked what, and what it answered."""
+"""Read the API server's audit log."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CREDENTIAL: Final = "authentication.kubernetes.io/credential-id"
 
 @dataclass(frozen=True)
 class Asked:
-    """One request: when it came (seconds since the epoch), what it was, and with which status it was answered."""
+    """One request: time of arrival (seconds since the epoch), what it was, and the status of the answer."""
 
     at: float
     verb: str
@@ -34,12 +34,12 @@ class Asked:
 
     @property
     def accepted(self) -> bool:
-        """Whether it was a write that was stored."""
+        """Return True if it was a write that was stored."""
         return self.verb in WRITES and self.status < 300
 
 
 def entries(cluster: Cluster) -> Iterator[Json]:
-    """The lines of the audit log as they are; without one that is being written now."""
+    """Yield the complete lines of the audit log."""
     with cluster.audit_log.open() as lines:
         for line in lines:
             if line.endswith("\n"):
@@ -47,7 +47,7 @@ def entries(cluster: Cluster) -> Iterator[Json]:
 
 
 def requests(cluster: Cluster, credential: str | None = None, user: str | None = None) -> Iterator[Asked]:
-    """All that was answered so far, of one certificate or of one user, but watches."""
+    """Yield all answered requests of one certificate or one user, without watches."""
     for event in entries(cluster):
         if event["verb"] == "watch" or "objectRef" not in event:
             continue
@@ -66,6 +66,6 @@ def requests(cluster: Cluster, credential: str | None = None, user: str | None =
 
 
 def credential(certificate: Path) -> str:
-    """What the API server calls the holder of a certificate: two of one user's are two."""
+    """Return the API server's id of a client certificate; two certificates of a user differ."""
     der = x509.load_pem_x509_certificate(certificate.read_bytes()).public_bytes(Encoding.DER)
     return f"X509SHA256={hashlib.sha256(der).hexdigest()}"

@@ -1,4 +1,4 @@
-"""What the components are built from, by which Go, and when they are built again."""
+"""Test the build of the components: its key, its Go and its cache."""
 
 import io
 import re
@@ -41,7 +41,7 @@ def test_a_changed_source_is_another_build(sources: Path, name: str) -> None:
 
 
 def test_another_go_or_other_flags_are_another_build(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What compiles counts as much as what is compiled."""
+    """Go and its flags are part of the key."""
     before = build.build_key(sources, "1.26.6")
     assert build.build_key(sources, "1.26.7") != before
     monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-race"))
@@ -65,13 +65,13 @@ def test_all_parts_of_kubernetes_are_of_one_version() -> None:
 
 
 def test_the_pinned_go_is_new_enough() -> None:
-    """What pip would fetch can compile the module."""
+    """The Go of pip can compile the module."""
     needed, pinned = toolchain.needed_version(MODULE), toolchain.pinned_version()
     assert [int(part) for part in pinned.split(".")] >= [int(part) for part in needed.split(".")]
 
 
 @pytest.mark.parametrize("says", ["go version go1.26.0 linux/amd64", "go version go1.27 linux/arm64"])
-def test_the_machines_own_go_is_taken_when_new_enough(tmp_path: Path, says: str) -> None:
+def test_new_enough_go_of_machine_is_used(tmp_path: Path, says: str) -> None:
     """It is there already, and its owner keeps it up to date."""
     path = a_go(tmp_path / "bin", says)
     go = toolchain.find("1.26.0", tmp_path, path)
@@ -88,8 +88,8 @@ def test_an_old_or_broken_go_is_passed_over(tmp_path: Path, says: str) -> None:
     assert go.command.is_relative_to(tmp_path)
 
 
-def test_what_is_built_is_found_again_without_a_compiler(tmp_path: Path) -> None:
-    """A cached binary is used though there is neither Go nor pip: its place follows from the sources alone."""
+def test_cached_build_needs_no_compiler(tmp_path: Path) -> None:
+    """A cached binary needs no Go and no pip: its path depends on the sources only."""
     environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": "/nowhere"}
     key = build.build_key(build.COMPONENTS, toolchain.pinned_version())
     binary = tmp_path / "registry-mirror" / f"kubernetes-{key}" / "kubernetes"
@@ -107,16 +107,16 @@ def assets(folder: Path, *names: str) -> dict[str, str]:
 
 
 def test_kubebuilder_assets_are_taken_instead_of_a_build(tmp_path: Path) -> None:
-    """Who has setup-envtest's programs and needs no controllers does not build anything."""
+    """The programs of setup-envtest need no build."""
     environment = assets(tmp_path / "bin", "etcd", "kube-apiserver", "kubectl")
     wanted = ["etcd", "kube-apiserver", "kubectl"]
     assert binaries.locate(wanted, environment) == {name: tmp_path / "bin" / name for name in wanted}
 
 
-def test_what_kubebuilder_assets_lack_is_built_and_told(
+def test_missing_kubebuilder_assets_are_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """setup-envtest has no controller manager: ours is added, and a line says so."""
+    """setup-envtest has no controller manager: ours is added, and a line reports it."""
     environment = assets(tmp_path / "bin", "etcd", "kube-apiserver", "kubectl")
     monkeypatch.setattr(binaries, "build", lambda _: tmp_path / "ours")
     found = binaries.locate(["etcd", "kube-apiserver", "kubectl", "kube-controller-manager"], environment)
@@ -125,15 +125,15 @@ def test_what_kubebuilder_assets_lack_is_built_and_told(
     assert "kube-controller-manager" in capsys.readouterr().err
 
 
-def test_a_folder_of_assets_without_the_api_server_is_an_error(tmp_path: Path) -> None:
+def test_assets_without_api_server_are_refused(tmp_path: Path) -> None:
     """The message says what is missing where, and what to do."""
     environment = assets(tmp_path / "bin", "etcd")
     with pytest.raises(LocalClusterError, match=r"no kube-apiserver, no kubectl in it: .*setup-envtest use -p path"):
         binaries.locate(["etcd", "kube-apiserver", "kubectl"], environment)
 
 
-def test_progress_in_a_log_is_a_line_now_and_then() -> None:
-    """A log is not flooded: the first telling at once, the next one only after a while, the last one always."""
+def test_progress_in_log_is_rare() -> None:
+    """The first line is printed at once, the next after a while, the last always."""
     stream = io.StringIO()
     progress = Progress(stream)
     for count in range(100):

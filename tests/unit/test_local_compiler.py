@@ -1,4 +1,4 @@
-"""Building with a stand-in for Go: what is told, and what is left when it fails."""
+"""Test the build with a fake Go: progress, errors and remains."""
 
 import io
 import os
@@ -40,14 +40,14 @@ def an_environment(tmp_path: Path, ending: str) -> dict[str, str]:
 
 
 def is_running(pid: str) -> bool:
-    """Whether a process runs; one that has ended may wait for whoever adopted it to reap it."""
+    """Return True if a process runs and is no zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
 
-def test_a_build_is_made_once_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_build_is_made_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The second time finds the first one's binary; packages that Go has in its cache do not count as compiled."""
     environment = an_environment(tmp_path, 'echo compiled >> "$2"')
     assert build.build(environment) == build.build(environment)
@@ -57,7 +57,7 @@ def test_a_build_is_made_once_and_told(tmp_path: Path, capsys: pytest.CaptureFix
     assert "built: 2 packages compiled (0 s)" in said
 
 
-def test_a_build_that_fails_says_what_the_compiler_said_and_leaves_no_binary(tmp_path: Path) -> None:
+def test_failed_build_has_compiler_message(tmp_path: Path) -> None:
     """Not the names of the packages, but the error among them."""
     environment = an_environment(tmp_path, 'touch "$2"; echo "./main.go:1:1: no such thing" >&2; exit 1')
     with pytest.raises(LocalClusterError, match=r"go build failed in .*Last lines:\n  ./main.go:1:1: no") as e:
@@ -66,8 +66,8 @@ def test_a_build_that_fails_says_what_the_compiler_said_and_leaves_no_binary(tmp
     assert [path.name for path in (tmp_path / "cache" / "registry-mirror").iterdir()] == ["build.lock"]
 
 
-def test_modules_that_cannot_be_fetched_are_told(tmp_path: Path) -> None:
-    """What `go list` says about the network reaches the person."""
+def test_unreachable_modules_are_reported(tmp_path: Path) -> None:
+    """The message of `go list` is in the error."""
     go = a_go(tmp_path / "bin", "true")
     go.write_text("#!/bin/sh\necho 'dial tcp: no route to host' >&2; exit 1\n")
     with pytest.raises(LocalClusterError, match=r"go list failed in .*\n  dial tcp: no route to host"):
@@ -94,7 +94,7 @@ def test_an_interrupted_build_takes_its_compilers_along(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "cache" / "registry-mirror").iterdir()] == ["build.lock"]
 
 
-def test_little_disk_is_told_early_with_a_way_out(
+def test_low_disk_space_is_reported_early(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One sentence for each folder that is too small."""

@@ -37,7 +37,7 @@ def start(processes: Processes, argv: list[str]) -> None:
 
 
 @pytest.mark.parametrize("argv", [SLEEPER, STUBBORN])
-def test_stop_ends_a_process_also_one_that_ignores_sigterm(processes: Processes, argv: list[str]) -> None:
+def test_stop_ends_process_that_ignores_sigterm(processes: Processes, argv: list[str]) -> None:
     """SIGTERM first, SIGKILL after the grace; nothing is left of it, no zombie either."""
     start(processes, argv)
     pid = processes.record("it").pid
@@ -48,7 +48,7 @@ def test_stop_ends_a_process_also_one_that_ignores_sigterm(processes: Processes,
 
 
 def test_another_program_finds_a_process_by_its_record(processes: Processes, tmp_path: Path) -> None:
-    """What one object has started, another one sees and ends."""
+    """One object starts a process, another one sees and ends it."""
     start(processes, SLEEPER)
     other = Processes(tmp_path)
     assert other.names() == ["it"]
@@ -70,14 +70,14 @@ def test_a_recycled_process_id_is_never_killed(processes: Processes, tmp_path: P
         stranger.kill()
 
 
-def test_a_process_that_ends_while_starting_is_told_with_its_last_words(processes: Processes) -> None:
+def test_process_that_ends_while_starting_is_reported(processes: Processes) -> None:
     """The error quotes the log, and does not wait for the deadline."""
     processes.start("it", [sys.executable, "-c", "raise SystemExit('no etcd today')"], os.environ)
     with pytest.raises(LocalClusterError, match=r"it ended while starting(?s:.*)no etcd today"):
         processes.wait_ready("it", lambda: False)
 
 
-def test_a_process_that_never_gets_ready_is_told_after_the_deadline(processes: Processes) -> None:
+def test_process_never_ready_is_reported(processes: Processes) -> None:
     """It runs, but its work does not begin."""
     start(processes, SLEEPER)
     with pytest.raises(LocalClusterError, match=r"it was not ready within 0 s"):
@@ -85,7 +85,7 @@ def test_a_process_that_never_gets_ready_is_told_after_the_deadline(processes: P
 
 
 def test_what_was_never_started_is_an_error(processes: Processes) -> None:
-    """A misspelt component is told."""
+    """An unknown name is an error."""
     with pytest.raises(LocalClusterError, match="kube-apisever was never started"):
         processes.alive("kube-apisever")
 

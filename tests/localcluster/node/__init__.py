@@ -1,4 +1,4 @@
-"""A real node for the local cluster: kubelet, containerd, runc, CNI, kube-proxy and CoreDNS in namespaces of their own.
+"""Run a node for the local cluster: kubelet, containerd, runc, CNI, kube-proxy and CoreDNS in their own namespaces.
 
-`python -m tests.localcluster up --node` starts one for a person, `tests.localcluster.node.node.Node` one for a program.
+`python -m tests.localcluster up --node` starts one, `tests.localcluster.node.node.Node` one in a program.
 """

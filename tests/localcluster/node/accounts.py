@@ -1,4 +1,4 @@
-"""Who may pull from an upstream and push to it."""
+"""Define the accounts of an upstream."""
 
 import ctypes
 import ctypes.util
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Account:
-    """A user of a registry that lives for one test."""
+    """A user of a registry, for one test."""
 
     username: str = "puller"
     password: str = "s3cret"
 
 
 def htpasswd(account: Account) -> str:
-    """Return the line of an htpasswd file, by bcrypt, which is all that the registry takes.
+    """Return the line of an htpasswd file by bcrypt, which the registry requires.
 
-    libcrypt does it, since Python has lost its way to it; 4 is the least work that bcrypt knows, done for each request.
+    Python has no bcrypt; libcrypt has. The cost is 4, the lowest, as the registry checks it for each request.
     """
     library = ctypes.CDLL(ctypes.util.find_library("crypt"))
     library.crypt.restype = ctypes.c_char_p

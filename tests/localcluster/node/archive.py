@@ -1,4 +1,4 @@
-"""Images as archives that are an OCI layout and a docker archive at once: containerd, skopeo, buildah read them."""
+"""Write images as archives that are both an OCI layout and a docker archive."""
 
 import hashlib
 import io
@@ -13,7 +13,7 @@ from typing import Any
 from common.types import Json
 
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
-LAYER = "application/vnd.oci.image.layer.v1.tar"  # not compressed: nothing here goes over a slow network
+LAYER = "application/vnd.oci.image.layer.v1.tar"  # not compressed: all traffic is local
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -22,7 +22,7 @@ PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True)
 class Image:
-    """An image under its full name (`host.with.dot/path:tag`); `settings` are the `config` of OCI's configuration."""
+    """An image with its full name (`host.with.dot/path:tag`); `settings` are the `config` of the OCI configuration."""
 
     name: str
     layers: Sequence[bytes]
@@ -30,7 +30,7 @@ class Image:
 
 
 def write(image: Image, path: Path) -> None:
-    """Write the archive; a reader never sees half of one."""
+    """Write the archive and rename it into place."""
     temporary = path.with_name(path.name + ".part")
     with tarfile.open(temporary, "w", format=tarfile.GNU_FORMAT) as archive:
         for name, content in sorted(_files(image).items()):

@@ -1,4 +1,4 @@
-"""The cgroups (v1) of a node: one in each hierarchy of this machine, below that of the program that makes them."""
+"""Manage the cgroups (v1) of a node: one in each hierarchy, below that of this program."""
 
 import contextlib
 import hashlib
@@ -10,13 +10,13 @@ from pathlib import Path
 MOUNTS = Path("/proc/mounts")
 OWN = Path("/proc/self/cgroup")
 PREFIX = "registry-mirror-node-"
-RECORD = "cgroups"  # of a cluster's folder: the paths, a line each
-PATIENCE = 10.0  # seconds until the last process has left; 0.1 are usual
+RECORD = "cgroups"  # file in the cluster's folder with one path per line
+TIMEOUT = 10.0  # seconds until the last process ends; usually 0.1
 POLL = 0.02  # seconds
 
 
 def create(folder: Path) -> None:
-    """Make the cgroups of the node of the cluster in `folder`, and write down which."""
+    """Create and record the cgroups for the node of the cluster in `folder`."""
     groups = list(_groups(folder))
     folder.joinpath(RECORD).write_text("".join(f"{group}\n" for group in groups))
     for group in groups:
@@ -25,7 +25,7 @@ def create(folder: Path) -> None:
 
 
 def of(folder: Path) -> list[Path]:
-    """Return the cgroups that were made; none where no node was."""
+    """Return the created cgroups, empty without a node."""
     try:
         return [Path(line) for line in folder.joinpath(RECORD).read_text().splitlines()]
     except FileNotFoundError:
@@ -33,8 +33,8 @@ def of(folder: Path) -> list[Path]:
 
 
 def remove(folder: Path) -> None:
-    """Remove the cgroups of a node whose processes are ending; nothing happens where there are none."""
-    limit = time.monotonic() + PATIENCE
+    """Remove the cgroups of an ending node, if any."""
+    limit = time.monotonic() + TIMEOUT
     while any(group.exists() for group in of(folder)) and time.monotonic() < limit:
         for group in of(folder):
             _remove(group)
@@ -43,13 +43,13 @@ def remove(folder: Path) -> None:
 
 
 def controllers() -> list[str]:
-    """Return the hierarchies of this machine, as they are mounted: `memory`, `cpu,cpuacct`, `systemd`."""
+    """Return the names of this machine's hierarchies: `memory`, `cpu,cpuacct`, `systemd`."""
     return [path.name for path in _hierarchies()]
 
 
 def _remove(group: Path) -> None:
     for path, _, _ in os.walk(group, topdown=False):
-        with contextlib.suppress(OSError):  # a process in it is still ending
+        with contextlib.suppress(OSError):  # one of its processes still ends
             Path(path).rmdir()
 
 
@@ -67,17 +67,17 @@ def _hierarchies() -> list[Path]:
 
 
 def _own_paths() -> list[tuple[set[str], str]]:
-    """Return for each hierarchy what it may be called (`cpu,cpuacct`, `cpu`, `systemd`), and where in it we are."""
+    """Return the names of each hierarchy (`cpu,cpuacct`, `cpu`, `systemd`) and this program's path in it."""
     lines = [line.split(":", 2) for line in OWN.read_text().splitlines()]
     return [({names, *names.split(","), names.removeprefix("name=")}, path) for _, names, path in lines]
 
 
 def _prepare(group: Path) -> None:
-    """Let a cpuset have what its parent has (empty, no process may enter), and memory count what is below it."""
+    """Copy the parent's cpuset, as an empty one admits no process. Let memory include child groups."""
     if group.joinpath("cpuset.cpus").exists():
         for name in ("cpuset.cpus", "cpuset.mems"):
             group.joinpath(name).write_text(group.parent.joinpath(name).read_text())
         group.joinpath("cgroup.clone_children").write_text("1")
     if group.joinpath("memory.use_hierarchy").exists():
-        with contextlib.suppress(OSError):  # set by a parent already, and not to be changed then
+        with contextlib.suppress(OSError):  # a parent has set it
             group.joinpath("memory.use_hierarchy").write_text("1")

@@ -1,4 +1,4 @@
-"""What a node leaves when its processes have ended: cgroups, and sometimes the cable to it."""
+"""Remove cgroups and network interface of a node that has ended."""
 
 from pathlib import Path
 
@@ -6,6 +6,6 @@ from tests.localcluster.node import cgroups, link
 
 
 def remove(folder: Path) -> None:
-    """Remove what the node of the cluster in `folder` has left; nothing happens where there was none."""
+    """Remove the remains of the node of the cluster in `folder`, if any."""
     link.disconnect(folder)
     cgroups.remove(folder)

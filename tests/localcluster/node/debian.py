@@ -1,4 +1,4 @@
-"""Debian's packages: installed where the node runs their programs, only unpacked where they become an image."""
+"""Install Debian packages for the node, or unpack them for an image."""
 
 import functools
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.localcluster.errors import LocalClusterError
 
-# Of each package one file that it brings.
+# Package and one of its files.
 NEEDED = {
     "containerd": "/usr/bin/containerd",
     "runc": "/usr/sbin/runc",
@@ -24,7 +24,7 @@ NEEDED = {
     "buildah": "/usr/bin/buildah",
     "iproute2": "/usr/sbin/ip",
 }
-# What runc of the second flavour is linked against, for its filters of system calls.
+# runc for containerd 2 is linked against libseccomp.
 FOR_RUNC = {
     "libseccomp-dev": "/usr/include/seccomp.h",
     "pkg-config": "/usr/bin/pkg-config",
@@ -35,22 +35,22 @@ ADDRESS = re.compile(r"^'(?P<url>[^']+)' (?P<file>\S+) (?P<size>\d+) (?P<hash>\S
 
 
 def install(needed: Mapping[str, str] = NEEDED) -> None:
-    """Install those packages whose file is missing; raises LocalClusterError with what apt-get says where it cannot."""
+    """Install the packages whose file is missing; raises LocalClusterError with the message of apt-get."""
     missing = [package for package, path in needed.items() if not Path(path).exists()]
     if missing:
         print(f"Installing {', '.join(missing)} with apt-get.", file=sys.stderr, flush=True)
         _updated(["install", "--yes", "--quiet", "--no-install-recommends", *missing])
 
 
-@functools.cache  # seconds each time, and asked for each image that is built on Python
+@functools.cache  # takes seconds; called for each image with Python
 def closure(packages: tuple[str, ...]) -> list[str]:
-    """Return the file names (name, version, machine) of `packages` and all they depend on, sorted."""
+    """Return the file names of `packages` and all their dependencies, sorted."""
     said = _updated([*_from_nothing(Path("/nonexistent")), "--print-uris", "install", *packages])
     return sorted(match["file"] for match in ADDRESS.finditer(said))
 
 
 def fetch(packages: Iterable[str], folder: Path) -> list[Path]:
-    """Fetch `packages` and all they depend on into `folder`, installing nothing; return the files, sorted."""
+    """Download `packages` and all their dependencies into `folder`; return the files, sorted."""
     (folder / "partial").mkdir(parents=True, exist_ok=True)
     _updated([*_from_nothing(folder), "--download-only", "install", *packages])
     shutil.rmtree(folder / "partial")
@@ -58,19 +58,19 @@ def fetch(packages: Iterable[str], folder: Path) -> list[Path]:
 
 
 def _from_nothing(archives: Path) -> Sequence[str]:
-    """Return the options that let apt-get resolve as on a machine without any package, into a folder of ours."""
+    """Return options with which apt-get resolves all dependencies, as if no package were installed."""
     options = {
         "Dir::State::status": "/dev/null",
         "Dir::Cache::archives": f"{archives}/",
         "Debug::NoLocking": "1",
         "APT::Install-Recommends": "false",
-        "APT::Sandbox::User": "root",  # apt's own user may not write into a folder of ours
+        "APT::Sandbox::User": "root",  # apt's user cannot write to the folder
     }
     return ["--quiet=2", "--yes", *(f"--option={name}={value}" for name, value in options.items())]
 
 
 def _updated(arguments: Sequence[str]) -> str:
-    """Run apt-get; where it fails once more, with new lists of packages."""
+    """Run apt-get; if it fails, update the package lists and run it again."""
     done = _apt_get(arguments)
     if done.returncode:
         _apt_get(["update", "--quiet"])

@@ -1,4 +1,4 @@
-"""The images of our programs, built from their Dockerfiles by buildah on a base of Debian's Python; once, cached."""
+"""Build the images of our programs from their Dockerfiles, with buildah on Debian's Python; cached."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from tests.localcluster.node.pipconfig import mounts
 
 REPOSITORY = Path(__file__).parents[3]
 VERSION = "local"
-TRUST_ALL = {"default": [{"type": "insecureAcceptAnything"}]}  # what is built here is not signed
+TRUST_ALL = {"default": [{"type": "insecureAcceptAnything"}]}  # local images are not signed
 
 
 def image_name(program: str) -> str:
@@ -27,9 +27,9 @@ def image_name(program: str) -> str:
 
 
 def build(program: str, environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the docker archive of a program's image, built first where the cache has none of these sources.
+    """Return the docker archive of a program's image; build it if the cache lacks it.
 
-    Raises LocalClusterError with what buildah says.
+    Raises LocalClusterError with the message of buildah.
     """
     debian.install()
     base, build_base = (images.python_image(with_pip=pip, environment=environment) for pip in (False, True))
@@ -43,13 +43,13 @@ def build(program: str, environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def unpacked_over_base(archive: Path, environment: Mapping[str, str] = os.environ) -> int:
-    """Return the bytes of an image's layers, unpacked, that its base has not."""
+    """Return the unpacked bytes of an image's layers that its base lacks."""
     base = {layer.name for layer in _layers(images.python_image(environment=environment))}
     return sum(layer.size for layer in _layers(archive) if layer.name not in base)
 
 
 def content(archive: Path, path: str) -> bytes:
-    """Return what a file in an image holds; raises FileNotFoundError where no layer has it."""
+    """Return a file in an image; raises FileNotFoundError if no layer has it."""
     with tarfile.open(archive) as packed:
         manifest = packed.extractfile("manifest.json")
         for name in reversed(json.load(manifest)[0]["Layers"] if manifest else []):
@@ -60,7 +60,7 @@ def content(archive: Path, path: str) -> bytes:
 
 
 def _layers(archive: Path) -> list[tarfile.TarInfo]:
-    """Return the layers of an archive, each named by its digest and the size of what is in it."""
+    """Return the layers of an archive, with digest as name and unpacked size."""
     found = []
     with tarfile.open(archive) as packed:
         manifest = packed.extractfile("manifest.json")
@@ -76,7 +76,7 @@ def _layers(archive: Path) -> list[tarfile.TarInfo]:
 
 def _key(program: str, bases: Sequence[str]) -> str:
     sources = [REPOSITORY / name for name in (f"Dockerfile.{program}", "pyproject.toml", "deploy/sbom.py")]
-    # the node agent has nothing but the standard library
+    # The node agent has no packages.
     sources += [
         path
         for path in (REPOSITORY / "deploy" / "requirements" / f"{name}.txt" for name in (program, "sbom"))
@@ -93,7 +93,7 @@ def _counts(path: Path) -> bool:
 
 
 def _build(program: str, bases: Sequence[Path], path: Path) -> None:
-    """Build in a store of its own, which goes afterwards: a store that is kept grows with each change."""
+    """Build in a temporary store; a permanent one grows with each change."""
     with tempfile.TemporaryDirectory(prefix="registry-mirror-buildah-") as name:
         folder = Path(name)
         policy = folder / "policy.json"

@@ -1,4 +1,4 @@
-"""What a front is told to do, and what it tells that it has done: words that both sides of the two files share."""
+"""Define the files between an upstream and its front: faults to simulate, and records of requests."""
 
 import json
 import threading
@@ -12,21 +12,21 @@ TOKEN_PATH = "/token"
 
 @dataclass(frozen=True)
 class Faults:
-    """`fault` is None, `hang`, `truncate` (blobs) or a status that answers everything; `rate` is bytes a second."""
+    """`fault` is None, `hang`, `truncate` (blobs), or a status for all answers; `rate` is in bytes per second."""
 
     fault: str | int | None = None
     rate: float | None = None
 
     @classmethod
     def read(cls, path: Path) -> "Faults":
-        """Return the faults in a file; none where there is no file."""
+        """Return the faults in a file, none if there is no file."""
         try:
             return cls(**json.loads(path.read_text()))
         except FileNotFoundError:
             return cls()
 
     def write(self, path: Path) -> None:
-        """Put them into a file; a reader never sees half of one."""
+        """Write the file and rename it into place."""
         temporary = path.with_suffix(".new")
         temporary.write_text(json.dumps(asdict(self)))
         temporary.rename(path)
@@ -34,9 +34,9 @@ class Faults:
 
 @dataclass(frozen=True)
 class Record:
-    """One answer: `kind` is `ping`, `manifest`, `blob`, `token` or `other`; `size` counts the bytes of its body sent.
+    """One answer. `kind` is `ping`, `manifest`, `blob`, `token` or `other`; `size` is the number of body bytes sent.
 
-    `account` says whether the request came with one, or with a token.
+    `account` is True if the request had an account or a token.
     """
 
     method: str
@@ -48,7 +48,7 @@ class Record:
 
 
 def kind_of(path: str) -> str:
-    """Return what a request asks for, by its path."""
+    """Return the kind of a request by its path."""
     path = path.partition("?")[0]
     if path.rstrip("/") == "/v2":
         return "ping"
@@ -58,14 +58,14 @@ def kind_of(path: str) -> str:
 
 
 class Throttle:
-    """Lets all connections together have so many bytes a second."""
+    """A rate limit for all connections together."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._free = 0.0
 
     def pause(self, size: int, rate: float | None) -> None:
-        """Wait until `size` more bytes may go."""
+        """Wait until `size` more bytes may be sent."""
         if not rate:
             return
         with self._lock:

@@ -1,8 +1,8 @@
-"""What stands before a registry that plays an upstream: TLS, a count of all that is asked for, and faults by order.
+"""Serve TLS in front of a registry that is an upstream: count requests and simulate faults.
 
-Runs as a process of its own: `python -m tests.localcluster.node.front <json>`, with the keys of `Settings`.
-The file `faults` says what to do. It is read for each request and each piece of a body. Each answer is a line of JSON
-in the file `records` before its last byte has left.
+Runs as its own process: `python -m tests.localcluster.node.front <json>`, with the fields of `Settings`. The file
+`faults` is read for each request and each piece of a body. Each answer is a JSON line in the file `records`, written
+before its last byte is sent.
 """
 
 import http.client
@@ -22,14 +22,14 @@ from common.types import Json
 from tests.localcluster.node.faults import HANG, TRUNCATE, Faults, Record, Throttle, kind_of
 
 PIECE = 256 * 1024
-POLL = 0.05  # seconds between two looks at the faults while it hangs
-# Of a connection, not of what goes through it; the length is told anew.
-NOT_PASSED_ON = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
+POLL = 0.05  # seconds between two reads of the faults during `hang`
+# Headers of the connection, and the length, which is computed again.
+HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where it listens, and what for: `registry` and `tokens` are ports of 127.0.0.1, 0 for none; the rest is files."""
+    """The address, ports of 127.0.0.1 (`registry` and `tokens`, 0 for none) and files."""
 
     address: str
     port: int
@@ -42,7 +42,7 @@ class Settings:
 
 
 class Front:
-    """What all connections share."""
+    """The state of all connections."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -54,11 +54,11 @@ class Front:
 
     @property
     def faults(self) -> Faults:
-        """What is to be done now."""
+        """Return the faults to simulate now."""
         return Faults.read(self._faults)
 
     def hang(self) -> bool:
-        """Hang for as long as that is the order; whether it was."""
+        """Wait while the fault is `hang`; return True if it was."""
         hung = False
         while self.faults.fault == HANG:
             hung = True
@@ -66,26 +66,26 @@ class Front:
         return hung
 
     def note(self, record: Record) -> None:
-        """Write down one answer: a line is one write, so that those of two threads do not mix."""
+        """Append one record. One write per line keeps the lines of two threads apart."""
         with self._records.open("ab", buffering=0) as file:
             file.write(json.dumps(asdict(record)).encode() + b"\n")
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """One connection."""
+    """A connection."""
 
     protocol_version = "HTTP/1.1"
     front: Front
 
     def setup(self) -> None:
-        """Shake hands here, in the connection's own thread: whoever connects and says nothing keeps nobody waiting."""
+        """Do the TLS handshake in the connection's thread, so that an idle client blocks no other."""
         plain: socket.socket = self.request
         self.front.hang()
         self.request = self.front.context.wrap_socket(plain, server_side=True)
         super().setup()
 
     def do_GET(self) -> None:
-        """Answer as ordered, or as the registry does."""
+        """Answer with the fault or as the registry does."""
         if self.front.hang():
             self.close_connection = True
             return
@@ -100,15 +100,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_POST(self) -> None:
-        """Answer too: some clients ask so for tokens."""
+        """Answer; some clients request tokens by POST."""
         self.do_GET()
 
     def _refuse(self, status: HTTPStatus) -> None:
         code = status.name.replace("_", "")
-        body = json.dumps({"errors": [{"code": code, "message": f"{status.phrase}, as ordered"}]}).encode()
+        body = json.dumps({"errors": [{"code": code, "message": f"{status.phrase}, a simulated fault"}]}).encode()
         headers = {"Content-Type": "application/json"}
         if status == HTTPStatus.UNAUTHORIZED:
-            headers["WWW-Authenticate"] = 'Basic realm="ordered"'
+            headers["WWW-Authenticate"] = 'Basic realm="simulated"'
         self._begin(status, headers, len(body))
         self._send(iter([body]), status, len(body))
 
@@ -117,7 +117,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         backend = http.client.HTTPConnection("127.0.0.1", settings.tokens if kind == "token" else settings.registry)
         try:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            # a registry sends one Accept for each kind of manifest; as a list they are one header
+            # A registry sends one Accept header for each kind of manifest; join them.
             headers = {name: ", ".join(self.headers.get_all(name, [])) for name in self.headers}
             backend.request(self.command, self.path, body, {**headers, "X-Forwarded-Proto": "https"})
             self._relay(backend.getresponse())
@@ -127,8 +127,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             backend.close()
 
     def _relay(self, answer: http.client.HTTPResponse) -> None:
-        """Send the registry's answer; one without a length (they are short) is read first."""
-        headers = {name: value for name, value in answer.getheaders() if name.lower() not in NOT_PASSED_ON}
+        """Send the registry's answer. Read one without a length first; those are short."""
+        headers = {name: value for name, value in answer.getheaders() if name.lower() not in HOP_BY_HOP}
         length, pieces = answer.headers.get("Content-Length"), _pieces(answer)
         if length is None:
             body = answer.read()
@@ -149,7 +149,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return bool(length) and self.command != "HEAD"
 
     def _send(self, pieces: Iterator[bytes], status: int, length: int) -> None:
-        """Send a body, and write the answer down before its end: whoever has it all finds it counted."""
+        """Send a body. Record it before its last byte, so that a client that has it finds it counted."""
         if not self._has_body(length):
             return
         blob, sent = kind_of(self.path) == "blob", 0
@@ -172,7 +172,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self._note(status, sent)
 
     def _cut(self) -> None:
-        """End the connection without a word of TLS, as a broken line does."""
+        """Close the connection without TLS close_notify, as a broken network does."""
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
 
@@ -181,18 +181,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.front.note(Record(self.command, self.path, kind_of(self.path), status, size, account))
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: it is in the records."""
+        """Log nothing; the records have it."""
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Takes connections; one that breaks is no more than that."""
+    """A server that ignores broken connections."""
 
     daemon_threads = True
     request_queue_size = 128
 
     def handle_error(self, *_: object) -> None:
-        """Say nothing of clients that go away, which is half of what they do in tests."""
-        if not isinstance(sys.exc_info()[1], OSError):  # ssl.SSLError is one
+        """Print errors, but not those of clients that disconnect."""
+        if not isinstance(sys.exc_info()[1], OSError):  # includes ssl.SSLError
             traceback.print_exc()
 
 
@@ -202,7 +202,7 @@ def _pieces(answer: http.client.HTTPResponse) -> Iterator[bytes]:
 
 
 def main(settings: Settings) -> None:
-    """Serve for ever."""
+    """Serve until this process is ended."""
     Handler.front = Front(settings)
     Server((settings.address, settings.port), Handler).serve_forever()
 

@@ -1,4 +1,4 @@
-"""The images that a node has from the beginning, put together without an engine; each once, in the user's cache."""
+"""Build the images that a node has from the start, without an engine, once in the user's cache."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from tests.localcluster.node.programs import COREDNS, COREDNS_VERSION, PAUSE, RE
 from tests.localcluster.node.public_ca import BUNDLE, OPENSSL_LINK, public_ca_file
 from tests.localcluster.node.tree import Tree
 
-# Hosts with a dot: a first part without one would be read as a path of Docker Hub.
+# The host needs a dot: without one it would be a path of Docker Hub.
 PAUSE_IMAGE = "local.test/pause:3.10"
 BUSYBOX_IMAGE = "local.test/busybox:1.35"
 COREDNS_IMAGE = f"local.test/coredns:{COREDNS_VERSION}"
@@ -27,11 +27,11 @@ PYTHON_BUILD_IMAGE = "local.test/python-build:3.11"
 
 BUSYBOX = Path("/bin/busybox")
 PYTHON_PACKAGES = ("python3-minimal", "libpython3.11-stdlib")
-# Asked for by the packages' scripts, which do not run here, or by hand.
+# Needed only by the packages' scripts, which do not run here.
 NEVER_USED = ("debconf_", "dpkg_", "tar_", "readline-common_")
-FOR_RUN = ("sh", "find", "rm")  # what the lines RUN of our Dockerfiles call; where the programs run there is no shell
+FOR_RUN = ("sh", "find", "rm")  # used by RUN in our Dockerfiles; the final images have no shell
 USERS = b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
-# As the official image has it, less what it would tell to strangers.
+# As in the official image, without its debug server.
 REGISTRY_CONFIG = b"""version: 0.1
 log: {level: info}
 storage: {filesystem: {rootdirectory: /var/lib/registry}, delete: {enabled: true}}
@@ -67,7 +67,7 @@ REGISTRY_SETTINGS = {
 
 
 def python_image(*, with_pip: bool = False, environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the archive of Debian's Python, what our Dockerfiles have for BASE; with pip it is for BUILD_BASE."""
+    """Return the archive of Debian's Python, the Dockerfiles' BASE; with pip it is BUILD_BASE."""
     packages = (*PYTHON_PACKAGES, "python3-pip") if with_pip else PYTHON_PACKAGES
     name = PYTHON_BUILD_IMAGE if with_pip else PYTHON_IMAGE
     parts: list[object] = [*debian.closure(packages), public_ca_file(environment)]
@@ -75,7 +75,7 @@ def python_image(*, with_pip: bool = False, environment: Mapping[str, str] = os.
 
 
 def busybox_tree() -> Tree:
-    """Return busybox with a link for each of its commands."""
+    """Return busybox with a link for each command."""
     tree = _system()
     tree.file("bin/busybox", BUSYBOX, 0o755)
     commands = subprocess.run([BUSYBOX, "--list"], check=True, capture_output=True, text=True).stdout.split()
@@ -86,7 +86,7 @@ def busybox_tree() -> Tree:
 
 
 def _registry(binary: Path, ca_file: Path) -> Tree:
-    """The registry, with the shell and the commands that the official image (Alpine) has from busybox too."""
+    """Return the registry with the shell and commands of busybox that the official image has."""
     tree = busybox_tree()
     tree.file("bin/registry", binary, 0o755)
     tree.file("etc/distribution/config.yml", REGISTRY_CONFIG)
@@ -112,7 +112,7 @@ def _python(packages: Iterable[str], environment: Mapping[str, str], *, pip: boo
         tree.file("usr/bin/busybox", BUSYBOX, 0o755)
         for command in FOR_RUN:
             tree.link(f"usr/bin/{command}", "busybox")
-    else:  # the official images of Python have a bundle of authorities too
+    else:  # the official Python images have a CA bundle too
         tree.file(BUNDLE, public_ca_file(environment))
         tree.link(OPENSSL_LINK, BUNDLE)
     tree.file("etc/passwd", USERS)
@@ -130,7 +130,7 @@ def _system(tree: Tree | None = None) -> Tree:
 def _cached(
     name: str, made_of: Iterable[object], settings: Json, make: Callable[[], Tree], environment: Mapping[str, str]
 ) -> Path:
-    """Return the archive of an image, made first where the cache does not have one of just these parts."""
+    """Return the archive of an image; build it if the cache lacks one of these parts."""
     parts = [_digest(each) if isinstance(each, Path) else str(each) for each in made_of]
     sources = [_digest(Path(__file__)), _digest(Path(archive.__file__))]
     key = hashlib.sha256(json.dumps([name, *parts, settings, sources]).encode()).hexdigest()[:16]

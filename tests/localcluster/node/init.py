@@ -1,7 +1,7 @@
-"""The first process of a node, in namespaces of its own: mounts what a node has, then buries orphans until SIGTERM.
+"""Run as the first process of a node, in its namespaces: mount its file systems, then reap orphans until SIGTERM.
 
-Called as `python init.py <json>` with the keys of `Settings`; knows the standard library alone. When it ends, the
-kernel ends all other processes of the node, and drops its mounts and network interfaces.
+Called as `python init.py <json>` with the fields of `Settings`; imports the standard library only. When it ends, the
+kernel ends all processes, mounts and interfaces of the node.
 """
 
 import contextlib
@@ -15,16 +15,13 @@ from pathlib import Path
 
 FORWARDING = Path("/proc/sys/net/ipv4")
 SWITCHES = {"ip_forward": "1", "conf/all/rp_filter": "0", "conf/default/rp_filter": "0"}
-# What is written there by a node is not written to this machine's; all of it lies below the node's folder.
+# Folders of the node's own, below its folder.
 OWN_FOLDERS = {"/var/lib/kubelet": "kubelet", "/var/log": "log", "/opt": "opt"}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`folder` holds the node's files, `controllers` are cgroup v1 hierarchies by name, `ready` appears at the end.
-
-    `dns` is who is asked for names.
-    """
+    """The node's `folder`, cgroup v1 `controllers`, the file `ready` to create at the end, and the DNS server."""
 
     name: str
     folder: str
@@ -34,7 +31,7 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    """Make the node's view of the machine, tell that it is made, and wait."""
+    """Create the node's mounts and network, report readiness, and wait."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     folder = Path(settings.folder)
     _run("mount", "--make-rshared", "/")
@@ -50,7 +47,7 @@ def main(settings: Settings) -> None:
 
 
 def _mount_cgroups(controllers: list[str]) -> None:
-    """Mount sysfs of this network namespace, and in it the cgroups as seen from this cgroup namespace."""
+    """Mount sysfs of this network namespace, and the cgroups of this cgroup namespace."""
     _run("mount", "-t", "sysfs", "sysfs", "/sys")
     _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/sys/fs/cgroup")
     for name in controllers:
@@ -67,9 +64,9 @@ def _mount_run() -> None:
 
 
 def _mount_etc(folder: Path, settings: Settings) -> None:
-    """Lay an /etc over this machine's: the paths are the real ones, and what is written stays in the node.
+    """Mount an overlay on /etc: writes stay in the node.
 
-    A node that was started before finds it as it left it.
+    A restarted node has its earlier files.
     """
     upper, work = folder / "etc", folder / "etc-work"
     is_new = not upper.exists()
@@ -86,7 +83,7 @@ def _furnish_etc(settings: Settings) -> None:
     Path("/etc/hosts").write_text(f"127.0.0.1 localhost {settings.name}\n")
     resolver = Path("/etc/resolv.conf")
     resolver.unlink(missing_ok=True)
-    # names of the world, as far as there are any, are CoreDNS' too: for the node as for its pods
+    # CoreDNS serves all names, for the node and its pods.
     resolver.write_text(f"nameserver {settings.dns}\noptions timeout:1 attempts:2\n")
 
 
@@ -98,9 +95,9 @@ def _mount_folders(folder: Path) -> None:
 
 
 def _set_up_network() -> None:
-    """Start the loopback, and a default route to nowhere: Services are reached by it, and no packet leaves the node."""
+    """Start the loopback and a default route that leads nowhere: Services need one, and no packet leaves the node."""
     _run("ip", "link", "set", "lo", "up")
-    # no dummy device: not every kernel has them, while the node cannot be without a veth anyway
+    # A veth, as some kernels have no dummy device.
     _run("ip", "link", "add", "nowhere", "arp", "off", "type", "veth", "peer", "name", "nobody")
     for name in ("nobody", "nowhere"):
         _run("ip", "link", "set", name, "up")

@@ -1,4 +1,4 @@
-"""The system in a node, as its README installs it: images from the Dockerfiles, `kubectl apply -k` of an overlay.
+"""Install the system in a node as documented: images from the Dockerfiles, `kubectl apply -k` of an overlay.
 
 system = Installed(node, REGISTRY_IMAGE=images.REGISTRY_IMAGE).install()
 system.set_environment(CA_CERTIFICATE_BUNDLE="bundle")   # waits until the controller has it
@@ -18,16 +18,13 @@ from tests.localcluster.node.node import Node
 REPOSITORY = Path(__file__).parents[3]
 DEPLOY = REPOSITORY / "deploy"
 NAMESPACE = "registry-mirror"
-PATIENCE = "120s"
-# What the controller is told so that no image has to come from the world.
+TIMEOUT = "120s"
+# No image comes from the internet.
 ENVIRONMENT = {"REGISTRY_IMAGE": images.REGISTRY_IMAGE}
 
 
 class Installed:
-    """The system of deploy/ in the node's cluster; `environment` is what the controller gets beside that.
-
-    Without hostess' Dockerfile the DaemonSets have the image that the settings name by themselves, which is not there.
-    """
+    """The system of deploy/ in the node's cluster. `environment` adds to the controller's variables."""
 
     def __init__(self, node: Node, **environment: str) -> None:
         self.node = node
@@ -35,7 +32,7 @@ class Installed:
         self.environment = {**ENVIRONMENT, **environment}
 
     def install(self) -> "Installed":
-        """Build and import the images, apply, wait until all replicas of both programs are ready; returns itself."""
+        """Build and import the images, apply deploy/, wait until all replicas are ready; return itself."""
         for program in programs():
             self.node.import_image(dockerfiles.build(program))
         if "hostess" in programs():
@@ -44,11 +41,11 @@ class Installed:
             ours = {"REGISTRY": registry, "IMAGE": image, "TAG": tag}
             self.environment = {**{f"HOSTESS_DOCKER_{name}": value for name, value in ours.items()}, **self.environment}
         self.apply()
-        self.node.cluster.restart_controllers()  # or nothing that a mirror owns goes with it for half a minute
+        self.node.cluster.restart_controllers()  # otherwise garbage collection of mirrors takes half a minute
         return self.wait()
 
     def apply(self) -> None:
-        """Write the overlay that a person would write, and apply it."""
+        """Write an overlay and apply it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         base = self.folder / "base"
         if not base.exists():
@@ -57,40 +54,40 @@ class Installed:
         self.node.cluster.run_kubectl("apply", f"--kustomize={self.folder}")
 
     def wait(self) -> "Installed":
-        """Wait until both Deployments have all their replicas, of the latest template; returns itself."""
+        """Wait until both Deployments have all replicas of the latest template; return itself."""
         for program in ("webhook", "controller"):
             self._rolled_out(program)
         return self
 
     def set_environment(self, **environment: str) -> None:
-        """Change the controller's settings; return when all its replicas have them."""
+        """Change the controller's settings; return when all replicas have them."""
         self.environment.update(environment)
         self.apply()
         self.wait()
 
     def scale(self, program: str, replicas: int) -> None:
-        """Let `webhook` or `controller` have so many replicas; return when they are ready."""
+        """Scale `webhook` or `controller`; return when the replicas are ready."""
         self.kubectl("scale", "deployment", f"registrymirror-{program}", f"--replicas={replicas}")
         self._rolled_out(program)
 
     def uninstall(self) -> None:
-        """Remove it as README says: mirrors first, then the rest."""
-        self.node.cluster.run_kubectl("delete", "rm", "--all", f"--timeout={PATIENCE}")
-        self.node.cluster.run_kubectl("delete", f"--kustomize={self.folder}", f"--timeout={PATIENCE}")
+        """Delete the mirrors, then the rest."""
+        self.node.cluster.run_kubectl("delete", "rm", "--all", f"--timeout={TIMEOUT}")
+        self.node.cluster.run_kubectl("delete", f"--kustomize={self.folder}", f"--timeout={TIMEOUT}")
 
     def kubectl(self, *arguments: str) -> str:
         """Run kubectl in the system's namespace; return what it prints."""
         return self.node.cluster.run_kubectl(f"--namespace={NAMESPACE}", *arguments).stdout
 
     def logs(self, program: str) -> str:
-        """Return what all replicas of a program have said."""
+        """Return the logs of all replicas of a program."""
         return self.kubectl("logs", f"--selector=app.kubernetes.io/name=registrymirror-{program}", "--tail=-1")
 
     def _rolled_out(self, program: str) -> None:
-        self.kubectl("rollout", "status", f"deployment/registrymirror-{program}", f"--timeout={PATIENCE}")
+        self.kubectl("rollout", "status", f"deployment/registrymirror-{program}", f"--timeout={TIMEOUT}")
 
     def _overlay(self) -> Json:
-        """Describe what README's second step changes by hand: the images' names, and the controller's environment."""
+        """Return the overlay: the names of the images and the controller's environment."""
         return {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
@@ -116,7 +113,7 @@ def programs() -> list[str]:
 
 
 def _images() -> Iterator[Json]:
-    """Replace the names that deploy/kustomization.yaml gives the images by those of the images built here."""
+    """Yield the image names of deploy/kustomization.yaml with those of the images built here."""
     known = yaml.safe_load((DEPLOY / "kustomization.yaml").read_text())["images"]
     for each in known:
         name, _, tag = dockerfiles.image_name(each["name"].rpartition("/")[2]).rpartition(":")

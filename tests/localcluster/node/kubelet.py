@@ -1,4 +1,4 @@
-"""How kubelet and kube-proxy are configured on a node here."""
+"""Configure kubelet and kube-proxy."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def kubelet_settings(layout: Layout, serving: Identity) -> Json:
         "kind": "KubeletConfiguration",
         "containerRuntimeEndpoint": f"unix://{SOCKET}",
         "failCgroupV1": False,
-        "cgroupDriver": "cgroupfs",  # nothing here is systemd
+        "cgroupDriver": "cgroupfs",  # there is no systemd
         "failSwapOn": False,
         "enforceNodeAllocatable": [],
         "tlsCertFile": str(serving.certificate),
@@ -32,20 +32,20 @@ def kubelet_settings(layout: Layout, serving: Identity) -> Json:
         "clusterDomain": "cluster.local",
         "clusterDNS": [DNS_ADDRESS],
         "resolvConf": "/etc/resolv.conf",
-        # The disk is this machine's, and how full it is is nobody's business here.
+        # The disk is this machine's; ignore its usage.
         "evictionHard": {
             "memory.available": "100Mi",
             "nodefs.available": "1%",
             "imagefs.available": "1%",
             "nodefs.inodesFree": "1%",
         },
-        "imageGCHighThresholdPercent": 100,  # off: images leave when a test removes them
+        "imageGCHighThresholdPercent": 100,  # off: only tests remove images
         "imageGCLowThresholdPercent": 99,
-        "registryPullQPS": 0,  # no limit, so that ten pods at once do pull at once
+        "registryPullQPS": 0,  # no limit, for ten pulls at once
         "serializeImagePulls": False,
-        # five minutes by default: so long a container that was killed several times may wait to be started again
+        # By default a container that was killed several times waits up to five minutes.
         "crashLoopBackOff": {"maxContainerRestartPeriod": "1s"},
-        "syncFrequency": "5s",  # a minute by default: so long a changed Secret may take into a pod
+        "syncFrequency": "5s",  # default 1 min; how long a changed Secret takes into a pod
     }
 
 
@@ -58,14 +58,14 @@ def proxy_settings(name: str, kubeconfig: Path) -> Json:
         "clusterCIDR": "10.244.0.0/16",
         "hostnameOverride": name,
         "clientConnection": {"kubeconfig": str(kubeconfig)},
-        # zero: leave the kernel's tables for connections as they are, which are this machine's
+        # 0: keep the kernel's settings, which are this machine's.
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
         "nodePortAddresses": ["primary"],
     }
 
 
 def apiserver_arguments(layout: Layout, client: Identity) -> tuple[str, ...]:
-    """Return what lets the API server be reached by pods, and reach kubelet for logs and exec."""
+    """Return arguments that let pods reach the API server, and it the kubelet for logs and exec."""
     return (
         "--endpoint-reconciler-type=lease",
         f"--kubelet-client-certificate={client.certificate}",

@@ -1,4 +1,4 @@
-"""The cable between this machine and a node: a veth pair with a network of its own."""
+"""Connect this machine to a node by a veth pair with its own network."""
 
 import subprocess
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from pathlib import Path
 
 from tests.localcluster.errors import LocalClusterError
 
-# 198.18.0.0/15 is for measuring (RFC 2544): nobody's machines have these addresses. The upper half, a /24 a node.
+# 198.18.0.0/15 is for benchmarks (RFC 2544), so no machine has these addresses. Each node has a /24 of the upper half.
 NETWORK = "198.19"
 NUMBERS = range(1, 255)
-RECORD = "link"  # of a cluster's folder: the number
-TAKEN = "File exists"  # as the kernel says it of an interface of that name
+RECORD = "link"  # file in the cluster's folder with the network's number
+TAKEN = "File exists"  # the kernel's message for an existing interface
 
 
 @dataclass(frozen=True)
@@ -21,18 +21,18 @@ class Link:
 
     @property
     def interface(self) -> str:
-        """Its end here."""
+        """Return the interface of this machine."""
         return f"rm-node{self.number}"
 
     def address(self, host: int) -> str:
-        """Return an address in it: 1 is the node, 254 this machine, those between are for servers in the node."""
+        """Return an address: 1 is the node, 254 this machine, others are for servers in the node."""
         return f"{NETWORK}.{self.number}.{host}"
 
 
 def connect(pid: int, folder: Path, number: int | None = None) -> Link:
-    """Lay a cable to the network of process `pid`, in the node of the cluster in `folder`, and write down which.
+    """Connect this machine to the network of process `pid` in the node of the cluster in `folder`, and record it.
 
-    With `number` that very one, which a node has had before.
+    `number` is that of an earlier network of the node.
     """
     for each in NUMBERS if number is None else (number,):
         link = Link(each)
@@ -42,23 +42,23 @@ def connect(pid: int, folder: Path, number: int | None = None) -> Link:
             _address(link, pid)
             return link
         if TAKEN not in made.stderr:
-            raise LocalClusterError(f"Cannot make a network interface for the node: {made.stderr.strip()}")
+            raise LocalClusterError(f"Cannot create a network interface for the node: {made.stderr.strip()}")
     raise LocalClusterError(f"All {len(NUMBERS)} networks for nodes are taken: see `ip link`.")
 
 
 def of(folder: Path) -> Link:
-    """Return the cable to the node of the cluster in `folder`."""
+    """Return the network of the node of the cluster in `folder`."""
     return Link(int(folder.joinpath(RECORD).read_text()))
 
 
 def disconnect(folder: Path) -> None:
-    """Take the cable away; nothing happens where there is none.
+    """Remove the interface, if any.
 
-    It would go with the node's network, which the kernel keeps for a minute where a killed process had connections.
+    The kernel removes it with the node's network, but up to a minute later if a killed process had connections.
     """
     record = folder / RECORD
     if record.exists():
-        _ip("link", "delete", of(folder).interface)  # fails where it is gone already
+        _ip("link", "delete", of(folder).interface)  # fails if it does not exist
         record.unlink()
 
 

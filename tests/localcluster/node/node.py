@@ -1,10 +1,10 @@
-"""A real node for a local cluster, for tests and the demo.
+"""Run a node for a local cluster, for tests and the demo.
 
     with Node(Cluster(tmp_path / "cluster")).start() as node:
         node.cluster.run_kubectl("get", "nodes")
         node.run("cat", "/etc/hosts")
 
-Its mounts, processes and network are its own: this machine's /etc, containers and addresses stay as they are.
+It has its own mounts, processes and network. This machine's /etc, containers and addresses do not change.
 """
 
 import json
@@ -36,15 +36,15 @@ from tests.localcluster.pki import CertificateAuthority, Identity
 CONTAINERD, KUBELET, KUBE_PROXY = "containerd", kubelet.KUBELET, kubelet.KUBE_PROXY
 OBJECTS = Path(__file__).with_name("objects.yaml")
 READY = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
-PINNED = "io.cri-containerd.pinned=pinned"  # nobody's garbage collection removes it
+PINNED = "io.cri-containerd.pinned=pinned"  # excludes the image from garbage collection
 
 
 class Node(Inside):
-    """The node of `cluster`, which must not be started: its API server has to live where the node's Services are.
+    """The node of `cluster`, which must not run yet: the API server runs in the node's network.
 
-    `flavour` is `containerd-1.6` or `containerd-2`; `config_path` is containerd's, for hosts.toml (None: one that
-    works; empty: nowhere; runtime.BY_DEFAULT: what containerd does without a word about it). `folder` holds the node's
-    files and images, and goes with it.
+    `flavour` is `containerd-1.6` or `containerd-2`. `config_path` is containerd's, for hosts.toml: None is one that
+    works, an empty string none, and runtime.BY_DEFAULT leaves it out of the configuration. `folder` has the node's
+    files.
     """
 
     def __init__(
@@ -73,17 +73,17 @@ class Node(Inside):
 
     @cached_property
     def runtime(self) -> Runtime:
-        """The files of the container runtime."""
+        """Return the files of the container runtime."""
         return runtime.find(self.flavour, self._config_path)
 
     def start(self) -> Self:
-        """Start cluster and node; return when pods run, and Services and names are answered.
+        """Start cluster and node; return when pods run, and Services and DNS work.
 
-        What is missing is built first, which is told on stderr. A start that fails leaves nothing running.
+        Builds missing programs first and prints the progress to stderr. A failed start leaves nothing running.
         """
         if reason := unmet_requirement():
             raise LocalClusterError(reason)
-        _ = self.runtime  # minutes, where it has to be built
+        _ = self.runtime  # builds it if needed
         archives = images.base_images()
         try:
             self._timed("control plane", lambda: self.cluster.start(network=self._open))
@@ -97,7 +97,7 @@ class Node(Inside):
         return self
 
     def stop(self) -> None:
-        """End node and cluster; of the node nothing stays but the logs, in the cluster's folder."""
+        """Stop node and cluster; only the logs stay, in the cluster's folder."""
         self.cluster.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -107,14 +107,14 @@ class Node(Inside):
         return self.run(*command, check=check)
 
     def import_image(self, archive: Path) -> None:
-        """Give the node an image from an OCI or docker archive."""
+        """Import an image from an OCI or docker archive."""
         self.ctr("images", "import", "--digests=false", str(archive))
 
     def forget_image(self, name: str) -> None:
-        """Remove an image and its content from the node, so that the next pod has to pull it.
+        """Remove an image and its content from the node, so that the next pod pulls it.
 
-        It has more names than one: kubelet's runtime gives it those of its digest and of its configuration too. Its
-        pods must be deleted; their containers, which hold its layers, follow a little later, and are waited for.
+        kubelet's runtime gives an image further names by digest and configuration. Its pods must be deleted; this waits
+        for their containers, which hold its layers.
         """
         rows = [line.split() for line in self.ctr("images", "ls").stdout.splitlines()[1:]]
         digest = next((row[2] for row in rows if row[0] == name), None)
@@ -128,31 +128,28 @@ class Node(Inside):
         return {row.split()[1] for row in rows}
 
     def stop_component(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
-        """End containerd, kubelet or kube-proxy; running pods go on. Returns when it is gone."""
+        """Stop containerd, kubelet or kube-proxy; running pods continue. Return when it has ended."""
         self.sandbox.end(name, number)
 
     def start_component(self, name: str) -> None:
-        """Start containerd, kubelet or kube-proxy, by the configuration in the folder; return when it is started.
-
-        With containerd, returns when it answers.
-        """
+        """Start containerd, kubelet or kube-proxy; return when it has started, for containerd when it answers."""
         commands = {CONTAINERD: self._containerd, KUBELET: self._kubelet, KUBE_PROXY: self._kube_proxy}
         self.sandbox.launch(name, commands[name](), {"PATH": self.runtime.path})
         if name == CONTAINERD:
             self.wait_for("containerd answers", lambda: self.ctr("version", check=False).returncode == 0)
 
     def cut_power(self) -> None:
-        """End everything in the node by SIGKILL, and the API server's machine with it; disks stay as they are."""
+        """Kill all processes of the node and the API server with SIGKILL. Disks stay."""
         names = [NAME, *(name for name in self.processes.names() if name not in {NAME, commands.ETCD})]
         for name in names:
             self.processes.kill(name)
         self.processes.stop(names)
 
     def boot(self) -> None:
-        """Start the node again after a power cut; return when Services and names are answered as before.
+        """Start the node after a power cut; return when Services and DNS work.
 
-        With it what is left of its disks: /etc, kubelet's and containerd's folders, folders as volumes. Not so
-        registries outside, which were processes in its network too: start them again.
+        /etc, the folders of kubelet and containerd, and volumes are kept. Start upstreams again: they ran in its
+        network.
         """
         number = self.sandbox.link.number
         cleanup.remove(self.cluster.folder)
@@ -166,10 +163,10 @@ class Node(Inside):
         self._wait_for_names()
 
     def _open(self) -> ApiServerNetwork:
-        """Make the sandbox, and start containerd in it, which needs no API server."""
+        """Create the sandbox and start containerd, which needs no API server."""
         self.sandbox.start()
         self.write(runtime.CONFIGURATION, self.runtime.configuration(self.folder))
-        self.append(BUNDLE, public_ca_file().read_bytes())  # read once, by each program that is written in Go
+        self.append(BUNDLE, public_ca_file().read_bytes())  # Go programs read it once
         self.write(f"{runtime.CNI_FOLDER}/10-pods.conflist", json.dumps(runtime.NETWORK))
         self.write(NAMES, "")
         self.sandbox.launch(CONTAINERD, self._containerd(), {"PATH": self.runtime.path})
@@ -199,7 +196,7 @@ class Node(Inside):
         self.wait_for("the node is Ready", lambda: self._says("True", "node", self.name, "-o", READY))
 
     def _wait_for_services(self) -> None:
-        """Wait for kube-proxy, which follows by up to a second: a pull in between would be tried again after ten."""
+        """Wait for kube-proxy, which takes up to a second; a failed pull is retried only after ten."""
         self.wait_for("the API server's Service answers", lambda: self.answers(commands.SERVICE_OF_API_SERVER, 443))
 
     def _wait_for_names(self) -> None:

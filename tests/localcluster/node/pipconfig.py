@@ -1,4 +1,4 @@
-"""What this machine's pip knows of its network (index, certificates, folders of wheels), for a build in a container."""
+"""Give the settings of this machine's pip to a build in a container."""
 
 import ast
 import subprocess
@@ -6,14 +6,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-# Of the sections that `pip config list` tells, the later one counts; `:env:` are the variables PIP_....
+# Sections of `pip config list`; later ones override earlier ones. `:env:` are variables PIP_...
 SECTIONS = ("global", "install", ":env:")
 
 
 def mounts(folder: Path) -> list[str]:
-    """Return the volumes (`from:to:ro`) that give pip in a container the settings of the one here.
+    """Return the volumes (`from:to:ro`) that give pip in a container the settings of this machine.
 
-    Writes a pip.conf into `folder`; files and folders that the settings name are mounted where they are.
+    Writes a pip.conf into `folder`. Files and folders in the settings are mounted at the same path.
     """
     found = settings()
     file = folder / "pip.conf"
@@ -23,7 +23,7 @@ def mounts(folder: Path) -> list[str]:
 
 
 def settings() -> Mapping[str, str]:
-    """Return pip's settings by name; none where this Python has no pip, or its pip no settings."""
+    """Return pip's settings by name; empty without pip."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list"]
     said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     found: dict[str, dict[str, str]] = {}

@@ -1,4 +1,4 @@
-"""The programs that come from Go modules: built once, into the user's cache, keyed by what they are built from."""
+"""Build programs from Go modules once, in the user's cache."""
 
 import hashlib
 import json
@@ -21,14 +21,14 @@ from tests.localcluster.progress import Progress
 HERE = Path(__file__).parent
 REGISTRY_VERSION = "3.1.1"
 COREDNS_VERSION = "1.15.0"
-SMALL = ("-ldflags", "-s -w")  # without symbols, a quarter smaller
-# Drivers that need libraries of C or kernel modules, and that no node here uses.
+SMALL = ("-ldflags", "-s -w")  # no symbols, a quarter smaller
+# Unused drivers that need C libraries or kernel modules.
 NO_DRIVERS = "no_btrfs no_devmapper no_zfs"
 
 
 @dataclass(frozen=True)
 class Program:
-    """A command: `source` is a folder here, with a go.mod and go.sum of its own, or `import/path@version`."""
+    """A command. `source` is a folder here with go.mod and go.sum, or `import/path@version`."""
 
     name: str
     source: str
@@ -37,7 +37,7 @@ class Program:
 
     @property
     def folder(self) -> Path | None:
-        """The folder of the source; None where it is a module's."""
+        """Return the folder of the source, None for a module."""
         return None if "@" in self.source else HERE / self.source
 
 
@@ -52,28 +52,28 @@ RUNC = Program("runc", "github.com/opencontainers/runc@v1.5.2", "seccomp netgo o
 
 
 def build(program: Program, environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the program's file, built first where the cache does not have it.
+    """Return the program's file; build it if the cache lacks it.
 
-    Raises LocalClusterError where there is no Go to be had or it does not compile.
+    Raises LocalClusterError if there is no Go or it fails to compile.
     """
     cache, go = cache_folder(environment), compiler_of(environment)
     binary = cache / f"{program.name}-{build_key(program, go.version)}" / program.name
     if not binary.exists():
         with exclusive(cache / "build.lock", "another build of the components"):
-            if not binary.exists():  # the other build may have made it
+            if not binary.exists():  # another process may have built it
                 toolchain.install(go)
                 _build(program, go, binary, environment)
     return binary
 
 
 def compiler_of(environment: Mapping[str, str]) -> toolchain.Go:
-    """Return the Go that builds programs here."""
+    """Return the Go that builds the programs."""
     needed = toolchain.needed_version((toolchain.COMPONENTS / "go.mod").read_text())
     return toolchain.find(needed, cache_folder(environment), environment.get("PATH"))
 
 
 def build_key(program: Program, go_version: str) -> str:
-    """Name what is built by all that it is built from: sources or version, Go, flags, machine."""
+    """Return a key of sources or version, Go, flags and machine."""
     sources = sorted(program.folder.iterdir()) if program.folder else []
     contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sources]
     made_with = [program.source, program.tags, *contents, go_version, *FLAGS, *SMALL]
@@ -81,7 +81,7 @@ def build_key(program: Program, go_version: str) -> str:
 
 
 def _build(program: Program, go: toolchain.Go, binary: Path, environment: Mapping[str, str]) -> None:
-    """Compile into a folder of another name and rename it: an interrupted build leaves nothing that looks whole."""
+    """Compile into a temporary folder and rename it, so that an interrupted build leaves no result."""
     print(f"Building {program.name} from Go modules with Go {go.version}, once.", file=sys.stderr, flush=True)
     temporary = binary.parent.with_name(binary.parent.name + ".part")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -98,11 +98,11 @@ def _build(program: Program, go: toolchain.Go, binary: Path, environment: Mappin
 
 
 def _install(program: Program, go: toolchain.Go, folder: Path, environment: Mapping[str, str]) -> None:
-    """Let Go fetch and build a command of a module, whose own go.mod pins what it needs."""
+    """Install a command of a module, whose go.mod pins its dependencies."""
     if program.needs_c:
         debian.install(debian.FOR_RUNC)
     settings = {"GOBIN": str(folder), "CGO_ENABLED": str(int(program.needs_c)), "GOTOOLCHAIN": "local"}
-    # -mod=readonly says nothing here: there is no go.mod to be kept from changes
+    # Without a go.mod, -mod=readonly is useless.
     flags = [flag for flag in FLAGS if not flag.startswith("-mod")]
     command = [str(go.command), "install", *flags, *SMALL, "-tags", program.tags, program.source]
     done = subprocess.run(

@@ -1,7 +1,7 @@
-"""An authority that node, caches and our programs trust from the beginning, as they do those of the world.
+"""Create a CA that the node, caches and our programs trust, as they trust public CAs.
 
-Its key lies in the user's cache, since images hold its certificate and are made once for many clusters. Nobody but the
-nodes and the images made here trusts it.
+Its key is in the user's cache, because images have its certificate and serve many clusters. Only these nodes and images
+trust it.
 """
 
 import os
@@ -12,14 +12,14 @@ from tests.localcluster.build import cache_folder
 from tests.localcluster.locks import exclusive
 from tests.localcluster.pki import CertificateAuthority, Identity
 
-BUNDLE = "/etc/ssl/certs/ca-certificates.crt"  # where Go looks first, and Debian's OpenSSL by way of OPENSSL_LINK
+BUNDLE = "/etc/ssl/certs/ca-certificates.crt"  # for Go, and through OPENSSL_LINK for Debian's OpenSSL
 OPENSSL_LINK = "usr/lib/ssl/cert.pem"
 
 
 def public_ca(environment: Mapping[str, str] = os.environ) -> CertificateAuthority:
-    """Return the authority, made when it is first used."""
+    """Return the CA; create it on first use."""
     folder = cache_folder(environment) / "public-ca"
-    with exclusive(folder / "ca.lock", "another program that makes it"):
+    with exclusive(folder / "ca.lock", "another program that creates the CA"):
         return CertificateAuthority(Identity(folder / "ca.crt", folder / "ca.key"), "public-of-local-clusters")
 
 

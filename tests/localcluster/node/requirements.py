@@ -1,17 +1,17 @@
-"""Whether this machine can run a node, and if not, why."""
+"""Check that this machine can run a node."""
 
 import os
 import shutil
 import sys
 from pathlib import Path
 
-NET_ADMIN, SYS_ADMIN = 12, 21  # as capabilities(7) numbers them
+NET_ADMIN, SYS_ADMIN = 12, 21  # numbers of capabilities(7)
 CONTROLLERS = ("cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids")
 CGROUPS = Path("/sys/fs/cgroup")
 
 
 def unmet_requirement() -> str | None:
-    """Return the sentence that says why no node can run here; None where one can."""
+    """Return why this machine cannot run a node; None if it can."""
     if not sys.platform.startswith("linux"):
         return "A node needs Linux: containers are made of its namespaces and cgroups."
     if os.geteuid() != 0:

@@ -1,4 +1,4 @@
-"""The two flavours of container runtime: Debian's containerd 1.6, and containerd 2 from Go modules."""
+"""Define the two container runtimes: containerd 1.6 of Debian, and containerd 2 from Go modules."""
 
 import json
 import os
@@ -15,18 +15,18 @@ FLAVOURS = (DEBIAN, MODULES)
 SOCKET = "/run/containerd/containerd.sock"
 CNI_PLUGINS = "/usr/lib/cni"
 CNI_FOLDER = "/etc/cni/net.d"
-POD_NETWORK = "10.244.0.0/24"  # in the node's own network alone, so that each node may have the same
-CONFIGURATION = "/etc/containerd/config.toml"  # in the node's own /etc, where the agent reads it too
+POD_NETWORK = "10.244.0.0/24"  # the same in each node, as each has its own network
+CONFIGURATION = "/etc/containerd/config.toml"  # in the node's /etc; the agent reads it too
 TWO_ROOTS = "/etc/containerd/certs.d:/etc/docker/certs.d"  # the default of 2.2 and newer
 ONE_ROOT = "/etc/containerd/certs.d"
-BY_DEFAULT = "as containerd has it by default"  # for config_path: not a word about registries in the configuration
+BY_DEFAULT = "as containerd has it by default"  # for config_path: no registry section in the configuration
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """The files of a runtime; `config_path` is where containerd looks for hosts.toml, empty for nowhere.
+    """The files of a runtime. `config_path` is where containerd finds hosts.toml, empty for none.
 
-    BY_DEFAULT leaves it to containerd: two roots since 2.2, nowhere in 1.6.
+    BY_DEFAULT leaves it to containerd: two folders since 2.2, none in 1.6.
     """
 
     flavour: str
@@ -38,11 +38,11 @@ class Runtime:
 
     @property
     def path(self) -> str:
-        """The PATH in which containerd finds its shim."""
+        """Return the PATH with containerd's shim."""
         return ":".join([*map(str, self.folders), PATH])
 
     def configuration(self, folder: Path) -> str:
-        """Return containerd's config.toml; its data will be in `folder`."""
+        """Return containerd's config.toml with its data in `folder`."""
         template, registry = CONFIGURATIONS[self.flavour]
         values = {
             "root": f"{folder}/containerd",
@@ -55,15 +55,14 @@ class Runtime:
             "runc": str(self.runc),
         }
         template += "" if self.config_path == BY_DEFAULT else registry
-        # a string of JSON is one of TOML
+        # A JSON string is a TOML string.
         return template.format(**{name: json.dumps(value) for name, value in values.items()})
 
 
 def find(flavour: str, config_path: str | None = None, environment: Mapping[str, str] = os.environ) -> Runtime:
-    """Return the runtime of a flavour, built first where needed.
+    """Return the runtime of a flavour; build it if needed.
 
-    Where `config_path` is None it is one that this flavour's puller reads: containerd 2 takes its own default of two
-    roots for the name of one folder, and so ignores both.
+    If `config_path` is None, it is one that works: containerd 2 reads its default of two folders as one name.
     """
     debian.install()
     if flavour == DEBIAN:
@@ -77,7 +76,7 @@ def find(flavour: str, config_path: str | None = None, environment: Mapping[str,
     return Runtime(flavour, containerd, ctr, runc, folders, ONE_ROOT if config_path is None else config_path)
 
 
-# restrict_oom_score_adj: without CAP_SYS_RESOURCE runc may not write a lower score than its own, and dies of it.
+# restrict_oom_score_adj: without CAP_SYS_RESOURCE runc fails to lower its score.
 CONFIGURATION_1 = """version = 2
 root = {root}
 state = "/run/containerd"

@@ -1,4 +1,4 @@
-"""The namespaces of a node from outside: made by one `unshare`, entered by `nsenter`, gone with their first process."""
+"""Manage the namespaces of a node: `unshare` creates them, `nsenter` enters them, their first process ends them."""
 
 import json
 import os
@@ -15,17 +15,17 @@ from tests.localcluster.node import cgroups, init, link
 from tests.localcluster.node.link import Link
 from tests.localcluster.processes import GRACE, POLL, Processes
 
-DNS_ADDRESS = "10.96.0.10"  # a Service of CoreDNS, at the address that kubeadm gives it too
-NAME = "node"  # of its first process among the cluster's
+DNS_ADDRESS = "10.96.0.10"  # the Service of CoreDNS, same address as with kubeadm
+NAME = "node"  # of the first process
 NAMESPACES = ("--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup")
-# kubelet, containerd and kube-proxy look for iptables, mount and others in PATH, and many are in the second of these.
+# kubelet, containerd and kube-proxy need programs such as iptables and mount.
 PATH = "/usr/bin:/usr/sbin:/bin:/sbin"
-# A process joins cgroups by itself only, and namespaces of cgroups and processes count from its children on.
+# A process can only join cgroups by itself. PID and cgroup namespaces apply to its children.
 JOIN = 'groups=$1; shift; for group in $groups; do echo $$ > "$group/cgroup.procs"; done; exec "$@"'
 
 
 class Sandbox:
-    """The namespaces of the node called `name`; its files lie in `folder`, its processes among `processes`."""
+    """The namespaces of the node called `name`, with its files in `folder`."""
 
     def __init__(self, name: str, folder: Path, processes: Processes) -> None:
         self.name = name
@@ -33,9 +33,9 @@ class Sandbox:
         self._processes = processes
 
     def start(self, number: int | None = None) -> None:
-        """Make it; return when its mounts and its network are there. `number` is that of its cable, where it had one.
+        """Create the namespaces; return when mounts and network exist. `number` is that of an earlier network.
 
-        In the folder of one that has ended it goes on with its /etc and its other files, as a machine does with a disk.
+        The folder of an ended node keeps its /etc and other files, as a disk does.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         ready = self.folder / "ready"
@@ -52,24 +52,21 @@ class Sandbox:
 
     @property
     def pid(self) -> int:
-        """The process id, as this machine counts, of the first process inside."""
+        """Return the process id on this machine of the first process."""
         return self.pid_of(NAME)
 
     def pid_of(self, name: str) -> int:
-        """Return the process id, as this machine counts, of a program inside; on record is what has entered for it."""
+        """Return the process id on this machine of a program in the node; the record has that of nsenter."""
         return _child(self._processes.record(name).pid)
 
     @property
     def link(self) -> Link:
-        """The network between this machine and the node."""
+        """Return the network between this machine and the node."""
         return link.of(self._processes.folder)
 
     @property
     def network(self) -> tuple[str, ...]:
-        """What goes before a command line to run it in the node's network, and nothing else of the node.
-
-        The same words after a restart of the node too.
-        """
+        """Return the prefix of a command line to run it in the node's network only. It stays valid after a restart."""
         return ("nsenter", f"--net={self._net}", "--")
 
     @property
@@ -79,7 +76,7 @@ class Sandbox:
     def run(
         self, argv: Sequence[str], stdin: bytes | None = None, *, check: bool = True, seconds: float = 300
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a command inside to its end; with `check`, raises LocalClusterError with what it says when it fails."""
+        """Run a command in the node; with `check`, raises LocalClusterError with its output if it fails."""
         done = subprocess.run(
             self._inside(argv),
             env={**_without_proxies(os.environ), "PATH": PATH},
@@ -89,23 +86,23 @@ class Sandbox:
             timeout=seconds,
         )
         if check and done.returncode:
-            said = (done.stderr or done.stdout).decode(errors="replace").strip()
-            raise LocalClusterError(f"{' '.join(argv)} failed in the node: {said}")
+            message = (done.stderr or done.stdout).decode(errors="replace").strip()
+            raise LocalClusterError(f"{' '.join(argv)} failed in the node: {message}")
         return done
 
     def launch(self, name: str, argv: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-        """Start a program inside, in the node's cgroups; its record and log are called `name`."""
+        """Start a program in the node and its cgroups; its record and log are called `name`."""
         settings = {**_without_proxies(os.environ), "PATH": PATH, **(environment or {})}
         self._processes.start(name, self._joined(self._inside(argv)), settings)
 
     def end(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
-        """Send a signal to the program called `name`, by SIGKILL after a while; return when it is gone."""
+        """Send a signal to the program `name`, later SIGKILL; return when it has ended."""
         for each in (number, signal.SIGKILL):
             if self._processes.alive(name):
                 os.kill(self.pid_of(name), each)
             if self._wait_until_gone(name):
                 return
-        raise LocalClusterError(f"{name} does not end, not even by SIGKILL.")
+        raise LocalClusterError(f"SIGKILL does not end {name}.")
 
     def _inside(self, argv: Sequence[str]) -> list[str]:
         return ["nsenter", f"--target={self.pid}", *NAMESPACES, "--wd=/", "--", *argv]
@@ -122,7 +119,7 @@ class Sandbox:
 
 
 def _child(pid: int) -> int:
-    """Return the one child of a process, waiting until there is one."""
+    """Wait for the child of a process; return its process id."""
     limit = time.monotonic() + GRACE
     while time.monotonic() < limit:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

@@ -1,4 +1,4 @@
-"""Images to be pulled in tests: of a given size, that no compression and no shared layer makes smaller."""
+"""Make images for tests of a given size, which no compression and no shared layer reduces."""
 
 import random
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ MEGABYTE = 1_000_000
 
 
 def sized_image(name: str, megabytes: Sequence[float]) -> Image:
-    """Return an image `name`: busybox, and a layer of random bytes for each size; /marker holds the name.
+    """Return an image `name` of busybox and a layer of random bytes for each size; /marker has the name.
 
-    One name gives the same bytes each time, two names give two images without a common layer but busybox.
+    The same name gives the same bytes. Two names share no layer but busybox.
     """
     layers = [_layer(name, number, size) for number, size in enumerate(megabytes)]
     command = {"Cmd": ["sh", "-c", "cat /marker; exec sleep 1000000"]}

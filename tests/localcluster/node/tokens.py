@@ -1,7 +1,7 @@
-"""A token server as Docker Hub has one: `GET /token?service=...&scope=repository:lib/test:pull` answers with a JWT.
+"""Serve tokens as Docker Hub does: `GET /token?service=...&scope=repository:lib/test:pull` returns a JWT.
 
-Runs as a process of its own: `python -m tests.localcluster.node.tokens <json>`, with the keys of `Settings`; it
-speaks plain HTTP, since a `front` stands before it.
+Runs as its own process: `python -m tests.localcluster.node.tokens <json>`, with the fields of `Settings`. It has no
+TLS, as a `front` stands before it.
 """
 
 import base64
@@ -21,14 +21,14 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from common.types import Json
 
-LIFETIME = 300  # seconds, as Docker Hub's
-CLOCKS = 60  # seconds that the clocks of two machines may be apart
-HALF = 32  # bytes of each of the two numbers that a signature by P-256 is
+LIFETIME = 300  # seconds, as at Docker Hub
+CLOCK_SKEW = 60  # seconds of clock skew
+HALF = 32  # bytes of each number of a P-256 signature
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`account` is `username:password`; with `public`, whoever has none may pull. The files are PEM, for signing."""
+    """`account` is `username:password`; `public` allows pulls without. The PEM files are for signing."""
 
     port: int
     issuer: str
@@ -39,7 +39,7 @@ class Settings:
 
 
 class Issuer:
-    """Signs tokens with a key whose certificate, which goes along, the registry can trace to its authority."""
+    """Sign tokens; the registry checks the certificate in them against its CA."""
 
     def __init__(self, settings: Settings) -> None:
         certificate = x509.load_pem_x509_certificate(Path(settings.certificate).read_bytes())
@@ -52,13 +52,13 @@ class Issuer:
         self._header = {"typ": "JWT", "alg": "ES256", "x5c": [base64.b64encode(der).decode()]}
 
     def token(self, service: str, access: list[Json], now: int) -> str:
-        """Return a JWT for `service` that grants `access`, from `now` (seconds since 1970) on."""
+        """Return a JWT for `service` that grants `access`, valid from `now` (seconds since 1970)."""
         claims = {
             "iss": self._name,
             "sub": "",
             "aud": service,
             "exp": now + LIFETIME,
-            "nbf": now - CLOCKS,
+            "nbf": now - CLOCK_SKEW,
             "iat": now,
             "access": access,
         }
@@ -68,7 +68,7 @@ class Issuer:
 
 
 def granted(scopes: list[str], *, pull_only: bool) -> list[Json]:
-    """Return the claims for scopes such as `repository:lib/test:pull,push`, less what may not be granted."""
+    """Return the claims for scopes such as `repository:lib/test:pull,push`, without those not allowed."""
     access = []
     for scope in scopes:
         kind, _, rest = scope.partition(":")
@@ -79,7 +79,7 @@ def granted(scopes: list[str], *, pull_only: bool) -> list[Json]:
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers GET; a POST (OAuth2) gets 404, upon which clients try GET."""
+    """Answer GET; a POST (OAuth2) gets 404, after which clients use GET."""
 
     settings: Settings
     issuer: Issuer
@@ -111,7 +111,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def main(settings: Settings) -> None:
-    """Serve for ever."""
+    """Serve until this process is ended."""
     Handler.settings, Handler.issuer = settings, Issuer(settings)
     http.server.ThreadingHTTPServer(("127.0.0.1", settings.port), Handler).serve_forever()
 

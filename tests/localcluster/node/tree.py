@@ -1,4 +1,4 @@
-"""A root file system put together from files and packages, as the layer of an image."""
+"""Build a root file system from files and packages, as the layer of an image."""
 
 import io
 import posixpath
@@ -7,26 +7,26 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-# Nobody reads them in a container, and they are a fifth of the bytes.
+# A fifth of the bytes, and useless in a container.
 LEFT_OUT = ("usr/share/doc/", "usr/share/man/", "usr/share/locale/", "usr/share/lintian/", "usr/share/info/")
-MERGED = ("bin", "sbin", "lib", "lib64")  # links into usr/, as on every Debian since 12
+MERGED = ("bin", "sbin", "lib", "lib64")  # links into usr/, as in Debian 12 and newer
 
 
 class Tree:
-    """Paths and what is at them; what is added later replaces what was there. Owner root, date 0, always."""
+    """Files by path; later ones replace earlier ones. The owner is root and the date 0."""
 
     def __init__(self) -> None:
         self._entries: dict[str, tuple[tarfile.TarInfo, bytes]] = {}
 
     def merged(self) -> "Tree":
-        """Make /bin, /sbin, /lib and /lib64 links into /usr; returns itself."""
+        """Make /bin, /sbin, /lib and /lib64 links into /usr; return itself."""
         for name in MERGED:
             self.folder(f"usr/{name}")
             self.link(name, f"usr/{name}")
         return self
 
     def folder(self, path: str, mode: int = 0o755) -> None:
-        """Add a folder; a link to a folder stays what it is."""
+        """Add a folder, unless it is a link to a folder."""
         path = self._resolved(path)
         known = self._entries.get(path)
         if path and not (known and known[0].issym()):
@@ -37,12 +37,12 @@ class Tree:
         self._add(self._resolved(path), tarfile.SYMTYPE, 0o777, target=target)
 
     def file(self, path: str, content: bytes | Path, mode: int = 0o644) -> None:
-        """Add a file with these bytes, or with those of a file here."""
+        """Add a file with these bytes or those of a local file."""
         content = content.read_bytes() if isinstance(content, Path) else content
         self._add(self._resolved(path), tarfile.REGTYPE, mode, content)
 
     def package(self, deb: Path) -> None:
-        """Unpack a Debian package; its scripts are not run."""
+        """Unpack a Debian package without its scripts."""
         unpacked = subprocess.run(["dpkg-deb", "--fsys-tarfile", deb], check=True, stdout=subprocess.PIPE).stdout
         with tarfile.open(fileobj=io.BytesIO(unpacked)) as archive:
             for member in archive:
@@ -50,7 +50,7 @@ class Tree:
                     self._member(archive, member)
 
     def tar(self) -> bytes:
-        """Return all of it as an archive, the same bytes for the same content."""
+        """Return a reproducible archive of all files."""
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive:
             for path in sorted(self._entries):
@@ -63,7 +63,7 @@ class Tree:
             self.folder(member.name, member.mode)
         elif member.issym():
             self.link(member.name, member.linkname)
-        elif content := archive.extractfile(member):  # of a hard link: what it leads to
+        elif content := archive.extractfile(member):  # follows hard links
             self.file(member.name, content.read(), member.mode)
 
     def _add(self, path: str, kind: bytes, mode: int, content: bytes = b"", target: str = "") -> None:
@@ -72,7 +72,7 @@ class Tree:
         self._entries[path] = header, content
 
     def _resolved(self, path: str) -> str:
-        """Return where `path` really is, links to folders followed, and make the folders above it."""
+        """Return the path after links to folders; create its parents."""
         path = _norm(path)
         for parent in _parents(path):
             known = self._entries.get(parent)
@@ -85,7 +85,7 @@ class Tree:
 
 
 def _parents(path: str) -> Iterator[str]:
-    """The folders above `path`, the uppermost first."""
+    """Return the parents of `path` from the top."""
     parts = path.split("/")
     return ("/".join(parts[:length]) for length in range(1, len(parts)))
 

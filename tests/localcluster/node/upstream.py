@@ -1,4 +1,4 @@
-"""Registries outside the cluster: processes in the node's network, each at an address of its own, port 443, by TLS.
+"""Run registries outside the cluster: processes in the node's network, each with its own address and TLS at port 443.
 
 hub = Upstream(node, "registry-1.docker.io", tokens=True, public=True, ca=PUBLIC).prepare().start()
 image = hub.push("library/test:1", (5.0,))       # docker.io/library/test:1
@@ -26,24 +26,24 @@ __all__ = ["CLUSTER", "PUBLIC", "Account", "Upstream"]
 
 REPOSITORY = Path(__file__).parents[3]
 HTTPS = 443
-REGISTRY_PORTS, TOKENS_PORTS = 5000, 6000  # of 127.0.0.1 in the node, plus the number of the upstream
+REGISTRY_PORTS, TOKENS_PORTS = 5000, 6000  # at 127.0.0.1 in the node, plus the upstream's number
 ISSUER = "local.test"
-# Whose images nodes and people know by another name than the registry's.
+# Registries whose images have another host name.
 IMAGE_HOSTS = {"registry-1.docker.io": "docker.io"}
 CLUSTER, PUBLIC = "cluster", "public"
 
 
 class Upstream:
-    """A registry called `host` at `address`; started and stopped as often as one likes, data kept.
+    """A registry called `host` at `address`. It can be stopped and started and keeps its data.
 
-    `number` is that of its address in the node's network, 2 to 253, one a registry. By `tokens` it sends clients to a
-    token server (`auth_host`, or itself), as Docker Hub does, else it takes passwords itself; `public`: by token,
-    whoever has no account may pull. Without an `account` it lets everybody do everything. `authority`: CLUSTER's, which
-    nobody trusts unless told to, or PUBLIC, which node, caches and our programs trust as they do those of the world.
-    A `front` stands before it, for counts and faults; with `direct` there is none, for figures, and no tokens.
+    `number` is the host number of its address in the node's network, 2 to 253. With `tokens` it uses a token server at
+    `auth_host`, as Docker Hub does, else passwords. `public` allows pulls without an account. Without `account`
+    everything is allowed. `ca` is CLUSTER, which is not trusted by default, or PUBLIC, which node, caches and our
+    programs trust. A `front` counts requests and simulates faults; `direct` leaves it out, for benchmarks, and has no
+    tokens.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a property of a registry that tests have to choose
+    def __init__(  # noqa: PLR0913 - properties that tests choose
         self,
         node: Inside,
         host: str,
@@ -75,7 +75,7 @@ class Upstream:
         return public_ca_file() if self.ca == PUBLIC else self.node.cluster.ca_file
 
     def prepare(self) -> "Upstream":
-        """Give it a name that node and pods know, and its certificate; returns itself."""
+        """Add its name to DNS and issue its certificates; return itself."""
         self.folder.mkdir(parents=True)
         for name in {self.host, self.auth_host}:
             self.node.add_name(name, self.address)
@@ -85,8 +85,8 @@ class Upstream:
         return self
 
     def start(self) -> "Upstream":
-        """Start it, at its address; returns itself when it takes connections."""
-        # by way of /32: a second address of the same network would become the source of the node's own packets
+        """Start it; return itself when it accepts connections."""
+        # A /32: an address with the node's prefix could become the source of its packets.
         self.node.run("ip", "address", "replace", f"{self.address}/32", "dev", "eth0")
         binary = programs.build(programs.REGISTRY)
         command = [str(binary), "serve", str(self._config)]
@@ -100,26 +100,27 @@ class Upstream:
         return self
 
     def stop(self) -> None:
-        """End it: connections are refused from now on."""
+        """Stop it: connections are refused."""
         names = [f"front-{self.host}"] * (not self.direct) + [f"tokens-{self.host}"] * self.tokens + [self._name]
         for name in names:
             self.node.sandbox.end(name)
 
     def fault(self, fault: str | int | None) -> None:
-        """From now on, answer everything with a status, or `hang` after taking a connection, or `truncate` blobs.
+        """Set the fault: a status for all answers, `hang` after accepting, `truncate` blobs, or None.
 
-        `hang` ends, for those who wait, with None, which is: do as a registry does.
+        Requests that hang end when the fault is None.
         """
-        self._order(fault=fault)
+        self._set_faults(fault=fault)
 
     def slow(self, rate: float | None) -> None:
-        """Send no more than `rate` bytes a second from now on, to all together; None: as fast as it can."""
-        self._order(rate=rate)
+        """Limit all answers together to `rate` bytes per second; None is no limit."""
+        self._set_faults(rate=rate)
 
     def count(self, *kinds: str, method: str | None = None, part: str = "", status: int | None = None) -> int:
-        """Return how many requests of these kinds it answered: `manifest`, `blob`, `ping`, `token`, `other`; or of all.
+        """Return the number of answered requests of these kinds, by default of all.
 
-        Those alone of a method, of paths with `part` in them, answered with `status`. One of `hang` is not answered.
+        The kinds are `manifest`, `blob`, `ping`, `token` and `other`. Filter by `method`, by `part` of the path and by
+        `status`. Requests that hang are not counted.
         """
         return sum(
             (not kinds or each.kind in kinds)
@@ -130,19 +131,19 @@ class Upstream:
         )
 
     def bytes(self, kind: str = "blob") -> int:
-        """Return how many bytes of bodies it has sent of a kind."""
+        """Return the number of body bytes sent for a kind."""
         return sum(each.size for each in self.records() if each.kind == kind)
 
     def records(self) -> Iterator[Record]:
-        """What it has answered, in order; pushes are not among it."""
+        """Return its answers in order, without pushes."""
         file = self.folder / "records"
         lines = file.read_text().splitlines() if file.exists() else []
         return (Record(**json.loads(line)) for line in lines)
 
     def push(self, name: str, megabytes: tuple[float, ...] = (0.1,)) -> str:
-        """Push an image `path:tag` with a layer of random bytes for each size, upon busybox; return its full name.
+        """Push an image `path:tag` of busybox and a layer of random bytes for each size; return its full name.
 
-        /marker in it holds its full name. Works also while there is a fault, unless by tokens.
+        Its file /marker has its full name. Pushing works during a fault, except with tokens.
         """
         full = f"{self.image_host}/{name}"
         path = self.folder / "pushed.tar"
@@ -152,13 +153,13 @@ class Upstream:
         return full
 
     def push_archive(self, path: Path, name: str) -> None:
-        """Push an OCI archive as `path:tag`, past what counts and fails."""
-        who = [f"--dest-creds={self.account.username}:{self.account.password}"] if self.account else []
-        copy = ["skopeo", "--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false", *who]
+        """Push an OCI archive as `path:tag`, not through the front."""
+        credentials = [f"--dest-creds={self.account.username}:{self.account.password}"] if self.account else []
+        copy = ["skopeo", "--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false", *credentials]
         at = f"{self.address}:{HTTPS}" if self.direct else f"127.0.0.1:{self._registry_port}"
         self.node.run(*copy, f"oci-archive:{path}", f"docker://{at}/{name}")
 
-    def _order(self, **change: Any) -> None:
+    def _set_faults(self, **change: Any) -> None:
         path = self.folder / "faults"
         Faults(**{**vars(Faults.read(path)), **change}).write(path)
 

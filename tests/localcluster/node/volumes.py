@@ -1,18 +1,18 @@
-"""What PersistentVolumes of a node are: folders, or file systems that end where they say they do."""
+"""Create PersistentVolumes of a node: folders, or file systems of a given size."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from common.types import Json
 
-# No journal and nothing kept back for root, so that all of the size is a cache's to fill.
+# No journal and no reserved blocks, so that a cache can fill all of it.
 FORMAT = ("mkfs.ext4", "-q", "-m", "0", "-O", "^has_journal")
 
 
 def make(run: Callable[..., object], folder: Path, megabytes: int | None) -> None:
-    """Make a folder that anybody may write to; with `megabytes`, a file system of that size.
+    """Create a folder that all users can write; with `megabytes`, a file system of that size.
 
-    On a file and not in memory: what is written to a tmpfs counts as the memory of the pod that writes.
+    It is a file, not a tmpfs: a tmpfs counts as the memory of the pod.
     """
     run("mkdir", "--parents", str(folder))
     if megabytes is not None:
@@ -25,7 +25,7 @@ def make(run: Callable[..., object], folder: Path, megabytes: int | None) -> Non
 
 
 def persistent(folder: Path, size: str) -> Json:
-    """Describe the PersistentVolume of a folder."""
+    """Return the PersistentVolume of a folder."""
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
