@@ -46,11 +46,11 @@ def processes_with(folder: Path) -> list[str]:
 def test_all_steps_succeed(tmp_path: Path) -> None:
     """Lines have at most 100 characters; no process and no file remains."""
     with begin(tmp_path) as demo:
-        said, _ = demo.communicate()
-    assert demo.returncode == 0, said
-    assert re.fullmatch(r"demo: 8 of 8 steps succeeded in \d+ s", said.splitlines()[-1])
-    assert max(map(len, said.splitlines())) <= 100
-    assert "\x1b" not in said  # no colours but on a terminal
+        output, _ = demo.communicate()
+    assert demo.returncode == 0, output
+    assert re.fullmatch(r"demo: 8 of 8 steps succeeded in \d+ s", output.splitlines()[-1])
+    assert max(map(len, output.splitlines())) <= 100
+    assert "\x1b" not in output  # no colours but on a terminal
     assert not processes_with(tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -64,8 +64,8 @@ def test_interrupted_demo_leaves_nothing(tmp_path: Path, number: signal.Signals)
         assert len(processes_with(tmp_path)) > 4
         demo.send_signal(number)
         demo.send_signal(number)
-        said, _ = demo.communicate()
-    assert demo.returncode == 130, said
-    assert said.endswith("Interrupted.\n")
+        output, _ = demo.communicate()
+    assert demo.returncode == 130, output
+    assert output.endswith("Interrupted.\n")
     assert not processes_with(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -182,8 +182,8 @@ def test_longest_user_name_works(cluster: Cluster) -> None:
     """A user name may be longer than the 64 characters that X.520 gives a common name."""
     user = f"system:serviceaccount:{'n' * 63}:{'a' * 253}"
     kubeconfig = cluster.kubeconfig_for(user)
-    said = cluster.run_kubectl("auth", "whoami", "-o", "jsonpath={.status.userInfo.username}", kubeconfig=kubeconfig)
-    assert said.stdout == user
+    output = cluster.run_kubectl("auth", "whoami", "-o", "jsonpath={.status.userInfo.username}", kubeconfig=kubeconfig)
+    assert output.stdout == user
 
 
 def test_audit_log_precedes_answer(cluster: Cluster) -> None:

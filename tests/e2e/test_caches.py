@@ -29,8 +29,8 @@ def test_cache_with_full_volume_leaves_service(testbed: Testbed) -> None:
     pod, began = testbed.start_pull(large, **login), time.monotonic()
     testbed.until(lambda: testbed.pull_error(pod), 60)
     testbed.private.slow(None)
-    said = testbed.becomes("full", "CacheAvailable", "NoReplicaReady")
-    assert said["status"] == "False"
+    condition = testbed.becomes("full", "CacheAvailable", "NoReplicaReady")
+    assert condition["status"] == "False"
     testbed.runs(pod, large)
     assert time.monotonic() - began < 20 + PULL + BODY_CUT
     testbed.forget(pod, large)

@@ -15,8 +15,8 @@ FOLLOWED = 180.0
 
 def uids(testbed: Testbed) -> set[str]:
     """Return the UIDs of the cache pods."""
-    said = json.loads(testbed.kubectl("get", "pods", "-l", "mirror=private,component=registry", "-o", "json"))
-    return {pod["metadata"]["uid"] for pod in said["items"]}
+    pods = json.loads(testbed.kubectl("get", "pods", "-l", "mirror=private,component=registry", "-o", "json"))
+    return {pod["metadata"]["uid"] for pod in pods["items"]}
 
 
 def test_wrong_then_right_then_gone_and_back(testbed: Testbed) -> None:
@@ -26,8 +26,8 @@ def test_wrong_then_right_then_gone_and_back(testbed: Testbed) -> None:
     testbed.until(lambda: testbed.condition("private", "CacheAvailable")["status"] == "True", 120)
     image = testbed.private.push("lib/secret:1", (2.0,))
     before = uids(testbed)
-    said = testbed.becomes("private", "CredentialsAvailable", "CredentialsRefused")
-    assert "account" in said["message"]
+    condition = testbed.becomes("private", "CredentialsAvailable", "CredentialsRefused")
+    assert "account" in condition["message"]
     testbed.fails(image)
     testbed.credentials(testbed.private, "account")
     testbed.becomes("private", "CredentialsAvailable", "CredentialsAccepted")

@@ -58,11 +58,11 @@ def processes_with(folder: Path) -> Iterator[str]:
 def test_all_steps_succeed(tmp_path: Path) -> None:
     """All twelve steps succeed, with four pulls and no escape sequences."""
     with begin(tmp_path) as demo:
-        said, _ = demo.communicate()
-    assert demo.returncode == 0, said
-    assert re.fullmatch(r"demo: 12 of 12 steps succeeded in \d+ s", said.splitlines()[-1])
-    assert said.count("this is docker.io/library/hello:1") == 4
-    assert "\x1b" not in said  # no colours but on a terminal
+        output, _ = demo.communicate()
+    assert demo.returncode == 0, output
+    assert re.fullmatch(r"demo: 12 of 12 steps succeeded in \d+ s", output.splitlines()[-1])
+    assert output.count("this is docker.io/library/hello:1") == 4
+    assert "\x1b" not in output  # no colours but on a terminal
     assert not traces(tmp_path)
 
 
@@ -76,8 +76,8 @@ def test_interrupted_demo_leaves_nothing(tmp_path: Path) -> None:
         assert all(path.exists() for path in made)
         demo.send_signal(signal.SIGINT)
         demo.send_signal(signal.SIGINT)
-        said, _ = demo.communicate()
-    assert demo.returncode == 130, said
-    assert said.endswith("Interrupted.\n")
+        output, _ = demo.communicate()
+    assert demo.returncode == 130, output
+    assert output.endswith("Interrupted.\n")
     assert not traces(tmp_path)
     assert not [path for path in made if path.exists()]

@@ -39,13 +39,13 @@ def compile_module(
         else:
             output.append(line)
 
-    def tell() -> None:
+    def report() -> None:
         # Go prints a package when it starts to compile it, and prints no cached package.
         step = "linking" if packages[-1] in compiled else "compiling"
         progress.show(f"  {step}: {len(compiled)} of at most {len(packages)} packages")
 
     # -v prints each compiled package.
-    _run([str(go), "build", "-v", *flags, "."], module, settings, note, tell, output)
+    _run([str(go), "build", "-v", *flags, "."], module, settings, note, report, output)
     progress.finish(f"  built: {len(compiled)} packages compiled")
 
 
@@ -82,10 +82,10 @@ def _list_packages(module: Path, go: Path, environment: Mapping[str, str], progr
         packages.append(line)
         output.append(line)
 
-    def tell() -> None:
+    def report() -> None:
         progress.show(f"  fetching modules: {modules} so far")
 
-    _run([str(go), "list", "-mod=readonly", "-deps", "."], module, environment, note, tell, output)
+    _run([str(go), "list", "-mod=readonly", "-deps", "."], module, environment, note, report, output)
     return packages
 
 
@@ -94,10 +94,10 @@ def _run(
     folder: Path,
     environment: Mapping[str, str],
     note: Callable[[str], None],
-    tell: Callable[[], None],
+    report: Callable[[], None],
     output: deque[str],
 ) -> None:
-    """Run `command`. `note` gets each output line; `tell` is called every REFRESH seconds.
+    """Run `command`. `note` gets each output line; `report` is called every REFRESH seconds.
 
     Raises LocalClusterError with the lines in `output` if it fails. An interrupt ends the command and its children.
     """
@@ -117,7 +117,7 @@ def _run(
         try:
             while reader.is_alive():
                 reader.join(REFRESH)
-                tell()
+                report()
             process.wait()
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)

@@ -41,8 +41,10 @@ def test_node_runs_requested_runtime(node: Node) -> None:
 
 def test_pods_reach_services_by_name(node: Node, web: str) -> None:
     """From a pod: CoreDNS, kube-proxy and CNI together."""
-    said = node.cluster.run_kubectl("exec", "client", "--", "wget", "-q", "-O-", "http://web.default.svc.cluster.local")
-    assert said.stdout == "hello\n"
+    output = node.cluster.run_kubectl(
+        "exec", "client", "--", "wget", "-q", "-O-", "http://web.default.svc.cluster.local"
+    )
+    assert output.stdout == "hello\n"
     assert node.run("busybox", "wget", "-q", "-O-", f"http://{web}").stdout == "hello\n"
 
 
@@ -57,8 +59,8 @@ def test_pods_reach_api_server_by_service(node: Node, web: str) -> None:
     """Its certificate holds that name, and a pod's CA file is the cluster's."""
     assert web
     assert node.answers("10.96.0.1", 443)
-    said = node.cluster.run_kubectl("exec", "client", "--", "nslookup", "kubernetes.default.svc.cluster.local").stdout
-    assert "10.96.0.1" in said
+    output = node.cluster.run_kubectl("exec", "client", "--", "nslookup", "kubernetes.default.svc.cluster.local").stdout
+    assert "10.96.0.1" in output
 
 
 def test_packets_vanish_and_come_back(node: Node, web: str) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         (DEBIAN, BY_DEFAULT, ""),
         (DEBIAN, "", ""),
         (MODULES, None, ONE_ROOT),
-        (MODULES, BY_DEFAULT, ""),  # said so, and done as two roots: by containerd itself, when it starts
+        (MODULES, BY_DEFAULT, ""),  # containerd logs this and uses two folders
         (MODULES, "", ""),
         (MODULES, "/srv/certs.d", "/srv/certs.d"),
     ],
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def test_containerd_reads_the_configuration(
     tmp_path: Path, flavour: str, config_path: str | None, expected: str
 ) -> None:
-    """Nothing is said of registries where containerd shall do as it does by default."""
+    """BY_DEFAULT writes no registry section."""
     found = runtime.find(flavour, config_path)
     file = tmp_path / "config.toml"
     file.write_text(found.configuration(tmp_path))

@@ -85,8 +85,8 @@ def ask(world: Upstream, path: str = "/v2/") -> int:
     """Send an anonymous request from outside; return the status."""
     node = world.node
     command = ["curl", "--silent", "--max-time", "2", "--output", "/dev/null", "--write-out", "%{http_code}"]
-    said = node.run(*command, "--cacert", str(world.ca_file), f"https://{world.host}{path}", check=False)
-    return int(said.stdout)
+    output = node.run(*command, "--cacert", str(world.ca_file), f"https://{world.host}{path}", check=False)
+    return int(output.stdout)
 
 
 def test_an_upstream_answers_with_any_status(world: Upstream) -> None:

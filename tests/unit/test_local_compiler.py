@@ -52,9 +52,9 @@ def test_build_is_made_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     environment = an_environment(tmp_path, 'echo compiled >> "$2"')
     assert build.build(environment) == build.build(environment)
     assert build.build(environment).read_text() == "compiled\n"
-    said = capsys.readouterr().err
-    assert "with Go 1.26.0" in said
-    assert "built: 2 packages compiled (0 s)" in said
+    output = capsys.readouterr().err
+    assert "with Go 1.26.0" in output
+    assert "built: 2 packages compiled (0 s)" in output
 
 
 def test_failed_build_has_compiler_message(tmp_path: Path) -> None:

@@ -45,8 +45,8 @@ def install(needed: Mapping[str, str] = NEEDED) -> None:
 @functools.cache  # takes seconds; called for each image with Python
 def closure(packages: tuple[str, ...]) -> list[str]:
     """Return the file names of `packages` and all their dependencies, sorted."""
-    said = _updated([*_from_nothing(Path("/nonexistent")), "--print-uris", "install", *packages])
-    return sorted(match["file"] for match in ADDRESS.finditer(said))
+    output = _updated([*_from_nothing(Path("/nonexistent")), "--print-uris", "install", *packages])
+    return sorted(match["file"] for match in ADDRESS.finditer(output))
 
 
 def fetch(packages: Iterable[str], folder: Path) -> list[Path]:

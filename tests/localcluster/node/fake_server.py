@@ -64,8 +64,8 @@ def processes(node: Node, pod: str, namespace: str) -> list[str]:
     """Return the process ids in the node of a pod's containers without pause; empty if the pod is gone."""
     path = "jsonpath={.status.containerStatuses[*].containerID}"
     ask = ("get", "pod", pod, f"--namespace={namespace}", "--ignore-not-found", "-o", path)
-    said = node.cluster.run_kubectl(*ask).stdout
-    containers = {each.rpartition("/")[2] for each in said.split()}
+    output = node.cluster.run_kubectl(*ask).stdout
+    containers = {each.rpartition("/")[2] for each in output.split()}
     tasks = [line.split() for line in node.ctr("tasks", "list", "--quiet=false", check=True).stdout.splitlines()]
     return [task[1] for task in tasks if task[0] in containers]
 

@@ -25,9 +25,9 @@ def mounts(folder: Path) -> list[str]:
 def settings() -> Mapping[str, str]:
     """Return pip's settings by name; empty without pip."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list"]
-    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     found: dict[str, dict[str, str]] = {}
-    for line in said.splitlines():
+    for line in output.splitlines():
         name, _, value = line.partition("=")
         section, _, key = name.rpartition(".")
         found.setdefault(section, {})[key] = str(ast.literal_eval(value))
