@@ -35,6 +35,7 @@ demo: $(STAMP)  ## show the system step by step, with pods if this machine can r
 
 check: docs  ## run ruff, mypy, the import contracts and make docs
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m tests.prose
 
 docs: $(STAMP)  ## build the documents into .site/; a broken link is an error
 	@$(BIN)/zensical build --clean --strict

@@ -81,7 +81,7 @@ def range_header(offset: int) -> dict[str, str]:
 def transfer_of(response: aiohttp.ClientResponse, offset: int, party: str) -> Transfer:
     """Return the transfer of an answer with status 200 or 206. Raises RegistryError."""
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise not_a_registry(party, "a compressed blob that nobody asked for")
+        raise not_a_registry(party, "a compressed blob")
     if response.content_type == "text/html":
         raise not_a_registry(party, "a web page in place of a blob")
     if response.status == HTTPStatus.PARTIAL_CONTENT:

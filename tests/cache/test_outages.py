@@ -33,7 +33,7 @@ async def test_stored_image_is_served(upstream: Registry, cache: Cache, outage: 
     await cache.pull("team/app")
 
 
-async def test_rate_limit_is_told(upstream: Registry, cache: Cache) -> None:
+async def test_rate_limit_is_passed_on(upstream: Registry, cache: Cache) -> None:
     """429 keeps its Retry-After, and the upstream is not asked again meanwhile."""
     digest, blobs = upstream.push("team/app")
     upstream.does = Behaviour(status={"": 429}, retry_after="120")
@@ -57,7 +57,7 @@ async def test_limit_of_manifests_leaves_blobs_alone(upstream: Registry, cache: 
     assert (await cache.status())["upstreams"][0]["reason"] == "RateLimited"
 
 
-async def test_limit_of_tokens_is_told(upstream: Registry, cache: Cache) -> None:
+async def test_limit_of_tokens_is_passed_on(upstream: Registry, cache: Cache) -> None:
     """A token service may be limited, too."""
     upstream.push("team/app")
     upstream.does = Behaviour(auth="bearer", status={"token": 429}, retry_after="30")
@@ -74,7 +74,7 @@ async def test_refusal_is_not_covered_up(upstream: Registry, cache: Cache, statu
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500, 503])
-async def test_status_of_the_upstream_is_told(upstream: Registry, cache: Cache, status: int) -> None:
+async def test_status_of_the_upstream_is_passed_on(upstream: Registry, cache: Cache, status: int) -> None:
     """Content that is not stored gets the status of the upstream."""
     _, blobs = upstream.push("team/app")
     upstream.does.status[""] = status
@@ -100,7 +100,7 @@ async def test_one_check_for_many_clients(upstream: Registry, cache: Cache) -> N
     assert upstream.count("HEAD", "/manifests/latest") == 1
 
 
-async def test_unknown_authority_is_told(upstream: Registry, make_cache: Callable[..., Cache]) -> None:
+async def test_unknown_authority_is_reported(upstream: Registry, make_cache: Callable[..., Cache]) -> None:
     """An upstream whose CA is not in the bundle is not asked for content."""
     upstream.push("team/app")
     cache = await make_cache(caBundle=None).start()

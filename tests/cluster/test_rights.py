@@ -107,7 +107,7 @@ def _repair_all_children(kube: Kube) -> None:
 
 
 def _renew_agent_pod(kube: Kube) -> None:
-    """Runs last on its node: the pod is never ended here, and a deletion would wait for it."""
+    """Leave a pod that never ends. It runs last on its node, because a deletion would wait for it."""
     create_node_with_capacity(kube, "edited")
     kube.mirror(one("renewed"))
     place = Nodes(kube, "renewed", {"edited": Agent("edited")})
@@ -153,7 +153,7 @@ def _until_replaced(kube: Kube, kind: Kind, name: str, uid: str) -> None:
 
 
 def _replace_leftover_objects(running: Running) -> None:
-    """The garbage collector is stopped."""
+    """Stop the garbage collector, so that leftover objects stay."""
     kube, name = running.kube, "registry-mirror-repaired"
     running.cluster.kill(CONTROLLER_MANAGER)
     kube.delete(resources.MIRROR, "repaired")
@@ -191,7 +191,7 @@ def _asked(kube: Kube, claim: str) -> str:
 
 
 def _prune_daemon_set(kube: Kube) -> None:
-    """The older of two mirrors keeps a host name; the UID decides within the same second."""
+    """Show that the older of two mirrors keeps a host name; the UID decides within the same second."""
     for name in ("rival-a", "rival-b"):
         kube.mirror(one(name))
         kube.until_there(resources.DAEMON_SET, f"registry-mirror-{name}")

@@ -1,4 +1,4 @@
-"""What the tests on a real node have in common: where they run, and a node of each flavour."""
+"""Provide a node of each runtime flavour to the tests on a real node."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ POLL = 0.2  # seconds; most questions here are a kubectl, which costs as much as
 
 
 def eventually(question: Callable[[], object], seconds: float = 30.0) -> bool:
-    """Whether `question` answers with something true within `seconds`."""
+    """Return True if `question` becomes true within `seconds`."""
     limit = time.monotonic() + seconds
     while not (answer := bool(question())) and time.monotonic() < limit:
         time.sleep(POLL)
@@ -86,7 +86,7 @@ def logs(node: Node, pod: str) -> str:
 
 
 def reason(node: Node, pod: str) -> str:
-    """Why the container of a pod waits: `ErrImagePull` for ImagePullBackOff too."""
+    """Return why the container of a pod waits: `ErrImagePull` for ImagePullBackOff too."""
     path = "jsonpath={.status.containerStatuses[0].state.waiting.reason}"
     return node.cluster.run_kubectl("get", "pod", pod, "-o", path).stdout.replace("ImagePullBackOff", "ErrImagePull")
 

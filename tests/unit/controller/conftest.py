@@ -1,4 +1,4 @@
-"""How much the property tests look for, and for how long."""
+"""Configure hypothesis."""
 
 from __future__ import annotations
 
