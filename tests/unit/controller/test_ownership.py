@@ -1,4 +1,4 @@
-"""Test the ownership of objects with the names of a mirror's objects. The controller changes only owned and orphaned ones."""
+"""Test the ownership of objects. The controller changes only owned and orphaned ones."""
 
 from __future__ import annotations
 
