@@ -57,6 +57,9 @@ def _normal(obj: Json, name: str) -> Json:
     for field in ("clusterIP", "clusterIPs"):
         spec[field] = "None" if spec.get(field) in ("None", ["None"]) else "given"
     spec.get("template", {}).get("metadata", {}).pop("annotations", None)
+    for template in spec.get("volumeClaimTemplates", ()):
+        (owner,) = template["metadata"]["ownerReferences"]
+        del owner["uid"]
     kept = {"labels": obj["metadata"]["labels"], "owners": len(obj["metadata"]["ownerReferences"]), "spec": spec}
     text = json.dumps({**kept, "keys": sorted(obj.get("data", {}))}, sort_keys=True)
     text = re.sub(rf'("{re.escape(UPSTREAM)}": )"[0-9a-f]+"', r'\1"UPSTREAM"', text.replace(name, "NAME"))
