@@ -40,7 +40,9 @@ def cache(node: Node) -> None:
     made = desired_objects(mirror, settings(REGISTRY_IMAGE=images.REGISTRY_IMAGE), known)
     objects = [merge_patch.without_nulls(body) for kind, body in made if kind in (SECRET, SERVICE, STATEFUL_SET)]
     for body in objects:
-        del body["metadata"]["ownerReferences"]
+        # There is no mirror to own them: Kubernetes would collect them.
+        for each in (body, *body.get("spec", {}).get("volumeClaimTemplates", ())):
+            del each["metadata"]["ownerReferences"]
         if body["kind"] == SECRET.name:  # not five minutes
             text = base64.b64decode(body["data"][well_known.START]).decode().replace("hold=150", "hold=1")
             body["data"][well_known.START] = base64.b64encode(text.encode()).decode()
