@@ -206,7 +206,7 @@ class ControllerSettings(Settings):
 
     @property
     def hostess_image(self) -> str:
-        """Return the node agent's image, from the seed's three variables."""
+        """Return the node agent's image, from the three variables of mirror-operator."""
         return f"{self.hostess_docker_registry}/{self.hostess_docker_image}:{self.hostess_docker_tag}"
 
     @property

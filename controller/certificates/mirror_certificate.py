@@ -61,7 +61,7 @@ class MirrorCertificate:
                 " Running caches keep their certificate."
             )
             return MissingInput(reasons.CERTIFICATE_SECRET_INVALID.name, invalid)
-        # Without a CA, nodes trust the certificate itself, as in the seed.
+        # Without a CA, nodes trust the certificate itself, as mirror-operator did.
         ca = self.state.secret_text(name, well_known.CA) or certificate
         overlap, warning = self.settings.lifetimes.overlap, self.settings.lifetimes.warning
         bundle, wait = rotation.user_bundle(self._trust_state(pair), ca, overlap, self.held_for)

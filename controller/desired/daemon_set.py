@@ -1,4 +1,4 @@
-"""Build the DaemonSet of node agents. Its contract is the seed's mirror-hostess."""
+"""Build the DaemonSet of node agents. Its contract is that of the original mirror-hostess."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _environment(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -
         "HOSTS_FILE": HOSTS_FILE,
         "HOSTS_FILE_BACKUP": f"{BACKUP_DIRECTORY}/hosts",
         "LOCK_FILE": f"{LOCK_DIRECTORY}/mirror-hostess",
-        # The variables above are the seed's; those below are for the project's agent.
+        # The original mirror-hostess reads the variables above; those below are for the project's agent.
         "UPSTREAM_URL": mirror.upstream.url,
         # Empty if an older mirror's hosts.toml has this registry.
         "UPSTREAM_HOST": mirror.upstream.image_host if inputs.images_holder is None else "",

@@ -17,7 +17,7 @@ CA: Final = "ca.crt"
 ALL: Final = frozenset({CONFIGURATION, CREDENTIALS, HELPER, START, CERTIFICATE, KEY, CA})
 
 CONFIGURATION_ANNOTATION: Final = f"{names.GROUP}/configuration"
-BUNDLE_FILE: Final = "ca-certificates.crt"  # the seed's key in CA_CERTIFICATE_BUNDLE
+BUNDLE_FILE: Final = "ca-certificates.crt"  # mirror-operator's key in CA_CERTIFICATE_BUNDLE
 
 MIRRORS_CA: Final = "registrymirror-ca"
 WEBHOOK_CA: Final = "registrymirror-webhook-ca"

@@ -392,8 +392,8 @@ nodes. `Ready` is False if any condition except `UpstreamReachable` is False. It
 While the upstream is down, `Ready` stays True and has the reason of `UpstreamReachable`.
 """
 EVENTS: Final = """\
-A change of a condition also posts an Event with the condition's reason. It is a Warning if the condition needs
-attention. Events are in the namespace `default`.
+A condition that needs attention, or no longer needs it, also posts an Event with its reason. It is a Warning if the
+condition needs attention. Events are in the namespace `default`.
 """
 
 
