@@ -7,6 +7,7 @@ agent reads its Namespace too.
 from __future__ import annotations
 
 import threading
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from hostess.kube.api_client import ApiError
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 # Seconds for both answers. The pod has 10 s to end, of which waiting for the lock on the node may take 5.
 DEADLINE: Final = 3.0
-# The Role, the ServiceAccount or the Namespace is deleted. A wrong guess costs pulls past the mirror until the next
-# agent writes hosts.toml again; hosts.toml of a dead mirror costs 2 minutes for each pull.
+# The Role or the ServiceAccount is deleted. A wrong guess costs pulls past the mirror until the next agent writes
+# hosts.toml again; hosts.toml of a dead mirror costs 2 minutes for each pull.
 REMOVED_CODES: Final = frozenset({401, 403, 404})
 
 
@@ -41,15 +42,27 @@ def removal_reason(api: ApiClient, settings: Settings, *, seen: bool) -> str:
 def _reason(api: ApiClient, settings: Settings, *, seen: bool) -> str:
     path = f"/api/v1/namespaces/{settings.namespace}"
     try:
+        # The Namespace first: if the Role is deleted between both requests, the later one is refused and counts.
+        if reason := _namespace_reason(api, path):
+            return reason
         services = api.get(f"{path}/services", {"fieldSelector": f"metadata.name={settings.service}"})["items"]
-        namespace = api.get(path)
-        if parse_endpoints(services, None).removed:
-            return "Service deleted"
-        return "Namespace terminating" if namespace["metadata"].get("deletionTimestamp") else ""
+        return "Service deleted" if parse_endpoints(services, None).removed else ""
     except ApiError as error:
         return str(error) if error.status in REMOVED_CODES else _last_seen(seen=seen)
     except Exception:  # noqa: BLE001 (the boundary: the body may be anything)
         return _last_seen(seen=seen)
+
+
+def _namespace_reason(api: ApiClient, path: str) -> str:
+    """Return why the Namespace counts as removed; an empty string if it stays or is unknown.
+
+    A refusal is unknown: the Role may be older than the agent, and lack the right to read the Namespace.
+    """
+    try:
+        metadata = api.get(path)["metadata"]
+    except ApiError as error:
+        return str(error) if error.status == HTTPStatus.NOT_FOUND else ""
+    return "Namespace terminating" if metadata.get("deletionTimestamp") else ""
 
 
 def _last_seen(*, seen: bool) -> str:

@@ -22,9 +22,10 @@ from controller.objects.resources import Kind
 from hostess.__main__ import _collections
 from hostess.containerd.config_reader import Containerd
 from hostess.json_log import Log
+from hostess.kube.api_client import ApiError
 from hostess.kube.removal import removal_reason
 from hostess.kube.watcher import Reflector
-from tests.cluster.test_hostess import Account
+from tests.cluster.test_hostess import Account, service
 from tests.cluster.test_rights import Right, granted, grow, occupy, of_roles, one, requests, right_of
 from tests.localcluster.commands import CONTROLLER_MANAGER
 from tests.localcluster.system import CONTROLLER
@@ -255,6 +256,7 @@ def test_agent_needs_each_right(fresh: Callable[..., Running], tmp_path_factory:
     account, roles = Account(running, folder / "account"), Roles(running.kube, AGENT)
     settings = NodeFiles(folder / "node").settings(NODE_NAME="node-1")
     create_node(running.kube, "node-1")
+    service(running)
     rights = of_roles("hostess.yaml")
     assert rights == {
         ("", "nodes", "get"),
@@ -269,7 +271,10 @@ def test_agent_needs_each_right(fresh: Callable[..., Running], tmp_path_factory:
         log, stopping = io.StringIO(), threading.Event()
         with roles.without(right):
             if right[1] == "namespaces":
-                log.write(removal_reason(account.api, settings, seen=False))
+                with pytest.raises(ApiError) as refused:
+                    account.api.get(f"/api/v1/namespaces/{NAMESPACE}")
+                log.write(str(refused.value))
+                assert removal_reason(account.api, settings, seen=False) == "", "the mirror stays"
             elif right[2] == "get":
                 Containerd(settings, account.api, Log(log)).read_version()
             else:

@@ -38,9 +38,9 @@ def two_mirrors(node: Node, world: Upstream) -> Iterator[Testbed]:
     """Install the system with two mirrors of one upstream, and pull through the first."""
     testbed = Testbed(node, Installed(node).install(), world, world, world)
     with closing(testbed.kube):
-        testbed.apply_mirror("first", world.host)
+        # One after the other: of two mirrors of the same second, the UID decides which one serves the upstream.
+        testbed.mirror("first", world)
         testbed.mirror("second", world, masqueradeUrl="second.local.test")
-        testbed.wait_ready("first")
         testbed.pull(world.push("lib/used:1", (2.0,)))
         assert testbed.counted("first") > 2_000_000
         yield testbed

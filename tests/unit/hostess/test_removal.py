@@ -25,6 +25,7 @@ NAMESPACE = 200, b'{"metadata":{"name":"registry-mirror"}}'
 TERMINATING = 200, b'{"metadata":{"deletionTimestamp":"2026-01-01T00:00:00Z"}}'
 NOT_JSON = 200, b"<html>"
 UNAVAILABLE = 503, b"{}"
+SILENT = 0, b""
 
 
 def api_server(services: Answer, namespace: Answer) -> Callable[[ssl.SSLSocket], None]:
@@ -32,6 +33,9 @@ def api_server(services: Answer, namespace: Answer) -> Callable[[ssl.SSLSocket],
 
     def answer(client: ssl.SSLSocket) -> None:
         code, body = services if b"/services?" in client.recv(4096) else namespace
+        if not code:
+            time.sleep(1.0)
+            return
         client.sendall(b"HTTP/1.1 %d Status\r\nContent-Length: %d\r\n\r\n" % (code, len(body)) + body)
 
     return answer
@@ -52,14 +56,24 @@ def reason(server: Server, *, seen: bool = False) -> str:
         (SERVICE, (404, b"{}"), "404"),
         ((403, b"{}"), NAMESPACE, "403"),
         ((401, b"{}"), NAMESPACE, "401"),
+        ((403, b"{}"), (403, b"{}"), "403"),
+        (NO_SERVICE, (403, b"{}"), "Service deleted"),
+        (UNAVAILABLE, TERMINATING, "Namespace terminating"),
     ],
-    ids=["present", "deleted", "terminating", "namespace terminating", "namespace deleted", "no role", "no account"],
 )
 def test_removal_is_read_from_the_cluster(server: Server, services: Answer, namespace: Answer, expected: str) -> None:
     server.behave = api_server(services, namespace)
     found = reason(server)
     assert expected in found
     assert bool(found) == bool(expected)
+
+
+@pytest.mark.parametrize("namespace", [(401, b"{}"), (403, b"{}"), (500, b"{}"), NOT_JSON, SILENT])
+def test_unknown_namespace_removes_nothing(server: Server, monkeypatch: pytest.MonkeyPatch, namespace: Answer) -> None:
+    """A Role of an older release lacks the right to read the Namespace."""
+    monkeypatch.setattr(removal, "DEADLINE", 0.5)
+    server.behave = api_server(SERVICE, namespace)
+    assert reason(server) == ""
 
 
 def test_recreated_service_is_not_removed(server: Server) -> None:
