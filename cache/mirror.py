@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cache.metrics import Metrics
     from cache.peers import Peers
     from cache.store.store import FileStore
-    from cache.upstream.proxy import Proxies
+    from common.proxies import Proxies
 
 # Clients that are remembered: more than the nodes of the largest clusters.
 _CLIENTS_MAX = 20_000

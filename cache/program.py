@@ -21,8 +21,8 @@ from cache.store.eviction import Evictor
 from cache.store.scrub import scrub
 from cache.store.store import FileStore
 from cache.upstream.client import new_session
-from cache.upstream.proxy import proxies_in
 from cache.upstream.trust import client_context, peer_context
+from common.proxies import proxies_in
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping

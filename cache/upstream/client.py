@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from cache.config import UpstreamConfig
     from cache.upstream.credentials import Credentials
-    from cache.upstream.proxy import Proxies
+    from common.proxies import Proxies
 
 # Seconds until a connection is made, TLS included, and the longest silence of an answer.
 CONNECT_SECONDS: Final = 5.0

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import aiohttp
 from yarl import URL
 
+from common.proxies import Proxies
 from controller.model.observation import Login, Verdict
 from controller.status import reasons
 from controller.upstream import probe_messages
 from controller.upstream.auth_challenge import Challenge, challenges, may_get_credentials
-from controller.upstream.proxy import proxy_for
 from controller.upstream.resolver import Names
 from controller.upstream.tls import Trust, has_system_cas
 
@@ -44,7 +44,7 @@ REFUSALS: Final = frozenset({UNAUTHORIZED, probe_messages.FORBIDDEN})
 
 _PROXY_ERRORS: Final = (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)
 # Reason and message of each kind of error. Subclasses come first.
-_TOLD: Final[tuple[tuple[tuple[type[Exception], ...], tuple[Reason, str]], ...]] = (
+_ERRORS: Final[tuple[tuple[tuple[type[Exception], ...], tuple[Reason, str]], ...]] = (
     (
         _PROXY_ERRORS,
         (reasons.PROXY_FAILED, "cannot be asked: the proxy (HTTPS_PROXY, HTTP_PROXY) does not answer or refuses"),
@@ -69,7 +69,7 @@ class Asker:
     """Client for probes, with a new connection for each."""
 
     def __init__(self, settings: ControllerSettings, timeout: float = TIMEOUT) -> None:
-        self._settings = settings
+        self._proxies = Proxies(settings.https_proxy, settings.http_proxy, settings.no_proxy)
         self._timeout = timeout
         self._trust = Trust()
         self._session: aiohttp.ClientSession | None = None
@@ -99,7 +99,7 @@ class Asker:
         """Return the result of a probe. All errors become results."""
         assert self._session is not None, "entered first"  # noqa: S101 (a mistake of ours, not of an upstream)
         context = await self._trust.context(question.bundle)
-        talk = _Talk(self._session, self._settings, question, context, question.url)
+        talk = _Talk(self._session, self._proxies, question, context, question.url)
         try:
             async with asyncio.timeout(self._timeout):
                 return await talk.verdict()
@@ -114,7 +114,7 @@ class Asker:
 @dataclass(slots=True)
 class _Talk:
     session: aiohttp.ClientSession
-    settings: ControllerSettings
+    proxies: Proxies
     question: Question
     context: ssl.SSLContext
     party: str  # subject of the messages
@@ -194,7 +194,7 @@ class _Talk:
             url,
             headers=headers,
             ssl=self.context,
-            proxy=proxy_for(str(url), self.settings),
+            proxy=self.proxies.of(str(url)),
             max_redirects=REDIRECTS_MAX,
         )
 
@@ -224,7 +224,7 @@ def why_failed(error: Exception) -> tuple[Reason, str]:
         return _untrusted(error.certificate_error)
     if getattr(error, "errno", None) == errno.ECONNREFUSED and not isinstance(error, _PROXY_ERRORS):
         return reasons.CONNECTION_REFUSED, "refuses connections: nothing listens there, or a firewall blocks it"
-    found = next((told for kinds, told in _TOLD if isinstance(error, kinds)), None)
+    found = next((result for kinds, result in _ERRORS if isinstance(error, kinds)), None)
     return found or (reasons.NOT_A_REGISTRY, "answers something that is no HTTP")
 
 

@@ -1,4 +1,4 @@
-"""Parse challenges, choose proxies, schedule probes, and build conditions from results."""
+"""Parse challenges, schedule probes, and build conditions from results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from controller.status.upstream_conditions import credentials_available, upstrea
 from controller.upstream import probe_messages
 from controller.upstream.auth_challenge import Challenge, challenges, may_get_credentials
 from controller.upstream.probe_messages import Question
-from controller.upstream.proxy import proxy_for
 from controller.upstream.schedule import FIRST_WAIT, Schedule
 from tests.support.controller import inputs, parsed, settings, stored
 from tests.support.mirrors import a_mirror
@@ -79,42 +78,6 @@ def test_realm_rule_equals_registry(upstream: str, realm: str, *, allowed: bool)
 @given(st.text(), st.text())
 def test_any_realm_can_be_checked(upstream: str, realm: str) -> None:
     assert may_get_credentials(f"https://{upstream}", realm) in (True, False)
-
-
-@pytest.mark.parametrize(
-    ("url", "no_proxy", "expected"),
-    [
-        ("https://quay.io/v2/", "", "http://secure:1"),
-        ("http://quay.io/v2/", "", "http://plain:2"),
-        ("https://quay.io/v2/", "example.com, quay.io", None),
-        ("https://cdn.quay.io/v2/", "quay.io", None),
-        ("https://quay.io/v2/", ".quay.io", "http://secure:1"),
-        ("https://cdn.quay.io/v2/", "*.quay.io", None),
-        ("https://notquay.io/v2/", "quay.io", "http://secure:1"),
-        ("https://quay.io:5000/v2/", "quay.io:5000", None),
-        ("https://quay.io/v2/", "quay.io:5000", "http://secure:1"),
-        ("https://quay.io/v2/", "quay.io:443", None),
-        ("https://10.1.2.3/v2/", "10.0.0.0/8", None),
-        ("https://11.1.2.3/v2/", "10.0.0.0/8,rubbish/99", "http://secure:1"),
-        ("https://10.1.2.3:5000/v2/", "10.1.2.3", None),
-        ("https://[2001:db8::1]:5000/v2/", "2001:db8::/32", None),
-        ("https://[2001:db8::1]/v2/", "[2001:db8::1]:443", None),
-        ("https://quay.io/v2/", "*", None),
-        ("https://localhost:5000/v2/", "", None),
-        ("https://127.0.0.1/v2/", "", None),
-    ],
-)
-def test_proxy_rules_equal_registry(url: str, no_proxy: str, expected: str | None) -> None:
-    chosen = settings(HTTPS_PROXY="secure:1", HTTP_PROXY="http://plain:2", NO_PROXY=no_proxy)
-    assert proxy_for(url, chosen) == expected
-
-
-@given(st.text(max_size=50))
-def test_any_no_proxy_can_be_parsed(no_proxy: str) -> None:
-    assert proxy_for("https://quay.io/v2/", settings(HTTPS_PROXY="secure:1", NO_PROXY=no_proxy)) in (
-        None,
-        "http://secure:1",
-    )
 
 
 FINE = probe_messages.reachable(Question("https://quay.io"))
