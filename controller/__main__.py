@@ -78,10 +78,10 @@ def _manager(
     applier = Applier(cluster, settings.namespace, state, time.monotonic)
     storage = Storage(cluster, settings.namespace, state, time.monotonic)
     prober = Prober(settings, keys.enqueue, log)
-    cleaner = NodeCleanup(cluster, settings, state, applier, agents, recorder, time.monotonic)
-    mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, cleaner, prober)
-    ends = ExpiryWarner(state, settings.lifetimes.warning, log)
-    admission = Admission(cluster, settings, state, durations, ConflictLimiter(), ends, log)
+    node_cleanup = NodeCleanup(cluster, settings, state, applier, agents, recorder, time.monotonic)
+    mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, node_cleanup, prober)
+    expiry_warner = ExpiryWarner(state, settings.lifetimes.warning, log)
+    admission = Admission(cluster, settings, state, durations, ConflictLimiter(), expiry_warner, log)
 
     async def reconcile(key: str) -> Outcome:
         return await (admission.reconcile() if key == ADMISSION_KEY else mirrors.reconcile(key))

@@ -29,7 +29,7 @@ CLAUSES_PER_SENTENCE = 0.8
 WORDS_PER_SENTENCE = 25  # in documents; the rule for writers is 20
 WORDS_PER_TEST_NAME = 8  # the rule for writers is 6
 WORDS_OF_A_MESSAGE = 3  # a shorter text is a name or a key
-FIRST_WORDS = re.compile(r"(What|Who|Whom|Whose|Whether|Which|How|Where|When|Of|That|Why)\b")
+FIRST_WORDS = re.compile(r"^(What|Who|Whom|Whose|Whether|Which|How|Where|When|Of|That|Why)\b")
 # Words that open a subordinate clause.
 CLAUSE = re.compile(
     r"\b(which|who|whom|whose|what|whatever|where|wherever|when|whenever|whether|because|since|although|though|while"
@@ -48,6 +48,15 @@ IDIOMS = re.compile(
     r"|therein|upon|ere)\b",
     re.IGNORECASE,
 )
+# Words of identifiers, besides those above, for which docs/development.md has a common word.
+PRIVATE_WORDS = re.compile(r"(?i)\b(deeds?|hands?|lands?|live|looks?|places?|quarrels?|raw|tell|theirs|whose)\b")
+# Kind of text, pattern, and advice.
+RULES = (
+    ("docstring", FIRST_WORDS, "start the docstring with a verb"),
+    ("", PERSONS, "name the user, the administrator or the program"),
+    ("", IDIOMS, "write it in plain words"),
+    ("identifier", PRIVATE_WORDS, "use the common word"),
+)
 HASH_COMMENT = re.compile(r"(?:^|\s)##?\s+(.*)")
 CODE = re.compile(r"``.*?``|`[^`]*`|https?://\S+|\{[^}]*\}", re.DOTALL)
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n|\n\s*[-*|]\s")
@@ -56,7 +65,7 @@ DIRECTIVES = re.compile(r"#\s*(noqa|type:|pragma|!|fmt:)")
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A docstring, a comment, a message, a paragraph or the name of a test, and its place."""
+    """A docstring, a comment, a message, a paragraph or an identifier, with its file and line."""
 
     path: Path
     line: int
@@ -80,7 +89,7 @@ def texts_of(paths: Iterable[Path]) -> Iterator[Text]:
             if source.suffix == ".py":
                 yield from docstrings(source)
                 yield from comments(source)
-                yield from test_names(source)
+                yield from identifiers(source)
                 yield from messages(source)
             elif source.suffix == ".md":
                 yield from paragraphs(source)
@@ -110,11 +119,17 @@ def docstrings(path: Path) -> Iterator[Text]:
                 yield Text(path, node.body[0].lineno, content, f"docstring of {type(node).__name__}")
 
 
-def test_names(path: Path) -> Iterator[Text]:
-    """Yield the names of all test functions of a module, as words."""
+def identifiers(path: Path) -> Iterator[Text]:
+    """Yield as words the names of test functions, and all names that a module of the programs defines."""
+    is_measured = relative(path).parts[0] not in ("tests", "benchmarks") or "localcluster" in relative(path).parts
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
-            yield Text(path, node.lineno, node.name.removeprefix("test_").replace("_", " "), "test name")
+        line, name = getattr(node, "lineno", 0), getattr(node, "name", None) or getattr(node, "arg", None)
+        if isinstance(getattr(node, "ctx", None), ast.Store):
+            name = getattr(node, "id", None) or getattr(node, "attr", None)
+        if isinstance(name, str) and name.startswith("test_"):
+            yield Text(path, line, name.removeprefix("test_").replace("_", " "), "test name")
+        elif isinstance(name, str) and is_measured:
+            yield Text(path, line, name.strip("_").replace("_", " "), "identifier")
 
 
 def messages(path: Path) -> Iterator[Text]:
@@ -190,12 +205,9 @@ def findings_of(texts: list[Text]) -> Iterator[str]:
 def findings_in(text: Text) -> Iterator[str]:
     """Yield the rules that one text breaks."""
     prose = prose_of(text.content)
-    if text.kind.startswith("docstring") and (word := FIRST_WORDS.match(text.content)):
-        yield f"{place(text)}: the docstring starts with {word[0]!r}; start with a verb"
-    for found in PERSONS.finditer(prose):
-        yield f"{place(text)}: {found[0]!r}; name the user, the administrator or the program"
-    for found in IDIOMS.finditer(prose):
-        yield f"{place(text)}: {found[0]!r}; write it in plain words"
+    for kind, pattern, advice in RULES:
+        if text.kind.startswith(kind):
+            yield from (f"{place(text)}: {match[0]!r}; {advice}" for match in pattern.finditer(prose))
     if text.kind == "test name" and (count := len(text.content.split())) > WORDS_PER_TEST_NAME:
         yield f"{place(text)}: the name of the test has {count} words; at most {WORDS_PER_TEST_NAME}"
     if text.kind == "paragraph":
@@ -205,11 +217,11 @@ def findings_in(text: Text) -> Iterator[str]:
 
 
 def by_folder(texts: Iterable[Text]) -> dict[str, list[Text]]:
-    """Group docstrings by the first folder of their path."""
+    """Group docstrings by the folder of their file."""
     groups: dict[str, list[Text]] = {}
     for text in texts:
         if text.kind.startswith("docstring"):
-            groups.setdefault(relative(text.path).parts[0], []).append(text)
+            groups.setdefault(str(relative(text.path).parent), []).append(text)
     return groups
 
 

@@ -56,8 +56,8 @@ class Health:
 
     def paused_until(self, now: float) -> float | None:
         """Return when the last pause ends; None if there is none."""
-        ends = [each.until for each in self._circuits.values() if each.error is not None and each.until > now]
-        return max(ends, default=None)
+        pauses = [each.until for each in self._circuits.values() if each.error is not None and each.until > now]
+        return max(pauses, default=None)
 
     def succeeded(self, kind: str, now: float) -> None:
         """Record a usable answer. A refusal of one image is one, too."""

@@ -13,7 +13,8 @@ _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIF
 def client_context(bundle: str | None) -> ssl.SSLContext:
     """Return a context that trusts the system's CAs and those in the PEM file `bundle`.
 
-    As in Go, a certificate of the bundle that cannot be read is left out, and a leaf may be trusted itself.
+    As in Go, a certificate of the bundle that cannot be read is left out. A serving certificate
+    may be trusted itself.
     """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -212,7 +212,7 @@ def _difference(kind: Kind, current: Json, body: Json) -> Json:
 
 def _with_other_owners(current: Json, desired: Json) -> Json:
     """Return `desired` with the owners that others added, without controllers."""
-    ours = desired["metadata"]["ownerReferences"]
+    owned_by = desired["metadata"]["ownerReferences"]
     references = current["metadata"].get("ownerReferences") or []
     others = [reference for reference in references if not reference.get("controller")]
-    return {**desired, "metadata": {**desired["metadata"], "ownerReferences": [*others, *ours]}}
+    return {**desired, "metadata": {**desired["metadata"], "ownerReferences": [*others, *owned_by]}}

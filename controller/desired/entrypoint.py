@@ -80,7 +80,7 @@ rebuild() {
 }
 
 # Without its books the registry never deletes what it has. Where they cannot be written again (no space even for
-# that), the cache begins anew: it is a cache.
+# that), the cache begins empty.
 mend_state() {
   books=$data/$present/$state tree=$data/$present/docker/registry/v2
   is_sound "$books" && return

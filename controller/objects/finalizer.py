@@ -27,10 +27,10 @@ def finalizers(obj: Json) -> list[str]:
     return list(obj["metadata"].get("finalizers") or [])
 
 
-def finalizer_patch(obj: Json, *, held: bool) -> Json | None:
+def finalizer_patch(obj: Json, *, present: bool) -> Json | None:
     """Return a merge patch that adds or removes our finalizer, or None if nothing changes."""
-    present = finalizers(obj)
-    if held == (FINALIZER in present):
+    current = finalizers(obj)
+    if present == (FINALIZER in current):
         return None
-    wanted = [*present, FINALIZER] if held else [each for each in present if each != FINALIZER]
+    wanted = [*current, FINALIZER] if present else [each for each in current if each != FINALIZER]
     return {"metadata": {**preconditions(obj), "finalizers": wanted}}

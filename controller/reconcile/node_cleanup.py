@@ -60,7 +60,7 @@ class NodeCleanup:
 
     async def add_finalizer(self, obj: Json) -> Json:
         """Return the mirror with the finalizer, added if missing. Call it before a node is changed."""
-        patch = None if self.settings.hostess_is_original else finalizer.finalizer_patch(obj, held=True)
+        patch = None if self.settings.hostess_is_original else finalizer.finalizer_patch(obj, present=True)
         if patch is None:
             return obj
         name, mirrors = obj["metadata"]["name"], self.state.mirrors
@@ -199,7 +199,7 @@ class NodeCleanup:
         return node_counts(current)[0]
 
     async def _remove_finalizer(self, obj: Json, event: EventRecord | None) -> None:
-        patch = finalizer.finalizer_patch(obj, held=False)
+        patch = finalizer.finalizer_patch(obj, present=False)
         if patch is not None:
             try:
                 await self.cluster.patch(MIRROR, None, obj["metadata"]["name"], patch)

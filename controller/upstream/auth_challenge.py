@@ -70,17 +70,17 @@ def may_get_credentials(upstream: str, realm: str) -> bool:
     The list of public suffixes is not available here. Two labels are compared, so that each realm refused here is
     refused by the registry too.
     """
-    theirs, ours = _split(realm), _split(upstream)
-    if theirs is None or ours is None:
+    asked, configured = _split(realm), _split(upstream)
+    if asked is None or configured is None:
         return False
-    if theirs[0].lower() == ours[0].lower():
+    if asked[0].lower() == configured[0].lower():
         return True
-    hosts = [theirs[1], ours[1]]
+    hosts = [asked[1], configured[1]]
     if any(host == "localhost" or _is_address(host) for host in hosts):
         return False
-    ends = [host.split(".")[-2:] for host in hosts]
+    domains = [host.split(".")[-2:] for host in hosts]
     # A name of one label has no registrable domain, and two that have none share it.
-    return ends[0] == ends[1] or all(len(end) == 1 for end in ends)
+    return domains[0] == domains[1] or all(len(domain) == 1 for domain in domains)
 
 
 def _split(url: str) -> tuple[str, str] | None:

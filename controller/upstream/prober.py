@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from controller.settings import ControllerSettings
 
 # Concurrent probes. 500 upstreams that hang for ten seconds, probed every five minutes, need seventeen.
-PLACES: Final = 16
+CONCURRENCY: Final = 16
 # Seconds between two starts, so that 500 upstreams do not use a whole core after a start.
 PACE: Final = 0.02
 
@@ -65,12 +65,12 @@ class Prober:
         self.schedule.clear()
         if not self.settings.upstream_probe_seconds:
             await asyncio.Event().wait()
-        places = asyncio.Semaphore(PLACES)
+        slots = asyncio.Semaphore(CONCURRENCY)
         async with Asker(self.settings) as asker, asyncio.TaskGroup() as group:
             while True:
-                await places.acquire()
+                await slots.acquire()
                 question = await self._due()
-                group.create_task(self._ask(asker, question)).add_done_callback(lambda _: places.release())
+                group.create_task(self._ask(asker, question)).add_done_callback(lambda _: slots.release())
                 await asyncio.sleep(PACE)
 
     async def _due(self) -> Question:
@@ -86,10 +86,10 @@ class Prober:
         found: Verdict | None = None
         try:
             found = await asker.ask(question)
-        except Exception as error:  # the boundary: one upstream's oddity is not another's
+        except Exception as error:  # the boundary: an upstream's answer must not end all probes
             self.log.exception("probe crashed", upstream=question.url, exc_info=error)
         mirrors = self.schedule.answered(question, found, time.monotonic())
-        self._news.set()  # it has a next time now
+        self._news.set()  # a new due time
         if found is not None and mirrors:
             login = found.login.value if found.login else ""
             self.log.info(

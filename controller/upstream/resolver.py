@@ -37,7 +37,7 @@ def _in_thread(host: str, port: int, family: int) -> asyncio.Future[list[Any]]:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[list[Any]] = loop.create_future()
 
-    def tell(result: list[Any] | None, error: OSError | None) -> None:
+    def set_result(result: list[Any] | None, error: OSError | None) -> None:
         if future.done():
             return
         if error is not None:
@@ -45,14 +45,14 @@ def _in_thread(host: str, port: int, family: int) -> asyncio.Future[list[Any]]:
         else:
             future.set_result(result or [])
 
-    def look() -> None:
+    def resolve() -> None:
         result, problem = None, None
         try:
             result = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             problem = error if isinstance(error, OSError) else OSError(str(error))
         with suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(tell, result, problem)
+            loop.call_soon_threadsafe(set_result, result, problem)
 
-    threading.Thread(target=look, daemon=True, name=f"look up {host}").start()
+    threading.Thread(target=resolve, daemon=True, name=f"resolve {host}").start()
     return future

@@ -37,7 +37,7 @@ class Containerd:
     _runtime: Runtime = field(default_factory=config_path.Runtime)
 
     def reading(self) -> Reading:
-        """Return how the runtime reads our folder, as far as known. Raises NodeConfigError if it does not."""
+        """Return the runtime's use of our folder. Raises NodeConfigError if there is none."""
         folder = self.settings.containerd_certs
         return _reading(tuple(_configurations(folder.parent)), self._runtime, str(folder))
 

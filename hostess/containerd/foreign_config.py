@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def find_foreign_hosts_toml(roots: Iterable[Path], host: str) -> Path | None:
-    """Return a hosts.toml that no agent wrote, anywhere in containerd's search path; None without one.
+    """Return a foreign hosts.toml in containerd's search path; None without one.
 
-    A link counts as foreign, and so does a linked folder: it may lead out of what the agent can see.
+    A link or a linked folder is foreign: it may lead to a folder outside of the agent's mounts.
     """
     for folder in certs_d.search_path(roots, host):
         path = folder / certs_d.HOSTS_TOML

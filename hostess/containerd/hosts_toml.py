@@ -1,6 +1,6 @@
-"""Render hosts.toml, by which containerd asks the mirror first and the upstream if that fails.
+"""Render hosts.toml: containerd asks the mirror first, then the upstream.
 
-Its first line names the mirror. A file without that line is foreign and stays as it is.
+Its first line names the mirror. A file without that line is foreign and is never changed.
 """
 
 from __future__ import annotations

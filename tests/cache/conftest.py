@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def authority() -> trustme.CA:
+def ca() -> trustme.CA:
     """Return the CA of the upstream and the caches."""
     return trustme.CA()
 
 
 @pytest.fixture
-def certificate(authority: trustme.CA, tmp_path: Path) -> Json:
+def certificate(ca: trustme.CA, tmp_path: Path) -> Json:
     """Write a serving certificate and return the `tls` part of a configuration."""
-    issued = authority.issue_cert("localhost", "127.0.0.1")
-    authority.cert_pem.write_to_path(tmp_path / "ca.crt")
+    issued = ca.issue_cert("localhost", "127.0.0.1")
+    ca.cert_pem.write_to_path(tmp_path / "ca.crt")
     issued.private_key_pem.write_to_path(tmp_path / "tls.key")
     (tmp_path / "tls.crt").write_bytes(b"".join(each.bytes() for each in issued.cert_chain_pems))
     return {"certificate": str(tmp_path / "tls.crt"), "key": str(tmp_path / "tls.key")}
 
 
 @pytest.fixture
-def client_context(authority: trustme.CA) -> ssl.SSLContext:
+def client_context(ca: trustme.CA) -> ssl.SSLContext:
     """Return the context of a client that trusts the CA."""
     context = ssl.create_default_context()
-    authority.configure_trust(context)
+    ca.configure_trust(context)
     return context
 
 

@@ -53,9 +53,7 @@ async def test_wrong_configuration_is_refused(upstream: Registry, cache: Cache) 
     await cache.pull("a")
 
 
-async def test_renewed_certificate_is_used(
-    upstream: Registry, cache: Cache, authority: trustme.CA, certificate: Json
-) -> None:
+async def test_renewed_certificate_is_used(upstream: Registry, cache: Cache, ca: trustme.CA, certificate: Json) -> None:
     """New connections get the new certificate; one that does not fit its key is refused."""
     upstream.push("a")
     certificate_file, key_file = Path(certificate["certificate"]), Path(certificate["key"])
@@ -66,7 +64,7 @@ async def test_renewed_certificate_is_used(
 
     await cache.until(refused)
     await cache.pull("a")
-    issued = authority.issue_cert("localhost", "renewed.test")
+    issued = ca.issue_cert("localhost", "renewed.test")
     key_file.write_bytes(issued.private_key_pem.bytes())  # noqa: ASYNC240 (the same)
     certificate_file.write_bytes(b"".join(each.bytes() for each in issued.cert_chain_pems))  # noqa: ASYNC240 (the same)
 
@@ -102,5 +100,5 @@ async def test_changed_credentials_are_used(
     (folder / "password").write_bytes(password)
     await cache.pull("a")
     assert (await cache.status())["upstreams"][0]["credentials"] == "CredentialsAccepted"
-    told = cache.log() + (await cache.status_page("status"))[1].decode()
-    assert "secret-word" not in told
+    output = cache.log() + (await cache.status_page("status"))[1].decode()
+    assert "secret-word" not in output

@@ -100,7 +100,7 @@ async def test_one_check_for_many_clients(upstream: Registry, cache: Cache) -> N
     assert upstream.count("HEAD", "/manifests/latest") == 1
 
 
-async def test_unknown_authority_is_reported(upstream: Registry, make_cache: Callable[..., Cache]) -> None:
+async def test_unknown_ca_is_reported(upstream: Registry, make_cache: Callable[..., Cache]) -> None:
     """An upstream whose CA is not in the bundle is not asked for content."""
     upstream.push("team/app")
     cache = await make_cache(caBundle=None).start()

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 # Name of the file, text, and the finding; None for a text without findings.
 CASES: dict[str, tuple[str, str, str | None]] = {
     "verb first": ("a.py", '"""Return the name."""', None),
-    "question word first": ("a.py", '"""Whether it runs."""', "a.py:1: the docstring starts with 'Whether'"),
-    "docstring of a function": ("a.py", 'def f():\n    """What it is."""', "a.py:2: the docstring starts with 'What'"),
+    "question word first": ("a.py", '"""Whether it runs."""', "a.py:1: 'Whether'; start the docstring with a verb"),
+    "docstring of a function": ("a.py", 'def f():\n    """What it is."""', "a.py:2: 'What'"),
     "noun of the system": ("a.py", "x = 1\n# The user waits.", None),
     "indefinite person": ("a.py", "x = 1\n# Nobody waits.", "a.py:2: 'Nobody'"),
     "trailing comment": ("a.py", "x = 1  # whoever waits", "a.py:1: 'whoever'"),
@@ -28,6 +28,10 @@ CASES: dict[str, tuple[str, str, str | None]] = {
     "idiom in a docstring": ("a.py", '"""Start anew."""', "a.py:1: 'anew'"),
     "long test name": ("a.py", "def test_a_b_c_d_e_f_g_h_i(): ...", "a.py:1: the name of the test has 9 words"),
     "short test name": ("a.py", "def test_a_b_c_d_e_f_g_h(): ...", None),
+    "private identifier": ("a.py", "def f(told_by): ...", "a.py:1: 'told'"),
+    "private attribute": ("a.py", "a._RAW_ = 1", "a.py:1: 'RAW'; use the common word"),
+    "foreign attribute": ("a.py", "x = a.raw", None),
+    "word in another": ("a.py", "displaces = 1", None),
     "manifest": ("a.yaml", "kind: Pod\n# Nobody waits.", "a.yaml:2: 'Nobody'"),
     "value in a manifest": ("a.yaml", "message: nobody # The user waits.", None),
     "Dockerfile": ("Dockerfile.a", "FROM a\n# It is to be small.\n", "Dockerfile.a:2: 'is to be'"),

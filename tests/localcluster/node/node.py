@@ -193,7 +193,7 @@ class Node(Inside):
         self.start_component(KUBELET)
         self.cluster.run_kubectl("apply", f"--filename={OBJECTS}")
         self.start_component(KUBE_PROXY)
-        self.wait_for("the node is Ready", lambda: self._says("True", "node", self.name, "-o", READY))
+        self.wait_for("the node is Ready", lambda: self._prints("True", "node", self.name, "-o", READY))
 
     def _wait_for_services(self) -> None:
         """Wait for kube-proxy, which takes up to a second; a failed pull is retried only after ten."""
@@ -201,10 +201,10 @@ class Node(Inside):
 
     def _wait_for_names(self) -> None:
         deployment = ("-n", "kube-system", "deployment", "coredns", "-o", "jsonpath={.status.readyReplicas}")
-        self.wait_for("CoreDNS is ready", lambda: self._says("1", *deployment))
+        self.wait_for("CoreDNS is ready", lambda: self._prints("1", *deployment))
         self.wait_for("CoreDNS' Service answers", lambda: self.answers(DNS_ADDRESS, 53))
 
-    def _says(self, expected: str, *arguments: str) -> bool:
+    def _prints(self, expected: str, *arguments: str) -> bool:
         return self.cluster.run_kubectl("get", *arguments, check=False).stdout == expected
 
     def _containerd(self) -> list[str]:

@@ -14,15 +14,15 @@ from tests.support.controller import merged, stored
 
 
 @given(st.lists(st.sampled_from([FINALIZER, "a.example/x", "b.example/y"]), unique=True), st.booleans())
-def test_finalizer_patch_keeps_other_finalizers(present: list[str], held: bool) -> None:  # noqa: FBT001
+def test_finalizer_patch_keeps_other_finalizers(before: list[str], present: bool) -> None:  # noqa: FBT001
     obj = stored()
-    obj["metadata"]["finalizers"] = present
-    patch = finalizer_patch(obj, held=held)
+    obj["metadata"]["finalizers"] = before
+    patch = finalizer_patch(obj, present=present)
     after = merged(obj, patch or {})
-    assert (FINALIZER in after["metadata"]["finalizers"]) is held
-    others = [each for each in present if each != FINALIZER]
+    assert (FINALIZER in after["metadata"]["finalizers"]) is present
+    others = [each for each in before if each != FINALIZER]
     assert [each for each in after["metadata"]["finalizers"] if each != FINALIZER] == others
-    assert finalizer_patch(after, held=held) is None
+    assert finalizer_patch(after, present=present) is None
     if patch is not None:
         assert patch["metadata"]["resourceVersion"] == obj["metadata"]["resourceVersion"]
 
