@@ -207,7 +207,7 @@ def test_given_certificate_expiry_is_reported(managed: Managed) -> None:
     kube.until_condition("ends", "CertificateValid", "True", "ExpiresSoon")
     until(lambda: "ExpiresSoon" in _warned(kube), why="an Event warns of it")
     assert kube.conditions("ends")["Ready"][1] not in ("ExpiresSoon", "Expired"), "the mirror still serves"
-    (line,) = [each for each in _metrics(managed) if f'not_after_seconds{{secret="{MIRRORS_TLS}"}}' in each]
+    (line,) = [each for each in _metrics(managed) if f'expiration_timestamp_seconds{{secret="{MIRRORS_TLS}"}}' in each]
     assert 2 * DAY < datetime.fromtimestamp(float(line.split()[-1]), UTC) - datetime.now(UTC) <= 3 * DAY
     _put(kube, timedelta(seconds=4))
     kube.until_condition("ends", "CertificateValid", "True", "ExpiresSoon")

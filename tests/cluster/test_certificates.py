@@ -277,7 +277,7 @@ def test_certificate_expiry_is_a_metric(hurried: Running) -> None:
     shown = page(hurried.system.metrics_port, "/metrics") or ""
     for secret in (WEBHOOK_CA, WEBHOOK_TLS, MIRRORS_CA, MIRROR):
         _, end = dates_of(text(hurried.kube, secret, "tls.crt")) or pytest.fail(secret)
-        (line,) = [each for each in shown.splitlines() if f'not_after_seconds{{secret="{secret}"}}' in each]
+        (line,) = [each for each in shown.splitlines() if f'expiration_timestamp_seconds{{secret="{secret}"}}' in each]
         assert float(line.split()[-1]) == end.timestamp()
 
 

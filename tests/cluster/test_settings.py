@@ -160,7 +160,7 @@ def test_secret_opt_in_limits_secrets(configured: Running) -> None:
     kube.secret("login", username="puller", password="canary")
     kube.mirror(a_mirror().named("careful").of("careful.example.com:5000").logging_in_with("login"))
     message = kube.until_condition("careful", "CredentialsAvailable", "False", "SecretNotOptedIn")
-    assert "does not name careful.example.com:5000 in its annotation k8s.osp.tech/upstreams" in message
+    assert "does not list careful.example.com:5000 in its annotation k8s.osp.tech/upstreams" in message
     annotated = {"k8s.osp.tech/upstreams": "quay.io, https://careful.example.com:5000"}
     kube.patch(resources.SECRET, "login", {"metadata": {"annotations": annotated}})
     kube.until_condition("careful", "CredentialsAvailable", "True", "Found")

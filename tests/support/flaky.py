@@ -96,10 +96,11 @@ class RerunOnce:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print FLAKY and the tests that passed at the second attempt."""
-        if lines := list(flaky_lines(self._reports)):
-            terminalreporter.write_sep("=", "FLAKY", red=True)
-            for line in lines:
-                terminalreporter.write_line(line)
+        for title, lines in (("FLAKY", flaky_lines(self._reports)), ("FAILED TWICE", first_failures(self._reports))):
+            if found := list(lines):
+                terminalreporter.write_sep("=", title, red=True)
+                for line in found:
+                    terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(trylast=True)
@@ -125,6 +126,15 @@ def flaky_lines(reports: dict[str, list[pytest.TestReport]]) -> Iterable[str]:
             first = sum(each.duration for each in every if _attempt(each) == 0)
             again = sum(each.duration for each in last)
             yield f"FLAKY {nodeid}: failed after {first:.1f} s, passed in {again:.1f} s when run again"
+            yield f"  {_message(failures[0])}"
+
+
+def first_failures(reports: dict[str, list[pytest.TestReport]]) -> Iterable[str]:
+    """Yield the first failure of each test that failed again: pytest prints the second one only."""
+    for nodeid, every in sorted(reports.items()):
+        failures = [each for each in every if each.outcome == "rerun"]  # type: ignore[comparison-overlap]
+        if failures and any(each.failed for each in every if _attempt(each) > 0):
+            yield f"{nodeid}: the first failure was"
             yield f"  {_message(failures[0])}"
 
 

@@ -78,6 +78,14 @@ def test_other_outcomes_are_not_flaky(suite: pytest.Pytester, text: str, failure
     assert "FLAKY" not in result.stdout.str()
 
 
+def test_first_failure_is_printed_too(suite: pytest.Pytester) -> None:
+    """pytest itself prints the second failure of a test only, which may follow from the first."""
+    output = run(
+        suite, test_it="def test_it():\n    assert attempt() > 1, 'first'\n    pytest.fail('second')\n"
+    ).stdout.str()
+    assert re.search(r"=+ FAILED TWICE =+\n.*the first failure was\n  call: AssertionError: first", output), output
+
+
 def test_unit_test_runs_once(suite: pytest.Pytester) -> None:
     """It fails although a second attempt would pass."""
     result = run(suite, folder="unit", test_it=FLAKY)
