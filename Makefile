@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST = $(BIN)/python -m pytest --numprocesses=2 --durations=10
+# Cluster tests wait for half of their time: three workers keep two cores busy.
+PYTEST_CLUSTER = $(BIN)/python -m pytest --numprocesses=3 --durations=10
 LOCK := deploy/requirements/dev.txt
 # The stamp has the lock's checksum: a changed lock makes a new environment.
 STAMP := $(VENV)/.installed-$(shell cksum < $(LOCK) | cut -d' ' -f1)
@@ -50,7 +52,7 @@ build: $(STAMP)  ## build the local cluster's programs: minutes the first time, 
 	@$(BIN)/python -m tests.localcluster build
 
 test: check build  ## run checks, unit tests, property tests and tests on a real API server
-	@$(PYTEST) tests/unit tests/fuzz tests/cluster -m 'not slow' --dist=loadfile
+	@$(PYTEST_CLUSTER) tests/unit tests/fuzz tests/cluster -m 'not slow' --dist=loadfile
 
 smoke: check-node  ## test the system on a real node: install, pulls, uninstall (needs root on Debian)
 ifneq ($(WITHOUT_NODE),)
@@ -62,7 +64,7 @@ endif
 slow: $(STAMP)  ## run long tests: faults on a real API server, the cache against a real upstream
 	@$(PYTEST) tests/cache --dist=load
 	@$(BIN)/python -m tests.localcluster build --cert-manager
-	@$(PYTEST) tests/cluster -m slow --dist=loadfile
+	@$(PYTEST_CLUSTER) tests/cluster -m slow --dist=loadfile
 
 e2e: check-node  ## test pulls on a real node with all programs as pods (needs root on Debian)
 ifneq ($(WITHOUT_NODE),)

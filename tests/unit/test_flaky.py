@@ -79,7 +79,7 @@ def test_other_outcomes_are_not_flaky(suite: pytest.Pytester, text: str, failure
 
 
 def test_first_failure_is_printed_too(suite: pytest.Pytester) -> None:
-    """pytest itself prints the second failure of a test only, which may follow from the first."""
+    """Without it pytest prints the second failure of a test only, which may follow from the first."""
     output = run(
         suite, test_it="def test_it():\n    assert attempt() > 1, 'first'\n    pytest.fail('second')\n"
     ).stdout.str()
