@@ -16,10 +16,8 @@ from prometheus_client import CollectorRegistry
 from common.logs import Logger, logger
 from common.settings import SettingsError, read
 from controller.apply.applier import Applier
-from controller.apply.conflict_limiter import ConflictLimiter
 from controller.certificates.expiry import ExpiryWarner
 from controller.certificates.webhook_certificate import Admission
-from controller.duration_tracker import DurationTracker
 from controller.health import application, served
 from controller.informer.cluster_cache import ClusterCache
 from controller.kubeclient.client import KubeClient
@@ -70,7 +68,7 @@ async def run(settings: ControllerSettings, configuration: client.Configuration,
 def _manager(
     cluster: KubeClient, leadership: Leadership, agents: Agents, settings: ControllerSettings, log: Logger
 ) -> Manager:
-    metrics, keys, durations = Metrics(CollectorRegistry()), KeyQueue(), DurationTracker()
+    metrics, keys = Metrics(CollectorRegistry()), KeyQueue()
     shared = frozenset({settings.docker_certificate_secret} if settings.docker_certificate_secret else ())
     state = ClusterCache(keys.enqueue, shared, settings.masquerade_domains)
     state.leases.listen(leadership.notice)
@@ -81,7 +79,7 @@ def _manager(
     node_cleanup = NodeCleanup(cluster, settings, state, applier, agents, recorder, time.monotonic)
     mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, node_cleanup, prober)
     expiry_warner = ExpiryWarner(state, settings.lifetimes.warning, log)
-    admission = Admission(cluster, settings, state, durations, ConflictLimiter(), expiry_warner, log)
+    admission = Admission(cluster, settings, state, expiry_warner, log)
 
     async def reconcile(key: str) -> Outcome:
         return await (admission.reconcile() if key == ADMISSION_KEY else mirrors.reconcile(key))
@@ -93,7 +91,7 @@ def _manager(
             await mirrors.report_failure(key, failure)
 
     def forget() -> None:
-        durations.clear()
+        admission.forget()
         mirrors.memories.clear()
 
     workers = Workers(keys, reconcile, report_failure, log, metrics)

@@ -30,7 +30,3 @@ class DurationTracker:
     def forget(self, key: str) -> None:
         """Remove `key`."""
         self._since.pop(key, None)
-
-    def clear(self) -> None:
-        """Remove all keys, as states that were not watched may have changed."""
-        self._since.clear()

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from controller import clock
+from controller.apply.conflict_limiter import ConflictLimiter
 from controller.certificates import rotation
 from controller.certificates.ca_bundle import bundles_in, with_bundle
 from controller.certificates.mirror_certificate import pair_in
 from controller.certificates.rotation import IssueRequest, RotationStep, TrustState
 from controller.certificates.x509 import ca_renewal_due, can_sign, is_ca_current, issue_ca, renewal_due
+from controller.duration_tracker import DurationTracker
 from controller.kubeclient.errors import ClusterError
 from controller.model.results import Outcome, RequeueAfter
 from controller.objects import well_known
@@ -36,9 +38,7 @@ if TYPE_CHECKING:
 
     from common.logs import Logger
     from common.types import Json
-    from controller.apply.conflict_limiter import ConflictLimiter
     from controller.certificates.expiry import ExpiryWarner
-    from controller.duration_tracker import DurationTracker
     from controller.informer.cluster_cache import ClusterCache
     from controller.informer.store import Store
     from controller.kubeclient.client import KubeClient
@@ -63,19 +63,26 @@ CONFLICT: Final = reasons.CONFLICTING_WRITER.name
 CONFLICT_COOLDOWN: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class AdmissionMemory:
+    """State of the certificates that is not stored in the cluster. Another leader starts without it."""
+
+    durations: DurationTracker = field(default_factory=DurationTracker)
+    limiter: ConflictLimiter = field(default_factory=ConflictLimiter)
+    versions: dict[str, str] = field(default_factory=dict)  # resource versions of the own writes
+    ca_error: str | None = None  # of the mirrors' CA
+
+
+@dataclass(slots=True)
 class Admission:
     """Certificates and CAs of one installation in the namespace of the settings."""
 
     cluster: KubeClient
     settings: ControllerSettings
     state: ClusterCache
-    durations: DurationTracker
-    limiter: ConflictLimiter
     expiry: ExpiryWarner
     log: Logger
-    _ca_errors: list[str] = field(default_factory=list)  # of the mirrors' CA
-    _versions: dict[str, str] = field(default_factory=dict)  # resource versions of the own writes
+    memory: AdmissionMemory = field(default_factory=AdmissionMemory)
 
     async def reconcile(self) -> Outcome:
         """Reconcile all certificates. Raise the first ClusterError after everything else is done."""
@@ -97,8 +104,12 @@ class Admission:
 
     def report_failure(self) -> None:
         """Make each mirror report that the mirrors' CA cannot be created."""
-        if self._ca_errors:
-            self.state.report_ca_failure(self._ca_errors[-1])
+        if self.memory.ca_error is not None:
+            self.state.report_ca_failure(self.memory.ca_error)
+
+    def forget(self) -> None:
+        """Drop what this process remembers of an earlier term as leader."""
+        self.memory, self.state.ca_failure = AdmissionMemory(), None
 
     def _maintained(self) -> Iterator[Maintain]:
         if not self.settings.external_webhook_certificate:
@@ -110,10 +121,9 @@ class Admission:
         try:
             ca = await self._ca(MIRRORS_CA, "registry mirrors", now, errors)
         except ClusterError as error:
-            self._ca_errors[:] = [str(error)]
+            self.memory.ca_error = str(error)
             raise
-        self._ca_errors.clear()
-        self.state.ca_failure = None
+        self.memory.ca_error = self.state.ca_failure = None
         return [self._until_ca_renewal(ca, now)]
 
     async def _maintain_webhook(self, now: datetime, errors: list[ClusterError]) -> list[Wait]:
@@ -146,7 +156,7 @@ class Admission:
         return TrustState(bundles, pair_in(self.state, WEBHOOK_CERTIFICATE), remembered)
 
     def _held_for(self, what: Hashable) -> float:
-        return self.durations.held_for(ADMISSION_KEY, what, clock.monotonic())
+        return self.memory.durations.held_for(ADMISSION_KEY, what, clock.monotonic())
 
     def _until_ca_renewal(self, ca: KeyPair, now: datetime) -> Wait:
         due = ca_renewal_due(ca.certificate, self.settings.lifetimes)
@@ -176,7 +186,7 @@ class Admission:
         if wait := self._limit(what, desired, current):
             return wait, CONFLICT
         stored = await self._store(WEBHOOK_CERTIFICATE, step.serving, {well_known.CA: step.bundle})
-        self._versions[what] = stored["metadata"]["resourceVersion"]
+        self.memory.versions[what] = stored["metadata"]["resourceVersion"]
         if step.serving != trust.serving:
             self.log.info("certificate issued", secret=f"{self.settings.namespace}/{WEBHOOK_CERTIFICATE}")
         return None
@@ -186,13 +196,13 @@ class Admission:
 
         The next step of a rotation is no repair: no other writer has changed the object since the last one.
         """
-        if current is None or current["metadata"]["resourceVersion"] == self._versions.get(what):
+        if current is None or current["metadata"]["resourceVersion"] == self.memory.versions.get(what):
             return 0.0
         now = clock.monotonic()
-        wait = self.limiter.wait(what, desired, now)
+        wait = self.memory.limiter.wait(what, desired, now)
         if not wait:
-            self.limiter.record_repair(what, desired, now)
-        elif self.limiter.is_new_conflict(what, now):
+            self.memory.limiter.record_repair(what, desired, now)
+        elif self.memory.limiter.is_new_conflict(what, now):
             self.log.warning("conflicting writer", object=what, retry_in=round(wait))
         return wait
 
@@ -231,7 +241,7 @@ class Admission:
             return wait, CONFLICT
         body = {"metadata": preconditions(current), "webhooks": webhooks}
         stored = await self.cluster.patch(kind, None, CONFIGURATIONS, body)
-        self._versions[what] = stored["metadata"]["resourceVersion"]
+        self.memory.versions[what] = stored["metadata"]["resourceVersion"]
         store.put(stored, quietly=True)
         self.log.info("CA bundle published", configuration=what)
         return None

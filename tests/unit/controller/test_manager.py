@@ -12,7 +12,6 @@ from prometheus_client import CollectorRegistry
 
 from common.logs import logger
 from controller import manager as module
-from controller.duration_tracker import DurationTracker
 from controller.informer.cluster_cache import ClusterCache
 from controller.kubeclient.client import KubeClient
 from controller.leader_election import Leadership
@@ -42,23 +41,21 @@ async def _ignore(*_: object) -> None:
 @pytest.fixture
 async def manager() -> AsyncIterator[Manager]:
     """Return a manager without reflectors; there is no API server."""
-    log, keys, durations = logger("ERROR", "test"), KeyQueue(), DurationTracker()
+    log, keys = logger("ERROR", "test"), KeyQueue()
     metrics, state = Metrics(CollectorRegistry()), ClusterCache(keys.enqueue)
     async with KubeClient(client.Configuration()) as cluster:
         leadership = Leadership(cluster, "mirrors", Election("me"), log)
         prober, recorder = Prober(settings(), keys.enqueue, log), Recorder(cluster, "me", log)
         workers = Workers(keys, _done, _ignore, log, metrics)
-        yield Manager([], state, leadership, workers, prober, recorder, metrics, durations.clear)
+        yield Manager([], state, leadership, workers, prober, recorder, metrics, list[None]().clear)
 
 
-async def test_new_term_resets_durations(manager: Manager) -> None:
+async def test_new_term_forgets_the_last_one(manager: Manager) -> None:
     """The lease is lost at once here."""
-    durations = DurationTracker()
-    manager.forget = durations.clear
-    durations.held_for("docker", "waits", 0.0)
-    assert durations.held_for("docker", "waits", 100.0) == 100.0
+    remembered = ["of the last term"]
+    manager.forget = remembered.clear
     await manager._lead(asyncio.Event())
-    assert durations.held_for("docker", "waits", 200.0) == 0.0
+    assert remembered == []
 
 
 async def test_resync_enqueues_all_keys_again(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
