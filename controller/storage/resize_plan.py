@@ -44,10 +44,10 @@ def plan(mirror: Mirror, stateful_set: Json | None, claims: Iterable[Json]) -> R
     ours = [labelled[name] for name in expected if name in labelled]
     return ResizePlan(
         wanted=mirror.storage,
-        adopt=[claim for claim in ours if _is_adoptable(claim)],
+        adopt=[claim for claim in labelled.values() if _is_adoptable(claim)],
         grow=[claim for claim in ours if _needs_growth(claim, wanted)],
         replace=stateful_set is not None and not _has_template(stateful_set, mirror, wanted),
-        recreate=[claim for claim in ours if not is_bound(claim) and _requested(claim) != wanted],
+        recreate=[claim for claim in ours if _is_owned(mirror, claim) and _needs_recreation(claim, wanted)],
         surplus=[labelled[name] for name in removed if name in labelled and _is_owned(mirror, labelled[name])],
         absent=[name for name in expected if name not in existing],
         missing=missing,
@@ -91,6 +91,10 @@ def _is_adoptable(claim: Json) -> bool:
 
 def _needs_growth(claim: Json, wanted: Decimal) -> bool:
     return is_bound(claim) and _requested(claim) != wanted and (capacity_of(claim) or 0) < wanted
+
+
+def _needs_recreation(claim: Json, wanted: Decimal) -> bool:
+    return not is_bound(claim) and _requested(claim) != wanted
 
 
 def _has_template(stateful_set: Json, mirror: Mirror, wanted: Decimal) -> bool:

@@ -5,26 +5,29 @@ The mirror owns the claims, so they outlive the StatefulSet and are garbage coll
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from common import names
 from common.defaults import dict_at
-from controller.apply.conflict_limiter import ConflictLimiter
-from controller.kubeclient.errors import Forbidden, Invalid
+from common.model import DEFAULT_REPLICAS
+from controller.apply.conflict_limiter import REPLACEMENT, ConflictLimiter
+from controller.kubeclient.errors import ClusterError, Conflict, Forbidden, Invalid, NotLeader
 from controller.model.results import StorageResult
 from controller.objects.finalizer import is_terminating
 from controller.objects.ownership import Ownership, controller_of, ownership_of
 from controller.objects.preconditions import preconditions
-from controller.objects.resources import CLAIM, POD, STATEFUL_SET
+from controller.objects.resources import CLAIM, MIRROR, POD, STATEFUL_SET
 from controller.objects.rollout import is_unobserved
 from controller.storage import resize_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from common.types import Json
     from controller.informer.cluster_cache import ClusterCache
+    from controller.informer.store import Store
     from controller.kubeclient.client import KubeClient
     from controller.model.mirror import Identity, Mirror
     from controller.model.results import ResizePlan
@@ -72,13 +75,17 @@ class Storage:
         plan = resize_plan.plan(mirror, owned, self._claims(mirror))
         if current is not None and owned is None:
             return StorageResult(plan)
-        refused = await self._adopt(mirror, plan) or await self._grow(plan)
+        refused = await self._adopt(mirror, plan, memory)
+        plan = resize_plan.plan(mirror, owned, self._claims(mirror))
+        refused = refused or await self._grow(plan)
         if owned is None or refused is not None:
             return StorageResult(plan, refused)
         try:
             if plan.replace:
                 return await self._replace(mirror, owned, plan, memory)
-            return StorageResult(plan, waiting=await self._delete_claims(mirror, owned, plan, memory))
+            refused = await self._recreate(mirror, plan, memory)
+            waiting = await self._delete_claims(mirror, owned, plan, memory)
+            return StorageResult(plan, refused, waiting=waiting or bool(plan.adopt))
         except (Forbidden, Invalid) as error:
             what = (
                 f"The StatefulSet cannot be replaced for {plan.wanted}" if plan.replace else "Claims cannot be deleted"
@@ -94,25 +101,29 @@ class Storage:
         uid = dict_at(current, "metadata").get("uid")
         if current is not None and not _is_going(mirror, current, memory):
             return []
-        refused = []
-        for pod in await self._list(POD, labels=names.selector(names.pod_labels(mirror.name, names.REGISTRY))):
-            owner = controller_of(pod)
-            if is_terminating(pod) or (owner is not None and owner["uid"] != uid):
-                continue
-            try:
-                await self.cluster.delete(POD, self.namespace, pod)
-            except (Forbidden, Invalid) as error:
-                refused.append(f"{POD.name} {pod['metadata']['name']}: {error}")
+        refused: list[str] = []
+        labels = names.selector(names.pod_labels(mirror.name, names.REGISTRY))
+        with _noting(refused, f"pods of StatefulSet {mirror.object_name}"):
+            for pod in await self._list(POD, labels=labels):
+                owner = controller_of(pod)
+                if is_terminating(pod) or (owner is not None and owner["uid"] != uid):
+                    continue
+                with _noting(refused, f"{POD.name} {pod['metadata']['name']}"):
+                    await self.cluster.delete(POD, self.namespace, pod)
         return refused
 
-    async def _adopt(self, mirror: Mirror, plan: ResizePlan) -> str | None:
+    async def _adopt(self, mirror: Mirror, plan: ResizePlan, memory: StorageMemory) -> str | None:
         """Make the mirror the owner of claims of an earlier version, which the StatefulSet owns, or of orphaned claims.
 
         This comes before the StatefulSet is replaced: a claim with an existing owner is never garbage collected.
         """
         try:
             for claim in plan.adopt:
-                await self._patch_claim(claim, {"metadata": {"ownerReferences": resize_plan.owned_by(mirror, claim)}})
+                key, desired, now = f"claim {claim['metadata']['name']}", hash(mirror.uid), self.clock()
+                owners = {"ownerReferences": resize_plan.owned_by(mirror, claim)}
+                if not memory.limiter.wait(key, desired, now):
+                    await self._patch(CLAIM, self.state.claims, claim, {"metadata": owners})
+                    memory.limiter.record_repair(key, desired, now)
         except (Forbidden, Invalid) as error:
             return f"The mirror cannot own its claims: {error}"
         return None
@@ -123,7 +134,7 @@ class Storage:
         try:
             for dry_run in (True, False):
                 for claim in plan.grow:
-                    await self._patch_claim(claim, change, dry_run=dry_run)
+                    await self._patch(CLAIM, self.state.claims, claim, change, dry_run=dry_run)
         except (Forbidden, Invalid) as error:
             return f"{plan.wanted} cannot be granted, all claims stay as they are: {error}"
         return None
@@ -133,29 +144,46 @@ class Storage:
         key, desired, now = "claim template", hash((mirror.uid, plan.wanted)), self.clock()
         if memory.limiter.wait(key, desired, now):
             return StorageResult(plan, "An admission webhook changes the claim template; exclude StatefulSets from it.")
-        memory.limiter.record_repair(key, desired, now)
         # Before the request, as its response may get lost.
         memory.replaced = current["metadata"]["uid"]
         await self.cluster.delete(STATEFUL_SET, self.namespace, current, propagation="Orphan")
+        memory.limiter.record_repair(key, desired, now, REPLACEMENT)
         return StorageResult(plan, replacing=True)
 
-    async def _delete_claims(self, mirror: Mirror, current: Json, plan: ResizePlan, memory: StorageMemory) -> bool:
-        """Delete claims of another size and of removed pods. Return True if more remains to be done later."""
+    async def _recreate(self, mirror: Mirror, plan: ResizePlan, memory: StorageMemory) -> str | None:
+        """Delete claims of another size. Return an error if they keep their size."""
+        refused, desired, now = None, hash((mirror.uid, plan.wanted)), self.clock()
         for claim in plan.recreate:
-            await self.cluster.delete(CLAIM, self.namespace, claim)
+            key = f"size of claim {claim['metadata']['name']}"
+            if memory.limiter.wait(key, desired, now):
+                refused = f"An admission webhook or policy changes the {key}. Exclude claims from it."
+            else:
+                await self.cluster.delete(CLAIM, self.namespace, claim)
+                memory.limiter.record_repair(key, desired, now, REPLACEMENT)
+        return refused
+
+    async def _delete_claims(self, mirror: Mirror, current: Json, plan: ResizePlan, memory: StorageMemory) -> bool:
+        """Delete claims of removed pods, create absent ones. Return True if more remains to be done later."""
         is_scaled = dict_at(current, "spec").get("replicas") == mirror.spec.replicas and not is_unobserved(current)
         if not is_scaled:
             return bool(plan.surplus)
-        in_use = [claim for claim in plan.surplus if not await self._delete_surplus(claim)]
+        in_use = [claim for claim in plan.surplus if not await self._delete_surplus(mirror, current, claim)]
         return bool(in_use) | await self._recreate_absent(current, plan, memory)
 
-    async def _delete_surplus(self, claim: Json) -> bool:
-        """Delete the claim of a removed pod. Return False while the pod exists."""
+    async def _delete_surplus(self, mirror: Mirror, current: Json, claim: Json) -> bool:
+        """Delete the claim of a removed pod. Return False while the pod exists or is wanted again."""
         pod = claim["metadata"]["name"].removeprefix(f"{names.CLAIM_TEMPLATE}-")
-        if await self._list(POD, f"metadata.name={pod}"):
+        if await self._list(POD, f"metadata.name={pod}") or not await self._is_scaled(mirror, current):
             return False
         await self.cluster.delete(CLAIM, self.namespace, claim)
         return True
+
+    async def _is_scaled(self, mirror: Mirror, current: Json) -> bool:
+        """Return True if the API server has these replicas in mirror and StatefulSet. The watch may lag behind."""
+        found = await self._list(MIRROR, f"metadata.name={mirror.name}")
+        found += await self._list(STATEFUL_SET, f"metadata.name={mirror.object_name}")
+        replicas = {each["metadata"]["uid"]: each["spec"].get("replicas", DEFAULT_REPLICAS) for each in found}
+        return replicas == dict.fromkeys((mirror.uid, current["metadata"]["uid"]), mirror.spec.replicas)
 
     async def _recreate_absent(self, current: Json, plan: ResizePlan, memory: StorageMemory) -> bool:
         """Make Kubernetes create claims that are absent. Return True if there are any.
@@ -171,8 +199,8 @@ class Storage:
                 return True
             pause = min(2 * last.pause, LONGEST_PAUSE)
         if await self._are_absent(plan.absent):
-            annotations = {RENEWED_ANNOTATION: current["metadata"]["resourceVersion"]}
-            await self._patch_stateful_set(current, {"metadata": {"annotations": annotations}})
+            change = {"metadata": {"annotations": {RENEWED_ANNOTATION: current["metadata"]["resourceVersion"]}}}
+            await self._patch(STATEFUL_SET, self.state.children[STATEFUL_SET], current, change)
             memory.trigger = _Trigger(current["metadata"]["uid"], pause, now + pause)
         return True
 
@@ -181,26 +209,30 @@ class Storage:
         return not all([await self._list(CLAIM, f"metadata.name={name}") for name in claims])
 
     async def _list(self, kind: Kind, selector: str = "", labels: str = "") -> list[Json]:
-        pages = self.cluster.pages(kind, self.namespace, selector, labels)
+        pages = self.cluster.pages(kind, None if kind is MIRROR else self.namespace, selector, labels)
         return [each async for found, _ in pages for each in found]
 
-    async def _patch_stateful_set(self, current: Json, change: Json) -> None:
-        name, store = current["metadata"]["name"], self.state.children[STATEFUL_SET]
+    async def _patch(self, kind: Kind, store: Store, current: Json, change: Json, *, dry_run: bool = False) -> None:
+        name, body = current["metadata"]["name"], _with_version(current, change)
         with store.writing(name):
-            stored = await self.cluster.patch(STATEFUL_SET, self.namespace, name, _with_version(current, change))
-            store.put(stored, quietly=True)
-
-    async def _patch_claim(self, claim: Json, change: Json, *, dry_run: bool = False) -> None:
-        body, name = _with_version(claim, change), claim["metadata"]["name"]
-        stored = await self.cluster.patch(CLAIM, self.namespace, name, body, dry_run=dry_run)
-        if not dry_run:
-            # Adoption and growth of one claim follow each other.
-            claim["metadata"] = stored["metadata"]
-            self.state.claims.put(stored, quietly=True)
+            stored = await self.cluster.patch(kind, self.namespace, name, body, dry_run=dry_run)
+            if not dry_run:
+                store.put(stored, quietly=True)
 
     def _claims(self, mirror: Identity) -> list[Json]:
         claim_names = (names.claim_name(mirror.name, ordinal) for ordinal in range(resize_plan.ORDINALS))
         return [claim for name in claim_names if (claim := self.state.claims.get(name)) is not None]
+
+
+@contextmanager
+def _noting(refused: list[str], what: str) -> Iterator[None]:
+    """Add a failed request to `refused`, unless another writer or leader is the cause."""
+    try:
+        yield
+    except (Conflict, NotLeader):
+        raise
+    except ClusterError as error:
+        refused.append(f"{what}: {error}")
 
 
 def _is_going(mirror: Identity, current: Json, memory: StorageMemory) -> bool:

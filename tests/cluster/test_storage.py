@@ -5,26 +5,17 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from controller.apply.conflict_limiter import FREE_REPAIRS
-from controller.desired import desired_objects
-from controller.informer.cluster_cache import ClusterCache
-from controller.kubeclient.client import KubeClient
-from controller.kubeclient.config import load_configuration
-from controller.model.results import StorageResult
-from controller.objects import merge_patch, resources
-from controller.storage.resizer import RENEWED_ANNOTATION, Storage, StorageMemory
+from controller.objects import resources
+from controller.storage.resizer import RENEWED_ANNOTATION
 from tests.localcluster.commands import CONTROLLER_MANAGER
 from tests.support import policies
 from tests.support.audit import entries
 from tests.support.components import POD, create_storage_class, create_volumes, grant_storage
-from tests.support.controller import inputs, parsed, settings
 from tests.support.faults import log_of
 from tests.support.kube import NAMESPACE, Kube, until
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from common.types import Json
     from tests.cluster.conftest import Running
     from tests.support.mirrors import MirrorBuilder
@@ -258,25 +249,6 @@ def test_refused_replacement_is_reported_and_repeated(kube: Kube, name: str) -> 
     policies.lift(kube, name)
     until(lambda: template(kube, name) == "30Gi", why="the template follows", seconds=90)
     assert uids(kube, name) == before
-
-
-async def test_changed_claim_template_causes_no_loop(fresh: Callable[..., Running]) -> None:
-    """An admission webhook removes the owner from the template each time."""
-    running = fresh(controllers=False)
-    kube, mirror, child = running.kube, parsed(), "registry-mirror-docker"
-    objects = desired_objects(mirror, settings(NAMESPACE=NAMESPACE), inputs())
-    body = merge_patch.without_nulls(next(body for kind, body in objects if kind is resources.STATEFUL_SET))
-    del body["spec"]["volumeClaimTemplates"][0]["metadata"]["ownerReferences"]
-    state, results = ClusterCache(lambda _: None), list[StorageResult]()
-    async with KubeClient(await load_configuration(str(running.cluster.kubeconfig))) as client:
-        storage, memory = Storage(client, NAMESPACE, state, lambda: 0.0), StorageMemory()
-        for _ in range(FREE_REPAIRS + 1):
-            state.children[resources.STATEFUL_SET].put(kube.create(resources.STATEFUL_SET, body))
-            results.append(await storage.settle(mirror, memory))
-            if results[-1].replacing:
-                kube.patch(resources.STATEFUL_SET, child, {"metadata": {"finalizers": None}})
-    assert [each.replacing for each in results] == [True] * FREE_REPAIRS + [False]
-    assert "exclude StatefulSets" in str(results[-1].refused)
 
 
 def test_claims_of_another_controller_keep_their_owner(kube: Kube, name: str) -> None:

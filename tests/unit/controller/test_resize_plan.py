@@ -121,8 +121,8 @@ CASES = {
     "claims of another controller and of an earlier mirror": Case(
         "20Gi",
         "20Gi",
-        [_owned(a_claim(0, "20Gi", "20Gi"), _CONFIG_MAP), _owned(a_claim(1, "20Gi", "20Gi"), _EARLIER)],
-        granted="20Gi",
+        [_owned(a_claim(0, "10Gi"), _CONFIG_MAP), _owned(a_claim(1, "20Gi", "20Gi"), _EARLIER)],
+        missing=[ZERO],
     ),
     "the claim of a removed pod": Case(
         "30Gi",
@@ -134,11 +134,12 @@ CASES = {
         granted="20Gi",
         surplus=[TWO],
     ),
-    "the claim of a removed pod that the mirror does not own": Case(
+    "the claim of a removed pod is adopted before it is surplus": Case(
         "20Gi",
         "20Gi",
         [a_claim(0, "20Gi", "20Gi"), a_claim(1, "20Gi", "20Gi"), _owned(a_claim(2, "20Gi", "20Gi"))],
         granted="20Gi",
+        adopt=[TWO],
     ),
     "the small claim of a removed pod does not count": Case(
         "20Gi", "20Gi", _claims((20, 20), (20, 20), (5, None)), granted="20Gi", surplus=[TWO]
