@@ -3,19 +3,18 @@
 asyncio's own server reports a connection after its TLS handshake. A connection without a handshake costs as much
 memory as any other, so the limit is applied before it.
 
-Further connections wait in the kernel's queue until one ends. Connections that send nothing free their slots after
-HANDSHAKE_SECONDS or `server.REQUEST_SECONDS`, idle ones after `server.IDLE_SECONDS`. A review that waits longer than
-the API server's timeout is refused by the API server.
+A further connection replaces the one that has been idle longest. If all have a request in progress, it waits until one
+ends, at most `server.REQUEST_SECONDS`. Others wait in the kernel's queue.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import socket
     import ssl
     from collections.abc import Callable
 
@@ -23,13 +22,19 @@ if TYPE_CHECKING:
 # An idle connection costs 52 KB, one with an unfinished body 0.2 to 0.4 MB: 160 of the container's 256 MB at most.
 CONNECTIONS_MAX: Final = 400
 HANDSHAKE_SECONDS: Final = 10.0  # a handshake takes two round trips
+# Seconds before an idle connection may be closed. Its answer is sent by then, or its handshake complete.
+_IDLE_MIN: Final = 0.1
 _RETRY_SECONDS: Final = 1.0  # after the system ran out of file descriptors; as in asyncio
 
 
 class ServedConnection(asyncio.Protocol):
-    """An asyncio protocol that sets `closed` when its connection ends."""
+    """An asyncio protocol that sets `closed` when its connection ends.
+
+    `idle_since` is a time of the event loop: the start or the last answer. It is infinite during a request.
+    """
 
     closed: asyncio.Event
+    idle_since: float
 
 
 class ConnectionLimiter:
@@ -40,7 +45,8 @@ class ConnectionLimiter:
     ) -> None:
         self._listener, self._new_protocol, self._context = listener, new_protocol, context
         self._free = asyncio.Semaphore(CONNECTIONS_MAX)
-        self._connections: set[asyncio.Task[None]] = set()  # the event loop keeps no reference to its tasks
+        self._tasks: set[asyncio.Task[None]] = set()  # the event loop keeps no reference to its tasks
+        self._open: dict[socket.socket, ServedConnection] = {}
         listener.setblocking(False)
         self._accepting = asyncio.get_running_loop().create_task(self._accept())
 
@@ -56,20 +62,38 @@ class ConnectionLimiter:
     async def _accept(self) -> None:
         with self._listener:
             while True:
-                await self._free.acquire()
                 try:
                     connection, _ = await asyncio.get_running_loop().sock_accept(self._listener)
                 except OSError as error:
-                    self._free.release()
                     # A connection that its client gave up is no reason to wait.
                     await asyncio.sleep(0 if isinstance(error, ConnectionError) else _RETRY_SECONDS)
                     continue
-                task = asyncio.get_running_loop().create_task(self._serve(connection))
-                self._connections.add(task)
-                task.add_done_callback(self._connections.discard)
+                try:
+                    await self._acquire_slot()
+                except asyncio.CancelledError:
+                    connection.close()
+                    raise
+                protocol = self._open[connection] = self._new_protocol()
+                task = asyncio.get_running_loop().create_task(self._serve(connection, protocol))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, connection: socket.socket) -> None:
-        protocol = self._new_protocol()
+    async def _acquire_slot(self) -> None:
+        while True:
+            if self._free.locked():
+                self._close_longest_idle()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_IDLE_MIN):
+                    await self._free.acquire()
+                    return
+
+    def _close_longest_idle(self) -> None:
+        connection, protocol = min(self._open.items(), key=lambda item: item[1].idle_since)
+        if protocol.idle_since <= asyncio.get_running_loop().time() - _IDLE_MIN:
+            with suppress(OSError):  # its client has ended it already
+                connection.shutdown(socket.SHUT_RDWR)
+
+    async def _serve(self, connection: socket.socket, protocol: ServedConnection) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: protocol,
@@ -81,4 +105,5 @@ class ConnectionLimiter:
         except OSError:
             pass  # the handshake failed; errors of TLS are OSErrors too
         finally:
+            del self._open[connection]
             self._free.release()

@@ -124,6 +124,7 @@ class Protocol(HttpToolsProtocol, ServedConnection):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.closed = asyncio.Event()
+        self.idle_since = self.loop.time()
         self._deadline = inf  # by the event loop's clock
 
     def abort_if_expired(self, now: float) -> None:
@@ -141,6 +142,7 @@ class Protocol(HttpToolsProtocol, ServedConnection):
 
     def data_received(self, data: bytes) -> None:
         """Start the deadline with a request's first byte, and limit its head."""
+        self.idle_since = inf
         if self._is_idle:
             self._is_idle = False
             self._deadline = self.loop.time() + self.request_seconds
@@ -166,7 +168,7 @@ class Protocol(HttpToolsProtocol, ServedConnection):
     def on_response_complete(self) -> None:
         """Replace the deadline by the idle time and the time to close, or by the latter alone."""
         super().on_response_complete()
-        self._is_idle = True
+        self._is_idle, self.idle_since = True, self.loop.time()
         idle = 0 if self.transport.is_closing() else self.timeout_keep_alive
         self._deadline = self.loop.time() + idle + CLOSE_SECONDS
 

@@ -50,12 +50,14 @@ class Client:
     `receives` limits the receive buffer, in bytes; 0 means the default.
     """
 
-    def __init__(self, port: int, issuer: bytes, host: str = HOST, receives: int = 0) -> None:
+    def __init__(
+        self, port: int, issuer: bytes, host: str = HOST, receives: int = 0, timeout: float = PATIENCE
+    ) -> None:
         context = ssl.create_default_context(cadata=issuer.decode())
         plain = socket.socket()
         if receives:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
-        plain.settimeout(PATIENCE)
+        plain.settimeout(timeout)
         plain.connect(("127.0.0.1", port))
         self._socket = context.wrap_socket(plain, server_hostname=host)
 

@@ -15,7 +15,7 @@ from tests.support.reviews import a_review
 from tests.support.webhooks import Client, eventually, get, post, program
 from webhook.app import BODY_MAX, BODY_USUAL, LARGE_BODIES_MAX
 from webhook.connection_limiter import CONNECTIONS_MAX
-from webhook.server import HEAD_MAX, REQUEST_SECONDS
+from webhook.server import HEAD_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,8 +81,8 @@ def webhook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webhook]:
         assert not started.events("review failed")
 
 
-def test_connections_beyond_the_limit_wait(webhook: Webhook) -> None:
-    """A client that is connected is served on. A fresh review is answered after the silent connections time out."""
+def test_silent_connections_block_no_review(webhook: Webhook) -> None:
+    """A client that is connected is served on. A new review is answered beside the silent connections."""
     with contextlib.ExitStack() as connections:
         connected = connections.enter_context(webhook.client())
         for number in range(CONNECTIONS_MAX + 200):
@@ -92,7 +92,19 @@ def test_connections_beyond_the_limit_wait(webhook: Webhook) -> None:
             if number % 100 == 0:
                 connected.send(REVIEW)
                 assert connected.answer()[0] == 200
-        assert webhook.review_seconds() < REQUEST_SECONDS + 5
+        assert webhook.descriptors() < CONNECTIONS_MAX + 50
+        webhook.assert_healthy()
+
+
+def test_idle_connections_block_no_review(webhook: Webhook) -> None:
+    """More connections than the limit have sent one request each and stay open."""
+    with contextlib.ExitStack() as connections:
+        for _ in range(CONNECTIONS_MAX + 20):
+            client = connections.enter_context(webhook.client())
+            client.send(get("/healthz"))
+            assert client.answer() == (200, b"ok\n")
+        for _ in range(20):
+            assert webhook.review_seconds() < 5  # the API server waits ten
         assert webhook.descriptors() < CONNECTIONS_MAX + 50
         webhook.assert_healthy()
 

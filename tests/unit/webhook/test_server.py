@@ -184,22 +184,58 @@ def test_client_that_reads_no_answers_is_cut_off(mount: Mount, issuer: Issuer, m
         assert seconds_until_cut_off(client, get("/metrics")) < LONG
 
 
-SILENT = [("plain", b""), ("tls", b""), ("tls", REVIEW[:-1]), ("tls", HEALTHZ)]
+IDLE = [("plain", b""), ("plain", b"\x16\x03\x01\x02\x00\x01"), ("tls", b""), ("tls", HEALTHZ)]
 
 
-@pytest.mark.parametrize(("kind", "sent"), SILENT)
-def test_review_is_answered_after_a_full_house(
+@pytest.mark.parametrize(("kind", "sent"), IDLE)
+def test_new_connection_replaces_the_longest_idle(
     kind: str, sent: bytes, mount: Mount, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Connections without TLS, without a request, with half a request or idle free their slots in time."""
+    """Connections without TLS, in a handshake, without a request or after one are idle."""
     monkeypatch.setattr(connection_limiter, "CONNECTIONS_MAX", 3)
-    deadlines(monkeypatch, idle=1, request=1)
+    deadlines(monkeypatch)
     with served(mount) as port, contextlib.ExitStack() as connections:
-        for _ in range(3):
+        for _ in range(2):
             if kind == "plain":
-                connections.enter_context(socket.create_connection(("127.0.0.1", port)))
+                connections.enter_context(socket.create_connection(("127.0.0.1", port))).sendall(sent)
             else:
                 connections.enter_context(Client(port, issuer.certificate)).send(sent)
+        recent = connections.enter_context(Client(port, issuer.certificate))
+        for _ in range(2):
+            with Client(port, issuer.certificate) as client:
+                client.send(REVIEW)
+                assert client.answer()[0] == 200
+                recent.send(REVIEW)
+                assert recent.answer()[0] == 200, "it was used last"
+
+
+def test_requests_in_progress_are_not_idle(mount: Mount, issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new connection waits for them. It replaces the first that becomes idle."""
+    monkeypatch.setattr(connection_limiter, "CONNECTIONS_MAX", 3)
+    deadlines(monkeypatch)
+    with served(mount) as port, contextlib.ExitStack() as connections:
+        clients = [connections.enter_context(Client(port, issuer.certificate)) for _ in range(3)]
+        for client in clients:
+            client.send(REVIEW[:-1])
+        time.sleep(SHORT)
+        with pytest.raises(TimeoutError), Client(port, issuer.certificate, timeout=1):
+            pass
+        for client in clients[1:]:
+            client.send(REVIEW[-1:])
+            assert client.answer()[0] == 200
+        with Client(port, issuer.certificate) as late:
+            late.send(REVIEW)
+            assert late.answer()[0] == 200
+        clients[0].send(REVIEW[-1:])
+        assert clients[0].answer()[0] == 200
+
+
+def test_unfinished_requests_free_their_slots(mount: Mount, issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_limiter, "CONNECTIONS_MAX", 3)
+    deadlines(monkeypatch, request=1)
+    with served(mount) as port, contextlib.ExitStack() as connections:
+        for _ in range(3):
+            connections.enter_context(Client(port, issuer.certificate)).send(REVIEW[:-1])
         started = time.monotonic()
         with Client(port, issuer.certificate) as client:
             client.send(REVIEW)
