@@ -1,4 +1,7 @@
-"""Run the workers: take a due key, reconcile it, requeue it as its outcome demands. The only place that catches all."""
+"""Reconcile each due key in a task of its own, and requeue it as its outcome demands. The only place that catches all.
+
+One dispatcher waits for keys, so a key wakes one task. Only the dispatcher takes keys, so no wake-up is lost.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ if TYPE_CHECKING:
     from common.logs import Logger
     from controller.metrics import Metrics
 
-# 16 workers keep one core busy with 500 mirrors at once; more are no faster. A reconcile that hangs (an admission
-# webhook may take 30 s) holds its worker, so there are twice as many. Idle workers cost nothing.
+# Concurrent reconciles. 16 keep one core busy with 500 mirrors; more are no faster. A reconcile that hangs holds its
+# place (for 30 s behind an admission webhook), so there are twice as many.
 WORKERS: Final = 32
 # Seconds for reconciles under way at shutdown; creating all objects of a mirror takes less than 0.1 s. The next leader
 # completes a reconcile that was cut off.
@@ -29,15 +32,15 @@ SHUTDOWN_GRACE: Final = 0.4
 
 @dataclass(slots=True)
 class KeyQueue:
-    """Take in keys and wake the workers."""
+    """Take in keys and wake the dispatcher."""
 
     queue: Queue = field(default_factory=Queue)
-    added: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def enqueue(self, key: str) -> None:
         """Make a key due now."""
         self.queue.add(key, time.monotonic())
-        self.added.set()
+        self.changed.set()
 
 
 @dataclass(slots=True)
@@ -49,32 +52,39 @@ class Workers:
     report_failure: Callable[[str, failures.Failure], Awaitable[None]]
     log: Logger
     metrics: Metrics
+    _running: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set; reconciles under way get SHUTDOWN_GRACE seconds."""
         async with asyncio.TaskGroup() as group:
-            workers = [group.create_task(self._work(stopping)) for _ in range(WORKERS)]
+            dispatcher = group.create_task(self._dispatch(group))
             await stopping.wait()
-            self.keys.added.set()
-            _, late = await asyncio.wait(workers, timeout=SHUTDOWN_GRACE)
-            for task in late:
+            dispatcher.cancel()
+            if self._running:
+                await asyncio.wait(self._running, timeout=SHUTDOWN_GRACE)
+            for task in self._running:
                 task.cancel()
 
-    async def _work(self, stopping: asyncio.Event) -> None:
-        while not stopping.is_set():
-            key = self.keys.queue.take(time.monotonic())
+    async def _dispatch(self, group: asyncio.TaskGroup) -> None:
+        """Start a reconcile for each due key while fewer than WORKERS run."""
+        while True:
+            is_full = len(self._running) >= WORKERS
+            key = None if is_full else self.keys.queue.take(time.monotonic())
             if key is None:
-                await self._wait_for_key(stopping)
+                await self._wait_for_change(None if is_full else self.keys.queue.next_due())
             else:
-                await self._reconcile(key)
-                # A reconcile without requests never yields to the event loop, which also renews the lease.
-                await asyncio.sleep(0)
+                task = group.create_task(self._reconcile(key))
+                self._running.add(task)
+                task.add_done_callback(self._ended)
 
-    async def _wait_for_key(self, stopping: asyncio.Event) -> None:
-        if not stopping.is_set():
-            self.keys.added.clear()
-        due = self.keys.queue.next_due()
-        await wait_for_event(self.keys.added, None if due is None else due - time.monotonic())
+    async def _wait_for_change(self, due: float | None) -> None:
+        self.keys.changed.clear()
+        await wait_for_event(self.keys.changed, None if due is None else due - time.monotonic())
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Wake the dispatcher: a place is free, and the key of the task may be due."""
+        self._running.discard(task)
+        self.keys.changed.set()
 
     async def _reconcile(self, key: str) -> None:
         started = time.monotonic()
