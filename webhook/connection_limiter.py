@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-# Connections. Three API servers with 200 concurrent writes each (their default) open 300 to each of two replicas.
-# An idle connection costs 52 KB, one with an unfinished body 0.2 to 0.4 MB: 160 of the container's 256 MB at most.
-CONNECTIONS_MAX: Final = 400
+# Connections. An API server keeps a few open; a burst of 200 writes opens 100 to each of two replicas. An idle
+# connection costs 52 KB, one with an unfinished body up to 0.55 MB: 140 of the container's 256 MB at most.
+CONNECTIONS_MAX: Final = 250
 HANDSHAKE_SECONDS: Final = 10.0  # a handshake takes two round trips
 # Seconds before an idle connection may be closed. Its answer is sent by then, or its handshake complete.
 _IDLE_MIN: Final = 0.1
