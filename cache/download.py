@@ -89,7 +89,7 @@ class Download:
     def reading(self) -> Iterator[StoredBlob]:
         """Give a reader its own descriptor. The last reader that leaves may end the download."""
         if self._writer is None:
-            raise RegistryError(UNAVAILABLE, "The download has not begun.")
+            raise RegistryError(UNAVAILABLE, "The download is not in progress.")
         blob = StoredBlob(os.dup(self._writer.fd), self.size or 0)
         self.readers += 1
         try:
@@ -133,6 +133,7 @@ class Download:
             if self._writer is not None:
                 self._writer.discard()
                 self._writer.close()
+                self._writer = None  # its descriptor may soon be another file's
             self.started.set()
             self._notify()
 

@@ -138,6 +138,10 @@ class RegistryServer:
             return await self._unstored(request, mirror, asked, digest), Result.MISS
         if download.error is not None:
             raise download.error
+        # It may have ended while this request waited for its turn.
+        blob = await mirror.blobs.stored(digest, client) if download.verified else None
+        if blob is not None:
+            return await self._stored(request, mirror, digest, blob), result
         return await self._growing(request, mirror, download), result
 
     async def _stored(

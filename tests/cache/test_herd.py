@@ -88,3 +88,16 @@ async def test_head_of_a_cold_blob_is_a_head(upstream: Registry, cache: Cache) -
     assert (answer.status, answer.headers["Content-Length"]) == (200, "100000")
     assert upstream.sent == 0
     assert upstream.count("GET", "/blobs/") == 0
+
+
+async def test_clients_come_and_go_at_the_end_of_downloads(upstream: Registry, cache: Cache) -> None:
+    """A client that asks in the moment in which a download ends gets the right blob."""
+    _, blobs = upstream.push("team/app", layers=tuple(range(1000, 1040)))
+
+    async def ask(digest: str, delay: float) -> bool:
+        await asyncio.sleep(delay)
+        answer = await cache.ask(f"team/app/blobs/{digest}")
+        return (answer.status, answer.body) == (200, upstream.blobs[digest])
+
+    asked = [ask(digest, 0.002 * number) for digest in blobs for number in range(12)]
+    assert all(await asyncio.gather(*asked))
