@@ -32,8 +32,6 @@ PATIENCE: Final = 1.0
 PING_SECONDS: Final = 1.0
 # Seconds for which a replica that failed is left out.
 PAUSE: Final = 10.0
-# Seconds for which a replica that sent wrong content is left out.
-LONG_PAUSE: Final = 300.0
 
 
 @dataclass(slots=True)

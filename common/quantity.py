@@ -27,18 +27,14 @@ _EXACT: Final = Context(prec=MAX_LENGTH + 1024)
 
 def parse(value: object) -> Decimal:
     """Return the exact amount in the base unit (bytes, cores). Raise ValueError with a message for the user."""
-    if isinstance(value, bool) or not isinstance(value, str | int) or _is_beyond_json(value):
+    # The API server does not read a larger number as an integer.
+    if isinstance(value, bool) or not isinstance(value, str | int) or (isinstance(value, int) and abs(value) > LARGEST):
         raise ValueError("must be a quantity: a string like 20Gi, 500M or 1.5Ti")
     text = str(value)
     match = _WHOLE.fullmatch(text) if len(text) <= MAX_LENGTH else None
     if match is None:
         raise ValueError("is not a quantity: use a number and a suffix (Ki Mi Gi Ti Pi Ei or k M G T P E), as in 20Gi")
     return _amount(Decimal(match["number"]), match["suffix"] or "")
-
-
-def _is_beyond_json(value: str | int) -> bool:
-    """Return True if the API server would not read this number as an integer."""
-    return isinstance(value, int) and abs(value) > LARGEST
 
 
 def _amount(number: Decimal, suffix: str) -> Decimal:

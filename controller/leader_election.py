@@ -98,7 +98,8 @@ class Leadership:
 
     def _log_unreachable(self, error: ClusterError) -> None:
         if not self._unreachable:
-            self.log.warning("lease unreachable", why=str(error), held_for_seconds=self._seconds_left())
+            left = max(self.election.held_until() - clock.since_boot(), 0.0)
+            self.log.warning("lease unreachable", why=str(error), held_for_seconds=round(left, 1))
         self._unreachable = True
 
     def _log_reachable(self) -> None:
@@ -124,6 +125,3 @@ class Leadership:
         # After a failed attempt on a free lease (no response, no right, a faster candidate): a full period.
         free_in = self.election.free_at() - clock.since_boot()
         await clock.wait_for_event(self._changed, min(RETRY_PERIOD, free_in) if free_in > 0 else RETRY_PERIOD)
-
-    def _seconds_left(self) -> float:
-        return round(max(self.election.held_until() - clock.since_boot(), 0.0), 1)

@@ -13,7 +13,7 @@ from controller.objects import resources
 from controller.objects.well_known import ADMISSION_KEY, CONFIGURATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Collection, Coroutine
 
     from common.logs import Logger
     from controller.informer.cluster_cache import ClusterCache
@@ -123,12 +123,7 @@ class Manager:
         self.forget()
         parts = (self.leadership.keep(), self.prober.run(), self.workers.run(stopping), self._resync())
         tasks = [asyncio.create_task(each) for each in parts]
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
-        for result in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(result, Exception):
-                raise result
+        await _wait_for_first(tasks)
 
     async def _resync(self) -> None:
         """Enqueue all keys now and after each RESYNC_INTERVAL."""
@@ -140,7 +135,11 @@ class Manager:
 
 async def _until(stopping: asyncio.Event, waiting: Coroutine[Any, Any, None]) -> None:
     """Await `waiting`, but cancel it once `stopping` is set."""
-    tasks = asyncio.create_task(waiting), asyncio.create_task(stopping.wait())
+    await _wait_for_first([asyncio.create_task(waiting), asyncio.create_task(stopping.wait())])
+
+
+async def _wait_for_first(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Wait until a task ends, and cancel the others. Raise the first error."""
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         task.cancel()

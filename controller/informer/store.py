@@ -27,11 +27,6 @@ def without_managed_fields(current: Json) -> Json:
     return current
 
 
-def _packed(current: Json) -> bytes:
-    """Return JSON without spare memory: orjson's result may keep a buffer of twice its size."""
-    return memoryview(orjson.dumps(current)).tobytes()
-
-
 @dataclass(slots=True)
 class Store:
     """Hold objects of one kind by name. `trim` returns what to keep of an object, or None to ignore it.
@@ -90,7 +85,8 @@ class Store:
         if kept is None:
             return
         before = None if quietly else self.get(name)
-        self._objects[name], self._versions[name] = _packed(kept), version
+        # Copied, since orjson's result may keep a buffer of twice its size.
+        self._objects[name], self._versions[name] = memoryview(orjson.dumps(kept)).tobytes(), version
         if not quietly:
             self._changed(name, version, before, kept)
 

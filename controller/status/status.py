@@ -82,16 +82,16 @@ def _conditions(obj: Json, mirror: Mirror, observation: Observation, namespace: 
         conditions.cache_available(obj, mirror, observation),
         upstream_conditions.upstream_reachable(obj, mirror, observation.verdict),
         upstream_conditions.credentials_available(obj, mirror, namespace, observation.inputs, observation.verdict),
-        _nodes_configured(obj, mirror, observation, observation.inputs.masquerade_holder),
+        node_conditions.nodes_configured(
+            mirror,
+            observation,
+            observation.inputs.masquerade_holder,
+            serving=conditions.is_serving(obj, mirror, observation),
+        ),
     ]
     if observation.inputs.tls.validity is not None:
         found.append(observation.inputs.tls.validity)
     return [*found, conditions.storage_resized(observation.storage)] if observation.storage else found
-
-
-def _nodes_configured(obj: Json, mirror: Mirror, observation: Observation, holder: str | None) -> Condition:
-    serving = conditions.is_serving(obj, mirror, observation)
-    return node_conditions.nodes_configured(mirror, observation, holder, serving=serving)
 
 
 def _complete(obj: Json, status: Json, found: list[Condition], now: str) -> Json:

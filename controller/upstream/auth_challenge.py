@@ -31,12 +31,8 @@ class Challenge:
 
 def challenges(headers: Iterable[str]) -> list[Challenge]:
     """Return the challenge of each WWW-Authenticate header. The registry ignores a second one in a header."""
-    return [found for header in headers if (found := _challenge(header))]
-
-
-def _challenge(header: str) -> Challenge | None:
-    scheme = _TOKEN.match(header)
-    return Challenge(scheme[0].lower(), _parameters(header[scheme.end() :])) if scheme else None
+    schemes = [(header, scheme) for header in headers if (scheme := _TOKEN.match(header))]
+    return [Challenge(scheme[0].lower(), _parameters(header[scheme.end() :])) for header, scheme in schemes]
 
 
 def _parameters(text: str) -> dict[str, str]:

@@ -35,7 +35,8 @@ def carry_over(roots: Iterable[Path], host: str, url: str) -> Upstream:
     for folder in certs_d.search_path(roots, host):
         present = sorted(_foreign_files(folder))
         if present or (folder.is_dir() and not is_owned(folder)):
-            return Upstream(url, tuple(_ca_files(present)), tuple(_client_pairs(present)))
+            ca_files = tuple(str(path) for path in present if path.suffix == ".crt" and _is_file(path))
+            return Upstream(url, ca_files, tuple(_client_pairs(present)))
     return Upstream(url)
 
 
@@ -52,11 +53,6 @@ def _foreign_files(folder: Path) -> Iterator[Path]:
 def _is_text(name: str) -> bool:
     """Return True if hosts.toml can name the file: a wrong name fails every pull of the host."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") == name
-
-
-def _ca_files(present: list[Path]) -> Iterator[str]:
-    """Yield CA files. A link counts, since its target may be outside of what the agent can see."""
-    yield from (str(path) for path in present if path.suffix == ".crt" and _is_file(path))
 
 
 def _client_pairs(present: list[Path]) -> Iterator[tuple[str, str]]:
