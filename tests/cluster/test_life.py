@@ -416,9 +416,7 @@ def test_older_mirror_keeps_masquerade_url(kube: Kube, name: str) -> None:
     older, younger = f"{name}-z", f"{name}-a"
     kube.mirror(one(older).known_as(host))
     made(kube, older)
-    created = kube.get(resources.MIRROR, older)["metadata"]["creationTimestamp"]
-    # Creation timestamps have whole seconds.
-    until(lambda: kube.http.get("/version").headers["date"] and _clock(kube) > created, why="the next second")
+    kube.until_next_second(older)
     kube.mirror(one(younger).known_as(host))
     message = kube.until_condition(younger, "NodesConfigured", "False", "MasqueradeConflict")
     assert message == (
@@ -433,12 +431,6 @@ def test_older_mirror_keeps_masquerade_url(kube: Kube, name: str) -> None:
     kube.until_gone(resources.DAEMON_SET, f"registry-mirror-{younger}")
     kube.delete(resources.MIRROR, older)
     kube.until_there(resources.DAEMON_SET, f"registry-mirror-{younger}")
-
-
-def _clock(kube: Kube) -> str:
-    """Return the API server's time, in the format of creation timestamps."""
-    probe = kube.create(resources.SECRET, {"metadata": {"generateName": "clock-"}}, dryRun="All")
-    return str(probe["metadata"]["creationTimestamp"])
 
 
 def test_repeated_edits_are_no_conflict(kube: Kube, name: str) -> None:

@@ -295,8 +295,7 @@ def test_older_mirror_of_upstream_serves_images(own: Running, nodes: Callable[..
     kube.mirror(one("older").of("quay.io").known_as("older.example.com"))
     first = nodes("older", "only")
     ready(own, first)
-    created = kube.get(resources.MIRROR, "older")["metadata"]["creationTimestamp"]
-    until(lambda: _clock(kube) > created, why="the next second")
+    kube.until_next_second("older")
     kube.mirror(one("younger").of("https://quay.io").known_as("younger.example.com"))
     ready(own, nodes("younger", "only"))
     message = state(kube, "younger")
@@ -319,22 +318,21 @@ def _image_host(kube: Kube, mirror: str) -> str:
     return next(str(each.get("value", "")) for each in container["env"] if each["name"] == "UPSTREAM_HOST")
 
 
-def _clock(kube: Kube) -> str:
-    """Return the API server's time, in the format of creation timestamps."""
-    probe = kube.create(resources.SECRET, {"metadata": {"generateName": "clock-"}}, dryRun="All")
-    return str(probe["metadata"]["creationTimestamp"])
+def _taken_host(own: Running, nodes: Callable[..., Nodes], *names: str) -> Nodes:
+    """Return the agents of a younger mirror with a host name of its own, beside an older mirror."""
+    own.kube.mirror(one("older").known_as("older.example.com"))
+    own.kube.until_there(resources.DAEMON_SET, "registry-mirror-older")
+    own.kube.until_next_second("older")
+    own.kube.mirror(one("younger").known_as("younger.example.com"))
+    group = nodes("younger", *names)
+    ready(own, group)
+    return group
 
 
 def test_lost_host_name_cleans_nodes_first(own: Running, nodes: Callable[..., Nodes]) -> None:
     """Otherwise its hosts.toml leads to the mirror that has the name now."""
     kube = own.kube
-    kube.mirror(one("older").known_as("older.example.com"))
-    kube.until_there(resources.DAEMON_SET, "registry-mirror-older")
-    created = kube.get(resources.MIRROR, "older")["metadata"]["creationTimestamp"]
-    until(lambda: _clock(kube) > created, why="the next second")
-    kube.mirror(one("younger").known_as("younger.example.com"))
-    group = nodes("younger", "only")
-    ready(own, group)
+    group = _taken_host(own, nodes, "only")
     kube.patch(resources.MIRROR, "older", {"spec": {"masqueradeUrl": "younger.example.com"}})
     kube.until_condition("younger", "NodesConfigured", "False", "MasqueradeConflict")
     until(group.is_cleaning, why="the annotation")
@@ -350,13 +348,7 @@ def test_lost_host_name_cleans_nodes_first(own: Running, nodes: Callable[..., No
 @pytest.mark.parametrize("own", [4], indirect=True)
 def test_lost_host_name_skips_dead_node(own: Running, nodes: Callable[..., Nodes]) -> None:
     kube = own.kube
-    kube.mirror(one("older").known_as("older.example.com"))
-    kube.until_there(resources.DAEMON_SET, "registry-mirror-older")
-    created = kube.get(resources.MIRROR, "older")["metadata"]["creationTimestamp"]
-    until(lambda: _clock(kube) > created, why="the next second")
-    kube.mirror(one("younger").known_as("younger.example.com"))
-    group = nodes("younger", "alive", "dead")
-    ready(own, group)
+    group = _taken_host(own, nodes, "alive", "dead")
     group.agents["dead"].stop()
     group.report("dead", ready=False)
     began = time.monotonic()

@@ -5,30 +5,11 @@ tests/cluster/test_demo.py tests it without a node.
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-REPOSITORY = Path(__file__).parents[2]
-
-
-def begin(folder: Path) -> subprocess.Popen[str]:
-    """Start the demo with `folder` for its temporary files."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.localcluster", "demo"],
-        cwd=REPOSITORY,
-        env={**os.environ, "TMPDIR": str(folder)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+from tests.support.demo import begin, traces
 
 
 def made_outside(folder: Path) -> list[Path]:
@@ -36,23 +17,6 @@ def made_outside(folder: Path) -> list[Path]:
     (cluster,) = folder.glob("registry-mirror-demo-*/cluster")
     groups = [Path(line) for line in (cluster / "cgroups").read_text().splitlines()]
     return [Path(f"/sys/class/net/rm-node{(cluster / 'link').read_text()}"), *groups]
-
-
-def traces(folder: Path) -> list[str]:
-    """Return processes and mounts that use `folder`, and files in it."""
-    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(folder) in line]
-    return [*processes_with(folder), *mounts, *map(str, folder.iterdir())]
-
-
-def processes_with(folder: Path) -> Iterator[str]:
-    """Yield the command lines of all processes of a demo."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            command, environment = ((entry / name).read_bytes() for name in ("cmdline", "environ"))
-        except OSError:  # it has ended meanwhile
-            continue
-        if str(folder).encode() in command + environment:
-            yield command.replace(b"\0", b" ").decode(errors="replace")
 
 
 def test_all_steps_succeed(tmp_path: Path) -> None:

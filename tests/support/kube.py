@@ -29,10 +29,10 @@ DEADLINE = 20.0
 POLL = 0.02
 
 
-def until(look: Callable[[], T], *, why: str, seconds: float = DEADLINE) -> T:
-    """Return the first true result of `look`. Fail with `why` and the last result after the deadline."""
+def until(probe: Callable[[], T], *, why: str, seconds: float = DEADLINE) -> T:
+    """Return the first true result of `probe`. Fail with `why` and the last result after the deadline."""
     limit = time.monotonic() + seconds
-    while not (found := look()):
+    while not (found := probe()):
         assert time.monotonic() < limit, f"not within {seconds:.0f} s: {why}; last seen: {found!r}"
         time.sleep(POLL)
     return found
@@ -143,6 +143,16 @@ class Kube:
     def until_gone(self, kind: Kind, name: str) -> None:
         """Wait until the object does not exist."""
         until(lambda: self.find(kind, name) is None, why=f"{kind.name} {name} is gone")
+
+    def until_next_second(self, mirror: str) -> None:
+        """Wait until another mirror would be younger: creation timestamps have whole seconds."""
+        created = self.get(resources.MIRROR, mirror)["metadata"]["creationTimestamp"]
+
+        def is_later() -> bool:
+            probe = self.create(resources.SECRET, {"metadata": {"generateName": "clock-"}}, dryRun="All")
+            return bool(probe["metadata"]["creationTimestamp"] > created)
+
+        until(is_later, why="the next second")
 
     def events(self, mirror: str) -> list[tuple[str, str, str]]:
         """Return type, reason and note of the Events of a mirror."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import product
 from typing import Any
 
 import pytest
@@ -85,21 +86,16 @@ def test_any_depth_is_accepted(levels: int) -> None:
     assert with_defaults(a_mirror().raw(), deep)["spec"]["replicas"] == 2
 
 
-@pytest.mark.parametrize("absent", [None, {}])
 @pytest.mark.parametrize(
-    "path", ["spec.volumeClaimTemplate", CLAIM, f"{CLAIM}.resources", f"{CLAIM}.resources.requests"]
+    ("path", "absent"),
+    [
+        *product(("spec.volumeClaimTemplate", CLAIM, f"{CLAIM}.resources", f"{CLAIM}.resources.requests"), (None, {})),
+        *product(("spec.ttl", "spec.replicas", STORAGE, "spec.masqueradeUrl"), (None,)),
+        *product((f"{CLAIM}.accessModes",), (None, [])),
+    ],
 )
-def test_null_and_empty_object_are_defaulted(path: str, absent: Any) -> None:
+def test_null_and_empty_value_are_defaulted(path: str, absent: Any) -> None:
     assert with_defaults(a_mirror().having(path, absent).raw()) == with_defaults(a_mirror().raw())
-
-
-@pytest.mark.parametrize("path", ["spec.ttl", "spec.replicas", STORAGE, f"{CLAIM}.accessModes", "spec.masqueradeUrl"])
-def test_null_field_is_defaulted(path: str) -> None:
-    assert with_defaults(a_mirror().having(path, None).raw()) == with_defaults(a_mirror().raw())
-
-
-def test_empty_access_modes_are_defaulted() -> None:
-    assert with_defaults(a_mirror().accessed().raw()) == with_defaults(a_mirror().raw())
 
 
 @pytest.mark.parametrize("path", ["spec.ttl", "spec.replicas", STORAGE, "metadata.labels.app"])

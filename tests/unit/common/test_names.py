@@ -64,14 +64,9 @@ def test_dns_name_is_not_an_address(text: str, is_one: bool) -> None:  # noqa: F
     assert names.is_dns_name(text) is is_one
 
 
-@pytest.mark.parametrize("text", ["x" * 64, "x" * 253, "1.2", "a.b"])
-def test_object_name_may_be_long(text: str) -> None:
-    assert names.is_object_name(text)
-
-
-@pytest.mark.parametrize("text", ["", "x" * 254, "a..b", "A", "a_b", "a.", "-a", "a\n"])
-def test_invalid_object_name_is_refused(text: str) -> None:
-    assert not names.is_object_name(text)
+def test_object_name_may_be_long() -> None:
+    assert all(map(names.is_object_name, ["x" * 64, "x" * 253, "1.2", "a.b"]))
+    assert not any(map(names.is_object_name, ["", "x" * 254, "a..b", "A", "a_b", "a.", "-a", "a\n"]))
 
 
 @given(strategies.hosts())

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 BAD = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\n{}"
-CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
 ENDLESS = b"HTTP/1.1 200 OK\r\nX-Filler: " + b"x" * 4000
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n"
 HOST_NAME = HOST

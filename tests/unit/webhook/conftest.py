@@ -1,9 +1,24 @@
-"""Settings of the property tests."""
+"""Provide certificates."""
 
 from __future__ import annotations
 
-from hypothesis import settings
+from typing import TYPE_CHECKING
 
-# No deadline for a single example: pytest's timeout ends a hang.
-settings.register_profile("house", deadline=None, print_blob=True)
-settings.load_profile("house")
+import pytest
+
+from tests.support.certificates import Issuer, Mount
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="package")
+def issuer() -> Issuer:
+    """Return a CA."""
+    return Issuer()
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Mount:
+    """Return an empty folder for the Secret's files."""
+    return Mount(tmp_path / "tls")

@@ -19,16 +19,6 @@ DAY = 86_400.0
 SERVER_AUTH = bytes.fromhex("06082b06010505070301")  # the OID in DER
 
 
-@pytest.fixture(scope="module")
-def issuer() -> Issuer:
-    return Issuer()
-
-
-@pytest.fixture
-def mount(tmp_path: Path) -> Mount:
-    return Mount(tmp_path / "tls")
-
-
 def watcher_of(mount: Mount, log: Recorder, now: float) -> CertificateWatcher:
     return CertificateWatcher((mount.certificate_file, mount.key_file), lambda: now, log)
 

@@ -14,23 +14,12 @@ import pytest
 import yaml
 
 from tests.support import reviews
-from tests.support.certificates import Issued, Issuer, Mount
 from tests.support.mirrors import a_mirror
 from tests.support.reviews import UID, a_review
 from tests.support.webhooks import ROOT, Client, Program, eventually, get, post, program
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Issuer:
-    return Issuer()
-
-
-@pytest.fixture
-def mount(tmp_path: Path) -> Mount:
-    return Mount(tmp_path / "tls")
+    from tests.support.certificates import Issued, Issuer, Mount
 
 
 def ask(port: int, issuer: Issuer, request: bytes) -> tuple[int, bytes, str]:

@@ -30,11 +30,6 @@ HEALTHZ = get("/healthz")
 SHORT_REQUEST = pytest.mark.parametrize("client", [{"request": SHORT}], indirect=True)
 
 
-@pytest.fixture(scope="module")
-def issuer() -> Issuer:
-    return Issuer()
-
-
 @pytest.fixture
 def mount(tmp_path: Path, issuer: Issuer) -> Mount:
     mount = Mount(tmp_path / "tls")
