@@ -79,12 +79,9 @@ def _scalar(value: Any) -> str:
     if isinstance(value, int) and value.bit_length() > _DIGITS:
         return f"a number of {value.bit_length()} bits"
     plain = value if isinstance(value, int | float | None) else without_secrets(str(value))
-    return _cut("".join(map(_printable, json.dumps(plain, ensure_ascii=False))))
-
-
-def _printable(character: str) -> str:
-    """Escape a control, invisible or surrogate character."""
-    return character if character.isprintable() else json.dumps(character)[1:-1]
+    text = json.dumps(plain, ensure_ascii=False)
+    # Escape control, invisible and surrogate characters.
+    return _cut("".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text))
 
 
 def _cut(text: str) -> str:

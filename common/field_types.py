@@ -126,6 +126,10 @@ def _files(mode: object) -> object:
     return mode
 
 
+def _schema(longest: int, pattern: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "maxLength": longest, "pattern": pattern})
+
+
 UpstreamUrl = Annotated[
     str,
     AfterValidator(_upstream_url),
@@ -135,26 +139,12 @@ UpstreamUrl = Annotated[
     ),
 ]
 MasqueradeUrl = Annotated[
-    str,
-    AfterValidator(_masquerade_url),
-    WithJsonSchema({"type": "string", "maxLength": names.DNS_NAME_MAX, "pattern": rf"^{_DNS_LABEL}(\.{_DNS_LABEL})*$"}),
+    str, AfterValidator(_masquerade_url), _schema(names.DNS_NAME_MAX, rf"^{_DNS_LABEL}(\.{_DNS_LABEL})*$")
 ]
-SecretName = Annotated[
-    str,
-    AfterValidator(_secret_name),
-    WithJsonSchema({"type": "string", "maxLength": names.DNS_NAME_MAX, "pattern": f"^{names.OBJECT_NAME}$"}),
-]
+SecretName = Annotated[str, AfterValidator(_secret_name), _schema(names.DNS_NAME_MAX, f"^{names.OBJECT_NAME}$")]
 # An empty class name disables provisioning: Kubernetes then binds existing volumes only.
-ClassName = Annotated[
-    str,
-    AfterValidator(_class_name),
-    WithJsonSchema({"type": "string", "maxLength": names.DNS_NAME_MAX, "pattern": f"^({names.OBJECT_NAME})?$"}),
-]
-Ttl = Annotated[
-    str,
-    AfterValidator(_ttl),
-    WithJsonSchema({"type": "string", "maxLength": duration.MAX_LENGTH, "pattern": f"^{duration.PATTERN}$"}),
-]
+ClassName = Annotated[str, AfterValidator(_class_name), _schema(names.DNS_NAME_MAX, f"^({names.OBJECT_NAME})?$")]
+Ttl = Annotated[str, AfterValidator(_ttl), _schema(duration.MAX_LENGTH, f"^{duration.PATTERN}$")]
 _INT_OR_STRING: Final[dict[str, Any]] = {
     "anyOf": [{"type": "integer"}, {"type": "string"}],
     "x-kubernetes-int-or-string": True,
@@ -173,10 +163,6 @@ NoVolumeName = Annotated[
     _refused("each cache pod needs a volume of its own; remove this field, or select volumes with spec.selector"),
 ]
 LabelKey = Annotated[str, AfterValidator(_label_key)]
-LabelValue = Annotated[
-    str,
-    AfterValidator(_label_value),
-    WithJsonSchema({"type": "string", "maxLength": names.DNS_LABEL_MAX, "pattern": f"^({_LABEL_PART})?$"}),
-]
+LabelValue = Annotated[str, AfterValidator(_label_value), _schema(names.DNS_LABEL_MAX, f"^({_LABEL_PART})?$")]
 AnnotationKey = Annotated[str, AfterValidator(_annotation_key)]
 Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]

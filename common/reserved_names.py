@@ -20,11 +20,6 @@ def is_within(name: str, domain: str) -> bool:
     return name == domain or name.endswith(f".{domain}")
 
 
-def is_local(name: str) -> bool:
-    """Return True if `name` is one label, as the names of nodes and of many API servers are."""
-    return "." not in name
-
-
 def refusal_reason(name: str, allowed: tuple[str, ...]) -> str | None:
     """Return the reason against `name` as host name of a mirror; None if it is allowed.
 

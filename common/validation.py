@@ -170,7 +170,7 @@ def _no_name(metadata: Json) -> str:
 def _given_name_refusal(name: str, allowed: tuple[str, ...]) -> str | None:
     """Return the reason against a name from the spec. Default names start with `mirror-` and may have no dot."""
     local = "must have a dot, because names without a dot belong to nodes"
-    return reserved_names.refusal_reason(name, allowed) or (local if reserved_names.is_local(name) else None)
+    return reserved_names.refusal_reason(name, allowed) or (local if "." not in name else None)
 
 
 def _masquerade_errors(spec: Json, allowed: tuple[str, ...]) -> list[FieldError]:

@@ -93,7 +93,9 @@ class Leadership:
             self._log_unreachable(error)
             return False
         self.election.renewed(started)
-        self._log_reachable()
+        if self._unreachable:
+            self.log.info("lease reachable")
+        self._unreachable = False
         return True
 
     def _log_unreachable(self, error: ClusterError) -> None:
@@ -101,11 +103,6 @@ class Leadership:
             left = max(self.election.held_until() - clock.since_boot(), 0.0)
             self.log.warning("lease unreachable", why=str(error), held_for_seconds=round(left, 1))
         self._unreachable = True
-
-    def _log_reachable(self) -> None:
-        if self._unreachable:
-            self.log.info("lease reachable")
-        self._unreachable = False
 
     async def _read(self) -> Json | None:
         try:

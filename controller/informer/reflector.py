@@ -66,7 +66,9 @@ class Reflector:
         """List, then watch stream after stream. Raises Gone or ClusterError to request a new list."""
         version = await self._list()
         self.synced.set()
-        self._log_restored()
+        if self._lost:
+            self.log.info("watch restored", kind=self.kind.name, objects=len(self.store))
+        self._lost = False
         while True:
             began, before = time.monotonic(), version
             version = await self.stream(version)
@@ -111,11 +113,6 @@ class Reflector:
         if not self._lost:
             self.log.warning("watch lost", kind=self.kind.name, why=_why(error, self.kind))
         self._lost = True
-
-    def _log_restored(self) -> None:
-        if self._lost:
-            self.log.info("watch restored", kind=self.kind.name, objects=len(self.store))
-        self._lost = False
 
 
 def _why(error: ClusterError, kind: Kind) -> str:

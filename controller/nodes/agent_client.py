@@ -79,12 +79,9 @@ class Agents:
         found = [answer if isinstance(answer, Agent) else agent for agent, answer in zip(asked, answers, strict=True)]
         for agent in found:
             if agent.reason == REPLACED and not agent.finished:
-                await self._replace_pod(agent)
+                with suppress(Conflict, Forbidden, Gone):  # the next poll retries
+                    await self.cluster.delete(POD, self.namespace, {"metadata": agent.pod})
         return found
-
-    async def _replace_pod(self, agent: Agent) -> None:
-        with suppress(Conflict, Forbidden, Gone):  # the next poll retries
-            await self.cluster.delete(POD, self.namespace, {"metadata": agent.pod})
 
     async def _ask_one(self, agent: Agent, gate: asyncio.Semaphore) -> Agent:
         async with gate:
