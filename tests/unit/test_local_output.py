@@ -45,10 +45,7 @@ def test_wide_table_is_cut_between_columns() -> None:
 def test_sentence_is_folded_between_words() -> None:
     """Continuation lines are indented further."""
     assert fold("  * one two three four", 14) == ["  * one two", "      three", "      four"]
-
-
-def test_word_is_never_broken() -> None:
-    """A URL stays whole even if it is wider than the page."""
+    # A URL stays whole even if it is wider than the page.
     assert fold("see https://example.com/long", 10) == ["see", "    https://example.com/long"]
 
 

@@ -55,6 +55,14 @@ def _storage(
     return conditions.storage_resized(StorageResult(plan, refused))
 
 
+NO_REPLICA = (
+    "CacheAvailable False NoReplicaReady: None of 2 cache pods is ready. Nodes pull from the upstream."
+    " Run: kubectl describe statefulset,pod -A -l mirror=docker"
+)
+DESCRIBE_AGENTS = " Run: kubectl describe daemonset,pod -A -l mirror=docker"
+NOT_COUNTED = "NodesConfigured False NodesNotCounted: The DaemonSet changed. Kubernetes has not counted its nodes yet."
+PENDING = "NodesConfigured False NodesPending:"
+OTHERS = "nodes use the mirror. The others pull from the upstream."
 EVERY = [
     (conditions.accepted([]), "Accepted True Valid: The spec is valid."),
     (
@@ -78,20 +86,8 @@ EVERY = [
         _cache(stateful_set=a_stateful_set(ready=1)),
         "CacheAvailable True SomeReplicasReady: 1 of 2 cache pods are ready.",
     ),
-    (
-        _cache(stateful_set=a_stateful_set(ready=0)),
-        (
-            "CacheAvailable False NoReplicaReady: None of 2 cache pods is ready. Nodes pull from the upstream."
-            " Run: kubectl describe statefulset,pod -A -l mirror=docker"
-        ),
-    ),
-    (
-        _cache(stateful_set=None),
-        (
-            "CacheAvailable False NoReplicaReady: None of 2 cache pods is ready. Nodes pull from the upstream."
-            " Run: kubectl describe statefulset,pod -A -l mirror=docker"
-        ),
-    ),
+    (_cache(stateful_set=a_stateful_set(ready=0)), NO_REPLICA),
+    (_cache(stateful_set=None), NO_REPLICA),
     (
         _cache(refused="exceeded quota: storage", stateful_set=a_stateful_set(ready=2)),
         "CacheAvailable False ApplyFailed: The API server refused: exceeded quota: storage",
@@ -132,41 +128,19 @@ EVERY = [
         ),
     ),
     (_nodes(a_daemon_set(3, 3)), "NodesConfigured True AllNodesReady: 3 of 3 nodes use the mirror."),
-    (
-        _nodes(a_daemon_set(3, 2)),
-        (
-            "NodesConfigured False NodesPending: 2 of 3 nodes use the mirror. The others pull from the upstream."
-            " Run: kubectl describe daemonset,pod -A -l mirror=docker"
-        ),
-    ),
-    (
-        _nodes(a_daemon_set(3, 3, updated=1)),
-        (
-            "NodesConfigured False NodesPending: 1 of 3 nodes use the mirror. The others pull from the upstream."
-            " Run: kubectl describe daemonset,pod -A -l mirror=docker"
-        ),
-    ),
+    (_nodes(a_daemon_set(3, 2)), f"{PENDING} 2 of 3 {OTHERS}{DESCRIBE_AGENTS}"),
+    (_nodes(a_daemon_set(3, 3, updated=1)), f"{PENDING} 1 of 3 {OTHERS}{DESCRIBE_AGENTS}"),
     (
         _nodes(a_daemon_set(3, 3), serving=False),
         "NodesConfigured True NodesUseUpstream: No cache pod is ready. Nodes pull from the upstream.",
     ),
     (
         _nodes(a_daemon_set(3, 2), serving=False),
-        (
-            "NodesConfigured False NodesPending:"
-            " 2 of 3 nodes are configured. No cache pod is ready. Nodes pull from the upstream."
-            " Run: kubectl describe daemonset,pod -A -l mirror=docker"
-        ),
+        f"{PENDING} 2 of 3 nodes are configured. No cache pod is ready. Nodes pull from the upstream.{DESCRIBE_AGENTS}",
     ),
     (_nodes(None), "NodesConfigured False NodesPending: The DaemonSet does not exist yet."),
-    (
-        _nodes({"metadata": {"generation": 1}}),
-        "NodesConfigured False NodesNotCounted: The DaemonSet changed. Kubernetes has not counted its nodes yet.",
-    ),
-    (
-        _nodes(a_daemon_set(3, 3, generation=2)),
-        "NodesConfigured False NodesNotCounted: The DaemonSet changed. Kubernetes has not counted its nodes yet.",
-    ),
+    (_nodes({"metadata": {"generation": 1}}), NOT_COUNTED),
+    (_nodes(a_daemon_set(3, 3, generation=2)), NOT_COUNTED),
     (
         _nodes(a_daemon_set(3, 3), holder="older"),
         (
