@@ -90,7 +90,7 @@ async def test_head_of_a_cold_blob_is_a_head(upstream: Registry, cache: Cache) -
     assert upstream.count("GET", "/blobs/") == 0
 
 
-async def test_clients_come_and_go_at_the_end_of_downloads(upstream: Registry, cache: Cache) -> None:
+async def test_client_at_download_end_gets_right_blob(upstream: Registry, cache: Cache) -> None:
     """A client that asks in the moment in which a download ends gets the right blob."""
     _, blobs = upstream.push("team/app", layers=tuple(range(1000, 1040)))
 
