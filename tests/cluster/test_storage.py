@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 from controller.objects import resources
-from controller.storage.resizer import RENEWED_ANNOTATION
+from controller.storage.resizer import FIRST_PAUSE, RENEWED_ANNOTATION
 from tests.localcluster.commands import CONTROLLER_MANAGER
 from tests.support import policies
 from tests.support.audit import entries
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from tests.cluster.conftest import Running
     from tests.support.mirrors import MirrorBuilder
 
+CONTROLLER = "registrymirror-controller"  # the end of its account's name
 QUOTA = resources.Kind("v1", "resourcequotas", "ResourceQuota")
 
 
@@ -328,9 +331,21 @@ def test_claim_refused_by_quota_causes_no_loop(shared: Running, name: str) -> No
 
     before = len(looked())
     until(lambda: len(looked()) > before + 1, why="it is looked at now and then", seconds=30)
-    patched = [line["objectRef"]["resource"] for line in audited(shared, "patch", f"registry-mirror-{name}")]
-    assert 1 <= patched.count("statefulsets") <= 3
+    # The garbage collector patches the StatefulSet too, when it was deleted without its pods.
+    requests = [
+        each for each in audited(shared, "patch", f"registry-mirror-{name}") if CONTROLLER in each["user"]["username"]
+    ]
+    moments = [moment(each) for each in requests if each["objectRef"]["resource"] == "statefulsets"]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(moments)]
+    assert moments
+    # Each pause is twice as long as the one before, but for the seconds that a request may take.
+    assert all(pause > FIRST_PAUSE * 2**number - 1.0 for number, pause in enumerate(pauses)), pauses
     kube.delete(QUOTA, name)
+
+
+def moment(request: Json) -> float:
+    """Return when the API server received an audited request, in seconds since the epoch."""
+    return datetime.fromisoformat(request["requestReceivedTimestamp"]).timestamp()
 
 
 def test_scaling_to_zero_and_back_recreates_pods(own: Running) -> None:
