@@ -21,7 +21,7 @@ from tests.localcluster.node.node import Node
 from tests.localcluster.pki import CertificateAuthority
 
 REPOSITORY = Path(__file__).parents[3]
-NAME = "fake_server.local.test"  # what its certificate is for
+NAME = "fake-server.local.test"  # what its certificate is for
 HTTPS = 443
 
 
@@ -33,7 +33,7 @@ def fake_server(node: Inside, address: str, number: int = 200, fault: str | int 
     """
     settings = _prepare(node, number)
     Faults(fault).write(Path(settings.faults))
-    name = f"fake_server-{number}"
+    name = f"fake-server-{number}"
     command = [sys.executable, "-m", front.__name__, json.dumps(vars(settings))]
     node.sandbox.launch(name, command, {"PYTHONPATH": str(REPOSITORY)})
     node.wait_for("the fake server answers", lambda: node.answers(settings.address, HTTPS))
@@ -71,11 +71,11 @@ def processes(node: Node, pod: str, namespace: str) -> list[str]:
 
 
 def _prepare(node: Inside, number: int) -> front.Settings:
-    folder = node.folder / f"fake_server-{number}"
+    folder = node.folder / f"fake-server-{number}"
     folder.mkdir(exist_ok=True)
+    identity = CertificateAuthority(Layout(node.cluster.folder).ca).server("serving", [NAME], folder)
     address = node.sandbox.link.address(number)
     node.run("ip", "address", "add", f"{address}/32", "dev", "eth0")
-    identity = CertificateAuthority(Layout(node.cluster.folder).ca).server("serving", [NAME], folder)
     files = {name: str(folder / name) for name in ("faults", "records")}
     certificate, key = str(identity.certificate), str(identity.key)
     return front.Settings(address, HTTPS, 0, 0, certificate, key, **files)
