@@ -62,6 +62,7 @@ class Registry:
         self.requests: list[tuple[str, str]] = []
         self.authorized: list[str | None] = []
         self.sent = 0
+        self.offsets: list[int] = []  # where each transfer of a blob began
         self.sent_blobs: dict[str, int] = {}
         self.tokens: dict[str, float] = {}
         self.token_requests = 0
@@ -184,6 +185,7 @@ class Registry:
         response = web.StreamResponse(status=status, headers=headers)
         await response.prepare(request)
         if request.method == "GET":
+            self.offsets.append(start)
             await self._send(request, response, content[start:], digest)
         return response
 
