@@ -52,7 +52,7 @@ def _ignore_signals() -> None:
 
 
 def _environment(cluster: Cluster, output: Output, *, node: bool) -> DemoEnvironment:
-    reason = unmet_requirement() if node else "The node was left out with --no-node."
+    reason = unmet_requirement() if node else "The node was left out, as NODE=0 asks."
     if reason is None:
         return WithNode(cluster)
     output.note(reason)
