@@ -54,10 +54,14 @@ class Foreign:
         return self.before[str(path.relative_to(self.node.root))] or b""
 
     def _check_toml(self, path: Path) -> None:
-        """Assert that each named CA file exists. Read twice, since both may be removed in between."""
+        """Assert that each named CA file exists.
+
+        A CA may be absent if the file that names it was replaced meanwhile: the agent removes that file first.
+        """
+        before = _identity(path)
         for ca in _named(path):
             if not Path(ca).exists():
-                assert ca not in _named(path), f"{path} names {ca}, which is not there"
+                assert _identity(path) != before, f"{path} names {ca}, which is not there"
 
     def cleaned(self) -> None:
         """Let the agents of both mirrors clean, and assert that the node is as before."""
@@ -70,6 +74,15 @@ class Foreign:
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(HERE), **self.node.environment(mirror)}
         command = [sys.executable, "-S", "-m", random_changes.__name__]
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=HERE)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return inode and time of change; None if there is no file. A replacement by a rename has another inode."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_ctime_ns
 
 
 def _named(path: Path) -> Iterator[str]:
