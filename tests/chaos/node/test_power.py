@@ -22,6 +22,8 @@ def test_power_cut(world: Testbed, chaos: Chaos) -> None:
     node.write(THEIRS, 'server = "https://elsewhere.local.test"\n')
     given = node.read("/etc/hosts")
     foreign = add_foreign(node, b"192.0.2.7\tforeign.local.test\n# latin-1: \xe9\n")
+    # A loaded machine may have let the agent withdraw the mirror a moment ago.
+    world.until(lambda: world.hosts_toml(world.world.host))
     files, mirrored = on_disk(world), entry(node, "world")
     # The API server stops with this node, so that the controller does not repair the replicas before.
     world.kubectl("scale", "statefulset", "registry-mirror-world", "--replicas=0")
