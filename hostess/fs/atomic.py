@@ -45,7 +45,8 @@ def remove(path: Path) -> bool:
         path.unlink()
     except FileNotFoundError:
         return False
-    sync_folder(path.parent)
+    with contextlib.suppress(FileNotFoundError):  # another agent may have removed the empty folder meanwhile
+        sync_folder(path.parent)
     return True
 
 
