@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import orjson
@@ -95,17 +96,28 @@ class UpstreamConfig(Part):
 
 
 class PeersConfig(Part):
-    """The replicas of this cache. `ca` is the PEM file that their certificates are verified with."""
+    """The replicas of this cache.
 
-    self_name: str = Field(alias="self")
+    Without `self`, the name of this replica is the host name, so that all pods share one file. A host name that is no
+    member belongs to a pod that is added or removed: it asks the members and owns nothing. `ca` is the PEM file that
+    the certificates of replicas are verified with, for `server_name` if it is given.
+    """
+
+    given_name: str | None = Field(default=None, alias="self")
     members: dict[str, Annotated[str, AfterValidator(_registry)]]
     ca: str | None = None
+    server_name: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _is_member(self) -> PeersConfig:
-        if self.self_name not in self.members:
+        if self.given_name is not None and self.given_name not in self.members:
             raise ValueError("self must be one of members")
         return self
+
+    @property
+    def own_name(self) -> str:
+        """Return the name of this replica."""
+        return socket.gethostname() if self.given_name is None else self.given_name
 
 
 class CacheConfig(Part):

@@ -13,6 +13,7 @@ import aiohttp
 from cache.errors import BAD_GATEWAY, UNAVAILABLE, RegistryError
 from cache.store.store import NoSpaceError, StoredBlob
 from cache.upstream.failures import failure_of
+from common.cache_protocol import UpstreamReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -193,7 +194,7 @@ class Download:
             if kept:
                 await self._append(kept)
         if self.size is not None and self.written < self.size:
-            raise RegistryError(BAD_GATEWAY, "The body ended too early.", reason="ConnectionBroken")
+            raise RegistryError(BAD_GATEWAY, "The body ended too early.", reason=UpstreamReason.CONNECTION_BROKEN)
 
     async def _append(self, piece: bytes) -> None:
         if self._writer is None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
+
+if TYPE_CHECKING:
+    from common.cache_protocol import UpstreamReason
 
 BAD_REQUEST: Final = HTTPStatus.BAD_REQUEST
 UNAUTHORIZED: Final = HTTPStatus.UNAUTHORIZED
@@ -33,14 +36,14 @@ _CODES: Final[dict[int, str]] = {
 class RegistryError(Exception):
     """A response other than success.
 
-    `retry_after` is in seconds. `reason` is one word for status and metrics, empty if the upstream is not the cause.
+    `retry_after` is in seconds. `reason` is for `/status`, None if the error says nothing of the upstream as a whole.
     """
 
     status: int
     message: str
     code: str = ""
     retry_after: float | None = None
-    reason: str = ""
+    reason: UpstreamReason | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:

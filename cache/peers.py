@@ -36,11 +36,12 @@ PAUSE: Final = 10.0
 
 @dataclass(slots=True)
 class Peer:
-    """One other replica."""
+    """One other replica. Its certificate is verified for `server_name`, or for the host of its URL."""
 
     name: str
     url: str
     session: aiohttp.ClientSession
+    server_name: str | None = None
     paused_until: float = 0.0
 
     @property
@@ -58,8 +59,7 @@ class Peer:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request for content of the upstream `host`. Raises RegistryError."""
         url = URL(f"{self.url}{path}", encoded=True).update_query(ns=host)
-        asked = self.session.request(method, url, headers={HOP_HEADER: "1", **(headers or {})}, allow_redirects=False)
-        response = await self.alive(asked)
+        response = await self.alive(self._send(method, url, headers or {}))
         try:
             yield response
         finally:
@@ -81,9 +81,18 @@ class Peer:
     async def _ping(self) -> None:
         """Use a new connection: the event loop of a stopped process completes no TLS handshake."""
         async with asyncio.timeout(PING_SECONDS):
-            async with self.session.get(f"{self.url}/v2/", headers={"Connection": "close", HOP_HEADER: "1"}) as answer:
+            async with await self._send("GET", URL(f"{self.url}/v2/"), {"Connection": "close"}) as answer:
                 if not is_success(answer.status):
                     raise ConnectionError(answer.status)
+
+    async def _send(self, method: str, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        return await self.session.request(
+            method,
+            url,
+            headers={HOP_HEADER: "1", **headers},
+            allow_redirects=False,
+            server_hostname=self.server_name,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +128,10 @@ def _patient(peer: Peer, read: Callable[[], Awaitable[bytes]]) -> Callable[[], A
 
 @dataclass(slots=True)
 class Peers:
-    """The replicas of this cache."""
+    """The other replicas of this cache. `owners` are the names of all members, `name` is that of this replica."""
 
     name: str = ""
+    owners: frozenset[str] = frozenset()
     members: dict[str, Peer] = field(default_factory=dict)
 
     def owner(self, key: str) -> Peer | None:
@@ -129,7 +139,7 @@ class Peers:
 
         A replica that is left out does not count, so that the next one takes its keys.
         """
-        for name in ranked([self.name, *self.members], key):
+        for name in ranked(self.owners, key):
             if name == self.name:
                 return None
             if self.members[name].is_available:
@@ -158,8 +168,8 @@ def peers_of(config: PeersConfig | None, session: aiohttp.ClientSession, known: 
         return Peers()
     members = {}
     for name, url in config.members.items():
-        if name != config.self_name:
+        if name != config.own_name:
             old = known.members.get(name)
             paused = old.paused_until if old is not None and old.url == url else 0.0
-            members[name] = Peer(name, url, session, paused)
-    return Peers(config.self_name, members)
+            members[name] = Peer(name, url, session, config.server_name, paused)
+    return Peers(config.own_name, frozenset(config.members), members)

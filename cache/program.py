@@ -21,6 +21,7 @@ from cache.store.eviction import Evictor
 from cache.store.scrub import scrub
 from cache.store.store import FileStore
 from cache.upstream.client import new_session
+from cache.upstream.probe import probe
 from cache.upstream.trust import client_context, peer_context
 from common.proxies import proxies_in
 
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
 # Seconds between two looks at the files: configuration, certificate, CA bundle.
 WATCH_INTERVAL: Final = 2.0
-# Seconds after which an upstream that was not asked is probed.
-PROBE_INTERVAL: Final = 300.0
+# Seconds between two looks at the credentials of upstreams, and at what probes are due.
+PROBE_TICK: Final = 1.0
 # Seconds for which a replaced session may finish its downloads.
 RETIRE_SECONDS: Final = 3600.0
 
@@ -148,12 +149,14 @@ class Program:
             self._log.error("certificate refused", error=str(error))
 
     async def _probe(self) -> None:
-        while True:
-            for mirror in list(self._mirrors.by_host.values()):
-                asked = mirror.client.health.asked
-                if asked is None or time.monotonic() - asked > PROBE_INTERVAL:
-                    await mirror.client.probe()
-            await asyncio.sleep(PROBE_INTERVAL / 10)
+        """Probe each upstream when it is due. One that hangs delays no other."""
+        async with asyncio.TaskGroup() as probes:
+            while True:
+                for mirror in self._mirrors.by_host.values():
+                    mirror.client.basic()  # changed credentials make a probe due
+                    if mirror.client.health.begin_probe(time.monotonic()):
+                        probes.create_task(probe(mirror.client))
+                await asyncio.sleep(PROBE_TICK)
 
     def _evicted(self, cause: str, size: int) -> None:
         self.metrics.evictions.labels(cause).inc()

@@ -79,11 +79,11 @@ def _upstream(mirror: Mirror) -> dict[str, Any]:
     return {
         "host": mirror.host,
         "url": mirror.config.url,
-        "reason": health.reason,
+        "reason": health.reason.value,
         "message": health.message,
         "askedSecondsAgo": None if health.asked is None else round(now - health.asked),
         "retryAfterSeconds": None if paused is None else round(paused - now),
-        "credentials": mirror.client.login,
+        "credentials": mirror.client.login.value,
         "rateLimit": {"limit": health.limit, "remaining": health.remaining},
         "clients": {address: round(moment) for address, moment in mirror.clients.items()},
     }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from cache.errors import BAD_GATEWAY, RegistryError
 from cache.upstream.failures import is_success, not_a_registry
+from common.cache_protocol import UpstreamReason
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -87,6 +88,6 @@ def transfer_of(response: aiohttp.ClientResponse, offset: int, party: str) -> Tr
     if response.status == HTTPStatus.PARTIAL_CONTENT:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if match is None or int(match[1]) > offset:
-            raise RegistryError(BAD_GATEWAY, f"{party} answers another range.", reason="NotARegistry")
+            raise RegistryError(BAD_GATEWAY, f"{party} answers another range.", reason=UpstreamReason.NOT_A_REGISTRY)
         return Transfer(response.content.readany, int(match[1]), None if match[3] == "*" else int(match[3]))
     return Transfer(response.content.readany, 0, response.content_length)

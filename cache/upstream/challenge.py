@@ -24,18 +24,30 @@ class Challenge:
     parameters: dict[str, str] = field(default_factory=dict)
 
     @property
+    def realm(self) -> str:
+        """Return the URL of the token service of the scheme `bearer`."""
+        return self.parameters.get("realm", "")
+
+    @property
     def key(self) -> tuple[str, str, str]:
         """Return realm, service and scope, which a token is valid for."""
         return tuple(self.parameters.get(name, "") for name in ("realm", "service", "scope"))  # type: ignore[return-value]
 
     def with_scope(self, scope: str) -> Challenge:
-        """Return the same challenge for another scope."""
-        return Challenge(self.scheme, {**self.parameters, "scope": scope})
+        """Return the same challenge for another scope; empty for none."""
+        rest = {name: value for name, value in self.parameters.items() if name != "scope"}
+        return Challenge(self.scheme, {**rest, "scope": scope} if scope else rest)
 
 
 def challenges(headers: Iterable[str]) -> list[Challenge]:
     """Return all challenges; one header may have several."""
     return [challenge for header in headers if len(header) <= _LONGEST for challenge in _challenges(header)]
+
+
+def preferred(offered: Iterable[Challenge]) -> Challenge | None:
+    """Return the challenge to answer: Bearer, else Basic; None for other schemes."""
+    schemes = {each.scheme: each for each in reversed(list(offered))}
+    return schemes.get("bearer") or schemes.get("basic")
 
 
 def _challenges(header: str) -> Iterator[Challenge]:

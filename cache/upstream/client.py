@@ -12,11 +12,11 @@ import aiohttp
 from yarl import URL
 
 from cache.errors import TOO_MANY, UNAUTHORIZED, RegistryError
-from cache.upstream import tokens
-from cache.upstream.challenge import Challenge, challenges
-from cache.upstream.failures import failure_of, is_success, not_a_registry, refusal_of
+from cache.upstream.challenge import Challenge, challenges, preferred
+from cache.upstream.failures import failure_of, not_a_registry, refusal_of
 from cache.upstream.health import Health
 from cache.upstream.tokens import ANSWER_MAX, TokenCache
+from common.cache_protocol import CredentialsResult
 
 if TYPE_CHECKING:
     import ssl
@@ -51,14 +51,14 @@ def new_session(context: ssl.SSLContext, connections: int = 64) -> aiohttp.Clien
 
 @dataclass(slots=True)
 class UpstreamClient:
-    """One upstream. `login` is what its answers say of the credentials."""
+    """One upstream. `login` is what the last probe found of the credentials."""
 
     config: UpstreamConfig
     session: aiohttp.ClientSession
     proxies: Proxies
     credentials: Credentials
     health: Health = field(default_factory=Health)
-    login: str = tokens.NOT_CHECKED
+    login: CredentialsResult = CredentialsResult.NOT_CHECKED
     tokens: TokenCache = field(init=False)
     _version: int = 0
     _challenges: dict[str, Challenge] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class UpstreamClient:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request and yield the answer, whatever its status. Raises RegistryError if there is none.
 
-        `repository` is the scope of the token, empty for none. `kind` groups requests that share a rate limit.
+        `repository` is the scope of the token. `kind` groups requests that share a rate limit.
         """
         try:
             response = await self._with_login(method, path, repository, dict(headers or {}))
@@ -90,8 +90,6 @@ class UpstreamClient:
             raise failure from error
         try:
             self.health.note_limit(response.headers)
-            if is_success(response.status):
-                self._accepted()
             yield response
         finally:
             response.release() if response.content.at_eof() else response.close()
@@ -105,9 +103,6 @@ class UpstreamClient:
     def refused(self, response: aiohttp.ClientResponse, kind: str) -> RegistryError:
         """Record an answer other than success and return its error."""
         error = refusal_of(response.status, response.headers, self.party)
-        if error.status == UNAUTHORIZED:
-            self.login = tokens.REFUSED if self.credentials.basic() else tokens.REQUIRED
-            error.reason = self.login
         self._record(kind, error)
         return error
 
@@ -119,44 +114,30 @@ class UpstreamClient:
         """Record an answer that turned out to be unusable."""
         self._record(kind, error)
 
-    async def probe(self) -> None:
-        """Ask `/v2/` as `docker login` does. It names no image, so no rate limit counts it."""
-        try:
-            async with self.ask("GET", "/v2/", "") as response:
-                if not is_success(response.status):
-                    self.refused(response, "")
-                elif "html" in response.content_type:
-                    self._record("", not_a_registry(self.party, "a web page"))
-                else:
-                    self.succeeded("")
-        except RegistryError:
-            return
-
     def _record(self, kind: str, error: RegistryError) -> None:
         now = time.monotonic()
-        if error.reason in (tokens.REFUSED, tokens.REQUIRED):
-            self.login = error.reason
         if error.is_outage:
             self.health.failed(kind, error, now)
         else:
-            self.health.succeeded(kind, now)
+            self.health.refused(kind, now)
 
-    def _accepted(self) -> None:
-        if self.credentials.basic():
-            self.login = tokens.ACCEPTED
-        else:
-            self.login = tokens.NOT_CHECKED
-
-    async def _with_login(
-        self, method: str, path: str, repository: str, headers: dict[str, str]
-    ) -> aiohttp.ClientResponse:
+    def basic(self) -> str:
+        """Return the Authorization header of the credentials, empty without. Changed files end tokens and limits."""
         basic = self.credentials.basic()
         if self.credentials.version != self._version:
             self._version = self.credentials.version
             self.tokens.clear()
+            self.health.renew()
+            self.login = CredentialsResult.NOT_CHECKED
+        return basic
+
+    async def _with_login(
+        self, method: str, path: str, repository: str, headers: dict[str, str]
+    ) -> aiohttp.ClientResponse:
+        basic = self.basic()
         known = self._challenge_for(repository)
         authorization = await self._authorization(known, basic) if known else ""
-        response = await self._follow(method, path, headers, authorization)
+        response = await self.follow(method, path, headers, authorization)
         if response.status != UNAUTHORIZED:
             return response
         challenge = self._choose(response, repository, has_credentials=bool(basic))
@@ -168,41 +149,34 @@ class UpstreamClient:
         if not answer or answer == authorization:
             return response
         response.release()
-        return await self._follow(method, path, headers, answer)
+        return await self.follow(method, path, headers, answer)
 
     def _challenge_for(self, repository: str) -> Challenge | None:
         """Return the last challenge of a repository, or that of another with the scope changed."""
-        known = self._challenges.get(repository)
-        if known is None and repository and (other := self._challenges.get("*")) is not None:
-            return other.with_scope(f"repository:{repository}:pull")
-        return known
+        known, other = self._challenges.get(repository), self._challenges.get("*")
+        return known or (other.with_scope(f"repository:{repository}:pull") if other else None)
 
     def _choose(self, response: aiohttp.ClientResponse, repository: str, *, has_credentials: bool) -> Challenge | None:
-        offered = {each.scheme: each for each in reversed(challenges(response.headers.getall("WWW-Authenticate", [])))}
-        bearer = offered.get("bearer")
-        if bearer is not None:
-            if repository and "scope" not in bearer.parameters:
-                bearer = bearer.with_scope(f"repository:{repository}:pull")
-            if len(self._challenges) >= _CHALLENGES_MAX:
-                self._challenges.clear()
-            self._challenges[repository] = bearer
-            if repository:
-                self._challenges["*"] = bearer
-            return bearer
-        basic = offered.get("basic") if has_credentials else None
-        if basic is not None:
-            self._challenges[repository] = self._challenges["*"] = basic
-        return basic
+        """Return the challenge to answer, and remember it for the next request; None if it cannot be answered."""
+        challenge = preferred(challenges(response.headers.getall("WWW-Authenticate", [])))
+        if challenge is None or (challenge.scheme == "basic" and not has_credentials):
+            return None
+        if challenge.scheme == "bearer" and "scope" not in challenge.parameters:
+            challenge = challenge.with_scope(f"repository:{repository}:pull")
+        if len(self._challenges) >= _CHALLENGES_MAX:
+            self._challenges.clear()
+        self._challenges[repository] = self._challenges["*"] = challenge
+        return challenge
 
     async def _authorization(self, challenge: Challenge, basic: str) -> str:
         if challenge.scheme == "basic":
             return basic
         return f"Bearer {await self.tokens.token(challenge, basic)}"
 
-    async def _follow(
+    async def follow(
         self, method: str, path: str, headers: dict[str, str], authorization: str
     ) -> aiohttp.ClientResponse:
-        """Follow redirects; another origin does not get the Authorization header."""
+        """Send a request and follow redirects; another origin does not get the Authorization header."""
         url = origin = URL(f"{self.config.url}{path}", encoded=True)
         for _ in range(REDIRECTS_MAX + 1):
             own = {"Authorization": authorization} if authorization and url.origin() == origin.origin() else {}

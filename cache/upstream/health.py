@@ -6,18 +6,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from cache.errors import TOO_MANY, RegistryError
+from common.cache_protocol import UpstreamReason as Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-REACHABLE: Final = "Reachable"
-NOT_ASKED: Final = "NotAsked"
 # Seconds without a request after an outage: doubled at each further one.
 FIRST_PAUSE: Final = 2.0
 LONGEST_PAUSE: Final = 30.0
 # Seconds without a request after 429 that names no time, and the longest time that is believed.
 LIMIT_PAUSE: Final = 30.0
 LONGEST_LIMIT: Final = 3600.0
+# Seconds between two probes of an upstream that is reachable, and of one that is not.
+PROBE_INTERVAL: Final = 300.0
+RETRY_INTERVAL: Final = 30.0
+# Results of a probe that a refusal of one image does not disprove.
+_VERDICTS: Final = frozenset({Reason.UNAUTHORIZED, Reason.FORBIDDEN, Reason.NOT_A_REGISTRY, Reason.NO_TOKEN})
 
 
 @dataclass(slots=True)
@@ -31,12 +35,12 @@ class Circuit:
 
 @dataclass(slots=True)
 class Health:
-    """State of one upstream. `since` and `asked` are times of the monotonic clock."""
+    """State of one upstream. `asked` and `probed` are times of the monotonic clock."""
 
-    reason: str = NOT_ASKED
+    reason: Reason = Reason.NOT_ASKED
     message: str = "The upstream was not asked yet."
-    since: float = 0.0
     asked: float | None = None
+    probed: float | None = None
     limit: int | None = None
     remaining: int | None = None
     _circuits: dict[str, Circuit] = field(default_factory=dict)
@@ -59,13 +63,36 @@ class Health:
         pauses = [each.until for each in self._circuits.values() if each.error is not None and each.until > now]
         return max(pauses, default=None)
 
+    def begin_probe(self, now: float) -> bool:
+        """Return True if a probe is due, and remember that it begins. No probe is due during a pause."""
+        interval = PROBE_INTERVAL if self.reason is Reason.REACHABLE else RETRY_INTERVAL
+        if self.paused_until(now) is not None or (self.probed is not None and now < self.probed + interval):
+            return False
+        self.probed = now
+        return True
+
+    def renew(self) -> None:
+        """Follow new credentials or a new configuration: limits end, and a probe is due."""
+        self.probed = None
+        self._circuits = {kind: each for kind, each in self._circuits.items() if not kind}
+
     def succeeded(self, kind: str, now: float) -> None:
-        """Record a usable answer. A refusal of one image is one, too."""
-        self.asked = now
-        self._circuits.pop(kind, None)
-        self._circuits.pop("", None)
-        if not any(each.error is not None and each.until > now for each in self._circuits.values()):
-            self._report(REACHABLE, "The upstream answers.", now)
+        """Record a usable answer."""
+        self._close(kind, now)
+        if self.paused_until(now) is None:
+            self.reason, self.message = Reason.REACHABLE, "The upstream answers."
+
+    def refused(self, kind: str, now: float) -> None:
+        """Record the refusal of one image: the upstream is no longer away."""
+        if self.reason in _VERDICTS:
+            self._close(kind, now)
+        else:
+            self.succeeded(kind, now)
+
+    def judged(self, error: RegistryError, now: float) -> None:
+        """Record that a probe was refused. Requests go on: images may be served nevertheless."""
+        self._close("", now)
+        self._report(error)
 
     def failed(self, kind: str, error: RegistryError, now: float) -> None:
         """Record an outage or a rate limit, and pause requests."""
@@ -77,7 +104,7 @@ class Health:
         if limited:
             pause = min(LIMIT_PAUSE if error.retry_after is None else error.retry_after, LONGEST_LIMIT)
         circuit.error, circuit.until = error, now + pause
-        self._report(error.reason, error.message, now)
+        self._report(error)
 
     def note_limit(self, headers: Mapping[str, str]) -> None:
         """Remember the rate limit that an answer names, as Docker Hub does: `ratelimit-remaining: 76;w=21600`."""
@@ -85,10 +112,13 @@ class Health:
         remaining = _count(headers.get("ratelimit-remaining"))
         self.remaining = self.remaining if remaining is None else remaining
 
-    def _report(self, reason: str, message: str, now: float) -> None:
-        if reason != self.reason:
-            self.since = now
-        self.reason, self.message = reason, message
+    def _close(self, kind: str, now: float) -> None:
+        self.asked = now
+        self._circuits.pop(kind, None)
+        self._circuits.pop("", None)
+
+    def _report(self, error: RegistryError) -> None:
+        self.reason, self.message = error.reason or Reason.NOT_A_REGISTRY, error.message
 
 
 def _count(header: str | None) -> int | None:

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import orjson
 from yarl import URL
 
-from cache.errors import FORBIDDEN, UNAUTHORIZED, RegistryError
+from cache.errors import BAD_GATEWAY, FORBIDDEN, UNAUTHORIZED, RegistryError
 from cache.upstream.failures import is_success, not_a_registry, refusal_of
-from cache.upstream.health import REACHABLE
+from common.cache_protocol import UpstreamReason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,7 +28,9 @@ MARGIN: Final = 10.0
 ANSWER_MAX: Final = 256 * 1024
 _TOKENS_MAX: Final = 10_000
 
-ACCEPTED, REFUSED, REQUIRED, NOT_CHECKED = "CredentialsAccepted", "CredentialsRefused", "CredentialsRequired", ""
+
+class TokenRefusedError(RegistryError):
+    """The token service answers 401 or 403, which is the status of this error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,6 @@ class TokenCache:
 
     upstream: str
     fetch: Callable[[URL, dict[str, str]], Awaitable[tuple[int, Any, bytes]]]
-    login: str = REACHABLE
     _tokens: dict[tuple[str, str, str], Token] = field(default_factory=dict)
     _pending: dict[tuple[str, str, str], asyncio.Task[Token]] = field(default_factory=dict)
 
@@ -68,29 +69,32 @@ class TokenCache:
             return value
         pending = self._pending.get(challenge.key)
         if pending is None:
-            pending = asyncio.create_task(self._ask(challenge, basic))
+            pending = asyncio.create_task(self.request(challenge, basic))
             self._pending[challenge.key] = pending
             pending.add_done_callback(lambda _: self._pending.pop(challenge.key, None))
         return (await asyncio.shield(pending)).value
 
-    async def _ask(self, challenge: Challenge, basic: str) -> Token:
-        realm = challenge.parameters.get("realm", "")
-        parts = urlsplit(realm)
+    def may_log_in(self, challenge: Challenge) -> bool:
+        """Return True if credentials may be sent to the token service. They leave TLS only if the upstream has none."""
+        return challenge.realm.startswith("https://") or self.upstream.startswith("http://")
+
+    async def request(self, challenge: Challenge, basic: str) -> Token:
+        """Ask for a token, whatever is known, and remember it. Raises RegistryError."""
+        parts = urlsplit(challenge.realm)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise not_a_registry(self.upstream, "its challenge names no token service")
-        # Credentials are sent in clear text only to an upstream that is asked in clear text itself.
-        allowed = parts.scheme == "https" or self.upstream.startswith("http://")
         asked = {name: value for name in ("service", "scope") if (value := challenge.parameters.get(name))}
-        headers = {"Authorization": basic} if basic and allowed else {}
-        status, answer, body = await self.fetch(URL(realm).update_query(asked), headers)
-        party = f"The token service {parts.netloc.rpartition('@')[2]}"
+        headers = {"Authorization": basic} if basic and self.may_log_in(challenge) else {}
+        status, answer, body = await self.fetch(URL(challenge.realm).update_query(asked), headers)
+        party = f"{self.upstream}'s token service {parts.netloc.rpartition('@')[2]}"
         if status in (UNAUTHORIZED, FORBIDDEN):
-            raise self._refused(bool(headers), party)
+            why = "the credentials are wrong, or lack access" if headers else "it requires credentials"
+            raise TokenRefusedError(status, f"{party} gives no token: {why}.")
         if not is_success(status):
             raise refusal_of(status, answer, party)
         token = _token_in(body)
         if token is None:
-            raise not_a_registry(party, "no token")
+            raise RegistryError(BAD_GATEWAY, f"{party} answers without a token.", reason=UpstreamReason.NO_TOKEN)
         self._remember(challenge.key, token)
         return token
 
@@ -98,12 +102,6 @@ class TokenCache:
         if len(self._tokens) >= _TOKENS_MAX:
             self._tokens.clear()
         self._tokens[key] = token
-
-    @staticmethod
-    def _refused(with_credentials: bool, party: str) -> RegistryError:  # noqa: FBT001
-        if with_credentials:
-            return RegistryError(UNAUTHORIZED, f"{party} refuses the credentials.", reason=REFUSED)
-        return RegistryError(UNAUTHORIZED, f"{party} requires credentials.", reason=REQUIRED)
 
 
 def _token_in(body: bytes) -> Token | None:

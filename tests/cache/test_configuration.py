@@ -92,13 +92,17 @@ async def test_changed_credentials_are_used(
     (folder / "username").write_bytes(b"robot")
     (folder / "password").write_bytes(b"wrong")
     upstreams = [{"host": "registry.test", "url": upstream.url, "credentials": str(folder)}]
-    cache = await make_cache(upstreams=upstreams).start()
     upstream.push("a")
     upstream.does = Behaviour(auth=auth, password=password)
+    cache = await make_cache(upstreams=upstreams).start()
     assert (await cache.ask("a/manifests/latest")).status == 401
-    assert (await cache.status())["upstreams"][0]["credentials"] == "CredentialsRefused"
+
+    async def reports(value: str) -> bool:
+        return bool((await cache.status())["upstreams"][0]["credentials"] == value)
+
+    await cache.until(lambda: reports("CredentialsRefused"))
     (folder / "password").write_bytes(password)
     await cache.pull("a")
-    assert (await cache.status())["upstreams"][0]["credentials"] == "CredentialsAccepted"
+    await cache.until(lambda: reports("CredentialsAccepted"))
     output = cache.log() + (await cache.status_page("status"))[1].decode()
     assert "secret-word" not in output

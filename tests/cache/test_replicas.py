@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,13 @@ import pytest
 from tests.cache.upstream import digest_of
 
 if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import trustme
+
+    from common.types import Json
     from tests.cache.program import Cache
     from tests.cache.upstream import Registry
 
@@ -81,3 +89,63 @@ async def test_lying_replica_is_not_believed(upstream: Registry, pair: tuple[Cac
         path.unlink()
     await pair[0].start()
     await pair[0].pull("a")
+
+
+@pytest.fixture
+def shared_certificate(ca: trustme.CA, certificate: Json, client_context: ssl.SSLContext, tmp_path: Path) -> Json:
+    """Write the certificate that all replicas of a mirror have: it names the mirror only."""
+    issued = ca.issue_cert("mirror.example.com")
+    issued.private_key_pem.write_to_path(tmp_path / "mirror.key")
+    (tmp_path / "mirror.crt").write_bytes(b"".join(each.bytes() for each in issued.cert_chain_pems))
+    client_context.check_hostname = False
+    return {**certificate, "certificate": str(tmp_path / "mirror.crt"), "key": str(tmp_path / "mirror.key")}
+
+
+def _addresses(caches: tuple[Cache, Cache]) -> Json:
+    return {each.name: f"https://127.0.0.1:{each.url.rpartition(':')[2]}" for each in caches}
+
+
+@pytest.mark.parametrize(("server_name", "fetches"), [("mirror.example.com", 1), (None, 2), ("other.example.com", 2)])
+async def test_certificate_names_the_mirror(
+    upstream: Registry,
+    make_cache: Callable[..., Cache],
+    shared_certificate: Json,
+    tmp_path: Path,
+    server_name: str | None,
+    fetches: int,
+) -> None:
+    """Replicas share if the certificate is verified for the name of the mirror. Pings use that name, too."""
+    _, blobs = upstream.push("a", layers=MANY)
+    caches = make_cache("cache-0"), make_cache("cache-1")
+    for each in caches:
+        each.config["tls"] = shared_certificate
+        each.config["peers"] = {
+            "self": each.name,
+            "members": _addresses(caches),
+            "ca": str(tmp_path / "ca.crt"),
+            "serverName": server_name,
+        }
+        await each.start()
+    upstream.does.latency = 1.5  # longer than a replica waits without a ping
+    await asyncio.gather(*(each.ask(f"a/blobs/{blob}") for each in caches for blob in blobs))
+    assert upstream.sent == fetches * sum(len(upstream.blobs[blob]) for blob in blobs)
+
+
+@pytest.mark.parametrize("is_member", [True, False])
+async def test_replica_named_after_its_host(
+    upstream: Registry, make_cache: Callable[..., Cache], tmp_path: Path, *, is_member: bool
+) -> None:
+    """Without `self` a replica owns its share if its host is a member, and nothing otherwise."""
+    _, blobs = upstream.push("a", layers=MANY)
+    caches = make_cache(socket.gethostname() if is_member else "cache-0"), make_cache("cache-1")
+    members = _addresses(caches) if is_member else {"cache-1": _addresses(caches)["cache-1"]}
+    peers = {"members": members, "ca": str(tmp_path / "ca.crt")}
+    caches[0].config["peers"], caches[1].config["peers"] = peers, {**peers, "self": "cache-1"}
+    for each in caches:
+        await each.start()
+    await caches[0].pull("a")
+    received = "registrymirror_cache_received_bytes_total"
+    total = sum(len(upstream.blobs[blob]) for blob in blobs)
+    from_peer = await caches[0].metric(received, source="peer")
+    assert upstream.sent == total
+    assert 0 < from_peer < total if is_member else from_peer == total

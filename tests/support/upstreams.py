@@ -38,6 +38,7 @@ class Front:
     hangs: bool = False
     breaks: bool = False
     takes_tokens: int = 200  # status of /v2/ with a token
+    page: str = "application/json"  # media type of /v2/
     port: int = 0
     scheme: str = "https"
     requests: list[str] = field(default_factory=list)
@@ -69,7 +70,7 @@ class Front:
         if given == f"Bearer {TOKEN}":
             return web.Response(status=self.takes_tokens)
         if self.wants == "" or (self.wants == "basic" and given == self.basic):
-            return web.Response(text="{}")
+            return web.Response(text="{}", content_type=self.page)
         ordinary = {
             "basic": 'Basic realm="here"',
             "bearer": f'Bearer realm="{self.url}/token",service="here"',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 import pytest
@@ -27,7 +28,16 @@ def test_valid_configuration_is_read() -> None:
     config = parse(json.dumps(VALID).encode())
     assert (config.ttl, config.status_listen, config.min_free) == (604800.0, ("::", 5001), Floor(fraction=0.1))
     assert config.peers is not None
-    assert config.peers.self_name == "a"
+    assert (config.peers.own_name, config.peers.server_name) == ("a", None)
+
+
+@pytest.mark.parametrize("peers", [{}, {"self": None}])
+def test_replica_is_named_after_its_host(peers: dict[str, Any]) -> None:
+    """All pods share one file; a host that is no member is no mistake."""
+    members = {"a": "https://a:5000"}
+    config = parse(json.dumps({**VALID, "peers": {"members": members, "serverName": "m.example", **peers}}).encode())
+    assert config.peers is not None
+    assert (config.peers.own_name, config.peers.server_name) == (socket.gethostname(), "m.example")
 
 
 def test_all_mistakes_are_reported() -> None:

@@ -13,7 +13,9 @@ from cache.errors import RegistryError
 from cache.rendezvous import ranked
 from cache.upstream.failures import retry_after
 from cache.upstream.health import Health
+from common.cache_protocol import UpstreamReason as Reason
 
+OUTAGE = RegistryError(503, "x", reason=Reason.SERVER_ERROR)
 MEMBERS = [f"cache-{number}" for number in range(5)]
 
 
@@ -75,9 +77,9 @@ def test_retry_after(header: str | None, expected: float | None) -> None:
 
 def test_outage_pauses_all_requests() -> None:
     """Pauses double up to a limit, and one success ends them."""
-    health, error = Health(), RegistryError(503, "x", reason="ServerError")
+    health = Health()
     for number, pause in enumerate((2.0, 4.0, 8.0, 16.0, 30.0, 30.0)):
-        health.failed("blobs", error, 100.0 * number)
+        health.failed("blobs", OUTAGE, 100.0 * number)
         assert health.refusal("manifests", 100.0 * number + pause - 0.1) is not None
         assert health.refusal("manifests", 100.0 * number + pause) is None
     health.succeeded("blobs", 1000.0)
@@ -88,7 +90,7 @@ def test_outage_pauses_all_requests() -> None:
 def test_rate_limit_pauses_its_kind() -> None:
     """Other kinds go on, and the reason stays until the pause ends."""
     health = Health()
-    health.failed("manifests", RegistryError(429, "x", retry_after=50.0, reason="RateLimited"), 0.0)
+    health.failed("manifests", RegistryError(429, "x", retry_after=50.0, reason=Reason.RATE_LIMITED), 0.0)
     health.succeeded("blobs", 1.0)
     refusal = health.refusal("manifests", 10.0)
     assert refusal is not None
@@ -96,4 +98,40 @@ def test_rate_limit_pauses_its_kind() -> None:
     assert health.refusal("blobs", 10.0) is None
     assert health.reason == "RateLimited"
     health.succeeded("blobs", 51.0)
+    assert health.reason == "Reachable"
+
+
+def test_probe_is_due_again() -> None:
+    """At once, every five minutes, and every thirty seconds while the upstream is away."""
+    health = Health()
+    assert health.begin_probe(0.0)
+    assert not health.begin_probe(29.0)
+    health.succeeded("", 29.0)
+    assert not health.begin_probe(299.0)
+    assert health.begin_probe(300.0)
+    health.failed("", OUTAGE, 300.0)
+    assert not health.begin_probe(329.0)
+    assert health.begin_probe(330.0)
+
+
+def test_probe_waits_for_retry_after() -> None:
+    """New credentials end a limit."""
+    health = Health()
+    health.failed("manifests", RegistryError(429, "x", retry_after=500.0, reason=Reason.RATE_LIMITED), 0.0)
+    assert not health.begin_probe(499.0)
+    health.renew()
+    assert health.begin_probe(499.0)
+
+
+def test_refused_image_keeps_a_verdict() -> None:
+    """Only a usable answer disproves what a probe found."""
+    health = Health()
+    health.judged(RegistryError(403, "x", reason=Reason.FORBIDDEN), 0.0)
+    assert health.refusal("manifests", 0.0) is None
+    health.refused("manifests", 1.0)
+    assert health.reason == "Forbidden"
+    health.succeeded("manifests", 2.0)
+    assert health.reason == "Reachable"
+    health.failed("blobs", OUTAGE, 3.0)
+    health.refused("manifests", 10.0)
     assert health.reason == "Reachable"
