@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from yarl import URL
 
-from tests.cache.upstream import digest_of
+from tests.cache.images import digest_of
 from tests.localcluster.ports import free_port
 
 if TYPE_CHECKING:

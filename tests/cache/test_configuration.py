@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cache.upstream import Behaviour
+from tests.cache.behaviour import Behaviour
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +93,7 @@ async def test_changed_credentials_are_used(
     (folder / "password").write_bytes(b"wrong")
     upstreams = [{"host": "registry.test", "url": upstream.url, "credentials": str(folder)}]
     upstream.push("a")
-    upstream.does = Behaviour(auth=auth, password=password)
+    upstream.does = Behaviour(auth=auth, passwords=(password,))
     cache = await make_cache(upstreams=upstreams).start()
     assert (await cache.ask("a/manifests/latest")).status == 401
 

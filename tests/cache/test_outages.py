@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cache.upstream import Behaviour
+from tests.cache.behaviour import Behaviour
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cache.upstream import digest_of
+from tests.cache.images import digest_of
 
 if TYPE_CHECKING:
     import ssl

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from tests.cache.upstream import digest_of
+from tests.cache.images import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from tests.cache.upstream import INDEX, MANIFEST, Behaviour, digest_of
+from tests.cache.behaviour import Behaviour
+from tests.cache.images import INDEX, MANIFEST, digest_of
 
 if TYPE_CHECKING:
     from tests.cache.program import Cache
     from tests.cache.upstream import Registry
 
 KINDS = {
-    "no HEAD": Behaviour(has_head=False),
+    "no HEAD": Behaviour(head={"": 405}),
+    "no HEAD of blobs": Behaviour(head={"blobs": 401}),
     "no digest header": Behaviour(digest_header=None),
-    "wrong digest header and no HEAD": Behaviour(digest_header="wrong", has_head=False),
+    "wrong digest header and no HEAD": Behaviour(digest_header="wrong", head={"": 405}),
     "chunked": Behaviour(chunked=True),
     "no ranges": Behaviour(has_ranges=False),
     "redirect to another host": Behaviour(redirect="other host"),

@@ -5,98 +5,46 @@ from __future__ import annotations
 import asyncio
 import base64
 import gzip
-import hashlib
-import json
 import os
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+
+from tests.cache.behaviour import BASIC, BEARER, Behaviour
+from tests.cache.images import INDEX, Images, digest_of
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from common.types import Json
-
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-INDEX = "application/vnd.oci.image.index.v1+json"
-PIECE = 64 * 1024
+USER = b"robot"
 
 
-@dataclass
-class Behaviour:
-    """The ways in which the upstream answers. The defaults are those of a registry without login."""
-
-    status: dict[str, int] = field(default_factory=dict)  # by kind: "manifests", "blobs", "token"; "" for all
-    retry_after: str | None = None
-    hang: bool = False  # accept and never answer
-    has_head: bool = True
-    digest_header: str | None = "right"  # "right", "wrong" or None
-    chunked: bool = False
-    has_ranges: bool = True
-    html: bool = False
-    gzip_manifests: bool = False
-    cut_at: int | None = None  # close the connection after so many bytes of a blob, once
-    wrong_length: int = 0  # bytes to add (random) or take away at the end of a blob
-    redirect: str | None = None  # "other host", "relative", "loop", "downgrade"
-    auth: str | None = None  # "bearer", "basic"
-    realm_query: bool = False
-    token_lifetime: int = 60
-    password: bytes = b"secret"
-    rate: float | None = None  # bytes per second, for all clients together
-    latency: float = 0.0
-
-
-class Registry:
+class Registry(Images):
     """A registry with images, and what was asked of it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.does = Behaviour()
-        self.blobs: dict[str, bytes] = {}
-        self.manifests: dict[str, tuple[bytes, str]] = {}
-        self.tags: dict[tuple[str, str], str] = {}
-        self.referrers: dict[str, Json] = {}
         self.requests: list[tuple[str, str]] = []
         self.authorized: list[str | None] = []
         self.sent = 0
         self.offsets: list[int] = []  # where each transfer of a blob began
         self.sent_blobs: dict[str, int] = {}
-        self.tokens: dict[str, float] = {}
+        self.tokens: dict[str, tuple[str, float]] = {}  # scope and end
         self.token_requests = 0
         self.url = ""
         self.other_url = ""
+        self._signatures: set[str] = set()
         self._free_at = 0.0
-
-    def push(self, name: str, tag: str = "latest", layers: tuple[int, ...] = (1000,)) -> tuple[str, list[str]]:
-        """Add an image with layers of random bytes; return the digest of its manifest and those of its blobs."""
-        contents = [json.dumps({"name": name, "tag": tag}).encode(), *map(os.urandom, layers)]
-        digests = [self.add_blob(each) for each in contents]
-        described = [{"mediaType": "x", "digest": d, "size": len(c)} for d, c in zip(digests, contents, strict=True)]
-        document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": described[0], "layers": described[1:]}
-        digest = self.add_manifest(json.dumps(document).encode(), MANIFEST)
-        self.tags[name, tag] = digest
-        return digest, digests
-
-    def add_blob(self, content: bytes) -> str:
-        """Add a blob and return its digest."""
-        digest = digest_of(content)
-        self.blobs[digest] = content
-        return digest
-
-    def add_manifest(self, content: bytes, media_type: str) -> str:
-        """Add a manifest and return its digest."""
-        digest = digest_of(content)
-        self.manifests[digest] = (content, media_type)
-        return digest
 
     def count(self, method: str = "", part: str = "") -> int:
         """Return the number of requests with a method and a part of the path."""
         return sum((not method or each[0] == method) and part in each[1] for each in self.requests)
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:  # noqa: PLR0911 (one per fault)
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         self.requests.append((request.method, request.path))
         does = self.does
@@ -106,26 +54,35 @@ class Registry:
         if request.path == "/token":
             return self._token(request)
         kind = next((each for each in ("manifests", "blobs", "referrers", "tags") if f"/{each}/" in request.path), "")
-        status = does.status.get(kind, does.status.get("", 200))
-        if status != 200:
-            headers = {"Retry-After": does.retry_after} if does.retry_after else {}
-            return web.json_response({"errors": [{"code": "X"}]}, status=status, headers=headers)
-        if does.html:
-            return web.Response(text="<html>please log in</html>", content_type="text/html")
+        if (broken := self._broken(kind)) is not None:
+            return broken
         if request.path.startswith("/signed/"):
             return await self._signed(request)
         self.authorized.append(request.headers.get("Authorization"))
-        refused = self._login(request)
-        if refused is not None:
-            return refused
+        if not self._is_allowed(request):
+            return self._challenge(request)
         if request.path == "/v2/":
             return web.json_response({})
         return await self._content(request, kind)
 
+    def _broken(self, kind: str) -> web.Response | None:
+        """Return the answer of an upstream that does not work; None if it does."""
+        if self.does.status_of(kind) != 200:
+            return self._refused(kind)
+        if self.does.moved:
+            return web.Response(status=301, headers={"Location": self.does.moved})
+        if self.does.html:
+            return web.Response(text="<html>please log in</html>", content_type="text/html")
+        return None
+
+    def _refused(self, kind: str) -> web.Response:
+        headers = {"Retry-After": self.does.retry_after} if self.does.retry_after else {}
+        return web.json_response({"errors": [{"code": "X"}]}, status=self.does.status_of(kind), headers=headers)
+
     async def _content(self, request: web.BaseRequest, kind: str) -> web.StreamResponse:  # noqa: PLR0911 (one per kind)
         name, reference = request.path.removeprefix("/v2/").split(f"/{kind}/")
-        if request.method == "HEAD" and not self.does.has_head:
-            return web.Response(status=405)
+        if request.method == "HEAD" and (status := self.does.status_of_head(kind)) != 200:
+            return web.Response(status=status)
         if kind == "manifests":
             return self._manifest(request, self.tags.get((name, reference), reference))
         if kind == "blobs" and self.does.redirect:
@@ -153,19 +110,25 @@ class Registry:
         return web.Response(body=content, headers=headers)
 
     def _redirected(self, digest: str) -> web.StreamResponse:
+        signature = os.urandom(8).hex()
+        self._signatures.add(signature)
         target = {
-            "other host": f"{self.other_url}/signed/{digest}?signature=1",
-            "relative": f"/signed/{digest}?signature=1",
+            "other host": f"{self.other_url}/signed/{digest}?signature={signature}",
+            "relative": f"/signed/{digest}?signature={signature}",
+            "once": f"{self.other_url}/signed/{digest}?signature={signature}",
             "loop": f"/v2/a/blobs/{digest}",
             "downgrade": f"http://127.0.0.1:1/signed/{digest}",
-            "expired": f"{self.other_url}/signed/{digest}?signature=0",
+            "expired": f"{self.other_url}/signed/{digest}?signature=expired",
         }[str(self.does.redirect)]
-        return web.Response(status=307, headers={"Location": target})
+        return web.Response(status=self.does.redirect_status, headers={"Location": target})
 
     async def _signed(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer as object storage does: it refuses an Authorization header beside a signature."""
-        if "Authorization" in request.headers or request.query.get("signature") != "1":
+        signature = request.query.get("signature", "")
+        if "Authorization" in request.headers or signature not in self._signatures:
             return web.Response(status=400 if "Authorization" in request.headers else 403)
+        if self.does.redirect == "once":
+            self._signatures.discard(signature)
         return await self._blob(request, request.path.rpartition("/")[2])
 
     async def _blob(self, request: web.BaseRequest, digest: str) -> web.StreamResponse:
@@ -190,8 +153,9 @@ class Registry:
         return response
 
     async def _send(self, request: web.BaseRequest, response: web.StreamResponse, content: bytes, digest: str) -> None:
-        for offset in range(0, len(content), PIECE):
-            piece = content[offset : offset + PIECE]
+        size = self.does.piece
+        for offset in range(0, len(content), size):
+            piece = content[offset : offset + size]
             if self.does.cut_at is not None and offset + len(piece) > self.does.cut_at:
                 self.does.cut_at = None
                 if request.transport is not None:
@@ -208,41 +172,47 @@ class Registry:
             self._free_at = max(self._free_at, now) + size / self.does.rate
             await asyncio.sleep(self._free_at - now)
 
-    def _login(self, request: web.BaseRequest) -> web.Response | None:
+    def _is_allowed(self, request: web.BaseRequest) -> bool:
         given = request.headers.get("Authorization", "")
         if self.does.auth == "basic":
-            if given == self.basic():
-                return None
-            return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+            return self._is_account(given)
         if self.does.auth == "bearer":
-            if self.tokens.get(given.removeprefix("Bearer "), 0.0) > time.monotonic():
-                return None
-            realm = f"{self.url}/token{'?tenant=7' if self.does.realm_query else ''}"
-            challenge = f'Basic realm="other", Bearer realm="{realm}",service="test, with comma"'
-            return web.Response(status=401, headers={"WWW-Authenticate": challenge})
-        return None
+            scope, end = self.tokens.get(given.removeprefix("Bearer "), ("", 0.0))
+            return end > time.monotonic() and scope == _scope_of(request)
+        return True
 
-    def basic(self) -> str:
-        """Return the header of the account."""
-        return "Basic " + base64.b64encode(b"robot:" + self.does.password).decode()
+    def _challenge(self, request: web.BaseRequest) -> web.Response:
+        host = self.other_url if self.does.foreign_realm else self.url
+        realm = f"{host}/token{'?tenant=7' if self.does.realm_query else ''}"
+        usual = (BASIC if self.does.auth == "basic" else BEARER,)
+        response = web.Response(status=401)
+        for each in self.does.challenges or usual:
+            response.headers.add("WWW-Authenticate", each.format(realm=realm, scope=_scope_of(request)))
+        return response
+
+    def _is_account(self, given: str) -> bool:
+        accounts = [USER + b":" + each for each in self.does.passwords]
+        return given in [f"Basic {base64.b64encode(each).decode()}" for each in accounts]
 
     def _token(self, request: web.BaseRequest) -> web.Response:
         self.token_requests += "scope" in request.query  # a probe names no image
-        if status := self.does.status.get("token"):
-            headers = {"Retry-After": self.does.retry_after} if self.does.retry_after else {}
-            return web.Response(status=status, headers=headers)
-        if self.does.realm_query and request.query.get("tenant") != "7":
+        does, given = self.does, request.headers.get("Authorization")
+        if does.status_of("token") != 200:
+            return self._refused("token")
+        if does.realm_query and request.query.get("tenant") != "7":
             return web.Response(status=400)
-        if request.headers.get("Authorization", self.basic()) != self.basic():
+        if given is not None and not self._is_account(given):
             return web.Response(status=401)
         token = os.urandom(8).hex()
-        self.tokens[token] = time.monotonic() + self.does.token_lifetime
-        return web.json_response({"token": token, "expires_in": self.does.token_lifetime})
+        self.tokens[token] = (request.query.get("scope", ""), time.monotonic() + does.token_lifetime)
+        lifetime = {"expires_in": does.token_lifetime} if does.names_lifetime else {}
+        return web.json_response({does.token_key: token, **lifetime})
 
 
-def digest_of(content: bytes) -> str:
-    """Return the SHA-256 digest."""
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+def _scope_of(request: web.BaseRequest) -> str:
+    """Return the scope that a request needs."""
+    name = request.path.removeprefix("/v2/").rpartition("/")[0].rpartition("/")[0]
+    return f"repository:{name}:pull" if name else ""
 
 
 @asynccontextmanager
