@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cache.blobs import BlobService
-from cache.manifests import ManifestService
-from cache.pages import PageService
+from cache.content.blobs import BlobService
+from cache.content.manifests import ManifestService
+from cache.content.pages import PageService
 from cache.upstream.client import UpstreamClient
 from cache.upstream.credentials import Credentials
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from prometheus_client import Counter
 
     from cache.config import UpstreamConfig
-    from cache.download import Downloads
+    from cache.content.download import Downloads
     from cache.metrics import Metrics
-    from cache.peers import Peers
+    from cache.replicas.peers import Peers
     from cache.store.store import FileStore
     from common.proxies import Proxies
 

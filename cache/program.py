@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cache.config import CacheConfig, ConfigError, load
-from cache.download import Downloads
+from cache.content.download import Downloads
 from cache.metrics import Metrics
 from cache.mirror import Mirror, Mirrors, Parts, mirror_of
-from cache.peers import Peers, peers_of
-from cache.server import RegistryServer, serving
-from cache.status import StatusServer
+from cache.replicas.peers import Peers, peers_of
+from cache.server.registry import RegistryServer, serving
+from cache.server.status import StatusServer
 from cache.store.eviction import Evictor
 from cache.store.scrub import scrub
 from cache.store.store import FileStore

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cache.reference import Digest, Reference
+    from cache.model.reference import Digest, Reference
 
 TEMPORARY: Final = "tmp"
 KINDS: Final = frozenset({"blobs", "manifests", "tags", "pages"})

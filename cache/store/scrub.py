@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cache.reference import Digest
+from cache.model.reference import Digest
 from cache.store.eviction import entries
 from cache.store.store import is_sound
 

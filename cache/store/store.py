@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from typing_extensions import override
 
-from cache.reference import Digest, parse_digest
+from cache.model.manifest import Manifest, descriptors_in, media_type_in
+from cache.model.reference import Digest, parse_digest
 from cache.store import files
 from cache.store.layout import KINDS, TEMPORARY, Layout
-from cache.store.manifest import Manifest, descriptors_in, media_type_in
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
 
-    from cache.reference import Reference
+    from cache.model.reference import Reference
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 # Bytes that are hashed at a time.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 from yarl import URL
 
-from cache.errors import TOO_MANY, UNAUTHORIZED, RegistryError
+from cache.model.errors import TOO_MANY, UNAUTHORIZED, RegistryError
 from cache.upstream.challenge import Challenge, challenges, preferred
 from cache.upstream.failures import failure_of, not_a_registry, refusal_of
 from cache.upstream.health import Health

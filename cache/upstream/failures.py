@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from cache.errors import BAD_GATEWAY, FORBIDDEN, NOT_FOUND, TIMED_OUT, TOO_MANY, UNAUTHORIZED, RegistryError
+from cache.model.errors import BAD_GATEWAY, FORBIDDEN, NOT_FOUND, TIMED_OUT, TOO_MANY, UNAUTHORIZED, RegistryError
 from common.cache_protocol import UpstreamReason as Reason
 
 if TYPE_CHECKING:

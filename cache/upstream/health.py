@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from cache.errors import TOO_MANY, RegistryError
+from cache.model.errors import TOO_MANY, RegistryError
 from common.cache_protocol import UpstreamReason as Reason
 
 if TYPE_CHECKING:

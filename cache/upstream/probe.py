@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from cache.errors import FORBIDDEN, UNAUTHORIZED, RegistryError
+from cache.model.errors import FORBIDDEN, UNAUTHORIZED, RegistryError
 from cache.upstream.challenge import Challenge, challenges, preferred
 from cache.upstream.failures import failure_of, is_success, not_a_registry, refusal_of
 from cache.upstream.tokens import TokenRefusedError

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import orjson
 from yarl import URL
 
-from cache.errors import BAD_GATEWAY, FORBIDDEN, UNAUTHORIZED, RegistryError
+from cache.model.errors import BAD_GATEWAY, FORBIDDEN, UNAUTHORIZED, RegistryError
 from cache.upstream.failures import is_success, not_a_registry, refusal_of
 from common.cache_protocol import UpstreamReason
 

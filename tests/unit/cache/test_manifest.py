@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache.store.manifest import OCI_INDEX, OCI_MANIFEST, SIGNED_SCHEMA_1, descriptors_in, media_type_in
+from cache.model.manifest import OCI_INDEX, OCI_MANIFEST, SIGNED_SCHEMA_1, descriptors_in, media_type_in
 
 
 @pytest.mark.parametrize(

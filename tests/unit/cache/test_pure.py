@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache.byte_range import ByteRange, UnsatisfiableError, requested_range
-from cache.errors import RegistryError
-from cache.rendezvous import ranked
+from cache.model.errors import RegistryError
+from cache.replicas.rendezvous import ranked
+from cache.server.byte_range import ByteRange, UnsatisfiableError, requested_range
 from cache.upstream.failures import retry_after
 from cache.upstream.health import Health
 from common.cache_protocol import UpstreamReason as Reason

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache.errors import RegistryError
-from cache.reference import Kind, parse_path
+from cache.model.errors import RegistryError
+from cache.model.reference import Kind, parse_path
 from cache.store.layout import Layout
 
 SHA = "0123456789abcdef" * 4

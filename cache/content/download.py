@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from cache.errors import BAD_GATEWAY, UNAVAILABLE, RegistryError
+from cache.model.errors import BAD_GATEWAY, UNAVAILABLE, RegistryError
 from cache.store.store import NoSpaceError, StoredBlob
 from cache.upstream.failures import failure_of
 from common.cache_protocol import UpstreamReason
@@ -18,9 +18,9 @@ from common.cache_protocol import UpstreamReason
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cache.reference import Digest, Reference
+    from cache.model.reference import Digest, Reference
     from cache.store.store import BlobWriter, FileStore
-    from cache.transfer import Source, Transfer
+    from cache.upstream.transfer import Source, Transfer
 
 # Bytes at the end of each response that are sent only after the digest was verified. A client never gets a whole body
 # that is wrong.

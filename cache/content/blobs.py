@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from cache.download import HOLD_BACK, Download, Downloads
-from cache.errors import BAD_GATEWAY, NOT_FOUND, RegistryError
-from cache.peers import PeerSource
-from cache.results import Result
-from cache.transfer import BLOBS, Source, UpstreamSource
+from cache.content.download import HOLD_BACK, Download, Downloads
+from cache.model.errors import BAD_GATEWAY, NOT_FOUND, RegistryError
+from cache.model.results import Result
+from cache.replicas.peers import PeerSource
 from cache.upstream.failures import failure_of, is_success
+from cache.upstream.transfer import BLOBS, Source, UpstreamSource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from cache.manifests import Request
-    from cache.peers import Peers
-    from cache.reference import Digest
+    from cache.content.manifests import Request
+    from cache.model.reference import Digest
+    from cache.replicas.peers import Peers
     from cache.store.store import FileStore, StoredBlob
     from cache.upstream.client import UpstreamClient
 

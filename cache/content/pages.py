@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 from yarl import URL
 
-from cache.coalesce import Coalescer
-from cache.errors import BAD_GATEWAY, NOT_FOUND, RegistryError
-from cache.manifests import MANIFESTS
-from cache.reference import Kind
-from cache.results import Result
+from cache.content.coalesce import Coalescer
+from cache.content.manifests import MANIFESTS
+from cache.model.errors import BAD_GATEWAY, NOT_FOUND, RegistryError
+from cache.model.reference import Kind
+from cache.model.results import Result
 from cache.upstream.failures import failure_of, is_success, not_a_registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cache.manifests import Request
-    from cache.reference import Reference
+    from cache.content.manifests import Request
+    from cache.model.reference import Reference
     from cache.store.store import Store
     from cache.upstream.client import UpstreamClient
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
 
-from cache.errors import BAD_GATEWAY, RegistryError
+from cache.model.errors import BAD_GATEWAY, RegistryError
 from cache.upstream.failures import is_success, not_a_registry
 from common.cache_protocol import UpstreamReason
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from cache.reference import Reference
+    from cache.model.reference import Reference
     from cache.upstream.client import UpstreamClient
 
 BLOBS: Final = "blobs"

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import aiohttp
 from yarl import URL
 
-from cache.errors import BAD_GATEWAY, RegistryError
-from cache.rendezvous import ranked
-from cache.transfer import Transfer, range_header, transfer_of
+from cache.model.errors import BAD_GATEWAY, RegistryError
+from cache.replicas.rendezvous import ranked
 from cache.upstream.failures import failure_of, is_success, refusal_of
+from cache.upstream.transfer import Transfer, range_header, transfer_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from cache.config import PeersConfig
-    from cache.reference import Reference
+    from cache.model.reference import Reference
 
 T = TypeVar("T")
 

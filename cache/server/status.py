@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from cache.download import Downloads
+    from cache.content.download import Downloads
     from cache.metrics import Metrics
     from cache.mirror import Mirror, Mirrors
     from cache.store.eviction import Evictor

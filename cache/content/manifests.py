@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from cache.coalesce import Coalescer
-from cache.errors import BAD_GATEWAY, NOT_FOUND, RegistryError
-from cache.reference import Digest, Reference, parse_digest
-from cache.results import Result
-from cache.store.manifest import ACCEPTED, Manifest, media_type_in
+from cache.content.coalesce import Coalescer
+from cache.model.errors import BAD_GATEWAY, NOT_FOUND, RegistryError
+from cache.model.manifest import ACCEPTED, Manifest, media_type_in
+from cache.model.reference import Digest, Reference, parse_digest
+from cache.model.results import Result
 from cache.store.store import matches
 from cache.upstream.failures import failure_of, is_success, not_a_registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cache.peers import Peer, Peers
+    from cache.replicas.peers import Peer, Peers
     from cache.store.store import Store
     from cache.upstream.client import UpstreamClient
 

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
-from cache.byte_range import ByteRange, UnsatisfiableError, requested_range
-from cache.errors import NOT_ALLOWED, NOT_FOUND, RegistryError
-from cache.manifests import DIGEST_HEADER, Request
-from cache.peers import HOP_HEADER
-from cache.reference import Digest, Kind, Reference, parse_path
-from cache.results import Result
+from cache.content.manifests import DIGEST_HEADER, Request
+from cache.model.errors import NOT_ALLOWED, NOT_FOUND, RegistryError
+from cache.model.reference import Digest, Kind, Reference, parse_path
+from cache.model.results import Result
+from cache.replicas.peers import HOP_HEADER
+from cache.server.byte_range import ByteRange, UnsatisfiableError, requested_range
 from cache.store import files
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from cache.download import Download
+    from cache.content.download import Download
     from cache.metrics import Metrics
     from cache.mirror import Mirror, Mirrors
     from cache.store.store import StoredBlob

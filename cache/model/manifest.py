@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from cache.reference import Digest, parse_digest
+from cache.model.reference import Digest, parse_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,1 @@
+"""Decide where content comes from: the store, another replica or the upstream."""

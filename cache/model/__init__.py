@@ -1,0 +1,1 @@
+"""Define the names, documents and errors of the OCI distribution specification. Pure."""

@@ -1,0 +1,1 @@
+"""Share work with the other replicas of this cache."""

@@ -1,0 +1,1 @@
+"""Answer HTTP requests: the registry API on one port, health and status on another."""
