@@ -61,7 +61,8 @@ else
 	@$(BIN)/python -m pytest tests/smoke --exitfirst --durations=10
 endif
 
-slow: $(STAMP)  ## run long tests: faults on a real API server, the cache against a real upstream
+slow: $(STAMP)  ## run long tests: random input, faults on a real API server, the cache against a real upstream
+	@HYPOTHESIS_PROFILE=random $(PYTEST) tests/unit tests/fuzz -m 'hypothesis or slow' --dist=loadfile
 	@$(PYTEST) tests/cache --dist=load
 	@$(BIN)/python -m tests.localcluster build --cert-manager
 	@$(PYTEST_CLUSTER) tests/cluster -m slow --dist=loadfile

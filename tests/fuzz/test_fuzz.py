@@ -27,6 +27,7 @@ def test_target_passes_its_seeds(target: str) -> None:
 
 
 @FUZZER
+@pytest.mark.slow  # each run has other inputs, so that it may find a mistake of any age
 @pytest.mark.parametrize("target", TARGETS)
 def test_fuzzing_finds_nothing(target: str, tmp_path: Path) -> None:
     outcome = fuzz(target, SECONDS, tmp_path)
@@ -36,6 +37,7 @@ def test_fuzzing_finds_nothing(target: str, tmp_path: Path) -> None:
 
 
 @FUZZER
+@pytest.mark.slow
 def test_planted_mistake_is_found(tmp_path: Path) -> None:
     outcome = fuzz("planted", 60, tmp_path)  # ends with the finding, one letter from its seed
     assert "assert not hosts_block.parse(data).blocks" in outcome.finding
