@@ -117,6 +117,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow  # each run kills at other moments; the next test tries each moment of one agent
 def test_two_agents_killed_at_random(foreign: Foreign) -> None:
     for _ in range(KILLS // 2):
         agents = [foreign.start(mirror) for mirror in ("one", "two")]
