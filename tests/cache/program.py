@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ class Answer:
     body: bytes
     headers: Mapping[str, str]
     first_byte: float  # seconds from the request
+    silence: float  # the longest time without a byte of the body, in seconds
     seconds: float
 
     @property
@@ -133,27 +135,45 @@ class Cache:
         began = time.monotonic()
         url = URL(f"{self.url}/v2/{path}", encoded=True)
         async with self.session.request(method, url, headers=headers or {}) as response:
-            first = b"" if method == "HEAD" else await response.content.readany()
-            first_byte = time.monotonic() - began
-            body = first + await response.content.read()
-            return Answer(response.status, body, response.headers.copy(), first_byte, time.monotonic() - began)
+            body, moments = bytearray(), [began]
+            while piece := await response.content.readany():
+                body += piece
+                moments.append(time.monotonic())
+            moments.append(time.monotonic())
+            silence = max(after - before for before, after in pairwise(moments))
+            headers, seconds = response.headers.copy(), moments[-1] - began
+            return Answer(response.status, bytes(body), headers, moments[1] - began, silence, seconds)
 
     async def pull(self, name: str, tag: str = "latest") -> list[Answer]:
-        """Pull an image as containerd does, verify all digests, and return the answers for the blobs."""
+        """Pull an image as containerd does, verify all digests, and return the answers for the blobs.
+
+        All images of an index are pulled.
+        """
         head = await self.ask(f"{name}/manifests/{tag}", "HEAD")
         assert head.status == 200, (head.status, self.log())
-        digest = head.headers["Docker-Content-Digest"]
-        manifest = await self.ask(f"{name}/manifests/{digest}")
-        assert manifest.status == 200, (manifest.status, manifest.body)
-        assert digest_of(manifest.body) == digest
-        document = json.loads(manifest.body)
+        return await self.pull_digest(name, head.headers["Docker-Content-Digest"])
+
+    async def pull_digest(self, name: str, digest: str) -> list[Answer]:
+        """Pull the manifest of a digest and all that it refers to."""
+        document = json.loads((await self._verified(f"{name}/manifests/", digest)).body)
         answers = []
-        for each in [document["config"], *document["layers"]]:
-            answer = await self.ask(f"{name}/blobs/{each['digest']}")
-            assert answer.status == 200, (answer.status, answer.body)
-            assert digest_of(answer.body) == each["digest"]
-            answers.append(answer)
+        for each in document.get("manifests", []):
+            answers += await self.pull_digest(name, each["digest"])
+        configuration = [document["config"]] if "config" in document else []
+        for each in configuration + document.get("layers", []):
+            answers.append(await self._verified(f"{name}/blobs/", each["digest"]))
         return answers
+
+    async def _verified(self, path: str, digest: str) -> Answer:
+        answer = await self.ask(path + digest)
+        assert answer.status == 200, (answer.status, answer.body, self.log())
+        assert digest_of(answer.body) == digest
+        return answer
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the process."""
+        assert self.process is not None
+        self.process.send_signal(number)
 
     def log(self) -> str:
         """Return the end of its log."""

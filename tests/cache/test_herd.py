@@ -35,15 +35,6 @@ async def test_herd_of_two_replicas(upstream: Registry, pair: tuple[Cache, Cache
     assert all(each.has(digest) for each in pair for digest in blobs)
 
 
-async def test_waiters_see_bytes_while_the_blob_arrives(upstream: Registry, cache: Cache) -> None:
-    """The first byte comes long before the last one."""
-    _, blobs = upstream.push("team/app", layers=(4_000_000,))
-    upstream.does.rate = 2_000_000
-    answers = await asyncio.gather(*(cache.ask(f"team/app/blobs/{blobs[1]}") for _ in range(5)))
-    assert max(each.first_byte for each in answers) < 1.0
-    assert min(each.seconds for each in answers) > 1.5
-
-
 async def test_download_continues_without_clients(upstream: Registry, cache: Cache) -> None:
     """A client that leaves does not throw the download away."""
     _, blobs = upstream.push("team/app", layers=(4_000_000,))

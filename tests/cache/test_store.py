@@ -52,20 +52,6 @@ async def test_kills_leave_sound_blobs(upstream: Registry, cache: Cache) -> None
     assert sound(cache) >= 3
 
 
-async def test_stop_finishes_responses(upstream: Registry, cache: Cache) -> None:
-    """SIGTERM lets a response in progress end."""
-    _, blobs = upstream.push("a", layers=(2_000_000,))
-    upstream.does.rate = 2_000_000
-    pull = asyncio.create_task(cache.ask(f"a/blobs/{blobs[1]}"))
-
-    async def begun() -> bool:
-        return upstream.sent > 0
-
-    await cache.until(begun)
-    assert await cache.stop() == 0
-    assert digest_of((await pull).body) == blobs[1]
-
-
 @pytest.mark.parametrize("damage", ["truncated", "emptied"])
 async def test_wrong_size_is_seen_at_once(upstream: Registry, cache: Cache, damage: str) -> None:
     """A blob whose size is wrong is fetched again before a byte is sent."""

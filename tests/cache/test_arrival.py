@@ -1,0 +1,59 @@
+"""Clients receive bytes while a blob arrives, however long it takes.
+
+This file is the first one, so that its longest test starts first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cache.images import digest_of
+
+if TYPE_CHECKING:
+    from tests.cache.program import Cache
+    from tests.cache.upstream import Registry
+
+SIZE = 2_000_000
+HELD_BACK = 512 * 1024  # bytes that are sent after the digest was verified
+
+
+@pytest.mark.parametrize(
+    "duration",
+    [pytest.param(360, marks=[pytest.mark.slow, pytest.mark.timeout(600)]), 6],
+)
+async def test_dripping_blob_is_delivered(upstream: Registry, pair: tuple[Cache, Cache], duration: int) -> None:
+    """All clients of two replicas receive it whole, with their first byte at once, and both replicas store it."""
+    _, blobs = upstream.push("team/app", layers=(SIZE,))
+    upstream.does.rate, upstream.does.piece = SIZE / duration, 1000
+    path = f"team/app/blobs/{blobs[1]}"
+    early = [asyncio.create_task(cache.ask(path)) for cache in pair * 5]
+
+    async def half() -> bool:
+        return upstream.sent > SIZE / 2
+
+    await pair[0].until(half, duration)
+    late = [asyncio.create_task(cache.ask(path)) for cache in pair * 5]
+    answers = await asyncio.gather(*early, *late)
+    assert {digest_of(each.body) for each in answers} == {blobs[1]}
+    assert max(each.first_byte for each in answers) < 1.0
+    # The end of the blob is held back, so that a client is never sent a whole wrong one.
+    assert max(each.silence for each in answers) < duration * HELD_BACK / SIZE + 2
+    assert min(each.seconds for each in answers[:10]) > 0.9 * duration
+    assert all(cache.has(blobs[1]) for cache in pair)
+    assert upstream.sent == SIZE
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("size", [10_000, 3_000_000])
+async def test_pauses_of_the_upstream_do_not_matter(
+    upstream: Registry, cache: Cache, size: int, *, chunked: bool
+) -> None:
+    """An upstream that pauses between its pieces, also in small blobs, is waited for."""
+    _, blobs = upstream.push("team/app", layers=(size,))
+    upstream.does.rate, upstream.does.piece, upstream.does.chunked = size / 4, size // 2, chunked
+    answer = await cache.ask(f"team/app/blobs/{blobs[1]}")
+    assert digest_of(answer.body) == blobs[1]
+    assert answer.seconds > 3
