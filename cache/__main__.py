@@ -1,4 +1,4 @@
-"""Run the cache: `python -m cache CONFIG.json`."""
+"""Run the cache until SIGTERM: `python -m cache CONFIG.json`."""
 
 from __future__ import annotations
 
@@ -7,36 +7,48 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
-from cache.config import CacheConfig, ConfigError, load
+from cache.config import ConfigError, load
 from cache.program import Program
+from cache.settings import CacheSettings
 from common.logs import logger
+from common.settings import SettingsError, read
+
+if TYPE_CHECKING:
+    from cache.config import CacheConfig
+    from common.logs import Logger
+
+INVALID_SETTINGS = 2  # exit status, as for wrong arguments of a command
 
 
 def main(arguments: list[str]) -> int:
-    """Serve until SIGTERM and return the exit status."""
+    """Run the cache and return its exit status."""
     if len(arguments) != 1:
-        print("usage: python -m cache CONFIG.json", file=sys.stderr)  # noqa: T201
-        return 2
+        sys.stderr.write("usage: python -m cache CONFIG.json\n")
+        return INVALID_SETTINGS
     path = Path(arguments[0])
     try:
-        config = load(path)
-    except ConfigError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        settings, config = read(CacheSettings, os.environ), load(path)
+    except (SettingsError, ConfigError) as error:
+        sys.stderr.write(f"{error}\n")
+        return INVALID_SETTINGS
+    log = logger(settings.log_level, "cache")
+    try:
+        uvloop.run(_run(path, config, log))
+    except OSError as error:
+        log.error("cannot serve", error=str(error))  # noqa: TRY400 (the message suffices)
         return 1
-    return uvloop.run(_run(path, config))
-
-
-async def _run(path: Path, config: CacheConfig) -> int:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    log = logger(os.environ.get("LOG_LEVEL", "INFO").upper(), "cache")
-    await Program(path, config, os.environ, log).run(stopping)
     return 0
+
+
+async def _run(path: Path, config: CacheConfig, log: Logger) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    await Program(path, config, os.environ, log).run(stopping)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ _ADDRESS: Final = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]/]*):(?P<port>
 _PERCENT: Final = re.compile(r"([0-9]{1,2}(?:\.[0-9]+)?)%")
 _NANOSECONDS: Final = 1_000_000_000
 _PORT_MAX: Final = 65535
+_UPSTREAMS_MAX: Final = 21  # bounds memory and probes
 
 
 class ConfigError(Exception):
@@ -59,6 +60,14 @@ def _floor(value: object) -> Floor:
     if amount < 0:
         raise ValueError("must not be negative")
     return Floor(size=int(amount))
+
+
+def _upstreams(value: tuple[UpstreamConfig, ...]) -> tuple[UpstreamConfig, ...]:
+    if not 1 <= len(value) <= _UPSTREAMS_MAX:
+        raise ValueError(f"must be 1 to {_UPSTREAMS_MAX} upstreams")
+    if len({each.host for each in value}) != len(value):
+        raise ValueError("must have different hosts")
+    return value
 
 
 def _registry(value: str) -> str:
@@ -129,17 +138,10 @@ class CacheConfig(Part):
     root: str = Field(min_length=1)
     ttl: Annotated[float, BeforeValidator(_seconds)]
     min_free: Annotated[Floor, BeforeValidator(_floor)] = Floor(fraction=0.1)
-    upstreams: tuple[UpstreamConfig, ...] = Field(min_length=1, max_length=21)
+    upstreams: Annotated[tuple[UpstreamConfig, ...], AfterValidator(_upstreams)]
     ca_bundle: str | None = None
     peers: PeersConfig | None = None
     count_repositories: bool = False
-
-    @model_validator(mode="after")
-    def _hosts_differ(self) -> CacheConfig:
-        hosts = [each.host for each in self.upstreams]
-        if len(set(hosts)) != len(hosts):
-            raise ValueError("upstreams must have different hosts")
-        return self
 
     def needs_restart(self, other: CacheConfig) -> bool:
         """Return True if the other configuration cannot be applied to a running program."""

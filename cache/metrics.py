@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
+
+if TYPE_CHECKING:
+    from cache.model.reference import Reference
+    from cache.model.results import Result
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -13,6 +18,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 class Metrics:
     """The metrics of the process."""
 
+    counts_repositories: bool = False
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     requests: Counter = field(init=False)
     served_bytes: Counter = field(init=False)
@@ -44,3 +50,14 @@ class Metrics:
         self.evictions = counter("evictions_total", "Files evicted, by cause.", "cause")
         self.evicted_bytes = counter("evicted_bytes_total", "Bytes evicted, by cause.", "cause")
         self.rate_limit = gauge("rate_limit_remaining", "Requests that the upstream still allows.", "upstream")
+
+    def count(self, host: str, reference: Reference, result: Result) -> None:
+        """Count a request."""
+        self.requests.labels(host, reference.kind.value, result.value).inc()
+        if self.counts_repositories:
+            self.repository_requests.labels(host, reference.name).inc()
+
+    def count_eviction(self, cause: str, size: int) -> None:
+        """Count an evicted file."""
+        self.evictions.labels(cause).inc()
+        self.evicted_bytes.labels(cause).inc(size)

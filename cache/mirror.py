@@ -2,36 +2,51 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cache.content.blobs import BlobService
+from cache.content.manifest_sources import ManifestSources
 from cache.content.manifests import ManifestService
 from cache.content.pages import PageService
 from cache.upstream.client import UpstreamClient
 from cache.upstream.credentials import Credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    import aiohttp
     from prometheus_client import Counter
 
     from cache.config import UpstreamConfig
     from cache.content.download import Downloads
     from cache.metrics import Metrics
     from cache.replicas.peers import Peers
-    from cache.store.store import FileStore
+    from cache.store.file_store import FileStore
+    from cache.upstream.session import Session
     from common.proxies import Proxies
 
 # Clients that are remembered: more than the nodes of the largest clusters.
-_CLIENTS_MAX = 20_000
+_CLIENTS_MAX: Final = 20_000
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts that all upstreams share."""
+
+    store: FileStore
+    downloads: Downloads
+    metrics: Metrics
+    proxies: Proxies
+    session: Session
+    peers: Peers
+    check_space: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
 class Mirror:
-    """Everything that serves one upstream."""
+    """Everything that serves one upstream. `clients` has when each address asked last, in seconds since the epoch."""
 
     config: UpstreamConfig
     client: UpstreamClient
@@ -39,8 +54,6 @@ class Mirror:
     blobs: BlobService
     pages: PageService
     served_bytes: Counter
-    count_repositories: bool = False
-    # When each client address asked last, in seconds since the epoch.
     clients: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -58,43 +71,49 @@ class Mirror:
         """Cancel what is in progress."""
         await self.manifests.stop()
         await self.pages.stop()
+        await self.blobs.stop()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Mirrors:
     """The upstreams by host; the first one serves requests that name none."""
 
-    by_host: dict[str, Mirror]
+    parts: Parts
+    by_host: dict[str, Mirror] = field(default_factory=dict)
 
     def of(self, host: str | None) -> Mirror | None:
         """Return what serves a host; None if the configuration does not have it."""
         return next(iter(self.by_host.values()), None) if host is None else self.by_host.get(host)
 
+    async def follow(self, upstreams: Iterable[UpstreamConfig]) -> None:
+        """Serve these upstreams. Those that did not change keep their state, and the files of others are removed."""
+        old = self.by_host
+        kept = {each.host: old[each.host] for each in upstreams if each.host in old and old[each.host].config == each}
+        self.by_host = {each.host: kept.get(each.host) or _mirror_of(each, self.parts) for each in upstreams}
+        for host, mirror in old.items():
+            if host not in kept:
+                await mirror.stop()
+        await asyncio.to_thread(self.parts.store.retain, [each.directory for each in upstreams])
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The parts that all upstreams share."""
-
-    store: FileStore
-    downloads: Downloads
-    metrics: Metrics
-    proxies: Proxies
-    check_space: Callable[[], None]
+    async def stop(self) -> None:
+        """Cancel what is in progress."""
+        await asyncio.gather(*(each.stop() for each in self.by_host.values()))
 
 
-def mirror_of(config: UpstreamConfig, parts: Parts, session: aiohttp.ClientSession, peers: Peers) -> Mirror:
-    """Return what serves one upstream."""
-    client = UpstreamClient(config, session, parts.proxies, Credentials(config.credentials))
+def _mirror_of(config: UpstreamConfig, parts: Parts) -> Mirror:
+    client = UpstreamClient(config, parts.session, parts.proxies, Credentials(config.credentials))
     area, metrics = config.directory, parts.metrics
 
     def received(source: str, size: int) -> None:
-        metrics.received_bytes.labels(config.host, "upstream" if source == "upstream" else "peer").inc(size)
+        metrics.received_bytes.labels(config.host, source).inc(size)
 
     return Mirror(
         config=config,
         client=client,
-        manifests=ManifestService(area, config.host, client, parts.store, peers),
-        blobs=BlobService(area, config.host, client, parts.store, peers, parts.downloads, received, parts.check_space),
+        manifests=ManifestService(ManifestSources(area, config.host, client, parts.store, parts.peers)),
+        blobs=BlobService(
+            area, config.host, client, parts.store, parts.peers, parts.downloads, received, parts.check_space
+        ),
         pages=PageService(area, client, parts.store),
         served_bytes=metrics.served_bytes.labels(config.host),
     )

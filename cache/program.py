@@ -1,10 +1,8 @@
-"""Run the parts of the cache, and follow changes of its configuration, certificate and CA bundle."""
+"""Run the parts of the cache, and follow changes of its configuration, certificate, CAs and credentials."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ssl
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -12,33 +10,34 @@ from typing import TYPE_CHECKING, Final
 
 from cache.config import CacheConfig, ConfigError, load
 from cache.content.download import Downloads
+from cache.file_stamp import stamp_of
 from cache.metrics import Metrics
-from cache.mirror import Mirror, Mirrors, Parts, mirror_of
-from cache.replicas.peers import Peers, peers_of
-from cache.server.registry import RegistryServer, serving
-from cache.server.status import StatusServer
+from cache.mirror import Mirrors, Parts
+from cache.replicas.peers import Peers
+from cache.server.certificate import ServingCertificate
+from cache.server.listener import serving
+from cache.server.registry_server import RegistryServer
+from cache.server.status_server import StatusServer
 from cache.store.eviction import Evictor
+from cache.store.file_store import FileStore
 from cache.store.scrub import scrub
-from cache.store.store import FileStore
-from cache.upstream.client import new_session
 from cache.upstream.probe import probe
+from cache.upstream.session import Session
 from cache.upstream.trust import client_context, peer_context
 from common.proxies import proxies_in
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from typing import Any
-
-    import aiohttp
 
     from common.logs import Logger
 
-# Seconds between two looks at the files: configuration, certificate, CA bundle.
+# Seconds between two looks at the files: configuration, certificate, CAs.
 WATCH_INTERVAL: Final = 2.0
 # Seconds between two looks at the credentials of upstreams, and at what probes are due.
 PROBE_TICK: Final = 1.0
-# Seconds for which a replaced session may finish its downloads.
-RETIRE_SECONDS: Final = 3600.0
+# Seconds before a loop that crashed begins again.
+RESTART_SECONDS: Final = 10.0
 
 
 class Program:
@@ -47,35 +46,45 @@ class Program:
     def __init__(self, path: Path, config: CacheConfig, environment: Mapping[str, str], log: Logger) -> None:
         self._path, self._config, self._log = path, config, log
         root = Path(config.root)
-        self.metrics = Metrics()
-        self._evictor = Evictor(root, config.ttl, config.min_free, log, self._evicted)
-        self._store = FileStore(root, self._evictor.evict)
-        self._downloads = Downloads(self._store)
-        self._parts = Parts(self._store, self._downloads, self.metrics, proxies_in(environment), self._evictor.check)
-        self._mirrors = Mirrors({})
-        self._peers = Peers()
-        self._sessions: list[aiohttp.ClientSession] = []
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if config.tls else None
-        self._retired: list[asyncio.Task[None]] = []
+        self._metrics = Metrics()
+        self._evictor = Evictor(root, config.ttl, config.min_free, log, self._metrics.count_eviction)
+        self._store = FileStore(root, self._evictor.evict, self._evictor.note_stored)
+        self._downloads = Downloads()
+        self._upstream_session, self._peer_session = Session(client_context), Session(peer_context)
+        self._peers = Peers(self._peer_session)
+        self._mirrors = Mirrors(
+            Parts(
+                store=self._store,
+                downloads=self._downloads,
+                metrics=self._metrics,
+                proxies=proxies_in(environment),
+                session=self._upstream_session,
+                peers=self._peers,
+                check_space=self._evictor.check,
+            )
+        )
+        self._certificate = ServingCertificate()
         self._ready = False
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Serve until `stopping` is set. Raises OSError if an address or the volume cannot be used."""
+        """Serve until `stopping` is set. Raises OSError if an address, the volume or the certificate cannot be used."""
         await asyncio.to_thread(self._store.prepare)
-        self._load_certificate()
+        if self._config.tls is not None:
+            self._certificate.follow(self._config.tls)
         await self._apply(self._config)
-        registry = RegistryServer(lambda: self._mirrors, self.metrics, self._log)
-        status = StatusServer(
-            Path(self._config.root), lambda: self._mirrors, self.metrics, self._downloads, self._evictor, self.is_ready
-        )
+        root = Path(self._config.root)
+        registry = RegistryServer(self._mirrors, self._metrics, self._log)
+        status = StatusServer(root, self._mirrors, self._metrics, self._downloads, self._evictor, self.is_ready)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close)
-            for work in (self._evictor.run(), scrub(Path(self._config.root), self._log), self._watch(), self._probe()):
-                stack.enter_context(_running(work))
+            for work in (self._evictor.run, lambda: scrub(root, self._log), self._watch, self._probe):
+                task = asyncio.create_task(self._kept_running(work))
+                stack.callback(task.cancel)
             await stack.enter_async_context(serving(status.handle, self._config.status_listen))
-            port = await stack.enter_async_context(serving(registry.handle, self._config.listen, self._context))
+            context = self._certificate.context if self._config.tls else None
+            port = await stack.enter_async_context(serving(registry.handle, self._config.listen, context))
             self._ready = True
-            self._log.info("serving", port=port, upstreams=[each.host for each in self._config.upstreams])
+            self._log.info("serving", port=port, upstreams=list(self._mirrors.by_host))
             await stopping.wait()
             self._ready = False
             self._log.info("stopping")
@@ -84,69 +93,62 @@ class Program:
         """Return True while requests are accepted."""
         return self._ready
 
-    async def _apply(self, config: CacheConfig) -> None:
-        """Follow a configuration: upstreams that did not change keep their tokens and state."""
-        old, sessions = self._mirrors, self._sessions
-        session = new_session(await asyncio.to_thread(client_context, config.ca_bundle))
-        peer_session = new_session(peer_context(config.peers.ca if config.peers else None))
-        self._sessions = [session, peer_session]
-        self._peers = peers_of(config.peers, peer_session, self._peers)
-        self._mirrors = Mirrors({each.host: self._mirror(each, config, session, old) for each in config.upstreams})
-        self._evictor.ttl, self._evictor.floor = config.ttl, config.min_free
-        self._config = config
-        await asyncio.to_thread(self._store.retain, [each.directory for each in config.upstreams])
-        for each in sessions:
-            self._retired.append(asyncio.create_task(_close_later(each)))
+    async def _kept_running(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a loop, and begin again if it crashes: stored content is served meanwhile."""
+        while True:
+            try:
+                await work()
+            except Exception:  # noqa: BLE001 (the boundary: one loop must not end the others)
+                self._log.exception("background work crashed")
+            await asyncio.sleep(RESTART_SECONDS)
 
-    def _mirror(self, config: Any, whole: CacheConfig, session: aiohttp.ClientSession, old: Mirrors) -> Mirror:
-        mirror = mirror_of(config, self._parts, session, self._peers)
-        mirror.count_repositories = whole.count_repositories
-        before = old.by_host.get(config.host)
-        if before is not None and before.config == config:
-            mirror.client.health, mirror.clients = before.client.health, before.clients
-            mirror.client.login = before.client.login
-        return mirror
+    async def _apply(self, config: CacheConfig) -> None:
+        self._config = config
+        self._metrics.counts_repositories = config.count_repositories
+        self._evictor.ttl, self._evictor.floor = config.ttl, config.min_free
+        self._peers.follow(config.peers)
+        await self._follow_cas()
+        await self._mirrors.follow(config.upstreams)
+        self._evictor.rescan()
+
+    async def _follow_cas(self) -> None:
+        peers = self._config.peers
+        await self._peer_session.follow(peers.ca if peers else None)
+        if await self._upstream_session.follow(self._config.ca_bundle):
+            for mirror in self._mirrors.by_host.values():
+                mirror.client.health.probed = None
+
+    def _follow_certificate(self) -> None:
+        try:
+            if self._config.tls is not None and self._certificate.follow(self._config.tls):
+                self._log.info("certificate loaded")
+        except OSError as error:
+            self._log.error("certificate refused", error=str(error))
 
     async def _watch(self) -> None:
-        stamps = self._stamps()
+        seen = None
         while True:
             await asyncio.sleep(WATCH_INTERVAL)
-            now = self._stamps()
-            if now != stamps:
-                stamps = now
+            now = stamp_of(self._path)
+            if now != seen:
+                seen = now
                 await self._reload()
-
-    def _stamps(self) -> list[tuple[int, int]]:
-        tls, peers = self._config.tls, self._config.peers
-        paths = [str(self._path), self._config.ca_bundle, peers.ca if peers else None]
-        return [_stamp(each) for each in [*paths, *([tls.certificate, tls.key] if tls else [])] if each]
+            self._follow_certificate()
+            await self._follow_cas()
 
     async def _reload(self) -> None:
-        self._load_certificate()
         try:
             config = load(self._path)
         except ConfigError as error:
             self._log.error("configuration refused", mistakes=str(error).splitlines())
             return
+        if config == self._config:
+            return
         if config.needs_restart(self._config):
             self._log.error("configuration refused", mistakes=["listen, statusListen, root, tls: need a restart"])
             return
         await self._apply(config)
-        self._log.info("configuration applied", upstreams=[each.host for each in config.upstreams])
-
-    def _load_certificate(self) -> None:
-        """Use the certificate of the files for new connections. A pair that does not match is refused."""
-        tls, context = self._config.tls, self._context
-        if tls is None or context is None:
-            return
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate, tls.key)
-            context.load_cert_chain(tls.certificate, tls.key)
-        except (OSError, ssl.SSLError) as error:
-            if not self._ready:
-                raise
-            self._log.error("certificate refused", error=str(error))
+        self._log.info("configuration applied", upstreams=list(self._mirrors.by_host))
 
     async def _probe(self) -> None:
         """Probe each upstream when it is due. One that hangs delays no other."""
@@ -158,38 +160,7 @@ class Program:
                         probes.create_task(probe(mirror.client))
                 await asyncio.sleep(PROBE_TICK)
 
-    def _evicted(self, cause: str, size: int) -> None:
-        self.metrics.evictions.labels(cause).inc()
-        self.metrics.evicted_bytes.labels(cause).inc(size)
-
     async def _close(self) -> None:
-        await self._downloads.stop()
-        for mirror in self._mirrors.by_host.values():
-            await mirror.stop()
-        for task in self._retired:
-            task.cancel()
-        for session in self._sessions:
-            await session.close()
-
-
-async def _close_later(session: aiohttp.ClientSession) -> None:
-    """Close a session that a change replaced, after the downloads that still use it."""
-    await asyncio.sleep(RETIRE_SECONDS)
-    await session.close()
-
-
-def _stamp(path: str) -> tuple[int, int]:
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return (0, 0)
-    return found.st_mtime_ns, found.st_ino
-
-
-@contextlib.contextmanager
-def _running(work: Coroutine[Any, Any, None]) -> Any:
-    task = asyncio.create_task(work)
-    try:
-        yield task
-    finally:
-        task.cancel()
+        await self._mirrors.stop()
+        await self._upstream_session.close()
+        await self._peer_session.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from cache.settings import CacheSettings
 from common.settings_table import Row, rows_of, table
 from controller.settings import ControllerSettings
 from controller.status import reasons
@@ -33,6 +34,12 @@ written as in Go, for example `168h` or `1h30m`; there is no unit for days.
 ## Webhook
 
 {table(rows_of(WebhookSettings))}
+## Cache
+
+The rest of its configuration is [a file](cache.md#the-new-cache). `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` apply to
+its requests to upstreams.
+
+{table(rows_of(CacheSettings))}
 ## Node agent
 
 {table(agent)}"""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 
 from cache.content.download import HOLD_BACK, Download, Downloads
+from cache.content.suspicion import Suspicions
 from cache.model.errors import BAD_GATEWAY, NOT_FOUND, RegistryError
-from cache.model.results import Result
 from cache.replicas.peers import PeerSource
 from cache.upstream.failures import failure_of, is_success
 from cache.upstream.transfer import BLOBS, Source, UpstreamSource
@@ -22,42 +22,13 @@ from cache.upstream.transfer import BLOBS, Source, UpstreamSource
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from cache.content.manifests import Request
-    from cache.model.reference import Digest
+    from cache.model.reference import Digest, Request
     from cache.replicas.peers import Peers
-    from cache.store.store import FileStore, StoredBlob
+    from cache.store.blob_files import StoredBlob
+    from cache.store.store import Store
     from cache.upstream.client import UpstreamClient
 
-# Seconds within which a client that asks for the same whole blob again is taken to have refused it: containerd checks
-# digests, so the stored blob may be damaged.
-SUSPICION: Final = 600.0
-# Blobs and clients that are remembered for it.
-_SERVED_MAX: Final = 10_000
 _NO_HEAD: Final = frozenset({400, 401, 403, 405, 501})
-
-
-@dataclass(slots=True)
-class Suspicions:
-    """Times of whole responses by blob and client, and of verifications by blob."""
-
-    _served: dict[tuple[Digest, str], float] = field(default_factory=dict)
-    _verified: dict[Digest, float] = field(default_factory=dict)
-
-    def served(self, digest: Digest, client: str, now: float) -> None:
-        """Remember a whole response."""
-        if len(self._served) >= _SERVED_MAX:
-            self._served.clear()
-        self._served[digest, client] = now
-
-    def is_suspect(self, digest: Digest, client: str, now: float) -> bool:
-        """Return True if the blob should be verified before it is sent; at most once in a while."""
-        again = now - self._served.pop((digest, client), now - SUSPICION) < SUSPICION
-        if not again or now - self._verified.get(digest, now - SUSPICION) < SUSPICION:
-            return False
-        if len(self._verified) >= _SERVED_MAX:
-            self._verified.clear()
-        self._verified[digest] = now
-        return True
 
 
 @dataclass(slots=True)
@@ -67,7 +38,7 @@ class BlobService:
     area: str
     host: str
     client: UpstreamClient
-    store: FileStore
+    store: Store
     peers: Peers
     downloads: Downloads
     received: Callable[[str, int], None]
@@ -80,41 +51,39 @@ class BlobService:
             await self.store.verify_blob(self.area, digest)
         return self.store.open_blob(self.area, digest)
 
-    async def download(self, request: Request, digest: Digest) -> tuple[Download, Result]:
-        """Join or begin the download of a blob; return when its size is known or it failed."""
+    def download(self, request: Request, digest: Digest) -> tuple[Download, bool]:
+        """Join or begin the download of a blob, and return True if it was in progress. Raises RegistryError."""
         if request.only_if_cached:
             raise RegistryError(NOT_FOUND, "The blob is not stored.", "BLOB_UNKNOWN")
         running = self.downloads.get(self.area, digest)
-        download = running or self.downloads.begin(self._new(request, digest))
         self.check_space()
-        await download.started.wait()
-        return download, Result.JOINED if running else Result.MISS
+        return running or self.downloads.begin(self._new(request, digest)), running is not None
 
     async def size(self, request: Request, digest: Digest) -> int | None:
         """Return the size of a blob that is not stored, with a HEAD at the upstream. Raises RegistryError."""
-        running = self.downloads.get(self.area, digest)
-        if running is not None and running.size is not None:
-            return running.size
-        if request.only_if_cached:
-            raise RegistryError(NOT_FOUND, "The blob is not stored.", "BLOB_UNKNOWN")
-        client, reference = self.client, request.reference
-        client.check(BLOBS)
-        async with client.ask("HEAD", reference.path, reference.name, kind=BLOBS) as response:
-            if is_success(response.status) and response.content_length is not None:
-                client.succeeded(BLOBS)
-                return response.content_length
-            if not is_success(response.status) and response.status not in _NO_HEAD:
-                raise client.refused(response, BLOBS)
-        download, _ = await self.download(request, digest)
-        if download.error is not None:
-            raise download.error
+        if self.downloads.get(self.area, digest) is None and not request.only_if_cached:
+            client, reference = self.client, request.reference
+            client.check(BLOBS)
+            async with client.ask("HEAD", reference.path, reference.name, kind=BLOBS) as response:
+                if is_success(response.status) and response.content_length is not None:
+                    client.succeeded(BLOBS)
+                    return response.content_length
+                if not is_success(response.status) and response.status not in _NO_HEAD:
+                    raise client.refused(response, BLOBS)
+        download, _ = self.download(request, digest)
+        await download.settled()
         return download.size
+
+    async def stop(self) -> None:
+        """Cancel what is in progress."""
+        await self.downloads.stop(self.area)
 
     def _new(self, request: Request, digest: Digest) -> Download:
         def sources(failed: set[str]) -> Source | None:
             return self._source(request, digest, failed)
 
-        return Download(self.area, request.reference, digest, self.store, sources, self.received)
+        slots = self.downloads.slots
+        return Download(self.area, request.reference, digest, self.store, sources, self.received, slots)
 
     def _source(self, request: Request, digest: Digest, failed: set[str]) -> Source | None:
         """Return where to fetch next: the owner, the upstream, then every replica that has the blob stored."""

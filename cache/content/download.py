@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from cache.model.errors import BAD_GATEWAY, UNAVAILABLE, RegistryError
-from cache.store.store import NoSpaceError, StoredBlob
+from cache.model.errors import BAD_GATEWAY, UNAVAILABLE, RegistryError, WrongContentError
+from cache.model.results import Result
+from cache.store.blob_files import NoSpaceError, StoredBlob
 from cache.upstream.failures import failure_of
 from common.cache_protocol import UpstreamReason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
 
     from cache.model.reference import Digest, Reference
-    from cache.store.store import BlobWriter, FileStore
+    from cache.store.blob_files import BlobWriter
+    from cache.store.store import Store
     from cache.upstream.transfer import Source, Transfer
 
 # Bytes at the end of each response that are sent only after the digest was verified. A client never gets a whole body
@@ -29,43 +31,39 @@ HOLD_BACK: Final = 512 * 1024
 INLINE: Final = 32 * 1024
 # Bytes up to which a download is finished although no client waits for it any more.
 SMALL: Final = 256 * 1024 * 1024
-UPSTREAM: Final = "upstream"
 # Attempts in a row that bring no byte. The pause before an attempt, in seconds, doubles with each of them.
 ATTEMPTS: Final = 5
 FIRST_PAUSE: Final = 0.2
-
-
-class WrongContentError(Exception):
-    """The whole body arrived and does not have the digest."""
 
 
 @dataclass(slots=True)
 class Download:
     """One blob on its way into the store.
 
-    `sources(failed)` returns where to fetch next, given the names of those that failed, or None.
+    `sources(failed)` returns where to fetch next, given the names of those that failed, or None. `slots` bounds the
+    transfers from upstreams. Transfers between replicas have no bound: two replicas could wait for each other's slots.
     """
 
     area: str
     reference: Reference
     digest: Digest
-    store: FileStore
+    store: Store
     sources: Callable[[set[str]], Source | None]
-    received: Callable[[str, int], None] = lambda *_: None
+    received: Callable[[str, int], None]
+    slots: asyncio.Semaphore
     size: int | None = None
     written: int = 0
     verified: bool = False
-    error: RegistryError | None = None
-    no_space: bool = False
-    started: asyncio.Event = field(default_factory=asyncio.Event)
-    readers: int = 0
+    error: RegistryError | NoSpaceError | None = None
+    result: Result = Result.PEER
+    _readers: int = 0
     _writer: BlobWriter | None = None
     _task: asyncio.Task[None] | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def start(self, slots: asyncio.Semaphore, ended: Callable[[], object]) -> None:
+    def start(self, ended: Callable[[], object]) -> None:
         """Begin as a task of its own; `ended` is called at the end, whatever it is."""
-        self._task = asyncio.create_task(self._run(slots))
+        self._task = asyncio.create_task(self._run())
         self._task.add_done_callback(lambda _: ended())
 
     async def stop(self) -> None:
@@ -79,63 +77,77 @@ class Download:
         """Return True if no more bytes will arrive."""
         return self.verified or self.error is not None
 
-    def readable_until(self, stop: int | None) -> int:
-        """Return the offset up to which a response that ends at `stop` may be sent now."""
-        if self.verified:
-            return self.written if stop is None else stop
-        end = self.written if stop is None else min(self.written, stop)
-        return max(0, min(end, (self.written if stop is None else stop) - HOLD_BACK))
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[StoredBlob]:
+        """Wait until the size is certain and give a reader its own descriptor.
 
-    @contextmanager
-    def reading(self) -> Iterator[StoredBlob]:
-        """Give a reader its own descriptor. The last reader that leaves may end the download."""
-        if self._writer is None:
-            raise RegistryError(UNAVAILABLE, "The download is not in progress.")
-        blob = StoredBlob(os.dup(self._writer.fd), self.size or 0)
-        self.readers += 1
+        The last reader that leaves may end the download. Raises RegistryError or NoSpaceError if it failed.
+        """
+        self._readers += 1
         try:
-            yield blob
+            await self.settled()
+            with closing(self._opened()) as blob:
+                yield blob
         finally:
-            blob.close()
-            self.readers -= 1
-            self.leave()
+            self._readers -= 1
+            self._leave()
 
-    def leave(self) -> None:
+    async def settled(self) -> None:
+        """Wait until the size is certain. Raises RegistryError or NoSpaceError if the download failed."""
+        while not self.is_over and not self._sends_early:
+            await self._changed.wait()
+        if self.error is not None:
+            raise self.error
+
+    async def readable(self, position: int, stop: int | None) -> int:
+        """Wait until a response that ends at `stop` may go on, and return up to where; `position` at the end."""
+        while (limit := self._readable_until(stop)) <= position and not self.is_over:
+            await self._changed.wait()
+        return max(limit, position)
+
+    @property
+    def _sends_early(self) -> bool:
+        """Return True if bytes are sent before the end. Until then another source may begin again."""
+        return self._writer is not None and (self.written if self.size is None else self.size) > HOLD_BACK
+
+    def _readable_until(self, stop: int | None) -> int:
+        end = self.written if stop is None else stop
+        return end if self.verified else min(self.written, end - HOLD_BACK)
+
+    def _opened(self) -> StoredBlob:
+        stored = None
+        if self._writer is not None:
+            stored = StoredBlob(os.dup(self._writer.fd), self.size or 0)
+        elif self.verified:
+            stored = self.store.open_blob(self.area, self.digest)
+        if stored is None:
+            raise RegistryError(UNAVAILABLE, "The blob was removed.")
+        return stored
+
+    def _leave(self) -> None:
         """End the download if no client waits for it and most of it is missing."""
         large = self.size is not None and self.size > SMALL and self.written * 2 < self.size
-        if self.readers == 0 and large and not self.is_over and self._task is not None:
+        if self._readers == 0 and large and not self.is_over and self._task is not None:
             self._task.cancel()
-
-    async def progress(self) -> None:
-        """Wait for the next bytes or the end."""
-        if not self.is_over:
-            await self._changed.wait()
 
     def _notify(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    async def _run(self, slots: asyncio.Semaphore) -> None:
+    async def _run(self) -> None:
         try:
-            async with slots:
-                await self._fetch()
-        except RegistryError as error:
+            await self._fetch()
+        except (RegistryError, NoSpaceError) as error:
             self.error = error
-        except NoSpaceError as error:
-            self.no_space, self.error = True, RegistryError(UNAVAILABLE, f"The store is full: {error}.")
         except OSError as error:
             self.error = RegistryError(UNAVAILABLE, f"The store cannot be written: {error.strerror}.")
         except asyncio.CancelledError:
             self.error = RegistryError(UNAVAILABLE, "The download was stopped.")
             raise
         finally:
-            if self.error is None and not self.verified:
+            if not self.is_over:
                 self.error = RegistryError(BAD_GATEWAY, "The download failed. The log has the reason.")
-            if self._writer is not None:
-                self._writer.discard()
-                self._writer.close()
-                self._writer = None  # its descriptor may soon be another file's
-            self.started.set()
+            self._drop_writer()
             self._notify()
 
     async def _fetch(self) -> None:
@@ -146,12 +158,11 @@ class Download:
             before = self.written
             try:
                 await self._receive(source)
-                await self._finish()
             except WrongContentError:
                 failed.add(source.name)
                 self._restart(source)
             except RegistryError as error:
-                refusal = error if source.name == UPSTREAM else refusal
+                refusal = error if source.is_upstream else refusal
                 idle = 0 if self.written > before else idle + 1
                 if self._gives_up(source, error, idle):
                     failed.add(source.name)
@@ -163,17 +174,23 @@ class Download:
 
     def _gives_up(self, source: Source, error: RegistryError, idle: int) -> bool:
         """Return True if another source has to be asked. Raise the error if no source can help."""
-        if source.name != UPSTREAM:
+        if not source.is_upstream:
             return True
         if not error.is_outage:
             raise error
         return self._writer is None or idle >= ATTEMPTS
 
     async def _receive(self, source: Source) -> None:
+        async with self.slots if source.is_upstream else nullcontext():
+            await self._transfer(source)
+
+    async def _transfer(self, source: Source) -> None:
         try:
             async with source.open(self.reference, self.written) as transfer:
+                self.result = Result.MISS if source.is_upstream else self.result
                 await self._begin(transfer)
-                await self._copy(transfer, source.name)
+                await self._copy(transfer, "upstream" if source.is_upstream else "peer")
+                await self._finish()
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             raise failure_of(error, f"The {source.name}") from error
 
@@ -181,9 +198,9 @@ class Download:
         if self._writer is None:
             self._writer = await self.store.create_blob(self.area, self.digest, transfer.size)
             self.size = transfer.size
+            self._notify()
         elif transfer.size is not None and self.size is not None and transfer.size != self.size:
             raise RegistryError(BAD_GATEWAY, "The size of the blob changed during the download.")
-        self.started.set()
 
     async def _copy(self, transfer: Transfer, source: str) -> None:
         skipped = self.written - transfer.start
@@ -194,11 +211,11 @@ class Download:
             if kept:
                 await self._append(kept)
         if self.size is not None and self.written < self.size:
-            raise RegistryError(BAD_GATEWAY, "The body ended too early.", reason=UpstreamReason.CONNECTION_BROKEN)
+            reason = UpstreamReason.CONNECTION_BROKEN
+            raise RegistryError(BAD_GATEWAY, "The body ended too early.", reason=reason)
 
     async def _append(self, piece: bytes) -> None:
-        if self._writer is None:
-            raise RegistryError(UNAVAILABLE, "The download has not begun.")
+        assert self._writer is not None  # noqa: S101 (_begin has made it)
         if self.size is not None and self.written + len(piece) > self.size:
             raise WrongContentError
         if len(piece) <= INLINE:
@@ -209,30 +226,36 @@ class Download:
         self._notify()
 
     async def _finish(self) -> None:
-        if self._writer is None or self._writer.hasher.hexdigest() != self.digest.hex:
+        assert self._writer is not None  # noqa: S101 (_begin has made it)
+        if self._writer.hasher.hexdigest() != self.digest.hex:
             raise WrongContentError
         await self.store.commit_blob(self._writer, self.digest, self.written)
         self.size, self.verified = self.written, True
 
     def _restart(self, source: Source) -> None:
         """Begin again from another source, if no client was sent a byte of the wrong content."""
-        if source.name == UPSTREAM or self.written > HOLD_BACK or self._writer is None:
+        if source.is_upstream or self._sends_early:
             raise RegistryError(BAD_GATEWAY, "The content does not have its digest.")
-        self._writer.restart()
-        self.written = 0
+        self._drop_writer()
+        self.size, self.written = None, 0
+
+    def _drop_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.discard()
+            self._writer.close()
+            self._writer = None  # its descriptor may soon be another file's
 
 
 @dataclass(slots=True)
 class Downloads:
     """All downloads in progress, one per digest and upstream."""
 
-    store: FileStore
     parallel: int = 32
+    slots: asyncio.Semaphore = field(init=False)
     _running: dict[tuple[str, Digest], Download] = field(default_factory=dict)
-    _slots: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
-        self._slots = asyncio.Semaphore(self.parallel)
+        self.slots = asyncio.Semaphore(self.parallel)
 
     def __len__(self) -> int:
         return len(self._running)
@@ -245,9 +268,10 @@ class Downloads:
         """Start a download."""
         key = (download.area, download.digest)
         self._running[key] = download
-        download.start(self._slots, lambda: self._running.pop(key, None))
+        download.start(lambda: self._running.pop(key, None))
         return download
 
-    async def stop(self) -> None:
-        """Cancel all downloads."""
-        await asyncio.gather(*(each.stop() for each in list(self._running.values())))
+    async def stop(self, area: str = "") -> None:
+        """Cancel the downloads of one upstream, or all."""
+        found = [each for each in self._running.values() if area in ("", each.area)]
+        await asyncio.gather(*(each.stop() for each in found))

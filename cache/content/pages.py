@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 from yarl import URL
 
-from cache.content.coalesce import Coalescer
-from cache.content.manifests import MANIFESTS
-from cache.model.errors import BAD_GATEWAY, NOT_FOUND, RegistryError
+from cache.coalesce import Coalescer
+from cache.content.manifest_sources import MANIFESTS
+from cache.model.errors import NOT_FOUND, RegistryError
 from cache.model.reference import Kind
 from cache.model.results import Result
+from cache.upstream.body import read_body
 from cache.upstream.failures import failure_of, is_success, not_a_registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cache.content.manifests import Request
-    from cache.model.reference import Reference
+    from cache.model.reference import Reference, Request
     from cache.store.store import Store
     from cache.upstream.client import UpstreamClient
 
@@ -75,22 +75,18 @@ class PageService:
 
     async def _ask(self, reference: Reference, url: URL) -> Page:
         self.client.check(MANIFESTS)
-        content = bytearray()
         try:
             async with self.client.ask("GET", url.raw_path_qs, reference.name, kind=MANIFESTS) as response:
                 if not is_success(response.status):
                     raise self.client.refused(response, MANIFESTS)
                 if "json" not in response.content_type:
                     raise not_a_registry(self.client.party, "a page that is not JSON")
-                async for piece in response.content.iter_any():
-                    content += piece
-                    if len(content) > PAGE_MAX:
-                        raise RegistryError(BAD_GATEWAY, f"{self.client.party} sent a page of more than 4 MiB.")
+                content = await read_body(response, PAGE_MAX, self.client.party)
                 headers = {name: response.headers[name] for name in _PASSED_ON if name in response.headers}
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             raise failure_of(error, self.client.party) from error
         self.client.succeeded(MANIFESTS)
         if reference.kind is Kind.REFERRERS:
             media_type = headers.get("Content-Type", "application/json")
-            await self.store.put_page(self.area, str(url), media_type.encode() + b"\n" + bytes(content))
-        return Page(bytes(content), headers, Result.MISS)
+            await self.store.put_page(self.area, str(url), media_type.encode() + b"\n" + content)
+        return Page(content, headers, Result.MISS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -44,7 +44,6 @@ class RegistryError(Exception):
     code: str = ""
     retry_after: float | None = None
     reason: UpstreamReason | None = None
-    headers: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.message
@@ -59,3 +58,7 @@ class RegistryError(Exception):
     def is_outage(self) -> bool:
         """Return True if the upstream gave no usable answer, so that stored content may stand in."""
         return self.status == TOO_MANY or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+class WrongContentError(Exception):
+    """The whole body arrived and does not have the digest."""

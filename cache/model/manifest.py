@@ -31,12 +31,26 @@ ACCEPTED: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """The headers of a manifest."""
+
+    digest: Digest
+    media_type: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """A manifest as its bytes. `media_type` is what a client receives."""
 
     digest: Digest
     content: bytes = field(repr=False)
     media_type: str
+
+    @property
+    def head(self) -> Head:
+        """Return the headers."""
+        return Head(self.digest, self.media_type, len(self.content))
 
 
 @dataclass(frozen=True, slots=True)

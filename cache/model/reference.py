@@ -5,8 +5,9 @@ Every name, tag and digest passes one of the patterns below before it comes near
 
 from __future__ import annotations
 
+import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -17,6 +18,9 @@ _NAME: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG: Final = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _DIGEST: Final = re.compile(r"sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128}")
 _PATH: Final = re.compile(r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs|referrers|tags)/(?P<reference>[^/]+)", re.DOTALL)
+# The header that names the digest of a response, and the one that names the API.
+DIGEST_HEADER: Final = "Docker-Content-Digest"
+API_VERSION: Final = {"Docker-Distribution-Api-Version": "registry/2.0"}
 # Characters of a repository name; the limit of Docker Hub and of distribution.
 NAME_MAX: Final = 255
 # Characters of a path: the longest name, the longest digest and what lies between.
@@ -42,6 +46,10 @@ class Digest:
     def __str__(self) -> str:
         return f"{self.algorithm}:{self.hex}"
 
+    def matches(self, content: bytes) -> bool:
+        """Return True if the content has this digest."""
+        return hashlib.new(self.algorithm, content).hexdigest() == self.hex
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
@@ -60,6 +68,19 @@ class Reference:
     def at(self, digest: Digest) -> Reference:
         """Return the manifest or blob of the same repository with this digest."""
         return Reference(self.kind, self.name, str(digest), digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request for one resource. `is_hop` marks a replica, `only_if_cached` forbids requests to others."""
+
+    reference: Reference
+    is_hop: bool = False
+    only_if_cached: bool = False
+
+    def at(self, digest: Digest) -> Request:
+        """Return the same request for the manifest with this digest."""
+        return replace(self, reference=self.reference.at(digest))
 
 
 def parse_digest(text: str) -> Digest | None:

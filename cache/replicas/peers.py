@@ -6,12 +6,12 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 import aiohttp
 from yarl import URL
 
-from cache.model.errors import BAD_GATEWAY, RegistryError
+from cache.model.errors import RegistryError, WrongContentError
 from cache.replicas.rendezvous import ranked
 from cache.upstream.failures import failure_of, is_success, refusal_of
 from cache.upstream.transfer import Transfer, range_header, transfer_of
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from cache.config import PeersConfig
     from cache.model.reference import Reference
+    from cache.upstream.session import Session
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ class Peer:
 
     name: str
     url: str
-    session: aiohttp.ClientSession
+    session: Session
     server_name: str | None = None
     paused_until: float = 0.0
 
@@ -86,7 +87,7 @@ class Peer:
                     raise ConnectionError(answer.status)
 
     async def _send(self, method: str, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
-        return await self.session.request(
+        return await self.session.current.request(
             method,
             url,
             headers={HOP_HEADER: "1", **headers},
@@ -102,6 +103,7 @@ class PeerSource:
     peer: Peer
     host: str
     only_if_cached: bool
+    is_upstream: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -112,11 +114,16 @@ class PeerSource:
     async def open(self, reference: Reference, offset: int) -> AsyncIterator[Transfer]:
         """Open the body at or before an offset. Raises RegistryError."""
         headers = {**range_header(offset), **(ONLY_IF_CACHED if self.only_if_cached else {})}
+        party = f"The replica {self.peer.name}"
         async with self.peer.ask("GET", reference.path, self.host, headers) as response:
             if not is_success(response.status):
-                raise refusal_of(response.status, response.headers, f"The replica {self.peer.name}")
-            transfer = transfer_of(response, offset, f"The replica {self.peer.name}")
-            yield Transfer(_patient(self.peer, transfer.read), transfer.start, transfer.size)
+                raise refusal_of(response.status, response.headers, party)
+            transfer = transfer_of(response, offset, party)
+            try:
+                yield Transfer(_patient(self.peer, transfer.read), transfer.start, transfer.size)
+            except WrongContentError:
+                self.peer.pause()
+                raise
 
 
 def _patient(peer: Peer, read: Callable[[], Awaitable[bytes]]) -> Callable[[], Awaitable[bytes]]:
@@ -130,9 +137,22 @@ def _patient(peer: Peer, read: Callable[[], Awaitable[bytes]]) -> Callable[[], A
 class Peers:
     """The other replicas of this cache. `owners` are the names of all members, `name` is that of this replica."""
 
+    session: Session
     name: str = ""
     owners: frozenset[str] = frozenset()
     members: dict[str, Peer] = field(default_factory=dict)
+
+    def follow(self, config: PeersConfig | None) -> None:
+        """Ask the replicas of a configuration; those that did not change keep their state."""
+        members = config.members if config else {}
+        self.name, self.owners = config.own_name if config else "", frozenset(members)
+        server_name = config.server_name if config else None
+        peers = [Peer(name, url, self.session, server_name) for name, url in members.items() if name != self.name]
+        self.members = {each.name: self._kept(each) for each in peers}
+
+    def _kept(self, peer: Peer) -> Peer:
+        old = self.members.get(peer.name)
+        return old if old is not None and (old.url, old.server_name) == (peer.url, peer.server_name) else peer
 
     def owner(self, key: str) -> Peer | None:
         """Return the replica that fetches a key from the upstream; None if that is this one.
@@ -150,26 +170,14 @@ class Peers:
         """Return all replicas that are not left out."""
         return [each for each in self.members.values() if each.is_available]
 
-    async def first(self, method: str, path: str, host: str) -> tuple[int, Mapping[str, str], bytes]:
-        """Return the first stored answer of any replica. Raises RegistryError if none has one."""
+    async def stored(self, path: str, host: str) -> AsyncIterator[tuple[Peer, Mapping[str, str], bytes]]:
+        """Ask one replica after another for a document that it has stored, and yield their answers."""
         for peer in self.others():
             try:
-                async with peer.ask(method, path, host, ONLY_IF_CACHED) as response:
-                    if is_success(response.status):
-                        return response.status, response.headers, await peer.alive(response.read())
-            except (RegistryError, aiohttp.ClientError):
+                async with peer.ask("GET", path, host, ONLY_IF_CACHED) as response:
+                    if not is_success(response.status):
+                        continue
+                    content = await peer.alive(response.read())
+            except RegistryError:
                 continue
-        raise RegistryError(BAD_GATEWAY, "No replica has it.")
-
-
-def peers_of(config: PeersConfig | None, session: aiohttp.ClientSession, known: Peers) -> Peers:
-    """Return the replicas of a configuration; those that stay keep their state."""
-    if config is None:
-        return Peers()
-    members = {}
-    for name, url in config.members.items():
-        if name != config.own_name:
-            old = known.members.get(name)
-            paused = old.paused_until if old is not None and old.url == url else 0.0
-            members[name] = Peer(name, url, session, config.server_name, paused)
-    return Peers(config.own_name, frozenset(config.members), members)
+            yield peer, response.headers, content

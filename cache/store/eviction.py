@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cache.store.layout import KINDS
-from cache.store.store import is_area
+from cache.store.layout import KINDS, is_area
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,20 +92,20 @@ class Evictor:
     ttl: float
     floor: Floor
     log: Logger
-    evicted: Callable[[str, int], None] = lambda *_: None
+    evicted: Callable[[str, int], None]
     stored_bytes: int = 0
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _due: float = 0.0
 
     async def run(self) -> None:
         """Scan and evict until cancelled."""
-        due = 0.0
         while True:
             now = time.monotonic()
             try:
-                if now >= due or space_of(self.root).lacks(self.floor):
+                if now >= self._due or space_of(self.root).lacks(self.floor):
+                    self._due = now + SCAN_INTERVAL
                     await self.evict()
-                    due = now + SCAN_INTERVAL
             except OSError as error:
                 self.log.warning("eviction failed", error=str(error))
             self._wake.clear()
@@ -119,6 +118,15 @@ class Evictor:
     def check(self) -> None:
         """Look at the free space soon: a download has taken some."""
         self._wake.set()
+
+    def rescan(self) -> None:
+        """Scan soon: the configuration changed, and content of a removed upstream went."""
+        self._due = 0.0
+        self._wake.set()
+
+    def note_stored(self, size: int) -> None:
+        """Count bytes that were stored, or removed as damaged. The next scan corrects the sum."""
+        self.stored_bytes += size
 
     async def evict(self, wanted: int = 0) -> bool:
         """Evict until `wanted` bytes more fit. Return True if they do. Raises OSError."""

@@ -53,3 +53,8 @@ class Layout:
         """Return the path of a page of referrers."""
         name = hashlib.sha256(key.encode()).hexdigest()
         return self.directory / "pages" / name[:2] / name
+
+
+def is_area(name: str) -> bool:
+    """Return True if a directory holds the content of an upstream: twelve hexadecimal digits."""
+    return len(name) == 12 and all(each in "0123456789abcdef" for each in name)  # noqa: PLR2004 (short_hash)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cache.model.reference import Digest
+from cache.store.blob_files import is_sound
 from cache.store.eviction import entries
-from cache.store.store import is_sound
 
 if TYPE_CHECKING:
     from common.logs import Logger

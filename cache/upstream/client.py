@@ -12,41 +12,25 @@ import aiohttp
 from yarl import URL
 
 from cache.model.errors import TOO_MANY, UNAUTHORIZED, RegistryError
+from cache.upstream.body import read_body
 from cache.upstream.challenge import Challenge, challenges, preferred
 from cache.upstream.failures import failure_of, not_a_registry, refusal_of
 from cache.upstream.health import Health
+from cache.upstream.session import SILENCE_SECONDS
 from cache.upstream.tokens import ANSWER_MAX, TokenCache
 from common.cache_protocol import CredentialsResult
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterator, Mapping
 
     from cache.config import UpstreamConfig
     from cache.upstream.credentials import Credentials
+    from cache.upstream.session import Session
     from common.proxies import Proxies
 
-# Seconds until a connection is made, TLS included, and the longest silence of an answer.
-CONNECT_SECONDS: Final = 5.0
-SILENCE_SECONDS: Final = 20.0
 REDIRECTS_MAX: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _CHALLENGES_MAX: Final = 10_000
-USER_AGENT: Final = "registry-mirror-cache"
-BASE_HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": USER_AGENT}
-
-
-def new_session(context: ssl.SSLContext, connections: int = 64) -> aiohttp.ClientSession:
-    """Return a session that stores no cookies, unpacks nothing and uses no variables of the environment."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=context, limit=0, limit_per_host=connections),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-        auto_decompress=False,
-        headers=BASE_HEADERS,
-        read_bufsize=2**19,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS),
-    )
 
 
 @dataclass(slots=True)
@@ -54,7 +38,7 @@ class UpstreamClient:
     """One upstream. `login` is what the last probe found of the credentials."""
 
     config: UpstreamConfig
-    session: aiohttp.ClientSession
+    session: Session
     proxies: Proxies
     credentials: Credentials
     health: Health = field(default_factory=Health)
@@ -192,7 +176,7 @@ class UpstreamClient:
         raise not_a_registry(self.party, "too many redirects")
 
     async def _send(self, method: str, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
-        return await self.session.request(
+        return await self.session.current.request(
             method, url, headers=headers, allow_redirects=False, proxy=self.proxies.of(str(url))
         )
 
@@ -204,22 +188,13 @@ class UpstreamClient:
         party = f"The token service {url.host}"
         try:
             async with asyncio.timeout(SILENCE_SECONDS):
-                response = await self.session.get(
+                response = await self.session.current.get(
                     url, headers=headers, max_redirects=REDIRECTS_MAX, proxy=self.proxies.of(str(url))
                 )
                 async with response:
-                    body = b"".join([each async for each in _bounded(response)])
+                    body = await read_body(response, ANSWER_MAX, party)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise failure_of(error, party) from error
         if response.status == TOO_MANY:
             self.health.failed("token", refusal_of(response.status, response.headers, party), time.monotonic())
         return response.status, response.headers, body
-
-
-async def _bounded(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    size = 0
-    async for piece in response.content.iter_any():
-        size += len(piece)
-        if size > ANSWER_MAX:
-            return
-        yield piece

@@ -6,6 +6,8 @@ from base64 import b64encode
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cache.file_stamp import Stamp, stamp_of
+
 
 @dataclass(slots=True)
 class Credentials:
@@ -13,7 +15,7 @@ class Credentials:
 
     directory: str | None
     version: int = 0
-    _stamp: tuple[int, ...] = ()
+    _stamp: tuple[Stamp, ...] = ()
     _basic: str = field(default="", repr=False)
 
     def basic(self) -> str:
@@ -23,18 +25,11 @@ class Credentials:
         """
         if self.directory is None:
             return ""
-        stamp = tuple(map(self._modified, ("username", "password")))
+        stamp = tuple(stamp_of(Path(self.directory, name)) for name in ("username", "password"))
         if stamp != self._stamp:
             self._stamp, self._basic = stamp, self._read()
             self.version += 1
         return self._basic
-
-    def _modified(self, name: str) -> int:
-        try:
-            found = Path(str(self.directory), name).stat()
-        except OSError:
-            return 0
-        return hash((found.st_mtime_ns, found.st_ino, found.st_size))
 
     def _read(self) -> str:
         try:

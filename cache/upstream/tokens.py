@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 import orjson
 from yarl import URL
 
+from cache.coalesce import Coalescer
 from cache.model.errors import BAD_GATEWAY, FORBIDDEN, UNAUTHORIZED, RegistryError
 from cache.upstream.failures import is_success, not_a_registry, refusal_of
 from common.cache_protocol import UpstreamReason
@@ -48,7 +48,7 @@ class TokenCache:
     upstream: str
     fetch: Callable[[URL, dict[str, str]], Awaitable[tuple[int, Any, bytes]]]
     _tokens: dict[tuple[str, str, str], Token] = field(default_factory=dict)
-    _pending: dict[tuple[str, str, str], asyncio.Task[Token]] = field(default_factory=dict)
+    _requests: Coalescer[Token] = field(default_factory=Coalescer)
 
     def clear(self) -> None:
         """Forget all tokens: the credentials changed."""
@@ -67,12 +67,8 @@ class TokenCache:
         """Return the token of a scope. All who ask at once share one request. Raises RegistryError."""
         if value := self.known(challenge):
             return value
-        pending = self._pending.get(challenge.key)
-        if pending is None:
-            pending = asyncio.create_task(self.request(challenge, basic))
-            self._pending[challenge.key] = pending
-            pending.add_done_callback(lambda _: self._pending.pop(challenge.key, None))
-        return (await asyncio.shield(pending)).value
+        future, _ = self._requests.join(challenge.key, lambda: self.request(challenge, basic))
+        return (await future).value
 
     def may_log_in(self, challenge: Challenge) -> bool:
         """Return True if credentials may be sent to the token service. They leave TLS only if the upstream has none."""

@@ -6,7 +6,7 @@ import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from cache.model.errors import BAD_GATEWAY, RegistryError
 from cache.upstream.failures import is_success, not_a_registry
@@ -41,6 +41,8 @@ class Transfer:
 class Source(Protocol):
     """A place to fetch a blob from."""
 
+    is_upstream: ClassVar[bool]
+
     @property
     def name(self) -> str:
         """Return a name that no other source of the blob has."""
@@ -55,6 +57,7 @@ class UpstreamSource:
 
     client: UpstreamClient
     name: str = "upstream"
+    is_upstream: ClassVar[bool] = True
 
     @asynccontextmanager
     async def open(self, reference: Reference, offset: int) -> AsyncIterator[Transfer]:

@@ -46,7 +46,7 @@ def test_all_mistakes_are_reported() -> None:
     with pytest.raises(ConfigError) as caught:
         parse(json.dumps(wrong).encode())
     lines = str(caught.value).splitlines()
-    assert {line.partition(":")[0] for line in lines} == {"listen", "ttl", "minFree", "extra"}
+    assert {line.partition(":")[0] for line in lines} == {"listen", "ttl", "minFree", "upstreams", "extra"}
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_all_mistakes_are_reported() -> None:
     [
         ({"upstreams": VALID["upstreams"] * 2}, "different hosts"),
         ({"peers": {"self": "z", "members": {}}}, "self must be one of members"),
-        ({"upstreams": []}, "at least 1 item"),
+        ({"upstreams": []}, "upstreams: must be 1 to 21 upstreams"),
     ],
 )
 def test_parts_must_fit(change: dict[str, Any], message: str) -> None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cache.config import UpstreamConfig
-from cache.upstream.client import UpstreamClient, new_session
+from cache.upstream.client import UpstreamClient
 from cache.upstream.credentials import Credentials
 from cache.upstream.probe import probe
+from cache.upstream.session import Session
 from cache.upstream.trust import client_context
 from common.cache_protocol import CredentialsResult as Login
 from common.cache_protocol import UpstreamReason as Reason
@@ -70,7 +71,7 @@ CASES: list[tuple[str, Front, tuple[str, str], tuple[Reason, Login]]] = [
         "token of megabytes",
         Front("bearer", token_body=f'{{"token": "{"x" * 10**6}"}}'),
         RIGHT,
-        (Reason.NO_TOKEN, Login.NOT_CHECKED),
+        (Reason.NOT_A_REGISTRY, Login.NOT_CHECKED),
     ),
     ("401 without challenge", Front("nothing"), RIGHT, (Reason.UNAUTHORIZED, Login.NOT_CHECKED)),
     ("unknown login", Front("nothing", header="Negotiate abc"), RIGHT, (Reason.UNAUTHORIZED, Login.NOT_CHECKED)),
@@ -95,8 +96,10 @@ async def client_of(
     for name, value in zip(("username", "password"), login, strict=True):
         (folder / name).write_text(value)
     config = UpstreamConfig(host="registry.test", url=url)
-    async with new_session(client_context(str(folder / "ca.crt"))) as session:
-        yield UpstreamClient(config, session, proxies or proxies_in({}), Credentials(str(folder)))
+    session = Session(client_context)
+    await session.follow(str(folder / "ca.crt"))
+    yield UpstreamClient(config, session, proxies or proxies_in({}), Credentials(str(folder)))
+    await session.close()
 
 
 @pytest.mark.parametrize(("front", "login", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])

@@ -27,7 +27,7 @@ class StatusServer:
     """The pages of the status port. None of them depends on the upstream."""
 
     root: Path
-    mirrors: Callable[[], Mirrors]
+    mirrors: Mirrors
     metrics: Metrics
     downloads: Downloads
     evictor: Evictor
@@ -54,7 +54,7 @@ class StatusServer:
         """Return the state of upstreams and volume. It holds nothing of a Secret."""
         space = space_of(self.root)
         return {
-            "upstreams": [_upstream(each) for each in self.mirrors().by_host.values()],
+            "upstreams": [_upstream(each) for each in self.mirrors.by_host.values()],
             "space": {
                 "total": space.total,
                 "free": space.free,
@@ -68,7 +68,7 @@ class StatusServer:
         self.metrics.downloads.set(len(self.downloads))
         self.metrics.stored_bytes.set(self.evictor.stored_bytes)
         self.metrics.free_bytes.set(space_of(self.root).free)
-        for mirror in self.mirrors().by_host.values():
+        for mirror in self.mirrors.by_host.values():
             if mirror.client.health.remaining is not None:
                 self.metrics.rate_limit.labels(mirror.host).set(mirror.client.health.remaining)
 

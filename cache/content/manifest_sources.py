@@ -1,0 +1,176 @@
+"""Get manifests and tags from the upstream or another replica, and store them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+
+from cache.model.errors import BAD_GATEWAY, RegistryError
+from cache.model.manifest import ACCEPTED, Head, Manifest, media_type_in
+from cache.model.reference import DIGEST_HEADER, Digest, Reference, Request, parse_digest
+from cache.model.results import Result
+from cache.upstream.body import read_body
+from cache.upstream.failures import failure_of, is_success, not_a_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cache.replicas.peers import Peer, Peers
+    from cache.store.store import Store
+    from cache.upstream.client import UpstreamClient
+
+MANIFESTS: Final = "manifests"
+# Bytes. The specification asks registries to accept 4 MiB; distribution and Docker Hub accept no more.
+MANIFEST_MAX: Final = 4 * 1024 * 1024
+# Seconds for one manifest.
+FETCH_SECONDS: Final = 30.0
+# Statuses with which registries refuse HEAD, although GET works.
+_NO_HEAD: Final = frozenset({400, 401, 405, 501})
+_REPOSITORIES_MAX: Final = 10_000
+_ACCEPT: Final = {"Accept": ", ".join(ACCEPTED)}
+
+
+@dataclass(slots=True)
+class ManifestSources:
+    """Get the manifests of one upstream."""
+
+    area: str
+    host: str
+    client: UpstreamClient
+    store: Store
+    peers: Peers
+    _without_head: set[str] = field(default_factory=set)
+
+    async def tag(self, request: Request) -> tuple[Head, Result]:
+        """Ask the replica that owns a tag, or the upstream, what the tag is now. Raises RegistryError."""
+        reference, result = request.reference, Result.PEER
+        owner = None if request.is_hop else self.peers.owner(f"{self.area} {reference.path}")
+        head = await self._tag_of_owner(owner, reference) if owner is not None else None
+        if head is None:
+            head, result = await self._tag_of_upstream(reference), Result.MISS
+        await self.store.put_tag(self.area, reference, head.digest)
+        return head, result
+
+    async def manifest(self, request: Request, digest: Digest) -> tuple[Manifest, Result]:
+        """Ask the replica that owns a manifest, the upstream, and then all replicas. Raises RegistryError."""
+        reference = request.reference
+        owner = None if request.is_hop else self.peers.owner(f"{self.area} {digest}")
+        manifest = await self._manifest_of_owner(owner, reference, digest) if owner is not None else None
+        if manifest is not None:
+            return manifest, Result.PEER
+        try:
+            self.client.check(MANIFESTS)
+            return await self._fetch(reference), Result.MISS
+        except RegistryError as error:
+            manifest = await self.stored_elsewhere(request) if error.is_outage else None
+            if manifest is None:
+                raise
+            return manifest, Result.PEER
+
+    async def stored_elsewhere(self, request: Request) -> Manifest | None:
+        """Return what another replica has stored; None if none has it."""
+        if request.is_hop:
+            return None
+        reference = request.reference
+        async for peer, headers, content in self.peers.stored(reference.path, self.host):
+            digest = reference.digest or parse_digest(headers.get(DIGEST_HEADER, ""))
+            if digest is not None and digest.matches(content):
+                return await self._keep(reference, content, headers, digest)
+            peer.pause()
+        return None
+
+    async def _tag_of_owner(self, owner: Peer, reference: Reference) -> Head | None:
+        try:
+            async with owner.ask("HEAD", reference.path, self.host) as response:
+                return _head_in(response) if is_success(response.status) else None
+        except RegistryError:
+            return None
+
+    async def _manifest_of_owner(self, owner: Peer, reference: Reference, digest: Digest) -> Manifest | None:
+        try:
+            async with owner.ask("GET", reference.path, self.host) as response:
+                if not is_success(response.status):
+                    return None
+                content, headers = await owner.alive(response.read()), response.headers
+        except RegistryError:
+            return None
+        if digest.matches(content):
+            return await self._keep(reference, content, headers, digest)
+        owner.pause()
+        return None
+
+    async def _tag_of_upstream(self, reference: Reference) -> Head:
+        if reference.name in self._without_head:
+            return (await self._fetch(reference)).head
+        head = await self._try_head(reference)
+        if head is not None:
+            return head
+        manifest = await self._fetch(reference)
+        if len(self._without_head) >= _REPOSITORIES_MAX:
+            self._without_head.clear()
+        self._without_head.add(reference.name)
+        return manifest.head
+
+    async def _try_head(self, reference: Reference) -> Head | None:
+        """Return the head, or None if the upstream does not support HEAD. Raises RegistryError."""
+        client = self.client
+        async with client.ask("HEAD", reference.path, reference.name, _ACCEPT, MANIFESTS) as response:
+            if is_success(response.status):
+                client.succeeded(MANIFESTS)
+                return _head_in(response)
+            if response.status in _NO_HEAD:
+                return None
+            raise client.refused(response, MANIFESTS)
+
+    async def _fetch(self, reference: Reference) -> Manifest:
+        """Get a manifest from the upstream by tag or digest, and store it. Raises RegistryError."""
+        client = self.client
+        try:
+            async with (
+                asyncio.timeout(FETCH_SECONDS),
+                client.ask("GET", reference.path, reference.name, _ACCEPT, MANIFESTS) as response,
+            ):
+                if not is_success(response.status):
+                    raise client.refused(response, MANIFESTS)
+                content, headers = await read_body(response, MANIFEST_MAX, client.party), response.headers
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            failure = failure_of(error, client.party)
+            client.failed(MANIFESTS, failure)
+            raise failure from error
+        if not headers.get("Content-Type", "").endswith("json") and not media_type_in(content):
+            unlike = not_a_registry(client.party, "a manifest that is not JSON")
+            client.failed(MANIFESTS, unlike)
+            raise unlike
+        digest = reference.digest or digest_of(content, headers)
+        if not digest.matches(content):
+            raise RegistryError(BAD_GATEWAY, f"{client.party} sent content that does not have its digest.")
+        client.succeeded(MANIFESTS)
+        return await self._keep(reference, content, headers, digest)
+
+    async def _keep(self, reference: Reference, content: bytes, headers: Mapping[str, str], digest: Digest) -> Manifest:
+        media_type = media_type_in(content) or headers.get("Content-Type", "application/octet-stream")
+        manifest = Manifest(digest, content, media_type)
+        await self.store.put_manifest(self.area, manifest)
+        if reference.digest is None:
+            await self.store.put_tag(self.area, reference, digest)
+        return manifest
+
+
+def digest_of(content: bytes, headers: Mapping[str, str]) -> Digest:
+    """Return the digest of content: that of the header if it is right, else its SHA-256."""
+    named = parse_digest(headers.get(DIGEST_HEADER, ""))
+    if named is not None and named.matches(content):
+        return named
+    return Digest("sha256", hashlib.sha256(content).hexdigest())
+
+
+def _head_in(response: aiohttp.ClientResponse) -> Head | None:
+    digest, size = parse_digest(response.headers.get(DIGEST_HEADER, "")), response.content_length
+    media_type = response.headers.get("Content-Type", "")
+    if digest is None or not size or not media_type or "html" in media_type:
+        return None
+    return Head(digest, media_type, size)

@@ -1,0 +1,39 @@
+"""Suspect a stored blob if a client asks for it again soon: containerd checks digests, so it may be damaged. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from cache.model.reference import Digest
+
+# Seconds within which a client that asks for the same whole blob again is taken to have refused it, and seconds between
+# two verifications of one blob.
+SUSPICION: Final = 600.0
+# Blobs and clients that are remembered.
+_SERVED_MAX: Final = 10_000
+
+
+@dataclass(slots=True)
+class Suspicions:
+    """Times of whole responses by blob and client, and of verifications by blob."""
+
+    _served: dict[tuple[Digest, str], float] = field(default_factory=dict)
+    _verified: dict[Digest, float] = field(default_factory=dict)
+
+    def served(self, digest: Digest, client: str, now: float) -> None:
+        """Remember a whole response."""
+        if len(self._served) >= _SERVED_MAX:
+            self._served.clear()
+        self._served[digest, client] = now
+
+    def is_suspect(self, digest: Digest, client: str, now: float) -> bool:
+        """Return True if the blob should be verified before it is sent; at most once in a while."""
+        again = now - self._served.pop((digest, client), now - SUSPICION) < SUSPICION
+        if not again or now - self._verified.get(digest, now - SUSPICION) < SUSPICION:
+            return False
+        if len(self._verified) >= _SERVED_MAX:
+            self._verified.clear()
+        self._verified[digest] = now
+        return True

@@ -1,0 +1,105 @@
+"""Answer the requests of clients and replicas for manifests, blobs, referrers and tags."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from cache.model.errors import NOT_ALLOWED, NOT_FOUND, RegistryError
+from cache.model.reference import API_VERSION, DIGEST_HEADER, Kind, Request, parse_path
+from cache.model.results import Result
+from cache.replicas.peers import HOP_HEADER
+from cache.server.blob_response import BlobResponse
+from cache.server.listener import client_address
+
+if TYPE_CHECKING:
+    from cache.metrics import Metrics
+    from cache.mirror import Mirror, Mirrors
+    from common.logs import Logger
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryServer:
+    """The handlers of the registry API."""
+
+    mirrors: Mirrors
+    metrics: Metrics
+    log: Logger
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        try:
+            return await self._route(request)
+        except RegistryError as error:
+            return _refusal(error)
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception:
+            self.log.exception("request failed", path=request.path[:200])
+            return _refusal(RegistryError(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error of the cache."))
+
+    async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method not in ("GET", "HEAD"):
+            raise RegistryError(NOT_ALLOWED, "The cache is read-only.", "UNSUPPORTED")
+        path = request.rel_url.raw_path
+        if path in ("/v2/", "/v2"):
+            return web.Response(body=b"{}", content_type="application/json", headers=API_VERSION)
+        reference = parse_path(path)
+        mirror = self._mirror(request)
+        asked = Request(
+            reference,
+            is_hop=HOP_HEADER in request.headers,
+            only_if_cached="only-if-cached" in request.headers.get("Cache-Control", ""),
+        )
+        if not asked.is_hop:
+            mirror.note_client(client_address(request))
+        try:
+            response, result = await self._serve(request, mirror, asked)
+        except RegistryError:
+            self.metrics.count(mirror.host, reference, Result.REFUSED)
+            raise
+        self.metrics.count(mirror.host, reference, result)
+        return response
+
+    def _mirror(self, request: web.BaseRequest) -> Mirror:
+        hosts = request.query.getall("ns", [])
+        mirror = self.mirrors.of(hosts[0] if hosts else None) if len(hosts) < 2 else None  # noqa: PLR2004
+        if mirror is None:
+            raise RegistryError(NOT_FOUND, "The cache does not serve this registry.", "NAME_UNKNOWN")
+        return mirror
+
+    async def _serve(
+        self, request: web.BaseRequest, mirror: Mirror, asked: Request
+    ) -> tuple[web.StreamResponse, Result]:
+        reference = asked.reference
+        match reference.kind:
+            case Kind.MANIFEST:
+                return await self._manifest(request, mirror, asked)
+            case Kind.BLOB if reference.digest is not None:
+                return await BlobResponse(request, mirror, asked, reference.digest, client_address(request)).send()
+            case _:
+                page = await mirror.pages.get(asked, request.query)
+                mirror.served_bytes.inc(len(page.content))
+                return web.Response(body=page.content, headers={**API_VERSION, **page.headers}), page.result
+
+    @staticmethod
+    async def _manifest(request: web.BaseRequest, mirror: Mirror, asked: Request) -> tuple[web.StreamResponse, Result]:
+        is_head = request.method == "HEAD"
+        answer = await (mirror.manifests.head(asked) if is_head else mirror.manifests.get(asked))
+        head = answer.head
+        headers = {**API_VERSION, DIGEST_HEADER: str(head.digest), "Content-Type": head.media_type}
+        if is_head or answer.manifest is None:
+            return web.Response(headers={**headers, "Content-Length": str(head.size)}), answer.result
+        mirror.served_bytes.inc(head.size)
+        return web.Response(body=answer.manifest.content, headers=headers), answer.result
+
+
+def _refusal(error: RegistryError) -> web.Response:
+    headers = dict(API_VERSION)
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    return web.Response(status=error.status, body=error.body, content_type="application/json", headers=headers)

@@ -1,0 +1,79 @@
+"""Read and write the files of blobs."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cache.model.reference import Digest
+
+# Bytes that are hashed at a time.
+_PIECE: Final = 1024 * 1024
+
+
+class NoSpaceError(Exception):
+    """The volume has no room, even after an eviction."""
+
+
+@dataclass(slots=True)
+class StoredBlob:
+    """An open blob. It stays readable if it is evicted meanwhile."""
+
+    fd: int
+    size: int
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.fd)
+
+
+@dataclass(slots=True)
+class BlobWriter:
+    """A blob that is being received, in a temporary file that readers may open."""
+
+    fd: int
+    path: Path
+    target: Path
+    hasher: hashlib._Hash = field(repr=False)
+
+    def append(self, content: bytes, offset: int) -> None:
+        """Hash and write the next bytes. Called in a thread. Raises OSError."""
+        self.hasher.update(content)
+        view = memoryview(content)
+        while view:
+            count = os.pwrite(self.fd, view, offset)
+            view, offset = view[count:], offset + count
+
+    def commit(self, size: int) -> None:
+        """Give the verified content its name. Called in a thread. Raises OSError."""
+        os.ftruncate(self.fd, size)
+        os.fsync(self.fd)
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        self.path.replace(self.target)
+
+    def discard(self) -> None:
+        """Remove the temporary file; a committed one is left alone."""
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.fd)
+
+
+def is_sound(path: Path, digest: Digest) -> bool:
+    """Hash a file; return True if it has the digest. Return False if it cannot be read."""
+    hasher = hashlib.new(digest.algorithm)
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                hasher.update(piece)
+    except OSError:
+        return False
+    return hasher.hexdigest() == digest.hex

@@ -1,0 +1,208 @@
+"""Keep content of upstreams in files."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from typing_extensions import override
+
+from cache.model.manifest import Manifest, descriptors_in, media_type_in
+from cache.model.reference import Digest, parse_digest
+from cache.store import files
+from cache.store.blob_files import BlobWriter, NoSpaceError, StoredBlob, is_sound
+from cache.store.layout import KINDS, TEMPORARY, Layout, is_area
+from cache.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+    from pathlib import Path
+
+    from cache.model.reference import Reference
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+# Sizes that are remembered: some 20 MB at most.
+_SIZES_MAX: Final = 200_000
+
+
+@dataclass(slots=True)
+class FileStore(Store):
+    """A store in a directory.
+
+    `make_room` evicts so many bytes and returns True if it could. `stored` is called with the bytes that were added.
+    """
+
+    root: Path
+    make_room: Callable[[int], Awaitable[bool]]
+    stored: Callable[[int], None]
+    _sizes: dict[Digest, int] = field(default_factory=dict)
+    _used: dict[Digest, float] = field(default_factory=dict)
+
+    @property
+    def temporary(self) -> Path:
+        """Return the directory of unfinished files."""
+        return self.root / TEMPORARY
+
+    def prepare(self) -> None:
+        """Create the directories and remove what an earlier process left unfinished. Raises OSError."""
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        self.temporary.mkdir(parents=True, exist_ok=True)
+
+    def retain(self, areas: Iterable[str]) -> None:
+        """Remove the content of all other upstreams, and what other programs left in our directories."""
+        kept = set(areas)
+        for path in self.root.iterdir():
+            if path.name in kept:
+                for child in path.iterdir():
+                    if child.name not in KINDS:
+                        self._remove_tree(child)
+            elif is_area(path.name):
+                self._remove_tree(path)
+
+    def _remove_tree(self, path: Path) -> None:
+        """Rename first, so that nothing of it is found any more."""
+        aside = self.temporary / f"removed-{path.name}-{time.monotonic_ns()}"
+        with contextlib.suppress(OSError):
+            path.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+
+    @override
+    def open_blob(self, area: str, digest: Digest) -> StoredBlob | None:
+        path = self._layout(area).blob(digest)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        found = os.fstat(fd)
+        if self._sizes.get(digest, found.st_size) != found.st_size:
+            os.close(fd)
+            self.remove_blob(path)
+            return None
+        if abs(time.time() - found.st_mtime) > files.USE_RESOLUTION:
+            files.mark_used(path)
+        return StoredBlob(fd, found.st_size)
+
+    @override
+    async def create_blob(self, area: str, digest: Digest, size: int | None) -> BlobWriter:
+        fd, name = await asyncio.to_thread(tempfile.mkstemp, dir=self.temporary)
+        writer = BlobWriter(fd, self.temporary / name, self._layout(area).blob(digest), hashlib.new(digest.algorithm))
+        try:
+            if size:
+                await self._reserve(fd, size)
+        except BaseException:
+            writer.discard()
+            writer.close()
+            raise
+        return writer
+
+    async def _reserve(self, fd: int, size: int) -> None:
+        for _ in range(2):
+            try:
+                await asyncio.to_thread(os.posix_fallocate, fd, 0, size)
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise NoSpaceError(str(error)) from error
+                if not await self.make_room(size):
+                    break
+            else:
+                return
+        raise NoSpaceError("no space is left on the volume")
+
+    @override
+    async def commit_blob(self, writer: BlobWriter, digest: Digest, size: int) -> None:
+        await asyncio.to_thread(writer.commit, size)
+        self._learn(digest, size)
+        self.stored(size)
+
+    @override
+    def manifest(self, area: str, digest: Digest) -> Manifest | None:
+        layout = self._layout(area)
+        content = files.read_small(layout.manifest(digest))
+        if content is None:
+            return None
+        if not digest.matches(content):
+            layout.manifest(digest).unlink(missing_ok=True)
+            return None
+        implied = media_type_in(content)
+        return Manifest(digest, content, implied or (files.read_small(layout.media_type(digest)) or b"").decode())
+
+    @override
+    async def put_manifest(self, area: str, manifest: Manifest) -> None:
+        layout = self._layout(area)
+        with contextlib.suppress(OSError):
+            if media_type_in(manifest.content) != manifest.media_type:
+                await self._write(layout.media_type(manifest.digest), manifest.media_type.encode())
+            await self._write(layout.manifest(manifest.digest), manifest.content)
+
+    @override
+    def tag(self, area: str, reference: Reference) -> Digest | None:
+        content = files.read_small(self._layout(area).tag(reference))
+        return parse_digest(content.decode("ascii", "replace")) if content else None
+
+    @override
+    async def put_tag(self, area: str, reference: Reference, digest: Digest) -> None:
+        path = self._layout(area).tag(reference)
+        if self.tag(area, reference) == digest:
+            files.mark_used(path)
+            return
+        with contextlib.suppress(OSError):
+            await self._write(path, str(digest).encode())
+
+    @override
+    def page(self, area: str, key: str) -> bytes | None:
+        return files.read_small(self._layout(area).page(key))
+
+    @override
+    async def put_page(self, area: str, key: str, content: bytes) -> None:
+        with contextlib.suppress(OSError):
+            await self._write(self._layout(area).page(key), content)
+
+    @override
+    def mark_used(self, area: str, manifest: Manifest) -> None:
+        now = time.time()
+        if abs(now - self._used.get(manifest.digest, 0.0)) < files.USE_RESOLUTION:
+            return
+        if len(self._used) >= _SIZES_MAX:
+            self._used.clear()
+        self._used[manifest.digest] = now
+        layout = self._layout(area)
+        files.mark_used(layout.manifest(manifest.digest), now)
+        for each in descriptors_in(manifest.content):
+            self._learn(each.digest, each.size)
+            files.mark_used(layout.blob(each.digest), now)
+            files.mark_used(layout.manifest(each.digest), now)
+
+    @override
+    async def verify_blob(self, area: str, digest: Digest) -> bool:
+        path = self._layout(area).blob(digest)
+        sound = await asyncio.to_thread(is_sound, path, digest)
+        if not sound:
+            self.remove_blob(path)
+        return sound
+
+    def remove_blob(self, path: Path) -> None:
+        """Remove a damaged blob."""
+        with contextlib.suppress(OSError):
+            size = path.stat().st_size
+            path.unlink()
+            self.stored(-size)
+
+    def _learn(self, digest: Digest, size: int) -> None:
+        if len(self._sizes) >= _SIZES_MAX:
+            self._sizes.clear()
+        self._sizes[digest] = size
+
+    async def _write(self, path: Path, content: bytes) -> None:
+        await asyncio.to_thread(files.write_whole, path, content, self.temporary)
+        self.stored(len(content))
+
+    def _layout(self, area: str) -> Layout:
+        return Layout(self.root / area)

@@ -1,0 +1,38 @@
+"""Read small bodies of an upstream."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+from cache.upstream.failures import not_a_registry
+
+if TYPE_CHECKING:
+    import aiohttp
+
+_GZIP = 31  # window bits of zlib for this format
+
+
+async def read_body(response: aiohttp.ClientResponse, limit: int, party: str) -> bytes:
+    """Return a body of at most `limit` bytes. Raises RegistryError.
+
+    Some upstreams compress it although they were asked not to.
+    """
+    content = bytearray()
+    async for piece in response.content.iter_any():
+        content += piece
+        if len(content) > limit:
+            raise not_a_registry(party, f"a document of more than {limit} bytes")
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    if encoding == "identity":
+        return bytes(content)
+    if encoding != "gzip":
+        raise not_a_registry(party, "an unknown compression")
+    inflater = zlib.decompressobj(wbits=_GZIP)
+    try:
+        plain = inflater.decompress(bytes(content), limit)
+    except zlib.error:
+        raise not_a_registry(party, "a document that cannot be decompressed") from None
+    if inflater.unconsumed_tail:
+        raise not_a_registry(party, f"a document of more than {limit} bytes")
+    return plain
