@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 
 from cache.model.errors import BAD_GATEWAY, RegistryError
-from cache.model.manifest import ACCEPTED, Head, Manifest, media_type_in
+from cache.model.manifest import ACCEPTED, Head, Manifest, has_digest, media_type_in
 from cache.model.reference import DIGEST_HEADER, Digest, Reference, Request, parse_digest
 from cache.model.results import Result
 from cache.upstream.body import read_body
@@ -78,7 +78,7 @@ class ManifestSources:
         reference = request.reference
         async for peer, headers, content in self.peers.stored(reference.path, self.host):
             digest = reference.digest or parse_digest(headers.get(DIGEST_HEADER, ""))
-            if digest is not None and digest.matches(content):
+            if digest is not None and has_digest(content, digest):
                 return await self._keep(reference, content, headers, digest)
             peer.pause()
         return None
@@ -98,7 +98,7 @@ class ManifestSources:
                 content, headers = await owner.alive(response.read()), response.headers
         except RegistryError:
             return None
-        if digest.matches(content):
+        if has_digest(content, digest):
             return await self._keep(reference, content, headers, digest)
         owner.pause()
         return None
@@ -146,7 +146,7 @@ class ManifestSources:
             client.failed(MANIFESTS, unlike)
             raise unlike
         digest = reference.digest or digest_of(content, headers)
-        if not digest.matches(content):
+        if not has_digest(content, digest):
             raise RegistryError(BAD_GATEWAY, f"{client.party} sent content that does not have its digest.")
         client.succeeded(MANIFESTS)
         return await self._keep(reference, content, headers, digest)
@@ -163,7 +163,7 @@ class ManifestSources:
 def digest_of(content: bytes, headers: Mapping[str, str]) -> Digest:
     """Return the digest of content: that of the header if it is right, else its SHA-256."""
     named = parse_digest(headers.get(DIGEST_HEADER, ""))
-    if named is not None and named.matches(content):
+    if named is not None and has_digest(content, named):
         return named
     return Digest("sha256", hashlib.sha256(content).hexdigest())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,7 +59,12 @@ class Descriptor:
     """Content that a manifest refers to."""
 
     digest: Digest
-    size: int
+    size: int | None
+
+
+def has_digest(content: bytes, digest: Digest) -> bool:
+    """Return True if a manifest has the digest. That of a signed manifest of schema 1 leaves out the signature."""
+    return digest.matches(content) or (b'"signatures"' in content and digest.matches(_without_signature(content)))
 
 
 def media_type_in(content: bytes) -> str:
@@ -77,12 +83,25 @@ def media_type_in(content: bytes) -> str:
 def descriptors_in(content: bytes) -> Iterator[Descriptor]:
     """Yield the configuration, layers, blobs and manifests that a manifest refers to."""
     document = _document(content)
-    listed = [document.get(key) for key in ("layers", "blobs", "manifests")]
+    listed = [document.get(key) for key in ("layers", "blobs", "manifests", "fsLayers")]
     for each in [document.get("config"), *(one for some in listed if isinstance(some, list) for one in some)]:
-        if isinstance(each, dict) and isinstance(each.get("digest"), str):
-            digest, size = parse_digest(each["digest"]), each.get("size")
-            if digest is not None and isinstance(size, int) and size >= 0:
-                yield Descriptor(digest, size)
+        named = each.get("digest", each.get("blobSum")) if isinstance(each, dict) else None
+        if isinstance(named, str) and (digest := parse_digest(named)) is not None:
+            size = each.get("size")
+            yield Descriptor(digest, size if isinstance(size, int) and size >= 0 else None)
+
+
+def _without_signature(content: bytes) -> bytes:
+    """Return the payload of a JSON Web Signature in Docker's format; empty if the content is none."""
+    try:
+        protected = orjson.loads(_decoded(_document(content)["signatures"][0]["protected"]))
+        return content[: protected["formatLength"]] + _decoded(protected["formatTail"])
+    except (LookupError, TypeError, ValueError):
+        return b""
+
+
+def _decoded(text: str) -> bytes:
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def _document(content: bytes) -> dict[str, Any]:

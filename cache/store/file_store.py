@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
 
-from cache.model.manifest import Manifest, descriptors_in, media_type_in
+from cache.model.manifest import Manifest, descriptors_in, has_digest, media_type_in
 from cache.model.reference import Digest, parse_digest
 from cache.store import files
 from cache.store.blob_files import BlobWriter, NoSpaceError, StoredBlob, is_sound
@@ -128,7 +128,7 @@ class FileStore(Store):
         content = files.read_small(layout.manifest(digest))
         if content is None:
             return None
-        if not digest.matches(content):
+        if not has_digest(content, digest):
             layout.manifest(digest).unlink(missing_ok=True)
             return None
         implied = media_type_in(content)
@@ -176,7 +176,8 @@ class FileStore(Store):
         layout = self._layout(area)
         files.mark_used(layout.manifest(manifest.digest), now)
         for each in descriptors_in(manifest.content):
-            self._learn(each.digest, each.size)
+            if each.size is not None:
+                self._learn(each.digest, each.size)
             files.mark_used(layout.blob(each.digest), now)
             files.mark_used(layout.manifest(each.digest), now)
 

@@ -30,9 +30,11 @@ async def read_body(response: aiohttp.ClientResponse, limit: int, party: str) ->
         raise not_a_registry(party, "an unknown compression")
     inflater = zlib.decompressobj(wbits=_GZIP)
     try:
-        plain = inflater.decompress(bytes(content), limit)
+        plain = inflater.decompress(bytes(content), limit + 1)
     except zlib.error:
         raise not_a_registry(party, "a document that cannot be decompressed") from None
-    if inflater.unconsumed_tail:
+    if len(plain) > limit:
         raise not_a_registry(party, f"a document of more than {limit} bytes")
+    if not inflater.eof:
+        raise not_a_registry(party, "a document that is cut off")
     return plain

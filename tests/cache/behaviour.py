@@ -21,10 +21,11 @@ class Behaviour:
     digest_header: str | None = "right"  # "right", "wrong" or None
     chunked: bool = False
     has_ranges: bool = True
-    html: bool = False
-    moved: str | None = None  # each path is redirected to this URL
+    html: bool = False  # each path is a web page
+    moved: bool = False  # each path is a redirect to a web page
     gzip_manifests: bool = False
     cut_at: int | None = None  # close the connection after so many bytes of a blob, once
+    stall_at: int | None = None  # send nothing more after so many bytes of a blob, once
     wrong_length: int = 0  # bytes to add (random) or take away at the end of a blob
     redirect: str | None = None  # "other host", "relative", "loop", "downgrade", "expired", "once"
     redirect_status: int = 307

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -47,15 +48,15 @@ class Images:
         document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": described, **more}
         return self.add_manifest(json.dumps(document).encode(), INDEX)
 
-    def add_blob(self, content: bytes) -> str:
+    def add_blob(self, content: bytes, algorithm: str = "sha256") -> str:
         """Add a blob and return its digest."""
-        digest = digest_of(content)
+        digest = digest_of(content, algorithm)
         self.blobs[digest] = content
         return digest
 
-    def add_manifest(self, content: bytes, media_type: str) -> str:
+    def add_manifest(self, content: bytes, media_type: str, algorithm: str = "sha256") -> str:
         """Add a manifest and return its digest."""
-        digest = digest_of(content)
+        digest = digest_of(content, algorithm)
         self.manifests[digest] = (content, media_type)
         return digest
 
@@ -64,6 +65,26 @@ def _configuration(name: str, tag: str) -> bytes:
     return json.dumps({"name": name, "tag": tag}).encode()
 
 
-def digest_of(content: bytes) -> str:
-    """Return the SHA-256 digest."""
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+def digest_of(content: bytes, algorithm: str = "sha256") -> str:
+    """Return the digest."""
+    return f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
+
+
+def has_digest(content: bytes, digest: str) -> bool:
+    """Return True if the content has the digest. That of signed content of schema 1 leaves out the signature."""
+    algorithm = digest.partition(":")[0]
+    if b'"signatures"' in content:
+        protected = _decoded(json.loads(content)["signatures"][0]["protected"])
+        content = content[: json.loads(protected)["formatLength"]] + _decoded(json.loads(protected)["formatTail"])
+    return digest_of(content, algorithm) == digest
+
+
+def _decoded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def blobs_of(document: Json) -> list[str]:
+    """Return the digests of all blobs of a manifest, that of the configuration first."""
+    configuration = [document["config"]] if "config" in document else []
+    described = configuration + document.get("layers", []) + document.get("blobs", [])
+    return [each["digest"] for each in described] + [each["blobSum"] for each in document.get("fsLayers", [])]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from yarl import URL
 
-from tests.cache.images import digest_of
+from tests.cache.images import blobs_of, has_digest
 from tests.localcluster.ports import free_port
 
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ class Cache:
                 stdout=log,
                 stderr=log,
             )
-        self.session = self.session or aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self.context, limit=0))
+        self.session = self.session or aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self.context, limit=0), timeout=aiohttp.ClientTimeout(total=None)
+        )
         await self.until(self.is_ready, START_SECONDS)
         return self
 
@@ -159,15 +161,14 @@ class Cache:
         answers = []
         for each in document.get("manifests", []):
             answers += await self.pull_digest(name, each["digest"])
-        configuration = [document["config"]] if "config" in document else []
-        for each in configuration + document.get("layers", []):
-            answers.append(await self._verified(f"{name}/blobs/", each["digest"]))
+        for each in blobs_of(document):
+            answers.append(await self._verified(f"{name}/blobs/", each))
         return answers
 
     async def _verified(self, path: str, digest: str) -> Answer:
         answer = await self.ask(path + digest)
         assert answer.status == 200, (answer.status, answer.body, self.log())
-        assert digest_of(answer.body) == digest
+        assert has_digest(answer.body, digest)
         return answer
 
     def send_signal(self, number: int) -> None:
@@ -179,15 +180,26 @@ class Cache:
         """Return the end of its log."""
         return (self.folder / "log").read_text()[-4000:]
 
-    def stored(self, digest: str) -> Path:
-        """Return the file of a stored blob."""
-        found = list(self.root.glob(f"*/blobs/sha256/*/{digest.removeprefix('sha256:')}"))
+    def stored(self, digest: str, kind: str = "blobs") -> Path:
+        """Return the file of a stored blob or manifest."""
+        found = self.files(f"{kind}/*/*/{digest.partition(':')[2]}")
         assert len(found) == 1, found
         return found[0]
 
-    def has(self, digest: str) -> bool:
-        """Return True if the blob is stored."""
-        return bool(list(self.root.glob(f"*/blobs/sha256/*/{digest.removeprefix('sha256:')}")))
+    def has(self, digest: str, kind: str = "blobs") -> bool:
+        """Return True if the blob or manifest is stored."""
+        return bool(self.files(f"{kind}/*/*/{digest.partition(':')[2]}"))
+
+    def files(self, pattern: str = "*/*/*/*") -> list[Path]:
+        """Return stored files of all upstreams: blobs and manifests, or those of a pattern."""
+        return [each for each in self.root.glob(f"*/{pattern}") if each.is_file()]
+
+    def sound_blobs(self) -> int:
+        """Assert that each stored blob has its digest; return their number."""
+        found = self.files("blobs/*/*/*")
+        for path in found:
+            assert has_digest(path.read_bytes(), f"{path.parts[-3]}:{path.name}"), path
+        return len(found)
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
         """End the process and return its exit status."""
@@ -206,7 +218,15 @@ class Cache:
             await self.session.close()
 
 
-def a_config(folder: Path, upstream: str, tls: Json | None, **changes: Any) -> Json:
+def credentials(folder: Path, password: bytes, username: bytes = b"robot") -> str:
+    """Write a folder with an account and return its path."""
+    folder.mkdir(exist_ok=True)
+    (folder / "username").write_bytes(username)
+    (folder / "password").write_bytes(password)
+    return str(folder)
+
+
+def a_config(folder: Path, upstream: str, tls: Json | None, *, credentials: str | None = None, **changes: Any) -> Json:
     """Return a configuration with free ports."""
     return {
         "listen": f"127.0.0.1:{free_port()}",
@@ -215,7 +235,7 @@ def a_config(folder: Path, upstream: str, tls: Json | None, **changes: Any) -> J
         "root": str(folder / "store"),
         "ttl": "168h",
         "minFree": "0",
-        "upstreams": [{"host": "registry.test", "url": upstream, "credentials": None}],
+        "upstreams": [{"host": "registry.test", "url": upstream, "credentials": credentials}],
         "caBundle": str(folder.parent / "ca.crt"),
         "peers": None,
         **changes,

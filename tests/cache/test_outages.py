@@ -52,16 +52,23 @@ async def test_limit_of_manifests_leaves_blobs_alone(upstream: Registry, cache: 
     """Docker Hub limits manifests only."""
     _, blobs = upstream.push("team/app")
     upstream.does = Behaviour(status={"manifests": 429}, retry_after="60")
-    assert (await cache.ask("team/app/manifests/latest")).status == 429
+    answer = await cache.ask("team/app/manifests/latest")
+    assert (answer.status, 50 <= int(answer.headers["Retry-After"]) <= 60) == (429, True)
     assert (await cache.ask(f"team/app/blobs/{blobs[1]}")).status == 200
     assert (await cache.status())["upstreams"][0]["reason"] == "RateLimited"
 
 
 async def test_limit_of_tokens_is_passed_on(upstream: Registry, cache: Cache) -> None:
-    """A token service may be limited, too."""
+    """A token service may be limited, too. What is stored is served meanwhile."""
     upstream.push("team/app")
+    upstream.push("team/stored")
+    await cache.pull("team/stored")
     upstream.does = Behaviour(auth="bearer", status={"token": 429}, retry_after="30")
-    assert (await cache.ask("team/app/manifests/latest")).status == 429
+    answer = await cache.ask("team/app/manifests/latest")
+    assert (answer.status, answer.code) == (429, "TOOMANYREQUESTS")
+    assert 20 <= int(answer.headers["Retry-After"]) <= 30
+    assert (await cache.status())["upstreams"][0]["reason"] == "RateLimited"
+    await cache.pull("team/stored")
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])

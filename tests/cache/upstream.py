@@ -54,7 +54,7 @@ class Registry(Images):
         if request.path == "/token":
             return self._token(request)
         kind = next((each for each in ("manifests", "blobs", "referrers", "tags") if f"/{each}/" in request.path), "")
-        if (broken := self._broken(kind)) is not None:
+        if (broken := self._broken(request, kind)) is not None:
             return broken
         if request.path.startswith("/signed/"):
             return await self._signed(request)
@@ -65,13 +65,13 @@ class Registry(Images):
             return web.json_response({})
         return await self._content(request, kind)
 
-    def _broken(self, kind: str) -> web.Response | None:
+    def _broken(self, request: web.BaseRequest, kind: str) -> web.Response | None:
         """Return the answer of an upstream that does not work; None if it does."""
         if self.does.status_of(kind) != 200:
             return self._refused(kind)
-        if self.does.moved:
-            return web.Response(status=301, headers={"Location": self.does.moved})
-        if self.does.html:
+        if self.does.moved and request.path != "/page":
+            return web.Response(status=301, headers={"Location": f"{self.other_url}/page"})
+        if self.does.html or self.does.moved:
             return web.Response(text="<html>please log in</html>", content_type="text/html")
         return None
 
@@ -161,6 +161,9 @@ class Registry(Images):
                 if request.transport is not None:
                     request.transport.abort()
                 return
+            if self.does.stall_at is not None and offset + len(piece) > self.does.stall_at:
+                self.does.stall_at = None
+                await asyncio.sleep(3600)
             await self._wait(len(piece))
             self.sent += len(piece)
             self.sent_blobs[digest] = self.sent_blobs.get(digest, 0) + len(piece)
