@@ -50,7 +50,8 @@ class Program:
         self._evictor = Evictor(root, config.ttl, config.min_free, log, self._metrics.count_eviction)
         self._store = FileStore(root, self._evictor.evict, self._evictor.note_stored)
         self._downloads = Downloads()
-        self._upstream_session, self._peer_session = Session(client_context), Session(peer_context)
+        # A replica whose upstream is slow is silent, too. Pings find out if it is alive.
+        self._upstream_session, self._peer_session = Session(client_context), Session(peer_context, silence=None)
         self._peers = Peers(self._peer_session)
         self._mirrors = Mirrors(
             Parts(

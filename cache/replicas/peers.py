@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 import aiohttp
 from yarl import URL
 
+from cache.coalesce import Coalescer
 from cache.model.errors import RegistryError, WrongContentError
 from cache.replicas.rendezvous import ranked
 from cache.upstream.failures import failure_of, is_success, refusal_of
@@ -44,6 +45,7 @@ class Peer:
     session: Session
     server_name: str | None = None
     paused_until: float = 0.0
+    _pings: Coalescer[None] = field(default_factory=Coalescer)
 
     @property
     def is_available(self) -> bool:
@@ -71,7 +73,7 @@ class Peer:
         task = asyncio.ensure_future(awaited)
         try:
             while not (await asyncio.wait([task], timeout=PATIENCE))[0]:
-                await self._ping()
+                await self._pings.join("", self._ping)[0]  # one for all who wait
             return task.result()
         except (aiohttp.ClientError, OSError, ValueError) as error:
             self.pause()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-# Seconds that an idle connection stays open, and seconds for the first request of a new one.
+# Seconds that an idle connection stays open, and seconds for the handshake and for the first request of a new one.
 IDLE_SECONDS: Final = 120.0
 FIRST_REQUEST_SECONDS: Final = 15.0
 # Connections at a time; each takes some 100 kB with TLS.
@@ -70,7 +70,11 @@ async def serving(
     acceptor = Acceptor(server)
     listening = _listening(*address)
     listener = await asyncio.get_running_loop().create_server(
-        acceptor.accept, sock=listening, ssl=context, backlog=_BACKLOG
+        acceptor.accept,
+        sock=listening,
+        ssl=context,
+        backlog=_BACKLOG,
+        ssl_handshake_timeout=FIRST_REQUEST_SECONDS if context else None,
     )
     try:
         yield listening.getsockname()[1]

@@ -24,9 +24,14 @@ BASE_HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "registry-mi
 
 @dataclass(slots=True)
 class Session:
-    """A session that trusts a file of CAs. `context_of(path)` reads them; it may take tens of milliseconds."""
+    """A session that trusts a file of CAs.
+
+    `context_of(path)` reads them; it may take tens of milliseconds. `silence` is the longest one of an answer, in
+    seconds.
+    """
 
     context_of: Callable[[str | None], ssl.SSLContext]
+    silence: float | None = SILENCE_SECONDS
     _current: aiohttp.ClientSession | None = None
     _trusted: tuple[str | None, Stamp] | None = None
     _retired: set[asyncio.Task[None]] = field(default_factory=set)
@@ -43,7 +48,7 @@ class Session:
         if trusted == self._trusted:
             return False
         context, old = await asyncio.to_thread(self.context_of, path), self._current
-        self._trusted, self._current = trusted, _new_session(context)
+        self._trusted, self._current = trusted, _new_session(context, self.silence)
         if old is not None:
             task = asyncio.create_task(_close_later(old))
             self._retired.add(task)
@@ -58,7 +63,7 @@ class Session:
             await self._current.close()
 
 
-def _new_session(context: ssl.SSLContext) -> aiohttp.ClientSession:
+def _new_session(context: ssl.SSLContext, silence: float | None) -> aiohttp.ClientSession:
     """Return a session that stores no cookies, unpacks nothing and uses no variables of the environment.
 
     It has no limit of connections: a probe or a ping that waits for one would report an outage.
@@ -70,7 +75,7 @@ def _new_session(context: ssl.SSLContext) -> aiohttp.ClientSession:
         auto_decompress=False,
         headers=BASE_HEADERS,
         read_bufsize=2**19,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence),
     )
 
 

@@ -147,3 +147,36 @@ async def test_replica_named_after_its_host(
     from_peer = await caches[0].metric(received, source="peer")
     assert upstream.sent == total
     assert 0 < from_peer < total if is_member else from_peer == total
+
+
+@pytest.mark.parametrize("damage", ["changed", "truncated"])
+async def test_replica_with_wrong_content_is_paused(upstream: Registry, pair: tuple[Cache, Cache], damage: str) -> None:
+    """Its content is replaced by that of the upstream, and it is asked no more for some seconds."""
+    _, blobs = upstream.push("a", layers=MANY)
+    await pair[1].pull("a")
+    for path in pair[1].root.glob("*/blobs/sha256/*/*"):
+        path.write_bytes(b"x" * (path.stat().st_size if damage == "changed" else 1000))
+    await pair[1].stop()
+    await pair[1].start()  # it forgets the sizes
+    for blob in blobs:
+        assert digest_of((await pair[0].ask(f"a/blobs/{blob}")).body) == blob
+    assert await pair[1].metric("registrymirror_cache_requests_total", kind="blobs") == 1
+
+
+async def test_replicas_do_not_wait_for_each_other(upstream: Registry, pair: tuple[Cache, Cache]) -> None:
+    """Many downloads from each other need no slots: all blobs arrive, once from the upstream."""
+    images = [upstream.push(f"a{number}", layers=(2000,) * 100)[1] for number in range(2)]
+    upstream.does.latency = 0.3
+    asked = [cache.ask(f"a/blobs/{blob}") for cache, blobs in zip(pair, images, strict=True) for blob in blobs]
+    async with asyncio.timeout(60):
+        answers = await asyncio.gather(*asked)
+    assert [digest_of(each.body) for each in answers] == [blob for blobs in images for blob in blobs]
+    assert upstream.count("GET", "/blobs/") == 202
+
+
+async def test_replica_that_is_busy_is_waited_for(upstream: Registry, pair: tuple[Cache, Cache]) -> None:
+    """A blob waits for its turn at its owner for longer than an upstream may be silent."""
+    _, blobs = upstream.push("a", layers=(600_000,) * 79)
+    upstream.does.rate = 1_500_000
+    await asyncio.gather(*(pair[0].ask(f"a/blobs/{blob}") for blob in blobs))
+    assert upstream.count("GET", "/blobs/") == len(blobs) == 80

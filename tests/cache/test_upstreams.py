@@ -87,6 +87,24 @@ async def test_web_page_is_no_registry(upstream: Registry, cache: Cache, does: B
     assert (await cache.status())["upstreams"][0]["reason"] == "NotARegistry"
 
 
+async def test_head_is_used_again_after_a_web_page(upstream: Registry, cache: Cache) -> None:
+    """A portal does not change how tags are checked: GET of a manifest counts as a pull at Docker Hub."""
+    upstream.push("team/app")
+    await cache.pull("team/app")
+    upstream.does.html = True
+    assert (await cache.ask("team/app/manifests/latest", "HEAD")).status == 200
+    upstream.does.html = False
+    gets = upstream.count("GET", "/manifests/")
+
+    async def checked() -> bool:
+        heads = upstream.count("HEAD", "/manifests/")
+        await cache.ask("team/app/manifests/latest", "HEAD")
+        return upstream.count("HEAD", "/manifests/") > heads
+
+    await cache.until(checked)
+    assert upstream.count("GET", "/manifests/") == gets
+
+
 async def test_referrers_are_kept(upstream: Registry, cache: Cache) -> None:
     """Referrers are passed through, and served while the upstream is away."""
     digest, _ = upstream.push("a")

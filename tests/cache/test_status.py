@@ -1,0 +1,104 @@
+"""The status port reports what happens, and depends on no upstream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cache.behaviour import Behaviour
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from common.types import Json
+    from tests.cache.program import Cache
+    from tests.cache.upstream import Registry
+
+REQUESTS = "registrymirror_cache_requests_total"
+
+
+async def _upstream(cache: Cache) -> Json:
+    found: Json = (await cache.status())["upstreams"][0]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("does", "reason"),
+    [
+        (Behaviour(), "Reachable"),
+        (Behaviour(html=True), "NotARegistry"),
+        (Behaviour(status={"": 403}), "Forbidden"),
+        (Behaviour(status={"": 429}, retry_after="100"), "RateLimited"),
+    ],
+    ids=["open", "web page", "403", "429"],
+)
+async def test_idle_upstream_is_probed_at_start(
+    upstream: Registry, make_cache: Callable[..., Cache], does: Behaviour, reason: str
+) -> None:
+    """Without a request of a client the reason is known, and health and readiness do not depend on it."""
+    upstream.does = does
+    cache = await make_cache().start()
+
+    async def probed() -> bool:
+        return bool((await _upstream(cache))["askedSecondsAgo"] is not None)
+
+    await cache.until(probed)
+    assert (await _upstream(cache))["reason"] == reason
+    assert upstream.requests == [("GET", "/v2/")]
+    assert [(await cache.status_page(page))[0] for page in ("healthz", "readyz")] == [200, 200]
+
+
+async def test_upstream_is_probed_again_after_an_outage(upstream: Registry, make_cache: Callable[..., Cache]) -> None:
+    """The status follows within a minute without a request of a client."""
+    upstream.does.status[""] = 503
+    cache = await make_cache().start()
+
+    async def reports(reason: str) -> bool:
+        return bool((await _upstream(cache))["reason"] == reason)
+
+    await cache.until(lambda: reports("ServerError"))
+    upstream.does = Behaviour()
+    await cache.until(lambda: reports("Reachable"), 45)
+
+
+async def test_refused_image_does_not_refuse_credentials(
+    upstream: Registry, make_cache: Callable[..., Cache], tmp_path: Path
+) -> None:
+    """401 for one image with a valid login says nothing of the credentials in general."""
+    for name, value in (("username", "robot"), ("password", "secret")):
+        (tmp_path / name).write_text(value)
+    upstream.does.auth = "bearer"
+    upstreams = [{"host": "registry.test", "url": upstream.url, "credentials": str(tmp_path)}]
+    cache = await make_cache(upstreams=upstreams).start()
+
+    async def accepted() -> bool:
+        return bool((await _upstream(cache))["credentials"] == "CredentialsAccepted")
+
+    await cache.until(accepted)
+    upstream.does.status["manifests"] = 401
+    assert (await cache.ask("private/app/manifests/latest")).status == 401
+    state = await _upstream(cache)
+    assert (state["credentials"], state["reason"]) == ("CredentialsAccepted", "Reachable")
+
+
+async def test_stored_bytes_follow(upstream: Registry, cache: Cache) -> None:
+    """A stored blob counts at once."""
+    upstream.push("a", layers=(3_000_000,))
+    await cache.pull("a")
+    assert 3_000_000 < await cache.metric("registrymirror_cache_stored_bytes") < 3_100_000
+    assert 3_000_000 < (await cache.status())["space"]["stored"] < 3_100_000
+
+
+async def test_content_of_a_replica_counts_as_peer(upstream: Registry, pair: tuple[Cache, Cache]) -> None:
+    """Each owner of a key misses, the other replica counts `peer`; requests of replicas are no clients."""
+    digest, blobs = upstream.push("a", layers=(100_000,) * 8)
+    for path in (f"manifests/{digest}", *(f"blobs/{each}" for each in blobs)):
+        await pair[0].ask(f"a/{path}")
+    counts = {result: await pair[0].metric(REQUESTS, result=result) for result in ("miss", "peer", "hit")}
+    misses_of_owner = await pair[1].metric(REQUESTS, result="miss")
+    assert counts == {"miss": 10 - misses_of_owner, "peer": misses_of_owner, "hit": 0}
+    assert 0 < misses_of_owner < 10
+    assert list((await _upstream(pair[0]))["clients"]) == ["127.0.0.1"]
+    assert (await _upstream(pair[1]))["clients"] == {}
