@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -36,12 +37,19 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return INVALID_SETTINGS
     log = logger(settings.log_level, "cache")
+    _allow_many_files()
     try:
         uvloop.run(_run(path, config, log))
     except OSError as error:
         log.error("cannot serve", error=str(error))  # noqa: TRY400 (the message suffices)
         return 1
     return 0
+
+
+def _allow_many_files() -> None:
+    """Use the hard limit of open files. The usual soft limit of 1024 is below the number of connections."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _run(path: Path, config: CacheConfig, log: Logger) -> None:

@@ -148,8 +148,11 @@ class BlobResponse:
             raise
 
     async def _write(self, response: web.StreamResponse, piece: bytes | bytearray) -> None:
-        async with asyncio.timeout(STALLED_SECONDS):
-            await response.write(piece)
+        try:
+            async with asyncio.timeout(STALLED_SECONDS):
+                await response.write(piece)
+        except TimeoutError as error:
+            raise ConnectionError("The client reads nothing.") from error
         self.mirror.served_bytes.inc(len(piece))
 
 

@@ -4,77 +4,90 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
+from typing_extensions import override
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
-# Seconds that an idle connection stays open, and seconds for the handshake and for the first request of a new one.
+    from aiohttp.web_protocol import RequestHandler
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+# Seconds that an idle connection stays open, seconds for a TLS handshake, seconds for the first request after it, and
+# seconds for the end of TLS.
 IDLE_SECONDS: Final = 120.0
 FIRST_REQUEST_SECONDS: Final = 15.0
+GOODBYE_SECONDS: Final = 5.0
 # Connections at a time; each takes some 100 kB with TLS.
 CONNECTIONS_MAX: Final = 2000
 # Seconds after SIGTERM for responses in progress.
 DRAIN_SECONDS: Final = 25.0
 _BACKLOG: Final = 1024
+# The handlers log their own errors. What aiohttp would log are mistakes of clients, with the headers they sent.
+_SILENT: Final = logging.getLogger("aiohttp.server of the cache")
+_SILENT.disabled = True
 _ALL_ADDRESSES: Final = frozenset({"", "::"})
 
 
-@dataclass(slots=True)
-class Acceptor:
-    """Accepts connections up to a limit and closes those that send no request in time."""
+class _Server(web.Server):
+    """A server that ends connections beyond a limit, and those that send no request in time."""
 
-    server: web.Server
-    _waiting: dict[Any, asyncio.TimerHandle] = field(default_factory=dict)
+    def __init__(self, handler: Handler) -> None:
+        super().__init__(
+            self._handle,
+            access_log=None,
+            logger=_SILENT,
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=0.0,
+            handler_cancellation=True,
+        )
+        self._handler = handler
+        self._waiting: dict[RequestHandler, asyncio.TimerHandle] = {}
 
-    def accept(self) -> Any:
-        """Return the protocol of a new connection."""
-        protocol, loop = self.server(), asyncio.get_running_loop()
-        if len(self.server.connections) >= CONNECTIONS_MAX:
-            loop.call_soon(protocol.force_close)
+    @override
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        if len(self._connections) > CONNECTIONS_MAX:
+            transport.abort()
         else:
-            self._waiting[protocol] = loop.call_later(FIRST_REQUEST_SECONDS, self._close, protocol)
-        return protocol
+            self._waiting[handler] = self._loop.call_later(FIRST_REQUEST_SECONDS, transport.abort)
 
-    def saw_request(self, protocol: Any) -> None:
+    @override
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        self._stop_waiting(handler)
+        super().connection_lost(handler, exc)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._stop_waiting(request.protocol)
+        return await self._handler(request)
+
+    def _stop_waiting(self, handler: RequestHandler) -> None:
         """Leave a connection to the idle timeout from its first request on."""
-        timer = self._waiting.pop(protocol, None)
+        timer = self._waiting.pop(handler, None)
         if timer is not None:
             timer.cancel()
-
-    def _close(self, protocol: Any) -> None:
-        del self._waiting[protocol]
-        protocol.force_close()
 
 
 @contextlib.asynccontextmanager
 async def serving(
-    handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-    address: tuple[str, int],
-    context: ssl.SSLContext | None = None,
+    handler: Handler, address: tuple[str, int], context: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
     """Listen meanwhile and yield the port; afterwards accept no more, and let responses in progress end."""
-
-    async def first(request: web.BaseRequest) -> web.StreamResponse:
-        acceptor.saw_request(request.protocol)
-        return await handler(request)
-
-    server = web.Server(
-        first, access_log=None, keepalive_timeout=IDLE_SECONDS, lingering_time=0.0, handler_cancellation=True
-    )
-    acceptor = Acceptor(server)
-    listening = _listening(*address)
+    server, listening = _Server(handler), _listening(*address)
     listener = await asyncio.get_running_loop().create_server(
-        acceptor.accept,
+        server,
         sock=listening,
         ssl=context,
         backlog=_BACKLOG,
         ssl_handshake_timeout=FIRST_REQUEST_SECONDS if context else None,
+        ssl_shutdown_timeout=GOODBYE_SECONDS if context else None,
     )
     try:
         yield listening.getsockname()[1]

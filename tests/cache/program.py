@@ -56,14 +56,19 @@ class Cache:
     context: ssl.SSLContext
     name: str = "cache-0"
     environment: dict[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()  # a command that runs the program
     process: asyncio.subprocess.Process | None = None
     session: aiohttp.ClientSession | None = None
 
     @property
     def url(self) -> str:
         """Return where it serves."""
-        scheme = "https" if self.config["tls"] else "http"
-        return f"{scheme}://localhost:{self.config['listen'].rpartition(':')[2]}"
+        return f"{'https' if self.config['tls'] else 'http'}://localhost:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """Return the port of the registry API."""
+        return int(self.config["listen"].rpartition(":")[2])
 
     @property
     def root(self) -> Path:
@@ -82,6 +87,7 @@ class Cache:
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.folder / "log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
+                *self.prefix,
                 sys.executable,
                 "-m",
                 "cache",
@@ -175,6 +181,20 @@ class Cache:
         """Send a signal to the process."""
         assert self.process is not None
         self.process.send_signal(number)
+
+    def memory(self) -> int:
+        """Return the resident bytes of the process."""
+        assert self.process is not None
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def open_files(self, below: str = "") -> int:
+        """Return the number of its open descriptors: all, or those of files below a directory."""
+        assert self.process is not None
+        count = 0
+        for each in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                count += str(each.readlink()).startswith(below)
+        return count
 
     def log(self) -> str:
         """Return the end of its log."""

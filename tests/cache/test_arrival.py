@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.cache.upstream import Registry
 
 SIZE = 2_000_000
+FIRST_BYTE_SECONDS = 2.0  # below 1.0 on a machine that does nothing else
 HELD_BACK = 512 * 1024  # bytes that are sent after the digest was verified
 
 
@@ -38,7 +39,7 @@ async def test_dripping_blob_is_delivered(upstream: Registry, pair: tuple[Cache,
     late = [asyncio.create_task(cache.ask(path)) for cache in pair * 5]
     answers = await asyncio.gather(*early, *late)
     assert {digest_of(each.body) for each in answers} == {blobs[1]}
-    assert max(each.first_byte for each in answers) < 1.0
+    assert max(each.first_byte for each in answers) < FIRST_BYTE_SECONDS
     # The end of the blob is held back, so that a client is never sent a whole wrong one.
     assert max(each.silence for each in answers) < duration * HELD_BACK / SIZE + 2
     assert min(each.seconds for each in answers[:10]) > 0.9 * duration
