@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cache.store.layout import KINDS, is_area
+from cache.store.layout import KINDS, REMOVED, TEMPORARY, is_area
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,11 +130,16 @@ class Evictor:
         self.stored_bytes += size
 
     async def evict(self, wanted: int = 0) -> bool:
-        """Evict until `wanted` bytes more fit. Return True if they do. Raises OSError."""
+        """Delete what was put aside, and evict until `wanted` bytes more fit. Return True if they do."""
         async with self._lock:
             return await asyncio.to_thread(self._evict, wanted)
 
     def _evict(self, wanted: int) -> bool:
+        for path in (self.root / TEMPORARY).glob(f"{REMOVED}*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
         found = sorted(entries(self.root))
         self.stored_bytes = sum(each.size for each in found)
         now, space = time.time(), space_of(self.root)

@@ -7,7 +7,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import shutil
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from cache.model.manifest import Manifest, descriptors_in, has_digest, media_typ
 from cache.model.reference import Digest, parse_digest
 from cache.store import files
 from cache.store.blob_files import BlobWriter, NoSpaceError, StoredBlob, is_sound
-from cache.store.layout import KINDS, TEMPORARY, Layout, is_area
+from cache.store.layout import KINDS, REMOVED, TEMPORARY, Layout, is_area
 from cache.store.store import Store
 
 if TYPE_CHECKING:
@@ -53,26 +52,28 @@ class FileStore(Store):
 
     def prepare(self) -> None:
         """Create the directories and remove what an earlier process left unfinished. Raises OSError."""
-        shutil.rmtree(self.temporary, ignore_errors=True)
         self.temporary.mkdir(parents=True, exist_ok=True)
+        for path in self.temporary.iterdir():
+            if not path.is_dir():
+                path.unlink()
 
     def retain(self, areas: Iterable[str]) -> None:
-        """Remove the content of all other upstreams, and what other programs left in our directories."""
+        """Put aside the content of all other upstreams, and what other programs left in our directories.
+
+        The next eviction deletes it. That may take minutes, and nothing of it is found any more.
+        """
         kept = set(areas)
         for path in self.root.iterdir():
             if path.name in kept:
                 for child in path.iterdir():
                     if child.name not in KINDS:
-                        self._remove_tree(child)
+                        self._put_aside(child)
             elif is_area(path.name):
-                self._remove_tree(path)
+                self._put_aside(path)
 
-    def _remove_tree(self, path: Path) -> None:
-        """Rename first, so that nothing of it is found any more."""
-        aside = self.temporary / f"removed-{path.name}-{time.monotonic_ns()}"
+    def _put_aside(self, path: Path) -> None:
         with contextlib.suppress(OSError):
-            path.rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(self.temporary / f"{REMOVED}{path.name}-{time.monotonic_ns()}")
 
     @override
     def open_blob(self, area: str, digest: Digest) -> StoredBlob | None:

@@ -1,7 +1,8 @@
 """Name the files of the store.
 
 ```
-<root>/tmp/                                         emptied at the start
+<root>/tmp/                                         unfinished files, removed at the start
+<root>/tmp/removed-*/                               trees that are being deleted
 <root>/<upstream>/blobs/sha256/ab/<hex>             content
 <root>/<upstream>/manifests/sha256/ab/<hex>         content
 <root>/<upstream>/manifests/sha256/ab/<hex>.type    media type, if the content does not name it
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from cache.model.reference import Digest, Reference
 
 TEMPORARY: Final = "tmp"
+REMOVED: Final = "removed-"
 KINDS: Final = frozenset({"blobs", "manifests", "tags", "pages"})
 # No component of a repository name starts with an underscore.
 _TAGS: Final = "_tags"

@@ -24,13 +24,13 @@ RETRY_INTERVAL: Final = 30.0
 _VERDICTS: Final = frozenset({Reason.UNAUTHORIZED, Reason.FORBIDDEN, Reason.NOT_A_REGISTRY, Reason.NO_TOKEN})
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Circuit:
-    """Requests of one kind to one upstream."""
+    """A pause of requests of one kind, and the failures in a row that led to it."""
 
-    error: RegistryError | None = None
-    until: float = 0.0
-    failures: int = 0
+    error: RegistryError
+    until: float
+    failures: int
 
 
 @dataclass(slots=True)
@@ -51,17 +51,15 @@ class Health:
         Everything is paused after an outage, and only the same kind after a rate limit.
         """
         for circuit in (self._circuits.get(kind), self._circuits.get("")):
-            if circuit is not None and circuit.error is not None and now < circuit.until:
-                left = circuit.until - now
-                retry_after = left if circuit.error.status == TOO_MANY else None
+            if circuit is not None and now < circuit.until:
                 error = circuit.error
+                retry_after = circuit.until - now if error.status == TOO_MANY else None
                 return RegistryError(error.status, error.message, error.code, retry_after, error.reason)
         return None
 
     def paused_until(self, now: float) -> float | None:
         """Return when the last pause ends; None if there is none."""
-        pauses = [each.until for each in self._circuits.values() if each.error is not None and each.until > now]
-        return max(pauses, default=None)
+        return max((each.until for each in self._circuits.values() if each.until > now), default=None)
 
     def begin_probe(self, now: float) -> bool:
         """Return True if a probe is due, and remember that it begins. No probe is due during a pause."""
@@ -97,14 +95,18 @@ class Health:
     def failed(self, kind: str, error: RegistryError, now: float) -> None:
         """Record an outage or a rate limit, and pause requests."""
         self.asked = now
+        self._report(error)
         limited = error.status == TOO_MANY
-        circuit = self._circuits.setdefault(kind if limited else "", Circuit())
-        circuit.failures += 1
-        pause = min(FIRST_PAUSE * 2 ** (circuit.failures - 1), LONGEST_PAUSE)
+        kind = kind if limited else ""
+        last = self._circuits.get(kind)
+        failures = last.failures if last is not None else 0
         if limited:
             pause = min(LIMIT_PAUSE if error.retry_after is None else error.retry_after, LONGEST_LIMIT)
-        circuit.error, circuit.until = error, now + pause
-        self._report(error)
+        elif last is not None and now < last.until:
+            return  # requests of the same moment are one failure
+        else:
+            pause = min(FIRST_PAUSE * 2**failures, LONGEST_PAUSE)
+        self._circuits[kind] = Circuit(error, now + pause, failures + 1)
 
     def note_limit(self, headers: Mapping[str, str]) -> None:
         """Remember the rate limit that an answer names, as Docker Hub does: `ratelimit-remaining: 76;w=21600`."""

@@ -14,7 +14,6 @@ import aiohttp
 from cache.model.errors import FORBIDDEN, UNAUTHORIZED, RegistryError
 from cache.upstream.challenge import Challenge, challenges, preferred
 from cache.upstream.failures import failure_of, is_success, not_a_registry, refusal_of
-from cache.upstream.tokens import TokenRefusedError
 from common.cache_protocol import CredentialsResult, UpstreamReason
 
 if TYPE_CHECKING:
@@ -63,13 +62,12 @@ async def _with_token(client: UpstreamClient, challenge: Challenge) -> Credentia
     basic = client.basic() if client.tokens.may_log_in(challenge) else ""
     # Credentials are checked as a whole. Those that lack access to one image are valid.
     challenge = challenge.with_scope("") if basic else challenge
-    try:
-        token = await client.tokens.request(challenge, basic)
-    except TokenRefusedError as error:
+    token = await client.tokens.request(challenge, basic)
+    if token.refusal is not None:
         if basic:
             return CredentialsResult.REFUSED
         # Without credentials, only a 401 without scope applies to all images.
-        clear = error.status == UNAUTHORIZED and "scope" not in challenge.parameters
+        clear = token.refusal.status == UNAUTHORIZED and "scope" not in challenge.parameters
         return CredentialsResult.REQUIRED if clear else CredentialsResult.NOT_VERIFIED
     return await _judged(client, f"Bearer {token.value}", has_credentials=bool(basic))
 

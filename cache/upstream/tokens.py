@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 DEFAULT_LIFETIME: Final = 60.0
 # A token is renewed this much before its end, at most half of its life.
 MARGIN: Final = 10.0
+# Seconds for which a refusal is remembered: some services lock an account after a few failed logins.
+REFUSAL_SECONDS: Final = 30.0
 # Bytes of an answer. Tokens have a few kilobytes.
 ANSWER_MAX: Final = 256 * 1024
 _TOKENS_MAX: Final = 10_000
@@ -35,10 +37,11 @@ class TokenRefusedError(RegistryError):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A bearer token and its end by the monotonic clock."""
+    """A bearer token, or its refusal, and the end of it by the monotonic clock."""
 
     value: str = field(repr=False)
     until: float
+    refusal: TokenRefusedError | None = None
 
 
 @dataclass(slots=True)
@@ -58,24 +61,21 @@ class TokenCache:
         """Forget the token of one scope: the upstream refused it."""
         self._tokens.pop(challenge.key, None)
 
-    def known(self, challenge: Challenge) -> str:
-        """Return the token of a scope without a request; empty if there is none."""
-        token = self._tokens.get(challenge.key)
-        return token.value if token is not None and token.until > time.monotonic() else ""
-
     async def token(self, challenge: Challenge, basic: str) -> str:
         """Return the token of a scope. All who ask at once share one request. Raises RegistryError."""
-        if value := self.known(challenge):
-            return value
-        future, _ = self._requests.join(challenge.key, lambda: self.request(challenge, basic))
-        return (await future).value
+        token = self._tokens.get(challenge.key)
+        if token is None or token.until <= time.monotonic():
+            token = await self._requests.join(challenge.key, lambda: self.request(challenge, basic))[0]
+        if token.refusal is not None:
+            raise token.refusal
+        return token.value
 
     def may_log_in(self, challenge: Challenge) -> bool:
         """Return True if credentials may be sent to the token service. They leave TLS only if the upstream has none."""
         return challenge.realm.startswith("https://") or self.upstream.startswith("http://")
 
     async def request(self, challenge: Challenge, basic: str) -> Token:
-        """Ask for a token, whatever is known, and remember it. Raises RegistryError."""
+        """Ask for a token, whatever is known, and remember the answer. Raises RegistryError."""
         parts = urlsplit(challenge.realm)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise not_a_registry(self.upstream, "its challenge names no token service")
@@ -85,31 +85,27 @@ class TokenCache:
         party = f"{self.upstream}'s token service {parts.netloc.rpartition('@')[2]}"
         if status in (UNAUTHORIZED, FORBIDDEN):
             why = "the credentials are wrong, or lack access" if headers else "it requires credentials"
-            raise TokenRefusedError(status, f"{party} gives no token: {why}.")
-        if not is_success(status):
+            refusal = TokenRefusedError(status, f"{party} gives no token: {why}.")
+            token = Token("", time.monotonic() + REFUSAL_SECONDS, refusal)
+        elif is_success(status):
+            token = _token_in(body, party)
+        else:
             raise refusal_of(status, answer, party)
-        token = _token_in(body)
-        if token is None:
-            raise RegistryError(BAD_GATEWAY, f"{party} answers without a token.", reason=UpstreamReason.NO_TOKEN)
-        self._remember(challenge.key, token)
-        return token
-
-    def _remember(self, key: tuple[str, str, str], token: Token) -> None:
         if len(self._tokens) >= _TOKENS_MAX:
             self._tokens.clear()
-        self._tokens[key] = token
+        self._tokens[challenge.key] = token
+        return token
 
 
-def _token_in(body: bytes) -> Token | None:
+def _token_in(body: bytes, party: str) -> Token:
+    """Return the token of an answer. Raises RegistryError if it has none that fits into a header."""
     try:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return None
-    if not isinstance(answer, dict):
-        return None
-    value = answer.get("token") or answer.get("access_token")
-    lifetime = answer.get("expires_in")
+        answer = None
+    fields = answer if isinstance(answer, dict) else {}
+    value, lifetime = fields.get("token") or fields.get("access_token"), fields.get("expires_in")
     if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
-        return None
+        raise RegistryError(BAD_GATEWAY, f"{party} answers without a token.", reason=UpstreamReason.NO_TOKEN)
     seconds = float(lifetime) if isinstance(lifetime, int | float) and lifetime > 0 else DEFAULT_LIFETIME
     return Token(value, time.monotonic() + seconds - min(MARGIN, seconds / 2))

@@ -63,6 +63,21 @@ async def test_one_token_per_scope(upstream: Registry, cache: Cache) -> None:
     assert upstream.token_requests == 3
 
 
+async def test_refused_credentials_are_sent_once(
+    upstream: Registry, make_cache: Callable[..., Cache], tmp_path: Path
+) -> None:
+    """Some token services lock an account after a few failed logins. New credentials are tried at once."""
+    upstream.push("team/app")
+    upstream.does.auth = "bearer"
+    account = credentials(tmp_path / "account", password=b"old")
+    cache = await make_cache(credentials=account).start()
+    for _ in range(5):
+        assert (await cache.ask("team/app/manifests/latest")).status == 401
+    assert upstream.token_requests == 1
+    credentials(tmp_path / "account", password=upstream.does.passwords[0])
+    await cache.pull("team/app")
+
+
 async def test_refused_token_is_renewed(upstream: Registry, cache: Cache) -> None:
     """An upstream that forgets its tokens early costs one more."""
     _, blobs = upstream.push("team/app", layers=(1000, 2000))

@@ -87,6 +87,15 @@ def test_outage_pauses_all_requests() -> None:
     assert health.reason == "Reachable"
 
 
+def test_failures_of_one_moment_count_once() -> None:
+    """Many requests in flight do not lengthen the pause."""
+    health = Health()
+    for number in range(10):
+        health.failed("blobs", OUTAGE, number / 10)
+    assert health.refusal("blobs", 1.9) is not None
+    assert health.refusal("blobs", 2.0) is None
+
+
 def test_rate_limit_pauses_its_kind() -> None:
     """Other kinds go on, and the reason stays until the pause ends."""
     health = Health()
