@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import aiohttp
 
-from cache.model.errors import BAD_GATEWAY, RegistryError
+from cache.model.errors import BAD_GATEWAY, NOT_FOUND, RegistryError
 from cache.model.manifest import ACCEPTED, Head, Manifest, has_digest, media_type_in
 from cache.model.reference import DIGEST_HEADER, Digest, Reference, Request, parse_digest
 from cache.model.results import Result
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from cache.store.store import Store
     from cache.upstream.client import UpstreamClient
 
+T = TypeVar("T")
+
 MANIFESTS: Final = "manifests"
 # Bytes. The specification asks registries to accept 4 MiB; distribution and Docker Hub accept no more.
 MANIFEST_MAX: Final = 4 * 1024 * 1024
@@ -30,7 +32,7 @@ MANIFEST_MAX: Final = 4 * 1024 * 1024
 FETCH_SECONDS: Final = 30.0
 # Statuses with which registries refuse HEAD, although GET works.
 _NO_HEAD: Final = frozenset({400, 401, 405, 501})
-_REPOSITORIES_MAX: Final = 10_000
+_KNOWN_MAX: Final = 10_000
 _ACCEPT: Final = {"Accept": ", ".join(ACCEPTED)}
 
 
@@ -43,15 +45,20 @@ class ManifestSources:
     client: UpstreamClient
     store: Store
     peers: Peers
+    # Repositories by what is known of HEAD, and digests that it named.
     _without_head: set[str] = field(default_factory=set)
+    _with_wrong_head: set[str] = field(default_factory=set)
+    _named: set[tuple[str, Digest]] = field(default_factory=set)
 
     async def tag(self, request: Request) -> tuple[Head, Result]:
         """Ask the replica that owns a tag, or the upstream, what the tag is now. Raises RegistryError."""
         reference, result = request.reference, Result.PEER
-        owner = None if request.is_hop else self.peers.owner(f"{self.area} {reference.path}")
+        alone = request.is_hop or reference.name in self._with_wrong_head
+        owner = None if alone else self.peers.owner(f"{self.area} {reference.path}")
         head = await self._tag_of_owner(owner, reference) if owner is not None else None
         if head is None:
             head, result = await self._tag_of_upstream(reference), Result.MISS
+        _add(self._named, (reference.name, head.digest))
         await self.store.put_tag(self.area, reference, head.digest)
         return head, result
 
@@ -66,6 +73,8 @@ class ManifestSources:
             self.client.check(MANIFESTS)
             return await self._fetch(reference), Result.MISS
         except RegistryError as error:
+            if error.status == NOT_FOUND and (reference.name, digest) in self._named:
+                _add(self._with_wrong_head, reference.name)
             manifest = await self.stored_elsewhere(request) if error.is_outage else None
             if manifest is None:
                 raise
@@ -76,7 +85,7 @@ class ManifestSources:
         if request.is_hop:
             return None
         reference = request.reference
-        async for peer, headers, content in self.peers.stored(reference.path, self.host):
+        async for peer, headers, content in self.peers.stored(reference.path, self.host, MANIFEST_MAX):
             digest = reference.digest or parse_digest(headers.get(DIGEST_HEADER, ""))
             if digest is not None and has_digest(content, digest):
                 return await self._keep(reference, content, headers, digest)
@@ -95,7 +104,8 @@ class ManifestSources:
             async with owner.ask("GET", reference.path, self.host) as response:
                 if not is_success(response.status):
                     return None
-                content, headers = await owner.alive(response.read()), response.headers
+                content = await owner.alive(read_body(response, MANIFEST_MAX, owner.party))
+                headers = response.headers
         except RegistryError:
             return None
         if has_digest(content, digest):
@@ -104,15 +114,13 @@ class ManifestSources:
         return None
 
     async def _tag_of_upstream(self, reference: Reference) -> Head:
-        if reference.name in self._without_head:
+        if reference.name in self._without_head | self._with_wrong_head:
             return (await self._fetch(reference)).head
         head = await self._try_head(reference)
         if head is not None:
             return head
         manifest = await self._fetch(reference)
-        if len(self._without_head) >= _REPOSITORIES_MAX:
-            self._without_head.clear()
-        self._without_head.add(reference.name)
+        _add(self._without_head, reference.name)
         return manifest.head
 
     async def _try_head(self, reference: Reference) -> Head | None:
@@ -158,6 +166,13 @@ class ManifestSources:
         if reference.digest is None:
             await self.store.put_tag(self.area, reference, digest)
         return manifest
+
+
+def _add(known: set[T], value: T) -> None:
+    """Add to a set of limited size."""
+    if len(known) >= _KNOWN_MAX:
+        known.clear()
+    known.add(value)
 
 
 def digest_of(content: bytes, headers: Mapping[str, str]) -> Digest:

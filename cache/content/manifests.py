@@ -14,7 +14,7 @@ from cache.upstream.failures import failure_of
 
 if TYPE_CHECKING:
     from cache.model.manifest import Head, Manifest
-    from cache.model.reference import Digest, Reference, Request
+    from cache.model.reference import Digest, Request
 
 # Seconds after which a stored tag is served although the upstream has not answered yet. Its answer still counts for the
 # next request.
@@ -42,7 +42,13 @@ class ManifestService:
         """Return a manifest. Raises RegistryError."""
         answer = await self.head(request)
         if answer.manifest is None:
-            answer = await self._fetched(request, answer.head.digest)
+            try:
+                answer = await self._fetched(request, answer.head.digest)
+            except RegistryError as error:
+                if error.status != NOT_FOUND or request.only_if_cached:
+                    raise
+                # The upstream named a digest that it does not have. From now on it is asked for the content instead.
+                answer = await self.head(request)
         if answer.manifest is not None:
             self.sources.store.mark_used(self.sources.area, answer.manifest)
         return answer
@@ -53,7 +59,8 @@ class ManifestService:
         if digest is not None:
             manifest = self._stored(digest)
             return Answer(manifest.head, manifest, Result.HIT) if manifest else await self._fetched(request, digest)
-        stored = self._stored_tag(request.reference)
+        digests = self.sources.store.tag(self.sources.area, request.reference)
+        stored = next(filter(None, map(self._stored, digests)), None)
         if request.only_if_cached:
             if stored is None:
                 raise RegistryError(NOT_FOUND, "The tag is not stored.", "MANIFEST_UNKNOWN")
@@ -62,8 +69,8 @@ class ManifestService:
             self.sources.client.check(MANIFESTS)
             return await self._current(request, has_stored=stored is not None)
         except RegistryError as error:
-            stale = stored or (await self.sources.stored_elsewhere(request) if error.is_outage else None)
-            if stale is None or not error.is_outage:
+            stale = await self._stale(request, digests) if error.is_outage else None
+            if stale is None:
                 raise
             return Answer(stale.head, stale, Result.STALE)
 
@@ -75,9 +82,13 @@ class ManifestService:
     def _stored(self, digest: Digest) -> Manifest | None:
         return self.sources.store.manifest(self.sources.area, digest)
 
-    def _stored_tag(self, reference: Reference) -> Manifest | None:
-        digest = self.sources.store.tag(self.sources.area, reference)
-        return self._stored(digest) if digest is not None else None
+    async def _stale(self, request: Request, digests: list[Digest]) -> Manifest | None:
+        """Return the last manifest of a tag that this replica or another one has stored; None if none has one."""
+        for digest in digests:
+            manifest = self._stored(digest) or await self.sources.stored_elsewhere(request.at(digest))
+            if manifest is not None:
+                return manifest
+        return await self.sources.stored_elsewhere(request)
 
     async def _current(self, request: Request, *, has_stored: bool) -> Answer:
         """Return what the tag is now. Raises RegistryError; a timeout counts if there is a stored tag."""

@@ -14,6 +14,7 @@ from yarl import URL
 from cache.coalesce import Coalescer
 from cache.model.errors import RegistryError, WrongContentError
 from cache.replicas.rendezvous import ranked
+from cache.upstream.body import read_body
 from cache.upstream.failures import failure_of, is_success, refusal_of
 from cache.upstream.transfer import Transfer, range_header, transfer_of
 
@@ -48,6 +49,11 @@ class Peer:
     _pings: Coalescer[None] = field(default_factory=Coalescer)
 
     @property
+    def party(self) -> str:
+        """Return how messages name the replica."""
+        return f"The replica {self.name}"
+
+    @property
     def is_available(self) -> bool:
         """Return True if the replica is not left out."""
         return time.monotonic() >= self.paused_until
@@ -77,7 +83,7 @@ class Peer:
             return task.result()
         except (aiohttp.ClientError, OSError, ValueError) as error:
             self.pause()
-            raise failure_of(error, f"The replica {self.name}") from error
+            raise failure_of(error, self.party) from error
         finally:
             task.cancel()
 
@@ -116,7 +122,7 @@ class PeerSource:
     async def open(self, reference: Reference, offset: int) -> AsyncIterator[Transfer]:
         """Open the body at or before an offset. Raises RegistryError."""
         headers = {**range_header(offset), **(ONLY_IF_CACHED if self.only_if_cached else {})}
-        party = f"The replica {self.peer.name}"
+        party = self.peer.party
         async with self.peer.ask("GET", reference.path, self.host, headers) as response:
             if not is_success(response.status):
                 raise refusal_of(response.status, response.headers, party)
@@ -172,14 +178,14 @@ class Peers:
         """Return all replicas that are not left out."""
         return [each for each in self.members.values() if each.is_available]
 
-    async def stored(self, path: str, host: str) -> AsyncIterator[tuple[Peer, Mapping[str, str], bytes]]:
-        """Ask one replica after another for a document that it has stored, and yield their answers."""
+    async def stored(self, path: str, host: str, limit: int) -> AsyncIterator[tuple[Peer, Mapping[str, str], bytes]]:
+        """Ask one replica after another for a document of at most `limit` bytes, and yield what they have stored."""
         for peer in self.others():
             try:
                 async with peer.ask("GET", path, host, ONLY_IF_CACHED) as response:
                     if not is_success(response.status):
                         continue
-                    content = await peer.alive(response.read())
+                    content = await peer.alive(read_body(response, limit, peer.party))
             except RegistryError:
                 continue
             yield peer, response.headers, content

@@ -144,18 +144,20 @@ class FileStore(Store):
             await self._write(layout.manifest(manifest.digest), manifest.content)
 
     @override
-    def tag(self, area: str, reference: Reference) -> Digest | None:
-        content = files.read_small(self._layout(area).tag(reference))
-        return parse_digest(content.decode("ascii", "replace")) if content else None
+    def tag(self, area: str, reference: Reference) -> list[Digest]:
+        lines = (files.read_small(self._layout(area).tag(reference)) or b"").decode("ascii", "replace").splitlines()
+        return [digest for digest in map(parse_digest, lines) if digest is not None]
 
     @override
     async def put_tag(self, area: str, reference: Reference, digest: Digest) -> None:
-        path = self._layout(area).tag(reference)
-        if self.tag(area, reference) == digest:
-            files.mark_used(path)
+        layout, known = self._layout(area), self.tag(area, reference)
+        if known[:1] == [digest]:
+            files.mark_used(layout.tag(reference))
             return
+        former = next((each for each in known if each != digest and layout.manifest(each).exists()), None)
+        lines = [str(each) for each in (digest, former) if each is not None]
         with contextlib.suppress(OSError):
-            await self._write(path, str(digest).encode())
+            await self._write(layout.tag(reference), "\n".join(lines).encode())
 
     @override
     def page(self, area: str, key: str) -> bytes | None:

@@ -6,7 +6,7 @@
 <root>/<upstream>/blobs/sha256/ab/<hex>             content
 <root>/<upstream>/manifests/sha256/ab/<hex>         content
 <root>/<upstream>/manifests/sha256/ab/<hex>.type    media type, if the content does not name it
-<root>/<upstream>/tags/<repository>/_tags/<tag>     digest
+<root>/<upstream>/tags/<repository>/_tags/<tag>     digest, and the former one
 <root>/<upstream>/pages/ab/<hash>                   referrers of one manifest
 ```
 """

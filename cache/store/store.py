@@ -28,11 +28,11 @@ class Store(Protocol):
     async def put_manifest(self, area: str, manifest: Manifest) -> None:
         """Store a manifest; an error of the disk is ignored."""
 
-    def tag(self, area: str, reference: Reference) -> Digest | None:
-        """Return the digest that a tag had last, or None."""
+    def tag(self, area: str, reference: Reference) -> list[Digest]:
+        """Return the digests that a tag had, the last one first; at most two."""
 
     async def put_tag(self, area: str, reference: Reference, digest: Digest) -> None:
-        """Store the digest of a tag; an error of the disk is ignored."""
+        """Store the digest of a tag; keep the former one if its manifest is stored. An error of the disk is ignored."""
 
     def page(self, area: str, key: str) -> bytes | None:
         """Return a stored page of referrers, or None."""

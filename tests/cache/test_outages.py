@@ -90,23 +90,6 @@ async def test_status_of_the_upstream_is_passed_on(upstream: Registry, cache: Ca
     assert (await cache.ask(f"team/app/blobs/{blobs[1]}")).status in (status, 503)
 
 
-async def test_changed_tag_is_seen(upstream: Registry, cache: Cache) -> None:
-    """A tag is checked at each request."""
-    first, _ = upstream.push("team/app")
-    await cache.pull("team/app")
-    second, _ = upstream.push("team/app")
-    answer = await cache.ask("team/app/manifests/latest", "HEAD")
-    assert answer.headers["Docker-Content-Digest"] == second != first
-
-
-async def test_one_check_for_many_clients(upstream: Registry, cache: Cache) -> None:
-    """Clients that ask for a tag at the same moment share one request."""
-    upstream.push("team/app")
-    upstream.does.latency = 0.3
-    await asyncio.gather(*(cache.ask("team/app/manifests/latest", "HEAD") for _ in range(20)))
-    assert upstream.count("HEAD", "/manifests/latest") == 1
-
-
 async def test_unknown_ca_is_reported(upstream: Registry, make_cache: Callable[..., Cache]) -> None:
     """An upstream whose CA is not in the bundle is not asked for content."""
     upstream.push("team/app")
