@@ -44,12 +44,18 @@ def client_context(ca: trustme.CA) -> ssl.SSLContext:
 
 
 @pytest.fixture
-async def upstream(certificate: Json) -> AsyncIterator[Registry]:
-    """Serve a registry at two addresses: the second one stands for object storage."""
+def server_context(certificate: Json) -> ssl.SSLContext:
+    """Return the context of a server with the certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate["certificate"], certificate["key"])
+    return context
+
+
+@pytest.fixture
+async def upstream(server_context: ssl.SSLContext) -> AsyncIterator[Registry]:
+    """Serve a registry at two addresses: the second one stands for object storage."""
     registry = Registry()
-    async with listening(registry.handle, context) as port, listening(registry.handle, context) as other:
+    async with listening(registry.handle, server_context) as port, listening(registry.handle, server_context) as other:
         registry.url, registry.other_url = f"https://localhost:{port}", f"https://localhost:{other}"
         yield registry
 
