@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from tests.cache.program import Cache, a_config
 from tests.cache.upstream import Registry, listening
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from common.types import Json
@@ -84,10 +85,22 @@ async def cache(make_cache: Callable[..., Cache]) -> Cache:
 
 
 @pytest.fixture
-async def pair(make_cache: Callable[..., Cache], tmp_path: Path) -> tuple[Cache, Cache]:
+async def make_replicas(make_cache: Callable[..., Cache], tmp_path: Path) -> Callable[[int], Awaitable[list[Cache]]]:
+    """Start replicas of one cache."""
+
+    async def make(count: int) -> list[Cache]:
+        caches = [make_cache(f"cache-{number}") for number in range(count)]
+        members = {each.name: each.url for each in caches}
+        for each in caches:
+            each.config["peers"] = {"self": each.name, "members": members, "ca": str(tmp_path / "ca.crt")}
+        await asyncio.gather(*(each.start() for each in caches))
+        return caches
+
+    return make
+
+
+@pytest.fixture
+async def pair(make_replicas: Callable[[int], Awaitable[list[Cache]]]) -> tuple[Cache, Cache]:
     """Return two running replicas of one cache."""
-    caches = make_cache("cache-0"), make_cache("cache-1")
-    members = {each.name: each.url for each in caches}
-    for each in caches:
-        each.config["peers"] = {"self": each.name, "members": members, "ca": str(tmp_path / "ca.crt")}
-    return await caches[0].start(), await caches[1].start()
+    first, second = await make_replicas(2)
+    return first, second

@@ -1,0 +1,162 @@
+"""A replica that is lost, or whose volume is, costs at most three seconds and no pull."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.cache.program import Cache
+    from tests.cache.upstream import Registry
+
+LOST_SECONDS = 3.0
+LAYERS = (1_500_000, 200_000, 1_600_000, 300_000, 1_700_000, 400_000)  # each replica owns some of them
+RATE = 3_000_000
+FAULTS = [signal.SIGKILL, signal.SIGSTOP]
+
+
+async def _seconds(pull: Awaitable[object]) -> float:
+    began = time.monotonic()
+    await pull
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("middle", [False, True])
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_lost_replica_costs_three_seconds(
+    upstream: Registry, pair: tuple[Cache, Cache], fault: signal.Signals, *, middle: bool
+) -> None:
+    """A pull goes on if the other replica is killed or stopped, before the pull or in the middle of its downloads."""
+    upstream.push("usual", layers=LAYERS)
+    upstream.push("a", layers=LAYERS)
+    upstream.does.rate = RATE
+    usual = await _seconds(pair[0].pull("usual"))
+    before = upstream.sent
+    if not middle:
+        pair[1].send_signal(fault)
+    pull = asyncio.create_task(_seconds(pair[0].pull("a")))
+    if middle:
+
+        async def half() -> bool:
+            return upstream.sent > before + sum(LAYERS) / 2
+
+        await pair[0].until(half)
+        pair[1].send_signal(fault)
+    assert await pull < usual + LOST_SECONDS
+    assert pair[0].sound_blobs() == 2 * (len(LAYERS) + 1)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_many_clients_survive_a_lost_replica(
+    upstream: Registry, pair: tuple[Cache, Cache], fault: signal.Signals
+) -> None:
+    """Twenty clients lose the time once, not one after another."""
+    _, blobs = upstream.push("a", layers=LAYERS)
+    upstream.does.rate = RATE
+    pulls = [asyncio.create_task(_seconds(pair[0].pull("a"))) for _ in range(20)]
+
+    async def begun() -> bool:
+        return upstream.sent > LAYERS[0] / 2
+
+    await pair[0].until(begun)
+    pair[1].send_signal(fault)
+    assert max(await asyncio.gather(*pulls)) < sum(LAYERS) / RATE + LOST_SECONDS + 2  # seconds to send the bytes
+    assert all(pair[0].has(each) for each in blobs)
+
+
+async def test_replica_that_returns_is_used(upstream: Registry, pair: tuple[Cache, Cache]) -> None:
+    """A replica that was stopped for some seconds shares downloads again."""
+    upstream.push("a", layers=LAYERS)
+    pair[1].send_signal(signal.SIGSTOP)
+    await pair[0].pull("a")
+    pair[1].send_signal(signal.SIGCONT)
+
+    async def shared() -> bool:
+        _, blobs = upstream.push("b", layers=(1000,) * 8)
+        await pair[0].pull("b")
+        return any(pair[1].has(each) for each in blobs)
+
+    await pair[0].until(shared, 20)
+
+
+async def test_image_of_the_other_replica(upstream: Registry, pair: tuple[Cache, Cache]) -> None:
+    """With the upstream away, an image is pulled from the replica that has it."""
+    upstream.push("a", layers=(100_000, 200_000))
+    for cache in pair:
+        await cache.pull("a")
+    upstream.does.status[""] = 503
+    for cache in pair:
+        await _lose_volume(cache)
+        await cache.pull("a")
+        await cache.pull("a")  # now from its own volume
+
+
+async def test_third_replica_has_the_image(
+    upstream: Registry, make_replicas: Callable[[int], Awaitable[list[Cache]]]
+) -> None:
+    """The upstream is away, a second replica is stopped, and the one that is asked has lost its volume."""
+    upstream.push("a", layers=(100_000,) * 4)
+    caches = await make_replicas(3)
+    for cache in caches:
+        await cache.pull("a")
+    upstream.does.status[""] = 503
+    await _lose_volume(caches[0])
+    caches[1].send_signal(signal.SIGSTOP)
+    assert await _seconds(caches[0].pull("a")) < LOST_SECONDS + 1
+
+
+async def test_halves_of_an_image_on_two_volumes(upstream: Registry, pair: tuple[Cache, Cache]) -> None:
+    """Each replica has half of the blobs, and no manifest is on both. Both serve the image in an outage."""
+    digest, blobs = upstream.push("a", layers=(100_000,) * 6)
+    for cache in pair:
+        await cache.pull("a")
+    for number, blob in enumerate(blobs):
+        pair[number % 2].stored(blob).unlink()
+    pair[0].stored(digest, "manifests").unlink()
+    upstream.does.status[""] = 503
+    for cache in pair:
+        await cache.stop()
+        await cache.start()
+    for cache in pair:
+        await cache.pull("a")
+        assert cache.sound_blobs() == len(blobs)
+
+
+async def test_old_image_on_one_of_two_volumes(upstream: Registry, pair: tuple[Cache, Cache]) -> None:
+    """A replica that was away while a tag changed serves a whole image, with the upstream and without it."""
+    old, _ = upstream.push("a", layers=(100_000,) * 4)
+    for cache in pair:
+        await cache.pull("a")
+    await pair[1].stop()
+    new, _ = upstream.push("a", layers=(100_000,) * 4)
+    await pair[0].pull("a")
+    await pair[1].start()
+    upstream.does.status[""] = 503
+    for cache in pair:
+        await cache.pull("a")
+    assert await _digest(pair[0]) == new
+    assert await _digest(pair[1]) in (old, new)
+    upstream.does.status.clear()
+
+    async def follows() -> bool:
+        return await _digest(pair[1]) == new
+
+    await pair[1].until(follows, 35)
+    await pair[1].pull("a")
+
+
+async def _digest(cache: Cache) -> str:
+    return (await cache.ask("a/manifests/latest", "HEAD")).headers["Docker-Content-Digest"]
+
+
+async def _lose_volume(cache: Cache) -> None:
+    await cache.stop(signal.SIGKILL)
+    shutil.rmtree(cache.root)
+    await cache.start()
