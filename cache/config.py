@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 _ADDRESS: Final = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]/]*):(?P<port>[0-9]{1,5})")
 _PERCENT: Final = re.compile(r"([0-9]{1,2}(?:\.[0-9]+)?)%")
+_REASONS: Final = {"missing": "is required", "extra_forbidden": "is unknown; remove it"}
 _NANOSECONDS: Final = 1_000_000_000
+_IMAGE_HOST: Final = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?")
+_HOST_MAX: Final = 255  # characters
 _PORT_MAX: Final = 65535
 _UPSTREAMS_MAX: Final = 21  # bounds memory and probes
 
@@ -70,6 +73,12 @@ def _upstreams(value: tuple[UpstreamConfig, ...]) -> tuple[UpstreamConfig, ...]:
     return value
 
 
+def _image_host(value: str) -> str:
+    if len(value) > _HOST_MAX or not _IMAGE_HOST.fullmatch(value):
+        raise ValueError("must be host[:port] in lower case, as in image names")
+    return value
+
+
 def _registry(value: str) -> str:
     return upstream.parse_literal(value).url
 
@@ -94,7 +103,7 @@ class TlsFiles(Part):
 class UpstreamConfig(Part):
     """One upstream. `host` is what image names start with; `credentials` is a directory with username and password."""
 
-    host: str = Field(min_length=1, max_length=255, pattern=r"^[a-z0-9.:\[\]-]+$")
+    host: Annotated[str, AfterValidator(_image_host)]
     url: Annotated[str, AfterValidator(_registry)]
     credentials: str | None = None
 
@@ -166,7 +175,7 @@ def parse(content: bytes) -> CacheConfig:
     try:
         document = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise ConfigError(f"is not JSON: {error}") from None
+        raise ConfigError(f"configuration: is not JSON: {error}") from None
     try:
         return CacheConfig.model_validate(document)
     except ValidationError as error:
@@ -174,5 +183,5 @@ def parse(content: bytes) -> CacheConfig:
 
 
 def _line(detail: Any) -> str:
-    reason = detail["ctx"]["error"] if detail["type"] == "value_error" else detail["msg"]
+    reason = detail["ctx"]["error"] if detail["type"] == "value_error" else _REASONS.get(detail["type"], detail["msg"])
     return f"{'.'.join(map(str, detail['loc'])) or 'configuration'}: {reason}"

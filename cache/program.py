@@ -152,13 +152,19 @@ class Program:
         self._log.info("configuration applied", upstreams=list(self._mirrors.by_host))
 
     async def _probe(self) -> None:
-        """Probe each upstream when it is due. One that hangs delays no other."""
+        """Probe each upstream when it is due, and log changes of its state. One that hangs delays no other."""
+        logged: dict[str, object] = {}
         async with asyncio.TaskGroup() as probes:
             while True:
-                for mirror in self._mirrors.by_host.values():
-                    mirror.client.basic()  # changed credentials make a probe due
-                    if mirror.client.health.begin_probe(time.monotonic()):
-                        probes.create_task(probe(mirror.client))
+                for host, mirror in self._mirrors.by_host.items():
+                    client = mirror.client
+                    client.basic()  # changed credentials make a probe due
+                    if client.health.begin_probe(time.monotonic()):
+                        probes.create_task(probe(client))
+                    state = {"reason": client.health.reason, "credentials": client.login}
+                    if logged.get(host) != state and client.health.asked is not None:
+                        logged[host] = state
+                        self._log.info("upstream state", upstream=client.party, **state)
                 await asyncio.sleep(PROBE_TICK)
 
     async def _close(self) -> None:

@@ -20,7 +20,7 @@ from cache.upstream.failures import failure_of, is_success
 from cache.upstream.transfer import BLOBS, Source, UpstreamSource
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from cache.model.reference import Digest, Request
     from cache.replicas.peers import Peers
@@ -64,7 +64,7 @@ class BlobService:
         if self.downloads.get(self.area, digest) is None and not request.only_if_cached:
             client, reference = self.client, request.reference
             client.check(BLOBS)
-            async with client.ask("HEAD", reference.path, reference.name, kind=BLOBS) as response:
+            async with client.ask("HEAD", reference.path, reference.name, BLOBS) as response:
                 if is_success(response.status) and response.content_length is not None:
                     client.succeeded(BLOBS)
                     return response.content_length
@@ -112,11 +112,11 @@ class BlobService:
 
 
 async def _verified(
-    read: Callable[[], object], digest: Digest, received: Callable[[str, int], None]
+    read: Callable[[], Awaitable[bytes]], digest: Digest, received: Callable[[str, int], None]
 ) -> AsyncIterator[bytes]:
     """Yield a body; hold its end back until the digest is verified. Raises RegistryError."""
     hasher, held, size = hashlib.new(digest.algorithm), deque[bytes](), 0
-    while piece := await read():  # type: ignore[misc]
+    while piece := await read():
         received("upstream", len(piece))
         await asyncio.to_thread(hasher.update, piece)
         held.append(piece)

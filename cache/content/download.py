@@ -12,7 +12,7 @@ import aiohttp
 
 from cache.model.errors import BAD_GATEWAY, UNAVAILABLE, RegistryError, WrongContentError
 from cache.model.results import Result
-from cache.store.blob_files import NoSpaceError, StoredBlob
+from cache.store.blob_files import NoSpaceError, StoredBlob, is_full
 from cache.upstream.failures import failure_of
 from common.cache_protocol import UpstreamReason
 
@@ -140,7 +140,8 @@ class Download:
         except (RegistryError, NoSpaceError) as error:
             self.error = error
         except OSError as error:
-            self.error = RegistryError(UNAVAILABLE, f"The store cannot be written: {error.strerror}.")
+            message = f"The store cannot be written: {error.strerror}."
+            self.error = NoSpaceError(message) if is_full(error) else RegistryError(UNAVAILABLE, message)
         except asyncio.CancelledError:
             self.error = RegistryError(UNAVAILABLE, "The download was stopped.")
             raise

@@ -126,7 +126,7 @@ class ManifestSources:
     async def _try_head(self, reference: Reference) -> Head | None:
         """Return the head, or None if the upstream does not support HEAD. Raises RegistryError."""
         client = self.client
-        async with client.ask("HEAD", reference.path, reference.name, _ACCEPT, MANIFESTS) as response:
+        async with client.ask("HEAD", reference.path, reference.name, MANIFESTS, _ACCEPT) as response:
             if is_success(response.status):
                 client.succeeded(MANIFESTS)
                 return _head_in(response)
@@ -140,7 +140,7 @@ class ManifestSources:
         try:
             async with (
                 asyncio.timeout(FETCH_SECONDS),
-                client.ask("GET", reference.path, reference.name, _ACCEPT, MANIFESTS) as response,
+                client.ask("GET", reference.path, reference.name, MANIFESTS, _ACCEPT) as response,
             ):
                 if not is_success(response.status):
                     raise client.refused(response, MANIFESTS)

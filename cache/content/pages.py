@@ -76,7 +76,7 @@ class PageService:
     async def _ask(self, reference: Reference, url: URL) -> Page:
         self.client.check(MANIFESTS)
         try:
-            async with self.client.ask("GET", url.raw_path_qs, reference.name, kind=MANIFESTS) as response:
+            async with self.client.ask("GET", url.raw_path_qs, reference.name, MANIFESTS) as response:
                 if not is_success(response.status):
                     raise self.client.refused(response, MANIFESTS)
                 if "json" not in response.content_type:

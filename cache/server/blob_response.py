@@ -96,10 +96,9 @@ class BlobResponse:
             position, stop = part.start, part.stop
         async with self._sending(status, headers) as response:
             while (limit := await download.readable(position, stop)) > position:
-                while position < limit:
-                    piece = await files.read(blob.fd, min(PIECE, limit - position), position)
+                async for piece in _pieces(blob, ByteRange(position, limit)):
                     await self._write(response, piece)
-                    position += len(piece)
+                position = limit
             if not download.verified:
                 raise ConnectionError(str(download.error))
         return response

@@ -11,6 +11,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from cache.store.eviction import space_of
+from common import cache_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,7 @@ class StatusServer:
                 return web.Response(
                     body=generate_latest(self.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
                 )
-            case "/status":
+            case cache_protocol.STATUS_PATH:
                 return web.Response(body=orjson.dumps(self.status()), content_type="application/json")
             case _:
                 return web.Response(status=404, text="not found\n")

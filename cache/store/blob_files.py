@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 from dataclasses import dataclass, field
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 # Bytes that are hashed at a time.
 _PIECE: Final = 1024 * 1024
+
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class NoSpaceError(Exception):
@@ -65,6 +69,11 @@ class BlobWriter:
     def close(self) -> None:
         """Close the file."""
         os.close(self.fd)
+
+
+def is_full(error: OSError) -> bool:
+    """Return True if an error says that the volume has no room."""
+    return error.errno in _FULL
 
 
 def is_sound(path: Path, digest: Digest) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import hashlib
 import os
 import tempfile
@@ -17,7 +16,7 @@ from typing_extensions import override
 from cache.model.manifest import Manifest, descriptors_in, has_digest, media_type_in
 from cache.model.reference import Digest, parse_digest
 from cache.store import files
-from cache.store.blob_files import BlobWriter, NoSpaceError, StoredBlob, is_sound
+from cache.store.blob_files import BlobWriter, NoSpaceError, StoredBlob, is_full, is_sound
 from cache.store.layout import KINDS, REMOVED, TEMPORARY, Layout, is_area
 from cache.store.store import Store
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
     from cache.model.reference import Reference
 
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 # Sizes that are remembered: some 20 MB at most.
 _SIZES_MAX: Final = 200_000
 
@@ -109,7 +107,7 @@ class FileStore(Store):
             try:
                 await asyncio.to_thread(os.posix_fallocate, fd, 0, size)
             except OSError as error:
-                if error.errno not in _FULL:
+                if not is_full(error):
                     raise NoSpaceError(str(error)) from error
                 if not await self.make_room(size):
                     break
@@ -132,8 +130,9 @@ class FileStore(Store):
         if not has_digest(content, digest):
             layout.manifest(digest).unlink(missing_ok=True)
             return None
-        implied = media_type_in(content)
-        return Manifest(digest, content, implied or (files.read_small(layout.media_type(digest)) or b"").decode())
+        stored_type = files.read_small(layout.media_type(digest)) or b""
+        media_type = media_type_in(content) or stored_type.decode("ascii", "replace")
+        return Manifest(digest, content, media_type) if media_type and media_type.isprintable() else None
 
     @override
     async def put_manifest(self, area: str, manifest: Manifest) -> None:

@@ -57,7 +57,7 @@ class UpstreamClient:
 
     @asynccontextmanager
     async def ask(
-        self, method: str, path: str, repository: str, headers: Mapping[str, str] | None = None, kind: str = ""
+        self, method: str, path: str, repository: str, kind: str, headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request and yield the answer, whatever its status. Raises RegistryError if there is none.
 
@@ -77,6 +77,16 @@ class UpstreamClient:
             yield response
         finally:
             response.release() if response.content.at_eof() else response.close()
+
+    def basic(self) -> str:
+        """Return the Authorization header of the credentials, empty without. Changed files end tokens and limits."""
+        basic = self.credentials.basic()
+        if self.credentials.version != self._version:
+            self._version = self.credentials.version
+            self.tokens.clear()
+            self.health.renew()
+            self.login = CredentialsResult.NOT_CHECKED
+        return basic
 
     def check(self, kind: str) -> None:
         """Raise the last error while requests of this kind are paused."""
@@ -98,22 +108,30 @@ class UpstreamClient:
         """Record an answer that turned out to be unusable."""
         self._record(kind, error)
 
+    async def follow(
+        self, method: str, path: str, headers: dict[str, str], authorization: str
+    ) -> aiohttp.ClientResponse:
+        """Send a request and follow redirects; another origin does not get the Authorization header."""
+        url = origin = URL(f"{self.config.url}{path}", encoded=True)
+        for _ in range(REDIRECTS_MAX + 1):
+            own = {"Authorization": authorization} if authorization and url.origin() == origin.origin() else {}
+            response = await self._send(method, url, {**headers, **own})
+            location = response.headers.get("Location")
+            if response.status not in _REDIRECTS or not location:
+                return response
+            response.release()
+            target = url.join(URL(location, encoded=True))
+            if target.scheme not in ("http", "https") or (url.scheme == "https" and target.scheme == "http"):
+                raise not_a_registry(self.party, "a redirect to another scheme")
+            url = target.with_user(None)
+        raise not_a_registry(self.party, "too many redirects")
+
     def _record(self, kind: str, error: RegistryError) -> None:
         now = time.monotonic()
         if error.is_outage:
             self.health.failed(kind, error, now)
         else:
             self.health.refused(kind, now)
-
-    def basic(self) -> str:
-        """Return the Authorization header of the credentials, empty without. Changed files end tokens and limits."""
-        basic = self.credentials.basic()
-        if self.credentials.version != self._version:
-            self._version = self.credentials.version
-            self.tokens.clear()
-            self.health.renew()
-            self.login = CredentialsResult.NOT_CHECKED
-        return basic
 
     async def _with_login(
         self, method: str, path: str, repository: str, headers: dict[str, str]
@@ -124,15 +142,15 @@ class UpstreamClient:
         response = await self.follow(method, path, headers, authorization)
         if response.status != UNAUTHORIZED:
             return response
+        response.release()
         challenge = self._choose(response, repository, has_credentials=bool(basic))
         if challenge is None:
             return response
         if authorization and challenge.scheme == "bearer":
             self.tokens.forget(challenge)
         answer = await self._authorization(challenge, basic)
-        if not answer or answer == authorization:
+        if answer == authorization:
             return response
-        response.release()
         return await self.follow(method, path, headers, answer)
 
     def _challenge_for(self, repository: str) -> Challenge | None:
@@ -156,24 +174,6 @@ class UpstreamClient:
         if challenge.scheme == "basic":
             return basic
         return f"Bearer {await self.tokens.token(challenge, basic)}"
-
-    async def follow(
-        self, method: str, path: str, headers: dict[str, str], authorization: str
-    ) -> aiohttp.ClientResponse:
-        """Send a request and follow redirects; another origin does not get the Authorization header."""
-        url = origin = URL(f"{self.config.url}{path}", encoded=True)
-        for _ in range(REDIRECTS_MAX + 1):
-            own = {"Authorization": authorization} if authorization and url.origin() == origin.origin() else {}
-            response = await self._send(method, url, {**headers, **own})
-            location = response.headers.get("Location")
-            if response.status not in _REDIRECTS or not location:
-                return response
-            response.release()
-            target = url.join(URL(location, encoded=True))
-            if target.scheme not in ("http", "https") or (url.scheme == "https" and target.scheme == "http"):
-                raise not_a_registry(self.party, "a redirect to another scheme")
-            url = target.with_user(None)
-        raise not_a_registry(self.party, "too many redirects")
 
     async def _send(self, method: str, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         return await self.session.current.request(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Seconds for a whole probe. A registry answers in one.
 PROBE_SECONDS: Final = 10.0
+# A rate limit of probes is none of images.
+_PROBE: Final = "probe"
 _REFUSALS: Final = frozenset({UNAUTHORIZED, FORBIDDEN})
 
 
@@ -34,12 +36,12 @@ async def probe(client: UpstreamClient) -> None:
     except (aiohttp.ClientError, OSError, ValueError) as error:
         _record(client, failure_of(error, client.party))
     else:
-        client.health.succeeded("", time.monotonic())
+        client.health.succeeded(_PROBE, time.monotonic())
 
 
 def _record(client: UpstreamClient, error: RegistryError) -> None:
     if error.is_outage:
-        client.health.failed("", error, time.monotonic())
+        client.health.failed(_PROBE, error, time.monotonic())
     else:
         client.health.judged(error, time.monotonic())
 

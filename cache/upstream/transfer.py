@@ -65,7 +65,7 @@ class UpstreamSource:
         if offset == 0:
             self.client.check(BLOBS)
         headers = range_header(offset)
-        async with self.client.ask("GET", reference.path, reference.name, headers, BLOBS) as response:
+        async with self.client.ask("GET", reference.path, reference.name, BLOBS, headers) as response:
             if not is_success(response.status):
                 raise self.client.refused(response, BLOBS)
             try:

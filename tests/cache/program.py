@@ -196,6 +196,11 @@ class Cache:
                 count += str(each.readlink()).startswith(below)
         return count
 
+    def problems(self) -> list[str]:
+        """Return what it logged beside information."""
+        lines = (self.folder / "log").read_text().splitlines()
+        return [each for each in lines if '"level":"info"' not in each]
+
     def log(self) -> str:
         """Return the end of its log."""
         return (self.folder / "log").read_text()[-4000:]

@@ -77,7 +77,7 @@ async def test_bad_paths_are_refused(upstream: Registry, cache: Cache) -> None:
     assert {path: each.status for path, each in answers.items() if each.status not in (400, 404)} == {}
     assert all(path == "/v2/" for _, path in upstream.requests)  # the probe
     assert {each.name for each in cache.root.iterdir()} == {"tmp"}
-    assert cache.log().count("\n") == 1  # "serving": no internal error
+    assert cache.problems() == []
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST", "DELETE", "PATCH", "CONNECT", "OPTIONS"])

@@ -82,7 +82,7 @@ async def test_endless_request_ends(upstream: Registry, cache: Cache, part: str)
     writer.transport.abort()
     sending.cancel()
     await asyncio.gather(reading, sending, return_exceptions=True)
-    assert cache.log().count("\n") == 1  # "serving"
+    assert cache.problems() == []
 
 
 @pytest.mark.parametrize("tls", [True, False])
@@ -128,4 +128,4 @@ async def test_client_that_reads_nothing_is_cut(upstream: Registry, cache: Cache
     await cache.until(cut, STALLED_SECONDS + 10)
     for each in writers:
         each.transport.abort()
-    assert cache.log().count("\n") == 1  # "serving"
+    assert cache.problems() == []
