@@ -14,7 +14,7 @@ CHAOS_SECONDS ?= 1800
 CHAOS_BOUND := $(if $(CHAOS_MINUTES),,timeout --signal=INT --kill-after=60 $(CHAOS_SECONDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help build up down demo test smoke slow e2e chaos verify check-node check unit fuzz bench crd audit lock docs docs-tables clean
+.PHONY: help build up down demo test smoke slow e2e chaos verify check-node check unit fuzz bench bench-cache crd audit lock docs docs-tables clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ fuzz: $(STAMP)  ## fuzz all parsers, FUZZ_SECONDS=60 per target
 
 bench: build  ## run the benchmarks, with the limit measured in the same run
 	@$(BIN)/python -m benchmarks
+
+bench-cache: $(STAMP)  ## run the cache beside distribution, with the limit measured in the same run (15 minutes)
+	@$(BIN)/python -m benchmarks.cache
 
 crd: $(STAMP)  ## write deploy/crd.yaml from the model
 	@$(BIN)/python -m common.crd > deploy/crd.yaml

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.review_clients import trusting_all
+from benchmarks.usage import cpu_seconds, resident_mib
 from tests.support.certificates import Issuer, Mount
 
 if TYPE_CHECKING:
@@ -79,9 +80,9 @@ def measure(seconds: float = SECONDS) -> Admission:
         mount.hold_pair(Issuer().issue())
         starts = [_start_milliseconds(mount) for _ in range(STARTS)]
         with _webhook(mount) as (pid, port):
-            at_start = _resident_mib(pid)
+            at_start = resident_mib(pid)
             validate, mutate = (_load(pid, port, path, seconds) for path in PATHS)
-            after_load = _resident_mib(pid)
+            after_load = resident_mib(pid)
         validate_cpu, mutate_cpu = (_compare(mount, path) for path in PATHS)
         return Admission(validate, mutate, validate_cpu, mutate_cpu, median(starts), at_start, after_load)
 
@@ -151,20 +152,10 @@ def _wait_until_ready(port: int) -> None:
 
 def _load(pid: int, port: int, path: str, seconds: float) -> Load:
     """Load a server from a process of clients."""
-    before = _cpu_seconds(pid)
+    before = cpu_seconds(pid)
     command = [sys.executable, "-m", "benchmarks.review_clients", str(port), path, str(seconds)]
     count, p50, p99 = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)
-    return Load(count / seconds, (_cpu_seconds(pid) - before) / count * 1000, p50 * 1000, p99 * 1000)
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _resident_mib(pid: int) -> float:
-    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
+    return Load(count / seconds, (cpu_seconds(pid) - before) / count * 1000, p50 * 1000, p99 * 1000)
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ class Source(Enum):
 
     OURS = "#2a6fb0"
     LIMIT = "#8a8f98"
+    PEER = "#b5532d"  # measured in the same run
     PUBLISHED = "#d9b26f"
 
 

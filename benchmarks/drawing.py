@@ -19,7 +19,7 @@ def as_text(charts: list[Chart]) -> str:
 
 
 def as_svg(charts: list[Chart]) -> str:
-    """Return an SVG document with a white backbackground."""
+    """Return an SVG document with a white background."""
     shapes: list[str] = []
     line = 1
     for chart in charts:

@@ -30,24 +30,41 @@ class Usage:
 
     def cpu_seconds(self) -> float:
         """Return user and system time since the start."""
-        fields = self._stat()
-        return (int(fields[_USER]) + int(fields[_SYSTEM])) / _TICKS
+        return cpu_seconds(self.pid)
 
     def age_seconds(self) -> float:
         """Return the time since the start."""
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - int(self._stat()[_STARTED]) / _TICKS
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - int(_stat(self.pid)[_STARTED]) / _TICKS
 
     def resident_mib(self) -> float:
         """Return the resident memory."""
-        return self._memory("VmRSS")
+        return resident_mib(self.pid)
 
     def peak_mib(self) -> float:
         """Return the peak of the resident memory."""
-        return self._memory("VmHWM")
+        return peak_mib(self.pid)
 
-    def _stat(self) -> list[str]:
-        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
 
-    def _memory(self, field: str) -> float:
-        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
+def cpu_seconds(pid: int) -> float:
+    """Return user and system time of a process since its start."""
+    fields = _stat(pid)
+    return (int(fields[_USER]) + int(fields[_SYSTEM])) / _TICKS
+
+
+def resident_mib(pid: int) -> float:
+    """Return the resident memory of a process."""
+    return _memory(pid, "VmRSS")
+
+
+def peak_mib(pid: int) -> float:
+    """Return the peak of the resident memory of a process."""
+    return _memory(pid, "VmHWM")
+
+
+def _stat(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _memory(pid: int, field: str) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
