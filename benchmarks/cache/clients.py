@@ -1,7 +1,8 @@
 """Load a registry as many nodes do: `python -m benchmarks.cache.clients WORK`.
 
 The clients run in processes of their own. A process prints `ready`, begins at the first line of its input, and prints
-its figures as JSON. It fails at any answer other than 200 and at any wrong digest.
+its figures as JSON. Clients that ask for `paths` are connected before. The process fails at any answer other than 200
+and at any wrong digest.
 """
 
 from __future__ import annotations
@@ -72,6 +73,11 @@ class Client:
         self._idle: list[Connection] = []
         self.done = Done()
 
+    async def connect(self, path: str) -> None:
+        """Open a connection by a request that does not count."""
+        await self._ask("GET", path)
+        self.done = Done()
+
     async def pull(self, image: str) -> None:
         """Pull an image in containerd's order of requests."""
         name, _, tag = image.partition(":")
@@ -117,6 +123,7 @@ async def _work(work: Work) -> list[Done]:
         number: Client(work.ports[number % len(work.ports)], context, f"127.{work.network}.0.{number + 1}")
         for number in work.clients
     }
+    await asyncio.gather(*(client.connect(work.paths[0]) for client in clients.values() if work.paths))
     print("ready", flush=True)
     sys.stdin.readline()
     await asyncio.gather(*(_run(client, number, work) for number, client in clients.items()))
