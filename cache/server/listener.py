@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 from typing_extensions import override
 
+from cache.server.acceptor import Acceptor
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator
@@ -37,7 +39,7 @@ _ALL_ADDRESSES: Final = frozenset({"", "::"})
 
 
 class _Server(web.Server):
-    """A server that ends connections beyond a limit, and those that send no request in time."""
+    """A server that ends connections that send no request in time."""
 
     def __init__(self, handler: Handler) -> None:
         super().__init__(
@@ -51,13 +53,14 @@ class _Server(web.Server):
         self._handler = handler
         self._waiting: dict[RequestHandler, asyncio.TimerHandle] = {}
 
+    def has_room(self, count: int) -> bool:
+        """Return True if so many new connections are within the limit."""
+        return len(self._connections) + count <= CONNECTIONS_MAX
+
     @override
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
-        if len(self._connections) > CONNECTIONS_MAX:
-            transport.abort()
-        else:
-            self._waiting[handler] = self._loop.call_later(FIRST_REQUEST_SECONDS, transport.abort)
+        self._waiting[handler] = self._loop.call_later(FIRST_REQUEST_SECONDS, transport.abort)
 
     @override
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
@@ -81,18 +84,12 @@ async def serving(
 ) -> AsyncIterator[int]:
     """Listen meanwhile and yield the port; afterwards accept no more, and let responses in progress end."""
     server, listening = _Server(handler), _listening(*address)
-    listener = await asyncio.get_running_loop().create_server(
-        server,
-        sock=listening,
-        ssl=context,
-        backlog=_BACKLOG,
-        ssl_handshake_timeout=FIRST_REQUEST_SECONDS if context else None,
-        ssl_shutdown_timeout=GOODBYE_SECONDS if context else None,
-    )
+    acceptor = Acceptor(listening, server, server.has_room, context, FIRST_REQUEST_SECONDS, GOODBYE_SECONDS)
+    acceptor.start()
     try:
         yield listening.getsockname()[1]
     finally:
-        listener.close()
+        acceptor.stop()
         server.pre_shutdown()  # without it, shutdown waits for the next request of each idle connection
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
