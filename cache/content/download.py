@@ -86,7 +86,7 @@ class Download:
         self._readers += 1
         try:
             await self.settled()
-            with closing(self._opened()) as blob:
+            with closing(await self._opened()) as blob:
                 yield blob
         finally:
             self._readers -= 1
@@ -114,12 +114,12 @@ class Download:
         end = self.written if stop is None else stop
         return end if self.verified else min(self.written, end - HOLD_BACK)
 
-    def _opened(self) -> StoredBlob:
+    async def _opened(self) -> StoredBlob:
         stored = None
         if self._writer is not None:
             stored = StoredBlob(os.dup(self._writer.fd), self.size or 0)
         elif self.verified:
-            stored = self.store.open_blob(self.area, self.digest)
+            stored = await self.store.open_blob(self.area, self.digest)
         if stored is None:
             raise RegistryError(UNAVAILABLE, "The blob was removed.")
         return stored

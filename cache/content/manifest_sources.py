@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import aiohttp
 
 from cache.model.errors import BAD_GATEWAY, NOT_FOUND, RegistryError
-from cache.model.manifest import ACCEPTED, Head, Manifest, has_digest, media_type_in
+from cache.model.manifest import ACCEPTED, Head, Manifest, has_digest, is_media_type, media_type_in
 from cache.model.reference import DIGEST_HEADER, Digest, Reference, Request, parse_digest
 from cache.model.results import Result
 from cache.upstream.body import read_body
@@ -160,7 +160,8 @@ class ManifestSources:
         return await self._keep(reference, content, headers, digest)
 
     async def _keep(self, reference: Reference, content: bytes, headers: Mapping[str, str], digest: Digest) -> Manifest:
-        media_type = media_type_in(content) or headers.get("Content-Type", "application/octet-stream")
+        named = headers.get("Content-Type", "")
+        media_type = media_type_in(content) or (named if is_media_type(named) else "application/octet-stream")
         manifest = Manifest(digest, content, media_type)
         await self.store.put_manifest(self.area, manifest)
         if reference.digest is None:
@@ -186,6 +187,6 @@ def digest_of(content: bytes, headers: Mapping[str, str]) -> Digest:
 def _head_in(response: aiohttp.ClientResponse) -> Head | None:
     digest, size = parse_digest(response.headers.get(DIGEST_HEADER, "")), response.content_length
     media_type = response.headers.get("Content-Type", "")
-    if digest is None or not size or not media_type or "html" in media_type:
+    if digest is None or not size or not is_media_type(media_type) or "html" in media_type:
         return None
     return Head(digest, media_type, size)

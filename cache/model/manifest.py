@@ -18,6 +18,8 @@ OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
 SIGNED_SCHEMA_1: Final = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+# Characters of a media type: two names of at most 127, and parameters.
+_MEDIA_TYPE_MAX: Final = 512
 # What is asked for: a registry may convert a manifest that is not listed here.
 ACCEPTED: Final = (
     OCI_MANIFEST,
@@ -67,11 +69,16 @@ def has_digest(content: bytes, digest: Digest) -> bool:
     return digest.matches(content) or (b'"signatures"' in content and digest.matches(_without_signature(content)))
 
 
+def is_media_type(text: str) -> bool:
+    """Return True if a text may be sent as a media type."""
+    return 0 < len(text) <= _MEDIA_TYPE_MAX and text.isascii() and text.isprintable()
+
+
 def media_type_in(content: bytes) -> str:
     """Return the media type that the content implies; empty if it implies none."""
     document = _document(content)
     named = document.get("mediaType")
-    if isinstance(named, str) and named.isascii() and named.isprintable():
+    if isinstance(named, str) and is_media_type(named):
         return named
     if document.get("schemaVersion") == 1:
         return SIGNED_SCHEMA_1 if "signatures" in document else ""

@@ -9,6 +9,8 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from cache.store import files
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -58,8 +60,7 @@ class BlobWriter:
         """Give the verified content its name. Called in a thread. Raises OSError."""
         os.ftruncate(self.fd, size)
         os.fsync(self.fd)
-        self.target.parent.mkdir(parents=True, exist_ok=True)
-        self.path.replace(self.target)
+        files.move(self.path, self.target)
 
     def discard(self) -> None:
         """Remove the temporary file; a committed one is left alone."""

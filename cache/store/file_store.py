@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import stat
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -74,20 +75,29 @@ class FileStore(Store):
             path.rename(self.temporary / f"{REMOVED}{path.name}-{time.monotonic_ns()}")
 
     @override
-    def open_blob(self, area: str, digest: Digest) -> StoredBlob | None:
+    async def open_blob(self, area: str, digest: Digest) -> StoredBlob | None:
         path = self._layout(area).blob(digest)
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError:
             return None
         found = os.fstat(fd)
-        if self._sizes.get(digest, found.st_size) != found.st_size:
-            os.close(fd)
-            self.remove_blob(path)
+        blob = StoredBlob(fd, found.st_size)
+        if not stat.S_ISREG(found.st_mode) or not await self._has_right_size(area, digest, blob.size):
+            blob.close()
             return None
         if abs(time.time() - found.st_mtime) > files.USE_RESOLUTION:
             files.mark_used(path)
-        return StoredBlob(fd, found.st_size)
+        return blob
+
+    async def _has_right_size(self, area: str, digest: Digest, size: int) -> bool:
+        """Return True if the size is the expected one, or if the manifest that names another one is wrong."""
+        if self._sizes.get(digest, size) == size:
+            return True
+        sound = await self.verify_blob(area, digest)
+        if sound:
+            self._learn(digest, size)
+        return sound
 
     @override
     async def create_blob(self, area: str, digest: Digest, size: int | None) -> BlobWriter:
@@ -128,18 +138,17 @@ class FileStore(Store):
         if content is None:
             return None
         if not has_digest(content, digest):
-            layout.manifest(digest).unlink(missing_ok=True)
-            return None
-        stored_type = files.read_small(layout.media_type(digest)) or b""
-        media_type = media_type_in(content) or stored_type.decode("ascii", "replace")
-        return Manifest(digest, content, media_type) if media_type and media_type.isprintable() else None
+            return None  # it is replaced soon
+        stored_type = files.unsealed(files.read_small(layout.media_type(digest))) or b""
+        media_type = media_type_in(content) or stored_type.decode()
+        return Manifest(digest, content, media_type) if media_type else None
 
     @override
     async def put_manifest(self, area: str, manifest: Manifest) -> None:
         layout = self._layout(area)
         with contextlib.suppress(OSError):
             if media_type_in(manifest.content) != manifest.media_type:
-                await self._write(layout.media_type(manifest.digest), manifest.media_type.encode())
+                await self._write(layout.media_type(manifest.digest), files.sealed(manifest.media_type.encode()))
             await self._write(layout.manifest(manifest.digest), manifest.content)
 
     @override
@@ -160,12 +169,12 @@ class FileStore(Store):
 
     @override
     def page(self, area: str, key: str) -> bytes | None:
-        return files.read_small(self._layout(area).page(key))
+        return files.unsealed(files.read_small(self._layout(area).page(key)))
 
     @override
     async def put_page(self, area: str, key: str, content: bytes) -> None:
         with contextlib.suppress(OSError):
-            await self._write(self._layout(area).page(key), content)
+            await self._write(self._layout(area).page(key), files.sealed(content))
 
     @override
     def mark_used(self, area: str, manifest: Manifest) -> None:
@@ -178,7 +187,7 @@ class FileStore(Store):
         layout = self._layout(area)
         files.mark_used(layout.manifest(manifest.digest), now)
         for each in descriptors_in(manifest.content):
-            if each.size is not None:
+            if each.size is not None and each.digest not in self._sizes:  # a size that was seen is certain
                 self._learn(each.digest, each.size)
             files.mark_used(layout.blob(each.digest), now)
             files.mark_used(layout.manifest(each.digest), now)

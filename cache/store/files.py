@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
+import shutil
 import tempfile
 import time
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
+from typing import Final
 
 # Seconds. The last use of a file is its modification time, which is set at most this often.
 USE_RESOLUTION: Final = 3600.0
@@ -42,20 +42,40 @@ def write_whole(path: Path, content: bytes, temporary: Path) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(name, path)  # noqa: PTH105 (a name, not a Path)
+        move(Path(name), path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(name)  # noqa: PTH108 (the same)
         raise
 
 
+def move(source: Path, target: Path) -> None:
+    """Give a file its name, in place of whatever has that name. Raises OSError."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        source.replace(target)
+    except IsADirectoryError:
+        shutil.rmtree(target)
+        source.replace(target)
+
+
 def read_small(path: Path) -> bytes | None:
-    """Return the content of a small file; None if there is none."""
+    """Return the content of a small file; None if there is none, or if it cannot be read."""
     try:
         return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+    except OSError:
         return None
+
+
+def sealed(content: bytes) -> bytes:
+    """Return content that no digest names with a checksum before it."""
+    return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
+
+
+def unsealed(content: bytes | None) -> bytes | None:
+    """Return sealed content; None if there is none, or if it is damaged."""
+    checksum, _, rest = (content or b"").partition(b"\n")
+    return rest if hashlib.sha256(rest).hexdigest().encode() == checksum else None
 
 
 def mark_used(path: Path, now: float | None = None) -> None:

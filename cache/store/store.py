@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Store(Protocol):
     """The interface of a store. `area` is the directory name of an upstream."""
 
-    def open_blob(self, area: str, digest: Digest) -> StoredBlob | None:
+    async def open_blob(self, area: str, digest: Digest) -> StoredBlob | None:
         """Return a stored blob, or None."""
 
     async def create_blob(self, area: str, digest: Digest, size: int | None) -> BlobWriter:

@@ -1,0 +1,83 @@
+"""Content that is unused for longer than ttl goes; everything else stays."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cache.program import Cache
+    from tests.cache.upstream import Registry
+
+HOUR = 3600.0
+YEAR = 365 * 24 * HOUR
+
+
+async def _restart(cache: Cache, ttl: str, age: float = 0.0) -> None:
+    """Restart with another ttl, after all files were last used so many seconds ago. Wait for the first scan."""
+    await cache.stop()
+    if age:
+        for each in (path for path in cache.root.rglob("*") if path.is_file()):
+            _use(each, age)
+    cache.config["ttl"] = ttl
+    await cache.start()
+
+    async def scanned() -> bool:
+        return await cache.metric("registrymirror_cache_stored_bytes") > 0 or await _evictions(cache) > 0
+
+    await cache.until(scanned)
+
+
+def _use(path: Path, age: float) -> None:
+    moment = time.time() - age
+    os.utime(path, (moment, moment))
+
+
+async def _evictions(cache: Cache) -> float:
+    return await cache.metric("registrymirror_cache_evictions_total")
+
+
+async def test_unused_content_expires(upstream: Registry, cache: Cache) -> None:
+    """Blobs, manifests and tags go. Those that another image uses stay, also if another repository shares them."""
+    shared = upstream.add_blob(os.urandom(1000))
+    for name in ("old", "new"):
+        own = upstream.add_blob(f"{name} only".encode())
+        upstream.tags[name, "latest"] = upstream.add_image([own, shared])
+        await cache.pull(name)
+    old, new = upstream.tags["old", "latest"], upstream.tags["new", "latest"]
+    await _restart(cache, "168h", 2 * HOUR)
+    await cache.ask("new/manifests/latest")  # a node that has the layers
+    await _restart(cache, "1h")
+    assert (cache.has(old, "manifests"), cache.has(new, "manifests"), cache.has(shared)) == (False, True, True)
+    assert cache.sound_blobs() == 2
+    assert await cache.metric("registrymirror_cache_evictions_total", cause="expired") == 3  # with the tag
+    upstream.does.status[""] = 503
+    await cache.pull("new")
+
+
+@pytest.mark.parametrize("ttl", ["0s", "3h"])
+async def test_other_content_stays(upstream: Registry, cache: Cache, ttl: str) -> None:
+    """A ttl of zero means never by age."""
+    upstream.push("a")
+    await cache.pull("a")
+    await _restart(cache, ttl, 2 * HOUR)
+    assert await _evictions(cache) == 0
+    assert cache.sound_blobs() == 2
+
+
+async def test_clock_set_back_evicts_nothing(upstream: Registry, cache: Cache) -> None:
+    """A last use in the future counts as now, and is corrected by the next use."""
+    digest, blobs = upstream.push("a")
+    await cache.pull("a")
+    await _restart(cache, "1h", -YEAR)
+    assert await _evictions(cache) == 0
+    await cache.pull("a")
+    files = [cache.stored(blob) for blob in blobs] + [cache.stored(digest, "manifests")]
+    assert max(path.stat().st_mtime for path in files) <= time.time()
+    await _restart(cache, "1h", 2 * HOUR)
+    assert cache.sound_blobs() == 0
