@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import time
-from collections import deque
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-import aiohttp
-
-from cache.content.download import HOLD_BACK, Download, Downloads
+from cache.content.download import Download, Downloads
+from cache.content.passed_blob import PassedBlob
 from cache.content.suspicion import Suspicions
-from cache.model.errors import BAD_GATEWAY, NOT_FOUND, RegistryError
+from cache.model.errors import NOT_FOUND, RegistryError
 from cache.replicas.peers import PeerSource
-from cache.upstream.failures import failure_of, is_success
+from cache.store.blob_files import NoSpaceError
+from cache.upstream.failures import is_success
 from cache.upstream.transfer import BLOBS, Source, UpstreamSource
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from cache.model.reference import Digest, Request
     from cache.replicas.peers import Peers
@@ -52,9 +48,13 @@ class BlobService:
         return await self.store.open_blob(self.area, digest)
 
     def download(self, request: Request, digest: Digest) -> tuple[Download, bool]:
-        """Join or begin the download of a blob, and return True if it was in progress. Raises RegistryError."""
+        """Join or begin the download of a blob, and return True if it was in progress.
+
+        Raises RegistryError, and NoSpaceError if it did not fit a moment ago.
+        """
         if request.only_if_cached:
             raise RegistryError(NOT_FOUND, "The blob is not stored.", "BLOB_UNKNOWN")
+        self.downloads.check(self.area, digest)
         running = self.downloads.get(self.area, digest)
         self.check_space()
         return running or self.downloads.begin(self._new(request, digest)), running is not None
@@ -70,20 +70,40 @@ class BlobService:
                     return response.content_length
                 if not is_success(response.status) and response.status not in _NO_HEAD:
                     raise client.refused(response, BLOBS)
-        download, _ = self.download(request, digest)
-        await download.settled()
+        try:
+            download, _ = self.download(request, digest)
+            await download.settled()
+        except NoSpaceError:
+            return None
         return download.size
+
+    def passed(self, request: Request, digest: Digest, send: Callable[[bytes], Awaitable[None]]) -> PassedBlob:
+        """Return a blob that is sent to one client, because the volume has no room for it."""
+        return PassedBlob(
+            reference=request.reference,
+            digest=digest,
+            sources=self._sources(request, digest),
+            received=self.received,
+            send=send,
+        )
 
     async def stop(self) -> None:
         """Cancel what is in progress."""
         await self.downloads.stop(self.area)
 
     def _new(self, request: Request, digest: Digest) -> Download:
-        def sources(failed: set[str]) -> Source | None:
-            return self._source(request, digest, failed)
+        return Download(
+            area=self.area,
+            reference=request.reference,
+            digest=digest,
+            store=self.store,
+            sources=self._sources(request, digest),
+            received=self.received,
+            slots=self.downloads.slots,
+        )
 
-        slots = self.downloads.slots
-        return Download(self.area, request.reference, digest, self.store, sources, self.received, slots)
+    def _sources(self, request: Request, digest: Digest) -> Callable[[set[str]], Source | None]:
+        return lambda failed: self._source(request, digest, failed)
 
     def _source(self, request: Request, digest: Digest, failed: set[str]) -> Source | None:
         """Return where to fetch next: the owner, the upstream, then every replica that has the blob stored."""
@@ -98,33 +118,3 @@ class BlobService:
                 if (source := PeerSource(peer, self.host, only_if_cached=True)).name not in failed:
                     return source
         return None
-
-    @asynccontextmanager
-    async def unstored(
-        self, request: Request, digest: Digest
-    ) -> AsyncIterator[tuple[int | None, AsyncIterator[bytes]]]:
-        """Open a blob at the upstream for one client: the volume has no room for it. Raises RegistryError."""
-        try:
-            async with UpstreamSource(self.client).open(request.reference, 0) as transfer:
-                yield transfer.size, _verified(transfer.read, digest, self.received)
-        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            raise failure_of(error, self.client.party) from error
-
-
-async def _verified(
-    read: Callable[[], Awaitable[bytes]], digest: Digest, received: Callable[[str, int], None]
-) -> AsyncIterator[bytes]:
-    """Yield a body; hold its end back until the digest is verified. Raises RegistryError."""
-    hasher, held, size = hashlib.new(digest.algorithm), deque[bytes](), 0
-    while piece := await read():
-        received("upstream", len(piece))
-        await asyncio.to_thread(hasher.update, piece)
-        held.append(piece)
-        size += len(piece)
-        while held and size - len(held[0]) >= HOLD_BACK:
-            size -= len(held[0])
-            yield held.popleft()
-    if hasher.hexdigest() != digest.hex:
-        raise RegistryError(BAD_GATEWAY, "The content does not have its digest.")
-    for piece in held:
-        yield piece

@@ -3,59 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from contextlib import asynccontextmanager, closing, nullcontext
+import time
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-import aiohttp
+from typing_extensions import override
 
+from cache.content.fetch import HOLD_BACK, Fetch
 from cache.model.errors import BAD_GATEWAY, UNAVAILABLE, RegistryError, WrongContentError
-from cache.model.results import Result
-from cache.store.blob_files import NoSpaceError, StoredBlob, is_full
-from cache.upstream.failures import failure_of
-from common.cache_protocol import UpstreamReason
+from cache.store.blob_files import NoSpaceError, StoredBlob
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from cache.model.reference import Digest, Reference
+    from cache.model.reference import Digest
     from cache.store.blob_files import BlobWriter
     from cache.store.store import Store
-    from cache.upstream.transfer import Source, Transfer
 
-# Bytes at the end of each response that are sent only after the digest was verified. A client never gets a whole body
-# that is wrong.
-HOLD_BACK: Final = 512 * 1024
 # Bytes up to which a piece is hashed and written at once; larger ones take a thread.
 INLINE: Final = 32 * 1024
 # Bytes up to which a download is finished although no client waits for it any more.
 SMALL: Final = 256 * 1024 * 1024
-# Attempts in a row that bring no byte. The pause before an attempt, in seconds, doubles with each of them.
-ATTEMPTS: Final = 5
-FIRST_PAUSE: Final = 0.2
+# Seconds for which a blob that did not fit is passed on without another attempt to store it.
+UNFIT_SECONDS: Final = 60.0
 
 
-@dataclass(slots=True)
-class Download:
-    """One blob on its way into the store.
-
-    `sources(failed)` returns where to fetch next, given the names of those that failed, or None. `slots` bounds the
-    transfers from upstreams. Transfers between replicas have no bound: two replicas could wait for each other's slots.
-    """
+@dataclass(slots=True, kw_only=True)
+class Download(Fetch):
+    """One blob on its way into the store."""
 
     area: str
-    reference: Reference
-    digest: Digest
     store: Store
-    sources: Callable[[set[str]], Source | None]
-    received: Callable[[str, int], None]
-    slots: asyncio.Semaphore
-    size: int | None = None
-    written: int = 0
     verified: bool = False
     error: RegistryError | NoSpaceError | None = None
-    result: Result = Result.PEER
     _readers: int = 0
     _writer: BlobWriter | None = None
     _task: asyncio.Task[None] | None = None
@@ -121,7 +104,7 @@ class Download:
         elif self.verified:
             stored = await self.store.open_blob(self.area, self.digest)
         if stored is None:
-            raise RegistryError(UNAVAILABLE, "The blob was removed.")
+            raise NoSpaceError("The blob was removed.")
         return stored
 
     def _leave(self) -> None:
@@ -136,12 +119,11 @@ class Download:
 
     async def _run(self) -> None:
         try:
-            await self._fetch()
+            await self.fetch()
         except (RegistryError, NoSpaceError) as error:
             self.error = error
         except OSError as error:
-            message = f"The store cannot be written: {error.strerror}."
-            self.error = NoSpaceError(message) if is_full(error) else RegistryError(UNAVAILABLE, message)
+            self.error = NoSpaceError(f"The store cannot be written: {error.strerror}.")
         except asyncio.CancelledError:
             self.error = RegistryError(UNAVAILABLE, "The download was stopped.")
             raise
@@ -151,74 +133,14 @@ class Download:
             self._drop_writer()
             self._notify()
 
-    async def _fetch(self) -> None:
-        """Receive from one source after another. After a broken transfer go on at the offset reached."""
-        failed: set[str] = set()
-        idle, refusal = 0, None
-        while (source := self.sources(failed)) is not None:
-            before = self.written
-            try:
-                await self._receive(source)
-            except WrongContentError:
-                failed.add(source.name)
-                self._restart(source)
-            except RegistryError as error:
-                refusal = error if source.is_upstream else refusal
-                idle = 0 if self.written > before else idle + 1
-                if self._gives_up(source, error, idle):
-                    failed.add(source.name)
-                else:
-                    await asyncio.sleep(FIRST_PAUSE * 2**idle)
-            else:
-                return
-        raise refusal or RegistryError(BAD_GATEWAY, "No source has the blob.")
+    @override
+    async def _begin(self) -> None:
+        self._writer = await self.store.create_blob(self.area, self.digest, self.size)
+        self._notify()
 
-    def _gives_up(self, source: Source, error: RegistryError, idle: int) -> bool:
-        """Return True if another source has to be asked. Raise the error if no source can help."""
-        if not source.is_upstream:
-            return True
-        if not error.is_outage:
-            raise error
-        return self._writer is None or idle >= ATTEMPTS
-
-    async def _receive(self, source: Source) -> None:
-        async with self.slots if source.is_upstream else nullcontext():
-            await self._transfer(source)
-
-    async def _transfer(self, source: Source) -> None:
-        try:
-            async with source.open(self.reference, self.written) as transfer:
-                self.result = Result.MISS if source.is_upstream else self.result
-                await self._begin(transfer)
-                await self._copy(transfer, "upstream" if source.is_upstream else "peer")
-                await self._finish()
-        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            raise failure_of(error, f"The {source.name}") from error
-
-    async def _begin(self, transfer: Transfer) -> None:
-        if self._writer is None:
-            self._writer = await self.store.create_blob(self.area, self.digest, transfer.size)
-            self.size = transfer.size
-            self._notify()
-        elif transfer.size is not None and self.size is not None and transfer.size != self.size:
-            raise RegistryError(BAD_GATEWAY, "The size of the blob changed during the download.")
-
-    async def _copy(self, transfer: Transfer, source: str) -> None:
-        skipped = self.written - transfer.start
-        while piece := await transfer.read():
-            self.received(source, len(piece))
-            kept = piece[skipped:] if skipped else piece
-            skipped -= len(piece) - len(kept)
-            if kept:
-                await self._append(kept)
-        if self.size is not None and self.written < self.size:
-            reason = UpstreamReason.CONNECTION_BROKEN
-            raise RegistryError(BAD_GATEWAY, "The body ended too early.", reason=reason)
-
+    @override
     async def _append(self, piece: bytes) -> None:
         assert self._writer is not None  # noqa: S101 (_begin has made it)
-        if self.size is not None and self.written + len(piece) > self.size:
-            raise WrongContentError
         if len(piece) <= INLINE:
             self._writer.append(piece, self.written)
         else:
@@ -226,19 +148,21 @@ class Download:
         self.written += len(piece)
         self._notify()
 
+    @override
     async def _finish(self) -> None:
         assert self._writer is not None  # noqa: S101 (_begin has made it)
         if self._writer.hasher.hexdigest() != self.digest.hex:
             raise WrongContentError
-        await self.store.commit_blob(self._writer, self.digest, self.written)
+        with contextlib.suppress(OSError):  # the blob is right, and sent to those who wait for it
+            await self.store.commit_blob(self._writer, self.digest, self.written)
         self.size, self.verified = self.written, True
 
-    def _restart(self, source: Source) -> None:
-        """Begin again from another source, if no client was sent a byte of the wrong content."""
-        if source.is_upstream or self._sends_early:
-            raise RegistryError(BAD_GATEWAY, "The content does not have its digest.")
+    @override
+    def _restart(self) -> bool:
+        if self._sends_early:
+            return False
         self._drop_writer()
-        self.size, self.written = None, 0
+        return True
 
     def _drop_writer(self) -> None:
         if self._writer is not None:
@@ -254,6 +178,7 @@ class Downloads:
     parallel: int = 32
     slots: asyncio.Semaphore = field(init=False)
     _running: dict[tuple[str, Digest], Download] = field(default_factory=dict)
+    _unfit: dict[tuple[str, Digest], float] = field(default_factory=dict)  # times of the monotonic clock
 
     def __post_init__(self) -> None:
         self.slots = asyncio.Semaphore(self.parallel)
@@ -267,10 +192,21 @@ class Downloads:
 
     def begin(self, download: Download) -> Download:
         """Start a download."""
-        key = (download.area, download.digest)
-        self._running[key] = download
-        download.start(lambda: self._running.pop(key, None))
+        self._running[download.area, download.digest] = download
+        download.start(lambda: self._end(download))
         return download
+
+    def check(self, area: str, digest: Digest) -> None:
+        """Raise NoSpaceError if the blob did not fit a moment ago."""
+        if time.monotonic() < self._unfit.get((area, digest), 0.0):
+            raise NoSpaceError("The blob did not fit a moment ago.")
+
+    def _end(self, download: Download) -> None:
+        key, now = (download.area, download.digest), time.monotonic()
+        self._running.pop(key, None)
+        self._unfit = {each: until for each, until in self._unfit.items() if until > now}
+        if isinstance(download.error, NoSpaceError):
+            self._unfit[key] = now + UNFIT_SECONDS
 
     async def stop(self, area: str = "") -> None:
         """Cancel the downloads of one upstream, or all."""

@@ -62,3 +62,7 @@ class RegistryError(Exception):
 
 class WrongContentError(Exception):
     """The whole body arrived and does not have the digest."""
+
+
+class ClientGoneError(Exception):
+    """The client left, or reads nothing."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from cache.model.errors import UNAVAILABLE, RegistryError
+from cache.model.errors import UNAVAILABLE, ClientGoneError, RegistryError
 from cache.model.reference import API_VERSION, DIGEST_HEADER
 from cache.model.results import Result
 from cache.server.byte_range import ByteRange, UnsatisfiableError, requested_range
@@ -55,12 +55,12 @@ class BlobResponse:
             size = await blobs.size(self.asked, self.digest)
             length = {} if size is None else {"Content-Length": str(size)}
             return web.Response(headers={**self._headers(), **length}), Result.MISS
-        download, joined = blobs.download(self.asked, self.digest)
         try:
+            download, joined = blobs.download(self.asked, self.digest)
             async with download.reading() as blob:
                 response = await (self._stored(blob) if download.verified else self._growing(download, blob))
         except NoSpaceError:
-            return await self._unstored(), Result.MISS
+            return await self._passed(), Result.MISS
         return response, Result.JOINED if joined else download.result
 
     async def _stored(self, blob: StoredBlob) -> web.StreamResponse:
@@ -103,14 +103,27 @@ class BlobResponse:
                 raise ConnectionError(str(download.error))
         return response
 
-    async def _unstored(self) -> web.StreamResponse:
-        """Send a blob straight from the upstream."""
-        async with self.mirror.blobs.unstored(self.asked, self.digest) as (size, pieces):
-            length = {} if size is None else {"Content-Length": str(size)}
-            async with self._sending(HTTPStatus.OK, {**self._headers(), **length}) as response:
-                async for piece in pieces:
-                    await self._write(response, piece)
-            return response
+    async def _passed(self) -> web.StreamResponse:
+        """Send a blob that is not stored."""
+        async with AsyncExitStack() as stack:
+            response: web.StreamResponse | None = None
+
+            async def send(piece: bytes) -> None:
+                nonlocal response
+                if response is None:
+                    length = {} if passed.size is None else {"Content-Length": str(passed.size)}
+                    sending = self._sending(HTTPStatus.OK, {**self._headers(), **length})
+                    response = await stack.enter_async_context(sending)
+                await self._write(response, piece)
+
+            passed = self.mirror.blobs.passed(self.asked, self.digest, send)
+            try:
+                await passed.fetch()
+            except (ClientGoneError, RegistryError) as error:
+                if response is None:
+                    raise
+                raise ConnectionError(str(error)) from error
+            return response or web.Response(headers=self._headers())  # an empty blob has no piece
 
     def _headers(self) -> dict[str, str]:
         return {

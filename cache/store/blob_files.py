@@ -24,7 +24,7 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class NoSpaceError(Exception):
-    """The volume has no room, even after an eviction."""
+    """The volume has no room, even after an eviction, or cannot be written."""
 
 
 @dataclass(slots=True)

@@ -143,7 +143,10 @@ class Evictor:
         found = sorted(entries(self.root))
         self.stored_bytes = sum(each.size for each in found)
         now, space = time.time(), space_of(self.root)
-        needed = max(0, int(HEADROOM * self.floor.of(space.total)) + wanted - space.free)
+        floor = self.floor.of(space.total)
+        if wanted > space.free + self.stored_bytes - floor:
+            return False  # it would not fit into the empty store
+        needed = max(0, int(HEADROOM * floor) + wanted - space.free)
         lacks = space.lacks(self.floor, wanted)
         few_inodes = space.inodes > 0 and space.free_inodes < FREE_INODES * space.inodes
         files_needed = int(FREE_INODES * space.inodes) - space.free_inodes if few_inodes else 0

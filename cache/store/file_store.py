@@ -101,11 +101,13 @@ class FileStore(Store):
 
     @override
     async def create_blob(self, area: str, digest: Digest, size: int | None) -> BlobWriter:
-        fd, name = await asyncio.to_thread(tempfile.mkstemp, dir=self.temporary)
+        try:
+            fd, name = await asyncio.to_thread(tempfile.mkstemp, dir=self.temporary)
+        except OSError as error:
+            raise NoSpaceError(str(error)) from error
         writer = BlobWriter(fd, self.temporary / name, self._layout(area).blob(digest), hashlib.new(digest.algorithm))
         try:
-            if size:
-                await self._reserve(fd, size)
+            await self._reserve(fd, self._sizes.get(digest, 0) if size is None else size)
         except BaseException:
             writer.discard()
             writer.close()
@@ -113,17 +115,14 @@ class FileStore(Store):
         return writer
 
     async def _reserve(self, fd: int, size: int) -> None:
-        for _ in range(2):
+        for _ in range(2 if size else 0):
             try:
                 await asyncio.to_thread(os.posix_fallocate, fd, 0, size)
             except OSError as error:
-                if not is_full(error):
+                if not is_full(error) or not await self.make_room(size):
                     raise NoSpaceError(str(error)) from error
-                if not await self.make_room(size):
-                    break
             else:
                 return
-        raise NoSpaceError("no space is left on the volume")
 
     @override
     async def commit_blob(self, writer: BlobWriter, digest: Digest, size: int) -> None:

@@ -153,7 +153,7 @@ class Registry(Images):
         return response
 
     async def _send(self, request: web.BaseRequest, response: web.StreamResponse, content: bytes, digest: str) -> None:
-        size = self.does.piece
+        size, rate = self.does.piece, self.does.rate
         for offset in range(0, len(content), size):
             piece = content[offset : offset + size]
             if self.does.cut_at is not None and offset + len(piece) > self.does.cut_at:
@@ -164,15 +164,15 @@ class Registry(Images):
             if self.does.stall_at is not None and offset + len(piece) > self.does.stall_at:
                 self.does.stall_at = None
                 await asyncio.sleep(3600)
-            await self._wait(len(piece))
+            await self._wait(len(piece), rate)
             self.sent += len(piece)
             self.sent_blobs[digest] = self.sent_blobs.get(digest, 0) + len(piece)
             await response.write(piece)
 
-    async def _wait(self, size: int) -> None:
-        if self.does.rate:
+    async def _wait(self, size: int, rate: float | None) -> None:
+        if rate:
             now = time.monotonic()
-            self._free_at = max(self._free_at, now) + size / self.does.rate
+            self._free_at = max(self._free_at, now) + size / rate
             await asyncio.sleep(self._free_at - now)
 
     def _is_allowed(self, request: web.BaseRequest) -> bool:
