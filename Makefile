@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST = $(BIN)/python -m pytest --numprocesses=2 --durations=10
-# Cluster tests wait for half of their time: three workers keep two cores busy.
+# Tests of clusters and of the cache wait for half of their time: three workers keep two cores busy.
 PYTEST_CLUSTER = $(BIN)/python -m pytest --numprocesses=3 --durations=10
 LOCK := deploy/requirements/dev.txt
 # The stamp has the lock's checksum: a changed lock makes a new environment.
@@ -63,7 +63,7 @@ endif
 
 slow: $(STAMP)  ## run long tests: random input, faults on a real API server, the cache against a real upstream
 	@HYPOTHESIS_PROFILE=random $(PYTEST) tests/unit tests/fuzz -m 'hypothesis or slow' --dist=loadfile
-	@$(PYTEST) tests/cache --dist=load
+	@$(PYTEST_CLUSTER) tests/cache --dist=worksteal
 	@$(BIN)/python -m tests.localcluster build --cert-manager
 	@$(PYTEST_CLUSTER) tests/cluster -m slow --dist=loadfile
 

@@ -114,10 +114,7 @@ class _Counting:
         if request.path != COUNTS:
             return await self.registry.handle(request)
         if request.method == "DELETE":
-            registry = self.registry
-            registry.sent = 0
-            for each in (registry.requests, registry.sent_blobs, registry.offsets, registry.authorized):
-                each.clear()
+            self.registry.forget()
             return web.Response()
         return web.json_response(asdict(self._counts()))
 

@@ -25,11 +25,15 @@ class Credentials:
         """
         if self.directory is None:
             return ""
-        stamp = tuple(stamp_of(Path(self.directory, name)) for name in ("username", "password"))
-        if stamp != self._stamp:
+        stamp = self._stamps()
+        while stamp != self._stamp:  # again if the Secret changed while it was read
             self._stamp, self._basic = stamp, self._read()
             self.version += 1
+            stamp = self._stamps()
         return self._basic
+
+    def _stamps(self) -> tuple[Stamp, ...]:
+        return tuple(stamp_of(Path(str(self.directory), name)) for name in ("username", "password"))
 
     def _read(self) -> str:
         try:

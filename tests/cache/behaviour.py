@@ -36,7 +36,7 @@ class Behaviour:
     token_key: str = "token"
     token_lifetime: float = 60
     names_lifetime: bool = True
-    passwords: tuple[bytes, ...] = (b"secret",)
+    accounts: tuple[bytes, ...] = (b"robot:secret",)
     rate: float | None = None  # bytes per second, for all clients together
     piece: int = PIECE  # bytes per write
     latency: float = 0.0

@@ -249,7 +249,7 @@ class Cache:
             await self.session.close()
 
 
-def credentials(folder: Path, password: bytes, username: bytes = b"robot") -> str:
+def credentials(folder: Path, username: bytes = b"robot", password: bytes = b"secret") -> str:
     """Write a folder with an account and return its path."""
     folder.mkdir(exist_ok=True)
     (folder / "username").write_bytes(username)

@@ -7,13 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
-from tests.cache.behaviour import Behaviour
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import trustme
 
     from common.types import Json
@@ -79,30 +73,3 @@ async def _names(cache: Cache) -> str:
     names = str(writer.get_extra_info("peercert")["subjectAltName"])
     writer.close()
     return names
-
-
-@pytest.mark.parametrize("auth", ["basic", "bearer"])
-async def test_changed_credentials_are_used(
-    upstream: Registry, make_cache: Callable[..., Cache], tmp_path: Path, auth: str
-) -> None:
-    """Any bytes of a password work, a change is followed, and nothing of them is logged."""
-    password = b'p:\xff"\\\n$(x) ' + b"secret-word"
-    folder = tmp_path / "credentials"
-    folder.mkdir()
-    (folder / "username").write_bytes(b"robot")
-    (folder / "password").write_bytes(b"wrong")
-    upstreams = [{"host": "registry.test", "url": upstream.url, "credentials": str(folder)}]
-    upstream.push("a")
-    upstream.does = Behaviour(auth=auth, passwords=(password,))
-    cache = await make_cache(upstreams=upstreams).start()
-    assert (await cache.ask("a/manifests/latest")).status == 401
-
-    async def reports(value: str) -> bool:
-        return bool((await cache.status())["upstreams"][0]["credentials"] == value)
-
-    await cache.until(lambda: reports("CredentialsRefused"))
-    (folder / "password").write_bytes(password)
-    await cache.pull("a")
-    await cache.until(lambda: reports("CredentialsAccepted"))
-    output = cache.log() + (await cache.status_page("status"))[1].decode()
-    assert "secret-word" not in output

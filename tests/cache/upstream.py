@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-USER = b"robot"
-
 
 class Registry(Images):
     """A registry with images, and what was asked of it."""
@@ -29,7 +27,7 @@ class Registry(Images):
         super().__init__()
         self.does = Behaviour()
         self.requests: list[tuple[str, str]] = []
-        self.authorized: list[str | None] = []
+        self.logins: list[str] = []
         self.sent = 0
         self.offsets: list[int] = []  # where each transfer of a blob began
         self.sent_blobs: dict[str, int] = {}
@@ -39,6 +37,12 @@ class Registry(Images):
         self.other_url = ""
         self._signatures: set[str] = set()
         self._free_at = 0.0
+
+    def forget(self) -> None:
+        """Set all counts to zero."""
+        self.sent = self.token_requests = 0
+        for each in (self.requests, self.logins, self.offsets, self.sent_blobs):
+            each.clear()
 
     def count(self, method: str = "", part: str = "") -> int:
         """Return the number of requests with a method and a part of the path."""
@@ -58,7 +62,6 @@ class Registry(Images):
             return broken
         if request.path.startswith("/signed/"):
             return await self._signed(request)
-        self.authorized.append(request.headers.get("Authorization"))
         if not self._is_allowed(request):
             return self._challenge(request)
         if request.path == "/v2/":
@@ -194,8 +197,8 @@ class Registry(Images):
         return response
 
     def _is_account(self, given: str) -> bool:
-        accounts = [USER + b":" + each for each in self.does.passwords]
-        return given in [f"Basic {base64.b64encode(each).decode()}" for each in accounts]
+        self.logins.append(given)
+        return given in [basic(each) for each in self.does.accounts]
 
     def _token(self, request: web.BaseRequest) -> web.Response:
         self.token_requests += "scope" in request.query  # a probe names no image
@@ -210,6 +213,11 @@ class Registry(Images):
         self.tokens[token] = (request.query.get("scope", ""), time.monotonic() + does.token_lifetime)
         lifetime = {"expires_in": does.token_lifetime} if does.names_lifetime else {}
         return web.json_response({does.token_key: token, **lifetime})
+
+
+def basic(account: bytes) -> str:
+    """Return the Authorization header of an account."""
+    return f"Basic {base64.b64encode(account).decode()}"
 
 
 def _scope_of(request: web.BaseRequest) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trustme
 from cryptography import x509
+
+from tests.support.secret_mount import SecretMount
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,39 +56,17 @@ class Issuer:
         return Issued(issued.cert_chain_pems[0].bytes(), issued.private_key_pem.bytes())
 
 
-class Mount:
-    """A folder with tls.crt, tls.key and optionally ca.crt, as kubelet mounts a Secret.
-
-    The files are links through `..data` to a folder per version.
-    """
+class Mount(SecretMount):
+    """A mounted Secret with tls.crt, tls.key and optionally ca.crt."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._version = 0
+        super().__init__(folder, ("tls.crt", "tls.key"))
         self.certificate_file = folder / "tls.crt"
         self.key_file = folder / "tls.key"
-        folder.mkdir(exist_ok=True)
-        for file in (self.certificate_file, self.key_file):
-            file.symlink_to(f"..data/{file.name}")
 
     def hold(self, certificate: bytes, key: bytes, ca: bytes | None = None) -> None:
-        """Replace all files at once and remove the old version, as kubelet does."""
-        data = self._folder / "..data"
-        old = data.resolve() if data.is_symlink() else None
-        self._version += 1
-        fresh = self._folder / f"..version_{self._version}"
-        fresh.mkdir()
-        (fresh / "tls.crt").write_bytes(certificate)
-        (fresh / "tls.key").write_bytes(key)
-        if ca is not None:
-            (fresh / "ca.crt").write_bytes(ca)
-        link = self._folder / "..data_tmp"
-        link.symlink_to(fresh.name)
-        os.replace(link, data)  # noqa: PTH105 (the atomic rename that kubelet uses)
-        if old is not None:
-            for file in old.iterdir():
-                file.unlink()
-            old.rmdir()
+        """Replace all files at once."""
+        self.replace({"tls.crt": certificate, "tls.key": key, **({} if ca is None else {"ca.crt": ca})})
 
     def hold_pair(self, issued: Issued) -> None:
         """Replace certificate and key."""
