@@ -99,7 +99,7 @@ class BlobService:
             store=self.store,
             sources=self._sources(request, digest),
             received=self.received,
-            slots=self.downloads.slots,
+            slots=self.downloads.slots(self.area),
         )
 
     def _sources(self, request: Request, digest: Digest) -> Callable[[set[str]], Source | None]:

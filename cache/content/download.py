@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 INLINE: Final = 32 * 1024
 # Bytes up to which a download is finished although no client waits for it any more.
 SMALL: Final = 256 * 1024 * 1024
+# Transfers at a time from one upstream.
+PARALLEL: Final = 32
 # Seconds for which a blob that did not fit is passed on without another attempt to store it.
 UNFIT_SECONDS: Final = 60.0
 
@@ -39,6 +41,7 @@ class Download(Fetch):
     store: Store
     verified: bool = False
     error: RegistryError | NoSpaceError | None = None
+    abandoned: bool = False
     _readers: int = 0
     _writer: BlobWriter | None = None
     _task: asyncio.Task[None] | None = None
@@ -111,6 +114,7 @@ class Download(Fetch):
         """End the download if no client waits for it and most of it is missing."""
         large = self.size is not None and self.size > SMALL and self.written * 2 < self.size
         if self._readers == 0 and large and not self.is_over and self._task is not None:
+            self.abandoned = True
             self._task.cancel()
 
     def _notify(self) -> None:
@@ -175,20 +179,21 @@ class Download(Fetch):
 class Downloads:
     """All downloads in progress, one per digest and upstream."""
 
-    parallel: int = 32
-    slots: asyncio.Semaphore = field(init=False)
+    _slots: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     _running: dict[tuple[str, Digest], Download] = field(default_factory=dict)
     _unfit: dict[tuple[str, Digest], float] = field(default_factory=dict)  # times of the monotonic clock
-
-    def __post_init__(self) -> None:
-        self.slots = asyncio.Semaphore(self.parallel)
 
     def __len__(self) -> int:
         return len(self._running)
 
+    def slots(self, area: str) -> asyncio.Semaphore:
+        """Return what bounds the transfers from one upstream. One that is slow delays no other."""
+        return self._slots.setdefault(area, asyncio.Semaphore(PARALLEL))
+
     def get(self, area: str, digest: Digest) -> Download | None:
-        """Return the download of a blob; None if there is none."""
-        return self._running.get((area, digest))
+        """Return the download of a blob; None if there is none that goes on."""
+        running = self._running.get((area, digest))
+        return None if running is None or running.abandoned else running
 
     def begin(self, download: Download) -> Download:
         """Start a download."""
@@ -203,7 +208,8 @@ class Downloads:
 
     def _end(self, download: Download) -> None:
         key, now = (download.area, download.digest), time.monotonic()
-        self._running.pop(key, None)
+        if self._running.get(key) is download:
+            del self._running[key]
         self._unfit = {each: until for each, until in self._unfit.items() if until > now}
         if isinstance(download.error, NoSpaceError):
             self._unfit[key] = now + UNFIT_SECONDS

@@ -8,31 +8,49 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from tests.cache.program import Cache
     from tests.cache.upstream import Registry
 
-LAYERS = (3_000_000, 5_000_000, 700_000, 10)
+LAYERS = (1_500_000, 2_000_000, 700_000, 10)
 
 
-@pytest.mark.parametrize("clients", [1, 20])
-async def test_herd_of_one_replica(upstream: Registry, cache: Cache, clients: int) -> None:
-    """All clients together cost one download of each blob and one GET of the manifest."""
-    _, blobs = upstream.push("team/app", layers=LAYERS)
-    await asyncio.gather(*(cache.pull("team/app") for _ in range(clients)))
-    assert {digest: upstream.sent_blobs[digest] for digest in blobs} == {
-        digest: len(upstream.blobs[digest]) for digest in blobs
-    }
-    assert upstream.count("GET", "/manifests/") == 1
+@pytest.mark.parametrize(("replicas", "clients"), [(1, 1), (1, 20), (2, 20), (2, 50), (3, 20)])
+async def test_herd_costs_one_download(
+    upstream: Registry, make_replicas: Callable[[int], Awaitable[list[Cache]]], replicas: int, clients: int
+) -> None:
+    """All clients together cost one transfer of each blob and one GET of each manifest. Each client checks all digests.
+
+    Each replica keeps a copy.
+    """
+    caches = await make_replicas(replicas)
+    images = [upstream.push("team/app", f"t{number}", LAYERS) for number in range(2)]
+    upstream.tags["team/app", "latest"] = upstream.add_index([digest for digest, _ in images])
+    upstream.does.auth = "bearer"
+    await asyncio.gather(*(caches[number % replicas].pull("team/app") for number in range(clients)))
+    blobs = [blob for _, blobs in images for blob in blobs]
+    assert upstream.sent_blobs == {digest: len(upstream.blobs[digest]) for digest in blobs}
+    assert upstream.sent_manifests == dict.fromkeys(upstream.manifests, 1)
+    assert upstream.offsets == [0] * len(blobs)
     assert upstream.count("HEAD", "/blobs/") == 0
+    assert upstream.token_requests <= replicas
+    assert all(cache.has(digest) for cache in caches for digest in blobs)
 
 
-async def test_herd_of_two_replicas(upstream: Registry, pair: tuple[Cache, Cache]) -> None:
-    """Two replicas together cost one download, and both keep a copy."""
-    _, blobs = upstream.push("team/app", layers=LAYERS)
-    await asyncio.gather(*(pair[number % 2].pull("team/app") for number in range(20)))
-    assert upstream.sent == sum(len(upstream.blobs[each]) for each in blobs)
-    assert upstream.count("GET", "/manifests/") == 1
-    assert all(each.has(digest) for each in pair for digest in blobs)
+async def test_small_images_cost_one_download(upstream: Registry, pair: tuple[Cache, Cache]) -> None:
+    """Many images at once, asked for by many clients in different orders, are fetched once."""
+    images = [f"team{number}/app" for number in range(40)]
+    for name in images:
+        upstream.push(name, layers=(2000, 3000))
+
+    async def pull_all(cache: Cache, start: int) -> None:
+        for name in images[start:] + images[:start]:
+            await cache.pull(name)
+
+    await asyncio.gather(*(pull_all(pair[number % 2], 5 * number) for number in range(8)))
+    assert upstream.sent_blobs == {digest: len(content) for digest, content in upstream.blobs.items()}
+    assert upstream.sent_manifests == dict.fromkeys(upstream.manifests, 1)
 
 
 async def test_download_continues_without_clients(upstream: Registry, cache: Cache) -> None:
@@ -52,6 +70,43 @@ async def test_download_continues_without_clients(upstream: Registry, cache: Cac
 
     await cache.until(is_stored)
     assert upstream.count("GET", "/blobs/") == 1
+
+
+async def test_large_download_ends_with_its_last_client(upstream: Registry, cache: Cache) -> None:
+    """A large blob of which most is missing is given up. The next client begins again."""
+    digest = upstream.add_blob(bytes(300_000_000))
+    upstream.does.rate = 10_000_000
+    assert cache.session is not None
+    for _ in range(2):
+        async with cache.session.get(f"{cache.url}/v2/a/blobs/{digest}") as response:
+            assert (response.status, len(await response.content.readexactly(100_000))) == (200, 100_000)
+
+    async def has_ended() -> bool:
+        return bool((await cache.status())["downloads"] == 0)
+
+    await cache.until(has_ended)
+    assert list((cache.root / "tmp").iterdir()) == []
+    assert upstream.count("GET", "/blobs/") == 2
+
+
+async def test_slow_upstream_delays_no_other(upstream: Registry, make_cache: Callable[..., Cache]) -> None:
+    """While one upstream sends many blobs slowly, another one is used at once."""
+    upstream.push("a")
+    cache = make_cache()
+    cache.config["upstreams"].append({"host": "other.test", "url": upstream.other_url, "credentials": None})
+    await cache.start()
+    slow = [upstream.add_blob(b"%d" % number * 1000) for number in range(50)]
+    upstream.does.rate = 500
+    asked = [asyncio.create_task(cache.ask(f"a/blobs/{digest}?ns=other.test")) for digest in slow]
+
+    async def all_arrive() -> bool:
+        return bool((await cache.status())["downloads"] == len(slow))
+
+    await cache.until(all_arrive)
+    upstream.does.rate = None
+    assert max(each.seconds for each in await cache.pull("a")) < 2
+    for each in asked:
+        each.cancel()
 
 
 async def test_range_of_a_growing_blob(upstream: Registry, cache: Cache) -> None:

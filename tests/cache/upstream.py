@@ -30,7 +30,8 @@ class Registry(Images):
         self.logins: list[str] = []
         self.sent = 0
         self.offsets: list[int] = []  # where each transfer of a blob began
-        self.sent_blobs: dict[str, int] = {}
+        self.sent_blobs: dict[str, int] = {}  # bytes
+        self.sent_manifests: dict[str, int] = {}  # answers to GET
         self.tokens: dict[str, tuple[str, float]] = {}  # scope and end
         self.token_requests = 0
         self.url = ""
@@ -41,7 +42,7 @@ class Registry(Images):
     def forget(self) -> None:
         """Set all counts to zero."""
         self.sent = self.token_requests = 0
-        for each in (self.requests, self.logins, self.offsets, self.sent_blobs):
+        for each in (self.requests, self.logins, self.offsets, self.sent_blobs, self.sent_manifests):
             each.clear()
 
     def count(self, method: str = "", part: str = "") -> int:
@@ -110,6 +111,7 @@ class Registry(Images):
             content, headers["Content-Encoding"] = gzip.compress(content), "gzip"
         if request.method == "HEAD":
             return web.Response(headers={**headers, "Content-Length": str(len(content))})
+        self.sent_manifests[digest] = self.sent_manifests.get(digest, 0) + 1
         return web.Response(body=content, headers=headers)
 
     def _redirected(self, digest: str) -> web.StreamResponse:
