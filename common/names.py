@@ -24,8 +24,6 @@ APP_LABEL: Final = "app"
 APP: Final = "docker-registry"
 MIRROR_LABEL: Final = "mirror"
 COMPONENT_LABEL: Final = "component"
-# On cache pods, a digest of the upstream. The Service selects it, and so skips pods of a previous upstream.
-UPSTREAM_LABEL: Final = f"{GROUP}/upstream"
 REGISTRY: Final = "registry"
 HOSTESS: Final = "hostess-certificate"
 

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
+from common import agent_protocol, cache_protocol
 from common.logs import Logger, logger
 from common.settings import SettingsError, read
 from controller.apply.applier import Applier
+from controller.caches.cache_poller import CachePoller
 from controller.certificates.expiry import ExpiryWarner
 from controller.certificates.webhook_certificate import Admission
 from controller.health import application, served
@@ -26,22 +28,23 @@ from controller.kubeclient.errors import ClusterError
 from controller.leader_election import Leadership
 from controller.manager import Manager, reflectors
 from controller.metrics import Metrics
-from controller.nodes.agent_client import Agents, http_fetch
+from controller.nodes.agent_client import Agents
 from controller.objects.lease import REQUEST_TIMEOUT, Election
 from controller.objects.well_known import ADMISSION_KEY
+from controller.pod_http import http_fetch
 from controller.reconcile.node_cleanup import NodeCleanup
 from controller.reconcile.reconciler import Reconciler
 from controller.settings import ControllerSettings
 from controller.state_collector import StateCollector
 from controller.status.events import Recorder
 from controller.storage.resizer import Storage
-from controller.upstream.prober import Prober
 from controller.workqueue.workers import KeyQueue, Workers
 
 if TYPE_CHECKING:
     from kubernetes.aio import client
 
     from controller.model.results import Outcome
+    from controller.pod_http import Fetch
     from controller.status.failures import Failure
 
 WRONG_SETTINGS = 2  # exit status of a command with wrong arguments
@@ -55,9 +58,13 @@ async def run(settings: ControllerSettings, configuration: client.Configuration,
     async with KubeClient(configuration, request_timeout=REQUEST_TIMEOUT) as lease_client:
         identity = f"{settings.identity or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         leadership = Leadership(lease_client, settings.namespace, Election(identity), log)
-        async with KubeClient(configuration, leadership.check) as cluster, http_fetch() as fetch:
-            agents = Agents(cluster, settings.namespace, fetch)
-            manager = _manager(cluster, leadership, agents, settings, log)
+        async with (
+            KubeClient(configuration, leadership.check) as cluster,
+            http_fetch(agent_protocol.STATUS_PORT, agent_protocol.STATUS_PATH) as fetch_agent,
+            http_fetch(cache_protocol.STATUS_PORT, cache_protocol.STATUS_PATH) as fetch_cache,
+        ):
+            agents = Agents(cluster, settings.namespace, fetch_agent)
+            manager = _manager(cluster, leadership, agents, fetch_cache, settings, log)
             app = application(manager.metrics.registry, manager.not_ready)
             async with served(app, settings.metrics_port):
                 log.info("started", namespace=settings.namespace, port=settings.metrics_port, identity=identity)
@@ -66,7 +73,12 @@ async def run(settings: ControllerSettings, configuration: client.Configuration,
 
 
 def _manager(
-    cluster: KubeClient, leadership: Leadership, agents: Agents, settings: ControllerSettings, log: Logger
+    cluster: KubeClient,
+    leadership: Leadership,
+    agents: Agents,
+    fetch_cache: Fetch,
+    settings: ControllerSettings,
+    log: Logger,
 ) -> Manager:
     metrics, keys = Metrics(CollectorRegistry()), KeyQueue()
     shared = frozenset({settings.docker_certificate_secret} if settings.docker_certificate_secret else ())
@@ -75,9 +87,9 @@ def _manager(
     recorder = Recorder(cluster, leadership.election.identity, log)
     applier = Applier(cluster, settings.namespace, state, time.monotonic)
     storage = Storage(cluster, settings.namespace, state, time.monotonic)
-    prober = Prober(settings, keys.enqueue, log)
+    caches = CachePoller(state.cache_pods, keys.enqueue, fetch_cache, log)
     node_cleanup = NodeCleanup(cluster, settings, state, applier, agents, recorder, time.monotonic)
-    mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, node_cleanup, prober)
+    mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, node_cleanup, caches)
     expiry_warner = ExpiryWarner(state, settings.lifetimes.warning, log)
     admission = Admission(cluster, settings, state, expiry_warner, log)
 
@@ -97,7 +109,7 @@ def _manager(
     workers = Workers(keys, reconcile, report_failure, log, metrics)
     metrics.registry.register(StateCollector(state, keys.queue))
     watched = reflectors(cluster, settings, state, log, metrics)
-    return Manager(watched, state, leadership, workers, prober, recorder, metrics, forget)
+    return Manager(watched, state, leadership, workers, caches, recorder, metrics, forget)
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from common import names
 from controller.informer.reflector import Reflector
 from controller.leader_election import LEASE_NAME
 from controller.objects import resources
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine
 
     from common.logs import Logger
+    from controller.caches.cache_poller import CachePoller
     from controller.informer.cluster_cache import ClusterCache
     from controller.informer.store import Store
     from controller.kubeclient.client import KubeClient
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from controller.objects.resources import Kind
     from controller.settings import ControllerSettings
     from controller.status.events import Recorder
-    from controller.upstream.prober import Prober
     from controller.workqueue.workers import Workers
 
 
@@ -54,19 +55,23 @@ def reflectors(
         bundle = f"metadata.name={settings.ca_certificate_bundle}"
         watched.append((resources.CONFIG_MAP, namespace, state.bundles, bundle))
 
-    return [
-        Reflector(
-            cluster=cluster,
+    reflector = partial(Reflector, cluster=cluster, log=log, longest_wait=settings.seconds_between_streams)
+    found = [
+        reflector(
             kind=kind,
             namespace=scope,
             store=store,
-            log=log,
-            longest_wait=settings.seconds_between_streams,
             on_restart=partial(metrics.watch_restarted, kind.name),
             selector=selector,
         )
         for kind, scope, store, selector in watched
     ]
+    labels = names.selector({names.APP_LABEL: names.APP, names.COMPONENT_LABEL: names.REGISTRY})
+    on_restart = partial(metrics.watch_restarted, resources.POD.name)
+    pods = reflector(
+        kind=resources.POD, namespace=namespace, store=state.cache_pods, on_restart=on_restart, labels=labels
+    )
+    return [*found, pods]
 
 
 @dataclass(slots=True)
@@ -77,7 +82,7 @@ class Manager:
     state: ClusterCache
     leadership: Leadership
     workers: Workers
-    prober: Prober
+    caches: CachePoller
     recorder: Recorder
     metrics: Metrics
     forget: Callable[[], None]  # drops what this process remembers of an earlier term as leader
@@ -121,7 +126,7 @@ class Manager:
     async def _lead(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set, and finish; or until the lease is lost, and cancel."""
         self.forget()
-        parts = (self.leadership.keep(), self.prober.run(), self.workers.run(stopping), self._resync())
+        parts = (self.leadership.keep(), self.caches.run(), self.workers.run(stopping), self._resync())
         tasks = [asyncio.create_task(each) for each in parts]
         await _wait_for_first(tasks)
 

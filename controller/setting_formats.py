@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 from common import duration
 from common.field_types import LabelKey, LabelValue
-from common.settings import MAX_WAIT, Names, dns_label, object_name
+from common.settings import Names, dns_label, object_name
 
 _PARENTS_MIN: Final = 2  # of a path in a folder of the root
 
@@ -65,12 +65,6 @@ def _image_tag(value: str) -> str:
     return value
 
 
-def _probe_period(value: float) -> float:
-    if value != 0 and not 1 <= value <= MAX_WAIT:
-        raise ValueError(f"expected seconds from 1 to {MAX_WAIT}, or 0 for never")
-    return value
-
-
 def _duration(value: object) -> object:
     return timedelta(microseconds=duration.parse(value) // 1000) if isinstance(value, str) else value
 
@@ -80,7 +74,6 @@ Namespace = Annotated[str, AfterValidator(dns_label)]
 Labels = Annotated[tuple[tuple[LabelKey, LabelValue], ...], BeforeValidator(_labels)]
 ImagePart = Annotated[str, AfterValidator(_image_part)]
 ImageTag = Annotated[str, AfterValidator(_image_tag)]
-ProbePeriod = Annotated[float, AfterValidator(_probe_period)]
 NodePath = Annotated[str, AfterValidator(_certs_dir)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 ObjectNames = Annotated[Names, AfterValidator(_secret_names)]

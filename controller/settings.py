@@ -18,7 +18,6 @@ from controller.setting_formats import (
     NodePath,
     ObjectName,
     ObjectNames,
-    ProbePeriod,
 )
 
 ORIGINAL_HOSTESS: Final = "ocadotechnology/mirror-hostess"
@@ -100,27 +99,22 @@ class ControllerSettings(Settings):
         "CA_CERTIFICATE_BUNDLE",
         None,
         "name of a ConfigMap",
-        "ConfigMap with `ca-certificates.crt`: CAs that caches and upstream probes trust beside the system's CAs.",
+        "ConfigMap with `ca-certificates.crt`: CAs that caches trust beside the system's CAs.",
     )
-    registry_image: ImagePart = setting(
-        "REGISTRY_IMAGE", "docker.io/library/registry:3.1.1", "image", "Image of the caches; it must contain a shell."
+    cache_image: ImagePart = setting(
+        "CACHE_IMAGE",
+        "registry.example.com/registry-mirror/cache:0.1.0",
+        "image",
+        "Image of the caches. `deploy/` sets it.",
     )
     https_proxy: str = setting(
         "HTTPS_PROXY",
         "",
         "URL",
-        "Proxy of the caches and of upstream probes for `https` upstreams. Requests to the API server do not use it.",
+        "Proxy of the caches for `https` upstreams. The controller does not use it.",
     )
     http_proxy: str = setting("HTTP_PROXY", "", "URL", "The same for `http` upstreams.")
     no_proxy: str = setting("NO_PROXY", "", "hosts and CIDRs, comma separated", "Hosts that are reached without proxy.")
-    # 500 upstreams cause less than two probes a second.
-    upstream_probe_seconds: ProbePeriod = setting(
-        "UPSTREAM_PROBE_SECONDS",
-        300,
-        f"seconds, 1 to {MAX_WAIT}, or 0",
-        "Time between two probes of a reachable upstream; 0 disables them."
-        " Mirrors with the same upstream and credentials share a probe. Docker Hub does not count it as a pull.",
-    )
     # The reasons of these defaults are in controller/model/certificate_lifetimes.py.
     ca_lifetime: Duration = setting(
         "CA_LIFETIME", DEFAULT.ca, "duration", "Lifetime of a CA. Nodes must learn of each new CA."

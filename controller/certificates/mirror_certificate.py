@@ -6,18 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from common import names
-from common.defaults import dict_at
 from controller.certificates import rotation
 from controller.certificates.expiry import Source, certificate_valid, seconds_to_change
 from controller.certificates.rotation import IssueRequest, TrustState
 from controller.certificates.x509 import can_sign, is_key_pair, renewal_due
-from controller.desired.stateful_set import configuration_digest
 from controller.informer.cluster_cache import ClusterCache, text_of
 from controller.model.inputs import KeyPair, MissingInput, ServingCertificate
 from controller.objects import well_known
-from controller.objects.resources import STATEFUL_SET
-from controller.objects.rollout import is_rolled_out
-from controller.objects.well_known import CONFIGURATION_ANNOTATION, MIRRORS_CA
+from controller.objects.well_known import MIRRORS_CA
 from controller.status import reasons
 
 if TYPE_CHECKING:
@@ -86,18 +82,7 @@ class MirrorCertificate:
     def _trust_state(self, serving: KeyPair | None) -> TrustState:
         current = self.state.secrets.get(self.mirror.object_name)
         bundles = () if current is None else (text_of(current, well_known.CA) or "",)
-        return TrustState(bundles, serving, settled=serving is not None and self._is_in_use(serving))
-
-    def _is_in_use(self, serving: KeyPair) -> bool:
-        """Return True if all cache pods were started with this certificate."""
-        current = self.state.children[STATEFUL_SET].get(self.mirror.object_name)
-        if current is None:
-            return True
-        name = self.settings.ca_certificate_bundle
-        bundle = self.state.bundle(name) if name else None
-        template = dict_at(current, "spec", "template", "metadata", "annotations")
-        digest = configuration_digest(self.mirror, serving, bundle)
-        return template.get(CONFIGURATION_ANNOTATION) == digest and is_rolled_out(current)
+        return TrustState(bundles, serving)
 
 
 def pair_in(state: ClusterCache, secret: str) -> KeyPair | None:

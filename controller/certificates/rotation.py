@@ -37,13 +37,12 @@ class TrustState:
     """Bundles and serving certificate of one server, all PEM. `bundles` are all copies of the bundle.
 
     `remembered` is the bundle stored beside the serving certificate, used if the copies are lost.
-    `settled` is True if every server process is known to use this serving certificate.
+    Servers follow the files of a mounted Secret: the overlap is longer than a kubelet takes to update them.
     """
 
     bundles: tuple[str, ...]
     serving: KeyPair | None
     remembered: str = ""
-    settled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +75,8 @@ def next_step(state: TrustState, request: IssueRequest, held_for: HeldFor) -> Ro
     if signer == current:
         if request.now > renewal_due(serving.certificate, current, request.lifetimes):
             return _issue(current, former, request, held_for)
-        left = _until_removable(state, former, serving.certificate, overlap, held_for)
-        if left == 0.0:
-            return RotationStep(current, serving)
-        return RotationStep(_bundle(current, former), serving, left)
+        rest = _until_removable(former, serving.certificate, overlap, held_for)
+        return RotationStep(_bundle(current, former), serving, rest) if rest else RotationStep(current, serving)
     # Also if the serving certificate has expired: the clock is more likely to be wrong.
     left = _until_usable(state, current, overlap, held_for)
     if left == 0.0:
@@ -94,7 +91,7 @@ def user_bundle(state: TrustState, ca: str, overlap: timedelta, held_for: HeldFo
     """Return the bundle for a user's `ca` (any text), and the seconds until former CAs can be removed from it."""
     known = certificates_in(ca)
     former = [each for each in _trusted(state) if each not in known]
-    left = _until_removable(state, former, ca, overlap, held_for)
+    left = _until_removable(former, ca, overlap, held_for)
     if left == 0.0:
         return ca, None
     return "".join((ca.rstrip("\n"), "\n", *former[: TRUSTED_MAX - 1])), left
@@ -121,15 +118,12 @@ def _until_usable(state: TrustState, current: str, overlap: timedelta, held_for:
     return _left(overlap, seconds) if published else None
 
 
-def _until_removable(
-    state: TrustState, former: list[str], serving: str, overlap: timedelta, held_for: HeldFor
-) -> float | None:
-    """Return the seconds until the former CAs can be removed, or None while servers must restart first."""
+def _until_removable(former: list[str], serving: str, overlap: timedelta, held_for: HeldFor) -> float:
+    """Return the seconds until all servers use this certificate, so that the former CAs can be removed."""
     if not former:
         held_for(None)
         return 0.0
-    seconds = held_for(("unused", tuple(former), serving) if state.settled else None)
-    return _left(overlap, seconds) if state.settled else None
+    return _left(overlap, held_for(("unused", tuple(former), serving)))
 
 
 def _left(overlap: timedelta, seconds: float) -> float:

@@ -35,7 +35,7 @@ def without_certificate(mirror: Mirror, settings: ControllerSettings, inputs: In
 
 def _services(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> list[tuple[Kind, Json]]:
     return [
-        (SERVICE, service(mirror, settings, cleaning=inputs.masquerade_holder is not None, unmarked=inputs.unmarked)),
+        (SERVICE, service(mirror, settings, cleaning=inputs.masquerade_holder is not None)),
         (SERVICE, headless_service(mirror, settings)),
         (BUDGET, budget(mirror, settings)),
     ]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from common import names
+from common import cache_protocol, names
 from common.agent_protocol import CLEANING_ANNOTATION
 from controller.desired.object_metadata import with_metadata
-from controller.model.mirror import Mirror
 from controller.objects.resources import SERVICE
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
 
 PORT: Final = 443  # port of an image name without one
-TARGET_PORT: Final = 5000  # the registry's default; needs no capability
 
 
 # Fields that expose the cache outside the cluster, or are invalid for a ClusterIP Service.
@@ -35,17 +33,13 @@ _INSIDE_ONLY: Final = dict.fromkeys(
 )
 
 
-def service(mirror: Identity, settings: ControllerSettings, *, cleaning: bool = False, unmarked: bool = False) -> Json:
+def service(mirror: Identity, settings: ControllerSettings, *, cleaning: bool = False) -> Json:
     """Return the Service of the mirror.
 
-    Session affinity keeps a node at one replica, so that each blob is fetched once, and not once per replica.
+    Session affinity keeps a node at one replica, which saves transfers between the replicas.
     `cleaning` sets the annotation that makes the agents clean their nodes; otherwise the annotation is removed.
-    With `unmarked`, the selector has no upstream label. The label keeps pods of a former upstream out of the
-    endpoints.
     """
     body = {"type": "ClusterIP", "sessionAffinity": "ClientIP", **_common(mirror)}
-    if isinstance(mirror, Mirror) and not unmarked:
-        body["selector"] = {**body["selector"], names.UPSTREAM_LABEL: mirror.upstream.directory}
     order = {CLEANING_ANNOTATION: mirror.uid if cleaning else None}
     return with_metadata(SERVICE, mirror, settings, {"spec": body}, annotations=order)
 
@@ -62,5 +56,5 @@ def _common(mirror: Identity) -> Json:
         # A node may have no cache pod.
         "internalTrafficPolicy": "Cluster",
         "selector": names.pod_labels(mirror.name, names.REGISTRY),
-        "ports": [{"name": "https", "protocol": "TCP", "port": PORT, "targetPort": TARGET_PORT}],
+        "ports": [{"name": "https", "protocol": "TCP", "port": PORT, "targetPort": cache_protocol.PORT}],
     }

@@ -31,12 +31,9 @@ if TYPE_CHECKING:
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _SECRET_KEYS: Final = frozenset(
     {
-        "username",
-        "password",
+        well_known.USERNAME,
+        well_known.PASSWORD,
         well_known.CONFIGURATION,
-        well_known.CREDENTIALS,
-        well_known.HELPER,
-        well_known.START,
         well_known.CERTIFICATE,
         well_known.KEY,
         well_known.CA,
@@ -66,6 +63,14 @@ def _trimmed_claim(current: Json) -> Json | None:
     return without_managed_fields(current) if has_prefix else None
 
 
+def _trimmed_cache_pod(current: Json) -> Json:
+    """Return the mirror and the address of a cache pod; no address while the pod starts or ends."""
+    metadata = current["metadata"]
+    found = {key: metadata[key] for key in ("name", "resourceVersion")}
+    address = None if "deletionTimestamp" in metadata else dict_at(current, "status").get("podIP")
+    return {"metadata": {**found, "labels": metadata.get("labels")}, "status": {"podIP": address}}
+
+
 @dataclass(slots=True)
 class ClusterCache:
     """Hold the stores and data derived from them.
@@ -84,6 +89,7 @@ class ClusterCache:
     secrets: Store = field(default_factory=lambda: Store(_secret))
     bundles: Store = field(default_factory=Store)
     claims: Store = field(default_factory=lambda: Store(_trimmed_claim))
+    cache_pods: Store = field(default_factory=lambda: Store(_trimmed_cache_pod))
     leases: Store = field(default_factory=Store)
     mutating: Store = field(default_factory=Store)
     validating: Store = field(default_factory=Store)

@@ -34,7 +34,8 @@ SHORTEST_STREAM: Final = 1.0
 class Reflector:
     """Keep the objects of one kind in one store.
 
-    `selector` is a field selector. `longest_wait` is in seconds. `synced` is set after the first list.
+    `selector` is a field selector, `labels` a label selector. `longest_wait` is in seconds. `synced` is set after the
+    first list.
     """
 
     cluster: KubeClient
@@ -45,6 +46,7 @@ class Reflector:
     longest_wait: float
     on_restart: Callable[[str], None]
     selector: str = ""
+    labels: str = ""
     synced: asyncio.Event = field(default_factory=asyncio.Event)
     _wait: float = FIRST_WAIT
     _lost: bool = False
@@ -79,7 +81,7 @@ class Reflector:
 
     async def stream(self, version: str) -> str:
         """Follow one watch to its end. Return the resource version to continue from."""
-        async with self.cluster.watch(self.kind, self.namespace, version, self.selector) as events:
+        async with self.cluster.watch(self.kind, self.namespace, version, self.selector, self.labels) as events:
             async for event in events:
                 self._wait = FIRST_WAIT
                 current = event["object"]
@@ -95,7 +97,7 @@ class Reflector:
         newest = self.store.newest
         names: set[str] = set()
         latest = ""
-        async for items, latest in self.cluster.pages(self.kind, self.namespace, self.selector):
+        async for items, latest in self.cluster.pages(self.kind, self.namespace, self.selector, self.labels):
             if int(latest) < newest:
                 self.store.reset_versions()
                 newest = 0  # once for all pages

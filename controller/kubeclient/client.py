@@ -68,8 +68,7 @@ class KubeClient:
         `selector` is a field selector, `labels` a label selector. Raises Gone if the version expires before the last
         page.
         """
-        query = {"limit": str(PAGE_SIZE)} | ({"fieldSelector": selector} if selector else {})
-        query |= {"labelSelector": labels} if labels else {}
+        query = {"limit": str(PAGE_SIZE)} | _selectors(selector, labels)
         while True:
             body = await self._transport.request("GET", kind.path(namespace), query)
             metadata = body["metadata"]
@@ -134,7 +133,7 @@ class KubeClient:
 
     @asynccontextmanager
     async def watch(
-        self, kind: Kind, namespace: str | None, resource_version: str, selector: str = ""
+        self, kind: Kind, namespace: str | None, resource_version: str, selector: str = "", labels: str = ""
     ) -> AsyncIterator[AsyncIterator[Json]]:
         """Yield the events after a resource version, with bookmarks, until the stream ends or stays silent.
 
@@ -146,8 +145,7 @@ class KubeClient:
             "resourceVersion": resource_version,
             "timeoutSeconds": str(WATCH_DURATION),
         }
-        if selector:
-            query["fieldSelector"] = selector
+        query |= _selectors(selector, labels)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT, sock_read=WATCH_SILENCE)
         response = await self._transport.send("GET", kind.path(namespace), query, None, timeout)
         try:
@@ -157,6 +155,10 @@ class KubeClient:
             if response.connection is not None and response.connection.transport is not None:
                 response.connection.transport.abort()
             response.close()
+
+
+def _selectors(fields: str, labels: str) -> dict[str, str]:
+    return {key: text for key, text in (("fieldSelector", fields), ("labelSelector", labels)) if text}
 
 
 async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Json]:

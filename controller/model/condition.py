@@ -52,6 +52,12 @@ class Reason:
         return Condition(self.type, self.status, self.name, message)
 
 
+def one_line(text: str, most: int) -> str:
+    """Return the text of another program as one printable line of at most `most` characters."""
+    line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    return line if len(line) <= most else f"{line[: most - 3]}..."
+
+
 def existing_conditions(obj: Json) -> list[Json]:
     """Return the conditions in an object's status. Skip malformed ones, written before the schema existed."""
     found = dict_at(obj, "status").get("conditions")

@@ -60,18 +60,14 @@ class Inputs:
     """Inputs of one mirror.
 
     `masquerade_holder` is an older mirror with the same masqueradeUrl, `images_holder` one with the same upstream.
-    `bundle` is the content of the CA bundle.
     `withdrawing`: the mirror lost its host name, and agents still remove it from the nodes.
-    `unmarked`: no serving cache pod has the label of its upstream.
     """
 
     credentials: Credentials
     tls: ServingCertificate
-    bundle: str | None = None
     masquerade_holder: str | None = None
     images_holder: str | None = None
     withdrawing: bool = False
-    unmarked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from common.cache_protocol import CredentialsResult
     from common.types import Json
     from controller.model.condition import Reason
     from controller.model.inputs import Inputs, MissingInput
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Observation:
     """Results of a reconcile, and the mirror's objects after it. `refused` is the API server's message.
 
-    `agents` are some of those whose nodes are not ready. `verdict` is the last result of the upstream probe.
+    `agents` are some of those whose nodes are not ready. `verdict` is what the cache pods say of the upstream.
     """
 
     inputs: Inputs | MissingInput
@@ -51,22 +51,17 @@ class Agent:
     pod: Json = field(default_factory=dict, compare=False)  # preconditions for deleting the pod
 
 
-class Login(Enum):
-    """Answer of an upstream to the credentials, or to having none."""
-
-    ACCEPTED = auto()
-    REFUSED = auto()
-    REQUIRED = auto()
-    NOT_VERIFIED = auto()
-
-
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Result of an upstream probe. `login` is None if unknown."""
+    """Answers of the upstream to the cache pods. `login` is None if unknown.
+
+    `is_former`: every cache pod that answers still serves another upstream.
+    """
 
     cause: Reason
     message: str
-    login: Login | None = None
+    login: CredentialsResult | None = None
+    is_former: bool = False
 
     @property
     def reason(self) -> str:

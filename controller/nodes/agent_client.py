@@ -4,39 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import aiohttp
-import orjson
-
 from common import names
-from common.agent_protocol import REPLACED, STATUS_PATH, STATUS_PORT
+from common.agent_protocol import REPLACED
 from controller import clock
 from controller.kubeclient.errors import Conflict, Forbidden, Gone
 from controller.model.observation import Agent
 from controller.nodes.agent_status import agent_of, with_answer
 from controller.objects.resources import POD
+from controller.pod_http import ANSWER_TIMEOUT, CONCURRENCY
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     from controller.kubeclient.client import KubeClient
+    from controller.pod_http import Fetch
 
-    # Takes the address of an agent. Returns its answer as parsed JSON, or None if it does not answer.
-    Fetch = Callable[[str], Awaitable[object]]
-
-# Seconds for one answer. An agent has it ready.
-ANSWER_TIMEOUT: Final = 2.0
-# Concurrent requests: 500 dead nodes fit into ROUND_TIMEOUT.
-CONCURRENCY: Final = 50
 # Seconds for all agents, so that a worker ends before its pod is killed.
 ROUND_TIMEOUT: Final = 20.0
 # Seconds without requests to a node after a timeout. A dead node has one agent per mirror, and each delays a worker.
 NODE_COOLDOWN: Final = 10.0
-ANSWER_MAX: Final = 65_536  # bytes; an answer has a few hundred
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,27 +91,3 @@ class Agents:
         async for pods, _ in self.cluster.pages(POD, self.namespace, labels=names.selector(labels)):
             for pod in pods:
                 yield agent_of(pod, now)
-
-
-@asynccontextmanager
-async def http_fetch() -> AsyncIterator[Fetch]:
-    """Yield a Fetch over HTTP. It connects to pod addresses directly, not through the environment's proxy."""
-    connector = aiohttp.TCPConnector(limit=2 * CONCURRENCY, force_close=True)
-    timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session:
-        yield partial(_fetch, session)
-
-
-async def _fetch(session: aiohttp.ClientSession, address: str) -> object:
-    host = f"[{address}]" if ":" in address else address
-    try:
-        async with session.get(f"http://{host}:{STATUS_PORT}{STATUS_PATH}", allow_redirects=False) as response:
-            body = bytearray()
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > ANSWER_MAX:
-                    return None
-            parsed: object = orjson.loads(bytes(body))
-            return parsed
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-        return None

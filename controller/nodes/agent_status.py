@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from common.agent_protocol import State
 from common.defaults import dict_at
+from controller.model.condition import one_line
 from controller.model.observation import Agent
 
 if TYPE_CHECKING:
@@ -61,13 +62,8 @@ def with_answer(agent: Agent, answer: object) -> Agent:
         agent,
         state=answer["state"],
         reason=reason if isinstance(reason, str) and _REASON.fullmatch(reason) else "",
-        message=_one_line(message) if isinstance(message, str) else "",
+        message=one_line(message, SENTENCE_MAX) if isinstance(message, str) else "",
     )
-
-
-def _one_line(text: str) -> str:
-    line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
-    return line if len(line) <= SENTENCE_MAX else f"{line[: SENTENCE_MAX - 3]}..."
 
 
 def sentences(agents: Iterable[Agent]) -> str:

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from common import names
-
 # Keys of a mirror's Secret.
-CONFIGURATION: Final = "config.yml"
-CREDENTIALS: Final = "credentials.json"
-HELPER: Final = "credentials-helper"
-START: Final = "start"
+CONFIGURATION: Final = "config.json"
+USERNAME: Final = "username"
+PASSWORD: Final = "password"  # noqa: S105 (a key, no password)
 CERTIFICATE: Final = "tls.crt"
 KEY: Final = "tls.key"
 CA: Final = "ca.crt"
-ALL: Final = frozenset({CONFIGURATION, CREDENTIALS, HELPER, START, CERTIFICATE, KEY, CA})
 
-CONFIGURATION_ANNOTATION: Final = f"{names.GROUP}/configuration"
 BUNDLE_FILE: Final = "ca-certificates.crt"  # mirror-operator's key in CA_CERTIFICATE_BUNDLE
 
 MIRRORS_CA: Final = "registrymirror-ca"

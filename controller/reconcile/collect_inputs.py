@@ -12,8 +12,7 @@ from controller.certificates.rotation import never
 from controller.informer.cluster_cache import ClusterCache, text_of
 from controller.model.inputs import Credentials, CredentialsState, Inputs, KeyPair, MissingInput, ServingCertificate
 from controller.objects.ownership import Ownership, ownership_of
-from controller.objects.resources import DAEMON_SET, SERVICE, STATEFUL_SET
-from controller.objects.rollout import is_unmarked
+from controller.objects.resources import DAEMON_SET
 from controller.objects.well_known import BUNDLE_FILE
 from controller.status import reasons
 
@@ -38,9 +37,8 @@ def collect_inputs(
     """Return the inputs, or the input without which no cache can be built."""
     tls = MirrorCertificate(mirror, settings, state, now, held_for).serving()
     name = settings.ca_certificate_bundle
-    bundle = state.bundle(name) if name else None
     missing = tls if isinstance(tls, MissingInput) else None
-    if missing is None and name and bundle is None:
+    if missing is None and name and state.bundle(name) is None:
         where = f"ConfigMap {settings.namespace}/{name} (CA_CERTIFICATE_BUNDLE)"
         missing = MissingInput(
             reasons.CA_BUNDLE_MISSING.name, f"{where} does not exist or has no key {BUNDLE_FILE}. Create it."
@@ -49,18 +47,11 @@ def collect_inputs(
     inputs = Inputs(
         credentials=credentials_of(mirror, settings, state),
         tls=_NO_CERTIFICATE if isinstance(tls, MissingInput) else tls,
-        bundle=bundle,
         masquerade_holder=holder,
         images_holder=state.images_holder(mirror.name),
         withdrawing=holder is not None and not settings.hostess_is_original and _has_agents(mirror, state),
-        unmarked=_is_unmarked(mirror, state),
     )
     return inputs if missing is None else replace(missing, rest=inputs)
-
-
-def _is_unmarked(mirror: Mirror, state: ClusterCache) -> bool:
-    current = (state.children[kind].get(mirror.object_name) for kind in (SERVICE, STATEFUL_SET))
-    return is_unmarked(state.mirrors.get(mirror.name) or {}, mirror, *current)
 
 
 def _has_agents(mirror: Mirror, state: ClusterCache) -> bool:

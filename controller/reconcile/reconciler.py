@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from common.field_errors import FieldError
     from common.types import Json
     from controller.apply.applier import Applier, MirrorApplier
+    from controller.caches.cache_poller import CachePoller
     from controller.informer.cluster_cache import ClusterCache
     from controller.kubeclient.client import KubeClient
     from controller.model.mirror import Mirror
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from controller.status.events import Recorder
     from controller.status.failures import Failure
     from controller.storage.resizer import Storage
-    from controller.upstream.prober import Prober
 
 
 # Seconds per mirror. With many mirrors, agents are asked less often: at most ten pod lists a second.
@@ -73,7 +73,7 @@ class Reconciler:
     recorder: Recorder
     agents: Agents
     node_cleanup: NodeCleanup
-    prober: Prober
+    caches: CachePoller
     memories: defaultdict[str, MirrorMemory] = field(default_factory=lambda: defaultdict(MirrorMemory))
 
     async def reconcile(self, name: str) -> Outcome:
@@ -88,11 +88,10 @@ class Reconciler:
             return await self._reject(obj, mirror, now)
         memory = self.memories[name]
         inputs = self._collect(mirror, memory, now)
-        self.prober.follow(mirror, inputs)  # probes the upstream while the objects are applied
         obj = await self.node_cleanup.add_finalizer(obj)
         inputs = await self._withdraw(obj, inputs, memory)
         observation = await self._with_agents(mirror, await self._apply(obj, mirror, inputs, memory))
-        observation = replace(observation, verdict=self.prober.follow(mirror, inputs))
+        observation = replace(observation, verdict=self.caches.verdict(mirror))
         await self._publish(obj, status_of(obj, mirror, observation, self.settings.namespace, _stamp(now)))
         refused_for = memory.durations.held_for("refused", is_refused(observation) or None, clock.monotonic())
         return outcome(observation, self._next_survey(observation), refused_for)
@@ -103,7 +102,6 @@ class Reconciler:
             await self._publish(obj, status_of_failing(obj, failure, _stamp(clock.now())))
 
     async def _reject(self, obj: Json, problems: list[FieldError], now: datetime) -> Outcome:
-        self.prober.forget(obj["metadata"]["name"])
         await self._publish(obj, status_of_invalid(obj, problems, _stamp(now)))
         return Stalled(reasons.SPEC_INVALID.name, "; ".join(map(str, problems)))
 
@@ -130,7 +128,6 @@ class Reconciler:
         name = obj["metadata"]["name"]
         if FINALIZER not in finalizers(obj):
             return self._forget(name)
-        self.prober.forget(name)
         orphaning = self.node_cleanup.is_orphaning(obj)
         memory = self.memories[name]
         refused = [] if orphaning else await self.storage.delete_orphaned_pods(identity_of(obj), memory.storage)
@@ -214,7 +211,6 @@ class Reconciler:
         self.recorder.record(obj, events.transitions(obj, status))
 
     def _forget(self, name: str) -> Done:
-        self.prober.forget(name)
         self.memories.pop(name, None)
         return Done()
 

@@ -19,7 +19,7 @@ from controller.model.condition import (
 )
 from controller.model.inputs import Inputs
 from controller.objects.resources import DAEMON_SET
-from controller.objects.rollout import is_switching_upstream, ready_replicas, rolled_replicas
+from controller.objects.rollout import ready_replicas, rolled_replicas
 from controller.status import reasons
 
 if TYPE_CHECKING:
@@ -64,11 +64,16 @@ def is_uncounted(obj: Json, observation: Observation) -> bool:
     return served and not dict_at(observation.stateful_set, "status").get("observedGeneration")
 
 
-def is_serving(obj: Json, mirror: Mirror, observation: Observation) -> bool:
+def is_serving(obj: Json, observation: Observation) -> bool:
     """Return True if at least one cache pod of the current upstream is ready."""
     current = observation.stateful_set
-    serving = ready_replicas(current) > 0 and not is_switching_upstream(obj, mirror, current)
+    serving = ready_replicas(current) > 0 and not is_switching_upstream(observation)
     return serving or is_uncounted(obj, observation)
+
+
+def is_switching_upstream(observation: Observation) -> bool:
+    """Return True if all cache pods still serve another upstream. They answer 404 for this one."""
+    return observation.verdict is not None and observation.verdict.is_former
 
 
 def cache_available(obj: Json, mirror: Mirror, observation: Observation) -> Condition:
@@ -84,8 +89,8 @@ def cache_available(obj: Json, mirror: Mirror, observation: Observation) -> Cond
     if ready == 0:
         message = f"None of {desired} cache pods is ready. {pulls(observation)} {describe(mirror, 'statefulset,pod')}"
         return reasons.NO_REPLICA_READY.condition(message)
-    if is_switching_upstream(obj, mirror, observation.stateful_set):
-        message = f"No cache pod for {mirror.upstream.url} is ready. {pulls(observation)} Wait for the rollout."
+    if is_switching_upstream(observation):
+        message = f"The cache pods do not serve {mirror.upstream.url} yet. {pulls(observation)} Wait two minutes."
         return reasons.SWITCHING_UPSTREAM.condition(message)
     return _serving(ready, rolled_replicas(observation.stateful_set), desired)
 

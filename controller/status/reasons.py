@@ -78,8 +78,8 @@ NO_REPLICA_READY = _cache(
 SWITCHING_UPSTREAM = _cache(
     "False",
     "SwitchingUpstream",
-    "`spec.upstreamUrl` changed, and no cache pod of the new upstream is ready. Nodes pull from the upstream.",
-    "Wait; if it lasts, describe the cache pods.",
+    "`spec.upstreamUrl` changed, and no cache pod serves the new upstream yet. Nodes pull from the upstream.",
+    "Wait two minutes; if it lasts, read the log of the cache pods.",
 )
 APPLY_FAILED = _cache(
     "False",
@@ -120,11 +120,11 @@ CA_BUNDLE_MISSING = _cache(
 )
 
 REACHABLE = _upstream("True", "Reachable", "The upstream answers as a registry.")
-NOT_PROBED = _upstream(
+NOT_ASKED = _upstream(
     "Unknown",
-    "NotProbed",
-    "The controller has not probed the upstream, or cannot verify its certificate.",
-    "If it lasts, check UPSTREAM_PROBE_SECONDS and the CA certificates of the image.",
+    "NotAsked",
+    "No cache pod has asked the upstream yet, or none answers the controller.",
+    "If it lasts, describe the cache pods, and check network policies between controller and caches.",
 )
 
 NAME_NOT_FOUND = _upstream(
@@ -174,12 +174,6 @@ UNAUTHORIZED = _upstream(
     "Use an upstream with one of these schemes.",
 )
 NO_TOKEN = _upstream("False", "NoToken", "The token service answers without a token.", "Ask the upstream's operator.")
-FOREIGN_TOKEN_SERVICE = _upstream(
-    "False",
-    "ForeignTokenService",
-    "The token service has another domain, and the cache sends no credentials there.",
-    "Use an upstream with a token service in its own domain.",
-)
 
 CREDENTIALS_NOT_REQUIRED = _credentials("True", "NotRequired", "The mirror names no Secret.")
 CREDENTIALS_FOUND = _credentials("True", "Found", "The Secret has username and password.")

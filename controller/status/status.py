@@ -39,9 +39,9 @@ def status_of(obj: Json, mirror: Mirror, observation: Observation, namespace: st
 
 
 def _upstream(obj: Json, mirror: Mirror, observation: Observation) -> str:
-    """Return the upstream in use: the former one until a cache pod of the new one is ready."""
-    switching = rollout.is_switching_upstream(obj, mirror, observation.stateful_set)
-    return str(dict_at(obj, "status")["upstream"]) if switching else mirror.upstream.url
+    """Return the upstream in use: the former one until a cache pod serves the new one."""
+    former = dict_at(obj, "status").get("upstream")
+    return str(former) if former and conditions.is_switching_upstream(observation) else mirror.upstream.url
 
 
 def status_of_invalid(obj: Json, problems: list[FieldError], now: str) -> Json:
@@ -86,7 +86,7 @@ def _conditions(obj: Json, mirror: Mirror, observation: Observation, namespace: 
             mirror,
             observation,
             observation.inputs.masquerade_holder,
-            serving=conditions.is_serving(obj, mirror, observation),
+            serving=conditions.is_serving(obj, observation),
         ),
     ]
     if observation.inputs.tls.validity is not None:

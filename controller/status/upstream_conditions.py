@@ -1,14 +1,14 @@
-"""Compute UpstreamReachable and CredentialsAvailable from the last probe. Pure."""
+"""Compute UpstreamReachable and CredentialsAvailable from what the cache pods say. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from common import names
+from common.cache_protocol import CredentialsResult
 from common.defaults import dict_at
 from controller.model.condition import CREDENTIALS_AVAILABLE, UPSTREAM_REACHABLE, Condition, existing_conditions
 from controller.model.inputs import CredentialsState
-from controller.model.observation import Login
 from controller.status import reasons
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ _WITHOUT: Final = {
     CredentialsState.SECRET_INCOMPLETE: reasons.SECRET_INCOMPLETE,
 }
 _LOGINS: Final = {
-    Login.ACCEPTED: reasons.CREDENTIALS_ACCEPTED,
-    Login.REFUSED: reasons.CREDENTIALS_REFUSED,
-    Login.REQUIRED: reasons.CREDENTIALS_REQUIRED,
-    Login.NOT_VERIFIED: reasons.CREDENTIALS_NOT_VERIFIED,
+    CredentialsResult.ACCEPTED: reasons.CREDENTIALS_ACCEPTED,
+    CredentialsResult.REFUSED: reasons.CREDENTIALS_REFUSED,
+    CredentialsResult.REQUIRED: reasons.CREDENTIALS_REQUIRED,
+    CredentialsResult.NOT_VERIFIED: reasons.CREDENTIALS_NOT_VERIFIED,
 }
 
 
@@ -36,7 +36,7 @@ def upstream_reachable(obj: Json, mirror: Mirror, verdict: Verdict | None) -> Co
     if verdict is not None:
         return verdict.cause.condition(verdict.message)
     last = _last(obj, mirror, UPSTREAM_REACHABLE)
-    return last or reasons.NOT_PROBED.condition(f"{mirror.upstream.url} has not answered yet.")
+    return last or reasons.NOT_ASKED.condition(f"{mirror.upstream.url} has not answered yet.")
 
 
 def credentials_available(
@@ -74,18 +74,18 @@ def _without(state: CredentialsState, mirror: Mirror, secret: str) -> str:
     }[state]
 
 
-def _with_login(login: Login, url: str, secret: str) -> str:
+def _with_login(login: CredentialsResult, url: str, secret: str) -> str:
     return {
-        Login.ACCEPTED: f"{url} accepts the credentials in {secret}.",
-        Login.REFUSED: (
+        CredentialsResult.ACCEPTED: f"{url} accepts the credentials in {secret}.",
+        CredentialsResult.REFUSED: (
             f"{url} refuses the credentials in {secret}. Correct them. Caches use the new ones within three minutes,"
             " without a restart."
         ),
-        Login.REQUIRED: (
+        CredentialsResult.REQUIRED: (
             f"{url} requires credentials. Create a Secret with username and password. Name it in"
             " spec.credentialsSecret."
         ),
-        Login.NOT_VERIFIED: (
+        CredentialsResult.NOT_VERIFIED: (
             f"{url} gives anonymous tokens for single images only. If pulls fail, name a Secret in"
             " spec.credentialsSecret."
         ),
@@ -99,6 +99,6 @@ def _last(obj: Json, mirror: Mirror, kind: str) -> Condition | None:
     if not same or status.get("upstream") != mirror.upstream.url:
         return None
     for each in existing_conditions(obj):
-        if each["type"] == kind and each.get("reason") != reasons.NOT_PROBED.name:
+        if each["type"] == kind and each.get("reason") != reasons.NOT_ASKED.name:
             return Condition(kind, each["status"], each.get("reason", ""), each.get("message", ""))
     return None

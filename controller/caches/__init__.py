@@ -1,0 +1,1 @@
+"""Ask the cache pods what their upstreams answer."""
