@@ -18,15 +18,21 @@ if TYPE_CHECKING:
 
 
 def secret(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
-    """Return the Secret with all files of a cache pod, and the CA for nodes. Empty values are removed."""
+    """Return the Secret with all files of a cache pod, and the CA for nodes.
+
+    Without credentials, or with a Secret of the user for the certificate, their keys are removed.
+    """
     pair = inputs.tls.pair if inputs.tls.secret is None else None
-    texts = {
-        well_known.CONFIGURATION: cache_config(mirror, settings),
-        well_known.USERNAME: inputs.credentials.username,
-        well_known.PASSWORD: inputs.credentials.password,
-        well_known.CERTIFICATE: pair.certificate if pair else "",
-        well_known.KEY: pair.key if pair else "",
-        well_known.CA: inputs.tls.ca,
+    data = {
+        well_known.CONFIGURATION: _base64(cache_config(mirror, settings)),
+        well_known.USERNAME: inputs.credentials.username or None,
+        well_known.PASSWORD: inputs.credentials.password or None,
+        well_known.CERTIFICATE: _base64(pair.certificate) if pair else None,
+        well_known.KEY: _base64(pair.key) if pair else None,
+        well_known.CA: _base64(inputs.tls.ca),
     }
-    data = {key: base64.b64encode(text.encode()).decode() or None for key, text in texts.items()}
     return with_metadata(SECRET, mirror, settings, {"type": "Opaque", "data": data})
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()

@@ -22,10 +22,13 @@ class CredentialsState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """User name and password for the upstream; both are empty for anonymous pulls."""
+    """User name and password for the upstream; both are empty for anonymous pulls.
+
+    They stay in base64, as the user's Secret holds them: a password may have any bytes.
+    """
 
     state: CredentialsState
-    username: str = ""
+    username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
 
 

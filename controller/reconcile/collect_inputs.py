@@ -9,11 +9,10 @@ from common import names, upstream
 from common.defaults import dict_at
 from controller.certificates.mirror_certificate import MirrorCertificate
 from controller.certificates.rotation import never
-from controller.informer.cluster_cache import ClusterCache, text_of
 from controller.model.inputs import Credentials, CredentialsState, Inputs, KeyPair, MissingInput, ServingCertificate
 from controller.objects.ownership import Ownership, ownership_of
 from controller.objects.resources import DAEMON_SET
-from controller.objects.well_known import BUNDLE_FILE
+from controller.objects.well_known import BUNDLE_FILE, PASSWORD, USERNAME
 from controller.status import reasons
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from common.types import Json
     from common.upstream import Upstream
     from controller.certificates.rotation import HeldFor
+    from controller.informer.cluster_cache import ClusterCache
     from controller.model.mirror import Mirror
     from controller.settings import ControllerSettings
 
@@ -69,7 +69,7 @@ def credentials_of(mirror: Mirror, settings: ControllerSettings, state: ClusterC
         return Credentials(CredentialsState.SECRET_MISSING)
     if settings.secret_opt_in and not _opted_in(secret, mirror.upstream):
         return Credentials(CredentialsState.SECRET_NOT_OPTED_IN)
-    username, password = text_of(secret, "username"), text_of(secret, "password")
+    username, password = (dict_at(secret, "data").get(key) for key in (USERNAME, PASSWORD))
     if not username or not password:
         return Credentials(CredentialsState.SECRET_INCOMPLETE)
     return Credentials(CredentialsState.FOUND, username, password)

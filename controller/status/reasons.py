@@ -205,8 +205,8 @@ SECRET_MISSING = _credentials(
 SECRET_INCOMPLETE = _credentials(
     "False",
     "SecretIncomplete",
-    "The Secret lacks `username` or `password`. The cache pulls anonymously.",
-    "Set both, as UTF-8.",
+    "The Secret lacks `username` or `password`, or one is empty. The cache pulls anonymously.",
+    "Set both.",
 )
 SECRET_NOT_OPTED_IN = _credentials(
     "False",

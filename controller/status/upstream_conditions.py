@@ -69,7 +69,7 @@ def _without(state: CredentialsState, mirror: Mirror, secret: str) -> str:
             " SECRET_OPT_IN requires it. The cache pulls anonymously."
         ),
         CredentialsState.SECRET_INCOMPLETE: (
-            f"{secret} lacks username or password, or one is empty or not UTF-8. The cache pulls anonymously. Set both."
+            f"{secret} lacks username or password, or one is empty. The cache pulls anonymously. Set both."
         ),
     }[state]
 
