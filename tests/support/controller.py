@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 from typing import TYPE_CHECKING, Any
 
@@ -48,11 +49,15 @@ PAIR = KeyPair("-----BEGIN CERTIFICATE-----\n(of the mirror)\n", "-----BEGIN PRI
 CA = "-----BEGIN CERTIFICATE-----\n(of the CA)\n"
 
 
+def encoded(value: bytes) -> str:
+    """Return a value as a Secret holds it."""
+    return base64.b64encode(value).decode()
+
+
 def inputs(
     *,
     credentials: Credentials | None = None,
     tls: ServingCertificate | None = None,
-    bundle: str | None = None,
     holder: str | None = None,
     images_holder: str | None = None,
     withdrawing: bool = False,
@@ -61,7 +66,6 @@ def inputs(
     return Inputs(
         credentials=credentials or Credentials(CredentialsState.NOT_REQUIRED),
         tls=tls or ServingCertificate(CA, PAIR),
-        bundle=bundle,
         masquerade_holder=holder,
         images_holder=images_holder,
         withdrawing=withdrawing,

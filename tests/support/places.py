@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-from controller.desired import desired_objects, entrypoint, registry_config
+from common.cache_protocol import PORT
+from controller.desired import desired_objects
+from controller.desired.cache_config import cache_config
 from controller.objects import well_known
 from controller.objects.resources import DAEMON_SET, SECRET, STATEFUL_SET
 from hostess.containerd import hosts_toml
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from controller.settings import ControllerSettings
 
 
-# Has no special character of a shell.
-PLAIN = re.compile(r"[a-z]+=[A-Za-z0-9/._-]+")
 HOSTS = b"127.0.0.1\tlocalhost\n"
 ADDRESS = "10.96.0.7"
 
@@ -32,32 +31,22 @@ ADDRESS = "10.96.0.7"
 def assert_in_place(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> None:
     """Check every file and variable that contains a value of the mirror."""
     objects = {kind: body for kind, body in desired_objects(mirror, settings, inputs) if kind in (SECRET, DAEMON_SET)}
-    data = {key: base64.b64decode(value).decode() for key, value in objects[SECRET]["data"].items()}
-    assert set(data) <= well_known.ALL
-    assert_configuration(mirror, json.loads(data[well_known.CONFIGURATION]))
-    credentials = {"Username": inputs.credentials.username, "Secret": inputs.credentials.password}
-    assert json.loads(data[well_known.CREDENTIALS]) == credentials
-    assert_start(data[well_known.START])
-    assert data[well_known.HELPER] == registry_config.helper()
+    data = {key: base64.b64decode(value) for key, value in objects[SECRET]["data"].items() if value}
+    assert_configuration(mirror, settings, json.loads(data[well_known.CONFIGURATION]))
     if DAEMON_SET in objects:
         assert_agent(mirror, settings, inputs, objects[DAEMON_SET])
 
 
-def assert_configuration(mirror: Mirror, document: Json) -> None:
-    """Assert that the registry configuration differs only by three values of the mirror."""
-    meant = json.loads(registry_config.configuration(parsed()))
-    meant["proxy"] |= {"remoteurl": mirror.upstream.url, "ttl": mirror.spec.ttl}
-    meant["storage"]["filesystem"]["rootdirectory"] = f"{registry_config.DATA_DIRECTORY}/{mirror.upstream.directory}"
-    assert document == meant
-
-
-def assert_start(script: str) -> None:
-    """Assert that the script differs only by its first lines, which are plain text to a shell."""
-    head, _, rest = script.partition("\n\n")
-    first, *values = head.splitlines()
-    assert first == "#!/bin/sh"
-    assert all(PLAIN.fullmatch(line) for line in values), values
-    assert f"\n{rest}" == entrypoint._SCRIPT
+def assert_configuration(mirror: Mirror, settings: ControllerSettings, document: Json) -> None:
+    """Assert that the cache's configuration differs only by the values of the mirror."""
+    meant = json.loads(cache_config(parsed(), settings))
+    pods = [f"{mirror.object_name}-{ordinal}" for ordinal in range(mirror.spec.replicas)]
+    domain = f"{mirror.object_name}-headless.{settings.namespace}.svc"
+    meant["ttl"] = mirror.spec.ttl
+    meant["upstreams"][0] |= {"host": mirror.upstream.image_host, "url": mirror.upstream.url}
+    meant["peers"]["members"] = {pod: f"https://{pod}.{domain}:{PORT}" for pod in pods}
+    meant["peers"]["serverName"] = mirror.masquerade
+    assert document == {**meant, "peers": meant["peers"] if mirror.spec.replicas > 1 else None}
 
 
 def assert_agent(mirror: Mirror, settings: ControllerSettings, inputs: Inputs, daemon_set: Json) -> None:

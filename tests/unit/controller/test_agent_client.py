@@ -1,24 +1,17 @@
-"""Test requests to agents: concurrent, by address, without exceptions."""
+"""Test requests to agents: concurrent, without exceptions."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-import pytest
-from aiohttp import web
-
-from common.agent_protocol import STATUS_PORT
 from controller.model.observation import Agent
-from controller.nodes.agent_client import ANSWER_MAX, ANSWER_TIMEOUT, CONCURRENCY, NODE_COOLDOWN, Agents, http_fetch
-from tests.support.agents import free_address
+from controller.nodes.agent_client import NODE_COOLDOWN, Agents
+from controller.pod_http import ANSWER_TIMEOUT, CONCURRENCY
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
     from controller.kubeclient.client import KubeClient
-    from controller.nodes.agent_client import Fetch
+    from controller.pod_http import Fetch
 
 
 def _agents(fetch: Fetch) -> Agents:
@@ -79,66 +72,3 @@ async def test_silent_node_delays_one_request() -> None:
     now[0] += NODE_COOLDOWN
     await agents.ask([Agent("dead", "10.0.0.9")])
     assert asked[-1] == "10.0.0.9"
-
-
-async def _whole(_: web.Request) -> web.Response:
-    return web.json_response({"state": "blocked"}, status=503)
-
-
-async def _no_json(_: web.Request) -> web.Response:
-    return web.Response(text="404 page not found")
-
-
-async def _large(_: web.Request) -> web.Response:
-    return web.Response(text='"' + "x" * ANSWER_MAX + '"')
-
-
-async def _elsewhere(_: web.Request) -> web.Response:
-    raise web.HTTPFound("http://127.0.0.1:9/")
-
-
-async def _hangs(_: web.Request) -> web.Response:
-    await asyncio.sleep(60)
-    return web.Response()
-
-
-@pytest.fixture
-async def serve() -> AsyncIterator[Callable[[Any], Any]]:
-    """Return a function that starts a server in place of an agent and returns its address."""
-    runners: list[web.AppRunner] = []
-
-    async def start(handler: Any) -> str:
-        application = web.Application()
-        application.router.add_get("/readyz", handler)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0, handler_cancellation=True)
-        runners.append(runner)
-        await runner.setup()
-        address = free_address()
-        await web.TCPSite(runner, address, STATUS_PORT).start()
-        return address
-
-    yield start
-    for runner in runners:
-        await runner.cleanup()
-
-
-async def test_unready_agent_answers(serve: Callable[[Any], Any]) -> None:
-    async with http_fetch() as fetch:
-        assert await fetch(await serve(_whole)) == {"state": "blocked"}
-
-
-@pytest.mark.parametrize("handler", [_no_json, _large, _elsewhere, _hangs])
-async def test_other_servers_give_no_answer(handler: Any, serve: Callable[[Any], Any]) -> None:
-    began = time.monotonic()
-    async with http_fetch() as fetch:
-        assert await fetch(await serve(handler)) is None
-    assert time.monotonic() - began < ANSWER_TIMEOUT + 2
-
-
-async def test_proxy_of_environment_is_ignored(monkeypatch: pytest.MonkeyPatch, serve: Callable[[Any], Any]) -> None:
-    """A proxy does not know pod addresses."""
-    proxy = await serve(_whole)
-    monkeypatch.setenv("http_proxy", f"http://{proxy}:{STATUS_PORT}")
-    async with http_fetch() as fetch:
-        assert await fetch(free_address()) is None
-        assert await fetch("::1") is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,20 +10,20 @@ import pytest
 
 from controller.certificates.mirror_certificate import pair_in
 from controller.certificates.x509 import is_for, issue_ca, issue_certificate, issued_by
-from controller.desired.stateful_set import configuration_digest
 from controller.informer.cluster_cache import ClusterCache, text_of
 from controller.model.certificate_lifetimes import DEFAULT
-from controller.model.inputs import Credentials, CredentialsState, Inputs, KeyPair, MissingInput
-from controller.objects import resources
-from controller.objects.well_known import (
-    ADMISSION_KEY,
-    CONFIGURATION_ANNOTATION,
-    MIRRORS_CA,
-    WEBHOOK_CA,
-    WEBHOOK_CERTIFICATE,
+from controller.model.inputs import (
+    Credentials,
+    CredentialsState,
+    Inputs,
+    KeyPair,
+    MissingInput,
+    ServingCertificate,
 )
+from controller.objects import resources
+from controller.objects.well_known import ADMISSION_KEY, MIRRORS_CA, WEBHOOK_CA, WEBHOOK_CERTIFICATE
 from controller.reconcile.collect_inputs import collect_inputs
-from tests.support.controller import parsed, settings, stored
+from tests.support.controller import encoded, parsed, settings, stored
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ class World:
 
 
 def _encoded(value: str | bytes) -> str:
-    return base64.b64encode(value.encode() if isinstance(value, str) else value).decode()
+    return encoded(value.encode() if isinstance(value, str) else value)
 
 
 def _ready(**variables: str) -> World:
@@ -144,32 +143,23 @@ def test_certificate_is_renewed_before_its_end() -> None:
     assert world.inputs(NOW + DEFAULT.certificate - DEFAULT.certificate_lead + timedelta(seconds=1)).tls.pair != issued
 
 
-def test_former_ca_is_trusted_during_a_rollout() -> None:
-    """A StatefulSet counts as rolled out if its status is current and has the new digest."""
+def test_former_ca_is_trusted_for_an_overlap() -> None:
+    """Caches read the new certificate within two minutes, so nodes need both CAs until then."""
     former = issue_ca("registry mirrors", NOW).certificate
-    world, mirror, long = _ready(), parsed(LOGIN), partial(_so_for, 1e9)
+    world = _ready()
     serving = world.inputs().tls.pair
     world.pair("registry-mirror-docker", serving, ca_crt=CA.certificate + former)
-    found = world.inputs()
-    digest = configuration_digest(mirror, found.tls.pair, found.bundle)
 
-    def trusted(digest: str, **status: int) -> str:
-        template = {"metadata": {"annotations": {CONFIGURATION_ANNOTATION: digest}}}
-        current = world._named("registry-mirror-docker", spec={"template": template}, status=status)
-        current["metadata"]["generation"] = 4
-        world.state.children[resources.STATEFUL_SET].put(current)
-        inputs = collect_inputs(mirror, world.settings, world.state, NOW, long)
-        assert isinstance(inputs, Inputs)
-        assert inputs.tls.pair == serving
-        return inputs.tls.ca
+    def after(seconds: float) -> ServingCertificate:
+        found = collect_inputs(parsed(LOGIN), world.settings, world.state, NOW, partial(_so_for, seconds))
+        assert isinstance(found, Inputs)
+        assert found.tls.pair == serving
+        return found.tls
 
-    both = CA.certificate + former
-    assert found.tls.ca == both, "nobody has waited yet"
-    assert trusted("another", observedGeneration=4, replicas=2, updatedReplicas=2) == both
-    assert trusted(digest, observedGeneration=3, replicas=2, updatedReplicas=2) == both
-    assert trusted(digest, observedGeneration=4, replicas=2, updatedReplicas=1) == both
-    assert trusted(digest, observedGeneration=4, replicas=2) == both
-    assert trusted(digest, observedGeneration=4, replicas=2, updatedReplicas=2) == CA.certificate
+    overlap = DEFAULT.overlap.total_seconds()
+    assert (after(0).ca, after(0).again) == (CA.certificate + former, overlap)
+    assert (after(overlap - 1).ca, after(overlap - 1).again) == (CA.certificate + former, 1)
+    assert after(overlap).ca == CA.certificate
 
 
 def _so_for(seconds: float, what: object) -> float:
@@ -233,11 +223,10 @@ def test_ca_bundle_missing_is_reported(data: Json | None) -> None:
     assert "ConfigMap mirrors/company (CA_CERTIFICATE_BUNDLE)" in found.message
 
 
-def test_ca_bundle_is_read() -> None:
+def test_ca_bundle_is_found() -> None:
     world = _ready(CA_CERTIFICATE_BUNDLE="company")
     world.state.bundles.put(world._named("company", data={"ca-certificates.crt": "the company's"}))
-    assert world.inputs().bundle == "the company's"
-    assert _ready().inputs().bundle is None
+    assert isinstance(world.collect_inputs(), Inputs)
 
 
 # Credentials
@@ -250,8 +239,11 @@ def test_ca_bundle_is_read() -> None:
         ({}, Credentials(CredentialsState.SECRET_INCOMPLETE)),
         ({"username": "bob"}, Credentials(CredentialsState.SECRET_INCOMPLETE)),
         ({"username": "bob", "password": ""}, Credentials(CredentialsState.SECRET_INCOMPLETE)),
-        ({"username": "bob", "password": b"\xff\xfe"}, Credentials(CredentialsState.SECRET_INCOMPLETE)),
-        ({"username": "bob", "password": "#pä\n"}, Credentials(CredentialsState.FOUND, "bob", "#pä\n")),
+        ({"username": "", "password": "x"}, Credentials(CredentialsState.SECRET_INCOMPLETE)),
+        (
+            {"username": "bob", "password": b"\xff\x00\n"},
+            Credentials(CredentialsState.FOUND, _encoded("bob"), _encoded(b"\xff\x00\n")),
+        ),
     ],
 )
 def test_credentials_are_read_from_the_secret(values: dict[str, str | bytes] | None, found: Credentials) -> None:
@@ -270,7 +262,8 @@ def test_credentials_are_optional() -> None:
 
 def test_inputs_repr_hides_secrets() -> None:
     shown = repr(_ready().secret("login", username="bob", password="hunter2").inputs())
-    assert "hunter2" not in shown
+    assert _encoded("hunter2") not in shown
+    assert _encoded("bob") not in shown
     assert "PRIVATE KEY" not in shown
 
 

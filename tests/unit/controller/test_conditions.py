@@ -103,7 +103,7 @@ EVERY = [
         conditions.missing_input(MissingInput("CABundleMissing", "create it"))[0],
         "CacheAvailable False CABundleMissing: create it",
     ),
-    (_upstream(), "UpstreamReachable Unknown NotProbed: https://quay.io has not answered yet."),
+    (_upstream(), "UpstreamReachable Unknown NotAsked: https://quay.io has not answered yet."),
     (
         _credentials(CredentialsState.NOT_REQUIRED),
         "CredentialsAvailable True NotRequired: The mirror names no Secret. The cache pulls anonymously.",
@@ -123,7 +123,7 @@ EVERY = [
         _credentials(CredentialsState.SECRET_INCOMPLETE),
         (
             "CredentialsAvailable False SecretIncomplete:"
-            " Secret mirrors/login lacks username or password, or one is empty or not UTF-8."
+            " Secret mirrors/login lacks username or password, or one is empty."
             " The cache pulls anonymously. Set both."
         ),
     ),

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import base64
 import copy
-import json
 import os
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import names
-from controller.desired import desired_objects, registry_config
+from controller.desired import desired_objects
 from controller.model.inputs import Credentials, CredentialsState, Inputs, KeyPair, ServingCertificate
 from controller.model.mirror import Mirror, parse_mirror
 from controller.objects import merge_patch, resources, well_known
@@ -28,12 +26,11 @@ from controller.objects.immutable_fields import immutable_differences, without_i
 from controller.objects.ownership import Ownership, owner_reference, ownership_of
 from controller.objects.resources import DAEMON_SET, SECRET, STATEFUL_SET, Kind
 from tests.support import strategies
-from tests.support.controller import CA, PAIR, inputs, merged, parsed, settings, stored
+from tests.support.controller import CA, PAIR, encoded, inputs, merged, parsed, settings, stored
 from tests.support.mirrors import MirrorBuilder, a_mirror
 
 if TYPE_CHECKING:
     from common.types import Json
-    from controller.settings import ControllerSettings
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -63,15 +60,14 @@ FULL_SETTINGS = settings(
     CONTAINERD_CERTS_DIR="/var/lib/rancher/k3s/agent/etc/containerd/certs.d",
     IMAGE_PULL_SECRETS="pull-one,pull-two",
     CA_CERTIFICATE_BUNDLE="company-cas",
-    REGISTRY_IMAGE="registry.example:5000/library/registry:3.1.1",
+    CACHE_IMAGE="registry.example:5000/team/cache:2.0",
     HTTPS_PROXY="http://proxy.example:3128",
     HTTP_PROXY="http://proxy.example:3128",
     NO_PROXY="10.0.0.0/8,.svc",
 )
 FULL_INPUTS = inputs(
-    credentials=Credentials(CredentialsState.FOUND, "bob", 'p"ä$s\\\n'),
+    credentials=Credentials(CredentialsState.FOUND, encoded(b"bob"), encoded('p"ä$s\\\n'.encode())),
     tls=ServingCertificate(CA, PAIR, "wildcard-tls"),
-    bundle="-----BEGIN CERTIFICATE-----\n(of the company)\n",
 )
 CASES = {
     "minimal": desired_objects(parsed(), settings(), inputs()),
@@ -99,8 +95,8 @@ def _as_yaml(objects: list[tuple[Kind, Json]]) -> str:
     return yaml.dump_all(shown, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _texts(secret: Json) -> dict[str, str]:
-    return {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+def _texts(secret: Json) -> dict[str, str | None]:
+    return {key: value and base64.b64decode(value).decode() for key, value in secret["data"].items()}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -204,23 +200,12 @@ def test_selectors_distinguish_caches_and_agents() -> None:
     assert components == {STATEFUL_SET: "registry", DAEMON_SET: "hostess-certificate"}
 
 
-def test_service_excludes_pods_of_former_upstream() -> None:
-    """A pod that is not yet replaced serves content of the former upstream."""
-
-    def selector_and_labels(upstream: str) -> tuple[Json, Json]:
-        bodies = {(kind, body["metadata"]["name"]): body for kind, body in desired_objects(*_case(upstream))}
-        template = bodies[STATEFUL_SET, "registry-mirror-docker"]["spec"]["template"]
-        service = bodies[resources.SERVICE, "registry-mirror-docker"]
-        return service["spec"]["selector"], template["metadata"]["labels"]
-
-    before, after = selector_and_labels("staging.example.com"), selector_and_labels("prod.example.com")
-    for selector, labels in (before, after):
-        assert selector.items() <= labels.items()
-    assert not after[0].items() <= before[1].items()
-
-
-def _case(upstream: str) -> tuple[Mirror, ControllerSettings, Inputs]:
-    return parsed(a_mirror().named("docker").of(upstream).known_as("mirror.example.com")), settings(), inputs()
+def test_service_selects_all_caches() -> None:
+    """Caches follow a changed upstream without a restart."""
+    for mirror in (parsed(), parsed(a_mirror().of("prod.example.com"))):
+        objects = desired_objects(mirror, settings(), inputs())
+        selector = _body(resources.SERVICE, objects)["spec"]["selector"]
+        assert selector == _template(objects)["metadata"]["labels"]
 
 
 def test_volumes_match_mounts() -> None:
@@ -247,21 +232,20 @@ def test_secret_has_all_mounted_files() -> None:
         for volume in objects[kind]["spec"]["template"]["spec"]["volumes"]
         if "secret" in volume
     ]
-    read = {item["key"] for volume in volumes for item in volume["items"]}
     assert {volume["secretName"] for volume in volumes} == {objects[SECRET]["metadata"]["name"]}
-    assert read == set(objects[SECRET]["data"])
+    read = {item["key"] for volume in volumes for item in volume.get("items", [])}
+    assert read == {well_known.CERTIFICATE, well_known.KEY, well_known.CA}
+    present = {key for key, value in objects[SECRET]["data"].items() if value}
+    assert present == {*read, well_known.CONFIGURATION}
 
 
 _SETTINGS = st.sampled_from([settings(), FULL_SETTINGS])
 _INPUTS = st.builds(
     inputs,
-    credentials=st.builds(
-        lambda username, password: Credentials(CredentialsState.FOUND, username, password), st.text(), st.text()
-    ),
+    credentials=st.builds(Credentials, st.just(CredentialsState.FOUND), *[st.binary().map(encoded)] * 2),
     tls=st.builds(
         ServingCertificate, st.text(max_size=9), st.builds(KeyPair, st.text(max_size=9), st.text(max_size=9))
     ),
-    bundle=st.none() | st.text(max_size=9),
 )
 
 
@@ -305,54 +289,38 @@ def test_names_and_labels_fit_kubernetes_limits(builder: MirrorBuilder, chosen: 
             assert all(len(value) <= names.DNS_LABEL_MAX for value in labels.values())
 
 
-@given(strategies.mirrors())
-def test_registry_configuration_quotes_values(builder: MirrorBuilder) -> None:
-    """Read as YAML, the file has each value at its place."""
-    mirror = _parsed(builder)
-    text = registry_config.configuration(mirror)
-    read, plain = yaml.safe_load(text), json.loads(registry_config.configuration(parsed()))
-    assert read == json.loads(text)
-    assert read["proxy"].pop("remoteurl") == mirror.upstream.url
-    assert read["proxy"].pop("ttl") == mirror.spec.ttl
-    assert read["storage"]["filesystem"].pop("rootdirectory") == f"/var/lib/registry/{mirror.upstream.directory}"
-    for part, key in ((plain["proxy"], "remoteurl"), (plain["proxy"], "ttl")):
-        del part[key]
-    del plain["storage"]["filesystem"]["rootdirectory"]
-    assert read == plain
+@given(st.binary(min_size=1), st.binary(min_size=1))
+def test_credentials_are_unchanged(username: bytes, password: bytes) -> None:
+    """A password may have bytes that are not UTF-8."""
+    known = inputs(credentials=Credentials(CredentialsState.FOUND, encoded(username), encoded(password)))
+    data = _body(SECRET, desired_objects(parsed(), settings(), known))["data"]
+    assert base64.b64decode(data[well_known.USERNAME]) == username
+    assert base64.b64decode(data[well_known.PASSWORD]) == password
 
 
-@given(st.text(), st.text())
-def test_credentials_are_unchanged(username: str, password: str) -> None:
-    known = inputs(credentials=Credentials(CredentialsState.FOUND, username, password))
-    found = json.loads(_secret(parsed(), known)[well_known.CREDENTIALS])
-    assert found == {"Username": username, "Secret": password}
+def test_vanished_values_are_removed_by_patch() -> None:
+    """The user deletes the credentials, and names a Secret with a certificate."""
+    before, after = (_body(SECRET, CASES[case]) for case in ("full", "minimal"))
+    patch = merge_patch.merge_patch(merged({}, before), after)["data"]
+    assert (patch[well_known.USERNAME], patch[well_known.PASSWORD]) == (None, None)
+    patch = merge_patch.merge_patch(merged({}, after), before)["data"]
+    assert (patch[well_known.CERTIFICATE], patch[well_known.KEY]) == (None, None)
 
 
-def test_credentials_may_be_empty() -> None:
-    assert json.loads(_secret(parsed(), inputs())[well_known.CREDENTIALS]) == {"Username": "", "Secret": ""}
-
-
-def test_credential_helper_is_constant() -> None:
-    helper = _secret(parsed(FULL_MIRROR), FULL_INPUTS)[well_known.HELPER]
-    assert helper == _secret(parsed(), inputs())[well_known.HELPER]
-    assert helper == "#!/bin/sh\nexec cat /etc/registry-mirror/credentials.json\n"
-    subprocess.run(["/bin/sh", "-n"], input=helper, text=True, check=True)
-
-
-def test_all_files_but_credentials_restart_pods() -> None:
-    login = Credentials(CredentialsState.FOUND, "bob", "secret")
-    start = _digest(parsed(), inputs())
-    assert _digest(parsed(), inputs(credentials=login)) == start
-    assert _digest(parsed(a_mirror().replicated(5)), inputs()) == start
-    assert _digest(parsed(), inputs(tls=ServingCertificate("another CA", PAIR))) == start  # the nodes alone read that
-    changed = [
-        _digest(parsed(a_mirror().of("ghcr.io")), inputs()),
-        _digest(parsed(a_mirror().keeping("1h")), inputs()),
-        _digest(parsed(), inputs(bundle="more")),
-        _digest(parsed(), inputs(tls=ServingCertificate(CA, KeyPair("renewed", PAIR.key)))),
-        _digest(parsed(), inputs(tls=ServingCertificate(CA, KeyPair(PAIR.certificate, "renewed")))),
-    ]
-    assert len({start, *changed}) == 6
+def test_caches_restart_for_their_settings_only() -> None:
+    """They follow configuration, credentials, certificate and CA bundle without a restart."""
+    template = _template(CASES["minimal"])
+    login = Credentials(CredentialsState.FOUND, encoded(b"bob"), encoded(b"secret"))
+    for mirror in (a_mirror().of("ghcr.io"), a_mirror().keeping("1h"), a_mirror().replicated(5)):
+        assert _template(desired_objects(parsed(mirror), settings(), inputs())) == template
+    for known in (
+        inputs(credentials=login),
+        inputs(tls=ServingCertificate("another CA", PAIR)),
+        inputs(tls=ServingCertificate(CA, KeyPair("renewed", "renewed"))),
+    ):
+        assert _template(desired_objects(parsed(), settings(), known)) == template
+    for variable in ("CACHE_IMAGE", "HTTPS_PROXY", "CA_CERTIFICATE_BUNDLE", "IMAGE_PULL_SECRETS"):
+        assert _template(desired_objects(parsed(), settings(**{variable: "changed"}), inputs())) != template
 
 
 def test_each_upstream_has_one_folder() -> None:
@@ -390,13 +358,10 @@ def _body(kind: Kind, objects: list[tuple[Kind, Json]]) -> Json:
     return next(body for each, body in objects if each is kind)
 
 
-def _secret(mirror: Mirror, known: Inputs) -> dict[str, str]:
-    return _texts(_body(SECRET, desired_objects(mirror, settings(), known)))
-
-
-def _digest(mirror: Mirror, known: Inputs) -> str:
-    template = _body(STATEFUL_SET, desired_objects(mirror, settings(), known))["spec"]["template"]
-    return str(template["metadata"]["annotations"]["k8s.osp.tech/configuration"])
+def _template(objects: list[tuple[Kind, Json]]) -> Json:
+    """Return the pod template of the caches."""
+    template: Json = _body(STATEFUL_SET, objects)["spec"]["template"]
+    return template
 
 
 def _spoil(node: Any) -> None:

@@ -70,7 +70,7 @@ def _condition(kind: str, status: str, reason: str) -> Json:
         (None, ("CacheAvailable", "False", "CAPending"), None),
         (("StorageResized", "True", "Granted"), ("StorageResized", "False", "Resizing"), None),
         (None, ("StorageResized", "Unknown", "ClaimsPending"), None),
-        (None, ("UpstreamReachable", "Unknown", "NotProbed"), None),
+        (None, ("UpstreamReachable", "Unknown", "NotAsked"), None),
         # True, and needs attention
         (("CertificateValid", "True", "Valid"), ("CertificateValid", "True", "ExpiresSoon"), "Warning"),
         (("CertificateValid", "True", "ExpiresSoon"), ("CertificateValid", "True", "Valid"), None),

@@ -46,7 +46,7 @@ HEADLESS = f"{NAME}-headless"
         (SECRET, NAME, {"immutable": False}, []),
         (SECRET, NAME, {"immutable": True}, []),
         (SECRET, NAME, {"immutable": True, "metadata": {"labels": None}}, []),
-        (SECRET, NAME, {"immutable": True, "data": {"config.yml": "eA=="}}, ["immutable"]),
+        (SECRET, NAME, {"immutable": True, "data": {"config.json": "eA=="}}, ["immutable"]),
         (SECRET, NAME, {"immutable": True, "data": None}, ["immutable"]),
         (SECRET, NAME, {"type": "kubernetes.io/tls"}, ["type"]),
     ],

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from common.logs import logger
 from controller import manager as module
+from controller.caches.cache_poller import CachePoller
 from controller.informer.cluster_cache import ClusterCache
 from controller.kubeclient.client import KubeClient
 from controller.leader_election import Leadership
@@ -21,9 +22,8 @@ from controller.model.results import Done, Outcome
 from controller.objects.lease import Election
 from controller.objects.well_known import ADMISSION_KEY
 from controller.status.events import Recorder
-from controller.upstream.prober import Prober
 from controller.workqueue.workers import KeyQueue, Workers
-from tests.support.controller import settings, stored
+from tests.support.controller import stored
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ async def _ignore(*_: object) -> None:
     pass
 
 
+async def _no_answer(_: str) -> object:
+    return None
+
+
 @pytest.fixture
 async def manager() -> AsyncIterator[Manager]:
     """Return a manager without reflectors; there is no API server."""
@@ -45,9 +49,10 @@ async def manager() -> AsyncIterator[Manager]:
     metrics, state = Metrics(CollectorRegistry()), ClusterCache(keys.enqueue)
     async with KubeClient(client.Configuration()) as cluster:
         leadership = Leadership(cluster, "mirrors", Election("me"), log)
-        prober, recorder = Prober(settings(), keys.enqueue, log), Recorder(cluster, "me", log)
+        caches = CachePoller(state.cache_pods, keys.enqueue, _no_answer, log)
+        recorder = Recorder(cluster, "me", log)
         workers = Workers(keys, _done, _ignore, log, metrics)
-        yield Manager([], state, leadership, workers, prober, recorder, metrics, list[None]().clear)
+        yield Manager([], state, leadership, workers, caches, recorder, metrics, list[None]().clear)
 
 
 async def test_new_term_forgets_the_last_one(manager: Manager) -> None:

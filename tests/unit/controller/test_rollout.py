@@ -1,4 +1,4 @@
-"""Test a rollout: ready pods may have the former template and serve the former upstream."""
+"""Test a rollout, whose ready pods may have the former template, and a change of the upstream."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from common import names
-from controller.desired import desired_objects
-from controller.model.observation import Observation
+from controller.model.observation import Observation, Verdict
 from controller.objects import rollout
-from controller.objects.resources import SERVICE
-from controller.status import conditions
+from controller.status import conditions, reasons
 from controller.status.status import status_of
-from tests.support.controller import NOW, a_stateful_set, inputs, parsed, settings, stored
+from tests.support.controller import NOW, a_stateful_set, inputs, parsed, stored
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
@@ -33,12 +30,6 @@ def rolling(ready: int, updated: int, replicas: int = 2, *, seen: int = 2) -> Js
         "metadata": {**current["metadata"], "generation": 2},
         "status": {**current["status"], **counts, "observedGeneration": seen},
     }
-
-
-def _labelled(current: Json) -> Json:
-    """Return the same with the label in its template."""
-    template = {"metadata": {"labels": {names.UPSTREAM_LABEL: "x"}}}
-    return {**current, "spec": {**current["spec"], "template": template}}
 
 
 @pytest.mark.parametrize(
@@ -64,40 +55,35 @@ def test_rollout_is_reported_while_available() -> None:
     assert found.message.startswith("2 of 2 cache pods are ready. 1 of them")
 
 
-def test_pods_of_former_upstream_are_unavailable() -> None:
+def test_caches_of_former_upstream_are_unavailable() -> None:
+    """They answer 404 for the new upstream, so nodes pull from it. The status names the upstream in use."""
+    verdict = Verdict(reasons.NOT_ASKED, "Not read yet.", is_former=True)
+    observation = Observation(inputs(), stateful_set=a_stateful_set(ready=2), verdict=verdict)
     obj = {**stored(CHANGED), "status": {"upstream": FORMER}}
-    for current, available, upstream in ((rolling(1, 1), "False", FORMER), (rolling(2, 1), "True", NEW)):
-        status = status_of(obj, parsed(CHANGED), Observation(inputs(), stateful_set=current), "mirrors", NOW)
-        cache = next(each for each in status["conditions"] if each["type"] == "CacheAvailable")
-        assert (cache["status"], status["upstream"]) == (available, upstream)
-        obj = {**obj, "status": status}
+    switching = _status(obj, observation)
+    assert _cache(switching) == ("False", "SwitchingUpstream")
+    assert switching["upstream"] == FORMER
+    assert _cache(_status({**obj, "status": switching}, observation)) == ("False", "SwitchingUpstream")
+    served = _status({**obj, "status": switching}, replace(observation, verdict=Verdict(reasons.REACHABLE, "Yes.")))
+    assert _cache(served) == ("True", "AllReplicasReady")
+    assert served["upstream"] == NEW
 
 
-@pytest.mark.parametrize(
-    ("upstream", "selected", "current", "unmarked"),
-    [
-        (NEW, {}, rolling(2, 0), True),
-        (NEW, {}, a_stateful_set(ready=2), True),  # its template lacks the label
-        (NEW, {}, _labelled(rolling(2, 0)), True),
-        (NEW, {}, _labelled(rolling(2, 1)), False),
-        (NEW, {}, _labelled(rolling(0, 1)), False),
-        (NEW, {names.UPSTREAM_LABEL: "x"}, _labelled(rolling(2, 0)), False),
-        (FORMER, {}, rolling(2, 0), False),
-    ],
-)
-def test_service_selects_unlabelled_pods_until_rollout(
-    upstream: str, selected: Json, current: Json, *, unmarked: bool
-) -> None:
-    obj = {**stored(CHANGED), "status": {"upstream": upstream}}
-    service = {"spec": {"selector": {"mirror": "docker", **selected}}}
-    mirror = parsed(CHANGED)
-    assert rollout.is_unmarked(obj, mirror, service, current) is unmarked
-    known = replace(inputs(), unmarked=unmarked)
-    first = next(body for kind, body in desired_objects(mirror, settings(), known) if kind is SERVICE)
-    assert (names.UPSTREAM_LABEL in first["spec"]["selector"]) is not unmarked
+def test_switching_needs_ready_pods() -> None:
+    verdict = Verdict(reasons.NOT_ASKED, "Not read yet.", is_former=True)
+    observation = Observation(inputs(), stateful_set=a_stateful_set(ready=0), verdict=verdict)
+    assert _cache(_status(stored(CHANGED), observation)) == ("False", "NoReplicaReady")
 
 
-def test_status_names_new_upstream_without_pods() -> None:
-    obj = {**stored(CHANGED), "status": {"upstream": FORMER}}
-    status = status_of(obj, parsed(CHANGED), Observation(inputs(), stateful_set=rolling(0, 1)), "mirrors", NOW)
+def test_status_names_new_upstream_before_answers() -> None:
+    status = _status({**stored(CHANGED), "status": {"upstream": FORMER}}, Observation(inputs(), stateful_set=None))
     assert status["upstream"] == NEW
+
+
+def _status(obj: Json, observation: Observation) -> Json:
+    return status_of(obj, parsed(CHANGED), observation, "mirrors", NOW)
+
+
+def _cache(status: Json) -> tuple[str, str]:
+    found = next(each for each in status["conditions"] if each["type"] == "CacheAvailable")
+    return found["status"], found["reason"]

@@ -44,9 +44,8 @@ _issued_by = cache(issued_by)
 class World:
     """A server whose Secret propagates within PROPAGATION seconds, and a controller that may be down."""
 
-    def __init__(self, *, knows: bool = True, times: Lifetimes = TIMES) -> None:
+    def __init__(self, *, times: Lifetimes = TIMES) -> None:
         self.times = times
-        self.knows = knows  # True if servers are known to restart, as those of a StatefulSet
         self.seconds = 0
         self.ahead = 0
         self.ca: KeyPair | None = None
@@ -64,7 +63,7 @@ class World:
             self.ca = issue_ca("mirrors", now, self.times)
         held = partial(self._held)
         step = rotation.next_step(self.trust, IssueRequest(self.ca, HOSTS, now, self.times), held)
-        self.trust = TrustState((step.bundle,), step.serving, settled=self._settled(step.serving.certificate))
+        self.trust = TrustState((step.bundle,), step.serving)
         self.bundles.append((self.seconds, step.bundle))
         self.served.append((self.seconds, step.serving.certificate))
         self.wait = step.wait
@@ -74,14 +73,10 @@ class World:
     def _held(self, what: object) -> float:
         return self.durations.held_for("place", what, float(self.seconds))
 
-    def _settled(self, serving: str) -> bool:
-        return not self.knows or set(self._possible(self.served)) == {serving}
-
     def pass_by(self, seconds: int, look: int = 1) -> None:
         """Advance the time, with a reconcile every `look` seconds."""
         for _ in range(0, seconds, look):
             self.seconds += look
-            self.trust = replace(self.trust, settled=self._settled(self.served[-1][1]))
             self.reconcile()
 
     def be_away(self, seconds: int) -> None:
@@ -138,10 +133,10 @@ EVENTS: st.SearchStrategy[Callable[[World], None]] = st.one_of(
 
 
 @settings(max_examples=30, deadline=None)
-@given(events=st.lists(EVENTS, max_size=12), knows=st.booleans())
-def test_clients_always_trust_certificates_in_use(events: list[Callable[[World], None]], *, knows: bool) -> None:
+@given(events=st.lists(EVENTS, max_size=12))
+def test_clients_always_trust_certificates_in_use(events: list[Callable[[World], None]]) -> None:
     """Each reconcile checks all Secrets that nodes and servers may still have."""
-    world = World(knows=knows, times=LONGER)
+    world = World(times=LONGER)
     for happen in events:
         happen(world)
     world.pass_by(72, look=2)
@@ -176,19 +171,10 @@ def test_rotation_adds_uses_and_removes() -> None:
     world.pass_by(1)  # the overlap begins with the second reconcile
     assert world.trust.serving != serving
     assert world.trust.bundles == (new + old,)
-    world.pass_by(20 + PROPAGATION + 1)
+    world.pass_by(20)  # the overlap begins with the next reconcile
+    assert world.trust.bundles == (new + old,)
+    world.pass_by(1)
     assert world.trust.bundles == (new,)
-
-
-def test_unsettled_servers_keep_former_ca_trusted() -> None:
-    world = World()
-    old = world.trust.bundles[0]
-    _lose(world)
-    world.pass_by(21)
-    for _ in range(100):
-        world.seconds += 1
-        world.trust = replace(world.trust, settled=False)
-        assert old in world.reconcile().bundle
 
 
 def so_for(seconds: float) -> HeldFor:
@@ -249,14 +235,13 @@ def test_bundle_size_is_limited() -> None:
 
 
 def test_user_bundle_includes_former_cas() -> None:
-    def bundle_after(held: float, *, settled: bool) -> tuple[str, float | None]:
-        trust = TrustState((A.certificate,), SERVING, settled=settled)
+    def bundle_after(held: float) -> tuple[str, float | None]:
+        trust = TrustState((A.certificate,), SERVING)
         return rotation.user_bundle(trust, "# theirs\n" + B.certificate, TIMES.overlap, so_for(held))
 
     both = "# theirs\n" + B.certificate + A.certificate
-    assert bundle_after(1e9, settled=False) == (both, None)
-    assert bundle_after(0.0, settled=True) == (both, 20.0)
-    assert bundle_after(20.0, settled=True) == ("# theirs\n" + B.certificate, None)
+    assert bundle_after(0.0) == (both, 20.0)
+    assert bundle_after(20.0) == ("# theirs\n" + B.certificate, None)
     assert rotation.user_bundle(TrustState((), None), "any text", TIMES.overlap, rotation.never) == ("any text", None)
 
 

@@ -20,7 +20,7 @@ def test_defaults_equal_the_seed() -> None:
     assert found.hostess_image == "docker.io/ocadotechnology/mirror-hostess:1.1.0"
     assert found.image_pull_secrets == ()
     assert found.ca_certificate_bundle is None
-    assert found.registry_image == "docker.io/library/registry:3.1.1"
+    assert found.cache_image == "registry.example.com/registry-mirror/cache:0.1.0"
     assert (found.https_proxy, found.http_proxy, found.no_proxy) == ("", "", "")
     assert (found.metrics_port, found.log_level, found.kubeconfig) == (8080, "INFO", None)
     assert found.containerd_certs_dir == "/etc/containerd/certs.d"
@@ -91,7 +91,7 @@ def test_domains_are_read_as_by_webhook() -> None:
         ("CONTAINERD_CERTS_DIR", "/etc/containerd/certs.d:/etc/docker/certs.d"),
         *(("HOSTESS_NODE_SELECTOR", value) for value in ("alone", "=x", "a b=c", "a=b c", "a=" + "x" * 64)),
         ("HOSTESS_PRIORITY_CLASS", "Not A Name"),
-        *(("REGISTRY_IMAGE", value) for value in ("two words", "/registry", "registry/", "a//b")),
+        *(("CACHE_IMAGE", value) for value in ("two words", "/registry", "registry/", "a//b")),
         ("HOSTESS_DOCKER_REGISTRY", "docker.io/"),
         *(("HOSTESS_DOCKER_TAG", value) for value in ("1 2", "a/b", "x" * 129)),
         ("MASQUERADE_DOMAINS", "not a domain"),
