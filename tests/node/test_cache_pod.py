@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from common import names
+from common.cache_protocol import PORT
 from controller.certificates.x509 import issue_ca, issue_certificate
 from controller.desired import desired_objects
-from controller.desired.services import TARGET_PORT
 from controller.model.inputs import ServingCertificate
-from controller.objects import merge_patch, well_known
+from controller.objects import merge_patch
 from controller.objects.resources import SECRET, SERVICE, STATEFUL_SET
 from tests.localcluster.node import debian, images
 from tests.localcluster.node.runtime import MODULES
@@ -43,9 +42,6 @@ def cache(node: Node) -> None:
         # There is no mirror to own them: Kubernetes would collect them.
         for each in (body, *body.get("spec", {}).get("volumeClaimTemplates", ())):
             del each["metadata"]["ownerReferences"]
-        if body["kind"] == SECRET.name:  # not five minutes
-            text = base64.b64decode(body["data"][well_known.START]).decode().replace("hold=150", "hold=1")
-            body["data"][well_known.START] = base64.b64encode(text.encode()).decode()
     node.apply(objects)
 
 
@@ -61,7 +57,7 @@ def test_cache_pod_readiness(node: Node) -> None:
     node.wait_for("the cache pod to be Ready", lambda: is_ready(node))
     address = node.cluster.run_kubectl("get", "pod", POD, "-o", "jsonpath={.status.podIP}").stdout
     debian.install(PACKAGE)
-    assert_modern(Scan(node.run(*command(TARGET_PORT, address)).stdout))
+    assert_modern(Scan(node.run(*command(PORT, address)).stdout))
     node.run("dd", "if=/dev/zero", f"of={volume}/filler", "bs=1M", "count=97", check=False)
     node.wait_for("the full cache not to be Ready", lambda: not is_ready(node))
     log = node.cluster.run_kubectl("logs", POD).stdout

@@ -176,6 +176,5 @@ def _uses(kube: Kube, name: str, model: Model) -> bool:
     upstream = built(name, model.mirrors[name]).raw()["spec"]["upstreamUrl"]
     url = upstream if "://" in upstream else f"https://{upstream}"
     password = model.password(name)
-    held = texts.get(well_known.CREDENTIALS, "")
-    right = password in held if password else "password " not in held
+    right = texts.get(well_known.PASSWORD, "") == (password or "")
     return f'"{url}"' in texts[well_known.CONFIGURATION] and right
