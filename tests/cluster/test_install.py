@@ -130,14 +130,17 @@ def test_network_policies_match_pods_and_ports(installed: Kube, kube: Kube, name
     }
     (silent,) = (each for each in policies if "Egress" in each["spec"]["policyTypes"])
     assert silent["metadata"]["name"] == "registrymirror-webhook"
-    (asking,) = (
-        peer
+    asking = {
+        each["metadata"]["name"]: peer["podSelector"]["matchLabels"]
         for each in policies
         for rule in each["spec"]["ingress"]
         for peer in rule.get("from", [])
         if "podSelector" in peer
-    )
-    assert asking["podSelector"]["matchLabels"].items() <= programs[1]["metadata"]["labels"].items()
+    }
+    # The controller reads the status of caches and agents.
+    controller = programs[1]["metadata"]["labels"].items()
+    assert asking.keys() == {"registrymirror-caches", "registrymirror-hostess"}
+    assert all(labels.items() <= controller for labels in asking.values())
 
 
 def test_webhook_configurations_are_narrow(installed: Kube) -> None:

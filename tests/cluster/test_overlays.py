@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from common import agent_protocol, cache_protocol, names
 from common.settings import read
 from controller.settings import ControllerSettings
 from tests.localcluster.system import REPOSITORY
@@ -76,9 +77,9 @@ def test_hardened_settings_are_valid(kube: Kube, with_overlays: Path) -> None:
 @pytest.mark.parametrize("overlays", [("hardened",)], ids="+".join)
 def test_hardened_egress_excludes_node_credentials(kube: Kube, with_overlays: Path) -> None:
     """Each egress policy selects the pods of one ingress policy."""
-    policies = [each for each in built(kube, with_overlays) if each["kind"] == "NetworkPolicy"]
-    base = {each["metadata"]["name"]: each["spec"]["podSelector"] for each in policies if "ingress" in each["spec"]}
-    calls = {each["metadata"]["name"]: each["spec"] for each in policies if "egress" in each["spec"]}
+    policies = _policies(built(kube, with_overlays))
+    base = {name: spec["podSelector"] for name, spec in policies.items() if "ingress" in spec}
+    calls = {name: spec for name, spec in policies.items() if "egress" in spec}
     assert calls.keys() == {f"{name}-calls" for name in base} - {"registrymirror-webhook-calls"}
     for name, spec in calls.items():
         assert spec["podSelector"] == base[name.removesuffix("-calls")]
@@ -90,9 +91,38 @@ def test_hardened_egress_excludes_node_credentials(kube: Kube, with_overlays: Pa
             assert not _allows(spec, address, port), (name, address, port)
 
 
+@pytest.mark.parametrize("overlays", [("hardened",)], ids="+".join)
+def test_hardened_egress_reaches_our_pods(kube: Kube, with_overlays: Path) -> None:
+    """The controller reaches the status of caches and agents. Caches reach each other."""
+    policies = _policies(built(kube, with_overlays))
+    caches, agents = (names.pod_labels("docker", each) for each in (names.REGISTRY, names.HOSTESS))
+    controller = policies["registrymirror-controller-calls"]
+    assert _reaches(controller, caches, cache_protocol.STATUS_PORT)
+    assert _reaches(controller, agents, agent_protocol.STATUS_PORT)
+    assert not _reaches(controller, caches, cache_protocol.PORT)
+    assert not _allows(controller, "203.0.113.7", cache_protocol.STATUS_PORT)
+    assert _reaches(policies["registrymirror-caches-calls"], caches, cache_protocol.PORT)
+    assert _reaches(policies["registrymirror-hostess-calls"], caches, cache_protocol.PORT)
+
+
+def _policies(objects: list[Json]) -> dict[str, Json]:
+    return {each["metadata"]["name"]: each["spec"] for each in objects if each["kind"] == "NetworkPolicy"}
+
+
+def _reaches(spec: Json, labels: Json, port: int) -> bool:
+    """Return True if a policy allows egress to pods of its namespace with these labels."""
+    peers = [peer for rule in _rules(spec, port) for peer in rule.get("to", [])]
+    selected = [peer["podSelector"]["matchLabels"] for peer in peers if "podSelector" in peer]
+    return {"namespaceSelector": {}} in peers or any(each.items() <= labels.items() for each in selected)
+
+
+def _rules(spec: Json, port: int) -> list[Json]:
+    return [rule for rule in spec["egress"] if port in [each["port"] for each in rule.get("ports", [{"port": port}])]]
+
+
 def _allows(spec: Json, address: str, port: int) -> bool:
     """Return True if a policy allows egress to an address that is not a pod's."""
-    rules = [rule for rule in spec["egress"] if port in [each["port"] for each in rule.get("ports", [{"port": port}])]]
+    rules = _rules(spec, port)
     blocks = [peer["ipBlock"] for rule in rules for peer in rule.get("to", []) if "ipBlock" in peer]
     return any("to" not in rule for rule in rules) or any(
         _is_in(address, block["cidr"]) and not any(_is_in(address, each) for each in block["except"])
