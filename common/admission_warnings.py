@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from common import duration, quantity, upstream
+from common import quantity, upstream
 
 if TYPE_CHECKING:
     from common.model import RegistryMirrorSpec
@@ -36,10 +36,6 @@ def warnings_for(spec: RegistryMirrorSpec) -> list[str]:
                 "spec.masqueradeUrl: is the upstream's own name, so all programs on the nodes reach the mirror instead"
                 " of the upstream while the mirror answers; choose another name"
             ),
-        ),
-        (
-            duration.parse(spec.ttl) == 0,
-            "spec.ttl: 0s never frees space; if the volume is full, nodes pull from the upstream; set a ttl",
         ),
         (
             spec.credentials_secret is not None,

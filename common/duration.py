@@ -1,7 +1,4 @@
-"""Parse durations like Go's time.ParseDuration, which the registry uses for its ttl.
-
-Stricter in two cases: the registry reads a number without a unit as nanoseconds, and a negative time as unlimited.
-"""
+"""Parse durations like Go's time.ParseDuration. A number without a unit and a negative time are refused."""
 
 from __future__ import annotations
 
@@ -37,7 +34,7 @@ def parse(text: str) -> int:
         )
     nanoseconds = sum(int(_EXACT.multiply(Decimal(number), _NANOSECONDS[unit])) for number, unit in _PART.findall(text))
     if nanoseconds > _LARGEST:
-        raise ValueError("is longer than 292 years; use 0s to keep all blobs")
+        raise ValueError("is longer than 292 years; use 0s for no limit")
     return nanoseconds
 
 
@@ -49,4 +46,4 @@ def _hint(text: str) -> str:
         return (
             "; the unit is missing: write 0s" if int(text) == 0 else f"; the unit is missing: write {text}h or {text}s"
         )
-    return "; use 0s to keep all blobs" if text.startswith("-") else ""
+    return "; use 0s for no limit" if text.startswith("-") else ""

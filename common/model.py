@@ -32,7 +32,7 @@ from common.field_types import (
 DEFAULT_ACCESS_MODES: Final = ("ReadWriteOnce",)
 DEFAULT_STORAGE: Final = "20Gi"  # room for about 50 images
 DEFAULT_REPLICAS: Final = 2  # one serves while the other is drained or updated
-DEFAULT_TTL: Final = "168h"  # a week, the registry's own default
+DEFAULT_TTL: Final = "168h"  # a week
 
 
 class Part(BaseModel):
@@ -186,9 +186,12 @@ class RegistryMirrorSpec(Part):
     )
     replicas: Replicas = Field(
         DEFAULT_REPLICAS,
-        description="Number of cache pods, 1 to 10. Each has its own volume. Default: 2.",
+        description="Number of cache pods, 1 to 10. Each has its own volume, and they share content. Default: 2.",
     )
     ttl: Ttl = Field(
         DEFAULT_TTL,
-        description="Time until a cached blob is removed, a Go duration. 0s keeps all. Default: 168h. Example: 24h.",
+        description=(
+            "The cache removes a blob after this time without a pull. A Go duration. 0s removes blobs only if space is"
+            " low. Default: 168h. Example: 24h."
+        ),
     )

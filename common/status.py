@@ -47,7 +47,7 @@ class RegistryMirrorStatus(Part):
     """State of the mirror. Only the controller writes it."""
 
     observed_generation: int | None = Field(None, description="Generation that the controller processed last.")
-    upstream: str | None = Field(None, description="URL of the registry that the cache pulls from.")
+    upstream: str | None = Field(None, description="URL of the mirrored registry.")
     masquerade_url: str | None = Field(None, description="Host name of the mirror on the nodes.")
     cluster_ips: list[str] | None = Field(
         None, alias="clusterIPs", description="Addresses of the mirror's Service. The primary one is first."

@@ -1,7 +1,7 @@
 """Parse upstreamUrl into the registry that the cache pulls from.
 
-A path is refused, because the registry silently drops it after its first ping. User information is refused, because it
-would appear in logs and in status.
+A path is refused, because the registry API begins at the root of a host. User information is refused, because it would
+appear in logs and in status.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Upstream:
 
     @property
     def url(self) -> str:
-        """Return `scheme://host[:port]`, the value of remoteurl and of status.upstream."""
+        """Return `scheme://host[:port]`, the value of status.upstream."""
         return f"{self.scheme}://{self.authority}"
 
     @property

@@ -28,7 +28,7 @@ _EXPECTED: Final = {
     "spec.masqueradeUrl": ("a DNS name, as a string", "masqueradeUrl: local.docker.io"),
     "spec.credentialsSecret": ("the name of a Secret, as a string", "credentialsSecret: internal-mirror"),
     "spec.replicas": ("an integer from 1 to 10, without quotes", "replicas: 2"),
-    "spec.ttl": ("a Go duration, as a string (0s keeps all blobs)", "ttl: 168h"),
+    "spec.ttl": ("a Go duration, as a string (0s sets no limit)", "ttl: 168h"),
     "spec.volumeClaimTemplate": (
         "a PersistentVolumeClaim",
         "volumeClaimTemplate: {spec: {resources: {requests: {storage: 20Gi}}}}",

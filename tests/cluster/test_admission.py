@@ -74,7 +74,6 @@ WARNED: dict[str, tuple[MirrorBuilder, str]] = {
         a_mirror().of("http://registry.example.com").logging_in_with("login"),
         "the credentials of spec.credentialsSecret",
     ),
-    "a ttl of 0s": (a_mirror().keeping("0s"), "0s never frees space"),
     "credentials": (a_mirror().logging_in_with("login"), "every pod of the cluster can pull all private images"),
 }
 

@@ -85,7 +85,7 @@ def test_too_long_duration_is_refused(text: str) -> None:
         ("7d", "days are not a unit: write 168h"),
         ("168", "the unit is missing: write 168h or 168s"),
         ("0", "the unit is missing: write 0s"),
-        ("-1h", "use 0s to keep all blobs"),
+        ("-1h", "use 0s for no limit"),
     ],
 )
 def test_common_error_gets_a_hint(text: str, hint: str) -> None:

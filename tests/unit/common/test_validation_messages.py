@@ -69,7 +69,7 @@ MESSAGES: dict[str, MirrorBuilder] = {
     f'spec.ttl: Invalid value: "168": {DURATION}; the unit is missing: write 168h or 168s; for example "ttl: 168h"': (
         a_mirror().keeping("168")
     ),
-    "spec.ttl: Invalid value: 0: must be a Go duration, as a string (0s keeps all blobs); "
+    "spec.ttl: Invalid value: 0: must be a Go duration, as a string (0s sets no limit); "
     'for example "ttl: 168h"': a_mirror().having("spec.ttl", 0),
     'spec.volumeClaimTemplate: Invalid value: "20Gi": must be a PersistentVolumeClaim; for example'
     ' "volumeClaimTemplate: {spec: {resources: {requests: {storage: 20Gi}}}}"': a_mirror().having(
