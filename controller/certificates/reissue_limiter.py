@@ -1,7 +1,7 @@
 """Limit how often a mirror's serving certificate is reissued.
 
-A new certificate restarts the cache pods and changes the desired Secret. So the ConflictLimiter takes it for a change
-of the desired state: a writer that keeps breaking the Secret would restart the pods each time.
+A new certificate changes the desired Secret. So the ConflictLimiter takes it for a change of the desired state, and
+would not limit the repairs of a Secret that another writer keeps breaking.
 """
 
 from __future__ import annotations
