@@ -20,7 +20,7 @@ class Lifetimes:
     ca: timedelta = 10 * _YEAR
     # Renewed two years before its end: its last serving certificate, at most a year old, ends before the CA.
     ca_lead: timedelta = 2 * _YEAR
-    # Each renewal restarts the cache pods one by one: every eight months.
+    # Renewed every eight months.
     certificate: timedelta = _YEAR
     # A third of the lifetime: the controller may be down for four months.
     certificate_lead: timedelta = _YEAR / 3

@@ -155,14 +155,19 @@ UNTRUSTED_CERTIFICATE = _upstream(
     "False",
     "UntrustedCertificate",
     "The upstream's certificate is not trusted.",
-    "Add its CA to CA_CERTIFICATE_BUNDLE.",
+    "Add its CA to CA_CERTIFICATE_BUNDLE, or that of a proxy that inspects TLS.",
 )
 TLS_FAILED = _upstream("False", "TLSFailed", "The TLS handshake fails.", "Check the port, or use `http://`.")
 PROXY_FAILED = _upstream(
     "False", "ProxyFailed", "The proxy does not answer, or refuses.", "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY."
 )
 FORBIDDEN = _upstream("False", "Forbidden", "The upstream answers 403.", "Ask its operator to admit this cluster.")
-RATE_LIMITED = _upstream("False", "RateLimited", "The upstream answers 429.", "Wait, or set `spec.credentialsSecret`.")
+RATE_LIMITED = _upstream(
+    "False",
+    "RateLimited",
+    "The upstream answers 429.",
+    "Wait until the time in the message, or set `spec.credentialsSecret`.",
+)
 SERVER_ERROR = _upstream("False", "ServerError", "The upstream answers 5xx.", "Wait, or ask its operator.")
 NOT_A_REGISTRY = _upstream(
     "False", "NotARegistry", "The upstream does not answer as a registry.", "Check host and port in `spec.upstreamUrl`."
@@ -182,7 +187,7 @@ CREDENTIALS_REFUSED = _credentials(
     "False",
     "CredentialsRefused",
     "The upstream refuses username and password.",
-    "Correct the Secret; caches use the new values without a restart.",
+    "Correct the Secret; caches use the new values within two minutes.",
 )
 CREDENTIALS_REQUIRED = _credentials(
     "False",

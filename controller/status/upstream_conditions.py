@@ -78,7 +78,7 @@ def _with_login(login: CredentialsResult, url: str, secret: str) -> str:
     return {
         CredentialsResult.ACCEPTED: f"{url} accepts the credentials in {secret}.",
         CredentialsResult.REFUSED: (
-            f"{url} refuses the credentials in {secret}. Correct them. Caches use the new ones within three minutes,"
+            f"{url} refuses the credentials in {secret}. Correct them. Caches use the new ones within two minutes,"
             " without a restart."
         ),
         CredentialsResult.REQUIRED: (
