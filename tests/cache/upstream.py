@@ -230,13 +230,16 @@ def _scope_of(request: web.BaseRequest) -> str:
 
 @asynccontextmanager
 async def listening(
-    handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], context: ssl.SSLContext
+    handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], context: ssl.SSLContext, port: int = 0
 ) -> AsyncIterator[int]:
-    """Serve on a free port of 127.0.0.1 meanwhile, and yield the port."""
+    """Serve on a port of 127.0.0.1 meanwhile, by default a free one, and yield the port."""
     server = web.Server(handle, access_log=None, handler_cancellation=True)
-    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0, ssl=context, backlog=512)
+    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", port, ssl=context, backlog=512)
     try:
         yield listener.sockets[0].getsockname()[1]
     finally:
         listener.close()
+        for each in server.connections:  # a client that stays would delay the end of TLS
+            if each.transport is not None:
+                each.transport.abort()
         await server.shutdown(0.1)

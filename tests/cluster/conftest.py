@@ -26,8 +26,7 @@ class Running:
 
     def __init__(self, cluster: Cluster, **environment: str) -> None:
         self.cluster = cluster
-        # Most upstreams of these tests do not exist.
-        self.system = System(cluster, {"UPSTREAM_PROBE_SECONDS": "0", **environment})
+        self.system = System(cluster, environment)
         self.kube = Kube(cluster)
 
     def stop(self) -> None:

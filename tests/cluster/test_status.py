@@ -24,7 +24,7 @@ def test_new_mirror_waits_for_pods(kube: Kube, name: str) -> None:
     conditions = {kind: (status, reason) for kind, (status, reason, _) in kube.conditions(name).items()}
     assert conditions["Accepted"] == ("True", "Valid")
     assert conditions["CredentialsAvailable"] == ("True", "NotRequired")
-    assert conditions["UpstreamReachable"] == ("Unknown", "NotProbed")
+    assert conditions["UpstreamReachable"] == ("Unknown", "NotAsked")
     assert conditions["StorageResized"] == ("Unknown", "ClaimsPending")
     assert conditions["Ready"] == ("False", "NoReplicaReady")
 

@@ -1,112 +1,305 @@
-"""Test the conditions about the upstream, with a server on loopback as upstream."""
+"""Test the conditions about the upstream, with real caches and registries on loopback."""
 
 from __future__ import annotations
 
+import itertools
+import signal
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
+from common import upstream
+from controller.desired.cache_config import DATA_DIRECTORY
 from controller.objects import resources
-from tests.support.components import make_pods_ready, pods_of
+from tests.cache.behaviour import Behaviour
+from tests.cluster.conftest import clusters
+from tests.localcluster.ports import free_port
+from tests.support.caches import Caches, running_caches
+from tests.support.certificates import Issuer
+from tests.support.components import pods_of
+from tests.support.faults import complete, events_of, leads
 from tests.support.kube import NAMESPACE, Kube, until
 from tests.support.mirrors import a_mirror
-from tests.support.upstreams import Front, beside
+from tests.support.registries import running_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from tests.cache.upstream import Registry
     from tests.cluster.conftest import Running
     from tests.support.mirrors import MirrorBuilder
 
 BUNDLE = "upstream-ca"
+# Seconds until a condition follows an upstream that no node asks: the cache probes a failing one every 30, and the
+# controller asks the cache every 10.
+FOLLOWED = 70.0
+ANSWERED = "caches report another state"  # in the controller's log
+LAYERS = tuple(range(1000, 1020))  # sizes; of 20 blobs each of two replicas owns some
 
 
-@pytest.fixture
-def front() -> Iterator[Front]:
-    """Return an upstream that requires tokens."""
-    with beside(Front("bearer")) as made:
+@pytest.fixture(scope="module")
+def issuer() -> Issuer:
+    """Return the CA of the upstreams."""
+    return Issuer()
+
+
+@pytest.fixture(scope="module")
+def running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, issuer: Issuer
+) -> Iterator[Running]:
+    """Yield a system that trusts the upstreams' CA."""
+    with clusters(request, tmp_path_factory) as make:
+        made = make(CA_CERTIFICATE_BUNDLE=BUNDLE)
+        bundle = {"metadata": {"name": BUNDLE}, "data": {"ca-certificates.crt": issuer.certificate.decode()}}
+        made.kube.create(resources.CONFIG_MAP, bundle)
+        made.system.start()
         yield made
 
 
+_NUMBERS = itertools.count(1)
+
+
 @pytest.fixture
-def running(front: Front, fresh: Callable[..., Running]) -> Running:
-    """Return a system that probes every second and trusts the upstream's CA."""
-    made = fresh(UPSTREAM_PROBE_SECONDS="1", CA_CERTIFICATE_BUNDLE=BUNDLE)
-    bundle = {"metadata": {"name": BUNDLE}, "data": {"ca-certificates.crt": front.ca}}
-    made.kube.create(resources.CONFIG_MAP, bundle)
-    made.system.start()
-    return made
+def name() -> str:
+    """Return a name for mirrors of one test."""
+    return f"m{next(_NUMBERS)}"
 
 
-def one(front: Front) -> MirrorBuilder:
-    """Return a mirror of the upstream, with credentials."""
-    return a_mirror().named("one").of(front.url).known_as("mirror.example.com").logging_in_with("login").replicated(1)
+@pytest.fixture
+def registry(issuer: Issuer) -> Iterator[Registry]:
+    """Yield an upstream."""
+    with running_registry(issuer) as made:
+        yield made
 
 
-def events(kube: Kube) -> list[tuple[str, str]]:
-    """Return kinds and reasons of the Events about the mirror."""
-    return [each[:2] for each in kube.events("one")]
+def mirror_of(name: str, url: str) -> MirrorBuilder:
+    """Return a mirror with one cache pod."""
+    return a_mirror().named(name).of(url).known_as(f"{name}.example.com").replicated(1)
 
 
-def test_corrected_credentials_need_no_restart(running: Running, front: Front) -> None:
+def reasons_of(kube: Kube, name: str) -> list[tuple[str, str]]:
+    """Return kinds and reasons of the Events about a mirror."""
+    return [each[:2] for each in kube.events(name)]
+
+
+def pods(kube: Kube, name: str) -> dict[str, object]:
+    """Return the specs of the cache pods by UID."""
+    return {pod["metadata"]["uid"]: pod["spec"] for pod in pods_of(kube, name, "registry")}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An upstream that fails from the start, and the reason of UpstreamReachable."""
+
+    name: str
+    reason: str
+    does: Behaviour
+
+
+FAULTS = (
+    Fault("unauthorized", "Unauthorized", Behaviour(status={"": 401})),
+    Fault("forbidden", "Forbidden", Behaviour(status={"": 403})),
+    Fault("limited", "RateLimited", Behaviour(status={"": 429}, retry_after="20")),
+    Fault("broken", "ServerError", Behaviour(status={"": 500})),
+    Fault("hanging", "TimedOut", Behaviour(hang=True)),
+    Fault("page", "NotARegistry", Behaviour(html=True)),
+)
+
+
+def _becomes(kube: Kube, name: str, status: str, reason: str) -> str:
+    return kube.until_condition(name, "UpstreamReachable", status, reason, seconds=FOLLOWED)
+
+
+@pytest.mark.slow
+def test_each_upstream_fault_is_reported(running: Running, issuer: Issuer) -> None:
+    """The mirror stays Ready, and an Event reports fault and recovery."""
     kube = running.kube
-    kube.secret("login", username="bob", password="old")
-    kube.mirror(one(front))
-    message = kube.until_condition("one", "CredentialsAvailable", "False", "CredentialsRefused")
-    assert message.startswith(f"{front.url} refuses the credentials in Secret {NAMESPACE}/login.")
-    kube.until_condition("one", "UpstreamReachable", "True", "Reachable")
-    until(lambda: ("Warning", "CredentialsRefused") in events(kube), why="an Event")
-    make_pods_ready(kube, "one", "registry", 1)
-    kube.until_condition("one", "Ready", "False", "CredentialsRefused")
-    pods = {pod["metadata"]["uid"]: pod["spec"] for pod in pods_of(kube, "one", "registry")}
+    with ExitStack() as stack:
+        upstreams = {}
+        for fault in FAULTS:
+            upstreams[fault.name] = stack.enter_context(running_registry(issuer))
+            upstreams[fault.name].does = fault.does
+            kube.mirror(mirror_of(fault.name, upstreams[fault.name].url))
+        port = free_port()
+        kube.mirror(mirror_of("refusing", f"https://127.0.0.1:{port}"))
+        reasons = {**{fault.name: fault.reason for fault in FAULTS}, "refusing": "ConnectionRefused"}
+        for name in reasons:
+            stack.enter_context(running_caches(running, name))
+        for name, reason in reasons.items():
+            message = _becomes(kube, name, "False", reason)
+            assert message.endswith("The cache serves what it has stored.")
+            assert ("The cache asks again at" in message) == (name == "limited")
+            kube.until_condition(name, "Ready", "True", reason)
+            until(lambda name=name, reason=reason: ("Warning", reason) in reasons_of(kube, name), why="an Event")  # type: ignore[misc]
+        for each in upstreams.values():
+            each.does = Behaviour()
+        stack.enter_context(running_registry(issuer, port))
+        for name in reasons:
+            _becomes(kube, name, "True", "Reachable")
+            kube.until_condition(name, "Ready", "True", "Ready")
+            until(lambda name=name: ("Normal", "Reachable") in reasons_of(kube, name), why="an Event")  # type: ignore[misc]
+            assert kube.condition(name, "CredentialsAvailable") == ("True", "NotRequired")
 
-    kube.patch(resources.SECRET, "login", {"stringData": {"password": "secret"}})
-    message = kube.until_condition("one", "CredentialsAvailable", "True", "CredentialsAccepted")
-    assert message == f"{front.url} accepts the credentials in Secret {NAMESPACE}/login."
-    until(lambda: ("Normal", "CredentialsAccepted") in events(kube), why="an Event")
-    assert {pod["metadata"]["uid"]: pod["spec"] for pod in pods_of(kube, "one", "registry")} == pods
 
-    kube.delete(resources.SECRET, "login")
-    kube.until_condition("one", "CredentialsAvailable", "False", "SecretMissing")
-    kube.secret("login", username="bob", password="secret")
-    kube.until_condition("one", "CredentialsAvailable", "True", "CredentialsAccepted")
+@pytest.mark.parametrize(
+    ("auth", "anonymous"), [("bearer", ("True", "NotRequired")), ("basic", ("False", "CredentialsRequired"))]
+)
+def test_corrected_credentials_need_no_restart(
+    running: Running, name: str, registry: Registry, auth: str, anonymous: tuple[str, str]
+) -> None:
+    """The registry gives anonymous tokens, but wants credentials for Basic."""
+    kube, secret, registry.does = running.kube, f"{name}-login", Behaviour(auth=auth)
+    kube.secret(secret, username="robot", password="old")
+    kube.mirror(mirror_of(name, registry.url).logging_in_with(secret))
+    with running_caches(running, name) as caches:
+        message = kube.until_condition(name, "CredentialsAvailable", "False", "CredentialsRefused")
+        assert message.startswith(f"{registry.url} refuses the credentials in Secret {NAMESPACE}/{secret}.")
+        kube.until_condition(name, "UpstreamReachable", "True", "Reachable")
+        until(lambda: ("Warning", "CredentialsRefused") in reasons_of(kube, name), why="an Event")
+        kube.until_condition(name, "Ready", "False", "CredentialsRefused")
+        before, pid = pods(kube, name), caches[0].pid
+
+        kube.patch(resources.SECRET, secret, {"stringData": {"password": "secret"}})
+        message = kube.until_condition(name, "CredentialsAvailable", "True", "CredentialsAccepted", seconds=FOLLOWED)
+        assert message == f"{registry.url} accepts the credentials in Secret {NAMESPACE}/{secret}."
+        until(lambda: ("Normal", "CredentialsAccepted") in reasons_of(kube, name), why="an Event")
+
+        kube.delete(resources.SECRET, secret)
+        kube.until_condition(name, "CredentialsAvailable", "False", "SecretMissing")
+        kube.secret(secret, username="robot", password="secret")
+        kube.until_condition(name, "CredentialsAvailable", "True", "CredentialsAccepted", seconds=FOLLOWED)
+        kube.patch(resources.MIRROR, name, {"spec": {"credentialsSecret": None}})
+        kube.until_condition(name, "CredentialsAvailable", *anonymous, seconds=FOLLOWED)
+        assert (pods(kube, name), caches[0].pid) == (before, pid)
 
 
-def test_upstream_fault_keeps_mirror_ready(running: Running, front: Front) -> None:
+def _host(registry: Registry) -> str:
+    return upstream.parse(registry.url).image_host
+
+
+def test_changed_upstream_needs_no_restart(running: Running, name: str, registry: Registry, issuer: Issuer) -> None:
+    """Until the cache has the new file it serves the former upstream, and 404 for images of the new one."""
     kube = running.kube
-    kube.mirror(one(front).without("spec.credentialsSecret"))
-    make_pods_ready(kube, "one", "registry", 1)
-    kube.until_condition("one", "UpstreamReachable", "True", "Reachable")
-    kube.until_condition("one", "Ready", "True", "Ready")
-    for status, reason in ((403, "Forbidden"), (429, "RateLimited"), (503, "ServerError"), (401, "Unauthorized")):
-        front.status = status
-        kube.until_condition("one", "UpstreamReachable", "False", reason)
-        assert kube.condition("one", "Ready") == ("True", reason)
-        until(lambda: ("Warning", reason) in events(kube), why="an Event")  # noqa: B023 (called within the loop)
-    front.status = 0
-    kube.until_condition("one", "UpstreamReachable", "True", "Reachable")
-    kube.until_condition("one", "Ready", "True", "Ready")
-    until(lambda: ("Normal", "Reachable") in events(kube), why="an Event")
+    registry.push("a")
+    kube.mirror(mirror_of(name, registry.url))
+    with running_registry(issuer) as other, running_caches(running, name) as caches:
+        other.push("a")
+        _becomes(kube, name, "True", "Reachable")
+        caches[0].pull("a", ns=_host(registry))
+        former = caches[0].folder(DATA_DIRECTORY) / upstream.parse(registry.url).directory
+        assert former.is_dir()
+        before, pid = pods(kube, name), caches[0].pid
+        with caches.held():
+            kube.patch(resources.MIRROR, name, {"spec": {"upstreamUrl": other.url}})
+            message = kube.until_condition(name, "CacheAvailable", "False", "SwitchingUpstream")
+            assert message.startswith(f"The cache pods do not serve {other.url} yet. Nodes pull from the upstream.")
+            assert kube.condition(name, "Ready") == ("False", "SwitchingUpstream")
+            assert kube.get(resources.MIRROR, name)["status"]["upstream"] == registry.url
+            assert caches[0].ask("a/manifests/latest", ns=_host(other)).status_code == 404
+            caches[0].pull("a", ns=_host(registry))
+        kube.until_condition(name, "CacheAvailable", "True", "AllReplicasReady", seconds=FOLLOWED)
+        _becomes(kube, name, "True", "Reachable")
+        assert kube.get(resources.MIRROR, name)["status"]["upstream"] == other.url
+        caches[0].pull("a", ns=_host(other))
+        assert caches[0].ask("a/manifests/latest", ns=_host(registry)).status_code == 404
+        until(lambda: not former.exists(), why="the files of the former upstream are gone")
+        assert (pods(kube, name), caches[0].pid) == (before, pid)
 
 
-def test_unchanged_answer_writes_nothing(running: Running, front: Front) -> None:
-    """Probes continue, and cause no request to the API server."""
+def test_scaled_mirror_shares_its_content(running: Running, name: str, registry: Registry) -> None:
+    """The running cache follows its peers, and each blob is fetched once."""
+    kube, received = running.kube, "registrymirror_cache_received_bytes_total"
+    kube.mirror(mirror_of(name, registry.url))
+    with running_caches(running, name) as caches:
+        kube.until_condition(name, "CacheAvailable", "True", "AllReplicasReady")
+        pid = caches[0].pid
+        _scale(kube, caches, name, 2)
+        _, blobs = registry.push("a", layers=LAYERS)
+        for pod in (caches[0], caches[1]):
+            pod.pull("a")
+        assert registry.sent == sum(len(registry.blobs[each]) for each in blobs)
+        from_peers = [pod.metric(received, source="peer") for pod in (caches[0], caches[1])]
+        assert all(from_peers), from_peers
+
+        _scale(kube, caches, name, 1)
+        _, more = registry.push("b", layers=LAYERS)
+        caches[0].pull("b")
+        assert registry.sent == sum(len(registry.blobs[each]) for each in (*blobs, *more))
+        assert caches[0].metric(received, source="peer") == from_peers[0]
+        assert caches[0].pid == pid
+
+
+def _scale(kube: Kube, caches: Caches, name: str, replicas: int) -> None:
+    """Scale a mirror, and wait until its first cache has the new peers."""
+    applied = caches[0].log().count("configuration applied")
+    kube.patch(resources.MIRROR, name, {"spec": {"replicas": replicas}})
+    until(lambda: len(list(caches)) == replicas, why=f"{replicas} pods")
+    kube.until_condition(name, "CacheAvailable", "True", "AllReplicasReady")
+    until(lambda: caches[0].log().count("configuration applied") > applied, why="the cache has the new peers")
+
+
+def test_running_cache_follows_ca_bundle(running: Running, name: str, issuer: Issuer) -> None:
+    kube, unknown = running.kube, Issuer("another issuer")
+    with running_registry(unknown) as registry:
+        kube.mirror(mirror_of(name, registry.url))
+        with running_caches(running, name) as caches:
+            message = _becomes(kube, name, "False", "UntrustedCertificate")
+            assert "Put its CA into the bundle of CA_CERTIFICATE_BUNDLE." in message
+            before, pid = pods(kube, name), caches[0].pid
+            trusted = (issuer.certificate + unknown.certificate).decode()
+            kube.patch(resources.CONFIG_MAP, BUNDLE, {"data": {"ca-certificates.crt": trusted}})
+            _becomes(kube, name, "True", "Reachable")
+            registry.push("a")
+            caches[0].pull("a")
+            assert (pods(kube, name), caches[0].pid) == (before, pid)
+
+
+def test_dead_caches_are_reported(running: Running, name: str, registry: Registry) -> None:
+    """One that hangs changes nothing for the other. Both keep their content when they start again."""
     kube = running.kube
-    kube.secret("login", username="bob", password="secret")
-    kube.mirror(one(front))
-    kube.until_condition("one", "CredentialsAvailable", "True", "CredentialsAccepted")
-    make_pods_ready(kube, "one", "registry", 1)
-    kube.until_condition("one", "Ready", "True", "Ready")
+    registry.push("a")
+    kube.mirror(mirror_of(name, registry.url).replicated(2))
+    with running_caches(running, name) as caches:
+        kube.until_condition(name, "CacheAvailable", "True", "AllReplicasReady")
+        _becomes(kube, name, "True", "Reachable")
+        caches[0].pull("a")
+        caches[1].kill(signal.SIGSTOP)
+        kube.until_condition(name, "CacheAvailable", "True", "SomeReplicasReady", seconds=FOLLOWED)
+        kube.until_condition(name, "Ready", "True", "Ready")
+        caches[0].pull("a")
+        for pod in caches:
+            pod.kill()
+        kube.until_condition(name, "CacheAvailable", "False", "NoReplicaReady", seconds=FOLLOWED)
+        message = _becomes(kube, name, "Unknown", "NotAsked")
+        assert message.startswith("No cache pod answers the controller at port 5001.")
+        sent = registry.sent
+        for pod in caches:
+            pod.start()
+        kube.until_condition(name, "CacheAvailable", "True", "AllReplicasReady")
+        _becomes(kube, name, "True", "Reachable")
+        caches[0].pull("a")
+        assert registry.sent == sent
 
-    def probed_three_times() -> bool:
-        return front.requests.count("/token") >= asked + 3
 
-    asked, version = front.requests.count("/token"), kube.get(resources.MIRROR, "one")["metadata"]["resourceVersion"]
-    until(probed_three_times, why="probes continue")
-    assert kube.get(resources.MIRROR, "one")["metadata"]["resourceVersion"] == version
-
-    running.system.processes.stop(["controller"])
-    running.system.start_controller()
-    asked = front.requests.count("/token")
-    until(probed_three_times, why="the new one probes")
-    assert kube.get(resources.MIRROR, "one")["metadata"]["resourceVersion"] == version
+def test_next_leader_keeps_conditions(running: Running, name: str, registry: Registry) -> None:
+    """A new leader and its first answers of the caches change no status."""
+    kube, system, registry.does = running.kube, running.system, Behaviour(auth="basic")
+    kube.secret(f"{name}-login", username="robot", password="secret")
+    kube.mirror(mirror_of(name, registry.url).logging_in_with(f"{name}-login"))
+    with running_caches(running, name):
+        kube.until_condition(name, "CredentialsAvailable", "True", "CredentialsAccepted")
+        kube.until_condition(name, "Ready", "True", "Ready")
+        version = kube.get(resources.MIRROR, name)["metadata"]["resourceVersion"]
+        for former, controller in (("controller", "controller-2"), ("controller-2", "controller")):
+            port = system.start_controller(controller)
+            answered = events_of(running, controller).count(ANSWERED)
+            system.processes.stop([former])
+            until(lambda: leads(port), why=f"{controller} leads")  # noqa: B023 (called within the loop)
+            until(lambda: events_of(running, controller).count(ANSWERED) > answered, why="a cache has answered")  # noqa: B023
+            # The queue has an order: all that was due for the first mirror is done before.
+            after = f"{name}-after-{controller}"
+            kube.mirror(mirror_of(after, f"{after}.example.com"))
+            until(lambda: complete(kube, after), why="a later mirror is complete")  # noqa: B023
+            assert kube.get(resources.MIRROR, name)["metadata"]["resourceVersion"] == version

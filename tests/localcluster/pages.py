@@ -8,9 +8,9 @@ from tests.localcluster.ports import LOOPBACK
 TIMEOUT = 5.0  # seconds
 
 
-def page(port: int, path: str) -> str | None:
-    """Return the text of a page of 127.0.0.1:`port`; None if the status is not 200."""
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=TIMEOUT)
+def page(port: int, path: str, address: str = LOOPBACK) -> str | None:
+    """Return the text of a page of `address`:`port`; None if the status is not 200."""
+    connection = http.client.HTTPConnection(address, port, timeout=TIMEOUT)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from common.agent_protocol import STATUS_PORT
 from controller.objects import resources
-from tests.support.components import POD, pods_of
+from tests.support.components import pods_of, set_pod_ready
 from tests.support.kube import Kube, until
 
 if TYPE_CHECKING:
@@ -103,12 +103,7 @@ class Nodes:
 
     def report(self, node: str, *, ready: bool) -> None:
         """Report the pod of a node as a kubelet does."""
-        pod, address = self.pods()[node], self.agents[node].address
-        stamp = pod["metadata"]["creationTimestamp"]
-        condition = {"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": stamp}
-        places = {"podIP": address, "podIPs": [{"ip": address}], "startTime": stamp}
-        status = {"phase": "Running", "conditions": [condition], **places}
-        self.kube.patch(POD, pod["metadata"]["name"], {"status": status}, subresource="status")
+        set_pod_ready(self.kube, self.pods()[node], ready=ready, address=self.agents[node].address)
 
     def is_cleaning(self) -> bool:
         """Return True if the mirror's Service has the cleaning annotation with the mirror's UID."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,12 @@ class Issuer:
         first, last = (now + dt.timedelta(days=each) for each in days)
         issued = self._ca.issue_cert(*hosts, "127.0.0.1", common_name=hosts[0], not_before=first, not_after=last)
         return Issued(issued.cert_chain_pems[0].bytes(), issued.private_key_pem.bytes())
+
+    def server_context(self) -> ssl.SSLContext:
+        """Return the TLS context of a server at 127.0.0.1."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._ca.issue_cert("127.0.0.1").configure_cert(context)
+        return context
 
 
 class Mount(SecretMount):

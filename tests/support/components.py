@@ -24,13 +24,13 @@ def pods_of(kube: Kube, mirror: str, component: str) -> list[Json]:
     return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
 
-def set_pod_ready(kube: Kube, pod: Json, *, ready: bool) -> None:
+def set_pod_ready(kube: Kube, pod: Json, *, ready: bool, address: str | None = None) -> None:
     """Report a pod as running, and ready or not, as its kubelet."""
     stamp = pod["metadata"]["creationTimestamp"]
-    conditions = [{"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": stamp}]
-    kube.patch(
-        POD, pod["metadata"]["name"], {"status": {"phase": "Running", "conditions": conditions}}, subresource="status"
-    )
+    condition = {"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": stamp}
+    places = {"podIP": address, "podIPs": [{"ip": address}], "startTime": stamp} if address else {}
+    status = {"phase": "Running", "conditions": [condition], **places}
+    kube.patch(POD, pod["metadata"]["name"], {"status": status}, subresource="status")
 
 
 def make_pods_ready(kube: Kube, mirror: str, component: str, number: int) -> None:

@@ -128,13 +128,15 @@ class Kube:
             return {}
         return {each["type"]: (each["status"], each["reason"], each["message"]) for each in status["conditions"]}
 
-    def until_condition(self, mirror: str, kind: str, status: str, reason: str) -> str:
+    def until_condition(self, mirror: str, kind: str, status: str, reason: str, seconds: float = DEADLINE) -> str:
         """Return the message of a condition after it has this status and reason."""
-        until(
-            lambda: self.condition(mirror, kind) == (status, reason),
-            why=f"{kind}={status}/{reason} of {mirror}; {self.conditions(mirror)}",
-        )
-        return self.conditions(mirror)[kind][2]
+
+        def message() -> str:
+            found = self.conditions(mirror).get(kind, ("", "", ""))
+            return found[2] if found[:2] == (status, reason) else ""
+
+        why = f"{kind}={status}/{reason} of {mirror}; {self.conditions(mirror)}"
+        return until(message, why=why, seconds=seconds)
 
     def until_there(self, kind: Kind, name: str) -> Json:
         """Return the object after it exists."""
