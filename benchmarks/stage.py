@@ -77,8 +77,7 @@ def a_stage(*, full: bool = False) -> Iterator[Stage]:
         TemporaryDirectory(prefix="benchmark-") as folder,
         Cluster(Path(folder) / "cluster").start(controllers=full, scheduler=full) as cluster,
     ):
-        # The upstreams do not exist. Their name resolution would measure the name servers of this machine.
-        system = System(cluster, {"UPSTREAM_PROBE_SECONDS": "0"})
+        system = System(cluster)
         try:
             stage = Stage(cluster, system.install())
             stage.unregister_webhook()

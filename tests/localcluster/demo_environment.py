@@ -20,7 +20,6 @@ from tests.localcluster.processes import LAST_LINES
 from tests.localcluster.system import System
 
 PROGRAMS = ("webhook", "controller")
-PROBE_SECONDS = "5"  # seconds; short, so that no step waits for a probe
 
 
 class DemoEnvironment(Protocol):
@@ -78,7 +77,7 @@ class WithNode:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self._node = Node(cluster)
-        self._system = Installed(self._node, UPSTREAM_PROBE_SECONDS=PROBE_SECONDS)
+        self._system = Installed(self._node)
         self._steps = PullSteps(self._node)
         self.steps: Sequence[Step] = self._steps.steps()
 
@@ -93,7 +92,7 @@ class WithNode:
             dockerfiles.build(program)
 
     def start(self, output: Output) -> DemoShell:
-        """Start the node, then the upstream, then the system: the controller probes the upstream at once."""
+        """Start the node, then the upstream, then the system: a cache probes its upstream at its start."""
         self._node.start()
         self._steps.prepare()
         shell = DemoShell(self.cluster, output, DEADLINE_OF_PODS)

@@ -77,7 +77,7 @@ class System:
             "KUBECONFIG": str(self.cluster.kubeconfig_for(user, groups)),
             "NAMESPACE": NAMESPACE,
             "METRICS_PORT": str(port),
-            **_agents_image(),
+            **_images_of_mirrors(),
         }
         self._launch(name, module, {**own, **self.environment, **environment})
         return port
@@ -132,10 +132,13 @@ class System:
         return each
 
 
-def _agents_image() -> dict[str, str]:
-    """Return the variables of the node agent's image in deploy/, which the controller needs to recognise the agent."""
+def _images_of_mirrors() -> dict[str, str]:
+    """Return the variables of deploy/ with the images of caches and node agents.
+
+    The controller recognises the project's agent by its image.
+    """
     for each in yaml.safe_load_all((REPOSITORY / "deploy" / "controller.yaml").read_text()):
         if each["kind"] == "Deployment":
             variables = each["spec"]["template"]["spec"]["containers"][0]["env"]
-            return {one["name"]: one["value"] for one in variables if one["name"].startswith("HOSTESS_")}
+            return {one["name"]: one["value"] for one in variables if one["name"].startswith(("CACHE_", "HOSTESS_"))}
     return {}

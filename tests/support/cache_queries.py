@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from prometheus_client.parser import text_string_to_metric_families
+
+from common.cache_protocol import PORT, STATUS_PORT
 from controller.objects.resources import POD, SERVICE, STATEFUL_SET
 from tests.support.kube import Kube
 
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     from tests.localcluster.node.upstream import Upstream
 
 OK = 200
-METRIC = re.compile(r"^registry_proxy_(?P<what>\w+)_total\{type=\"(?P<kind>\w+)\"\} (?P<value>\S+)$", re.MULTILINE)
+METRICS = "registrymirror_cache_"
+SERVED, RECEIVED = "served_bytes_total", "received_bytes_total"
+REQUESTS, EVICTIONS = "requests_total", "evictions_total"
 
 
 @dataclass
@@ -41,22 +45,32 @@ class CacheQueries:
         pods = self.kube.every(POD, labelSelector=f"mirror={name},component=registry")
         return {pod["metadata"]["name"]: pod["status"].get("podIP", "") for pod in pods}
 
-    def counted(self, name: str, what: str = "pushed_bytes", kind: str = "blob") -> int:
-        """Return a counter of a mirror's caches by the registry's metrics: `requests`, `hits`, `pushed_bytes`."""
-        return sum(self.counted_at(address, what, kind) for address in self.caches(name).values())
+    def counted(self, name: str, metric: str = SERVED, **labels: str) -> int:
+        """Return the sum of a metric of a mirror's caches, by default of the bytes that they served."""
+        return sum(self.counted_at(address, metric, **labels) for address in self.caches(name).values())
 
-    def counted_at(self, address: str, what: str = "pushed_bytes", kind: str = "blob") -> int:
-        """Return a counter of one cache; 0 if it is dead or has just started."""
-        page = self.node.run("curl", "--silent", f"http://{address}:5001/metrics", check=False).stdout
-        found = {(each["what"], each["kind"]): each["value"] for each in METRIC.finditer(page)}
-        return int(float(found.get((what, kind), 0)))
+    def counted_at(self, address: str, metric: str = SERVED, **labels: str) -> int:
+        """Return a metric of one cache; 0 if it is dead or has just started."""
+        page = self.node.run("curl", "--silent", f"http://{address}:{STATUS_PORT}/metrics", check=False).stdout
+        samples = (each for family in text_string_to_metric_families(page) for each in family.samples)
+        found = (each for each in samples if each.name == METRICS + metric)
+        return int(sum(each.value for each in found if labels.items() <= each.labels.items()))
+
+    def requests(self, name: str) -> dict[str, int]:
+        """Return the number of requests to each cache pod of a mirror."""
+        return {pod: self.counted_at(address, REQUESTS) for pod, address in self.caches(name).items()}
+
+    def serving_cache(self, name: str, before: dict[str, int]) -> str:
+        """Return the cache pod with the most requests since `before`. A node stays at one replica."""
+        now = self.requests(name)
+        return max(now, key=lambda pod: now[pod] - before.get(pod, 0))
 
     def fetch(self, address: str, image: str) -> None:
         """Let one cache fetch an image `host/path:tag` of its upstream."""
         path, _, tag = image.partition("/")[2].rpartition(":")
         accept = "Accept: application/vnd.oci.image.manifest.v1+json"
         ask = ("curl", "--silent", "--show-error", "--fail", "--insecure", "--header", accept)
-        repository = f"https://{address}:5000/v2/{path}"
+        repository = f"https://{address}:{PORT}/v2/{path}"
         manifest = json.loads(self.node.run(*ask, f"{repository}/manifests/{tag}").stdout)
         for blob in (manifest["config"], *manifest["layers"]):
             self.node.run(*ask, "--output", "/dev/null", f"{repository}/blobs/{blob['digest']}")
@@ -71,7 +85,6 @@ class CacheQueries:
 
     def _status(self, name: str, path: str) -> int:
         accept = "Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json"
-        # GET: the registry answers HEAD of an uncached blob with 500
         ask = ("curl", "--silent", "--insecure", "--max-time", "10", "--header", accept)
         url = f"https://{self.address(name)}/v2/{path}"
         output = self.node.run(*ask, "--output", "/dev/null", "--write-out", "%{http_code}", url, check=False)

@@ -14,14 +14,15 @@ from tests.support.kube import text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tests.localcluster.node.node import Node
     from tests.support.testbed import Testbed
 
 ASK = "import ssl, sys; print(ssl.get_server_certificate((sys.argv[1], int(sys.argv[2])), timeout=2))"
 
 
-def served(testbed: Testbed, addresses: Iterable[str], port: int) -> set[bytes]:
+def served(node: Node, addresses: Iterable[str], port: int) -> set[bytes]:
     """Return the certificates of the servers at the addresses. It is empty for a server that does not answer."""
-    ask = [*testbed.node.sandbox.network, sys.executable, "-I", "-S", "-c", ASK]
+    ask = [*node.sandbox.network, sys.executable, "-I", "-S", "-c", ASK]
     answers = (
         subprocess.run([*ask, each, str(port)], capture_output=True, text=True, check=False) for each in addresses
     )

@@ -65,4 +65,4 @@ def upstreams_of(node: Node) -> tuple[Upstream, Upstream, Upstream]:
 
 def system_of(node: Node, **environment: str) -> Installed:
     """Return the system as the tests configure it."""
-    return Installed(node, CA_CERTIFICATE_BUNDLE="bundle", UPSTREAM_PROBE_SECONDS="5", **environment)
+    return Installed(node, CA_CERTIFICATE_BUNDLE="bundle", **environment)

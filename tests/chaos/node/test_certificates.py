@@ -88,7 +88,9 @@ def test_node_clock_two_years_off(world: Testbed, chaos: Chaos) -> None:
 def rolled(testbed: Testbed) -> bool:
     """Return True if both caches serve the issued certificate, and the node trusts and uses them."""
     caches = testbed.caches("world").values()
-    is_served = testbed.ready_caches("world") == REPLICAS and served(testbed, caches, 5000) == {issued(testbed, OURS)}
+    is_served = testbed.ready_caches("world") == REPLICAS and served(testbed.node, caches, 5000) == {
+        issued(testbed, OURS)
+    }
     return is_served and trusted(testbed, "world") == to_be_trusted(testbed, "world") and well(testbed)
 
 

@@ -41,7 +41,7 @@ def _replaced(testbed: Testbed, chaos: Chaos, secret: str, fault: str) -> None:
         # The kubelet's own sync could come after the end of the overlap.
         testbed.sync_secrets(WEBHOOK)
         testbed.until(
-            lambda: served(testbed, pods(testbed).values(), 8443) == {issued(testbed, SERVING)}, SYNCED_WITHIN
+            lambda: served(testbed.node, pods(testbed).values(), 8443) == {issued(testbed, SERVING)}, SYNCED_WITHIN
         )
         recovered = time.monotonic() - began
         reviews.more(200)

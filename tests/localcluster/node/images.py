@@ -13,7 +13,7 @@ from common.types import Json
 from tests.localcluster.build import cache_folder
 from tests.localcluster.locks import exclusive
 from tests.localcluster.node import archive, debian, programs
-from tests.localcluster.node.programs import COREDNS, COREDNS_VERSION, PAUSE, REGISTRY, REGISTRY_VERSION
+from tests.localcluster.node.programs import COREDNS, COREDNS_VERSION, PAUSE
 from tests.localcluster.node.public_ca import BUNDLE, OPENSSL_LINK, public_ca_file
 from tests.localcluster.node.tree import Tree
 
@@ -21,7 +21,6 @@ from tests.localcluster.node.tree import Tree
 PAUSE_IMAGE = "local.test/pause:3.10"
 BUSYBOX_IMAGE = "local.test/busybox:1.35"
 COREDNS_IMAGE = f"local.test/coredns:{COREDNS_VERSION}"
-REGISTRY_IMAGE = f"local.test/registry:{REGISTRY_VERSION}"
 PYTHON_IMAGE = "local.test/python:3.11"
 PYTHON_BUILD_IMAGE = "local.test/python-build:3.11"
 
@@ -31,39 +30,18 @@ PYTHON_PACKAGES = ("python3-minimal", "libpython3.11-stdlib")
 NEVER_USED = ("debconf_", "dpkg_", "tar_", "readline-common_")
 FOR_RUN = ("sh", "find", "rm")  # used by RUN in our Dockerfiles; the final images have no shell
 USERS = b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
-# As in the official image, without its debug server.
-REGISTRY_CONFIG = b"""version: 0.1
-log: {level: info}
-storage: {filesystem: {rootdirectory: /var/lib/registry}, delete: {enabled: true}}
-http: {addr: ":5000"}
-"""
 
 
 def base_images(environment: Mapping[str, str] = os.environ) -> list[Path]:
-    """Return the archives of pause, busybox, CoreDNS and the registry."""
-    pause, coredns, registry = (programs.build(each, environment) for each in (PAUSE, COREDNS, REGISTRY))
+    """Return the archives of pause, busybox and CoreDNS."""
+    pause, coredns = (programs.build(each, environment) for each in (PAUSE, COREDNS))
     return [
         _cached(PAUSE_IMAGE, [pause], {"Entrypoint": ["/pause"]}, lambda: _one_file("pause", pause), environment),
         _cached(BUSYBOX_IMAGE, [BUSYBOX], {"Cmd": ["sh"]}, busybox_tree, environment),
         _cached(
             COREDNS_IMAGE, [coredns], {"Entrypoint": ["/coredns"]}, lambda: _one_file("coredns", coredns), environment
         ),
-        _cached(
-            REGISTRY_IMAGE,
-            [registry, BUSYBOX, public_ca_file(environment)],
-            REGISTRY_SETTINGS,
-            lambda: _registry(registry, public_ca_file(environment)),
-            environment,
-        ),
     ]
-
-
-REGISTRY_SETTINGS = {
-    "Entrypoint": ["registry"],
-    "Cmd": ["serve", "/etc/distribution/config.yml"],
-    "ExposedPorts": {"5000/tcp": {}},
-    "Env": [archive.PATH, "OTEL_TRACES_EXPORTER=none"],
-}
 
 
 def python_image(*, with_pip: bool = False, environment: Mapping[str, str] = os.environ) -> Path:
@@ -82,16 +60,6 @@ def busybox_tree() -> Tree:
     for command in commands:
         if command != "busybox":
             tree.link(f"bin/{command}", "busybox")
-    return tree
-
-
-def _registry(binary: Path, ca_file: Path) -> Tree:
-    """Return the registry with the shell and commands of busybox that the official image has."""
-    tree = busybox_tree()
-    tree.file("bin/registry", binary, 0o755)
-    tree.file("etc/distribution/config.yml", REGISTRY_CONFIG)
-    tree.file(BUNDLE, ca_file)
-    tree.folder("var/lib/registry", 0o777)
     return tree
 
 

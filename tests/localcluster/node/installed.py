@@ -1,6 +1,6 @@
 """Install the system in a node as documented: images from the Dockerfiles, `kubectl apply -k` of an overlay.
 
-system = Installed(node, REGISTRY_IMAGE=images.REGISTRY_IMAGE).install()
+system = Installed(node, CERTIFICATE_OVERLAP="40s").install()
 system.set_environment(CA_CERTIFICATE_BUNDLE="bundle")   # waits until the controller has it
 system.scale("webhook", 3); system.uninstall()
 """
@@ -12,15 +12,13 @@ from pathlib import Path
 import yaml
 
 from common.types import Json
-from tests.localcluster.node import dockerfiles, images
+from tests.localcluster.node import dockerfiles
 from tests.localcluster.node.node import Node
 
 REPOSITORY = Path(__file__).parents[3]
 DEPLOY = REPOSITORY / "deploy"
 NAMESPACE = "registry-mirror"
 TIMEOUT = "120s"
-# No image comes from the internet.
-ENVIRONMENT = {"REGISTRY_IMAGE": images.REGISTRY_IMAGE}
 
 
 class Installed:
@@ -29,17 +27,12 @@ class Installed:
     def __init__(self, node: Node, **environment: str) -> None:
         self.node = node
         self.folder = node.folder / "installed"
-        self.environment = {**ENVIRONMENT, **environment}
+        self.environment = {**_images_of_mirrors(), **environment}
 
     def install(self) -> "Installed":
         """Build and import the images, apply deploy/, wait until all replicas are ready; return itself."""
         for program in programs():
             self.node.import_image(dockerfiles.build(program))
-        if "hostess" in programs():
-            registry, _, rest = dockerfiles.image_name("hostess").partition("/")
-            image, _, tag = rest.rpartition(":")
-            ours = {"REGISTRY": registry, "IMAGE": image, "TAG": tag}
-            self.environment = {**{f"HOSTESS_DOCKER_{name}": value for name, value in ours.items()}, **self.environment}
         self.apply()
         self.node.cluster.restart_controllers()  # otherwise garbage collection of mirrors takes half a minute
         return self.wait()
@@ -110,6 +103,17 @@ class Installed:
 def programs() -> list[str]:
     """Return the programs that have a Dockerfile."""
     return sorted(path.suffix.removeprefix(".") for path in REPOSITORY.glob("Dockerfile.*"))
+
+
+def _images_of_mirrors() -> dict[str, str]:
+    """Return the variables with the images of caches and node agents."""
+    registry, _, rest = dockerfiles.image_name("hostess").partition("/")
+    image, _, tag = rest.rpartition(":")
+    agent = {"REGISTRY": registry, "IMAGE": image, "TAG": tag}
+    return {
+        "CACHE_IMAGE": dockerfiles.image_name("cache"),
+        **{f"HOSTESS_DOCKER_{name}": value for name, value in agent.items()},
+    }
 
 
 def _images() -> Iterator[Json]:
