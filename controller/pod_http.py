@@ -27,7 +27,13 @@ async def http_fetch(port: int, path: str) -> AsyncIterator[Fetch]:
     """Yield a Fetch over HTTP. It connects to pod addresses directly, not through the environment's proxy."""
     connector = aiohttp.TCPConnector(limit=2 * CONCURRENCY, force_close=True)
     timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session:
+    async with aiohttp.ClientSession(
+        connector=connector,
+        timeout=timeout,
+        trust_env=False,
+        # No pod compresses its answer. A small compressed answer of another program could fill the memory.
+        auto_decompress=False,
+    ) as session:
         yield partial(_fetch, session, port, path)
 
 

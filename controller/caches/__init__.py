@@ -1,1 +1,1 @@
-"""Ask the cache pods what their upstreams answer."""
+"""Ask the cache pods for the state of their upstreams."""

@@ -1,4 +1,4 @@
-"""Ask all cache pods for their status in rounds, and enqueue mirrors whose upstream answers otherwise."""
+"""Ask all cache pods for their status in rounds. Enqueue a mirror after each change of an answer."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from controller.caches.cache_status import parse_status, verdict_of
 from controller.pod_http import CONCURRENCY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Iterable, Mapping
 
     from common.logs import Logger
     from common.types import Json
-    from controller.caches.cache_status import UpstreamAnswer
+    from controller.caches.cache_status import Answers, UpstreamAnswer
     from controller.informer.store import Store
     from controller.model.mirror import Mirror
     from controller.model.observation import Verdict
     from controller.pod_http import Fetch
 
-    Answers = dict[str, tuple[UpstreamAnswer, ...] | None]  # by pod
+    Pods = Mapping[str, Mapping[str, str]]  # addresses by mirror and name
 
-# Seconds between two rounds. With many pods a round is as long as PACE for each of them: 50 requests a second.
+# Seconds between two rounds. With many pods a round takes PACE for each of them: 50 requests a second.
 INTERVAL: Final = 10.0
 PACE: Final = 0.02
 # Seconds between two requests to a pod that changes again and again.
@@ -36,24 +36,26 @@ SHORTEST_INTERVAL: Final = 0.5
 
 @dataclass(slots=True)
 class CachePoller:
-    """The cache pods of all mirrors, and their last answers."""
+    """Hold the last answers of the cache pods of all mirrors."""
 
     pods: Store
     enqueue: Callable[[str], None]
     fetch: Fetch
     log: Logger
     _answers: dict[str, Answers] = field(default_factory=dict)
-    _changed: set[str] = field(default_factory=set)
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _changed: set[str] = field(default_factory=set)  # mirrors with another pod, or another address of a pod
+    _has_changed: asyncio.Event = field(default_factory=asyncio.Event)
     _is_complete: bool = False
+    _waiting: set[str] = field(default_factory=set)  # mirrors reconciled before the end of the first round
 
     def __post_init__(self) -> None:
         self.pods.listen(self._pod_changed)
 
     def verdict(self, mirror: Mirror) -> Verdict | None:
-        """Return what the cache pods say of a mirror's upstream; None before the first round."""
+        """Return the state of a mirror's upstream by its cache pods; None before the first round."""
         answers = self._answers.get(mirror.name)
         if answers is None and not self._is_complete:
+            self._waiting.add(mirror.name)
             return None
         return verdict_of(mirror.upstream.url, answers or {})
 
@@ -63,62 +65,74 @@ class CachePoller:
         self._is_complete = False
         while True:
             began = time.monotonic()
-            pods = self._pods_by_mirror()
-            for gone in set(self._answers) - set(pods):
-                self._record(gone, {})
-            await self._ask(pods)
-            self._is_complete = True
+            await self._ask_all()
             await self._ask_changed_until(began + max(INTERVAL, PACE * len(self.pods)))
 
+    async def _ask_all(self) -> None:
+        self._changed.clear()
+        pods = self._pods_by_mirror()
+        await self._ask(pods, self._answers.keys() | pods.keys())
+        self._is_complete = True
+        for mirror in self._waiting:
+            self.enqueue(mirror)
+        self._waiting.clear()
+
     async def _ask_changed_until(self, deadline: float) -> None:
-        """Ask the pods of mirrors whose pods change meanwhile."""
+        """Ask the pods of a mirror again after each change among them."""
         while (left := deadline - time.monotonic()) > 0:
-            await clock.wait_for_event(self._news, left)
-            self._news.clear()
+            await clock.wait_for_event(self._has_changed, left)
+            self._has_changed.clear()
             changed, self._changed = self._changed, set()
             if changed:
-                await self._ask(self._pods_by_mirror(changed))
+                await self._ask(self._pods_by_mirror(), changed)
                 await asyncio.sleep(SHORTEST_INTERVAL)
 
     def _pod_changed(self, _: str, before: Json | None, after: Json | None) -> None:
-        if before is None or after is None or before["status"] != after["status"]:
-            self._changed |= {mirror for each in (before, after) if (mirror := _mirror_of(each)) is not None}
-            self._news.set()
+        if _address_of(before) == _address_of(after):
+            return
+        self._changed.update(mirror for pod in (before, after) if (mirror := _mirror_of(pod)) is not None)
+        self._has_changed.set()
 
-    def _pods_by_mirror(self, wanted: Collection[str] | None = None) -> dict[str, dict[str, str]]:
-        """Return the addresses of cache pods by mirror and name, for all mirrors or the wanted ones."""
+    def _pods_by_mirror(self) -> Pods:
         found: defaultdict[str, dict[str, str]] = defaultdict(dict)
         for name in self.pods:
             pod = self.pods.get(name)
-            mirror, address = _mirror_of(pod), dict_at(pod, "status").get("podIP")
-            if mirror is not None and address and (wanted is None or mirror in wanted):
+            mirror, address = _mirror_of(pod), _address_of(pod)
+            if mirror is not None and address is not None:
                 found[mirror][name] = address
-        return found if wanted is None else {mirror: found.get(mirror, {}) for mirror in wanted}
+        return found
 
-    async def _ask(self, pods: dict[str, dict[str, str]]) -> None:
+    async def _ask(self, pods: Pods, mirrors: Iterable[str]) -> None:
         gate = asyncio.Semaphore(CONCURRENCY)
 
+        async def answer_of(address: str) -> tuple[UpstreamAnswer, ...] | None:
+            async with gate:
+                return parse_status(await self.fetch(address), clock.now())
+
         async def ask(mirror: str) -> None:
-            async def one(address: str) -> tuple[UpstreamAnswer, ...] | None:
-                async with gate:
-                    return parse_status(await self.fetch(address), clock.now())
+            addresses = pods.get(mirror, {})
+            answers = await asyncio.gather(*map(answer_of, addresses.values()))
+            self._record(mirror, dict(zip(addresses, answers, strict=True)))
 
-            answers = await asyncio.gather(*map(one, pods[mirror].values()))
-            self._record(mirror, dict(zip(pods[mirror], answers, strict=True)))
-
-        await asyncio.gather(*map(ask, pods))
+        await asyncio.gather(*map(ask, mirrors))
 
     def _record(self, mirror: str, answers: Answers) -> None:
-        if answers == self._answers.get(mirror):
+        if answers == self._answers.get(mirror, {}):
             return
         if answers:
             self._answers[mirror] = answers
         else:
             self._answers.pop(mirror, None)
-        said = sorted({each.cause.name for answer in answers.values() for each in answer or ()})
-        self.log.info("caches report another state", mirror=mirror, pods=len(answers), upstream=said)
+        upstream = sorted({each.cause.name for found in answers.values() for each in found or ()})
+        self.log.info("caches report another state", mirror=mirror, pods=len(answers), upstream=upstream)
+        self._waiting.discard(mirror)
         self.enqueue(mirror)
 
 
 def _mirror_of(pod: Json | None) -> str | None:
     return names.mirror_of(dict_at(pod, "metadata", "labels"))
+
+
+def _address_of(pod: Json | None) -> str | None:
+    address: str | None = dict_at(pod, "status").get("podIP")
+    return address

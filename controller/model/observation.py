@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from common.cache_protocol import CredentialsResult
+
 if TYPE_CHECKING:
-    from common.cache_protocol import CredentialsResult
     from common.types import Json
     from controller.model.condition import Reason
     from controller.model.inputs import Inputs, MissingInput
@@ -53,22 +54,12 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Answers of the upstream to the cache pods. `login` is None if unknown.
+    """Answers of the upstream to the cache pods.
 
-    `is_former`: every cache pod that answers still serves another upstream.
+    `is_switching`: every cache pod that answers still serves another upstream.
     """
 
     cause: Reason
     message: str
-    login: CredentialsResult | None = None
-    is_former: bool = False
-
-    @property
-    def reason(self) -> str:
-        """Return the reason of the condition UpstreamReachable."""
-        return self.cause.name
-
-    @property
-    def status(self) -> str:
-        """Return the status of the condition UpstreamReachable."""
-        return self.cause.status
+    login: CredentialsResult = CredentialsResult.NOT_CHECKED
+    is_switching: bool = False

@@ -73,7 +73,7 @@ def is_serving(obj: Json, observation: Observation) -> bool:
 
 def is_switching_upstream(observation: Observation) -> bool:
     """Return True if all cache pods still serve another upstream. They answer 404 for this one."""
-    return observation.verdict is not None and observation.verdict.is_former
+    return observation.verdict is not None and observation.verdict.is_switching
 
 
 def cache_available(obj: Json, mirror: Mirror, observation: Observation) -> Condition:

@@ -23,11 +23,16 @@ _WITHOUT: Final = {
     CredentialsState.SECRET_NOT_OPTED_IN: reasons.SECRET_NOT_OPTED_IN,
     CredentialsState.SECRET_INCOMPLETE: reasons.SECRET_INCOMPLETE,
 }
-_LOGINS: Final = {
-    CredentialsResult.ACCEPTED: reasons.CREDENTIALS_ACCEPTED,
-    CredentialsResult.REFUSED: reasons.CREDENTIALS_REFUSED,
-    CredentialsResult.REQUIRED: reasons.CREDENTIALS_REQUIRED,
-    CredentialsResult.NOT_VERIFIED: reasons.CREDENTIALS_NOT_VERIFIED,
+# A cache with other credentials than those of the Secret has not read them yet. Its result does not count.
+_RESULTS: Final = {
+    CredentialsState.FOUND: {
+        CredentialsResult.ACCEPTED: reasons.CREDENTIALS_ACCEPTED,
+        CredentialsResult.REFUSED: reasons.CREDENTIALS_REFUSED,
+    },
+    CredentialsState.NOT_REQUIRED: {
+        CredentialsResult.REQUIRED: reasons.CREDENTIALS_REQUIRED,
+        CredentialsResult.NOT_VERIFIED: reasons.CREDENTIALS_NOT_VERIFIED,
+    },
 }
 
 
@@ -42,18 +47,21 @@ def upstream_reachable(obj: Json, mirror: Mirror, verdict: Verdict | None) -> Co
 def credentials_available(
     obj: Json, mirror: Mirror, namespace: str, inputs: Inputs, verdict: Verdict | None
 ) -> Condition:
-    """Return CredentialsAvailable from the Secret and from the upstream's answer to it."""
+    """Return CredentialsAvailable from the Secret and from the upstream's answer to it.
+
+    While no cache pod has asked the upstream, the last published answer stays.
+    """
     state = inputs.credentials.state
     secret = f"Secret {namespace}/{mirror.spec.credentials_secret}"
     if state in _WITHOUT:
         return _WITHOUT[state].condition(_without(state, mirror, secret))
-    if verdict is None:
+    results = _RESULTS[state]
+    if verdict is not None and verdict.login in results:
+        return results[verdict.login].condition(_with_login(verdict.login, mirror.upstream.url, secret))
+    if verdict is None or verdict.cause is reasons.NOT_ASKED:
         last = _last(obj, mirror, CREDENTIALS_AVAILABLE)
-        if last is not None and last.reason in {reason.name for reason in _LOGINS.values()}:
+        if last is not None and last.reason in {reason.name for reason in results.values()}:
             return last
-    login = None if verdict is None else verdict.login
-    if login is not None:
-        return _LOGINS[login].condition(_with_login(login, mirror.upstream.url, secret))
     if state is CredentialsState.FOUND:
         return reasons.CREDENTIALS_FOUND.condition(f"{secret} has username and password.")
     return reasons.CREDENTIALS_NOT_REQUIRED.condition("The mirror names no Secret. The cache pulls anonymously.")

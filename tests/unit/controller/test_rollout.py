@@ -57,7 +57,7 @@ def test_rollout_is_reported_while_available() -> None:
 
 def test_caches_of_former_upstream_are_unavailable() -> None:
     """They answer 404 for the new upstream, so nodes pull from it. The status names the upstream in use."""
-    verdict = Verdict(reasons.NOT_ASKED, "Not read yet.", is_former=True)
+    verdict = Verdict(reasons.NOT_ASKED, "Not read yet.", is_switching=True)
     observation = Observation(inputs(), stateful_set=a_stateful_set(ready=2), verdict=verdict)
     obj = {**stored(CHANGED), "status": {"upstream": FORMER}}
     switching = _status(obj, observation)
@@ -70,7 +70,7 @@ def test_caches_of_former_upstream_are_unavailable() -> None:
 
 
 def test_switching_needs_ready_pods() -> None:
-    verdict = Verdict(reasons.NOT_ASKED, "Not read yet.", is_former=True)
+    verdict = Verdict(reasons.NOT_ASKED, "Not read yet.", is_switching=True)
     observation = Observation(inputs(), stateful_set=a_stateful_set(ready=0), verdict=verdict)
     assert _cache(_status(stored(CHANGED), observation)) == ("False", "NoReplicaReady")
 
