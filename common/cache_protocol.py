@@ -8,6 +8,8 @@ from typing import Final
 PORT: Final = 5000  # the registry API
 STATUS_PORT: Final = 5001  # plain HTTP: health, readiness, metrics and status
 STATUS_PATH: Final = "/status"
+READY_PATH: Final = "/readyz"
+ALIVE_PATH: Final = "/healthz"
 
 
 class UpstreamReason(StrEnum):

@@ -98,10 +98,20 @@ def _container(settings: ControllerSettings) -> Json:
         ],
         "env": _environment(settings),
         # The readiness probe runs at once after it, and not up to five seconds later.
-        "startupProbe": {**_probe("/readyz"), "periodSeconds": 1, "failureThreshold": 300},
+        "startupProbe": {**_probe(cache_protocol.READY_PATH), "periodSeconds": 1, "failureThreshold": 300},
         # Neither depends on the upstream or on free space, which a restart does not repair.
-        "readinessProbe": {**_probe("/readyz"), "periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 2},
-        "livenessProbe": {**_probe("/healthz"), "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
+        "readinessProbe": {
+            **_probe(cache_protocol.READY_PATH),
+            "periodSeconds": 5,
+            "timeoutSeconds": 3,
+            "failureThreshold": 2,
+        },
+        "livenessProbe": {
+            **_probe(cache_protocol.ALIVE_PATH),
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+            "failureThreshold": 6,
+        },
         "resources": {
             # The cache streams; the kernel can reclaim its page cache.
             "requests": {"cpu": "50m", "memory": "64Mi"},

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def nodes_configured(mirror: Mirror, observation: Observation, holder: str | None, *, serving: bool) -> Condition:
-    """Return NodesConfigured. `holder` is the older mirror with the same host name; `serving`: a cache pod is ready."""
+    """Return NodesConfigured. `holder` is the older mirror with the same host name; `serving`: a cache pod serves."""
     if holder is not None:
         return reasons.MASQUERADE_CONFLICT.condition(
             f"RegistryMirror {holder} is older and has the same masqueradeUrl, {mirror.masquerade}."
@@ -50,7 +50,7 @@ def _counted(mirror: Mirror, daemon_set: Json, observation: Observation, *, serv
     if ready < desired:
         return _pending(mirror, observation, f"{ready} of {desired} nodes", serving=serving)
     if not serving:
-        return reasons.NODES_USE_UPSTREAM.condition(f"No cache pod is ready. {pulls(observation)}")
+        return reasons.NODES_USE_UPSTREAM.condition(f"No cache pod serves the upstream. {pulls(observation)}")
     message = f"{ready} of {desired} nodes use the mirror.{_images_elsewhere(mirror, observation.inputs)}"
     return reasons.ALL_NODES_READY.condition(message)
 
@@ -61,7 +61,7 @@ def _pending(mirror: Mirror, observation: Observation, count: str, *, serving: b
     state = (
         f"{count} use the mirror. The others pull from the upstream."
         if serving
-        else f"{count} are configured. No cache pod is ready. {pulls(observation)}"
+        else f"{count} are configured. No cache pod serves the upstream. {pulls(observation)}"
     )
     uses_mirrors = any(agent.reason == agent_protocol.RUNTIME_USES_MIRRORS for agent in agents)
     advice = [reasons.RUNTIME_USES_MIRRORS.action] if uses_mirrors else []

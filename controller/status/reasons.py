@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from common import agent_protocol
+from common.cache_protocol import CredentialsResult, UpstreamReason
 from controller.model.condition import (
     ACCEPTED,
     CACHE_AVAILABLE,
@@ -119,85 +120,105 @@ CA_BUNDLE_MISSING = _cache(
     "Create the ConfigMap with `ca-certificates.crt`.",
 )
 
-REACHABLE = _upstream("True", "Reachable", "The upstream answers as a registry.")
+REACHABLE = _upstream("True", UpstreamReason.REACHABLE, "The upstream answers as a registry.")
 NOT_ASKED = _upstream(
     "Unknown",
-    "NotAsked",
+    UpstreamReason.NOT_ASKED,
     "No cache pod has asked the upstream yet, or none answers the controller.",
     "If it lasts, describe the cache pods, and check network policies between controller and caches.",
 )
 
 NAME_NOT_FOUND = _upstream(
-    "False", "NameNotFound", "No name server resolves the host name.", "Check `spec.upstreamUrl` and the cluster's DNS."
+    "False",
+    UpstreamReason.NAME_NOT_FOUND,
+    "No name server resolves the host name.",
+    "Check `spec.upstreamUrl` and the cluster's DNS.",
 )
 CONNECTION_REFUSED = _upstream(
     "False",
-    "ConnectionRefused",
+    UpstreamReason.CONNECTION_REFUSED,
     "The upstream refuses connections.",
     "Check the port, and firewalls between cluster and upstream.",
 )
 CONNECTION_FAILED = _upstream(
     "False",
-    "ConnectionFailed",
+    UpstreamReason.CONNECTION_FAILED,
     "The upstream's address cannot be reached.",
     "Check routes and firewalls, or set HTTPS_PROXY.",
 )
 CONNECTION_BROKEN = _upstream(
     "False",
-    "ConnectionBroken",
+    UpstreamReason.CONNECTION_BROKEN,
     "The upstream closes the connection without an answer.",
     "Check the port and the upstream's log.",
 )
 TIMED_OUT = _upstream(
-    "False", "TimedOut", "The upstream does not answer in time.", "Check the network between cluster and upstream."
+    "False",
+    UpstreamReason.TIMED_OUT,
+    "The upstream does not answer in time.",
+    "Check the network between cluster and upstream.",
 )
 UNTRUSTED_CERTIFICATE = _upstream(
     "False",
-    "UntrustedCertificate",
+    UpstreamReason.UNTRUSTED_CERTIFICATE,
     "The upstream's certificate is not trusted.",
     "Add its CA to CA_CERTIFICATE_BUNDLE, or that of a proxy that inspects TLS.",
 )
-TLS_FAILED = _upstream("False", "TLSFailed", "The TLS handshake fails.", "Check the port, or use `http://`.")
-PROXY_FAILED = _upstream(
-    "False", "ProxyFailed", "The proxy does not answer, or refuses.", "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY."
+TLS_FAILED = _upstream(
+    "False", UpstreamReason.TLS_FAILED, "The TLS handshake fails.", "Check the port, or use `http://`."
 )
-FORBIDDEN = _upstream("False", "Forbidden", "The upstream answers 403.", "Ask its operator to admit this cluster.")
+PROXY_FAILED = _upstream(
+    "False",
+    UpstreamReason.PROXY_FAILED,
+    "The proxy does not answer, or refuses.",
+    "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY.",
+)
+FORBIDDEN = _upstream(
+    "False", UpstreamReason.FORBIDDEN, "The upstream answers 403.", "Ask its operator to admit this cluster."
+)
 RATE_LIMITED = _upstream(
     "False",
-    "RateLimited",
+    UpstreamReason.RATE_LIMITED,
     "The upstream answers 429.",
-    "Wait until the time in the message, or set `spec.credentialsSecret`.",
+    "Wait, or set `spec.credentialsSecret`. The message names the end of a long pause.",
 )
-SERVER_ERROR = _upstream("False", "ServerError", "The upstream answers 5xx.", "Wait, or ask its operator.")
+SERVER_ERROR = _upstream(
+    "False", UpstreamReason.SERVER_ERROR, "The upstream answers 5xx.", "Wait, or ask its operator."
+)
 NOT_A_REGISTRY = _upstream(
-    "False", "NotARegistry", "The upstream does not answer as a registry.", "Check host and port in `spec.upstreamUrl`."
+    "False",
+    UpstreamReason.NOT_A_REGISTRY,
+    "The upstream does not answer as a registry.",
+    "Check host and port in `spec.upstreamUrl`.",
 )
 UNAUTHORIZED = _upstream(
     "False",
-    "Unauthorized",
+    UpstreamReason.UNAUTHORIZED,
     "The upstream answers 401 without Basic or Bearer.",
     "Use an upstream with one of these schemes.",
 )
-NO_TOKEN = _upstream("False", "NoToken", "The token service answers without a token.", "Ask the upstream's operator.")
+NO_TOKEN = _upstream(
+    "False", UpstreamReason.NO_TOKEN, "The token service answers without a token.", "Ask the upstream's operator."
+)
 
 CREDENTIALS_NOT_REQUIRED = _credentials("True", "NotRequired", "The mirror names no Secret.")
 CREDENTIALS_FOUND = _credentials("True", "Found", "The Secret has username and password.")
-CREDENTIALS_ACCEPTED = _credentials("True", "CredentialsAccepted", "The upstream accepts the credentials.")
+CREDENTIALS_ACCEPTED = _credentials("True", CredentialsResult.ACCEPTED, "The upstream accepts the credentials.")
 CREDENTIALS_REFUSED = _credentials(
     "False",
-    "CredentialsRefused",
+    CredentialsResult.REFUSED,
     "The upstream refuses username and password.",
     "Correct the Secret; caches use the new values within two minutes.",
 )
 CREDENTIALS_REQUIRED = _credentials(
     "False",
-    "CredentialsRequired",
+    CredentialsResult.REQUIRED,
     "The upstream requires credentials, and the mirror names no Secret.",
     "Create a Secret with `username` and `password`, and set `spec.credentialsSecret`.",
 )
 CREDENTIALS_NOT_VERIFIED = _credentials(
     "Unknown",
-    "CredentialsNotVerified",
+    CredentialsResult.NOT_VERIFIED,
     "The upstream gives anonymous tokens for single images only.",
     "If pulls fail, set `spec.credentialsSecret`.",
 )
@@ -224,7 +245,7 @@ ALL_NODES_READY = _nodes("True", "AllNodesReady", "All nodes use the mirror, or 
 NODES_USE_UPSTREAM = _nodes(
     "True",
     "NodesUseUpstream",
-    "All nodes are configured, and pull from the upstream until a cache pod is ready.",
+    "All nodes are configured, and pull from the upstream until a cache pod serves it.",
     "See the reason of `CacheAvailable`.",
 )
 NO_NODES = _nodes("Unknown", "NoNodes", "No node matches the agent's node selector.", "Check HOSTESS_NODE_SELECTOR.")

@@ -59,7 +59,7 @@ def test_nodes_are_counted(kube: Kube, name: str) -> None:
         ), message
         make_pods_ready(kube, name, "hostess-certificate", 2)
         message = kube.until_condition(name, "NodesConfigured", "True", "NodesUseUpstream")
-        assert message == "No cache pod is ready. Nodes pull from the upstream."
+        assert message == "No cache pod serves the upstream. Nodes pull from the upstream."
         assert kube.get(resources.MIRROR, name)["status"]["nodes"] == {"desired": 2, "ready": 2}
     finally:
         for node in nodes:

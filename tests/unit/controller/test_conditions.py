@@ -132,11 +132,14 @@ EVERY = [
     (_nodes(a_daemon_set(3, 3, updated=1)), f"{PENDING} 1 of 3 {OTHERS}{DESCRIBE_AGENTS}"),
     (
         _nodes(a_daemon_set(3, 3), serving=False),
-        "NodesConfigured True NodesUseUpstream: No cache pod is ready. Nodes pull from the upstream.",
+        "NodesConfigured True NodesUseUpstream: No cache pod serves the upstream. Nodes pull from the upstream.",
     ),
     (
         _nodes(a_daemon_set(3, 2), serving=False),
-        f"{PENDING} 2 of 3 nodes are configured. No cache pod is ready. Nodes pull from the upstream.{DESCRIBE_AGENTS}",
+        (
+            f"{PENDING} 2 of 3 nodes are configured. No cache pod serves the upstream."
+            f" Nodes pull from the upstream.{DESCRIBE_AGENTS}"
+        ),
     ),
     (_nodes(None), "NodesConfigured False NodesPending: The DaemonSet does not exist yet."),
     (_nodes({"metadata": {"generation": 1}}), NOT_COUNTED),
