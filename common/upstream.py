@@ -80,7 +80,7 @@ def parse_literal(text: str) -> Upstream:
             " write an internationalized name in its xn-- form"
         )
     scheme, rest = _split_scheme(text)
-    _refuse_what_is_dropped(rest)
+    _refuse_other_parts(rest)
     authority = _AUTHORITY.fullmatch(rest.removesuffix("/"))
     if authority is None:
         raise ValueError("must be host[:port]; write an IPv6 address in brackets, as in [2001:db8::1]:5000")
@@ -103,7 +103,7 @@ def _refuse_half_a_scheme(text: str) -> None:
         raise ValueError("has an incomplete scheme; write https://host[:port] or host[:port]")
 
 
-def _refuse_what_is_dropped(rest: str) -> None:
+def _refuse_other_parts(rest: str) -> None:
     if "@" in rest:
         raise ValueError(
             "must not contain user information; put username and password in a Secret and name it in credentialsSecret"

@@ -38,40 +38,34 @@ def reflectors(
     cluster: KubeClient, settings: ControllerSettings, state: ClusterCache, log: Logger, metrics: Metrics
 ) -> list[Reflector]:
     """Return a reflector for each kind of object, limited to the namespace and the names that are needed."""
-    namespace = settings.namespace
-    watched: list[tuple[Kind, str | None, Store, str]] = [
-        (resources.MIRROR, None, state.mirrors, ""),
-        *((kind, namespace, store, "") for kind, store in state.children.items()),
-        (resources.CLAIM, namespace, state.claims, ""),
-        (resources.LEASE, namespace, state.leases, f"metadata.name={LEASE_NAME}"),
+
+    def reflector(kind: Kind, store: Store, **options: Any) -> Reflector:
+        return Reflector(
+            cluster=cluster,
+            kind=kind,
+            store=store,
+            log=log,
+            longest_wait=settings.seconds_between_streams,
+            on_restart=partial(metrics.watch_restarted, kind.name),
+            **{"namespace": settings.namespace, **options},
+        )
+
+    pod_labels = names.selector({names.APP_LABEL: names.APP, names.COMPONENT_LABEL: names.REGISTRY})
+    found = [
+        reflector(resources.MIRROR, state.mirrors, namespace=None),
+        *(reflector(kind, store) for kind, store in state.children.items()),
+        reflector(resources.CLAIM, state.claims),
+        reflector(resources.POD, state.cache_pods, labels=pod_labels),
+        reflector(resources.LEASE, state.leases, selector=f"metadata.name={LEASE_NAME}"),
     ]
     if not settings.external_webhook_certificate:
+        stores = ((resources.MUTATING, state.mutating), (resources.VALIDATING, state.validating))
         selector = f"metadata.name={CONFIGURATIONS}"
-        watched += [
-            (resources.MUTATING, None, state.mutating, selector),
-            (resources.VALIDATING, None, state.validating, selector),
-        ]
+        found += [reflector(kind, store, namespace=None, selector=selector) for kind, store in stores]
     if settings.ca_certificate_bundle:
-        bundle = f"metadata.name={settings.ca_certificate_bundle}"
-        watched.append((resources.CONFIG_MAP, namespace, state.bundles, bundle))
-
-    reflector = partial(Reflector, cluster=cluster, log=log, longest_wait=settings.seconds_between_streams)
-    found = [
-        reflector(
-            kind=kind,
-            namespace=scope,
-            store=store,
-            on_restart=partial(metrics.watch_restarted, kind.name),
-            selector=selector,
-        )
-        for kind, scope, store, selector in watched
-    ]
-    labels = names.selector({names.APP_LABEL: names.APP, names.COMPONENT_LABEL: names.REGISTRY})
-    on_restart = partial(metrics.watch_restarted, resources.POD.name)
-    pods = reflector(
-        kind=resources.POD, namespace=namespace, store=state.cache_pods, on_restart=on_restart, labels=labels
-    )
-    return [*found, pods]
+        selector = f"metadata.name={settings.ca_certificate_bundle}"
+        found.append(reflector(resources.CONFIG_MAP, state.bundles, selector=selector))
+    return found
 
 
 @dataclass(slots=True)
