@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from cache.metrics import Metrics
     from cache.replicas.peers import Peers
     from cache.store.file_store import FileStore
+    from cache.upstream.proxies import Proxies
     from cache.upstream.session import Session
-    from common.proxies import Proxies
 
 # Clients that are remembered: more than the nodes of the largest clusters.
 _CLIENTS_MAX: Final = 20_000

@@ -22,9 +22,9 @@ from cache.store.eviction import Evictor
 from cache.store.file_store import FileStore
 from cache.store.scrub import scrub
 from cache.upstream.probe import probe
+from cache.upstream.proxies import proxies_in
 from cache.upstream.session import Session
 from cache.upstream.trust import client_context, peer_context
-from common.proxies import proxies_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping

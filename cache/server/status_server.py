@@ -37,9 +37,9 @@ class StatusServer:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         match request.path:
-            case "/healthz":
+            case cache_protocol.ALIVE_PATH:
                 return web.Response(text="ok\n")
-            case "/readyz":
+            case cache_protocol.READY_PATH:
                 return web.Response(text="ok\n") if self.is_ready() else web.Response(status=503, text="starting\n")
             case "/metrics":
                 self._measure()
@@ -83,8 +83,8 @@ def _upstream(mirror: Mirror) -> dict[str, Any]:
         "reason": health.reason.value,
         "message": health.message,
         "askedSecondsAgo": None if health.asked is None else round(now - health.asked),
-        "retryAfterSeconds": None if paused is None else round(paused - now),
+        # Not rounded, so that the controller computes the same time from all answers.
+        "retryAfterSeconds": None if paused is None else paused - now,
         "credentials": mirror.client.login.value,
         "rateLimit": {"limit": health.limit, "remaining": health.remaining},
-        "clients": {address: round(moment) for address, moment in mirror.clients.items()},
     }

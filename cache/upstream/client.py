@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from cache.config import UpstreamConfig
     from cache.upstream.credentials import Credentials
+    from cache.upstream.proxies import Proxies
     from cache.upstream.session import Session
-    from common.proxies import Proxies
 
 REDIRECTS_MAX: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})

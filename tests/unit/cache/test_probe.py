@@ -12,11 +12,11 @@ from cache.config import UpstreamConfig
 from cache.upstream.client import UpstreamClient
 from cache.upstream.credentials import Credentials
 from cache.upstream.probe import probe
+from cache.upstream.proxies import Proxies, proxies_in
 from cache.upstream.session import Session
 from cache.upstream.trust import client_context
 from common.cache_protocol import CredentialsResult as Login
 from common.cache_protocol import UpstreamReason as Reason
-from common.proxies import Proxies, proxies_in
 from tests.localcluster.ports import free_port
 from tests.support.upstreams import TOKEN, Front, serving
 

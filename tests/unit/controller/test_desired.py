@@ -17,8 +17,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common import names
+from cache import config
+from common import duration, names
+from common.cache_protocol import PORT, STATUS_PORT
 from controller.desired import desired_objects
+from controller.desired.cache_config import cache_config
 from controller.model.inputs import Credentials, CredentialsState, Inputs, KeyPair, ServingCertificate
 from controller.model.mirror import Mirror, parse_mirror
 from controller.objects import merge_patch, resources, well_known
@@ -289,6 +292,55 @@ def test_names_and_labels_fit_kubernetes_limits(builder: MirrorBuilder, chosen: 
             assert all(len(value) <= names.DNS_LABEL_MAX for value in labels.values())
 
 
+@given(strategies.mirrors(), _SETTINGS)
+def test_cache_accepts_its_configuration(builder: MirrorBuilder, chosen: Any) -> None:
+    mirror = _parsed(builder)
+    found = config.parse(cache_config(mirror, chosen).encode())
+    (upstream,) = found.upstreams
+    assert (upstream.host, upstream.url) == (mirror.upstream.image_host, mirror.upstream.url)
+    assert found.ttl == pytest.approx(duration.parse(mirror.spec.ttl) / 1e9)
+    assert (found.listen[1], found.status_listen[1]) == (PORT, STATUS_PORT)
+    assert (found.ca_bundle is None) == (chosen.ca_certificate_bundle is None)
+    assert (found.peers is None) == (mirror.spec.replicas == 1)
+
+
+@pytest.mark.parametrize("replicas", [2, 3, 10])
+def test_replicas_find_each_other_by_pod_name(replicas: int) -> None:
+    """The host name of a pod of a StatefulSet is its name, and the headless Service resolves it."""
+    mirror = parsed(a_mirror().replicated(replicas))
+    peers = config.parse(cache_config(mirror, FULL_SETTINGS).encode()).peers
+    assert peers is not None
+    assert peers.members == {
+        f"registry-mirror-docker-{number}": (
+            f"https://registry-mirror-docker-{number}.registry-mirror-docker-headless.mirrors.svc:5000"
+        )
+        for number in range(replicas)
+    }
+    assert (peers.given_name, peers.server_name) == (None, mirror.masquerade)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_configuration_names_mounted_files(case: str) -> None:
+    objects = CASES[case]
+    data = {key: value for key, value in _texts(_body(SECRET, objects)).items() if value}
+    pod = _template(objects)["spec"]
+    paths = {each["name"]: each["mountPath"] for each in pod["containers"][0]["volumeMounts"]}
+    files = {
+        f"{paths[volume['name']]}/{name}"
+        for volume in pod["volumes"]
+        for name in ([each["path"] for each in (volume.get("secret") or volume["configMap"]).get("items", ())] or data)
+    }
+    found = config.parse(str(data[well_known.CONFIGURATION]).encode())
+    assert found.tls is not None
+    assert found.peers is not None
+    named = {found.tls.certificate, found.tls.key, found.peers.ca, *pod["containers"][0]["args"]}
+    assert named | ({found.ca_bundle} - {None}) <= files
+    assert found.root == paths[names.CLAIM_TEMPLATE]
+    directory = found.upstreams[0].credentials
+    assert {f"{directory}/{key}" for key in (well_known.USERNAME, well_known.PASSWORD) if key in data} <= files
+    assert (f"{directory}/{well_known.PASSWORD}" in files) == (case == "full")
+
+
 @given(st.binary(min_size=1), st.binary(min_size=1))
 def test_credentials_are_unchanged(username: bytes, password: bytes) -> None:
     """A password may have bytes that are not UTF-8."""
@@ -321,14 +373,6 @@ def test_caches_restart_for_their_settings_only() -> None:
         assert _template(desired_objects(parsed(), settings(), known)) == template
     for variable in ("CACHE_IMAGE", "HTTPS_PROXY", "CA_CERTIFICATE_BUNDLE", "IMAGE_PULL_SECRETS"):
         assert _template(desired_objects(parsed(), settings(**{variable: "changed"}), inputs())) != template
-
-
-def test_each_upstream_has_one_folder() -> None:
-    """A changed mirror must not serve content of its former upstream."""
-    written = ("quay.io", "https://QUAY.io:443/", "http://quay.io", "quay.io:80", "ghcr.io", "http://quay.io:443")
-    folders = [parsed(a_mirror().of(url)).upstream.directory for url in written]
-    assert folders[0] == folders[1]
-    assert len(set(folders)) == 5
 
 
 def test_claim_template_keeps_user_values() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.proxies import Proxies, proxies_in
+from cache.upstream.proxies import Proxies, proxies_in
 
 
 @pytest.mark.parametrize(
