@@ -41,7 +41,7 @@ def upstream_reachable(obj: Json, mirror: Mirror, verdict: Verdict | None) -> Co
     if verdict is not None:
         return verdict.cause.condition(verdict.message)
     last = _last(obj, mirror, UPSTREAM_REACHABLE)
-    return last or reasons.NOT_ASKED.condition(f"{mirror.upstream.url} has not answered yet.")
+    return last or reasons.NOT_ASKED.condition("The controller has not asked the cache pods yet.")
 
 
 def credentials_available(

@@ -103,7 +103,7 @@ EVERY = [
         conditions.missing_input(MissingInput("CABundleMissing", "create it"))[0],
         "CacheAvailable False CABundleMissing: create it",
     ),
-    (_upstream(), "UpstreamReachable Unknown NotAsked: https://quay.io has not answered yet."),
+    (_upstream(), "UpstreamReachable Unknown NotAsked: The controller has not asked the cache pods yet."),
     (
         _credentials(CredentialsState.NOT_REQUIRED),
         "CredentialsAvailable True NotRequired: The mirror names no Secret. The cache pulls anonymously.",
