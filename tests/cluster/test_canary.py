@@ -6,42 +6,47 @@ import base64
 from typing import TYPE_CHECKING
 
 import httpx
-import pytest
 
 from controller.objects import resources
+from tests.cache.behaviour import Behaviour
 from tests.localcluster.pages import page
+from tests.support.caches import CachePod, running_caches
 from tests.support.canary import objects, traces
+from tests.support.certificates import Issuer
 from tests.support.kube import Kube, until
 from tests.support.mirrors import a_mirror
-from tests.support.upstreams import Front, beside
+from tests.support.registries import running_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
+    from tests.cache.upstream import Registry
     from tests.cluster.conftest import Running
 
 CORE = "Canary7c1f0e93ab"
 USERNAME = f"{CORE}User"
 PASSWORD = f'pass "{CORE}" \\ w\u00f6rd: {{x}} #1'
 NOISE = f"{CORE}Garbled"
-GARBLED = base64.b64encode(b"\xff\xfe" + NOISE.encode() + b"\xff").decode()
+BINARY = base64.b64encode(b"\xff\xfe" + NOISE.encode() + b"\xff").decode()
+CACHE = "registry-mirror-one-0"
 
 
-@pytest.fixture
-def front() -> Iterator[Front]:
-    """Yield an upstream that requires other credentials."""
-    with beside(Front("basic")) as made:
-        yield made
-
-
-def test_secrets_never_leak(front: Front, fresh: Callable[..., Running]) -> None:
-    """Try wrong and damaged credentials, an invalid certificate, user information in a URL, and issued keys."""
-    running = fresh(UPSTREAM_PROBE_SECONDS="1", CA_CERTIFICATE_BUNDLE="bundle", LOG_LEVEL="DEBUG")
+def test_secrets_never_leak(fresh: Callable[..., Running]) -> None:
+    """Try wrong and binary credentials, an invalid certificate, user information in a URL, and issued keys."""
+    issuer = Issuer()
+    running = fresh(CA_CERTIFICATE_BUNDLE="bundle", LOG_LEVEL="DEBUG")
     kube, system = running.kube, running.system
-    bundle = {"metadata": {"name": "bundle"}, "data": {"ca-certificates.crt": front.ca}}
+    bundle = {"metadata": {"name": "bundle"}, "data": {"ca-certificates.crt": issuer.certificate.decode()}}
     kube.create(resources.CONFIG_MAP, bundle)
     system.start()
-    _credentials_are_refused(kube, front)
+    with running_registry(issuer) as registry:
+        kube.secret("login", username=USERNAME, password=PASSWORD)
+        one = a_mirror().named("one").of(registry.url).known_as("mirror.example.com").replicated(1)
+        registry.does = Behaviour(auth="basic")
+        kube.mirror(one.logging_in_with("login"))
+        with running_caches(running, "one") as caches:
+            _credentials_are_refused(kube, registry, caches[0])
+            cache = {f"cache {path}": caches[0].status_page(path) for path in ("/status", "/metrics")}
     _what_stands_in_the_wrong_place_is_refused(kube)
     own = system.start_controller("controller-own", DOCKER_CERTIFICATE_SECRET="own", POD_NAME="own")
     pages = _pages(running, own)
@@ -55,23 +60,23 @@ def test_secrets_never_leak(front: Front, fresh: Callable[..., Running]) -> None
     assert len(canaries) > 5, "our own keys are among them"
     assert traces({"secrets": secrets}, [PASSWORD]), "the looking finds what is there"
     assert any("CredentialsRefused" in text for text in held.values()), "the failures are reported"
-    places = {**held, **logs, **pages}
-    assert {"RegistryMirror", "Event", "webhook", "controller", "controller-own"} <= set(places)
+    assert "CredentialsRefused" in cache["cache /status"]
+    places = {**held, **logs, **pages, **cache}
+    assert {"RegistryMirror", "Event", "webhook", "controller", "controller-own", CACHE} <= set(places)
     assert traces(places, canaries) == []
 
 
-def _credentials_are_refused(kube: Kube, front: Front) -> None:
-    kube.secret("login", username=USERNAME, password=PASSWORD)
-    one = a_mirror().named("one").of(front.url).known_as("mirror.example.com").logging_in_with("login")
-    kube.mirror(one)
-    kube.until_condition("one", "CredentialsAvailable", "False", "CredentialsRefused")
-    front.wants = "bearer"
-    front.token_status = 401
-    until(lambda: "/token" in front.requests, why="the token service is asked")
-    kube.create(resources.SECRET, {"metadata": {"name": "garbled"}, "data": {"username": GARBLED, "password": GARBLED}})
-    kube.patch(resources.MIRROR, "one", {"spec": {"credentialsSecret": "garbled"}})
-    kube.until_condition("one", "CredentialsAvailable", "False", "SecretIncomplete")
-    kube.patch(resources.MIRROR, "one", {"spec": {"credentialsSecret": "login"}})
+def _credentials_are_refused(kube: Kube, registry: Registry, cache: CachePod) -> None:
+    """Let the upstream and its token service refuse text and bytes, for probes and for requests of nodes."""
+    kube.until_condition("one", "CredentialsAvailable", "False", "CredentialsRefused", seconds=60)
+    assert cache.ask("a/manifests/latest").status_code == 401
+    kube.create(resources.SECRET, {"metadata": {"name": "binary"}, "data": {"username": BINARY, "password": BINARY}})
+    for secret, auth in (("binary", "bearer"), ("login", "bearer")):
+        registry.does = Behaviour(auth=auth)
+        asked = registry.count("GET", "/token")
+        kube.patch(resources.MIRROR, "one", {"spec": {"credentialsSecret": secret}})
+        until(lambda: registry.count("GET", "/token") > asked, why="the token service is asked")  # noqa: B023 (called within the loop)
+        assert cache.ask("a/manifests/latest", authorization=f"Basic {BINARY}").status_code == 401
 
 
 def _what_stands_in_the_wrong_place_is_refused(kube: Kube) -> None:

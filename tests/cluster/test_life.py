@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from controller.objects import resources
-from tests.support.kube import NAMESPACE, Kube, until
+from tests.support.kube import NAMESPACE, Kube, text, until
 from tests.support.mirrors import MirrorBuilder, a_mirror
 
 if TYPE_CHECKING:
@@ -39,17 +39,15 @@ def made(kube: Kube, name: str) -> None:
 
 
 def configuration(kube: Kube, name: str) -> Json:
-    """Return the registry's configuration file."""
-    data = kube.get(resources.SECRET, f"registry-mirror-{name}")["data"]
-    parsed: Json = json.loads(base64.b64decode(data["config.yml"]))
+    """Return the configuration of the cache."""
+    parsed: Json = json.loads(text(kube.get(resources.SECRET, f"registry-mirror-{name}"), "config.json"))
     return parsed
 
 
-def credentials(kube: Kube, name: str) -> Json:
-    """Return the output of the cache's credential helper."""
-    data = kube.get(resources.SECRET, f"registry-mirror-{name}")["data"]
-    parsed: Json = json.loads(base64.b64decode(data["credentials.json"]))
-    return parsed
+def credentials(kube: Kube, name: str) -> list[str]:
+    """Return username and password of the cache; empty if it pulls anonymously."""
+    secret = kube.get(resources.SECRET, f"registry-mirror-{name}")
+    return [text(secret, key) for key in ("username", "password") if key in secret["data"]]
 
 
 def test_mirror_owns_its_objects(kube: Kube, name: str) -> None:
@@ -127,24 +125,30 @@ def test_masquerade_defaults_to_upstream(kube: Kube, name: str) -> None:
     assert {"name": "SHADOW_FQDN", "value": f"mirror-{name}.example.org"} in environment
 
 
-def test_changed_upstream_rolls_cache_pods(kube: Kube, name: str) -> None:
+def test_changed_upstream_restarts_no_pod(kube: Kube, name: str) -> None:
     """The seed: "If you wish to update the secret or URL, all you need to do is change it"."""
     kube.mirror(one(name).of("quay.io"))
     made(kube, name)
-    before = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"]["metadata"]["annotations"]
-    folder = configuration(kube, name)["storage"]["filesystem"]["rootdirectory"]
-    kube.patch(resources.MIRROR, name, {"spec": {"upstreamUrl": "http://registry.example.com:5000"}})
-    until(
-        lambda: configuration(kube, name)["proxy"]["remoteurl"] == "http://registry.example.com:5000",
-        why="remoteurl follows",
-    )
-    assert configuration(kube, name)["storage"]["filesystem"]["rootdirectory"] != folder
+    template = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"]
+    url = "http://registry.example.com:5000"
+    kube.patch(resources.MIRROR, name, {"spec": {"upstreamUrl": url}})
+    until(lambda: configuration(kube, name)["upstreams"][0]["url"] == url, why="the configuration follows")
+    until(lambda: kube.conditions(name), why="the status follows")
+    assert [each["host"] for each in configuration(kube, name)["upstreams"]] == ["registry.example.com:5000"]
+    assert kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"] == template
 
-    def rolled() -> bool:
-        current = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")
-        return bool(current["spec"]["template"]["metadata"]["annotations"] != before)
 
-    until(rolled, why="the pod template changes, so that the pods roll")
+def test_replicas_are_peers(kube: Kube, name: str) -> None:
+    kube.mirror(one(name).replicated(1))
+    made(kube, name)
+    assert configuration(kube, name)["peers"] is None
+    kube.patch(resources.MIRROR, name, {"spec": {"replicas": 3}})
+    child = f"registry-mirror-{name}"
+    members = {
+        f"{child}-{number}": f"https://{child}-{number}.{child}-headless.{NAMESPACE}.svc:5000" for number in range(3)
+    }
+    until(lambda: (configuration(kube, name)["peers"] or {}).get("members") == members, why="all are named")
+    assert configuration(kube, name)["peers"]["serverName"] == f"mirror-{name}.example.com"
 
 
 def test_credentials_change_without_restart(kube: Kube, name: str) -> None:
@@ -152,22 +156,32 @@ def test_credentials_change_without_restart(kube: Kube, name: str) -> None:
     made(kube, name)
     message = kube.until_condition(name, "CredentialsAvailable", "False", "SecretMissing")
     assert message.startswith(f"Secret {NAMESPACE}/{name}-login does not exist. The cache pulls anonymously.")
-    assert credentials(kube, name) == {"Username": "", "Secret": ""}
+    assert credentials(kube, name) == []
     template = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"]
 
     kube.secret(f"{name}-login", username="puller")
     kube.until_condition(name, "CredentialsAvailable", "False", "SecretIncomplete")
+    assert credentials(kube, name) == []
     kube.patch(resources.SECRET, f"{name}-login", {"stringData": {"password": "#hash: {ü}"}})
     kube.until_condition(name, "CredentialsAvailable", "True", "Found")
-    assert credentials(kube, name) == {"Username": "puller", "Secret": "#hash: {ü}"}
+    assert credentials(kube, name) == ["puller", "#hash: {ü}"]
 
     kube.patch(resources.SECRET, f"{name}-login", {"stringData": {"password": "another"}})
-    until(lambda: credentials(kube, name)["Secret"] == "another", why="a changed password is followed")
+    until(lambda: credentials(kube, name)[1] == "another", why="a changed password is followed")
     kube.delete(resources.SECRET, f"{name}-login")
     kube.until_condition(name, "CredentialsAvailable", "False", "SecretMissing")
+    assert credentials(kube, name) == []
     assert kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["spec"]["template"] == template
     reasons = {(kind, reason) for kind, reason, _ in kube.events(name)}
     assert {("Warning", "SecretMissing"), ("Normal", "Found")} <= reasons
+
+
+def test_credentials_may_have_any_bytes(kube: Kube, name: str) -> None:
+    data = {"username": base64.b64encode(b"puller").decode(), "password": base64.b64encode(b"\xff\x00 \n").decode()}
+    kube.create(resources.SECRET, {"metadata": {"name": f"{name}-login"}, "data": data})
+    kube.mirror(one(name).logging_in_with(f"{name}-login"))
+    kube.until_condition(name, "CredentialsAvailable", "True", "Found")
+    assert data.items() <= kube.get(resources.SECRET, f"registry-mirror-{name}")["data"].items()
 
 
 @pytest.mark.parametrize(("kind", "suffix"), CHILDREN, ids=lambda value: getattr(value, "name", value))
@@ -214,8 +228,8 @@ EDITS: dict[str, tuple[Kind, str, list[Json]]] = {
         [
             {
                 "op": "add",
-                "path": f"{POD}/containers/0/env/-",
-                "value": {"name": "REGISTRY_PROXY_USERNAME", "value": "x"},
+                "path": f"{POD}/containers/0/env",
+                "value": [{"name": "HTTPS_PROXY", "value": "http://proxy.example.com"}],
             }
         ],
     ),
@@ -271,7 +285,7 @@ EDITS: dict[str, tuple[Kind, str, list[Json]]] = {
     ),
     "removed labels": (resources.DAEMON_SET, "", [{"op": "remove", "path": "/metadata/labels"}]),
     "a removed owner": (resources.DAEMON_SET, "", [{"op": "remove", "path": "/metadata/ownerReferences"}]),
-    "a changed Secret": (resources.SECRET, "", [{"op": "replace", "path": "/data/config.yml", "value": "eA=="}]),
+    "a changed Secret": (resources.SECRET, "", [{"op": "replace", "path": "/data/config.json", "value": "eA=="}]),
     "a changed budget": (resources.BUDGET, "", [{"op": "replace", "path": "/spec/maxUnavailable", "value": 2}]),
 }
 
@@ -332,7 +346,7 @@ def test_not_owned_object_stays(kube: Kube, name: str) -> None:
 
 def test_unlabelled_object_is_not_owned(kube: Kube, name: str) -> None:
     kube.create(
-        resources.SECRET, {"metadata": {"name": f"registry-mirror-{name}"}, "stringData": {"config.yml": "mine"}}
+        resources.SECRET, {"metadata": {"name": f"registry-mirror-{name}"}, "stringData": {"config.json": "mine"}}
     )
     kube.mirror(one(name))
     message = kube.until_condition(name, "CacheAvailable", "False", "ObjectNotOwned")
@@ -381,7 +395,6 @@ def test_orphan_with_other_selector_is_replaced(kube: Kube, name: str) -> None:
 
 
 def test_immutable_secret_is_replaced_for_new_content(kube: Kube, name: str) -> None:
-    """A replaced Secret has a new certificate, and all cache pods restart."""
     child = f"registry-mirror-{name}"
     kube.mirror(one(name))
     made(kube, name)

@@ -151,7 +151,7 @@ class CachePod:
         found = [each for each in lines if each.startswith((f"{name} ", f"{name}{{"))]
         return sum(float(line.rpartition(" ")[2]) for line in found if all(each in line for each in wanted))
 
-    def ask(self, path: str, **query: str) -> httpx.Response:
+    def ask(self, path: str, authorization: str = "", **query: str) -> httpx.Response:
         """Ask the registry API as a node does: with the CA of the mirror's Secret, by the name of the mirror."""
         kube = self.running.kube
         host = kube.get(resources.MIRROR, self.mirror)["status"]["masqueradeUrl"]
@@ -159,7 +159,8 @@ class CachePod:
         context = ssl.create_default_context(cadata=trusted)
         with httpx.Client(verify=context, trust_env=False, timeout=30) as client:
             url = f"https://{self.address}:{cache_protocol.PORT}/v2/{path}"
-            return client.get(url, params=query, headers={"Host": host}, extensions={"sni_hostname": host})
+            headers = {"Host": host, "Authorization": authorization} if authorization else {"Host": host}
+            return client.get(url, params=query, headers=headers, extensions={"sni_hostname": host})
 
     def pull(self, name: str, tag: str = "latest", **query: str) -> None:
         """Pull an image and check its digests."""

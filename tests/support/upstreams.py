@@ -6,8 +6,7 @@ import asyncio
 import base64
 import ssl
 import tempfile
-import threading
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ from tests.localcluster.ports import free_port
 from tests.support.certificates import Issuer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
 TOKEN = "a-token"
 
@@ -106,23 +105,3 @@ async def serving(front: Front) -> AsyncIterator[Front]:
         yield front
     finally:
         await runner.cleanup()
-
-
-@contextmanager
-def beside(front: Front) -> Iterator[Front]:
-    """Run the server in a thread, for synchronous tests."""
-    ready, stop = threading.Event(), asyncio.Event()
-    loops: list[asyncio.AbstractEventLoop] = []
-
-    async def run() -> None:
-        loops.append(asyncio.get_running_loop())
-        async with serving(front):
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
-    thread.start()
-    assert ready.wait(10)
-    yield front
-    loops[0].call_soon_threadsafe(stop.set)
-    thread.join(10)
