@@ -5,7 +5,6 @@ The specs are as hostile as the API server accepts, first with the webhook and t
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from common import names
 from controller.objects import resources
 from tests.cluster.conftest import Running
 from tests.localcluster.cluster import Cluster
-from tests.support.kube import NAMESPACE, Kube, until
+from tests.support.kube import NAMESPACE, Kube, text, until
 from tests.support.mirrors import CLAIM, MirrorBuilder, a_mirror
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from common.types import Json
 
 METADATA = "spec.volumeClaimTemplate.metadata"
-REGISTRY, HOSTESS = "registry.example.com/distribution:3", "registry.example.com/hostess:1"
+CACHE, HOSTESS = "registry.example.com/cache:3", "registry.example.com/hostess:1"
 MADE = (*resources.CHILDREN, resources.CONFIG_MAP, resources.POD)
 # Files of the node that the agent mounts. No field of a mirror changes them.
 NODE_FILES = {"/etc/hosts", "/etc/hosts.backup", "/var/lock/mirror-hostess", "/etc/docker", "/etc/containerd"}
@@ -41,7 +40,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         registry, _, image = HOSTESS.partition("/")
         image, _, tag = image.partition(":")
         hostess = {"HOSTESS_DOCKER_REGISTRY": registry, "HOSTESS_DOCKER_IMAGE": image, "HOSTESS_DOCKER_TAG": tag}
-        made = Running(cluster, REGISTRY_IMAGE=REGISTRY, **hostess)
+        made = Running(cluster, CACHE_IMAGE=CACHE, **hostess)
         made.system.install().start()
         made.kube.secret("login", username="robot", password="canary")
         yield made
@@ -63,8 +62,8 @@ def sent(kube: Kube, builder: MirrorBuilder) -> str:
 def hostile() -> Iterator[MirrorBuilder]:
     """Yield mirrors with a special text in each field, and with unknown fields."""
     for number, field in enumerate(FIELDS):
-        for other, text in enumerate(SHARP):
-            yield a_mirror().named(f"sharp-{number}-{other}").having(field, text)
+        for other, value in enumerate(SHARP):
+            yield a_mirror().named(f"sharp-{number}-{other}").having(field, value)
     pod = {"image": "evil.example.com/x", "command": ["sh"], "namespace": "kube-system", "hostPath": {"path": "/"}}
     yield a_mirror().named("pod").having("spec.template", {"spec": {"containers": [pod]}})
     yield a_mirror().named("fields").having("spec", {"upstreamUrl": "fields.example.com", **pod})
@@ -109,9 +108,9 @@ def shape(pod: Json, mirror: str) -> Json:
     """Return a pod without the mirror's name and the agent's variables."""
     (container,) = pod["containers"]
     variables = {"SHADOW_FQDN", "UPSTREAM_URL", "UPSTREAM_HOST"}
-    env = [{"name": each["name"]} if each["name"] in variables else each for each in container["env"]]
-    text = json.dumps({**pod, "containers": [{**container, "env": env}]})
-    named = text.replace(f'"registry-mirror-{mirror}"', '"registry-mirror-NAME"').replace(f'"{mirror}"', '"NAME"')
+    env = [{"name": each["name"]} if each["name"] in variables else each for each in container.get("env", ())]
+    whole = json.dumps({**pod, "containers": [{**container, "env": env}]})
+    named = whole.replace(f'"registry-mirror-{mirror}"', '"registry-mirror-NAME"').replace(f'"{mirror}"', '"NAME"')
     return dict(json.loads(named))
 
 
@@ -133,9 +132,9 @@ def test_user_sets_no_image_command_or_namespace(kube: Kube) -> None:
         assert {each["metadata"]["namespace"] for each in made_for(kube, name)} == {NAMESPACE}
         assert len({each["kind"] for each in made_for(kube, name)}) == len(resources.CHILDREN)
     caches, agents = plain[resources.STATEFUL_SET], plain[resources.DAEMON_SET]
-    assert [pod["containers"][0]["image"] for pod in (caches, agents)] == [REGISTRY, HOSTESS]
-    assert caches["containers"][0]["command"] == ["/bin/sh", "/etc/registry-mirror/start"]
-    assert "command" not in agents["containers"][0]
+    assert [pod["containers"][0]["image"] for pod in (caches, agents)] == [CACHE, HOSTESS]
+    assert caches["containers"][0]["args"] == ["/etc/registry-mirror/config.json"]
+    assert not any("command" in pod["containers"][0] for pod in (caches, agents))
 
 
 def test_pods_mount_only_agent_files(kube: Kube) -> None:
@@ -223,10 +222,10 @@ def test_controller_refuses_stored_invalid_mirrors(running: Running) -> None:
         )
 
 
-def _credentials(kube: Kube, mirror: str) -> Json:
-    """Return the credentials of a mirror's cache."""
-    data = kube.get(resources.SECRET, f"registry-mirror-{mirror}")["data"]
-    return dict(json.loads(base64.b64decode(data["credentials.json"])))
+def _credentials(kube: Kube, mirror: str) -> list[str]:
+    """Return username and password of a mirror's cache; empty if it pulls anonymously."""
+    secret = kube.get(resources.SECRET, f"registry-mirror-{mirror}")
+    return [text(secret, key) for key in ("username", "password") if key in secret["data"]]
 
 
 def test_new_restrictions_apply_to_existing_mirrors(running: Running) -> None:
@@ -235,7 +234,7 @@ def test_new_restrictions_apply_to_existing_mirrors(running: Running) -> None:
     old = a_mirror().named("old").of("old.example.com").known_as("old.mirrors.example.com").logging_in_with("login")
     kube.mirror(old)
     kube.until_condition("old", "CredentialsAvailable", "True", "Found")
-    assert _credentials(kube, "old") == {"Username": "robot", "Secret": "canary"}
+    assert _credentials(kube, "old") == ["robot", "canary"]
     system.processes.stop(["controller", "webhook"])
     system.install()
     narrowed = {"MASQUERADE_DOMAINS": "mirrors.example.com", "SECRET_OPT_IN": "true"}
@@ -251,6 +250,6 @@ def test_new_restrictions_apply_to_existing_mirrors(running: Running) -> None:
     until(lambda: not sent(kube, inside), why="a name inside is taken")
     kube.until_condition("in", "CredentialsAvailable", "False", "SecretNotOptedIn")
     kube.until_condition("old", "CredentialsAvailable", "False", "SecretNotOptedIn")
-    assert _credentials(kube, "old") == {"Username": "", "Secret": ""}
+    assert _credentials(kube, "old") == []
     kube.patch(resources.MIRROR, "odd-name", {"spec": {"masqueradeUrl": "odd.mirrors.example.com"}})
     kube.until_condition("odd-name", "Accepted", "True", "Valid")

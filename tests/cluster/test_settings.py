@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
+import ssl
 from typing import TYPE_CHECKING
 
 import pytest
 
+from common import cache_protocol
 from controller.certificates.x509 import issue_ca, issue_certificate
 from controller.objects import resources
 from tests.cluster.conftest import Running
 from tests.localcluster.cluster import Cluster
-from tests.support.kube import Kube, until
+from tests.support.caches import CachePod, running_caches
+from tests.support.kube import Kube, text, until
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def whole(configured: Running) -> Running:
     if kube.find(resources.CONFIG_MAP, "own-bundle") is None:
         kube.create(resources.CONFIG_MAP, {"metadata": {"name": "own-bundle"}, "data": {"ca-certificates.crt": "PEM"}})
     if kube.find(resources.MIRROR, "set") is None:
-        kube.mirror(a_mirror().named("set"))
+        kube.mirror(a_mirror().named("set").replicated(1))
     return configured
 
 
@@ -66,13 +68,18 @@ def _certificate() -> dict[str, str]:
 
 def _trusted(kube: Kube) -> str:
     """Return the CAs that nodes trust for the mirror."""
-    return base64.b64decode(kube.get(resources.SECRET, STATEFUL_SET)["data"]["ca.crt"]).decode()
+    return text(kube.get(resources.SECRET, STATEFUL_SET), "ca.crt")
+
+
+def _served(cache: CachePod) -> str:
+    """Return the certificate that a cache serves with."""
+    return ssl.get_server_certificate((cache.address, cache_protocol.PORT)).strip()
 
 
 def test_given_certificate_and_bundle_are_followed(configured: Running) -> None:
     """Each is reported while missing, used once it exists, and followed without a restart of the caches."""
     kube = configured.kube
-    kube.mirror(a_mirror().named("set"))
+    kube.mirror(a_mirror().named("set").replicated(1))
     message = kube.until_condition("set", "CacheAvailable", "False", "CertificateSecretMissing")
     assert message.startswith("Secret own-certificate (DOCKER_CERTIFICATE_SECRET) does not exist")
     kube.secret("own-certificate", **{**_certificate(), "tls.key": "no key"})
@@ -92,6 +99,31 @@ def test_given_certificate_and_bundle_are_followed(configured: Running) -> None:
     kube.patch(resources.SECRET, "own-certificate", {"stringData": second})
     until(lambda: _trusted(kube) == second["ca.crt"] + first["ca.crt"], why="nodes trust the CA of both certificates")
     assert kube.get(resources.STATEFUL_SET, STATEFUL_SET)["spec"]["template"] == template
+
+
+def test_running_cache_follows_given_certificate(whole: Running) -> None:
+    """An invalid certificate is reported, and the cache keeps the last valid one. No pod restarts."""
+    kube = whole.kube
+    template = kube.until_there(resources.STATEFUL_SET, STATEFUL_SET)["spec"]["template"]
+    with running_caches(whole, "set") as caches:
+        kube.until_condition("set", "CacheAvailable", "True", "AllReplicasReady")
+        pid, renewed = caches[0].pid, _certificate()
+        kube.patch(resources.SECRET, "own-certificate", {"stringData": renewed})
+        until(lambda: _served(caches[0]) == renewed["tls.crt"].strip(), why="the cache serves with the new one")
+        kube.patch(resources.SECRET, "own-certificate", {"stringData": {"tls.key": "no key"}})
+        kube.until_condition("set", "CacheAvailable", "False", "CertificateSecretInvalid")
+        until(lambda: "certificate refused" in caches[0].log(), why="the cache refuses it")
+        assert _served(caches[0]) == renewed["tls.crt"].strip()
+        kube.patch(resources.SECRET, "own-certificate", {"stringData": renewed})
+        kube.until_condition("set", "CacheAvailable", "True", "AllReplicasReady")
+        assert caches[0].pid == pid
+    assert kube.get(resources.STATEFUL_SET, STATEFUL_SET)["spec"]["template"] == template
+
+
+def test_cache_uses_the_proxy(whole: Running) -> None:
+    """Nothing listens at the proxy's address."""
+    with running_caches(whole, "set"):
+        whole.kube.until_condition("set", "UpstreamReachable", "False", "ProxyFailed")
 
 
 def test_other_objects_survive_missing_certificate(whole: Running) -> None:

@@ -123,6 +123,12 @@ class CachePod:
         probe = self._container["readinessProbe"]["httpGet"]
         return self.is_started and page(probe["port"], probe["path"], self.address) is not None
 
+    def report(self, kube: Kube, *, ready: bool) -> None:
+        """Report the state of the pod, unless the pod is gone."""
+        with suppress(AssertionError):
+            set_pod_ready(kube, self.pod, ready=ready, address=self.address)
+            self.was_ready = ready
+
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal to the program."""
         self.running.system.processes.kill(self.name, number)
@@ -226,11 +232,12 @@ class Caches:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop kubelet and programs. Raise what the kubelet failed with."""
+        """Stop kubelet and programs, and report the pods as not ready. Raise what the kubelet failed with."""
         self._end.set()
         self._thread.join()
         for pod in self:
             pod.stop()
+            pod.report(self.running.kube, ready=False)
         if self._error is not None:
             raise self._error
 
@@ -257,9 +264,7 @@ class Caches:
             pod.start()
         ready = pod.is_ready()
         if pod.is_started and ready != pod.was_ready:
-            with suppress(AssertionError):  # the pod is gone meanwhile
-                set_pod_ready(kube, pod.pod, ready=ready, address=pod.address)
-                pod.was_ready = ready
+            pod.report(kube, ready=ready)
 
     def _address(self, name: str) -> str:
         if name not in self._addresses:
