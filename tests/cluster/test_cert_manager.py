@@ -10,6 +10,7 @@ import pytest
 import yaml
 from cryptography import x509
 
+from common import cache_protocol
 from controller.certificates.x509 import issue_ca, issue_certificate
 from controller.model.certificate_lifetimes import Lifetimes
 from controller.objects import resources
@@ -20,6 +21,7 @@ from tests.localcluster.cluster import Cluster
 from tests.localcluster.pages import page
 from tests.localcluster.ports import LOOPBACK
 from tests.localcluster.system import REPOSITORY
+from tests.support.caches import running_caches
 from tests.support.kube import Kube, text, until
 from tests.support.mirrors import a_mirror
 
@@ -112,8 +114,8 @@ def _issued(kube: Kube, certificate: str) -> str:
     return text(kube.get(resources.SECRET, kube.get(CERTIFICATE, certificate)["spec"]["secretName"]), "tls.crt").strip()
 
 
-def _served(running: Running) -> str:
-    return ssl.get_server_certificate((LOOPBACK, running.system.webhook_port)).strip()
+def _served(address: str, port: int) -> str:
+    return ssl.get_server_certificate((address, port)).strip()
 
 
 def _revision(kube: Kube, name: str) -> str:
@@ -156,18 +158,22 @@ def _generation(kube: Kube, kind: resources.Kind) -> int:
 
 def test_webhook_reloads_renewed_certificate(managed: Managed) -> None:
     renewed = _renew(managed.kube, "registrymirror-webhook")
-    until(lambda: _served(managed) == renewed, why="the webhook serves with it")
+    until(lambda: _served(LOOPBACK, managed.system.webhook_port) == renewed, why="the webhook serves with it")
     assert managed.system.processes.alive("webhook")
     _mirror(managed.kube, "after")
 
 
-def test_renewed_certificate_restarts_caches(managed: Managed) -> None:
-    kube, name = managed.kube, "registry-mirror-rolled"
-    _mirror(kube, "rolled")
-    before = until(lambda: _revision(kube, name), why="the StatefulSet is seen")
-    _renew(kube, "registrymirror-mirrors")
-    until(lambda: _revision(kube, name) not in ("", before), why="the StatefulSet rolls")
-    kube.until_condition("rolled", "CertificateValid", "True", "Valid")
+def test_running_cache_follows_renewed_certificate(managed: Managed) -> None:
+    kube, name = managed.kube, "registry-mirror-followed"
+    kube.mirror(a_mirror().named("followed").of("127.0.0.1:1").known_as("followed.mirror.internal").replicated(1))
+    with running_caches(managed, "followed") as caches:
+        kube.until_condition("followed", "CacheAvailable", "True", "AllReplicasReady")
+        pid, revision = caches[0].pid, until(lambda: _revision(kube, name), why="the StatefulSet is seen")
+        renewed = _renew(kube, "registrymirror-mirrors")
+        until(lambda: _served(caches[0].address, cache_protocol.PORT) == renewed, why="the cache serves with it")
+        kube.until_condition("followed", "CertificateValid", "True", "Valid")
+        assert caches[0].pid == pid
+    assert _revision(kube, name) == revision, "no pod restarts"
 
 
 @pytest.mark.parametrize(
@@ -231,7 +237,10 @@ def test_installation_switches_to_cert_manager(own: Running, tmp_path: Path) -> 
     until(lambda: _ready(kube), why="cert-manager takes over")
     system.start_controller(**_settings(own.cluster, tmp_path))
     until(lambda: MIRRORS_TLS in kube.conditions("early")["CertificateValid"][2], why="the mirror serves with it")
-    until(lambda: _served(own) == _issued(kube, "registrymirror-webhook"), why="the webhook serves with it")
+    until(
+        lambda: _served(LOOPBACK, own.system.webhook_port) == _issued(kube, "registrymirror-webhook"),
+        why="the webhook serves with it",
+    )
     _mirror(kube, "late")
 
 

@@ -20,6 +20,7 @@ from tests.cluster.conftest import clusters
 from tests.localcluster.pages import page
 from tests.support import policies
 from tests.support.admitting import Admitting, bundle
+from tests.support.caches import running_caches
 from tests.support.faults import events_of, leads
 from tests.support.kube import Kube, until
 from tests.support.mirrors import a_mirror
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from common.types import Json
     from tests.cluster.conftest import Running
 
 WEBHOOK_CA, WEBHOOK_TLS, MIRRORS_CA = "registrymirror-webhook-ca", "registrymirror-webhook-tls", "registrymirror-ca"
@@ -43,7 +45,7 @@ ROTATING = {
     "CERTIFICATE_OVERLAP": f"{OVERLAP}s",
     "CERTIFICATE_WARNING": "3s",
 }
-# Seconds of one rotation: the rest of a CA, two overlaps, and rollouts.
+# Seconds of one rotation: the rest of a CA and two overlaps.
 PATIENCE = 60.0
 
 
@@ -77,14 +79,15 @@ def is_at_rest(kube: Kube) -> bool:
 
 
 def a_kept_mirror(running: Running) -> None:
-    """Create a mirror with one cache pod, which the StatefulSet replaces without a kubelet."""
-    running.kube.mirror(a_mirror().named("kept").replicated(1))
+    """Create a mirror with one cache pod, of an upstream where nothing listens."""
+    running.kube.mirror(a_mirror().named("kept").of("127.0.0.1:1").known_as("kept.example.com").replicated(1))
     running.kube.until_there(resources.STATEFUL_SET, MIRROR)
     until(lambda: is_at_rest(running.kube), why="the mirror has its certificate")
 
 
 @pytest.mark.slow
 def test_both_cas_rotate_without_refusals(fresh: Callable[..., Running]) -> None:
+    """A running cache follows its certificate. Each request to it trusts the bundle that nodes have."""
     running = fresh(**ROTATING)
     running.system.start()
     kube = running.kube
@@ -98,13 +101,24 @@ def test_both_cas_rotate_without_refusals(fresh: Callable[..., Running]) -> None
         seen.append((first[1] in trusted, issued_by(shown, first[1])))
         return is_at_rest(kube) and text(kube, WEBHOOK_CA, "tls.crt") != first[0] and first[1] not in trusted
 
-    with Admitting(running) as client:
-        until(is_over, why="both have been followed by another", seconds=PATIENCE)
+    def is_served() -> bool:
+        assert cache.ask("").status_code == 200
+        return is_over()
+
+    with running_caches(running, "kept") as caches, Admitting(running) as client:
+        cache, template = caches[0], _template(kube)
+        until(cache.is_ready, why="the cache serves")
+        until(is_served, why="both have been followed by another", seconds=PATIENCE)
+        assert _template(kube) == template, "no pod restarts"
     assert client.refusals == []
     assert client.turns > 50
     assert len(client.serials) > 1, "the webhook has served with several"
     order = list(dict.fromkeys(seen))
     assert order == [(True, True), (True, False), (False, False)], "of the old one: in use, trusted only, gone"
+
+
+def _template(kube: Kube) -> Json:
+    return dict(kube.get(resources.STATEFUL_SET, MIRROR)["spec"]["template"])
 
 
 @pytest.fixture(scope="module")
