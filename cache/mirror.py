@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cache.content.blobs import BlobService
 from cache.content.manifest_sources import ManifestSources
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
     from cache.upstream.proxies import Proxies
     from cache.upstream.session import Session
 
-# Clients that are remembered: more than the nodes of the largest clusters.
-_CLIENTS_MAX: Final = 20_000
-
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -46,7 +42,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """Everything that serves one upstream. `clients` has when each address asked last, in seconds since the epoch."""
+    """Everything that serves one upstream."""
 
     config: UpstreamConfig
     client: UpstreamClient
@@ -54,18 +50,11 @@ class Mirror:
     blobs: BlobService
     pages: PageService
     served_bytes: Counter
-    clients: dict[str, float] = field(default_factory=dict)
 
     @property
     def host(self) -> str:
         """Return the host of image names."""
         return self.config.host
-
-    def note_client(self, address: str) -> None:
-        """Remember that a client asked."""
-        if len(self.clients) >= _CLIENTS_MAX:
-            self.clients.clear()
-        self.clients[address] = time.time()
 
     async def stop(self) -> None:
         """Cancel what is in progress."""

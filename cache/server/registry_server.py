@@ -55,8 +55,6 @@ class RegistryServer:
             is_hop=HOP_HEADER in request.headers,
             only_if_cached="only-if-cached" in request.headers.get("Cache-Control", ""),
         )
-        if not asked.is_hop:
-            mirror.note_client(client_address(request))
         try:
             response, result = await self._serve(request, mirror, asked)
         except RegistryError:
