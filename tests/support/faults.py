@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
-import re
 import time
 from typing import TYPE_CHECKING
 
-from controller.objects import resources
+from controller.objects import resources, well_known
 from tests.localcluster.pages import page
 from tests.support.mirrors import MirrorBuilder, a_mirror
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from tests.cluster.conftest import Running
     from tests.support.kube import Kube
 
-# A label whose value is a hash of the upstream.
-UPSTREAM = "k8s.osp.tech/upstream"
 CHILDREN = (*((kind, "") for kind in resources.CHILDREN), (resources.SERVICE, "-headless"))
 
 
@@ -56,14 +54,14 @@ def _normal(obj: Json, name: str) -> Json:
     spec = copy.deepcopy(obj.get("spec", {}))
     for field in ("clusterIP", "clusterIPs"):
         spec[field] = "None" if spec.get(field) in ("None", ["None"]) else "given"
-    spec.get("template", {}).get("metadata", {}).pop("annotations", None)
     for template in spec.get("volumeClaimTemplates", ()):
         (owner,) = template["metadata"]["ownerReferences"]
         del owner["uid"]
     kept = {"labels": obj["metadata"]["labels"], "owners": len(obj["metadata"]["ownerReferences"]), "spec": spec}
-    text = json.dumps({**kept, "keys": sorted(obj.get("data", {}))}, sort_keys=True)
-    text = re.sub(rf'("{re.escape(UPSTREAM)}": )"[0-9a-f]+"', r'\1"UPSTREAM"', text.replace(name, "NAME"))
-    parsed: Json = json.loads(text)
+    data = obj.get("data", {})
+    configuration = json.loads(base64.b64decode(data.get(well_known.CONFIGURATION, "bnVsbA==")))
+    whole = {**kept, "keys": sorted(data), "configuration": configuration}
+    parsed: Json = json.loads(json.dumps(whole, sort_keys=True).replace(name, "NAME"))
     return parsed
 
 

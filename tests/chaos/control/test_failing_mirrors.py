@@ -14,6 +14,7 @@ from controller.objects import resources
 from tests.chaos.control.conftest import launched, until_served
 from tests.localcluster.ports import LOOPBACK
 from tests.support import policies
+from tests.support.caches import running_caches
 from tests.support.components import create_storage_class, create_volumes
 from tests.support.conflicts import conflict_reported, conflicting_writer
 from tests.support.faults import complete, one
@@ -49,21 +50,21 @@ BAD = (
     Bad("object of that name without our owner", "foreign", "CacheAvailable", "ObjectNotOwned"),
     Bad("credentials Secret missing", "missing", "CredentialsAvailable", "SecretMissing"),
     Bad("credentials Secret without a user name", "garbled", "CredentialsAvailable", "SecretIncomplete"),
-    Bad("credentials Secret that is not UTF-8", "binary", "CredentialsAvailable", "SecretIncomplete"),
+    Bad("credentials Secret with an empty password", "empty", "CredentialsAvailable", "SecretIncomplete"),
     Bad("admission policy refuses its StatefulSet", "refused", "CacheAvailable", "ApplyFailed"),
     Bad("admission policy refuses the mirror's finalizer", "unheld", "Reconciled", "ReconcileFailed"),
     Bad("StorageClass that cannot grow", "fixed", "StorageResized", "ResizeRefused"),
     Bad("host name of an older mirror", "younger", "NodesConfigured", "MasqueradeConflict"),
     Bad("object held in deletion by a finalizer", "stuck", "Reconciled", "ObjectTerminating"),
-    Bad("upstream that hangs when probed", "deaf", "UpstreamReachable", "TimedOut"),
+    Bad("upstream that hangs when a cache asks it", "deaf", "UpstreamReachable", "TimedOut"),
     Bad("admission webhook hangs for its Secret", "hung0", "Reconciled", "ReconcileFailed"),
 )
 
 
 @pytest.fixture(scope="module")
 def running(ground: Callable[..., Running]) -> Running:
-    """Return a cluster with probes of upstreams. Its webhook accepts specs that its controller rejects."""
-    running = ground(UPSTREAM_PROBE_SECONDS="60")
+    """Return a cluster whose webhook accepts specs that its controller rejects."""
+    running = ground()
     running.system.start()
     until_served(running)
     running.system.processes.stop(["controller"])
@@ -80,6 +81,7 @@ def test_failing_mirrors_do_not_slow_others(running: Running, chaos: Chaos) -> N
     with (
         HoldingWebhook(running.cluster) as webhook,
         _hanging_upstream() as port,
+        running_caches(running, "deaf"),
         conflicting_writer(running, _change_port, interval=0.05),
     ):
         until(lambda: conflict_reported(kube, "contested"), why="an Event reports the conflict")
@@ -133,8 +135,7 @@ def _bad_ones(kube: Kube, webhook: HoldingWebhook, port: int) -> dict[str, float
     foreign = {"metadata": {"name": "registry-mirror-foreign"}, "spec": {"ports": [{"port": 80}]}}
     kube.create(resources.SERVICE, foreign)
     kube.secret("garbled", password="alone")
-    binary = {"username": "/w==", "password": "/w=="}
-    kube.create(resources.SECRET, {"metadata": {"name": "binary"}, "data": binary})
+    kube.secret("empty", username="puller", password="")
     create_storage_class(kube, "fixed", growing=False)
     create_volumes(kube, "fixed", ["fixed-0", "fixed-1"], "20Gi")
     kube.mirror(one("older").known_as("claimed.example.com"))
@@ -152,7 +153,7 @@ def _bad_ones(kube: Kube, webhook: HoldingWebhook, port: int) -> dict[str, float
         "foreign": one("foreign"),
         "missing": one("missing").logging_in_with("nowhere"),
         "garbled": one("garbled").logging_in_with("garbled"),
-        "binary": one("binary").logging_in_with("binary"),
+        "empty": one("empty").logging_in_with("empty"),
         "refused": one("refused"),
         "unheld": one("unheld"),
         "younger": one("younger").known_as("claimed.example.com"),
