@@ -107,6 +107,6 @@ def _last(obj: Json, mirror: Mirror, kind: str) -> Condition | None:
     if not same or status.get("upstream") != mirror.upstream.url:
         return None
     for each in existing_conditions(obj):
-        if each["type"] == kind and each.get("reason") != reasons.NOT_ASKED.name:
+        if each["type"] == kind:
             return Condition(kind, each["status"], each.get("reason", ""), each.get("message", ""))
     return None

@@ -58,6 +58,8 @@ def test_earlier_condition_is_kept_before_first_answer() -> None:
     """A restart or another leader writes no status and records no Event."""
     away = upstream_reachable(published("UpstreamReachable", "False", "RateLimited"), MIRROR, None)
     assert (away.status, away.reason, away.message) == ("False", "RateLimited", "as it was")
+    silent = upstream_reachable(published("UpstreamReachable", "Unknown", "NotAsked"), MIRROR, None)
+    assert (silent.status, silent.reason, silent.message) == ("Unknown", "NotAsked", "as it was")
     refused = published("CredentialsAvailable", "False", "CredentialsRefused")
     assert _credentials("FOUND", None, refused).reason == "CredentialsRefused"
 
