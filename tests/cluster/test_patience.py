@@ -10,6 +10,7 @@ import pytest
 
 from controller.objects import resources
 from tests.localcluster.pages import page
+from tests.support.caches import create_pods, running_caches
 from tests.support.conflicts import conflict_reported, conflicting_writer
 from tests.support.faults import complete, events_of, leads, one, reconciled, settled, writes
 from tests.support.kube import Kube, until
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from tests.cluster.conftest import Running
 
 pytestmark = pytest.mark.slow
+
+ANSWERED = "caches report another state"  # in the controller's log
 
 
 def test_second_controller_takes_over_on_sigterm(own: Running) -> None:
@@ -65,7 +68,10 @@ def test_conflicting_writer_is_repaired_rarely(own: Running) -> None:
 
 
 def test_50_mirrors_at_rest_cause_no_writes(fresh: Callable[..., Running]) -> None:
-    """Neither does a restart. The API server counts the requests; there is no other controller in the cluster."""
+    """Neither does a restart. The API server counts the requests; there is no other controller in the cluster.
+
+    One mirror has a running cache, whose status the controller reads meanwhile.
+    """
     running = fresh(controllers=False)
     running.system.start()
     names = [f"m{number}" for number in range(50)]
@@ -73,11 +79,17 @@ def test_50_mirrors_at_rest_cause_no_writes(fresh: Callable[..., Running]) -> No
         running.kube.mirror(one(name))
     for name in names:
         until(lambda name=name: complete(running.kube, name), why=f"{name} is complete", seconds=60)  # type: ignore[misc]
-    settled(running)
-    before = writes(running.kube)
-    time.sleep(60)  # the quiet minute
-    assert writes(running.kube) == before
-    running.system.processes.stop(["controller"])
-    port = running.system.start_controller()
-    until(lambda: reconciled(port) >= len(names), why="every mirror was reconciled again")
-    assert writes(running.kube) == before
+    running.kube.mirror(one("asked").of("127.0.0.1:1").known_as("asked.example.com").replicated(1))
+    create_pods(running.kube, "asked")
+    with running_caches(running, "asked"):
+        running.kube.until_condition("asked", "UpstreamReachable", "False", "ConnectionRefused")
+        settled(running)
+        before = writes(running.kube)
+        time.sleep(60)  # the quiet minute
+        assert writes(running.kube) == before
+        running.system.processes.stop(["controller"])
+        port = running.system.start_controller()
+        until(lambda: reconciled(port) >= len(names) + 1, why="every mirror was reconciled again")
+        until(lambda: events_of(running, "controller").count(ANSWERED) > 1, why="the cache was asked again")
+        settled(running)
+        assert writes(running.kube) == before

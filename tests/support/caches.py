@@ -39,8 +39,7 @@ if TYPE_CHECKING:
 
 # Seconds between two looks at pods, Secrets and readiness. A kubelet needs up to two minutes for a changed Secret.
 INTERVAL = 0.25
-# Seconds until a cache has applied changed files. It looks at them every two.
-APPLIED = 30.0
+SERVICE_ACCOUNT = resources.Kind("v1", "serviceaccounts", "ServiceAccount")
 
 
 @dataclass
@@ -270,6 +269,20 @@ class Caches:
         if name not in self._addresses:
             self._addresses[name] = free_address()
         return self._addresses[name]
+
+
+def create_pods(kube: Kube, mirror: str) -> None:
+    """Create the cache pods of a mirror as the StatefulSet controller does, in a cluster that has none."""
+    name = f"registry-mirror-{mirror}"
+    stateful_set = kube.until_there(resources.STATEFUL_SET, name)["spec"]
+    template = stateful_set["template"]
+    (claim,) = [each["metadata"]["name"] for each in stateful_set["volumeClaimTemplates"]]
+    kube.create(SERVICE_ACCOUNT, {"metadata": {"name": "default"}})
+    for number in range(stateful_set["replicas"]):
+        volume = {"name": claim, "persistentVolumeClaim": {"claimName": f"{claim}-{name}-{number}"}}
+        spec = {**template["spec"], "volumes": [*template["spec"]["volumes"], volume]}
+        metadata = {"name": f"{name}-{number}", "labels": template["metadata"]["labels"]}
+        kube.create(resources.POD, {"metadata": metadata, "spec": spec})
 
 
 @contextmanager
