@@ -36,8 +36,8 @@ written as in Go, for example `168h` or `1h30m`; there is no unit for days.
 {table(rows_of(WebhookSettings))}
 ## Cache
 
-The rest of its configuration is [a file](cache.md#the-new-cache). `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` apply to
-its requests to upstreams.
+The rest of its configuration is [a file](cache.md#configuration-file). `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` apply
+to its requests to upstreams.
 
 {table(rows_of(CacheSettings))}
 ## Node agent
