@@ -20,11 +20,11 @@ def made_outside(folder: Path) -> list[Path]:
 
 
 def test_all_steps_succeed(tmp_path: Path) -> None:
-    """All twelve steps succeed, with four pulls and no escape sequences."""
+    """All thirteen steps succeed, with four pulls and no escape sequences."""
     with begin(tmp_path) as demo:
         output, _ = demo.communicate()
     assert demo.returncode == 0, output
-    assert re.fullmatch(r"demo: 12 of 12 steps succeeded in \d+ s", output.splitlines()[-1])
+    assert re.fullmatch(r"demo: 13 of 13 steps succeeded in \d+ s", output.splitlines()[-1])
     assert output.count("this is docker.io/library/hello:1") == 4
     assert "\x1b" not in output  # no colours but on a terminal
     assert not traces(tmp_path)

@@ -13,10 +13,10 @@ NO_RESOURCES = "No resources found"
 NO_NODE = "Without a node, pods stay Pending and Ready stays False. Node agent and pulls are not shown."
 
 CONTINUED = " \\\n    "  # continues a command on the next line
-# The upstream in the cache's configuration.
+# The upstream in the configuration of the caches.
 CACHE_UPSTREAM = (
     f"kubectl get secret {OBJECT_NAME}{CONTINUED}"
-    "-o go-template='{{index .data \"config.yml\" | base64decode}}' | grep remoteurl"
+    "-o go-template='{{index .data \"config.json\" | base64decode}}' | grep '\"url\"'"
 )
 REFUSED = (
     'The RegistryMirror "docker" is invalid: spec.upstreamUrl: Required value: the registry to mirror, as a string'
@@ -102,14 +102,12 @@ def _objects_without_node(shell: DemoShell) -> None:
 
 
 def _changed_upstream(shell: DemoShell) -> None:
-    shell.expect(
-        "The cache uses Docker Hub", shell.run(CACHE_UPSTREAM).strip(), '"remoteurl": "https://registry-1.docker.io",'
-    )
+    docker_hub = '"url": "https://registry-1.docker.io",'
+    shell.expect("The caches' configuration has Docker Hub", shell.run(CACHE_UPSTREAM).strip(), docker_hub)
     shell.run("""kubectl patch rm docker --type merge -p '{"spec": {"upstreamUrl": "quay.io"}}'""")
     shell.until("The status has the new upstream", "get rm docker -o jsonpath={.status.upstream}", "https://quay.io")
-    shell.expect(
-        "The cache uses the new upstream", shell.run(CACHE_UPSTREAM).strip(), '"remoteurl": "https://quay.io",'
-    )
+    quay = '"url": "https://quay.io",'
+    shell.expect("The caches' configuration has the new upstream", shell.run(CACHE_UPSTREAM).strip(), quay)
     shell.run("kubectl get rm docker")
 
 
@@ -129,7 +127,7 @@ def _repair_stateful_set(shell: DemoShell) -> None:
     patch = '{"spec": {"template": {"spec": {"containers": [{"name": "added", "image": "busybox"}]}}}}'
     shell.run(f"kubectl patch statefulset {OBJECT_NAME}{CONTINUED}-p '{patch}'")
     containers = f"get statefulset {OBJECT_NAME} -o jsonpath={{.spec.template.spec.containers[*].name}}"
-    shell.until("The added container is removed", containers, "registry")
+    shell.until("The added container is removed", containers, "cache")
     _message(shell, "docker", "Repaired StatefulSet registry-mirror-docker: spec.template.spec.containers.")
 
 

@@ -1,6 +1,7 @@
 """The steps of the demo that need a node: pods whose images come through the mirror, and without it."""
 
 import re
+from collections import Counter
 from functools import cached_property
 from typing import NamedTuple
 
@@ -20,11 +21,16 @@ from tests.localcluster.demo_steps import (
 from tests.localcluster.node.accounts import Account
 from tests.localcluster.node.installed import NAMESPACE
 from tests.localcluster.node.node import Node
+from tests.localcluster.node.runtime import ONE_ROOT
 from tests.localcluster.node.upstream import PUBLIC, Upstream
 
 HUB = "registry-1.docker.io"
 IMAGE = "docker.io/library/hello:1"
 MEGABYTES = 5.0  # of the largest layer of IMAGE
+HERD_IMAGE = "docker.io/library/new:1"
+HERD_MEGABYTES = 40.0
+CLIENTS = 8
+UPSTREAM_RATE = 20_000_000  # bytes a second, so that all clients ask before the download ends
 VOLUMES = 2  # of a mirror with the default of two replicas
 TIMEOUT = "--timeout=150s"
 MIRROR = "registry-mirror-docker"
@@ -35,16 +41,23 @@ FILES = "cat /etc/hosts; find /etc/containerd /etc/docker ! -type d | sort"
 COUNTERS = (
     f"for pod in 0 1; do kubectl get --raw{CONTINUED}"
     f"/api/v1/namespaces/{NAMESPACE}/pods/{MIRROR}-$pod:5001/proxy/metrics; done{CONTINUED}"
-    """| grep -E '^registry_proxy_(pulled|pushed)_bytes_total\\{type="blob"'"""
+    "| grep -E '^registrymirror_cache_(received|served)_bytes_total'"
 )
-COUNTED = re.compile(r"_(pulled|pushed)_bytes_total\S+ (\S+)$", re.MULTILINE)
+COUNTED = re.compile(
+    r'^registrymirror_cache_(received|served)_bytes_total\{(?:source="(\w+)",)?.* (\S+)$', re.MULTILINE
+)
+# Each client has a content store of its own, as each node has.
+HERD = (
+    f"for client in $(seq {CLIENTS}); do ctr --namespace client$client content fetch{CONTINUED}"
+    f"--hosts-dir {ONE_ROOT} {HERD_IMAGE} > /dev/null & done; wait"
+)
 
 
 class Bytes(NamedTuple):
-    """Bytes of blobs that the caches pulled from their upstream and pushed to nodes."""
+    """Bytes that the caches received from their upstream and served to nodes."""
 
-    pulled: int
-    pushed: int
+    received: int
+    served: int
 
 
 class PullSteps:
@@ -76,6 +89,7 @@ class PullSteps:
             Step(CREDENTIALS_TITLE, self._credentials),
             Step("A pod with an image of Docker Hub starts; the image comes through the mirror", self._first),
             Step("The image is removed from the node and pulled again from the cache alone", self._again),
+            Step(f"{CLIENTS} clients pull a new image at once; the upstream sends it once", self._herd),
             Step("The upstream stops; the pull works through the mirror", self._without_upstream),
             Step("The mirror stops; the pull works from the upstream", self._without_mirror),
             Step(f"{DELETION_TITLE}, and no file on the node", self._deletion),
@@ -95,7 +109,8 @@ class PullSteps:
         shell.until(
             "The status has Docker Hub as upstream", "get rm docker -o jsonpath={.status.upstream}", f"https://{HUB}"
         )
-        shell.run(f"kubectl rollout status statefulset {MIRROR} -n {NAMESPACE} {TIMEOUT}")
+        self._node.wait_for("the caches follow", self._caches_follow, DEADLINE_OF_PODS)
+        shell.met("Both caches use Docker Hub, without a restart")
         # Ready also waits until Go programs read the hosts file again, which they do every five seconds.
         shell.run(f"kubectl wait --for=condition=Ready rm/docker {TIMEOUT}")
         _pull(shell)
@@ -108,18 +123,33 @@ class PullSteps:
         blobs = self._hub.count("blob")
         _pull(shell)
         now = _counted(shell)
-        shell.expect("The caches pulled nothing more from the upstream", now.pulled, self._before.pulled)
-        shell.expect("The caches pushed the same bytes to the node again", now.pushed, 2 * self._before.pushed)
-        shell.expect("The upstream served no further blob", self._hub.count("blob"), blobs)
+        again = now.served - self._before.served
+        shell.expect("The caches received nothing more from the upstream", now.received, self._before.received)
+        shell.expect("The caches served the image again", again > MEGABYTES * 1e6, expected=True)
+        shell.expect("The upstream sent no further blob", self._hub.count("blob"), blobs)
+        self._before = now
+
+    def _herd(self, shell: DemoShell) -> None:
+        self._hub.push(HERD_IMAGE.removeprefix("docker.io/"), (HERD_MEGABYTES,))
+        sent = self._hub.bytes("blob")
+        self._hub.slow(UPSTREAM_RATE)
+        self._run_on_node(shell, HERD)
+        self._hub.slow(None)
+        served, sent = _counted(shell).served - self._before.served, self._hub.bytes("blob") - sent
+        shell.output.note(f"served to {CLIENTS} clients: {served / 1e6:6.1f} MB")
+        shell.output.note(f"sent by the upstream: {sent / 1e6:6.1f} MB")
+        least = int(HERD_MEGABYTES * 1e6)
+        shell.expect(f"Each client has more than {least} bytes", served / CLIENTS > least, expected=True)
+        shell.expect("The upstream sent the bytes of one client", round(CLIENTS * sent / served, 2), 1.0)
 
     def _without_upstream(self, shell: DemoShell) -> None:
         self._forget(shell)
         self._hub.stop()
         self._run_on_node(shell, f"curl --silent --show-error https://{HUB}/v2/")
+        _pull(shell)
         reason = "get rm docker -o jsonpath='{.status.conditions[?(@.type==\"UpstreamReachable\")].reason}'"
         shell.until("The status has the reason ConnectionRefused", reason, "ConnectionRefused")
         shell.run("kubectl get rm docker")
-        _pull(shell)
 
     def _without_mirror(self, shell: DemoShell) -> None:
         self._forget(shell)
@@ -129,9 +159,8 @@ class PullSteps:
         _scale(shell, f"statefulset {MIRROR}", 0)
         shell.until("No cache pod is left", f"get pods -n {NAMESPACE} {CACHE_PODS} -o name", "")
         _pull(shell)
-        shell.expect("The upstream served the blobs", self._hub.count("blob") > blobs, expected=True)
+        shell.expect("The upstream sent the blobs", self._hub.count("blob") > blobs, expected=True)
         self._wait_for_file(shell, "The agent removed the mirror from hosts.toml", HOSTS_TOML, there=False)
-        self._node.add_volumes(VOLUMES)  # the claims were deleted with the replicas
         _scale(shell, "deployment registrymirror-controller", 2)
         self._wait_for_file(shell, "The controller repaired the mirror and the agent uses it again", HOSTS_TOML)
 
@@ -146,6 +175,12 @@ class PullSteps:
         self._node.forget_image(IMAGE)
         left = self._run_on_node(shell, "ctr --namespace k8s.io images ls --quiet | grep hello")
         shell.expect("The image is removed from the node", left, "")
+
+    def _caches_follow(self) -> bool:
+        """Return True if both caches have Docker Hub as their upstream."""
+        pods = (f"/api/v1/namespaces/{NAMESPACE}/pods/{MIRROR}-{pod}:5001/proxy/status" for pod in range(VOLUMES))
+        pages = [self._node.cluster.run_kubectl("get", "--raw", pod, check=False).stdout for pod in pods]
+        return all(f'"url":"https://{HUB}"' in page for page in pages)
 
     def _wait_for_file(self, shell: DemoShell, what: str, path: str, *, there: bool = True) -> None:
         self._node.wait_for(what, lambda: self._node.exists(path) == there, DEADLINE_OF_PODS)
@@ -168,10 +203,11 @@ def _pull(shell: DemoShell) -> None:
 
 
 def _counted(shell: DemoShell) -> Bytes:
-    """Return the sums of the caches' counters."""
-    found = COUNTED.findall(shell.run(COUNTERS))
-    sums = {name: sum(int(float(value)) for each, value in found if each == name) for name in Bytes._fields}
-    return Bytes(**sums)
+    """Return the sums of the caches' counters. What one cache serves to the other is not served to a node."""
+    sums: Counter[str] = Counter()
+    for name, source, value in COUNTED.findall(shell.run(COUNTERS)):
+        sums[source or name] += int(float(value))
+    return Bytes(received=sums["upstream"], served=sums["served"] - sums["peer"])
 
 
 def _scale(shell: DemoShell, what: str, replicas: int) -> None:

@@ -117,7 +117,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         backend = http.client.HTTPConnection("127.0.0.1", settings.tokens if kind == "token" else settings.registry)
         try:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            # A registry sends one Accept header for each kind of manifest; join them.
+            # A client may send one Accept header for each kind of manifest; join them.
             headers = {name: ", ".join(self.headers.get_all(name, [])) for name in self.headers}
             backend.request(self.command, self.path, body, {**headers, "X-Forwarded-Proto": "https"})
             self._relay(backend.getresponse())
