@@ -56,16 +56,10 @@ def test_agent_killed_at_random(testbed: Testbed) -> None:
     node.write("/etc/hosts", before_all)
 
 
-def failed_pulls(testbed: Testbed) -> str:
-    """Return the kubelet's messages about failed pulls."""
-    fields = "--field-selector=reason=Failed,involvedObject.kind=Pod"
-    return testbed.node.cluster.run_kubectl("get", "events", fields, "-o", "jsonpath={.items[*].message}").stdout
-
-
 def test_rollout_keeps_hosts_toml_and_pulls(testbed: Testbed) -> None:
     """No pull fails, all go through the mirror, and hosts.toml is not touched."""
     testbed.mirror("rolled", testbed.world)
-    image, failed = testbed.world.push("lib/rolled:1", (2.0,)), failed_pulls(testbed)
+    image, failed = testbed.world.push("lib/rolled:1", (2.0,)), testbed.failed_pulls()
     testbed.pull(image)
     taken, daemon_set = testbed.world.count("blob"), "daemonset/registry-mirror-rolled"
     toml = ("stat", "--format=%i %y", f"/etc/containerd/certs.d/{testbed.world.host}/hosts.toml")
@@ -79,7 +73,7 @@ def test_rollout_keeps_hosts_toml_and_pulls(testbed: Testbed) -> None:
             done = "successfully rolled out" in testbed.kubectl("rollout", "status", daemon_set, "--watch=false")
         assert testbed.counted("rolled") > pulls * 2_000_000
     assert testbed.node.run(*toml).stdout == written
-    assert failed_pulls(testbed) == failed
+    assert testbed.failed_pulls() == failed
     assert testbed.world.count("blob") == taken
     testbed.delete("rolled")
 

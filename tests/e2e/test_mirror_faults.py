@@ -41,7 +41,6 @@ def test_mirror_without_pods(world: Testbed, image: str) -> None:
         assert world.pull(image) < PULL + MORE
         withdrawn(world)
         assert world.pull(image) < PULL + MORE
-        world.node.add_volumes(1)  # the claim is deleted with the replica
         world.kubectl("scale", "statefulset", "registry-mirror-world", "--replicas=1")
         world.until(lambda: world.hosts_toml(world.world.host), 60)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.support.pods import a_pod, remove, runs
+from tests.support.pulling import pull_at_once
 
 if TYPE_CHECKING:
     from tests.support.testbed import Testbed
@@ -48,6 +49,20 @@ def test_ten_pods_pull_one_image(world: Testbed) -> None:
     for pod in pods:
         world.runs(pod, image, 120)
     remove(world.node, *pods)
+
+
+def test_herd_costs_one_download(world: Testbed) -> None:
+    """Ten clients pull a new image at once; the upstream sends each blob once."""
+    clients, megabytes = 10, 40.0
+    image, served = world.world.push("lib/herd:1", (megabytes / 2, megabytes / 2)), world.counted("world")
+    world.world.slow(20_000_000)  # bytes a second: all clients ask before the end
+    try:
+        pull_at_once(world.node, image, clients)
+    finally:
+        world.world.slow(None)
+    sent = [each.path for each in world.world.records() if each.kind == "blob" and "/lib/herd/" in each.path]
+    assert len(sent) == len(set(sent)) > 2
+    assert world.counted("world") > served + clients * megabytes * 1_000_000
 
 
 def test_docker_hub_images_use_mirror(testbed: Testbed) -> None:

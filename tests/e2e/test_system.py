@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 TOKEN = "/var/run/secrets/kubernetes.io"
 NOT_ON_LINUX: set[str] = set()  # packages of the locks that no image has
-LIMITS = {"webhook": 120_000_000, "controller": 120_000_000, "hostess": 80_000_000}  # bytes, unpacked, over the base
+# Bytes, unpacked, over the base.
+LIMITS = {"webhook": 120_000_000, "controller": 120_000_000, "cache": 120_000_000, "hostess": 80_000_000}
 AGENT = 32 * 1024 * 1024  # bytes of memory, as there is one a mirror on every node
 
 

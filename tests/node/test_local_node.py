@@ -103,7 +103,7 @@ def dns_answer(node: Node, name: str) -> str:
 
 @pytest.mark.parametrize("megabytes", [None, 20], ids=["folder", "file system"])
 def test_claim_gets_writable_volume(node: Node, megabytes: int | None) -> None:
-    """The registry does not run as root. A small volume becomes full."""
+    """A container writes to it without root. A small volume becomes full."""
     name = f"volume-{megabytes or 'any'}"
     node.add_volumes(1, megabytes=megabytes)
     claim = {

@@ -16,6 +16,7 @@ from tests.support.kube import Kube
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from common.types import Json
     from tests.localcluster.node.node import Node
     from tests.localcluster.node.upstream import Upstream
 
@@ -40,10 +41,23 @@ class CacheQueries:
         """Return the cluster IP of a mirror."""
         return str(self.kube.get(SERVICE, f"registry-mirror-{name}")["spec"]["clusterIP"])
 
+    def _cache_pods(self, name: str) -> dict[str, Json]:
+        """Return the status of a mirror's cache pods by name."""
+        pods = self.kube.every(POD, labelSelector=f"mirror={name},component=registry")
+        return {pod["metadata"]["name"]: pod["status"] for pod in pods}
+
     def caches(self, name: str) -> dict[str, str]:
         """Return names and addresses of a mirror's cache pods."""
-        pods = self.kube.every(POD, labelSelector=f"mirror={name},component=registry")
-        return {pod["metadata"]["name"]: pod["status"].get("podIP", "") for pod in pods}
+        return {pod: status.get("podIP", "") for pod, status in self._cache_pods(name).items()}
+
+    def started(self, name: str) -> dict[str, str]:
+        """Return the containers of a mirror's caches by pod. A restart changes them."""
+        return {pod: status["containerStatuses"][0]["containerID"] for pod, status in self._cache_pods(name).items()}
+
+    def ready_pods(self, name: str) -> set[str]:
+        """Return the cache pods of a mirror whose container is ready."""
+        pods = self._cache_pods(name).items()
+        return {pod for pod, status in pods if all(each["ready"] for each in status["containerStatuses"])}
 
     def counted(self, name: str, metric: str = SERVED, **labels: str) -> int:
         """Return the sum of a metric of a mirror's caches, by default of the bytes that they served."""
@@ -75,18 +89,22 @@ class CacheQueries:
         for blob in (manifest["config"], *manifest["layers"]):
             self.node.run(*ask, "--output", "/dev/null", f"{repository}/blobs/{blob['digest']}")
 
-    def serves(self, name: str, path: str, tag: str) -> bool:
-        """Return True if a mirror serves a tag."""
-        return self._status(name, f"{path}/manifests/{tag}") == OK
+    def serves(self, name: str, path: str, tag: str, host: str = "") -> bool:
+        """Return True if a mirror serves a tag; `host` is that of its image name, by default any."""
+        return self.tag_status(name, path, tag, host) == OK
+
+    def tag_status(self, name: str, path: str, tag: str, host: str = "") -> int:
+        """Return the HTTP status of a tag at a mirror; 0 if it does not answer."""
+        return self._status(name, f"{path}/manifests/{tag}", host)
 
     def serves_blob(self, name: str, path: str, digest: str) -> bool:
         """Return True if a mirror serves a blob."""
         return self._status(name, f"{path}/blobs/{digest}") == OK
 
-    def _status(self, name: str, path: str) -> int:
+    def _status(self, name: str, path: str, host: str = "") -> int:
         accept = "Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json"
         ask = ("curl", "--silent", "--insecure", "--max-time", "10", "--header", accept)
-        url = f"https://{self.address(name)}/v2/{path}"
+        url = f"https://{self.address(name)}/v2/{path}{f'?ns={host}' if host else ''}"
         output = self.node.run(*ask, "--output", "/dev/null", "--write-out", "%{http_code}", url, check=False)
         return int(output.stdout or 0)
 

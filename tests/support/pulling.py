@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,7 @@ from tests.support.kube import until
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from tests.localcluster.node.node import Node
     from tests.support.testbed import Testbed
 
 PATIENCE: Final = 120.0  # seconds; a pull takes 0.5, and over 60 with lost packets
@@ -80,3 +82,13 @@ def pulling(testbed: Testbed, images: Sequence[str]) -> Iterator[Pulls]:
 def pushed(testbed: Testbed, name: str, count: int = 3) -> list[str]:
     """Push images with one name and several tags to the public upstream; return their names."""
     return [testbed.world.push(f"lib/{name}:{number}", (LAYER,)) for number in range(count)]
+
+
+def pull_at_once(node: Node, image: str, clients: int) -> None:
+    """Fetch the content of an image by several clients at once, each in a namespace of its own."""
+
+    def fetch(number: int) -> None:
+        node.ctr(f"--namespace=client-{number}", "content", "fetch", f"--hosts-dir={ONE_ROOT}", image)
+
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(fetch, range(clients)))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from controller.objects.resources import CLAIM, MIRROR, POD
+from tests.localcluster.node.fake_server import processes
 from tests.localcluster.node.installed import NAMESPACE
 from tests.support.cache_queries import CacheQueries
 from tests.support.canary import objects
@@ -98,15 +99,22 @@ class Testbed(CacheQueries):
         gone = eventually(lambda: not self.remains_of(name), seconds)
         assert gone, self.kubectl("get", "all,pvc", "-l", f"mirror={name}")
 
+    def restart_caches(self, name: str, host: str) -> None:
+        """Kill the caches of a mirror; return when they run again and the node uses them for `host`.
+
+        A cache asks its upstream when it starts.
+        """
+        before = self.started(name)
+        for pod in before:
+            self.node.run("kill", "-9", *processes(self.node, pod, NAMESPACE))
+        self.until(lambda: not set(self.started(name).values()) & set(before.values()))
+        self.until(lambda: len(self.ready_pods(name)) == len(before) and self.hosts_toml(host))
+
     def keep_logs(self, selector: str = "") -> None:
         """Keep the logs of the system's pods before they are deleted."""
         for pod in self.kubectl("get", "pods", "-o", "name", "-l", selector).split():
             text = self.kubectl("logs", pod, "--all-containers", "--tail=-1", check=False)
             self.logs[pod] = self.logs.get(pod, "") + text
-
-    def sync_secrets(self, selector: str) -> None:
-        """Make the kubelet sync these pods and their Secrets at once; it takes 90 s otherwise."""
-        self.kubectl("annotate", "pods", f"--selector={selector}", "--overwrite", f"hurried={time.time():.3f}")
 
     def visible_text(self) -> dict[str, str]:
         """Return all visible text of the system: logs, every object except Secrets, files of the node."""
@@ -202,6 +210,11 @@ class Testbed(CacheQueries):
         message = self.pull_error(pod)
         remove(self.node, pod)
         return message
+
+    def failed_pulls(self) -> str:
+        """Return the kubelet's messages about all failed pulls so far."""
+        fields = "--field-selector=reason=Failed,involvedObject.kind=Pod"
+        return self.node.cluster.run_kubectl("get", "events", fields, "-o", "jsonpath={.items[*].message}").stdout
 
     def pull_error(self, pod: str) -> str:
         """Return the kubelet's message about a failed pull; empty before, and once the pod runs."""

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from tests.support.testbed import Testbed
 
 HERE = Path(__file__).parent
-# Overlap of old and new CA instead of 15 minutes. It is longer than a forced sync of a Secret by the kubelet.
+# Overlap of old and new CA instead of 15 minutes. It is longer than the kubelet takes to sync a Secret.
 OVERLAP = "40s"
-OVERLAP_ENDS = 90.0  # seconds; an overlap starts after the rollout of all caches
+OVERLAP_ENDS = 90.0  # seconds until a former CA has left
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -52,6 +52,4 @@ def as_before(world: Testbed) -> None:
     world.until(lambda: world.hosts_toml(world.world.host))
     # A CA that leaves during a test would change the node's files.
     world.until(lambda: to_be_trusted(world, "world").count("BEGIN CERTIFICATE") == 1, OVERLAP_ENDS)
-    if trusted(world, "world") != to_be_trusted(world, "world"):
-        world.sync_secrets("mirror=world,component=hostess-certificate")
-        world.until(lambda: trusted(world, "world") == to_be_trusted(world, "world"))
+    world.until(lambda: trusted(world, "world") == to_be_trusted(world, "world"))

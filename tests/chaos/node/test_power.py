@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from hostess.hostsfile import hosts_block
@@ -17,8 +18,10 @@ THEIRS = "/etc/containerd/certs.d/elsewhere.local.test/hosts.toml"
 
 
 def test_power_cut(world: Testbed, chaos: Chaos) -> None:
-    """Pods, entry, hosts.toml and foreign lines are as before. Early pulls use the upstream."""
+    """Pods, entry, hosts.toml, foreign lines and stored images are as before. Early pulls use the upstream."""
     node, early, images = world.node, pushed(world, "early", 1)[0], pushed(world, "late")
+    for address, image in itertools.product(world.caches("world").values(), images):
+        world.fetch(address, image)
     node.write(THEIRS, 'server = "https://elsewhere.local.test"\n')
     given = node.read("/etc/hosts")
     foreign = add_foreign(node, b"192.0.2.7\tforeign.local.test\n# latin-1: \xe9\n")
@@ -40,11 +43,12 @@ def test_power_cut(world: Testbed, chaos: Chaos) -> None:
     assert entry(node, "world") == mirrored
     assert hosts_block.parse(node.read("/etc/hosts")).foreign == foreign
     assert on_disk(world) == files
-    passed = world.counted("world")
+    passed, taken = world.counted("world"), world.world.count("blob")
     with pulling(world, images) as pulls:
         pulls.more(len(images))
     assert pulls.failed == []
     assert world.counted("world") > passed
+    assert world.world.count("blob") == taken
     world.forget(pod, early)
     node.write("/etc/hosts", given)
     node.run("rm", "-r", THEIRS.rpartition("/")[0])
