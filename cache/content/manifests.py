@@ -67,7 +67,7 @@ class ManifestService:
             return Answer(stored.head, stored, Result.STALE)
         try:
             self.sources.client.check(MANIFESTS)
-            return await self._current(request, has_stored=stored is not None)
+            return await self._current(request, stored)
         except RegistryError as error:
             stale = await self._stale(request, digests) if error.is_outage else None
             if stale is None:
@@ -90,15 +90,15 @@ class ManifestService:
                 return manifest
         return await self.sources.stored_elsewhere(request)
 
-    async def _current(self, request: Request, *, has_stored: bool) -> Answer:
+    async def _current(self, request: Request, stored: Manifest | None) -> Answer:
         """Return what the tag is now. Raises RegistryError; a timeout counts if there is a stored tag."""
         future, joined = self._tags.join(request.reference, lambda: self.sources.tag(request))
         try:
-            async with asyncio.timeout(STALE_AFTER if has_stored else None):
+            async with asyncio.timeout(STALE_AFTER if stored else None):
                 head, result = await future
         except TimeoutError:
             raise failure_of(TimeoutError(), self.sources.client.party) from None
-        manifest = self._stored(head.digest)
+        manifest = stored if stored and stored.digest == head.digest else self._stored(head.digest)
         if manifest is not None:
             return Answer(head, manifest, Result.HIT)
         return Answer(head, None, Result.JOINED if joined else result)

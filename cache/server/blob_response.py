@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from aiohttp import web
 from cache.model.errors import UNAVAILABLE, ClientGoneError, RegistryError
 from cache.model.reference import API_VERSION, DIGEST_HEADER
 from cache.model.results import Result
+from cache.server.body_writer import BodyWriter
 from cache.server.byte_range import ByteRange, UnsatisfiableError, requested_range
 from cache.store import files
 from cache.store.blob_files import NoSpaceError
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 PIECE: Final = 256 * 1024
 # Bytes up to which a whole stored blob is sent in one write with its head.
 WHOLE: Final = 128 * 1024
-# Seconds for which a client may read nothing of a response.
-STALLED_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +69,10 @@ class BlobResponse:
             self.mirror.blobs.suspicions.served(self.digest, self.client, time.monotonic())
         if part.length <= WHOLE:
             return await self._small(blob, part, status, headers)
-        async with self._sending(status, headers) as response:
+        async with self._sending(status, headers) as writer:
             async for piece in _pieces(blob, part):
-                await self._write(response, piece)
-        return response
+                await writer.write(piece)
+        return writer.response
 
     async def _small(
         self, blob: StoredBlob, part: ByteRange, status: HTTPStatus, headers: dict[str, str]
@@ -94,36 +92,36 @@ class BlobResponse:
             if part is None:
                 return web.Response(status=status, headers=headers)
             position, stop = part.start, part.stop
-        async with self._sending(status, headers) as response:
+        async with self._sending(status, headers) as writer:
             while (limit := await download.readable(position, stop)) > position:
                 async for piece in _pieces(blob, ByteRange(position, limit)):
-                    await self._write(response, piece)
+                    await writer.write(piece)
                 position = limit
             if not download.verified:
                 raise ConnectionError(str(download.error))
-        return response
+        return writer.response
 
     async def _passed(self) -> web.StreamResponse:
         """Send a blob that is not stored."""
         async with AsyncExitStack() as stack:
-            response: web.StreamResponse | None = None
+            writer: BodyWriter | None = None
 
             async def send(piece: bytes) -> None:
-                nonlocal response
-                if response is None:
+                nonlocal writer
+                if writer is None:
                     length = {} if passed.size is None else {"Content-Length": str(passed.size)}
                     sending = self._sending(HTTPStatus.OK, {**self._headers(), **length})
-                    response = await stack.enter_async_context(sending)
-                await self._write(response, piece)
+                    writer = await stack.enter_async_context(sending)
+                await writer.write(piece)
 
             passed = self.mirror.blobs.passed(self.asked, self.digest, send)
             try:
                 await passed.fetch()
             except (ClientGoneError, RegistryError) as error:
-                if response is None:
+                if writer is None:
                     raise
                 raise ConnectionError(str(error)) from error
-            return response or web.Response(headers=self._headers())  # an empty blob has no piece
+            return writer.response if writer else web.Response(headers=self._headers())  # an empty blob has no piece
 
     def _headers(self) -> dict[str, str]:
         return {
@@ -147,25 +145,20 @@ class BlobResponse:
         return HTTPStatus.PARTIAL_CONTENT, headers, part
 
     @asynccontextmanager
-    async def _sending(self, status: HTTPStatus, headers: dict[str, str]) -> AsyncIterator[web.StreamResponse]:
+    async def _sending(self, status: HTTPStatus, headers: dict[str, str]) -> AsyncIterator[BodyWriter]:
         """Send the head, then the body. An error closes the connection before the end of the body."""
         response = web.StreamResponse(status=status, headers=headers)
         await response.prepare(self.http)
+        writer = BodyWriter(self.http, response)
         try:
-            yield response
-            await response.write_eof()
+            with writer.watching():
+                yield writer
+                await response.write_eof()
         except BaseException:
-            if self.http.transport is not None:
-                self.http.transport.abort()
+            writer.cut()
             raise
-
-    async def _write(self, response: web.StreamResponse, piece: bytes | bytearray) -> None:
-        try:
-            async with asyncio.timeout(STALLED_SECONDS):
-                await response.write(piece)
-        except TimeoutError as error:
-            raise ConnectionError("The client reads nothing.") from error
-        self.mirror.served_bytes.inc(len(piece))
+        finally:
+            self.mirror.served_bytes.inc(writer.size)
 
 
 async def _pieces(blob: StoredBlob, part: ByteRange) -> AsyncIterator[bytes | bytearray]:

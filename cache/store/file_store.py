@@ -43,6 +43,7 @@ class FileStore(Store):
     stored: Callable[[int], None]
     _sizes: dict[Digest, int] = field(default_factory=dict)
     _used: dict[Digest, float] = field(default_factory=dict)
+    _layouts: dict[str, Layout] = field(default_factory=dict)
 
     @property
     def temporary(self) -> Path:
@@ -138,8 +139,9 @@ class FileStore(Store):
             return None
         if not has_digest(content, digest):
             return None  # it is replaced soon
-        stored_type = files.unsealed(files.read_small(layout.media_type(digest))) or b""
-        media_type = media_type_in(content) or stored_type.decode()
+        media_type = media_type_in(content)
+        if not media_type:
+            media_type = (files.unsealed(files.read_small(layout.media_type(digest))) or b"").decode()
         return Manifest(digest, content, media_type) if media_type else None
 
     @override
@@ -216,4 +218,6 @@ class FileStore(Store):
         self.stored(len(content))
 
     def _layout(self, area: str) -> Layout:
-        return Layout(self.root / area)
+        if area not in self._layouts:
+            self._layouts[area] = Layout(self.root / area)
+        return self._layouts[area]

@@ -37,11 +37,11 @@ class Layout:
 
     def blob(self, digest: Digest) -> Path:
         """Return the path of a blob."""
-        return self.directory / "blobs" / digest.algorithm / digest.hex[:2] / digest.hex
+        return self.directory.joinpath("blobs", digest.algorithm, digest.hex[:2], digest.hex)
 
     def manifest(self, digest: Digest) -> Path:
         """Return the path of a manifest."""
-        return self.directory / "manifests" / digest.algorithm / digest.hex[:2] / digest.hex
+        return self.directory.joinpath("manifests", digest.algorithm, digest.hex[:2], digest.hex)
 
     def media_type(self, digest: Digest) -> Path:
         """Return the path of the media type of a manifest."""
@@ -54,7 +54,7 @@ class Layout:
     def page(self, key: str) -> Path:
         """Return the path of a page of referrers."""
         name = hashlib.sha256(key.encode()).hexdigest()
-        return self.directory / "pages" / name[:2] / name
+        return self.directory.joinpath("pages", name[:2], name)
 
 
 def is_area(name: str) -> bool:
