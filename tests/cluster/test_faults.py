@@ -77,9 +77,9 @@ class _Stale:
         self.watch = client.watch
 
     async def pages(
-        self, kind: resources.Kind, namespace: str | None, selector: str = ""
+        self, kind: resources.Kind, namespace: str | None, selector: str = "", labels: str = ""
     ) -> AsyncIterator[tuple[list[Json], str]]:
-        async for items, _ in self.client.pages(kind, namespace, selector):
+        async for items, _ in self.client.pages(kind, namespace, selector, labels):
             yield items, "1"
 
 
@@ -118,10 +118,10 @@ class _Counted:
         self.pages = client.pages
 
     def watch(
-        self, kind: resources.Kind, namespace: str | None, version: str, selector: str = ""
+        self, kind: resources.Kind, namespace: str | None, version: str, selector: str = "", labels: str = ""
     ) -> AbstractAsyncContextManager[AsyncIterator[Json]]:
         self.watches += 1
-        return self.client.watch(kind, namespace, version, selector)
+        return self.client.watch(kind, namespace, version, selector, labels)
 
     async def until(self, watches: int) -> None:
         while self.watches < watches:  # noqa: ASYNC110 (waits for a state, not an event)
