@@ -77,6 +77,8 @@ class Fetch(ABC):
                     raise RegistryError(BAD_GATEWAY, "The content does not have its digest.") from None
                 self.size, self.written, self._begun = None, 0, False
             except RegistryError as error:
+                if await self._is_whole():
+                    return
                 refusal = error if source.is_upstream else refusal
                 idle = 0 if self.written > before else idle + 1
                 if self._gives_up(source, error, idle):
@@ -86,6 +88,16 @@ class Fetch(ABC):
             else:
                 return
         raise refusal or RegistryError(BAD_GATEWAY, "No source has the blob.")
+
+    async def _is_whole(self) -> bool:
+        """Return True if a broken body of unknown size had only lost its end."""
+        if self.size is not None or not self._begun:
+            return False
+        try:
+            await self._finish()
+        except WrongContentError:
+            return False
+        return True
 
     def _gives_up(self, source: Source, error: RegistryError, idle: int) -> bool:
         """Return True if another source has to be asked. Raise the error if no source can help."""

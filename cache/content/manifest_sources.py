@@ -28,6 +28,9 @@ T = TypeVar("T")
 MANIFESTS: Final = "manifests"
 # Bytes. The specification asks registries to accept 4 MiB; distribution and Docker Hub accept no more.
 MANIFEST_MAX: Final = 4 * 1024 * 1024
+# Seconds after which a stored tag or page is served although the upstream has not answered yet. Its answer still counts
+# for the next request.
+STALE_AFTER: Final = 0.8
 # Seconds for one manifest.
 FETCH_SECONDS: Final = 30.0
 # Statuses with which registries refuse HEAD, although GET works.

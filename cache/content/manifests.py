@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cache.coalesce import Coalescer
-from cache.content.manifest_sources import MANIFESTS, ManifestSources
+from cache.content.manifest_sources import MANIFESTS, STALE_AFTER, ManifestSources
 from cache.model.errors import NOT_FOUND, RegistryError
 from cache.model.results import Result
 from cache.upstream.failures import failure_of
@@ -15,10 +15,6 @@ from cache.upstream.failures import failure_of
 if TYPE_CHECKING:
     from cache.model.manifest import Head, Manifest
     from cache.model.reference import Digest, Request
-
-# Seconds after which a stored tag is served although the upstream has not answered yet. Its answer still counts for the
-# next request.
-STALE_AFTER: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -9,7 +10,7 @@ import aiohttp
 from yarl import URL
 
 from cache.coalesce import Coalescer
-from cache.content.manifest_sources import MANIFESTS
+from cache.content.manifest_sources import MANIFESTS, STALE_AFTER
 from cache.model.errors import NOT_FOUND, RegistryError
 from cache.model.reference import Kind
 from cache.model.results import Result
@@ -55,8 +56,12 @@ class PageService:
         if request.only_if_cached:
             return self._stored(url, RegistryError(NOT_FOUND, "The page is not stored."))
         future, _ = self._pages.join(str(url), lambda: self._ask(request.reference, url))
+        has_stored = self.store.page(self.area, str(url)) is not None
         try:
-            return await future
+            async with asyncio.timeout(STALE_AFTER if has_stored else None):
+                return await future
+        except TimeoutError:
+            return self._stored(url, failure_of(TimeoutError(), self.client.party))
         except RegistryError as error:
             if not error.is_outage:
                 raise

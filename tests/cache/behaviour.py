@@ -25,6 +25,7 @@ class Behaviour:
     moved: bool = False  # each path is a redirect to a web page
     gzip_manifests: bool = False
     cut_at: int | None = None  # close the connection after so many bytes of a blob, once
+    never_ends: bool = False  # close the connection in place of the end of a body
     stall_at: int | None = None  # send nothing more after so many bytes of a blob, once
     wrong_length: int = 0  # bytes to add (random) or take away at the end of a blob
     redirect: str | None = None  # "other host", "relative", "loop", "downgrade", "expired", "once"

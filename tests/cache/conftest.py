@@ -29,7 +29,7 @@ def ca() -> trustme.CA:
 @pytest.fixture
 def certificate(ca: trustme.CA, tmp_path: Path) -> Json:
     """Write a serving certificate and return the `tls` part of a configuration."""
-    issued = ca.issue_cert("localhost", "127.0.0.1")
+    issued = ca.issue_cert("localhost", "127.0.0.1", "registry.test")
     ca.cert_pem.write_to_path(tmp_path / "ca.crt")
     issued.private_key_pem.write_to_path(tmp_path / "tls.key")
     (tmp_path / "tls.crt").write_bytes(b"".join(each.bytes() for each in issued.cert_chain_pems))

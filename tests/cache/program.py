@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from common.types import Json
 
 REPOSITORY = Path(__file__).parents[2]
-START_SECONDS = 20.0
+# Deadlines for a machine that does much else.
+START_SECONDS = 120.0
+STATE_SECONDS = 30.0
 
 
 @dataclass
@@ -111,7 +113,7 @@ class Cache:
             return (await self.status_page("readyz"))[0] == 200
         return False
 
-    async def until(self, question: Any, seconds: float = 10.0) -> None:
+    async def until(self, question: Any, seconds: float = STATE_SECONDS) -> None:
         """Wait for a state."""
         deadline = time.monotonic() + seconds
         while not await question():

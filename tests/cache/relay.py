@@ -1,4 +1,4 @@
-"""Stand between the cache and its upstream at one address, and stop forwarding in different ways."""
+"""Stand between the cache and its upstream: a relay that stops forwarding in different ways, and an HTTP proxy."""
 
 from __future__ import annotations
 
@@ -79,3 +79,37 @@ async def relaying(target: int) -> AsyncIterator[tuple[Relay, int]]:
     finally:
         server.close()
         relay.change(Mode.CLOSE)
+
+
+class HttpProxy:
+    """Opens tunnels. All names mean this machine."""
+
+    def __init__(self) -> None:
+        self.targets: list[str] = []
+        self.logins: set[str | None] = set()
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Open one tunnel."""
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            head, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            headers = dict(line.split(": ", 1) for line in lines if line)
+            method, target, _ = head.split(" ")
+            assert method == "CONNECT"
+            self.targets.append(target)
+            self.logins.add(headers.get("Proxy-Authorization"))
+            other_reader, other_writer = await asyncio.open_connection("127.0.0.1", int(target.rpartition(":")[2]))
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            await asyncio.gather(_copy(reader, other_writer), _copy(other_reader, writer))
+            other_writer.close()
+        writer.close()
+
+
+@asynccontextmanager
+async def proxying() -> AsyncIterator[tuple[HttpProxy, int]]:
+    """Serve an HTTP proxy meanwhile; yield it and its port."""
+    proxy = HttpProxy()
+    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
+    try:
+        yield proxy, server.sockets[0].getsockname()[1]
+    finally:
+        server.close()

@@ -1,13 +1,22 @@
-"""The configuration, certificate and credentials are followed without a restart."""
+"""The configuration, certificate and CAs are followed without a restart, and proxies are used."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import ssl
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
+from tests.cache.images import digest_of
+from tests.cache.relay import proxying
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import trustme
 
     from common.types import Json
@@ -73,3 +82,63 @@ async def _names(cache: Cache) -> str:
     names = str(writer.get_extra_info("peercert")["subjectAltName"])
     writer.close()
     return names
+
+
+async def test_changes_cut_no_response(upstream: Registry, cache: Cache, ca: trustme.CA, certificate: Json) -> None:
+    """A blob arrives while certificate, CA bundle and configuration change."""
+    _, blobs = upstream.push("a", layers=(2_000_000,))
+    upstream.does.rate = 250_000
+    receiving = asyncio.create_task(cache.ask(f"a/blobs/{blobs[1]}"))
+    issued = ca.issue_cert("localhost", "renewed.test")
+    issued.private_key_pem.write_to_path(certificate["key"])
+    issued.cert_chain_pems[0].write_to_path(certificate["certificate"])
+    ca.cert_pem.write_to_path(cache.config["caBundle"], append=True)
+    cache.config["upstreams"].append({"host": "other.test", "url": upstream.other_url, "credentials": None})
+    cache.config["ttl"] = "1h"
+    cache.write()
+
+    async def changed() -> bool:
+        has_other = (await cache.ask("a/manifests/latest?ns=other.test", "HEAD")).status == 200
+        return has_other and "renewed.test" in await _names(cache)
+
+    await cache.until(changed)
+    assert not receiving.done()
+    assert digest_of((await receiving).body) == blobs[1]
+    assert upstream.offsets == [0]
+
+
+@pytest.mark.parametrize(("version", "accepted"), [("TLSv1_3", True), ("TLSv1_2", True), ("TLSv1_1", False)])
+async def test_tls_versions(cache: Cache, *, version: str, accepted: bool) -> None:
+    """TLS 1.2 is the oldest one."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with warnings.catch_warnings(action="ignore"):
+        context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
+    try:
+        _, writer = await asyncio.open_connection("localhost", cache.port, ssl=context)
+    except OSError:
+        assert not accepted
+    else:
+        assert accepted
+        writer.close()
+
+
+@pytest.mark.parametrize("no_proxy", ["", "other.test", "*"])
+async def test_proxy_is_used(upstream: Registry, make_cache: Callable[..., Cache], no_proxy: str) -> None:
+    """Upstream and token service are asked through the proxy, which resolves the name. NO_PROXY is respected."""
+    upstream.push("a", layers=(700_000,))
+    upstream.does.auth = "bearer"
+    upstream.url = upstream.url.replace("localhost", "registry.test")
+    async with proxying() as (proxy, port):
+        cache = make_cache()
+        cache.environment |= {"HTTPS_PROXY": f"http://robot:secret-word@127.0.0.1:{port}", "NO_PROXY": no_proxy}
+        await cache.start()
+        if no_proxy == "*":
+            assert (await cache.ask("a/manifests/latest")).status == 502  # the name exists for the proxy only
+            assert proxy.targets == []
+        else:
+            await cache.pull("a")
+            assert set(proxy.targets) == {upstream.url.removeprefix("https://")}
+            assert proxy.logins == {"Basic cm9ib3Q6c2VjcmV0LXdvcmQ="}
+        assert "secret-word" not in cache.log() + str(await cache.status())

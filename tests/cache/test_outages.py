@@ -24,12 +24,15 @@ OUTAGES = {
 
 @pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES.keys())
 async def test_stored_image_is_served(upstream: Registry, cache: Cache, outage: Behaviour) -> None:
-    """A stored tag takes less than a second longer than usual."""
-    upstream.push("team/app", layers=(100_000,))
+    """A stored tag, or the referrers of an image, take less than a second longer than usual."""
+    digest, _ = upstream.push("team/app", layers=(100_000,))
+    upstream.referrers[digest] = {"manifests": []}
     await cache.pull("team/app")
+    await cache.ask(f"team/app/referrers/{digest}")
     upstream.does = outage
-    answer = await cache.ask("team/app/manifests/latest")
-    assert (answer.status, answer.seconds < 1.5) == (200, True)
+    for path in ("manifests/latest", f"manifests/{digest}", f"referrers/{digest}"):
+        answer = await cache.ask(f"team/app/{path}")
+        assert (answer.status, answer.seconds < 1.5) == (200, True)
     await cache.pull("team/app")
 
 

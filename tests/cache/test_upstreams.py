@@ -10,8 +10,11 @@ import pytest
 
 from tests.cache.behaviour import Behaviour
 from tests.cache.images import digest_of
+from tests.cache.upstream import listening
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.cache.program import Cache
     from tests.cache.upstream import Registry
 
@@ -28,6 +31,8 @@ KINDS = {
     "compressed manifests and no HEAD": Behaviour(gzip_manifests=True, head={"": 405}),
     "closed in the middle": Behaviour(cut_at=700_000),
     "closed in the middle, no ranges": Behaviour(cut_at=700_000, has_ranges=False),
+    "closed at the end": Behaviour(never_ends=True),
+    "closed at the end, chunked": Behaviour(never_ends=True, chunked=True),
     "closed in the middle, chunked": Behaviour(cut_at=700_000, chunked=True),
 }
 
@@ -42,6 +47,25 @@ async def test_pull(upstream: Registry, cache: Cache, does: Behaviour) -> None:
     await cache.pull("team/app")
     assert upstream.sent == sent
     assert all(cache.has(each) for each in blobs)
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 405, 501])
+async def test_size_of_a_cold_blob(upstream: Registry, cache: Cache, status: int) -> None:
+    """A HEAD is answered although the upstream refuses it for blobs."""
+    _, blobs = upstream.push("team/app", layers=(700_000,))
+    upstream.does.head = {"blobs": status}
+    answer = await cache.ask(f"team/app/blobs/{blobs[1]}", "HEAD")
+    assert (answer.status, answer.headers["Content-Length"]) == (200, "700000")
+
+
+async def test_upstream_without_tls(upstream: Registry, make_cache: Callable[..., Cache]) -> None:
+    """An upstream with plain HTTP has a token service with plain HTTP, and redirects to HTTPS."""
+    upstream.push("team/app", layers=(700_000,))
+    upstream.does = Behaviour(auth="bearer", redirect="other host")
+    async with listening(upstream.handle, None) as port:
+        upstream.url = f"http://localhost:{port}"
+        await (await make_cache().start()).pull("team/app")
+    assert upstream.token_requests == 1
 
 
 async def test_broken_transfer_continues(upstream: Registry, cache: Cache) -> None:

@@ -140,13 +140,12 @@ class Registry(Images):
         does, content = self.does, self.blobs.get(digest)
         if content is None:
             return web.json_response({"errors": [{"code": "BLOB_UNKNOWN"}]}, status=404)
-        if does.wrong_length > 0:
-            content += os.urandom(does.wrong_length)
-        elif does.wrong_length < 0:
-            content = content[: does.wrong_length]
+        content = self._with_wrong_length(content)
         start, status, headers = 0, 200, {"Content-Type": "application/octet-stream"}
         if does.has_ranges and (asked := request.headers.get("Range")):
             start, status = int(asked.removeprefix("bytes=").removesuffix("-")), 206
+            if start >= len(content):
+                return web.Response(status=416)
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         if not does.chunked:
             headers["Content-Length"] = str(len(content) - start)
@@ -155,7 +154,13 @@ class Registry(Images):
         if request.method == "GET":
             self.offsets.append(start)
             await self._send(request, response, content[start:], digest)
+            if self.does.never_ends and request.transport is not None:
+                request.transport.close()
         return response
+
+    def _with_wrong_length(self, content: bytes) -> bytes:
+        length = self.does.wrong_length
+        return content + os.urandom(length) if length > 0 else content[: len(content) + length]
 
     async def _send(self, request: web.BaseRequest, response: web.StreamResponse, content: bytes, digest: str) -> None:
         size, rate = self.does.piece, self.does.rate
@@ -230,7 +235,7 @@ def _scope_of(request: web.BaseRequest) -> str:
 
 @asynccontextmanager
 async def listening(
-    handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], context: ssl.SSLContext, port: int = 0
+    handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], context: ssl.SSLContext | None, port: int = 0
 ) -> AsyncIterator[int]:
     """Serve on a port of 127.0.0.1 meanwhile, by default a free one, and yield the port."""
     server = web.Server(handle, access_log=None, handler_cancellation=True)
