@@ -113,33 +113,31 @@ def _becomes(kube: Kube, name: str, status: str, reason: str) -> str:
 
 
 @pytest.mark.slow
-def test_each_upstream_fault_is_reported(running: Running, issuer: Issuer) -> None:
+def test_each_upstream_fault_is_reported(running: Running, name: str, issuer: Issuer) -> None:
     """The mirror stays Ready, and an Event reports fault and recovery."""
-    kube = running.kube
+    kube, port = running.kube, free_port()
+    reasons = {f"{name}-refusing": "ConnectionRefused"}
     with ExitStack() as stack:
-        upstreams = {}
-        for fault in FAULTS:
-            upstreams[fault.name] = stack.enter_context(running_registry(issuer))
-            upstreams[fault.name].does = fault.does
-            kube.mirror(mirror_of(fault.name, upstreams[fault.name].url))
-        port = free_port()
-        kube.mirror(mirror_of("refusing", f"https://127.0.0.1:{port}"))
-        reasons = {**{fault.name: fault.reason for fault in FAULTS}, "refusing": "ConnectionRefused"}
-        for name in reasons:
-            stack.enter_context(running_caches(running, name))
-        for name, reason in reasons.items():
-            message = _becomes(kube, name, "False", reason)
+        kube.mirror(mirror_of(f"{name}-refusing", f"https://127.0.0.1:{port}"))
+        upstreams = [stack.enter_context(running_registry(issuer)) for _ in FAULTS]
+        for fault, failing in zip(FAULTS, upstreams, strict=True):
+            failing.does, reasons[f"{name}-{fault.name}"] = fault.does, fault.reason
+            kube.mirror(mirror_of(f"{name}-{fault.name}", failing.url))
+        for each in reasons:
+            stack.enter_context(running_caches(running, each))
+        for each, reason in reasons.items():
+            message = _becomes(kube, each, "False", reason)
             assert message.endswith("The cache serves what it has stored.")
-            kube.until_condition(name, "Ready", "True", reason)
-            until(lambda name=name, reason=reason: ("Warning", reason) in reasons_of(kube, name), why="an Event")  # type: ignore[misc]
-        for each in upstreams.values():
-            each.does = Behaviour()
+            kube.until_condition(each, "Ready", "True", reason)
+            until(lambda each=each, reason=reason: ("Warning", reason) in reasons_of(kube, each), why="an Event")  # type: ignore[misc]
+        for recovered in upstreams:
+            recovered.does = Behaviour()
         stack.enter_context(running_registry(issuer, port))
-        for name in reasons:
-            _becomes(kube, name, "True", "Reachable")
-            kube.until_condition(name, "Ready", "True", "Ready")
-            until(lambda name=name: ("Normal", "Reachable") in reasons_of(kube, name), why="an Event")  # type: ignore[misc]
-            assert kube.condition(name, "CredentialsAvailable") == ("True", "NotRequired")
+        for each in reasons:
+            _becomes(kube, each, "True", "Reachable")
+            kube.until_condition(each, "Ready", "True", "Ready")
+            until(lambda each=each: ("Normal", "Reachable") in reasons_of(kube, each), why="an Event")  # type: ignore[misc]
+            assert kube.condition(each, "CredentialsAvailable") == ("True", "NotRequired")
 
 
 @pytest.mark.parametrize(
