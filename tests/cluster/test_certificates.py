@@ -272,7 +272,7 @@ def test_ca_failure_is_reported_by_mirrors(hurried: Running) -> None:
     kube.delete(resources.SECRET, MIRRORS_CA)
     message = kube.until_condition("kept", "CacheAvailable", "False", "CAFailed")
     assert f'secrets "{MIRRORS_CA}" is forbidden: ValidatingAdmissionPolicy' in message
-    assert ("Warning", "CAFailed") in {each[:2] for each in until(lambda: kube.events("kept"), why="Events")}
+    kube.until_event("kept", "Warning", "CAFailed")
     policies.lift(kube, "kept")
     until(lambda: is_at_rest(kube), why="the new CA alone is trusted")
     until(lambda: kube.condition("kept", "CacheAvailable")[1] == "NoReplicaReady", why="the mirror says so no more")

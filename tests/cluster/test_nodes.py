@@ -105,7 +105,7 @@ def test_finalizer_stays_until_nodes_are_clean(own: Running, nodes: Callable[...
         kube.get(kind, "registry-mirror-docker")
     group.agents["second"].say(*CLEANED)
     gone(kube, "docker")
-    until(lambda: ("Normal", "NodesCleaned") in {each[:2] for each in kube.events("docker")}, why="an Event")
+    kube.until_event("docker", "Normal", "NodesCleaned")
     for kind in resources.CHILDREN:
         kube.until_gone(kind, "registry-mirror-docker")
     assert "NodesNotCleaned" not in {each[1] for each in kube.events("docker")}
@@ -182,7 +182,7 @@ def test_recreated_mirror_cancels_cleaning(own: Running, nodes: Callable[..., No
     until(lambda: not _cleaning(kube), why="a foreign annotation is removed")
     kube.delete(resources.MIRROR, "docker", propagationPolicy="Orphan")
     gone(kube, "docker")
-    until(lambda: ("Normal", "NodesKept") in {each[:2] for each in kube.events("docker")}, why="an Event")
+    kube.until_event("docker", "Normal", "NodesKept")
     kube.patch(
         resources.SERVICE, "registry-mirror-docker", {"metadata": {"annotations": {"k8s.osp.tech/cleaning": "x"}}}
     )
@@ -217,7 +217,7 @@ def test_foreground_deletion_recreates_agents(own: Running, nodes: Callable[...,
     group.agents["only"].say(*CLEANED)
     group.report("only", ready=False)
     gone(kube, "docker")
-    until(lambda: ("Normal", "NodesCleaned") in {each[:2] for each in kube.events("docker")}, why="an Event")
+    kube.until_event("docker", "Normal", "NodesCleaned")
     for kind in resources.CHILDREN:
         kube.until_gone(kind, "registry-mirror-docker")
 

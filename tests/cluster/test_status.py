@@ -40,7 +40,7 @@ def test_ready_follows_pods(kube: Kube, name: str) -> None:
     assert printed == f"registrymirror.k8s.osp.tech/{name} condition met\n"
     status = kube.get(resources.MIRROR, name)["status"]
     assert (status["replicas"], status["readyReplicas"]) == (2, 2)
-    until(lambda: ("Normal", "Ready") in {each[:2] for each in kube.events(name)}, why="an Event")
+    kube.until_event(name, "Normal", "Ready")
 
     for pod in pods_of(kube, name, "registry"):
         set_pod_ready(kube, pod, ready=False)
@@ -133,7 +133,7 @@ def test_refused_object_is_retried(kube: Kube, name: str) -> None:
     kube.mirror(one(name))
     message = kube.until_condition(name, "CacheAvailable", "False", "ApplyFailed")
     assert "exceeded quota" in message
-    assert ("Warning", "ApplyFailed") in {each[:2] for each in until(lambda: kube.events(name), why="Events")}
+    kube.until_event(name, "Warning", "ApplyFailed")
     kube.delete(quota, name)
     # A change of the mirror reconciles it at once; otherwise it takes up to a minute.
     kube.patch(resources.MIRROR, name, {"metadata": {"annotations": {"try": "again"}}})

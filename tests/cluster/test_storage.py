@@ -278,7 +278,7 @@ def test_class_without_expansion_is_reported(kube: Kube, name: str) -> None:
     assert asked(kube, name) == ["20Gi", "20Gi"]
     after = kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")["metadata"]
     assert (after["uid"], after["generation"]) == (before["uid"], before["generation"])
-    assert ("Warning", "ResizeRefused") in {each[:2] for each in until(lambda: kube.events(name), why="Events")}
+    kube.until_event(name, "Warning", "ResizeRefused")
     assert grow(kube, name, "20Gi").endswith(" patched\n")
     kube.until_condition(name, "StorageResized", "True", "Granted")
 

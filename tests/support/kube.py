@@ -163,6 +163,14 @@ class Kube:
             (each["type"], each["reason"], each["note"]) for each in found if each["regarding"].get("name") == mirror
         ]
 
+    def until_event(self, mirror: str, kind: str, reason: str) -> str:
+        """Return the note of an Event of a mirror after it exists. Other Events may come first."""
+
+        def note() -> str:
+            return next((each[2] for each in self.events(mirror) if each[:2] == (kind, reason)), "")
+
+        return until(note, why=f"Event {kind} {reason} of {mirror}")
+
 
 def _json(response: httpx.Response) -> Json:
     assert response.is_success, f"{response.request.method} {response.request.url}: {response.text}"
