@@ -31,7 +31,14 @@ def warnings_for(spec: RegistryMirrorSpec) -> list[str]:
             + " unencrypted; use https:// if the registry supports it",
         ),
         (
-            spec.masquerade_url == parsed.host,
+            parsed == literal and _authority(spec.upstream_url) not in parsed.image_hosts,
+            (
+                f"spec.upstreamUrl: images named {_authority(spec.upstream_url)}/... do not use the mirror, because"
+                f" nodes compare names letter by letter; name them {parsed.image_host}/..."
+            ),
+        ),
+        (
+            spec.masquerade_url in parsed.own_names,
             (
                 "spec.masqueradeUrl: is the upstream's own name, so all programs on the nodes reach the mirror instead"
                 " of the upstream while the mirror answers; choose another name"
@@ -46,6 +53,11 @@ def warnings_for(spec: RegistryMirrorSpec) -> list[str]:
         ),
     ]
     return [warning for applies, warning in found if applies] + _storage_warnings(spec)
+
+
+def _authority(upstream_url: str) -> str:
+    """Return `host[:port]` as the user wrote it."""
+    return upstream_url.partition("://")[2].removesuffix("/") or upstream_url.removesuffix("/")
 
 
 def _storage_warnings(spec: RegistryMirrorSpec) -> list[str]:

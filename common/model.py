@@ -169,7 +169,8 @@ class RegistryMirrorSpec(Part):
         None,
         description=(
             "Host name of the mirror on the nodes: a DNS name without scheme, port or path. status.masqueradeUrl shows"
-            " the name in use. Default: mirror-<upstream host>. Example: local.docker.io."
+            " the name in use. Default: mirror-<upstream host>, or mirror--<hash>.internal for a host without a dot"
+            " or an IP address. Example: local.docker.io."
         ),
     )
     credentials_secret: SecretName | None = Field(

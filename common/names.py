@@ -35,6 +35,8 @@ CLAIM_TEMPLATE: Final = "image-store"
 STATEFUL_SET_NAME_MAX: Final = 52
 NAME_MAX: Final = STATEFUL_SET_NAME_MAX - len(PREFIX)
 
+# Reserved by ICANN for private use: no public name ends with it.
+PRIVATE_DOMAIN: Final = "internal"
 DNS_LABEL_MAX: Final = 63
 DNS_NAME_MAX: Final = 253
 # Resolvers read a name as an IPv4 address if its last label is decimal or hexadecimal, as in 0x7f.1 and 1.0x7f.
@@ -111,13 +113,14 @@ def service_hosts(mirror: str, namespace: str) -> tuple[str, ...]:
 
 
 def default_masquerade(host: str) -> str:
-    """Return the default host name of a mirror on the nodes: `mirror-<host>`, or `mirror--<hash>`.
+    """Return the default host name of a mirror on the nodes: `mirror-<host>`, or `mirror--<hash>.internal`.
 
-    The hash replaces hosts that give no DNS name: a long label, an IP address. No host starts with a hyphen, so the two
-    forms never collide.
+    The hash replaces hosts that give no DNS name with a dot: an IP address, a long label, a single label. Runtimes take
+    the first part of an image name for a host only if it has a dot. No host starts with a hyphen, so the two forms
+    never collide.
     """
     plain = f"mirror-{host}"
-    return plain if is_dns_name(plain) else f"mirror--{short_hash(host)}"
+    return plain if "." in plain and is_dns_name(plain) else f"mirror--{short_hash(host)}.{PRIVATE_DOMAIN}"
 
 
 def short_hash(text: str) -> str:

@@ -16,8 +16,10 @@ from common import names
 
 DOCKER_HUB: Final = "registry-1.docker.io"
 DOCKER_HUB_IMAGES: Final = "docker.io"
-# Common names of Docker Hub. None of these hosts serves the registry API.
+# Common names of Docker Hub in upstreamUrl.
 DOCKER_HUB_ALIASES: Final = frozenset({"docker.io", "hub.docker.io", "hub.docker.com", "index.docker.io"})
+# Hosts that serve Docker Hub's registry API, so that image names may start with them.
+_DOCKER_HUB_HOSTS: Final = (DOCKER_HUB, "index.docker.io")
 
 _PORTS: Final = {"https": 443, "http": 80}
 _MAX_LENGTH: Final = 512  # characters: limits the work for hostile input; a DNS name has at most 253
@@ -49,9 +51,40 @@ class Upstream:
         return DOCKER_HUB_IMAGES if self.authority == DOCKER_HUB else self.authority
 
     @property
+    def image_hosts(self) -> tuple[str, ...]:
+        """Return every spelling of `image_host`, see `image_hosts`."""
+        return image_hosts(self.image_host, self.scheme)
+
+    @property
+    def port_in_use(self) -> int:
+        """Return the port, also if it is the default one."""
+        return self.port or _PORTS[self.scheme]
+
+    @property
+    def own_names(self) -> frozenset[str]:
+        """Return the host names of this registry, without ports."""
+        return DOCKER_HUB_ALIASES | {DOCKER_HUB} if self.host == DOCKER_HUB else frozenset({self.host})
+
+    @property
     def directory(self) -> str:
         """Return the folder of the cache's volume for this upstream. No two upstreams share a folder."""
-        return names.short_hash(f"{self.scheme}://{self.host}:{self.port or _PORTS[self.scheme]}")
+        return names.short_hash(f"{self.scheme}://{self.host}:{self.port_in_use}")
+
+
+def image_hosts(image_host: str, scheme: str) -> tuple[str, ...]:
+    """Return every `host[:port]` in image names that a container runtime takes for this registry, `image_host` first.
+
+    A runtime looks for settings under the spelling of the image name: `host` and `host:443` have two folders.
+    """
+    hosts = [image_host, *(_DOCKER_HUB_HOSTS if image_host == DOCKER_HUB_IMAGES else ())]
+    # Nothing serves the registry API at docker.io:443.
+    served = [host for host in hosts if host != DOCKER_HUB_IMAGES and not _has_port(host)]
+    return (*hosts, *(f"{host}:{_PORTS[scheme]}" for host in served))
+
+
+def _has_port(host: str) -> bool:
+    """Return True for `host:port`. An IPv6 address without a port ends with a bracket."""
+    return host.rpartition(":")[2].isdecimal() and ":" in host
 
 
 def parse(text: str) -> Upstream:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
-from common import field_types, names, reserved_names, upstream
+from common import field_types, masquerade, names, upstream
 from common.defaults import MAX_DEPTH, dict_at, is_too_deep, without_nulls
 from common.field_errors import FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, FieldError, show
 from common.immutability import immutable_field_errors
@@ -167,26 +167,23 @@ def _no_name(metadata: Json) -> str:
     return f'{_NAME_RULE}; for example "name: docker"'
 
 
-def _given_name_refusal(name: str, allowed: tuple[str, ...]) -> str | None:
-    """Return the reason against a name from the spec. Default names start with `mirror-` and may have no dot."""
-    local = "must have a dot, because names without a dot belong to nodes"
-    return reserved_names.refusal_reason(name, allowed) or (local if "." not in name else None)
-
-
 def _masquerade_errors(spec: Json, allowed: tuple[str, ...]) -> list[FieldError]:
-    """Validate the host name on the nodes, from the spec or by default."""
-    given = spec.get("masqueradeUrl")
+    """Validate the host name on the nodes by one rule, whether it is from the spec or the default."""
+    given, registry = spec.get("masqueradeUrl"), _upstream(spec.get("upstreamUrl"))
     example = f'; for example "masqueradeUrl: mirror.{allowed[0] if allowed else "example.com"}"'
     if given is not None:
-        reason = _given_name_refusal(given, allowed) if isinstance(given, str) else None
+        reason = masquerade.refusal_reason(given, registry, allowed) if isinstance(given, str) else None
         return [FieldError("spec.masqueradeUrl", INVALID, reason + example, given)] if reason else []
-    upstream_url = spec.get("upstreamUrl")
-    try:
-        default = names.default_masquerade(
-            upstream.parse_literal(upstream_url if isinstance(upstream_url, str) else "").host
-        )
-    except ValueError:
+    if registry is None:
         return []
-    reason = reserved_names.refusal_reason(default, allowed)
+    default = masquerade.default_of(spec["upstreamUrl"])
+    reason = masquerade.refusal_reason(default, registry, allowed)
     sentence = f'the default "{default}" {reason}; set another name{example}'
     return [FieldError("spec.masqueradeUrl", REQUIRED, sentence)] if reason else []
+
+
+def _upstream(url: Any) -> upstream.Upstream | None:
+    try:
+        return upstream.parse(url) if isinstance(url, str) else None
+    except ValueError:
+        return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from common import names, upstream
+from common import masquerade, upstream
 from common.defaults import dict_at
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def masquerade_of(obj: Json | None) -> str | None:
     given = spec.get("masqueradeUrl")
     url = spec.get("upstreamUrl") if given is None else None
     try:
-        implied = names.default_masquerade(upstream.parse_literal(url).host) if isinstance(url, str) else None
+        implied = masquerade.default_of(url) if isinstance(url, str) else None
     except ValueError:
         implied = None
     return (given or None) if isinstance(given, str) else implied

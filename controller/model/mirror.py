@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from common import names, upstream
+from common import masquerade, names, upstream
 from common.defaults import with_defaults
 from common.model import RegistryMirrorSpec
 from common.validation import validate
@@ -63,5 +63,5 @@ def parse_mirror(obj: Json, masquerade_domains: tuple[str, ...]) -> Mirror | lis
         spec=spec,
         claim=complete["volumeClaimTemplate"],
         upstream=upstream.parse(spec.upstream_url),
-        masquerade=spec.masquerade_url or names.default_masquerade(upstream.parse_literal(spec.upstream_url).host),
+        masquerade=spec.masquerade_url or masquerade.default_of(spec.upstream_url),
     )

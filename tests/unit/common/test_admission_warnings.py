@@ -18,6 +18,11 @@ SAME_NAME = (
     "spec.masqueradeUrl: is the upstream's own name, so all programs on the nodes reach the mirror instead of the"
     " upstream while the mirror answers; choose another name"
 )
+HUB_NAMES = ["docker.io", "registry-1.docker.io", "index.docker.io", "hub.docker.com", "hub.docker.io"]
+OTHER_SPELLING = (
+    "spec.upstreamUrl: images named {}/... do not use the mirror, because nodes compare names letter by letter; name"
+    " them {}/..."
+)
 TINY = "is too small for any image (no suffix: bytes; m: thousandths); 20Gi holds about 50 images"
 
 
@@ -30,7 +35,7 @@ def _warnings(mirror: MirrorBuilder) -> list[str]:
     [
         a_mirror(),
         a_mirror().of("registry-1.docker.io"),
-        a_mirror().of("https://QUAY.io:443/"),
+        a_mirror().of("HTTPS://quay.io:443/"),
         a_mirror().keeping("1ns").storing("20Gi").replicated(10).known_as("local.docker.io"),
         a_mirror().storing("1Mi").on_class(""),
     ],
@@ -59,7 +64,10 @@ def test_docker_hub_alias_is_warned_about(host: str, spelling: str) -> None:
         ),
         (a_mirror().logging_in_with("internal"), [SHARED]),
         (a_mirror().known_as("quay.io"), [SAME_NAME]),
-        (a_mirror().of("registry-1.docker.io").known_as("registry-1.docker.io"), [SAME_NAME]),
+        *((a_mirror().of("registry-1.docker.io").known_as(name), [SAME_NAME]) for name in HUB_NAMES),
+        (a_mirror().of("https://QUAY.io/"), [OTHER_SPELLING.format("QUAY.io", "quay.io")]),
+        (a_mirror().of("quay.io:0443"), [OTHER_SPELLING.format("quay.io:0443", "quay.io")]),
+        (a_mirror().of("[2001:0DB8::1]"), [OTHER_SPELLING.format("[2001:0DB8::1]", "[2001:db8::1]")]),
         (a_mirror().storing("100m"), [f"{CLAIM}.resources.requests.storage: 100m {TINY}"]),
         (a_mirror().storing(20), [f"{CLAIM}.resources.requests.storage: 20 {TINY}"]),
     ],

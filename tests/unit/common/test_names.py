@@ -71,7 +71,9 @@ def test_object_name_may_be_long() -> None:
 
 @given(strategies.hosts())
 def test_default_masquerade_is_dns_name(host: str) -> None:
-    assert names.is_dns_name(names.default_masquerade(host))
+    default = names.default_masquerade(host)
+    assert names.is_dns_name(default)
+    assert "." in default
 
 
 @given(strategies.hosts(), strategies.hosts())
@@ -83,10 +85,10 @@ def test_default_masquerades_are_distinct(one: str, other: str) -> None:
     ("host", "masquerade"),
     [
         ("quay.io", "mirror-quay.io"),
-        ("x" * 56, f"mirror-{'x' * 56}"),
-        ("x" * 57, "mirror--ae14a2563ccf"),
-        ("10.0.0.1", "mirror--f5047344122f"),
-        ("2001:db8::1", "mirror--5afd19e856d1"),
+        ("x" * 56 + ".io", f"mirror-{'x' * 56}.io"),
+        ("x" * 57, "mirror--ae14a2563ccf.internal"),
+        ("10.0.0.1", "mirror--f5047344122f.internal"),
+        ("2001:db8::1", "mirror--5afd19e856d1.internal"),
     ],
 )
 def test_default_masquerade_is_stable(host: str, masquerade: str) -> None:

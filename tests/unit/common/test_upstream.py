@@ -72,6 +72,35 @@ def test_other_host_is_not_docker_hub(text: str) -> None:
     assert upstream.parse(text).authority == text
 
 
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("quay.io", ["quay.io", "quay.io:443"]),
+        ("quay.io:443", ["quay.io", "quay.io:443"]),
+        ("http://quay.io:80", ["quay.io", "quay.io:80"]),
+        ("http://quay.io:443", ["quay.io:443"]),
+        ("https://quay.io:80", ["quay.io:80"]),
+        ("registry:5000", ["registry:5000"]),
+        ("10.0.0.1", ["10.0.0.1", "10.0.0.1:443"]),
+        ("[2001:db8::1]:443", ["[2001:db8::1]", "[2001:db8::1]:443"]),
+        ("[2001:db8::1]:5000", ["[2001:db8::1]:5000"]),
+        (
+            "docker.io",
+            ["docker.io", "registry-1.docker.io", "index.docker.io", "registry-1.docker.io:443", "index.docker.io:443"],
+        ),
+    ],
+)
+def test_several_names_mean_one_registry(text: str, hosts: list[str]) -> None:
+    """K2: containerd has one folder for each of them."""
+    assert list(upstream.parse(text).image_hosts) == hosts
+
+
+@given(strategies.upstreams())
+def test_each_spelling_means_the_same_registry(given_upstream: Upstream) -> None:
+    for host in given_upstream.image_hosts:
+        assert upstream.parse(f"{given_upstream.scheme}://{host}") == upstream.parse(given_upstream.url)
+
+
 @pytest.mark.parametrize(("text", "sentence"), REFUSED.items())
 def test_invalid_upstream_is_refused(text: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common import masquerade
 from common.admission_warnings import warnings_for
 from common.defaults import without_nulls
 from common.field_errors import FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, FieldError
@@ -158,6 +159,8 @@ def test_unusual_valid_mirror_is_accepted(mirror: MirrorBuilder) -> None:
         (a_mirror().of("registry:5000"), (), None),
         (a_mirror(), ("example.com",), 'the default "mirror-quay.io" is outside'),
         (a_mirror().of("hub.example.com"), ("example.com",), None),
+        (a_mirror().of("10.0.0.1:5000"), (), None),
+        (a_mirror().of("10.0.0.1"), ("example.com",), 'the default "mirror--f5047344122f.internal" is outside'),
         (a_mirror().of("registry.tools.svc:5000"), (), 'the default "mirror-registry.tools.svc" is reserved'),
         (a_mirror().of("registry.tools.svc:5000").known_as("tools.example.com"), (), None),
     ],
@@ -167,6 +170,33 @@ def test_host_name_on_nodes_is_validated(mirror: MirrorBuilder, domains: tuple[s
     assert [error.path for error in errors] == (["spec.masqueradeUrl"] if sentence else [])
     assert all(sentence and sentence in error.sentence for error in errors)
     assert all('"masqueradeUrl: mirror.exam' in error.sentence for error in errors)
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "sentence"),
+    [
+        ("reg.local.test:5000", "reg.local.test", "it names https://reg.local.test, another registry; choose"),
+        ("http://reg.local.test", "reg.local.test", "it names https://reg.local.test, another registry; choose"),
+        ("https://reg.local.test:80", "reg.local.test", "another registry"),
+        ("quay.io", "docker.io", "is a name of Docker Hub, and the upstream is another registry"),
+        ("quay.io", "registry-1.docker.io", "is a name of Docker Hub"),
+        ("reg.local.test:443", "reg.local.test", None),
+        ("docker.io", "docker.io", None),
+        ("registry-1.docker.io", "index.docker.io", None),
+    ],
+)
+def test_name_of_another_registry_is_refused(url: str, name: str, sentence: str | None) -> None:
+    """K2: the hosts entry would lead that registry's images to this mirror."""
+    errors = validate(a_mirror().of(url).known_as(name).raw())
+    assert [error.path for error in errors] == (["spec.masqueradeUrl"] if sentence else [])
+    assert all(sentence and sentence in error.sentence for error in errors)
+
+
+@pytest.mark.parametrize("url", ["10.0.0.1", "[2001:db8::1]:5000", "registry:5000", f"{'x' * 60}.example.com"])
+def test_implied_name_obeys_rules_of_given_one(url: str) -> None:
+    """K2: runtimes take a first part without a dot for a repository of Docker Hub."""
+    implied = masquerade.default_of(url)
+    assert validate(a_mirror().of(url).known_as(implied).raw()) == []
 
 
 @pytest.mark.parametrize("wrong", [{"upstreamUrl": None}, {}, {"upstreamUrl": "a b"}, {"upstreamUrl": 5}])

@@ -1,0 +1,43 @@
+"""Decide the host name of a mirror on the nodes: its default, and the rules that any such name obeys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from common import names, reserved_names, upstream
+
+if TYPE_CHECKING:
+    from common.upstream import Upstream
+
+_HTTPS: Final = 443  # the only port of a mirror
+
+
+def default_of(upstream_url: str) -> str:
+    """Return the default name for a valid upstreamUrl. An alias of Docker Hub keeps its spelling."""
+    return names.default_masquerade(upstream.parse_literal(upstream_url).host)
+
+
+def refusal_reason(name: str, registry: Upstream | None, allowed: tuple[str, ...]) -> str | None:
+    """Return the reason against `name` for a mirror of `registry`; None if it is allowed.
+
+    `registry` is None if upstreamUrl is invalid. `allowed` are the domains of MASQUERADE_DOMAINS.
+    """
+    reason = reserved_names.refusal_reason(name, allowed)
+    if reason is None and "." not in name:
+        reason = "must have a dot, because names without a dot belong to nodes"
+    return reason or (None if registry is None else _other_registry(name, registry))
+
+
+def _other_registry(name: str, registry: Upstream) -> str | None:
+    """Return the reason against the name of another registry: nodes could not pull its images any more."""
+    if name == registry.host and registry.port_in_use != _HTTPS:
+        return (
+            f"is the host of {registry.url}, but without that port it names https://{name}, another registry; choose a"
+            " name that no registry has"
+        )
+    if name in _DOCKER_HUB and name not in registry.own_names:
+        return "is a name of Docker Hub, and the upstream is another registry; choose a name that no registry has"
+    return None
+
+
+_DOCKER_HUB: Final = upstream.parse(upstream.DOCKER_HUB).own_names
