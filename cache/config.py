@@ -108,6 +108,11 @@ class UpstreamConfig(Part):
     credentials: str | None = None
 
     @property
+    def image_hosts(self) -> tuple[str, ...]:
+        """Return every spelling of `host` that runtimes send as `ns`."""
+        return upstream.image_hosts(self.host, upstream.parse_literal(self.url).scheme)
+
+    @property
     def directory(self) -> str:
         """Return the directory of the store that holds the content of this upstream only."""
         return upstream.parse_literal(self.url).directory

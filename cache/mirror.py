@@ -72,7 +72,10 @@ class Mirrors:
 
     def of(self, host: str | None) -> Mirror | None:
         """Return what serves a host; None if the configuration does not have it."""
-        return next(iter(self.by_host.values()), None) if host is None else self.by_host.get(host)
+        if host is None:
+            return next(iter(self.by_host.values()), None)
+        spelled = (each for each in self.by_host.values() if host in each.config.image_hosts)
+        return self.by_host.get(host) or next(spelled, None)
 
     async def follow(self, upstreams: Iterable[UpstreamConfig]) -> None:
         """Serve these upstreams. Those that did not change keep their state, and the files of others are removed."""

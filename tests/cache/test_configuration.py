@@ -42,6 +42,20 @@ async def test_removed_upstream_is_gone(upstream: Registry, cache: Cache) -> Non
     await cache.until(removed)
 
 
+async def test_each_spelling_of_the_host_is_served(upstream: Registry, make_cache: Callable[..., Cache]) -> None:
+    """K2: runtimes send the host of the image name, also with the default port."""
+    upstreams = [
+        {"host": "registry.test", "url": upstream.url, "credentials": None},
+        {"host": "docker.io", "url": upstream.url, "credentials": None},
+    ]
+    upstream.push("a")
+    cache = await make_cache(upstreams=upstreams).start()
+    port = 80 if upstream.url.startswith("http:") else 443
+    served = [f"registry.test:{port}", "index.docker.io", "registry-1.docker.io", f"registry-1.docker.io:{port}"]
+    for host, status in [*((each, 200) for each in served), ("registry.test:5000", 404), (f"docker.io:{port}", 404)]:
+        assert (await cache.ask(f"a/manifests/latest?ns={host}")).status == status, host
+
+
 async def test_wrong_configuration_is_refused(upstream: Registry, cache: Cache) -> None:
     """The old one stays in force, and the log names all mistakes."""
     upstream.push("a")
