@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 
 from common import duration, quantity, upstream
+from common.image_hosts import spellings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,7 +111,7 @@ class UpstreamConfig(Part):
     @property
     def image_hosts(self) -> tuple[str, ...]:
         """Return every spelling of `host` that runtimes send as `ns`."""
-        return upstream.image_hosts(self.host, upstream.parse_literal(self.url).scheme)
+        return spellings(self.host, upstream.parse_literal(self.url).scheme)
 
     @property
     def directory(self) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from common import names, reserved_names, upstream
+from common.image_hosts import DEFAULT_PORTS, DOCKER_HUB
 
 if TYPE_CHECKING:
     from common.upstream import Upstream
 
-_HTTPS: Final = 443  # the only port of a mirror
+_PORT: Final = DEFAULT_PORTS["https"]  # the only port of a mirror
 
 
 def default_of(upstream_url: str) -> str:
@@ -30,7 +31,7 @@ def refusal_reason(name: str, registry: Upstream | None, allowed: tuple[str, ...
 
 def _other_registry(name: str, registry: Upstream) -> str | None:
     """Return the reason against the name of another registry: nodes could not pull its images any more."""
-    if name == registry.host and registry.port_in_use != _HTTPS:
+    if name == registry.host and registry.port_in_use != _PORT:
         return (
             f"is the host of {registry.url}, but without that port it names https://{name}, another registry; choose a"
             " name that no registry has"
@@ -40,4 +41,4 @@ def _other_registry(name: str, registry: Upstream) -> str | None:
     return None
 
 
-_DOCKER_HUB: Final = upstream.parse(upstream.DOCKER_HUB).own_names
+_DOCKER_HUB: Final = upstream.parse(DOCKER_HUB).own_names

@@ -13,15 +13,11 @@ from functools import lru_cache
 from typing import Final
 
 from common import names
+from common.image_hosts import DEFAULT_PORTS, DOCKER_HUB, DOCKER_HUB_IMAGES, spellings
 
-DOCKER_HUB: Final = "registry-1.docker.io"
-DOCKER_HUB_IMAGES: Final = "docker.io"
 # Common names of Docker Hub in upstreamUrl.
 DOCKER_HUB_ALIASES: Final = frozenset({"docker.io", "hub.docker.io", "hub.docker.com", "index.docker.io"})
-# Hosts that serve Docker Hub's registry API, so that image names may start with them.
-_DOCKER_HUB_HOSTS: Final = (DOCKER_HUB, "index.docker.io")
 
-_PORTS: Final = {"https": 443, "http": 80}
 _MAX_LENGTH: Final = 512  # characters: limits the work for hostile input; a DNS name has at most 253
 _AUTHORITY: Final = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>[^:]*))?")
 
@@ -52,13 +48,13 @@ class Upstream:
 
     @property
     def image_hosts(self) -> tuple[str, ...]:
-        """Return every spelling of `image_host`, see `image_hosts`."""
-        return image_hosts(self.image_host, self.scheme)
+        """Return every spelling of `image_host` in image names."""
+        return spellings(self.image_host, self.scheme)
 
     @property
     def port_in_use(self) -> int:
         """Return the port, also if it is the default one."""
-        return self.port or _PORTS[self.scheme]
+        return self.port or DEFAULT_PORTS[self.scheme]
 
     @property
     def own_names(self) -> frozenset[str]:
@@ -69,22 +65,6 @@ class Upstream:
     def directory(self) -> str:
         """Return the folder of the cache's volume for this upstream. No two upstreams share a folder."""
         return names.short_hash(f"{self.scheme}://{self.host}:{self.port_in_use}")
-
-
-def image_hosts(image_host: str, scheme: str) -> tuple[str, ...]:
-    """Return every `host[:port]` in image names that a container runtime takes for this registry, `image_host` first.
-
-    A runtime looks for settings under the spelling of the image name: `host` and `host:443` have two folders.
-    """
-    hosts = [image_host, *(_DOCKER_HUB_HOSTS if image_host == DOCKER_HUB_IMAGES else ())]
-    # Nothing serves the registry API at docker.io:443.
-    served = [host for host in hosts if host != DOCKER_HUB_IMAGES and not _has_port(host)]
-    return (*hosts, *(f"{host}:{_PORTS[scheme]}" for host in served))
-
-
-def _has_port(host: str) -> bool:
-    """Return True for `host:port`. An IPv6 address without a port ends with a bracket."""
-    return host.rpartition(":")[2].isdecimal() and ":" in host
 
 
 def parse(text: str) -> Upstream:
@@ -118,7 +98,7 @@ def parse_literal(text: str) -> Upstream:
     if authority is None:
         raise ValueError("must be host[:port]; write an IPv6 address in brackets, as in [2001:db8::1]:5000")
     port = None if authority["port"] is None else _port(authority["port"])
-    return Upstream(scheme, _host(authority["host"]), None if port == _PORTS[scheme] else port)
+    return Upstream(scheme, _host(authority["host"]), None if port == DEFAULT_PORTS[scheme] else port)
 
 
 def _split_scheme(text: str) -> tuple[str, str]:
@@ -126,7 +106,7 @@ def _split_scheme(text: str) -> tuple[str, str]:
     if not separator:
         _refuse_half_a_scheme(text)
         return "https", text
-    if scheme.lower() not in _PORTS:
+    if scheme.lower() not in DEFAULT_PORTS:
         raise ValueError("has an unknown scheme; use https:// or http://, or write host[:port] only")
     return scheme.lower(), rest
 

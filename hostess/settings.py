@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from common import names
 from common.agent_protocol import STATUS_PORT
+from common.image_hosts import host_name, spellings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,6 +58,19 @@ class Settings:
     def takes_nodes_name(self) -> bool:
         """Return True if the mirror has the name of the node or of the API server."""
         return self.masquerade in (self.node_name, self.api_host)
+
+    @property
+    def image_hosts(self) -> tuple[str, ...]:
+        """Return each host in image names whose pulls use the mirror, `upstream_host` first."""
+        return spellings(self.upstream_host, urlsplit(self.upstream_url).scheme) if self.upstream_host else ()
+
+    def fallback_of(self, image_host: str) -> str:
+        """Return the URL that containerd would ask for images of this host without the mirror.
+
+        It is the upstream's URL if that name leads to the mirror.
+        """
+        is_own_name = image_host != self.upstream_host and host_name(image_host) != self.masquerade
+        return f"{urlsplit(self.upstream_url).scheme}://{image_host}" if is_own_name else self.upstream_url
 
     @property
     def hides_upstream(self) -> bool:

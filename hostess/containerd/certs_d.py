@@ -13,10 +13,12 @@ HOSTS_TOML: Final = "hosts.toml"
 
 
 def folder_name(host: str) -> str:
-    """Return the spelling of `host[:port]` that containerd looks for first: `host_port_`."""
+    """Return the spelling that containerd looks for first: `host_port_` for `host:port`.
+
+    It replaces the last colon of an IPv6 address without a port too: `[fd00:_1]_` for `[fd00::1]`.
+    """
     name, separator, port = host.rpartition(":")
-    # An IPv6 address without a port has colons too; it is in brackets.
-    return f"{name}_{port}_" if separator and port.isdecimal() else host
+    return f"{name}_{port}_" if separator else host
 
 
 def search_path(roots: Iterable[Path], host: str) -> Iterator[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from typing import TYPE_CHECKING
 
 from common import names
@@ -18,16 +20,21 @@ if TYPE_CHECKING:
 def find_foreign_hosts_toml(roots: Iterable[Path], host: str) -> Path | None:
     """Return a foreign hosts.toml in containerd's search path; None without one.
 
-    A link or a linked folder is foreign: it may lead to a folder outside of the agent's mounts.
+    A link or a linked folder is foreign: it may lead to a folder outside of the agent's mounts. So is what the agent
+    cannot read: containerd can.
     """
-    for folder in certs_d.search_path(roots, host):
-        path = folder / certs_d.HOSTS_TOML
-        content = atomic.read_or_none(path)
-        if path.is_symlink() or (folder.is_symlink() and not folder.exists()):
-            return path
-        if content is not None and hosts_toml.owner(content) is None:
-            return path
-    return None
+    paths = (folder / certs_d.HOSTS_TOML for folder in certs_d.search_path(roots, host))
+    return next((path for path in paths if _is_foreign(path)), None)
+
+
+def _is_foreign(path: Path) -> bool:
+    try:
+        is_link = stat.S_ISLNK(path.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return path.parent.is_symlink() and not os.path.exists(path.parent)  # noqa: PTH110 (Path.exists may raise)
+    except OSError:
+        return True
+    return is_link or hosts_toml.owner(atomic.read_if_ours(path) or b"") is None
 
 
 def carry_over(roots: Iterable[Path], host: str, url: str) -> Upstream:

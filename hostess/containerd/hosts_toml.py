@@ -53,10 +53,10 @@ def render(mirror: str, masquerade: str, ca_path: str, upstream: Upstream) -> st
 def render_hidden(mirror: str, masquerade: str, ca_path: str, upstream: Upstream) -> str:
     """Return the file if the mirror has the upstream's own name: it only adds the mirror's CA.
 
-    Raises ValueError if `masquerade` is no DNS name.
+    containerd 1.6 reads no file without a table `host`. Raises ValueError if `masquerade` is no DNS name.
     """
     server = Upstream(_url(masquerade), (ca_path, *upstream.ca_files), upstream.clients)
-    return "\n".join([_MARK.format(mirror=mirror), *_server(server), ""])
+    return "\n".join([_MARK.format(mirror=mirror), *_server(server), "", "[host]", ""])
 
 
 def _url(masquerade: str) -> str:

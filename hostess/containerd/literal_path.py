@@ -35,7 +35,7 @@ def remove(target: Path) -> None:
         for folder, names, files in os.walk(top, topdown=False):
             # os.walk lists a link to a folder with the folders, and a dangling link with the files.
             for link in (Path(folder, name) for name in (*names, *files)):
-                is_ours = link.is_symlink() and (link.parent / owned_directories.MARKER).exists()
+                is_ours = link.is_symlink() and owned_directories.is_owned(link.parent)
                 if is_ours and link.readlink() == target:
                     link.unlink()
             owned_directories.release(Path(folder))

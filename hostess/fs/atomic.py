@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 LOCK_DEADLINE: Final = 5.0
 LOCK_PAUSE: Final = 0.02  # seconds between two tries; flock has no deadline of its own
 MODE: Final = 0o644  # containerd and docker run as root, administrators may not
+FILE_MAX: Final = 1 << 20  # bytes; a hosts.toml has some hundred, and names each foreign CA in one line
+# Limits of the agent, which say nothing about a file.
+_OWN_LIMITS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 def read_or_none(path: Path) -> bytes | None:
@@ -25,6 +30,27 @@ def read_or_none(path: Path) -> bytes | None:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def read_if_ours(path: Path) -> bytes | None:
+    """Return the content of a file that an agent may have written; None if no agent can have written it.
+
+    Agents write small regular files that all of them can read. Anything else is foreign: a directory, a pipe, a file
+    of another user, a file system that does not answer.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _OWN_LIMITS:
+            raise
+        return None
+    try:
+        status = os.fstat(fd)
+        return os.read(fd, FILE_MAX) if stat.S_ISREG(status.st_mode) and status.st_size <= FILE_MAX else None
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
 
 
 def replace(path: Path, content: bytes, part: str) -> None:
@@ -41,6 +67,8 @@ def replace(path: Path, content: bytes, part: str) -> None:
 
 def remove(path: Path) -> bool:
     """Remove a file; return True if it existed."""
+    if not os.path.lexists(path):  # a read-only file system refuses to remove even what is not there
+        return False
     try:
         path.unlink()
     except FileNotFoundError:

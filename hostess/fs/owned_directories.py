@@ -13,6 +13,7 @@ import shutil
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 MARKER: Final = ".registry-mirror"
@@ -40,7 +41,7 @@ def release(path: Path) -> None:
     """
     shutil.rmtree(path / _UNFINISHED, ignore_errors=True)
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        if [each.name for each in path.iterdir()] == [MARKER]:
+        if is_owned(path) and [each.name for each in path.iterdir()] == [MARKER]:
             # Renamed with its marker first: a crash in between leaves what `ensure` leaves.
             unfinished = path.parent / _UNFINISHED
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -51,4 +52,14 @@ def release(path: Path) -> None:
 
 def is_owned(path: Path) -> bool:
     """Return True if an agent created the folder. Foreign files in it stay foreign."""
-    return (path / MARKER).exists()
+    return os.path.lexists(path / MARKER)
+
+
+def subfolders(root: Path) -> Iterator[Path]:
+    """Yield the folders in `root`, without links. A root that the agent cannot read has nothing of it."""
+    try:
+        with os.scandir(root) as found:
+            names = sorted(each.name for each in found if each.is_dir(follow_symlinks=False))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+    yield from (root / name for name in names)

@@ -59,6 +59,11 @@ def parse(content: bytes) -> Hosts:
     return Hosts(joined.removesuffix(b"\n") if broken else joined, blocks)
 
 
+def begin_of(mirror: str) -> re.Pattern[bytes]:
+    """Return a pattern of the first line of the mirror's block, or of each block if `mirror` is empty."""
+    return re.compile(_MARK + (mirror.encode() + rb"(?![a-z0-9-])" if mirror else b""))
+
+
 def _first_block(content: bytes) -> int:
     """Return the offset of the first line that may be ours. All before it is foreign."""
     found = content.find(_MARK)

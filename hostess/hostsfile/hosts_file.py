@@ -20,6 +20,7 @@ from hostess.hostsfile import hosts_block, mountinfo
 from hostess.node_state import NodeConfigError
 
 if TYPE_CHECKING:
+    import re
     from io import FileIO
     from pathlib import Path
 
@@ -29,6 +30,8 @@ _PART = ".part"
 SETTLED: Final = 2.0
 # Bytes of a hosts file. A round needs twelve times as much memory, of the agent's 128 MB.
 MAX_SIZE: Final = 6 * 1024 * 1024
+_PART_SIZE: Final = 1 << 20  # bytes
+_OVERLAP: Final = 100  # bytes; longer than the first line of a block
 
 
 class MountReplaced(Exception):
@@ -55,7 +58,9 @@ class HostsFile:
         return before != after
 
     def remove(self, mirror: str) -> None:
-        """Remove the mirror's block."""
+        """Remove the mirror's block. A file without it needs no write, and may be one that no agent can write."""
+        if not self._may_have_block(mirror):
+            return
         before = self._repaired()
         self._write(before, hosts_block.without_entry(before, mirror))
 
@@ -67,15 +72,40 @@ class HostsFile:
         """Return the mirrors that have a block in the file."""
         return list(hosts_block.parse(self._read()).blocks)
 
+    def has_blocks(self) -> bool:
+        """Return True if the block of any mirror may be in the file."""
+        return self._may_have_block("")
+
     def delete_backup(self) -> None:
         """Remove backup and journal, after the last mirror."""
         for path in (self.backup, self._journal, self._part):
             atomic.remove(path)
 
-    def _read(self) -> bytes:
+    def _may_have_block(self, mirror: str) -> bool:
+        """Return True if an agent may have written a block of `mirror`, or of any mirror if it is empty.
+
+        A file of any size is read in parts. Raises OSError if the file cannot be read, and an agent wrote it before.
+        """
+        size = self._stat().st_size
+        if size == 0 or self._journal.exists():  # another program may be writing it, or an agent was interrupted
+            return True
+        try:
+            return _contains(self.path, hosts_block.begin_of(mirror))
+        except IsADirectoryError:
+            return False
+        except PermissionError:
+            if self.backup.exists():  # written before each first write
+                raise
+            return False
+
+    def _stat(self) -> os.stat_result:
         found = self.path.stat()
         if found.st_nlink == 0 or (self.source is not None and mountinfo.source_of(self.path) != self.source):
             raise MountReplaced
+        return found
+
+    def _read(self) -> bytes:
+        found = self._stat()
         if found.st_size > MAX_SIZE:
             raise NodeConfigError(
                 HOSTS_FILE_UNWRITABLE,
@@ -153,6 +183,17 @@ class HostsFile:
     @property
     def _part(self) -> Path:
         return self.backup.with_name(self.backup.name + _PART)
+
+
+def _contains(path: Path, pattern: re.Pattern[bytes]) -> bool:
+    """Return True if the file contains the pattern, also across the border of two parts."""
+    end = b""
+    with path.open("rb") as stream:
+        while part := stream.read(_PART_SIZE):
+            if pattern.search(end + part):
+                return True
+            end = part[-_OVERLAP:]
+    return False
 
 
 def _write_whole(stream: FileIO, before: bytes, after: bytes) -> None:

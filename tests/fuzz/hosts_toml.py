@@ -39,7 +39,7 @@ def one(data: bytes) -> None:
     assert tomllib.loads(written) == {**server, "host": {f"https://{masquerade}": mirror}}
     hidden = tomllib.loads(hosts_toml.render_hidden("docker", masquerade, authority, upstream))
     trusted = [_as_utf8(authority), *server["ca"]]
-    assert hidden == {**server, "server": f"https://{masquerade}", "ca": trusted}
+    assert hidden == {**server, "server": f"https://{masquerade}", "ca": trusted, "host": {}}
 
 
 def _as_utf8(text: str) -> str:

@@ -43,6 +43,7 @@ class Program:
 
 PAUSE = Program("pause", "pause")
 COREDNS = Program("coredns", "coredns")
+HOSTSDIR = Program("hostsdir", "hostsdir")
 REGISTRY = Program("registry", f"github.com/distribution/distribution/v3/cmd/registry@v{REGISTRY_VERSION}")
 CONTAINERD_2 = tuple(
     Program(name, f"github.com/containerd/containerd/v2/cmd/{name}@v2.4.2", NO_DRIVERS)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hostess import settings
 from hostess.containerd.hosts_toml import owner
+from hostess.fs import atomic
 from hostess.node_config import Node
 
 if TYPE_CHECKING:
@@ -73,11 +74,11 @@ class NodeFiles:
     def ours(self) -> Iterator[Path]:
         """Yield each hosts.toml that an agent wrote."""
         for path in self.containerd.glob("*/hosts.toml"):
-            if owner(path.read_bytes()) is not None:
+            if owner(atomic.read_if_ours(path) or b"") is not None:
                 yield path
 
 
 def _what(path: Path) -> bytes | None:
     if path.is_symlink():
         return bytes(path.readlink())
-    return path.read_bytes() if path.is_file() else None
+    return path.read_bytes() if path.is_file() and os.access(path, os.R_OK) else None

@@ -18,7 +18,7 @@ ROOTS = (Path("/a"), Path("/b"))
         ("example.com:5000", "example.com_5000_"),
         ("10.0.0.1:5000", "10.0.0.1_5000_"),
         ("[fd00::1]:5000", "[fd00::1]_5000_"),
-        ("[fd00::1]", "[fd00::1]"),
+        ("[fd00::1]", "[fd00:_1]_"),
     ],
 )
 def test_folder_name(host: str, folder: str) -> None:

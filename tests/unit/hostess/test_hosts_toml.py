@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostess.containerd.hosts_toml import Upstream, owner, render
+from hostess.containerd.hosts_toml import Upstream, owner, render, render_hidden
 
 CA = "/etc/containerd/certs.d/docker.io/registry-mirror.crt"
 TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
@@ -26,6 +26,12 @@ def test_mirror_comes_before_upstream() -> None:
             }
         },
     }
+
+
+def test_file_without_a_host_has_an_empty_table() -> None:
+    """K10: containerd 1.6 logs `invalid host tree` and ignores a file without the table."""
+    text = render_hidden("docker", "registry-1.docker.io", CA, Upstream("https://registry-1.docker.io", ("/a.crt",)))
+    assert tomllib.loads(text) == {"server": "https://registry-1.docker.io", "ca": [CA, "/a.crt"], "host": {}}
 
 
 @given(TEXT, TEXT, st.lists(TEXT, max_size=3), st.lists(st.tuples(TEXT, TEXT), max_size=2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -30,6 +31,77 @@ def test_configured_node_is_cleaned_without_trace(node: NodeFiles) -> None:
     assert node.tree() == before
 
 
+@pytest.mark.parametrize(
+    ("host", "url", "fallbacks"),
+    [
+        ("one.example.com", "https://one.example.com", {"one.example.com", "one.example.com_443_"}),
+        ("one.example.com", "http://one.example.com", {"one.example.com", "one.example.com_80_"}),
+        ("one.example.com:5000", "https://one.example.com:5000", {"one.example.com_5000_"}),
+        (
+            "docker.io",
+            "https://registry-1.docker.io",
+            {"docker.io", *(f"{host}.docker.io{port}" for host in ("registry-1", "index") for port in ("", "_443_"))},
+        ),
+    ],
+)
+def test_several_names_of_one_registry(node: NodeFiles, host: str, url: str, fallbacks: set[str]) -> None:
+    """K2: each name that a runtime takes for the registry has its folder, with its own name as fallback."""
+    before = node.tree()
+    agent = node.agent(UPSTREAM_HOST=host, UPSTREAM_URL=url)
+    agent.configure(IP, CA, None)
+    assert {path.parent.name for path in node.ours()} == fallbacks
+    for path in node.ours():
+        name = path.parent.name
+        spelled = f"{name[: name.index('_')]}:{name.split('_')[1]}" if name.endswith("_") else name
+        server = url if name == "docker.io" else f"{url.partition(':')[0]}://{spelled}"
+        assert tomllib.loads(path.read_text())["server"] == server
+    agent.withdraw()
+    assert list(node.ours()) == []
+    agent.configure(IP, CA, None)
+    agent.clean()
+    assert node.tree() == before
+
+
+@pytest.mark.parametrize("name", ["docker.io", "index.docker.io", "registry-1.docker.io"])
+def test_mirror_under_a_name_of_docker_hub(node: NodeFiles, name: str) -> None:
+    """K2: no fallback leads to the mirror itself, unless the upstream's own name does."""
+    before = node.tree()
+    agent = node.agent(UPSTREAM_HOST="docker.io", UPSTREAM_URL="https://registry-1.docker.io", SHADOW_FQDN=name)
+    agent.configure(IP, CA, None)
+    for path in node.ours():
+        read = tomllib.loads(path.read_text())
+        hidden = name == "registry-1.docker.io"
+        assert (read["host"] == {}) == hidden
+        assert (urlsplit(read["server"]).hostname == name) == hidden
+    agent.withdraw()
+    assert not (node.containerd / "docker.io").exists()
+    agent.configure(IP, CA, None)
+    agent.clean()
+    assert node.tree() == before
+
+
+def test_own_name_wins_over_spelling_of_other_mirror(node: NodeFiles) -> None:
+    """A registry over http at port 443 has the name `host:443`, which https has without a port."""
+    https = node.agent("one")
+    http = node.agent("two", UPSTREAM_HOST="one.example.com:443", UPSTREAM_URL="http://one.example.com:443")
+    toml = node.containerd / "one.example.com_443_/hosts.toml"
+    for agents in ((https, http, https), (http, https)):
+        for agent in agents:
+            agent.configure(IP, CA, None)
+        assert b"mirror-two.example.com" in toml.read_bytes()
+    http.clean()
+    https.configure(IP, CA, None)
+    assert b"mirror-one.example.com" in toml.read_bytes()
+
+
+def test_foreign_hosts_toml_of_another_spelling(node: NodeFiles) -> None:
+    """The usual name is mirrored, and the file is named."""
+    path = node.put("etc/containerd/certs.d/one.example.com_443_/hosts.toml", 'server = "https://mine"')
+    with pytest.raises(NodeConfigError, match=rf"images of one.example.com:443 do not .*{path}"):
+        node.agent().configure(IP, CA, None)
+    assert [each.parent.name for each in node.ours()] == ["one.example.com"]
+
+
 def test_configuring_again_writes_nothing(node: NodeFiles) -> None:
     agent = node.agent()
     agent.configure(IP, CA, None)
@@ -45,7 +117,7 @@ def test_two_mirrors_are_independent(node: NodeFiles) -> None:
     one.withdraw()
     assert not (node.containerd / "one.example.com").exists()
     assert (node.containerd / "mirror-one.example.com").is_dir()
-    assert list(node.ours()) == [node.containerd / "two.example.com/hosts.toml"]
+    assert {path.parent.name for path in node.ours()} == {"two.example.com", "two.example.com_443_"}
     one.clean()
     assert list(parse(node.hosts.read_bytes()).blocks) == ["two"]
     assert (node.root / "backup/hosts").exists()
@@ -179,6 +251,6 @@ def test_foreign_literal_path_is_kept(node: NodeFiles) -> None:
     with pytest.raises(NodeConfigError, match="config_path") as caught:
         node.agent().configure(IP, CA, literal)
     assert caught.value.reason == "RuntimeIgnoresCerts"
-    assert len(list(node.ours())) == 1
+    assert (node.containerd / "one.example.com/hosts.toml").exists()
     node.agent().clean()
     assert node.tree() == before
