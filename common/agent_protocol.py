@@ -23,6 +23,7 @@ HOSTS_FILE_UNWRITABLE: Final = "HostsFileUnwritable"
 MIRROR_UNREACHABLE: Final = "MirrorUnreachable"
 NODE_FILES_UNWRITABLE: Final = "NodeFilesUnwritable"
 RESERVED_NAME: Final = "ReservedName"
+RUNTIME_NOT_VERIFIED: Final = "RuntimeNotVerified"
 RUNTIME_IGNORES_CERTS: Final = "RuntimeIgnoresCerts"
 # containerd refuses to start with config_path beside these older settings.
 RUNTIME_USES_MIRRORS: Final = "RuntimeUsesMirrors"
@@ -34,4 +35,5 @@ class State(Enum):
     PENDING = "pending"
     CONFIGURED = "configured"
     BLOCKED = "blocked"  # an administrator must fix the node or its path to the mirror
+    UNVERIFIED = "unverified"  # all files are written, and the agent cannot tell whether the runtime reads them
     CLEANED = "cleaned"  # the mirror is being deleted, and the node has no trace of it

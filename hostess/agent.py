@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from common.agent_protocol import MIRROR_UNREACHABLE, NODE_FILES_UNWRITABLE, RESERVED_NAME, State
 from hostess import node_state
+from hostess.containerd.config_path import Reading
 from hostess.fs import atomic
 from hostess.health.probe import ProbeError
 from hostess.health.replica_rotation import ReplicaRotation
@@ -149,7 +150,8 @@ class Agent:
         ca = atomic.read_or_none(self.settings.ca_file)
         if not ca:
             self.node.withdraw()  # without a CA there is no probe, and the mirror may be dead
-        if not addresses or not ca:
+            return node_state.CA_UNKNOWN
+        if not addresses:
             return node_state.MIRROR_UNKNOWN
         self._health = self._check(addresses[0], ca, mirror)
         gone = seen is not None and not mirror.addresses  # of `seen`: self._mirror may be newer than the probe
@@ -171,7 +173,8 @@ class Agent:
             self.node.clean()
         raise NodeConfigError(
             RESERVED_NAME,
-            f"{self.settings.masquerade} is the name of the node or of the API server. Set another spec.masqueradeUrl.",
+            f"{self.settings.masquerade} is the name of the node or of the API server, so pulls go to the upstream. Set"
+            " another spec.masqueradeUrl.",
         )
 
     def _withdraw(self, mirror: MirrorEndpoints, addresses: tuple[str, ...], ca: bytes) -> NodeState:
@@ -179,7 +182,8 @@ class Agent:
         if self._health.alive is False:
             self.node.withdraw()
         if addresses:
-            self._note_name(changed=self.node.introduce(addresses, ca))
+            reads_docker = self.containerd.reads_docker
+            self._note_name(changed=self.node.introduce(addresses, ca, reads_docker=reads_docker))
         if self._health.alive is None:
             return NodeState(State.PENDING, "MirrorSilent", f"The mirror has not answered yet: {self._probe_error}.")
         return self._withdrawn_state(mirror)
@@ -219,19 +223,22 @@ class Agent:
 
     def _configure(self, addresses: tuple[str, ...], ca: bytes) -> NodeState:
         """Write all files, then report or raise what prevents their use."""
-        problem, literal = None, None
+        problem, found = None, Reading()
         version_read = self.containerd.version_read  # until then, write nothing that only some runtimes need
         try:
-            literal = self.containerd.reading().literal if version_read else None
+            found = self.containerd.reading() if version_read else found
         except NodeConfigError as error:
             problem = error
-        self._note_name(changed=self.node.configure(addresses, ca, literal))
+        reads_docker = self.containerd.reads_docker
+        self._note_name(changed=self.node.configure(addresses, ca, found.literal, reads_docker=reads_docker))
         self._last_addresses = addresses
         if not version_read:
             return node_state.RUNTIME_UNKNOWN
         if problem is not None:
             raise problem
-        return node_state.NAME_IS_NEW if time.monotonic() < self._name_known_at else node_state.CONFIGURED
+        if time.monotonic() < self._name_known_at:
+            return node_state.NAME_IS_NEW
+        return node_state.configured(self.settings.upstream_host, found.doubt)
 
     def _note_name(self, *, changed: bool) -> None:
         if changed:

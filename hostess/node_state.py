@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from common.agent_protocol import AGENT_STUCK, REPLACED, State
+from common.agent_protocol import AGENT_STUCK, REPLACED, RUNTIME_NOT_VERIFIED, State
 
 # Seconds after which a loop that has not finished a round counts as stuck. A round takes 32 s at most: a slow Service
 # (6), slow pods (10, and 6 for the last), twice the lock (5). A slow disk may need more.
@@ -45,10 +45,21 @@ FILES_REPLACED: Final = NodeState(
 )
 CLEANED: Final = NodeState(State.CLEANED, "Cleaned", "The mirror is being deleted; nothing of it is left on this node.")
 MIRROR_UNKNOWN: Final = NodeState(
-    State.PENDING, "MirrorUnknown", "The mirror's Service or its CA has not been seen yet."
+    State.PENDING, "MirrorUnknown", "The mirror's Service has not been seen yet; the node stays as it is."
+)
+CA_UNKNOWN: Final = NodeState(
+    State.PENDING, "MirrorUnknown", "The mirror's CA has not been seen yet. Pulls go to the upstream until then."
 )
 RUNTIME_UNKNOWN: Final = NodeState(State.PENDING, "RuntimeUnknown", "The node's runtime has not been read yet.")
 NAME_IS_NEW: Final = NodeState(
     State.PENDING, "NameIsNew", "The runtime reads the changed hosts file within five seconds."
 )
-CONFIGURED: Final = NodeState(State.CONFIGURED, "Configured", "This node pulls through the mirror.")
+
+
+def configured(upstream_host: str, doubt: str) -> NodeState:
+    """Return the state of a node with all files. `doubt` is a sentence if the runtime may not read them."""
+    if doubt:
+        message = f"All files are written. It is not known if the runtime reads them: {doubt}"
+        return NodeState(State.UNVERIFIED, RUNTIME_NOT_VERIFIED, message)
+    images = f"images of {upstream_host}" if upstream_host else "only images with the mirror's own name"
+    return NodeState(State.CONFIGURED, "Configured", f"This node pulls {images} through the mirror.")

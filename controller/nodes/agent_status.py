@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BLOCKED: Final = State.BLOCKED.value
 CLEANED: Final = State.CLEANED.value
+UNVERIFIED: Final = State.UNVERIFIED.value
 _STATES: Final = [state.value for state in State]  # no set: an answer may hold an unhashable value
 
 NAMED_MAX: Final = 3  # nodes that a message names
@@ -67,10 +68,14 @@ def with_answer(agent: Agent, answer: object) -> Agent:
 
 
 def sentences(agents: Iterable[Agent]) -> str:
-    """Return the agents' messages by node, blocked agents first; empty if there are none."""
-    speaking = sorted((each for each in agents if each.message), key=lambda each: (each.state != BLOCKED, each.node))
+    """Return the agents' messages by node, blocked agents first, those that wait last; empty if there are none."""
+    speaking = sorted((each for each in agents if each.message), key=lambda each: (_rank(each), each.node))
     named = [f"{agent.node or 'a node'}: {agent.message}" for agent in speaking[:NAMED_MAX]]
     return " ".join([*named, f"(and {len(speaking) - NAMED_MAX} more)"] if speaking[NAMED_MAX:] else named)
+
+
+def _rank(agent: Agent) -> int:
+    return [BLOCKED, UNVERIFIED, agent.state].index(agent.state)
 
 
 def listed(nodes: Iterable[str], most: int = NAMED_MAX) -> str:

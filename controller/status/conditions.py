@@ -150,16 +150,21 @@ def _foreign_claims(plan: ResizePlan) -> str:
 
 
 def ready(others: Iterable[Condition]) -> Condition:
-    """Return Ready: False if any condition except UpstreamReachable is False. Unknown is ignored.
+    """Return Ready: False if any condition except UpstreamReachable is False.
 
+    It is Unknown if no agent can tell whether its node uses the mirror; other conditions that are Unknown are ignored.
     A mirror serves without its upstream. Reason and message then name the upstream's fault.
     """
-    away = None
+    away = unverified = None
     for condition in others:
         if condition.status == "False" and condition.type != UPSTREAM_REACHABLE:
             return Condition(READY, "False", condition.reason, f"{condition.type}: {condition.message}")
         if condition.status == "False":
             away = condition
+        if condition.reason == reasons.RUNTIME_NOT_VERIFIED.name:
+            unverified = condition
+    if unverified is not None:
+        return Condition(READY, "Unknown", unverified.reason, f"{unverified.type}: {unverified.message}")
     if away is not None:
         return Condition(READY, "True", away.reason, f"The cache serves. {away.type}: {away.message}")
     return reasons.IS_READY.condition("The cache serves and all nodes use it.")

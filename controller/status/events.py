@@ -50,8 +50,8 @@ _ORDINARY: Final = frozenset(
         reasons.NODES_CLEANING,
     )
 )
-# Reasons of conditions that are True and need attention.
-_WARNINGS: Final = frozenset({reasons.EXPIRES_SOON.name})
+# Reasons of conditions that are not False and need attention.
+_WARNINGS: Final = frozenset({reasons.EXPIRES_SOON.name, reasons.RUNTIME_NOT_VERIFIED.name})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def _is_warning(condition: Json) -> bool:
     """Return True if the condition needs attention."""
     if condition["status"] == "False":
         return condition["type"] != READY and condition["reason"] not in _ORDINARY
-    return condition["status"] == "True" and condition["reason"] in _WARNINGS
+    return condition["type"] != READY and condition["reason"] in _WARNINGS
 
 
 def _has_stopped(condition: Json, before: Json, *, fewer_nodes: bool) -> bool:

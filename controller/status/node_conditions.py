@@ -14,7 +14,7 @@ from controller.status import reasons
 from controller.status.conditions import describe, foreign_objects, pulls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
 
     from common.types import Json
     from controller.model.inputs import Inputs
@@ -58,20 +58,26 @@ def _counted(mirror: Mirror, daemon_set: Json, observation: Observation, *, serv
 def _pending(mirror: Mirror, observation: Observation, count: str, *, serving: bool) -> Condition:
     """Return the condition while agents are not ready. The advice comes first: a long message is cut at its end."""
     agents = observation.agents
+    reason = reason_of(agents)
+    is_unknown = reason == agent_protocol.RUNTIME_NOT_VERIFIED
+    others = "It is not known if the others do." if is_unknown else "The others pull from the upstream."
     state = (
-        f"{count} use the mirror. The others pull from the upstream."
+        f"{count} use the mirror. {others}"
         if serving
         else f"{count} are configured. No cache pod serves the upstream. {pulls(observation)}"
     )
     uses_mirrors = any(agent.reason == agent_protocol.RUNTIME_USES_MIRRORS for agent in agents)
     advice = [reasons.RUNTIME_USES_MIRRORS.action] if uses_mirrors else []
     answers = agent_status.sentences(agents) or describe(mirror, "daemonset,pod")
-    return Condition(NODES_CONFIGURED, "False", reason_of(agents), " ".join([state, *advice, answers]))
+    status = "Unknown" if is_unknown else "False"
+    return Condition(NODES_CONFIGURED, status, reason, " ".join([state, *advice, answers]))
 
 
-def reason_of(agents: Iterable[Agent]) -> str:
-    """Return the reason of all blocked agents if they agree."""
+def reason_of(agents: Collection[Agent]) -> str:
+    """Return the reason of all blocked agents if they agree, or that no agent can verify its runtime."""
     found = {agent.reason for agent in agents if agent.state == agent_status.BLOCKED}
+    if not found and agents and all(agent.state == agent_status.UNVERIFIED for agent in agents):
+        return reasons.RUNTIME_NOT_VERIFIED.name
     if not found:
         return reasons.NODES_PENDING.name
     (first, *others) = found

@@ -283,6 +283,12 @@ RUNTIME_IGNORES_CERTS = _nodes(
     "The container runtime does not read the folder with hosts.toml.",
     "Set containerd's `config_path` as the message says, and restart containerd.",
 )
+RUNTIME_NOT_VERIFIED = _nodes(
+    "Unknown",
+    agent_protocol.RUNTIME_NOT_VERIFIED,
+    "All files are written. The agents cannot read the whole configuration of the runtime, which may ignore them.",
+    "Follow the message: make that part of the configuration readable for the agent.",
+)
 RUNTIME_USES_MIRRORS = _nodes(
     "False",
     agent_protocol.RUNTIME_USES_MIRRORS,
@@ -409,6 +415,7 @@ INTRODUCTION: Final = """\
 
 `kubectl describe rm NAME` shows the conditions and Events of a mirror. The message of a condition names objects and
 nodes. `Ready` is False if any condition except `UpstreamReachable` is False. It repeats the first one's reason.
+`Ready` is Unknown while `NodesConfigured` has the reason `RuntimeNotVerified`.
 While the upstream is down, `Ready` stays True and has the reason of `UpstreamReachable`.
 """
 EVENTS: Final = """\

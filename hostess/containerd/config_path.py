@@ -1,4 +1,7 @@
-"""Decide from containerd's configuration and version if it reads the folder that the agent writes to."""
+"""Decide from containerd's configuration and version if it reads the agent's folder.
+
+The answer is never a guess: a part without certainty becomes a doubt.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ TWO_ROOTS: Final = "/etc/containerd/certs.d:/etc/docker/certs.d"
 # From 2.2 on the default is two roots; from 2.1 on the default puller takes such a list for the name of one folder.
 _TWO_ROOTS_SINCE: Final = (2, 2)
 _LITERAL_SINCE: Final = (2, 1)
+# Before, containerd looks for relative patterns in its working directory.
+RELATIVE_SINCE: Final = (1, 7)
 # Before, an imported file replaces the whole section of a plugin, and registry.configs may hold TLS settings.
 _SECOND_MAJOR: Final = (2, 0)
 # Names of the CRI plugin's section, the newest first.
@@ -39,9 +44,13 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Describe how containerd reads the folder. `literal` is a list of roots that it takes for one folder's name."""
+    """Describe how containerd reads the folder. `literal` is a list of roots that it takes for one folder's name.
+
+    `doubt` is a sentence about missing knowledge; it is empty if the answer is certain.
+    """
 
     literal: str | None = None
+    doubt: str = ""
 
 
 def parse_version(text: str) -> Runtime:
@@ -51,10 +60,11 @@ def parse_version(text: str) -> Runtime:
     return Runtime(name, (int(numbers[1]), int(numbers[2])) if numbers else None)
 
 
-def reading(configurations: Iterable[bytes], runtime: Runtime, folder: str) -> Reading:
-    """Return how the runtime reads `folder`. `configurations` are its main file, then the imported ones.
+def reading(texts: tuple[bytes, ...], doubts: tuple[str, ...], runtime: Runtime, folder: str) -> Reading:
+    """Return how the runtime reads `folder`.
 
-    Raises NodeConfigError if the runtime ignores the folder.
+    `texts` are its main file, then the imported ones; `doubts` are about unreadable files. Raises NodeConfigError if
+    the runtime certainly ignores the folder.
     """
     if runtime.name not in ("", CONTAINERD):
         raise NodeConfigError(
@@ -62,18 +72,45 @@ def reading(configurations: Iterable[bytes], runtime: Runtime, folder: str) -> R
             f"the runtime {runtime.name} does not read hosts.toml. Name images after spec.masqueradeUrl to use the"
             " mirror.",
         )
-    texts = list(configurations)
+    doubt = _doubt(texts, doubts, runtime, folder)
+    try:
+        return Reading(_literal(texts, runtime, folder), doubt)
+    except NodeConfigError:
+        if not doubt:
+            raise
+        return Reading(doubt=doubt)
+
+
+def _doubt(texts: tuple[bytes, ...], doubts: tuple[str, ...], runtime: Runtime, folder: str) -> str:
+    """Return why the agent cannot tell what the runtime reads; empty if it can."""
+    if runtime.version is None:
+        return "the agent does not know the node's runtime, because it cannot read the version from its Node object."
+    if doubts:
+        return doubts[0]
+    if not texts and folder == DEFAULT_FOLDER:
+        return (
+            "there is no /etc/containerd/config.toml. If containerd has another one, set the controller's"
+            " CONTAINERD_CERTS_DIR to the folder certs.d beside it; else write one with a config_path."
+        )
+    return ""
+
+
+def _literal(texts: tuple[bytes, ...], runtime: Runtime, folder: str) -> str | None:
+    """Return the list of roots that the runtime takes for one folder's name; None if it has none.
+
+    Raises NodeConfigError if the runtime ignores the folder by these files.
+    """
     if not texts and folder != DEFAULT_FOLDER:
-        return Reading()  # the configuration is elsewhere; the administrator has named the folder
+        return None  # the configuration is elsewhere; the administrator has named the folder
     registries = _registries(texts, runtime)
     found = [path for registry in registries if isinstance(path := registry.get("config_path"), str)]
     _check_old_settings(_old_settings(registries, runtime), runtime, folder, is_path_set=any(found))
     # containerd 2.2 and newer take their default for an empty path too.
     path = found[-1] if found and (found[-1] or runtime.version is None) else _default(runtime)
     if path is None:
-        return Reading()
+        return None
     _check_path(path, runtime, folder)
-    return Reading(path if ":" in path and not runtime.is_before(_LITERAL_SINCE) else None)
+    return path if ":" in path and not runtime.is_before(_LITERAL_SINCE) else None
 
 
 def _check_old_settings(settings: str, runtime: Runtime, folder: str, *, is_path_set: bool) -> None:
@@ -149,14 +186,22 @@ def imports(text: bytes) -> list[str]:
     return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
 
 
+def is_toml(text: bytes) -> bool:
+    """Return True for a valid file. containerd does not start with another one."""
+    return _parsed_or_none(text) is not None
+
+
 def _table(within: Any, key: str) -> dict[str, Any]:
     found = within.get(key) if isinstance(within, dict) else None
     return found if isinstance(found, dict) else {}
 
 
 def _parsed(text: bytes) -> dict[str, Any]:
-    """Parse a file. containerd itself does not start with one that is not TOML."""
+    return _parsed_or_none(text) or {}
+
+
+def _parsed_or_none(text: bytes) -> dict[str, Any] | None:
     try:
         return tomllib.loads(text.decode())
     except (ValueError, RecursionError):  # also numbers of thousands of digits, and brackets within brackets
-        return {}
+        return None

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from hostess.containerd import config_path
-from hostess.fs import atomic
+from hostess.containerd import config_files, config_path
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator
-    from pathlib import Path
 
     from hostess.containerd.config_path import Reading, Runtime
     from hostess.json_log import Log
@@ -22,24 +18,34 @@ if TYPE_CHECKING:
 
 # Seconds until the version is read again. Runtimes are upgraded a few times a year.
 REPEAT_INTERVAL: Final = 3600.0
-AFTER_FAILURE: Final = 60.0
+AFTER_FAILURE: Final = 10.0  # the node counts as not verified meanwhile
 DURING_RESTART: Final = 10.0  # the kubelet's own interval
 
 
 @dataclass(slots=True)
 class Containerd:
-    """Reader of the node's runtime. `version_read` is True after the first request, successful or not."""
+    """Reader of the node's runtime. `version_read` is True after the first request, successful or not.
+
+    Until a request succeeds, `runtime` has no name and no version.
+    """
 
     settings: Settings
     api: ApiClient
     log: Log
     version_read: bool = False
-    _runtime: Runtime = field(default_factory=config_path.Runtime)
+    runtime: Runtime = field(default_factory=config_path.Runtime)
+
+    @property
+    def reads_docker(self) -> bool:
+        """Return True if the runtime may read docker's folder. containerd reads its own, which comes first."""
+        return self.runtime.name != config_path.CONTAINERD
 
     def reading(self) -> Reading:
         """Return the runtime's use of our folder. Raises NodeConfigError if there is none."""
         folder = self.settings.containerd_certs
-        return _reading(tuple(_configurations(folder.parent)), self._runtime, str(folder))
+        relative = not self.runtime.is_before(config_path.RELATIVE_SINCE)
+        found = config_files.read(folder.parent, relative_patterns=relative)
+        return _reading(found.texts, found.doubts, self.runtime, str(folder))
 
     def run(self, stopping: threading.Event) -> None:
         """Read the version from time to time. In its own thread, since the API server may hang."""
@@ -56,8 +62,8 @@ class Containerd:
                 # The kubelet reports `containerd://Unknown` while the runtime restarts.
                 if found.version is None:
                     interval = DURING_RESTART
-                if found.version is not None or self._runtime.name != found.name:
-                    self._runtime = found
+                if found.version is not None or self.runtime.name != found.name:
+                    self.runtime = found
             except Exception as error:  # noqa: BLE001 (the boundary: a strange answer must not end the thread)
                 why = f"{type(error).__name__}: {error}"
                 self.log.warning("runtime version unknown", node=self.settings.node_name, why=why)
@@ -68,21 +74,3 @@ class Containerd:
 
 # An unchanged file is not parsed again every two seconds.
 _reading = lru_cache(maxsize=2)(config_path.reading)
-
-
-def _configurations(folder: Path) -> Iterator[bytes]:
-    """Yield config.toml, then its imports from the same folder, the only ones that the agent can read."""
-    main = atomic.read_or_none(folder / "config.toml")
-    if main is not None:
-        yield main
-    for pattern in config_path.imports(main or b"") or ["conf.d/*.toml"]:
-        relative = pattern.removeprefix(f"{folder}/")
-        if not relative.startswith("/") and ".." not in relative.split("/"):
-            yield from (atomic.read_or_none(path) or b"" for path in _matching(folder, relative))
-
-
-def _matching(folder: Path, pattern: str) -> list[Path]:
-    """Return the files of a pattern; none if the pattern is invalid."""
-    with contextlib.suppress(ValueError, IndexError, NotImplementedError):
-        return sorted(path for path in folder.glob(pattern) if path.is_file())
-    return []

@@ -148,7 +148,7 @@ def test_account_reads_its_node_but_no_secret(running: Running, account: Account
     log = io.StringIO()
     containerd = Containerd(settings, account.api, Log(log))
     assert containerd.read_version() > 1000, log.getvalue()
-    assert containerd._runtime.version == (2, 4)
+    assert containerd.runtime.version == (2, 4)
     for path in (f"/api/v1/namespaces/{NAMESPACE}/secrets", "/api/v1/services", "/api/v1/nodes"):
         with pytest.raises(ApiError, match="403"):
             account.api.get(path)

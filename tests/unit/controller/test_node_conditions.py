@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.agent_protocol import RUNTIME_USES_MIRRORS
+from common.agent_protocol import RUNTIME_NOT_VERIFIED, RUNTIME_USES_MIRRORS
 from controller.model.observation import Agent, Observation
 from controller.nodes.agent_status import with_answer
-from controller.status import node_conditions, reasons
+from controller.status import conditions, node_conditions, reasons
 from tests.support.controller import a_daemon_set, inputs, parsed
 
+UNVERIFIED = ("unverified", RUNTIME_NOT_VERIFIED)
 KEYS = ("state", "reason", "message", "node", "x")
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
@@ -52,6 +53,9 @@ def test_any_answer_gives_valid_condition(answer: Any) -> None:
         ([("blocked", "ExistingHostsToml"), ("blocked", "ExistingHostsToml")], "ExistingHostsToml"),
         ([("blocked", "ExistingHostsToml"), ("blocked", "RuntimeIgnoresCerts")], "NodesBlocked"),
         ([("blocked", "no word"), ("pending", "Starting")], "NodesBlocked"),
+        ([UNVERIFIED, UNVERIFIED], "RuntimeNotVerified"),
+        ([UNVERIFIED, ("pending", "Starting")], "NodesPending"),
+        ([UNVERIFIED, ("blocked", "ExistingHostsToml")], "ExistingHostsToml"),
     ],
 )
 def test_blocked_agents_that_agree_give_reason(pairs: list[tuple[str, str]], reason: str) -> None:
@@ -79,6 +83,30 @@ def test_younger_mirror_names_images_holder() -> None:
         "3 of 3 nodes use the mirror. Images of quay.io come through RegistryMirror older, which is older."
         " This mirror serves mirror-quay.io/... and takes over if older is deleted."
     )
+
+
+def test_unverified_runtime_is_never_true() -> None:
+    """K1: NodesConfigured and Ready are not True on a guess."""
+    found = Observation(inputs(), daemon_set=a_daemon_set(3, 1), agents=tuple(_agents(UNVERIFIED, UNVERIFIED)))
+    condition = node_conditions.nodes_configured(parsed(), found, None, serving=True)
+    assert (condition.status, condition.reason) == ("Unknown", "RuntimeNotVerified")
+    assert condition.message == (
+        "1 of 3 nodes use the mirror. It is not known if the others do. node-0: says RuntimeNotVerified."
+        " node-1: says RuntimeNotVerified."
+    )
+    ready = conditions.ready([conditions.accepted([]), condition])
+    assert (ready.status, ready.reason) == ("Unknown", "RuntimeNotVerified")
+    failing = reasons.NO_REPLICA_READY.condition("None is ready.")
+    assert conditions.ready([condition, failing]).status == "False"
+
+
+@pytest.mark.parametrize("agents", [0, 3])
+def test_withdrawn_mirror_names_where_pulls_go(agents: int) -> None:
+    """K1: without a ready cache pod no node uses the mirror, whatever its agents have configured."""
+    found = Observation(inputs(), daemon_set=a_daemon_set(3, agents))
+    condition = node_conditions.nodes_configured(parsed(), found, None, serving=False)
+    assert "Nodes pull from the upstream." in condition.message
+    assert "use the mirror" not in condition.message
 
 
 STEPS = ("refuses to start", "move these entries", "Then set config_path", "restart containerd")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from common.agent_protocol import State
 from hostess.agent import Agent, Deadlines
+from hostess.containerd.config_path import Runtime
 from hostess.containerd.config_reader import Containerd
 from hostess.health.probe import Probe
 from hostess.json_log import Log
@@ -34,7 +35,8 @@ class Running:
         settings = node.settings(mirror, SHADOW_FQDN=HOST_NAME, CA_FILE=str(ca), **changed)
         self.log = io.StringIO()
         log = Log(self.log)
-        containerd = Containerd(settings, ApiClient("127.0.0.1", 1, node.root), log, version_read=True)
+        api = ApiClient("127.0.0.1", 1, node.root)
+        containerd = Containerd(settings, api, log, version_read=True, runtime=Runtime("containerd", (2, 4)))
         self.probe = Probe(HOST_NAME, server.port)
         self.agent = Agent(settings, Node(settings), self.probe, containerd, log, QUICK)
         self.toml = node.containerd / settings.upstream_host / "hosts.toml"

@@ -11,6 +11,7 @@ import pytest
 
 from common.agent_protocol import State
 from hostess.agent import PROBE_INTERVAL
+from hostess.containerd.config_path import Runtime
 from hostess.kube.mirror_endpoints import Endpoint, MirrorEndpoints
 from hostess.node_state import STUCK_AFTER
 from tests.support.kube import until
@@ -74,6 +75,36 @@ def test_literal_path_waits_for_runtime_version(one: Running, node: NodeFiles) -
     one.agent.containerd.read_version()  # fails without an API server
     one.configured()
     assert literal.is_symlink()
+
+
+def test_unreadable_import_is_not_verified(one: Running, node: NodeFiles) -> None:
+    """K1: the files are written, and the node does not count as one that uses the mirror."""
+    main = node.put("etc/containerd/config.toml", 'imports = ["/opt/x.toml"]\n')
+    one.start().becomes(State.UNVERIFIED, "RuntimeNotVerified")
+    assert one.toml.exists()
+    assert "/opt/x.toml" in one.agent.state.message
+    main.write_text(f'[plugins."io.containerd.grpc.v1.cri".registry]\nconfig_path = "{node.containerd}"\n')
+    one.configured()
+
+
+def test_unknown_runtime_is_not_verified(one: Running) -> None:
+    """K1: an agent without the right to read its Node has no version of the runtime."""
+    one.agent.containerd.runtime = Runtime()
+    one.start().becomes(State.UNVERIFIED, "RuntimeNotVerified")
+    assert one.toml.exists()
+    one.agent.containerd.runtime = Runtime("containerd", (2, 4))
+    one.configured()
+
+
+@pytest.mark.parametrize("upstream", ["one.example.com", ""])
+def test_message_names_the_images(node: NodeFiles, server: Server, upstream: str) -> None:
+    """K1: another mirror may have the upstream's hosts.toml."""
+    running = Running(node, server, UPSTREAM_HOST=upstream).start()
+    try:
+        running.becomes(State.CONFIGURED, "Configured")
+        assert ("only images with the mirror's own name" in running.agent.state.message) == (upstream == "")
+    finally:
+        running.stop()
 
 
 def test_mirror_without_ready_pods_is_withdrawn(one: Running) -> None:

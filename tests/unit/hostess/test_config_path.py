@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from common.agent_protocol import RUNTIME_USES_MIRRORS
 from controller.nodes.agent_status import SENTENCE_MAX
 from hostess.containerd import config_path
-from hostess.containerd.config_path import TWO_ROOTS, Reading, Runtime, parse_version, reading
+from hostess.containerd.config_path import TWO_ROOTS, Runtime, parse_version, reading
 from hostess.containerd.config_reader import AFTER_FAILURE, Containerd
 from hostess.json_log import Log
 from hostess.kube.api_client import ApiClient
@@ -19,7 +18,7 @@ from hostess.node_state import NodeConfigError
 from tests.unit.hostess.tls_server import Server, account_for, document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from pathlib import Path
 
     from tests.unit.hostess.node_files import NodeFiles
 
@@ -33,8 +32,16 @@ def toml(path: str | None, version: int = 2) -> bytes:
     return f'version = {version}\n[plugins."{SECTIONS[version]}".registry]\n{line}'.encode()
 
 
-def of(version: str, *configurations: bytes, folder: str = FOLDER) -> str | None:
-    return reading(configurations, parse_version(f"containerd://{version}"), folder).literal
+def of(version: str, *texts: bytes, folder: str = FOLDER) -> str | None:
+    """Return the literal path, and assert that the agent has no doubt."""
+    found = reading(texts, (), parse_version(f"containerd://{version}"), folder)
+    assert found.doubt == ""
+    return found.literal
+
+
+def doubt(version: str, *texts: bytes, doubts: tuple[str, ...] = (), folder: str = FOLDER) -> str:
+    """Return the agent's doubt."""
+    return reading(texts, doubts, parse_version(version), folder).doubt
 
 
 @pytest.mark.parametrize(
@@ -56,7 +63,7 @@ def test_parse_version(text: str, expected: Runtime) -> None:
 
 @pytest.mark.parametrize("version", ["2.2.0", "2.4.2", "3.0.0"])
 def test_default_of_containerd_2_2(version: str) -> None:
-    assert of(version) == TWO_ROOTS
+    assert of(version, b"version = 3") == TWO_ROOTS
     assert of(version, toml(None, 3)) == TWO_ROOTS
 
 
@@ -122,7 +129,7 @@ def test_named_folder_without_configuration_is_trusted() -> None:
 @pytest.mark.parametrize("version", ["1.6.20", "1.7.0", "2.0.5", "2.1.4"])
 def test_default_before_containerd_2_2(version: str) -> None:
     with pytest.raises(NodeConfigError, match=f'config_path = "{FOLDER}"') as caught:
-        of(version)
+        of(version, b"version = 2")
     section = SECTIONS[2] if version.startswith("1") else SECTIONS[3]
     assert section in caught.value.message
     assert caught.value.reason == "RuntimeIgnoresCerts"
@@ -168,25 +175,39 @@ def test_k3s_folder() -> None:
 @pytest.mark.parametrize("name", ["cri-o", "docker"])
 def test_other_runtimes_are_reported(name: str) -> None:
     with pytest.raises(NodeConfigError, match=name):
-        reading([], Runtime(name, (1, 33)), FOLDER)
+        reading((), ("a doubt",), Runtime(name, (1, 33)), FOLDER)
 
 
-def test_unknown_version_is_trusted() -> None:
-    assert reading([], Runtime(), FOLDER) == Reading()
-    assert reading([toml(TWO_ROOTS)], Runtime(), FOLDER) == Reading(TWO_ROOTS)
+@pytest.mark.parametrize("version", ["", "containerd://Unknown"])
+@pytest.mark.parametrize("texts", [(), (toml(FOLDER),), (toml(TWO_ROOTS),), (toml("/opt"),)])
+def test_unknown_version_is_no_guess(version: str, texts: tuple[bytes, ...]) -> None:
+    """K1: the agent has no version without the right to read its Node."""
+    assert "does not know the node's runtime" in doubt(version, *texts)
 
 
-@pytest.mark.parametrize(
-    "broken",
-    [b"[", b"\xff", b'plugins = "x"', b"plugins = []", b"imports = 3", b"a = " + b"[" * 9999, b"a = " + b"9" * 9999],
-)
-def test_invalid_configuration_is_ignored(broken: bytes) -> None:
-    assert of("2.4.2", broken) == TWO_ROOTS
-    assert config_path.imports(broken) == []
+def test_missing_configuration_is_no_guess() -> None:
+    """K1: k3s and others have it elsewhere, and the setting names the folder then."""
+    for version in ("containerd://1.7.23-k3s2", "containerd://2.4.2"):
+        assert "CONTAINERD_CERTS_DIR" in doubt(version)
+    assert reading((), (), parse_version("containerd://2.4.2"), FOLDER).literal == TWO_ROOTS
 
 
-def on(node: NodeFiles) -> Reading:
-    return Containerd(node.settings(), ApiClient("127.0.0.1", 1, Path("/none")), Log(io.StringIO())).reading()
+@pytest.mark.parametrize("texts", [(toml(FOLDER),), (toml("/opt"),), (toml(None),), (old(MIRRORS),)])
+@pytest.mark.parametrize("version", ["1.6.20", "2.4.2"])
+def test_unreadable_configuration_is_no_guess(version: str, texts: tuple[bytes, ...]) -> None:
+    """K1: another file may set another config_path, and may set a right one."""
+    assert doubt(f"containerd://{version}", *texts, doubts=("first", "second")) == "first"
+
+
+BROKEN = [b"[", b"\xff", b"a = " + b"[" * 9999, b"a = " + b"9" * 9999]
+STRANGE = [b'plugins = "x"', b"plugins = []", b"imports = 3"]
+
+
+@pytest.mark.parametrize("text", [*BROKEN, *STRANGE])
+def test_strange_configuration_is_parsed(text: bytes) -> None:
+    assert of("2.4.2", text) == TWO_ROOTS
+    assert config_path.imports(text) == []
+    assert config_path.is_toml(text) == (text in STRANGE)
 
 
 @pytest.mark.parametrize(
@@ -202,30 +223,3 @@ def test_invalid_node_answer_is_retried(node: NodeFiles, tmp_path: Path, answer:
         assert containerd.read_version() == AFTER_FAILURE
     assert containerd.version_read
     assert "runtime version unknown" in log.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("imports", "file"),
-    [
-        (None, "conf.d/10.toml"),
-        (["conf.d/*.toml"], "conf.d/10.toml"),
-        (["more.toml", "none/*"], "more.toml"),
-        (["{folder}/x/*.toml"], "x/a.toml"),
-    ],
-)
-def test_imports_are_read(node: NodeFiles, imports: Iterable[str] | None, file: str) -> None:
-    folder = node.containerd.parent
-    written = "" if imports is None else f"imports = {[each.format(folder=folder) for each in imports]}"
-    node.put("etc/containerd/config.toml", written)
-    assert on(node) == Reading()
-    node.put(f"etc/containerd/{file}", toml("/opt"))
-    with pytest.raises(NodeConfigError, match="/opt"):
-        on(node)
-
-
-@pytest.mark.parametrize("pattern", ["", ".", "**x", "/abs/*.toml", "../x.toml", "{folder}/", "[", "conf.d", "\\u0000"])
-def test_invalid_import_patterns_are_ignored(node: NodeFiles, pattern: str) -> None:
-    node.put("etc/containerd/conf.d/x")
-    written = pattern.format(folder=node.containerd.parent)
-    node.put("etc/containerd/config.toml", f'imports = ["{written}"]')
-    assert on(node) == Reading()
