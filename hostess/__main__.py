@@ -17,6 +17,7 @@ from hostess.kube.api_client import ApiClient
 from hostess.kube.mirror_endpoints import parse_endpoints
 from hostess.kube.removal import removal_reason
 from hostess.kube.watcher import Reflector
+from hostess.leftovers import Leftovers
 from hostess.node_config import Node
 from hostess.settings import SettingsError, read
 from hostess.status_server import StatusServer
@@ -35,7 +36,9 @@ def run(settings: Settings, log: Log, stopping: threading.Event) -> None:
     """Run the agent until `stopping`, then clean the node if the mirror was removed."""
     api = ApiClient(settings.api_host, settings.api_port, settings.account)
     containerd = Containerd(settings, api, log)
-    agent = Agent(settings, Node(settings), Probe(settings.masquerade), containerd, log)
+    node = Node(settings)
+    agent = Agent(settings, node, Probe(settings.masquerade), containerd, log)
+    leftovers = Leftovers(node, api, log, lambda: agent.knows_mirror)
     status = StatusServer(
         settings.status_port, settings.node_name, lambda: agent.reported_state, lambda: agent.is_stuck
     )
@@ -59,15 +62,15 @@ def run(settings: Settings, log: Log, stopping: threading.Event) -> None:
     for resource, (path, selector) in _collections(settings).items():
         reflector = Reflector(api, path, selector, partial(publish, resource), log, stopping)
         threading.Thread(target=reflector.run, name=resource, daemon=True).start()
-    threading.Thread(target=containerd.run, args=(stopping,), name="containerd", daemon=True).start()
+    for name, part in (("containerd", containerd), ("leftovers", leftovers)):
+        threading.Thread(target=part.run, args=(stopping,), name=name, daemon=True).start()
     threading.Thread(target=status.serve_forever, name="status", daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     log.info("started", mirror=settings.mirror, node=settings.node_name, upstream=settings.upstream_host)
     try:
         agent.run(stopping)
-        if reason := removal_reason(api, settings, seen=agent.saw_removal):
-            agent.remove_mirror(reason)
+        agent.cleanup.finish(lambda: removal_reason(api, settings, seen=agent.saw_removal))
     finally:
         status.server_close()
 

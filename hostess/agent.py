@@ -17,6 +17,7 @@ from hostess.health.replica_rotation import ReplicaRotation
 from hostess.health.threshold import DEAD, FailureThreshold
 from hostess.hostsfile.hosts_file import MountReplaced
 from hostess.kube.mirror_endpoints import MirrorEndpoints
+from hostess.node_cleanup import NodeCleanup
 from hostess.node_state import NodeConfigError, NodeState
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Agent:
     log: Log
     deadlines: Deadlines = Deadlines()
     state: NodeState = node_state.STARTING
+    cleanup: NodeCleanup = field(init=False)
     _mirror: MirrorEndpoints | None = None
     _last_addresses: tuple[str, ...] = ()
     _health: FailureThreshold = field(default_factory=FailureThreshold)
@@ -74,6 +76,10 @@ class Agent:
     _last_round: float = field(default_factory=time.monotonic)
     _wake: threading.Event = field(default_factory=threading.Event)
     _stopping: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        """Prepare the cleanup of the same node."""
+        self.cleanup = NodeCleanup(self.node, self.log)
 
     @property
     def is_stuck(self) -> bool:
@@ -89,6 +95,12 @@ class Agent:
     def saw_removal(self) -> bool:
         """Return True if the watch saw the Service deleted or terminating."""
         return self._mirror is not None and self._mirror.removed
+
+    @property
+    def knows_mirror(self) -> bool:
+        """Return True if the watch sees the Service, and nothing deletes it."""
+        seen = self._mirror
+        return seen is not None and bool(seen.addresses) and not (seen.cleaning or seen.removed)
 
     def update(self, mirror: MirrorEndpoints) -> None:
         """Take a new state of the cluster and start the next round."""
@@ -113,15 +125,6 @@ class Agent:
                 self.state, self._last_round = state, time.monotonic()
                 self._wake.wait(RETRY_INTERVAL if self._health.contrary else PROBE_INTERVAL)
 
-    def remove_mirror(self, reason: str) -> None:
-        """Remove all files of the mirror from the node, after the loop has ended. A failure is only logged."""
-        try:
-            self.node.clean()
-        except (NodeConfigError, MountReplaced, OSError) as error:
-            self.log.warning("node cleanup failed", why=f"{type(error).__name__}: {error}", reason=reason)
-        else:
-            self.log.info("node cleaned", reason=reason)
-
     def _run_round(self) -> NodeState:
         try:
             return self._sync(self._mirror)
@@ -139,13 +142,14 @@ class Agent:
 
     def _sync(self, seen: MirrorEndpoints | None) -> NodeState:
         mirror = seen or MirrorEndpoints()
-        cleaned = self.state.state is State.CLEANED
-        if mirror.cleaning or (cleaned and not mirror.addresses):  # the Service is deleted before the agent
-            if not cleaned:
-                self.node.clean()
+        # The Service is deleted before the agent.
+        if mirror.cleaning or (self.cleanup.is_done and not mirror.addresses):
+            self.cleanup.clean()
             return node_state.CLEANED
         if self.settings.takes_nodes_name:
             self._refuse_name()
+        self.cleanup.reset()
+        self.node.presence.hold()
         addresses = mirror.addresses or self._remembered_addresses()
         ca = atomic.read_or_none(self.settings.ca_file)
         if not ca:
@@ -169,7 +173,7 @@ class Agent:
 
     def _refuse_name(self) -> NoReturn:
         """Clean the node and raise NodeConfigError: with the hosts entry the node itself would be misdirected."""
-        if self.state.reason != RESERVED_NAME:
+        if not self.node.is_clean():
             self.node.clean()
         raise NodeConfigError(
             RESERVED_NAME,

@@ -6,15 +6,18 @@ The order matters: containerd fails a pull if hosts.toml names a missing CA file
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from common import names
 from hostess.containerd import literal_path
 from hostess.containerd.registry_files import RegistryFiles
 from hostess.fs import atomic, owned_directories
+from hostess.fs.presence import Presence
 from hostess.hostsfile import mountinfo
 from hostess.hostsfile.hosts_file import HostsFile
+from hostess.node_state import NodeConfigError
 from hostess.steps import run_all
 
 if TYPE_CHECKING:
@@ -38,6 +41,11 @@ class Node:
         """Return the node's hosts file."""
         path = self.settings.hosts_file
         return HostsFile(path, self.settings.backup, mountinfo.source_of(path))
+
+    @cached_property
+    def presence(self) -> Presence:
+        """Return the lock that shows this agent to those of other mirrors."""
+        return self._presence_of(self.settings.mirror)
 
     @cached_property
     def files(self) -> RegistryFiles:
@@ -104,6 +112,32 @@ class Node:
         """Remove all files of the mirror; with the last mirror also the shared ones."""
         run_all([self._remove_hosts_tomls, self._clean_locked])
 
+    def is_clean(self) -> bool:
+        """Return True if nothing of the mirror is on the node, also of what another program wrote back."""
+        return not self.hosts.has_block(self.settings.mirror) and not self.files.exist()
+
+    def other_mirrors(self) -> set[str]:
+        """Return the other mirrors with files that only agents write."""
+        found = self.files.mirrors()
+        with contextlib.suppress(OSError, NodeConfigError):
+            found |= set(self.hosts.mirrors())
+        return found - {self.settings.mirror}
+
+    def has_agent_of(self, mirror: str) -> bool:
+        """Return True if an agent of that mirror runs on this node."""
+        return self._presence_of(mirror).is_held()
+
+    def remove_leftovers(self, mirror: str) -> bool:
+        """Remove the files of another mirror, which no longer exists; return False if it has an agent again."""
+        files = RegistryFiles(replace(self.settings, service=f"{names.PREFIX}{mirror}"))
+        with atomic.locked(self.settings.lock_file):
+            if self.has_agent_of(mirror):
+                return False
+            for folder in files.owned_folders():
+                files.remove_hosts_toml(folder)
+            run_all(self._cleaning_steps(files))
+        return True
+
     def _introduce(self, addresses: tuple[str, ...], ca: bytes) -> bool:
         self.files.write_ca(self.settings.containerd_certs, ca)
         return self.hosts.set(self.settings.mirror, self.settings.masquerade, addresses)
@@ -133,16 +167,23 @@ class Node:
 
     def _clean_locked(self) -> None:
         with atomic.locked(self.settings.lock_file):
-            run_all([partial(self.hosts.remove, self.settings.mirror), *self._releases(), self._release_shared])
+            run_all([*self._cleaning_steps(self.files), self._release_shared])
 
-    def _releases(self) -> Iterator[Callable[[], object]]:
-        for root in self.files.roots:
+    def _cleaning_steps(self, files: RegistryFiles) -> Iterator[Callable[[], object]]:
+        mirror = files.settings.mirror
+        yield partial(self.hosts.remove, mirror)
+        for root in files.roots:
             for folder in (*owned_directories.subfolders(root), root):
-                yield partial(self.files.release, folder)
+                yield partial(files.release, folder)
             yield partial(owned_directories.release, root.parent)
+        yield partial(atomic.remove, self._presence_of(mirror).path)
+
+    def _presence_of(self, mirror: str) -> Presence:
+        path = self.settings.lock_file
+        return Presence(path.with_name(f"{path.name}.{mirror}"))
 
     def _release_shared(self) -> None:
-        if not self.hosts.has_blocks():
+        if not self.hosts.has_block():
             literal_path.remove(self.settings.containerd_certs)
             self.hosts.delete_backup()
             atomic.remove(self.settings.lock_file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from common import names
 from common.agent_protocol import EXISTING_HOSTS_TOML
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hostess.settings import Settings
+
+
+_CA_SUFFIX: Final = ".crt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,19 @@ class RegistryFiles:
     def owned_folders(self) -> list[Path]:
         """Return every folder with a hosts.toml of this mirror."""
         return [folder for folder in owned_directories.subfolders(self.roots[0]) if self._is_owner(folder)]
+
+    def exist(self) -> bool:
+        """Return True if any file of this mirror is in the folders of containerd and docker."""
+        folders = (folder for root in self.roots for folder in owned_directories.subfolders(root))
+        return bool(self.owned_folders()) or any(os.path.lexists(folder / self._certificate) for folder in folders)
+
+    def mirrors(self) -> set[str]:
+        """Return all mirrors with a hosts.toml, or with a CA in a folder that an agent created."""
+        found = {_owner(folder) for folder in owned_directories.subfolders(self.roots[0])}
+        for root in self.roots:
+            for folder in filter(owned_directories.is_owned, owned_directories.subfolders(root)):
+                found |= {_mirror_of_ca(path.name) for path in folder.glob(f"{names.PREFIX}*{_CA_SUFFIX}")}
+        return {mirror for mirror in found if mirror is not None}
 
     def remove_hosts_toml(self, folder: Path) -> None:
         """Remove hosts.toml if it is of this mirror."""
@@ -109,7 +125,7 @@ class RegistryFiles:
     @property
     def _certificate(self) -> str:
         """Return a name of our own, so that no foreign ca.crt is overwritten."""
-        return f"{names.PREFIX}{self.settings.mirror}.crt"
+        return f"{names.PREFIX}{self.settings.mirror}{_CA_SUFFIX}"
 
     @property
     def _part(self) -> str:
@@ -165,6 +181,11 @@ class RegistryFiles:
         # If the upstream's name leads to the mirror, there is no second host.
         render = hosts_toml.render_hidden if settings.hides_upstream else hosts_toml.render
         return render(settings.mirror, settings.masquerade, ca_path, upstream)
+
+
+def _mirror_of_ca(name: str) -> str | None:
+    mirror = name.removeprefix(names.PREFIX).removesuffix(_CA_SUFFIX)
+    return mirror if names.is_mirror_name(mirror) else None
 
 
 def _owner(folder: Path) -> str | None:

@@ -94,7 +94,7 @@ def locked(path: Path) -> Iterator[None]:
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
         try:
-            if _try_lock(fd) and _is_current(fd, path):
+            if _try_lock(fd) and is_current(fd, path):
                 yield
                 return
         finally:
@@ -112,7 +112,7 @@ def _try_lock(fd: int) -> bool:
     return True
 
 
-def _is_current(fd: int, path: Path) -> bool:
+def is_current(fd: int, path: Path) -> bool:
     """Return True if the opened file still has that name: its last holder may have removed it."""
     try:
         return os.path.samestat(os.fstat(fd), path.stat())

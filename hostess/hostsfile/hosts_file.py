@@ -59,7 +59,7 @@ class HostsFile:
 
     def remove(self, mirror: str) -> None:
         """Remove the mirror's block. A file without it needs no write, and may be one that no agent can write."""
-        if not self._may_have_block(mirror):
+        if not self.has_block(mirror):
             return
         before = self._repaired()
         self._write(before, hosts_block.without_entry(before, mirror))
@@ -72,16 +72,7 @@ class HostsFile:
         """Return the mirrors that have a block in the file."""
         return list(hosts_block.parse(self._read()).blocks)
 
-    def has_blocks(self) -> bool:
-        """Return True if the block of any mirror may be in the file."""
-        return self._may_have_block("")
-
-    def delete_backup(self) -> None:
-        """Remove backup and journal, after the last mirror."""
-        for path in (self.backup, self._journal, self._part):
-            atomic.remove(path)
-
-    def _may_have_block(self, mirror: str) -> bool:
+    def has_block(self, mirror: str = "") -> bool:
         """Return True if an agent may have written a block of `mirror`, or of any mirror if it is empty.
 
         A file of any size is read in parts. Raises OSError if the file cannot be read, and an agent wrote it before.
@@ -97,6 +88,11 @@ class HostsFile:
             if self.backup.exists():  # written before each first write
                 raise
             return False
+
+    def delete_backup(self) -> None:
+        """Remove backup and journal, after the last mirror."""
+        for path in (self.backup, self._journal, self._part):
+            atomic.remove(path)
 
     def _stat(self) -> os.stat_result:
         found = self.path.stat()

@@ -140,7 +140,7 @@ def test_removed_mirror_leaves_nothing_after_the_loop(one: Running, node: NodeFi
     one.start().configured()
     one.stop()
     assert one.toml.exists()
-    one.agent.remove_mirror("Service deleted")
+    one.agent.cleanup.finish(lambda: "Service deleted")
     assert {path: content for path, content in node.tree().items() if not path.startswith("secret")} == before
 
 
@@ -148,7 +148,7 @@ def test_removal_removes_hosts_toml_while_lock_is_held(one: Running) -> None:
     one.start().configured()
     one.stop()
     with locked(one.agent.settings.lock_file):
-        one.agent.remove_mirror("Service deleted")
+        one.agent.cleanup.finish(lambda: "Service deleted")
     assert not one.toml.exists()
     assert "node cleanup failed" in one.log.getvalue()
 

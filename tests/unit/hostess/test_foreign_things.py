@@ -190,6 +190,6 @@ def test_block_beyond_the_first_part(node: NodeFiles) -> None:
     """A long file is read in parts, and a block may cross their border."""
     for padding in range((1 << 20) - 40, 1 << 20):
         node.hosts.write_bytes(b"#" * padding + b"\n# BEGIN registry-mirror one\n# END registry-mirror one\n")
-        assert node.agent().hosts.has_blocks()
+        assert node.agent().hosts.has_block()
     node.agent().clean()
     assert b"BEGIN" not in node.hosts.read_bytes()
