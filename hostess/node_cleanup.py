@@ -1,4 +1,4 @@
-"""Remove a deleted mirror from the node, and look at the node again until the agent ends."""
+"""Remove a deleted mirror from the node, and check the node again until the agent ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hostess.json_log import Log
     from hostess.node_config import Node
 
-# Seconds between two looks.
+# Seconds between two checks.
 INTERVAL: Final = 0.5
 
 
@@ -39,7 +39,7 @@ class NodeCleanup:
         return self.cleaned_at is not None
 
     def reset(self) -> None:
-        """Note that the mirror is to be configured."""
+        """Note that the mirror gets configured again."""
         self.cleaned_at = None
 
     def clean(self) -> None:
@@ -60,7 +60,7 @@ class NodeCleanup:
             time.sleep(INTERVAL)
 
     def _clean_if_removed(self, removal_reason: Callable[[], str]) -> bool:
-        """Return False if there is no reason to look again."""
+        """Return False if there is no reason to check again."""
         with contextlib.suppress(NodeConfigError, MountReplaced, OSError):
             if self.node.is_clean():
                 return self.is_done

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class Node:
     """Node of one mirror. Methods raise OSError, TimeoutError (the lock), NodeConfigError, MountReplaced.
 
-    What is foreign and cannot be read is left out. A failure is raised after the other steps.
+    Unreadable foreign files are left out. A failure is raised after the other steps.
     """
 
     settings: Settings
@@ -81,8 +81,8 @@ class Node:
     ) -> bool:
         """Configure the node for the mirror; return True if the mirror's name is new.
 
-        `literal` is a list of roots that the runtime takes for one folder's name. `reads_docker` is False if the
-        runtime needs nothing of docker's folder. Raises NodeConfigError if foreign files are in the way.
+        `literal` is a list of roots that the runtime takes for one folder's name. The runtime needs docker's folder
+        with `reads_docker` only. Raises NodeConfigError if foreign files are in the way.
         """
         with atomic.locked(self.settings.lock_file):
             self.files.remove_stale_hosts_tomls()

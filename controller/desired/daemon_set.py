@@ -53,7 +53,8 @@ def _pod(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
         "volumes": [
             # With DirectoryOrCreate, a missing /etc/hosts would become a directory.
             _on_host("etc-hosts", "/etc/hosts", "File"),
-            _on_host("etc-hosts-backup", "/etc/hosts.backup", "DirectoryOrCreate"),
+            # Not /etc/hosts.backup, which may be a copy of an administrator: a file would keep the pod from starting.
+            _on_host("etc-hosts-backup", "/etc/mirror-hostess", "DirectoryOrCreate"),
             _on_host("lock", "/var/lock/mirror-hostess", "DirectoryOrCreate"),
             *(_on_host(name, path, "DirectoryOrCreate") for name, path in _directories(settings).items()),
             {

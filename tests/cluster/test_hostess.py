@@ -21,6 +21,7 @@ from hostess.containerd.config_reader import Containerd
 from hostess.json_log import Log
 from hostess.kube.api_client import ApiClient, ApiError
 from hostess.kube.watcher import Reflector
+from hostess.leftovers import SCANS, Leftovers
 from tests.localcluster.ports import free_port
 from tests.support.kube import NAMESPACE, until
 from tests.unit.hostess.node_files import LOCALHOST, NodeFiles
@@ -152,6 +153,19 @@ def test_account_reads_its_node_but_no_secret(running: Running, account: Account
     for path in (f"/api/v1/namespaces/{NAMESPACE}/secrets", "/api/v1/services", "/api/v1/nodes"):
         with pytest.raises(ApiError, match="403"):
             account.api.get(path)
+
+
+def test_account_sees_which_mirrors_exist(running: Running, account: Account) -> None:
+    """K6: the right to list Services is enough to decide that a mirror no longer exists."""
+    node = NodeFiles(account.folder / "node")
+    for mirror in ("one", "deleted", "existing"):
+        node.agent(mirror).configure(("10.96.0.7",), b"ca", None)
+    existing = {"metadata": {"name": "registry-mirror-existing"}, "spec": {"ports": [{"name": "https", "port": 443}]}}
+    running.kube.create(resources.SERVICE, existing)
+    leftovers = Leftovers(node.agent("one"), account.api, Log(io.StringIO()), lambda: True)
+    for _ in range(SCANS):
+        leftovers.scan()
+    assert [node.agent(mirror).is_clean() for mirror in ("one", "deleted", "existing")] == [False, True, False]
 
 
 def _empty_node_info() -> Json:

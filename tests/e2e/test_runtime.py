@@ -111,6 +111,29 @@ def pulls(testbed: Testbed, image: str) -> None:
     testbed.forget(pod, image)
 
 
+def test_import_that_the_agent_cannot_read(clean: Testbed, flavour: str) -> None:
+    """K1: it sets another config_path, so no byte comes through. Without it the node uses the mirror."""
+    node, imported = clean.node, f"{clean.node.folder}/own.toml"
+    plain = replace(node.runtime, config_path="/etc/containerd/certs.d").configuration(node.folder)
+    section = "io.containerd.grpc.v1.cri" if flavour == DEBIAN else "io.containerd.cri.v1.images"
+    version = plain.partition("\n")[0]
+    own = f'{version}\n[plugins."{section}".registry]\n  config_path = "{ANOTHER}"\n'
+    if flavour == DEBIAN:  # an import replaces the whole section of the plugin there
+        own = plain.replace("/etc/containerd/certs.d", ANOTHER)
+    node.run("tee", imported, stdin=own)
+    with configuration(node, f'imports = ["{imported}"]\n{plain}'):
+        clean.apply_mirror("runtime", clean.world.host)
+        condition = clean.becomes("runtime", "NodesConfigured", "RuntimeNotVerified", 120)
+        assert condition["status"] == "Unknown"
+        assert imported in condition["message"]
+        assert clean.condition("runtime", "Ready")["status"] == "Unknown"
+        clean.pull(clean.world.push("lib/runtime:unverified", (2.0,)))
+        assert clean.counted("runtime") == 0
+    with configuration(node, plain):
+        pulls_through_the_mirror(clean)
+        clean.delete("runtime")
+
+
 def test_existing_hosts_toml_for_upstream(clean: Testbed) -> None:
     """The file stays and is named. After its removal the node uses the mirror."""
     folder = f"/etc/containerd/certs.d/{clean.world.host}"

@@ -121,7 +121,7 @@ class Testbed(CacheQueries):
         self.keep_logs()
         found = objects(self.node.cluster)
         del found["Secret"]
-        ours = "/etc/hosts /etc/hosts.backup /etc/containerd /etc/docker /var/lock/mirror-hostess"
+        ours = "/etc/hosts /etc/mirror-hostess /etc/containerd /etc/docker /var/lock/mirror-hostess"
         files = self.node.run("sh", "-c", f"find {ours} -type f -exec cat {{}} +", check=False).stdout
         assert "localhost" in files
         return {**found, **self.logs, "files of the node": files}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # content counts.
 FIND = (
     r"find /etc/hosts /etc/containerd /etc/docker -printf '%y %m %p %l\n';"
-    r"find /etc/hosts.backup /var/lock/mirror-hostess -mindepth 1 -printf '%y %m %p %l\n' 2> /dev/null;"
+    r"find /etc/mirror-hostess /var/lock/mirror-hostess -mindepth 1 -printf '%y %m %p %l\n' 2> /dev/null;"
     r"find /etc/hosts /etc/containerd /etc/docker -type f -exec sha256sum {} +"
 )
 # A process that the runtime is just starting has no such environment yet.

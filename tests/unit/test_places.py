@@ -139,7 +139,7 @@ def test_any_variable_value_stays_in_place(variable: str, data: st.DataObject) -
         assert without(pod) == without(other)
     assert images(mirror, chosen) == [chosen.cache_image, chosen.hostess_image]
     assert host_paths(mirror, chosen) == {
-        *("/etc/hosts", "/etc/hosts.backup", "/var/lock/mirror-hostess", "/etc/docker"),
+        *("/etc/hosts", "/etc/mirror-hostess", "/var/lock/mirror-hostess", "/etc/docker"),
         str(PurePosixPath(chosen.containerd_certs_dir).parent),
     }
 

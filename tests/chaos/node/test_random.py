@@ -66,7 +66,7 @@ def test_random_pulls_with_random_faults(world: Testbed, chaos: Chaos, dice: ran
 
 def on_the_node(testbed: Testbed) -> set[str]:
     """Return all traces except the backup, which holds foreign content of the last write."""
-    return {line for line in traces(testbed.node) if "/etc/hosts.backup" not in line}
+    return {line for line in traces(testbed.node) if "/etc/mirror-hostess" not in line}
 
 
 def differing(testbed: Testbed, files: set[str]) -> str:

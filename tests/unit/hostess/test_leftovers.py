@@ -14,7 +14,7 @@ from hostess.fs.presence import Presence
 from hostess.hostsfile.hosts_block import parse
 from hostess.json_log import Log
 from hostess.kube.api_client import ApiClient
-from hostess.leftovers import LOOKS, Leftovers
+from hostess.leftovers import SCANS, Leftovers
 from tests.unit.hostess.node_files import CA, NodeFiles
 from tests.unit.hostess.tls_server import Server, account_for
 
@@ -65,9 +65,9 @@ def leftovers(one: Node, api: ApiServer) -> Leftovers:
     return Leftovers(one, api.client, Log(io.StringIO()), lambda: True)
 
 
-def look(leftovers: Leftovers, times: int = LOOKS) -> None:
+def scan(leftovers: Leftovers, times: int = SCANS) -> None:
     for _ in range(times):
-        leftovers.look()
+        leftovers.scan()
 
 
 def the_block(node: NodeFiles) -> None:
@@ -105,21 +105,21 @@ def test_files_of_a_deleted_mirror_are_removed(
 ) -> None:
     node.agent("two").configure(IP, CA, None)
     keep(node)
-    foreign = [path for path in node.root.rglob("by-hand.crt")]
-    look(leftovers)
+    foreign = list(node.root.rglob("by-hand.crt"))
+    scan(leftovers)
     assert not node.agent("two").files.exist()
     assert list(parse(node.hosts.read_bytes()).blocks) == ["one"]
     assert [path for path in node.root.rglob("*two*") if not any(path in each.parents for each in foreign)] == []
     assert all(path.exists() for path in foreign)
     assert (node.containerd / "one.example.com/hosts.toml").exists()
     assert leftovers.node.addresses() == IP
-    assert api.asked == ["two"] * (LOOKS - 1)
+    assert api.asked == ["two"] * (SCANS - 1)
 
 
 def test_own_and_shared_files_stay(node: NodeFiles, leftovers: Leftovers) -> None:
     before = node.tree()
     node.agent("two").configure(IP, CA, None)
-    look(leftovers)
+    scan(leftovers)
     assert node.tree() == before
 
 
@@ -128,7 +128,7 @@ def test_mirror_with_a_service_stays(node: NodeFiles, leftovers: Leftovers, api:
     node.agent("two").configure(IP, CA, None)
     api.mirrors.add("two")
     before = node.tree()
-    look(leftovers, 3 * LOOKS)
+    scan(leftovers, 3 * SCANS)
     assert node.tree() == before
     assert api.asked == ["two"]
 
@@ -140,11 +140,11 @@ def test_api_server_without_answer_decides_nothing(
     node.agent("two").configure(IP, CA, None)
     api.code = code
     before = node.tree()
-    look(leftovers, 2 * LOOKS)
+    scan(leftovers, 2 * SCANS)
     assert node.tree() == before
     assert api.asked
     api.code = 200
-    look(leftovers)
+    scan(leftovers)
     assert node.agent("two").is_clean()
 
 
@@ -154,11 +154,11 @@ def test_mirror_with_an_agent_stays(node: NodeFiles, leftovers: Leftovers, api: 
     two.configure(IP, CA, None)
     two.presence.hold()
     before = node.tree()
-    look(leftovers, 2 * LOOKS)
+    scan(leftovers, 2 * SCANS)
     assert node.tree() == before
     assert api.asked == []
     two.presence.drop()
-    look(leftovers)
+    scan(leftovers)
     assert two.is_clean()
     assert not two.presence.path.exists()
 
@@ -167,13 +167,13 @@ def test_returning_agent_keeps_its_files(node: NodeFiles, leftovers: Leftovers, 
     """Absences count only in a row."""
     two = node.agent("two")
     two.configure(IP, CA, None)
-    look(leftovers, LOOKS - 1)
+    scan(leftovers, SCANS - 1)
     two.presence.hold()
-    look(leftovers, 1)
+    scan(leftovers, 1)
     two.presence.drop()
-    look(leftovers, LOOKS - 1)
+    scan(leftovers, SCANS - 1)
     api.mirrors.add("two")
-    look(leftovers, LOOKS)
+    scan(leftovers, SCANS)
     assert not two.is_clean()
 
 
@@ -190,7 +190,7 @@ def test_agent_without_its_own_mirror_decides_nothing(node: NodeFiles, one: Node
     """The namespace may be going, or the cluster may be another one."""
     node.agent("two").configure(IP, CA, None)
     before = node.tree()
-    look(Leftovers(one, api.client, Log(io.StringIO()), lambda: False), 2 * LOOKS)
+    scan(Leftovers(one, api.client, Log(io.StringIO()), lambda: False), 2 * SCANS)
     assert node.tree() == before
     assert api.asked == []
 
@@ -206,7 +206,7 @@ def test_agent_without_its_own_mirror_decides_nothing(node: NodeFiles, one: Node
 )
 def test_files_of_an_administrator_stay(node: NodeFiles, leftovers: Leftovers, api: ApiServer, file: str) -> None:
     path = node.put(file)
-    look(leftovers, 2 * LOOKS)
+    scan(leftovers, 2 * SCANS)
     assert path.read_text() == "by hand"
     assert api.asked == []
 
