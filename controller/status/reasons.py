@@ -395,8 +395,8 @@ NODES_NOT_CLEANED = _event(
     "Warning",
     "NodesNotCleaned",
     "Some nodes did not confirm their cleanup before the deadline.",
-    "Agents of other mirrors clean these nodes later. Without one, remove the marked lines in `/etc/hosts` and the files"
-    " in `certs.d`.",
+    "Agents of other mirrors clean these nodes later. Without one, remove the marked lines in `/etc/hosts` and the"
+    " files in `certs.d`.",
 )
 
 
