@@ -8,8 +8,10 @@ from common import quantity, upstream
 
 if TYPE_CHECKING:
     from common.model import RegistryMirrorSpec
+    from common.placement import AgentPods, CachePods
 
-_TOO_SMALL: Final = 2**20  # bytes: no image fits, so the suffix is missing or wrong (20, 100m)
+_TOO_SMALL: Final = 2**20  # bytes: no image and no program fits, so the suffix is missing or wrong (20, 100m)
+_SYSTEM_CLASSES: Final = ("system-node-critical", "system-cluster-critical")
 
 
 def warnings_for(spec: RegistryMirrorSpec) -> list[str]:
@@ -52,7 +54,10 @@ def warnings_for(spec: RegistryMirrorSpec) -> list[str]:
             ),
         ),
     ]
-    return [warning for applies, warning in found if applies] + _storage_warnings(spec)
+    warnings = [warning for applies, warning in found if applies] + _storage_warnings(spec)
+    if spec.cache is not None:
+        warnings += _pod_warnings("spec.cache", spec.cache) + _toleration_warnings(spec.cache)
+    return warnings + _pod_warnings("spec.agent", spec.agent) if spec.agent is not None else warnings
 
 
 def _authority(upstream_url: str) -> str:
@@ -68,4 +73,31 @@ def _storage_warnings(spec: RegistryMirrorSpec) -> list[str]:
         f"{path}: {amount} is too small for any image (no suffix: bytes; m: thousandths); 20Gi holds about 50 images"
         for amount in requests.values()
         if quantity.parse(amount) < _TOO_SMALL
+    ]
+
+
+def _pod_warnings(path: str, pods: AgentPods | CachePods) -> list[str]:
+    resources = pods.resources
+    given = {"requests": resources.requests, "limits": resources.limits} if resources else {}
+    memory = {kind: amounts["memory"] for kind, amounts in given.items() if amounts and "memory" in amounts}
+    found = [
+        f"{path}.resources.{kind}.memory: {amount} is too small for any program (no suffix: bytes; m: thousandths);"
+        " write a suffix, as in 64Mi"
+        for kind, amount in memory.items()
+        if quantity.parse(amount) < _TOO_SMALL
+    ]
+    if pods.priority_class_name in _SYSTEM_CLASSES:
+        found.append(
+            f"{path}.priorityClassName: {pods.priority_class_name} evicts pods of other applications from full nodes;"
+            " use a class with preemptionPolicy: Never if it must not"
+        )
+    return found
+
+
+def _toleration_warnings(cache: CachePods) -> list[str]:
+    return [
+        f"spec.cache.tolerations[{number}]: tolerates every taint, so cache pods stay on nodes that are down and are"
+        " not replaced; name the key of a taint"
+        for number, each in enumerate(cache.tolerations or [])
+        if each.key is None and each.effect in (None, "NoExecute") and each.toleration_seconds is None
     ]

@@ -15,7 +15,7 @@ from common import duration, names, quantity, upstream
 
 FORBIDDEN: Final = "forbidden"  # error type of values that are valid in Kubernetes, and not in a mirror
 
-_DNS_LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+DNS_LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _LABEL_PART: Final = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"  # the value of a label and the last part of its key
 
 
@@ -126,7 +126,8 @@ def _files(mode: object) -> object:
     return mode
 
 
-def _schema(longest: int, pattern: str) -> WithJsonSchema:
+def string_schema(longest: int, pattern: str) -> WithJsonSchema:
+    """Return the schema of a string."""
     return WithJsonSchema({"type": "string", "maxLength": longest, "pattern": pattern})
 
 
@@ -139,19 +140,19 @@ UpstreamUrl = Annotated[
     ),
 ]
 MasqueradeUrl = Annotated[
-    str, AfterValidator(_masquerade_url), _schema(names.DNS_NAME_MAX, rf"^{_DNS_LABEL}(\.{_DNS_LABEL})*$")
+    str, AfterValidator(_masquerade_url), string_schema(names.DNS_NAME_MAX, rf"^{DNS_LABEL}(\.{DNS_LABEL})*$")
 ]
-SecretName = Annotated[str, AfterValidator(_secret_name), _schema(names.DNS_NAME_MAX, f"^{names.OBJECT_NAME}$")]
+SecretName = Annotated[str, AfterValidator(_secret_name), string_schema(names.DNS_NAME_MAX, f"^{names.OBJECT_NAME}$")]
 # An empty class name disables provisioning: Kubernetes then binds existing volumes only.
-ClassName = Annotated[str, AfterValidator(_class_name), _schema(names.DNS_NAME_MAX, f"^({names.OBJECT_NAME})?$")]
-Ttl = Annotated[str, AfterValidator(_ttl), _schema(duration.MAX_LENGTH, f"^{duration.PATTERN}$")]
-_INT_OR_STRING: Final[dict[str, Any]] = {
+ClassName = Annotated[str, AfterValidator(_class_name), string_schema(names.DNS_NAME_MAX, f"^({names.OBJECT_NAME})?$")]
+Ttl = Annotated[str, AfterValidator(_ttl), string_schema(duration.MAX_LENGTH, f"^{duration.PATTERN}$")]
+INT_OR_STRING: Final[dict[str, Any]] = {
     "anyOf": [{"type": "integer"}, {"type": "string"}],
     "x-kubernetes-int-or-string": True,
     "pattern": f"^{quantity.PATTERN}$",
 }
-Quantity = Annotated[str, BeforeValidator(_quantity), WithJsonSchema(_INT_OR_STRING)]
-Storage = Annotated[Quantity, AfterValidator(_storage), WithJsonSchema(_INT_OR_STRING)]
+Quantity = Annotated[str, BeforeValidator(_quantity), WithJsonSchema(INT_OR_STRING)]
+Storage = Annotated[Quantity, AfterValidator(_storage), WithJsonSchema(INT_OR_STRING)]
 Resource = Annotated[str, AfterValidator(_resource)]
 Replicas = Annotated[int, Field(ge=1, le=10)]
 AccessMode = Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod", "ReadOnlyMany"]
@@ -163,6 +164,6 @@ NoVolumeName = Annotated[
     _refused("each cache pod needs a volume of its own; remove this field, or select volumes with spec.selector"),
 ]
 LabelKey = Annotated[str, AfterValidator(_label_key)]
-LabelValue = Annotated[str, AfterValidator(_label_value), _schema(names.DNS_LABEL_MAX, f"^({_LABEL_PART})?$")]
+LabelValue = Annotated[str, AfterValidator(_label_value), string_schema(names.DNS_LABEL_MAX, f"^({_LABEL_PART})?$")]
 AnnotationKey = Annotated[str, AfterValidator(_annotation_key)]
 Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]

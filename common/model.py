@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from common.field_types import (
     AccessModes,
@@ -19,7 +18,6 @@ from common.field_types import (
     MasqueradeUrl,
     NoClaimName,
     NoVolumeName,
-    Operator,
     Replicas,
     Resource,
     SecretName,
@@ -28,24 +26,14 @@ from common.field_types import (
     UpstreamUrl,
     VolumeMode,
 )
+from common.part import Part
+from common.placement import AgentPods, CachePods
+from common.selectors import LabelSelector
 
 DEFAULT_ACCESS_MODES: Final = ("ReadWriteOnce",)
 DEFAULT_STORAGE: Final = "20Gi"  # room for about 50 images
 DEFAULT_REPLICAS: Final = 2  # one serves while the other is drained or updated
 DEFAULT_TTL: Final = "168h"  # a week
-
-
-class Part(BaseModel):
-    """Base of all models: camelCase aliases, frozen, unknown fields ignored."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        strict=True,
-        extra="ignore",
-        alias_generator=to_camel,
-        populate_by_name=True,
-        hide_input_in_errors=True,  # upstreamUrl may contain a password, and errors are logged
-    )
 
 
 class ClaimMetadata(Part):
@@ -73,23 +61,6 @@ class Resources(Part):
     limits: dict[Resource, Storage] | None = Field(
         None,
         description="`storage` is the maximum size of a volume. Cannot change after creation. Example: 100Gi.",
-    )
-
-
-class LabelSelectorRequirement(Part):
-    """One requirement on labels."""
-
-    key: LabelKey = Field(description="Label key of the requirement.")
-    operator: Operator = Field(description="One of In, NotIn, Exists and DoesNotExist.")
-    values: list[LabelValue] | None = Field(None, description="Values of In and NotIn.")
-
-
-class LabelSelector(Part):
-    """Selects PersistentVolumes by their labels."""
-
-    match_labels: dict[LabelKey, LabelValue] | None = Field(None, description="Labels that a volume must have.")
-    match_expressions: list[LabelSelectorRequirement] | None = Field(
-        None, description="Requirements that the labels of a volume must meet."
     )
 
 
@@ -195,4 +166,11 @@ class RegistryMirrorSpec(Part):
             "The cache removes a blob after this time without a pull. A Go duration. 0s removes blobs only if space is"
             " low. Default: 168h. Example: 24h."
         ),
+    )
+    cache: CachePods | None = Field(
+        None,
+        description="Nodes, resources and metadata of the cache pods. Default: any node, as the scheduler decides.",
+    )
+    agent: AgentPods | None = Field(
+        None, description="Resources and metadata of the node agents. HOSTESS_NODE_SELECTOR chooses their nodes."
     )

@@ -44,6 +44,19 @@ _EXPECTED: Final = {
         "the name of a StorageClass, as a string",
         "storageClassName: fast",
     ),
+    "spec.cache": ("settings of the cache pods", "cache: {nodeSelector: {node-role.kubernetes.io/infra: ''}}"),
+    "spec.cache.nodeSelector": (
+        "labels of nodes, each a string",
+        "nodeSelector: {node-role.kubernetes.io/infra: ''}",
+    ),
+    "spec.cache.tolerations": (
+        "a list of tolerations",
+        "tolerations: [{key: node-role.kubernetes.io/infra, operator: Exists}]",
+    ),
+    "spec.cache.affinity": ("the affinity of a pod", "affinity: {nodeAffinity: {...}}"),
+    "spec.cache.resources": ("requests and limits", "resources: {requests: {cpu: 50m, memory: 64Mi}}"),
+    "spec.agent": ("settings of the node agents", "agent: {labels: {team: platform}}"),
+    "spec.agent.resources": ("requests and limits", "resources: {requests: {cpu: 5m, memory: 32Mi}}"),
 }
 _TYPES: Final = {
     "string_type": "must be a string; write it in quotes",

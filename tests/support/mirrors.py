@@ -93,6 +93,14 @@ class MirrorBuilder:
         """Set the annotations of the claims."""
         return self.having("spec.volumeClaimTemplate.metadata.annotations", annotations)
 
+    def placing_caches(self, **settings: Any) -> MirrorBuilder:
+        """Set fields of `spec.cache`."""
+        return self.having("spec.cache", settings)
+
+    def placing_agents(self, **settings: Any) -> MirrorBuilder:
+        """Set fields of `spec.agent`."""
+        return self.having("spec.agent", settings)
+
     def granted(self, amount: str) -> MirrorBuilder:
         """Set the granted storage in the status."""
         return self.having("status.storage", amount)

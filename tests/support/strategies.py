@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from hypothesis import strategies as st
 
 from common import names
-from common.field_types import AccessMode, Operator
+from common.field_types import AccessMode
+from common.pod_field_types import TaintEffect, TrafficDistribution
 from common.upstream import Upstream
 from tests.support.mirrors import MirrorBuilder, a_mirror
 
@@ -140,12 +141,23 @@ def _some(fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Json]:
     return st.fixed_dictionaries({}, optional={key: st.none() | values for key, values in fields.items()})
 
 
-def _selectors() -> st.SearchStrategy[Json]:
-    expression = st.fixed_dictionaries(
-        {"key": label_keys(), "operator": st.sampled_from(get_args(Operator))},
-        optional={"values": st.lists(label_values(), max_size=2)},
+def _requirements() -> st.SearchStrategy[Json]:
+    chosen = st.fixed_dictionaries(
+        {
+            "key": label_keys(),
+            "operator": st.sampled_from(["In", "NotIn"]),
+            "values": st.lists(label_values(), min_size=1, max_size=2),
+        }
     )
-    return _some({"matchLabels": label_maps(), "matchExpressions": st.lists(expression, max_size=2)})
+    existing: st.SearchStrategy[Json] = st.fixed_dictionaries(
+        {"key": label_keys(), "operator": st.sampled_from(["Exists", "DoesNotExist"])},
+        optional={"values": st.just([])},
+    )
+    return chosen | existing
+
+
+def _selectors() -> st.SearchStrategy[Json]:
+    return _some({"matchLabels": label_maps(), "matchExpressions": st.lists(_requirements(), max_size=2)})
 
 
 def _access_modes() -> st.SearchStrategy[list[str]]:
@@ -170,6 +182,58 @@ def _claims() -> st.SearchStrategy[Json]:
     return _some({"apiVersion": st.just("v1"), "kind": kind, "metadata": _some(metadata), "spec": _some(spec)})
 
 
+def _affinities() -> st.SearchStrategy[Json]:
+    term = _some({"matchExpressions": st.lists(_requirements(), max_size=2)})
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    nodes = {required: st.fixed_dictionaries({"nodeSelectorTerms": st.lists(term, min_size=1, max_size=2)})}
+    pods = st.fixed_dictionaries(
+        {"topologyKey": label_keys()},
+        optional={"labelSelector": _selectors(), "namespaceSelector": _selectors(), "namespaces": st.just(["default"])},
+    )
+    weighted = st.fixed_dictionaries({"weight": st.integers(1, 100), "podAffinityTerm": pods})
+    neighbours = _some(
+        {
+            required: st.lists(pods, max_size=2),
+            "preferredDuringSchedulingIgnoredDuringExecution": st.lists(weighted, max_size=2),
+        }
+    )
+    return _some({"nodeAffinity": _some(nodes), "podAffinity": neighbours, "podAntiAffinity": neighbours})
+
+
+def _tolerations() -> st.SearchStrategy[Json]:
+    effect = st.none() | st.sampled_from(get_args(TaintEffect))
+    equal = st.fixed_dictionaries({"key": label_keys(), "value": label_values(), "effect": effect})
+    existing = st.fixed_dictionaries({"operator": st.just("Exists"), "effect": effect}, optional={"key": label_keys()})
+    timed = st.fixed_dictionaries(
+        {"key": label_keys(), "effect": st.just("NoExecute"), "tolerationSeconds": st.integers(0, 2**31 - 1)}
+    )
+    return equal | existing | timed
+
+
+def _pods() -> dict[str, st.SearchStrategy[Any]]:
+    own = {"app", "mirror", "component"}
+    free = label_keys().filter(lambda key: key not in own)
+    resources = _some({name: amounts() for name in ("cpu", "memory", "ephemeral-storage")})
+    return {
+        "resources": _some({"requests": resources}) | _some({"limits": resources}),
+        "priorityClassName": object_names(),
+        "labels": st.dictionaries(free, label_values(), max_size=3),
+        "annotations": st.dictionaries(free, st.text(max_size=9), max_size=3),
+    }
+
+
+def _caches() -> st.SearchStrategy[Json]:
+    return _some(
+        {
+            **_pods(),
+            "nodeSelector": label_maps(),
+            "tolerations": st.lists(_tolerations(), max_size=2),
+            "affinity": _affinities(),
+            "trafficDistribution": st.sampled_from(get_args(TrafficDistribution)),
+        }
+    )
+
+
 def specs() -> st.SearchStrategy[Json]:
     """Generate valid specs with missing, null and unknown fields."""
     optional = {
@@ -178,6 +242,8 @@ def specs() -> st.SearchStrategy[Json]:
         "volumeClaimTemplate": _claims(),
         "replicas": st.integers(1, 10),
         "ttl": durations(),
+        "cache": _caches(),
+        "agent": _some(_pods()),
         "notYetInvented": st.text(max_size=9),
     }
     required = st.fixed_dictionaries({"upstreamUrl": upstream_urls().filter(_has_free_masquerade)})
@@ -229,6 +295,10 @@ _FIELDS = (
     *(f"spec.volumeClaimTemplate.spec.resources.{field}" for field in ("requests", "limits")),
     *(f"spec.volumeClaimTemplate.spec.{field}" for field in ("accessModes", "selector", "volumeMode", "volumeName")),
     *(f"spec.volumeClaimTemplate.spec.{field}" for field in ("storageClassName", "dataSource", "dataSourceRef")),
+    *("spec.cache", "spec.cache.affinity", "spec.cache.affinity.nodeAffinity", "spec.cache.affinity.podAffinity"),
+    *(f"spec.cache.{field}" for field in ("nodeSelector", "tolerations", "trafficDistribution")),
+    *(f"spec.{pods}.{field}" for pods in ("cache", "agent") for field in ("resources", "labels", "annotations")),
+    *("spec.agent", "spec.agent.priorityClassName", "spec.cache.resources.requests", "spec.agent.resources.limits"),
 )
 
 

@@ -44,6 +44,36 @@ INVALID_VALUES: dict[str, tuple[list[Any], str]] = {
     f"{CLAIM}.volumeName": (["pv-1", "", 5], ""),
     f"{CLAIM}.volumeAttributesClassName": (["A", 5], ""),
     f"{CLAIM}.dataSource": ([{"kind": "VolumeSnapshot"}], ".name"),
+    "spec.cache.nodeSelector": ([{"infra": "a b"}, {"infra": True}, {"infra": 5}], ".infra"),
+    "spec.cache.tolerations": (
+        [
+            [{}],
+            [{"value": "x"}],
+            [{"key": "a", "operator": "Exists", "value": "x"}],
+            [{"key": "a", "tolerationSeconds": 5}],
+            [{"key": "a", "effect": "NoSchedule", "tolerationSeconds": 5}],
+        ],
+        "[0]",
+    ),
+    "spec.cache.affinity": (["infra", 5, [], True], ""),
+    "spec.cache.priorityClassName": (["", "High", "a b", 5, []], ""),
+    "spec.cache.resources": (
+        [
+            "1Gi",
+            {"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}},
+            {"requests": {"cpu": "1.1"}, "limits": {"cpu": "1000m"}},
+        ],
+        "",
+    ),
+    "spec.cache.labels": ([{"app": "docker-registry"}, {"app": "mine"}], ".app"),
+    "spec.cache.annotations": ([{"k8s.osp.tech/cleaning": "x"}], '["k8s.osp.tech/cleaning"]'),
+    "spec.cache.trafficDistribution": (["Close", "", 5, []], ""),
+    "spec.agent.resources": (
+        [{"limits": {"memory": amount}} for amount in ("1 Gi", "-1Gi", -1, True)],
+        ".limits.memory",
+    ),
+    "spec.agent.labels": ([{"team": "a b"}, {"team": 5}, {"team": "x" * 64}], ".team"),
+    "spec.agent.priorityClassName": (["", "High"], ""),
 }
 
 

@@ -110,6 +110,24 @@ MESSAGES: dict[str, MirrorBuilder] = {
     f"{CLAIM}.dataSource.name: Required value: set it, or remove {CLAIM}.dataSource": (
         a_mirror().having(f"{CLAIM}.dataSource", {"kind": "VolumeSnapshot"})
     ),
+    'spec.cache.tolerations[0].effect: Unsupported value: "NoSched": must be one of'
+    " 'NoSchedule', 'PreferNoSchedule' or 'NoExecute'": a_mirror().placing_caches(
+        tolerations=[{"key": "infra", "effect": "NoSched"}]
+    ),
+    'spec.cache.tolerations[0]: Invalid value: {"key": ..., "operator": ..., "value": ...}: must have no value with'
+    " operator: Exists; remove it, or write operator: Equal": a_mirror().placing_caches(
+        tolerations=[{"key": "infra", "operator": "Exists", "value": "x"}]
+    ),
+    'spec.cache.resources: Invalid value: {"requests": ..., "limits": ...}: must not request more memory than its limit'
+    ' (2Gi, 1Gi); raise the limit; for example "resources: {requests: {cpu: 50m, memory: 64Mi}}"': (
+        a_mirror().placing_caches(resources={"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}})
+    ),
+    "spec.cache.nodeSelector.infra: Invalid value: true: must be a string; write it in quotes": (
+        a_mirror().placing_caches(nodeSelector={"infra": True})
+    ),
+    "spec.agent.labels.app: Forbidden: the controller sets this key itself; remove it, or use another key": (
+        a_mirror().placing_agents(labels={"app": "mine"})
+    ),
     f'metadata.name: Invalid value: "docker.io": {NAME}': a_mirror().named("docker.io"),
     f'metadata.name: Required value: {NAME}; for example "name: docker"': a_mirror().without("metadata.name"),
     'metadata.labels.mirror: Invalid value: "other": must be "docker", the name of the mirror; correct it, or'
