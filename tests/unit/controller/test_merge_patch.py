@@ -109,6 +109,73 @@ def test_expression_added_to_selector_is_removed() -> None:
     assert merge_patch(current, desired) == {"selector": {"matchExpressions": None}}
 
 
+@pytest.mark.parametrize("field", ["labels", "annotations", "matchLabels", "nodeSelector"])
+def test_empty_text_is_a_value_of_a_map(field: str) -> None:
+    """The label node-role.kubernetes.io/infra has an empty value."""
+    desired = {field: {"infra": ""}}
+    assert merge_patch({}, desired) == desired
+    assert merge_patch({field: {"other": "x"}}, {field: {"infra": "", "other": None}}) == {
+        field: {"infra": "", "other": None}
+    }
+    assert merge_patch({field: {"infra": ""}}, desired) == {}
+
+
+TERM = {"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "x"}}}
+EXISTS = {"key": "infra", "operator": "Exists"}
+
+
+@pytest.mark.parametrize(
+    ("field", "desired", "current"),
+    [
+        ("tolerations", [EXISTS], [{**EXISTS, "tolerationSeconds": 5}]),
+        ("tolerations", [EXISTS], [{**EXISTS, "effect": "NoExecute"}]),
+        (
+            "affinity",
+            {"podAffinity": {"required": [TERM]}},
+            {"podAffinity": {"required": [{**TERM, "namespaces": ["a"]}]}},
+        ),
+        # An empty selector selects all namespaces, an absent one only that of the pod.
+        (
+            "affinity",
+            {"podAffinity": {"required": [{**TERM, "namespaceSelector": {}}]}},
+            {"podAffinity": {"required": [TERM]}},
+        ),
+        (
+            "affinity",
+            {"podAffinity": {"required": [TERM]}},
+            {"podAffinity": {"required": [{**TERM, "namespaceSelector": {}}]}},
+        ),
+    ],
+)
+def test_added_and_vanished_fields_of_elements_are_repaired(field: str, desired: Any, current: Any) -> None:
+    assert merge_patch({field: current}, {field: desired}) == {field: desired}
+    assert merge_patch({field: desired}, {field: desired}) == {}
+
+
+def test_vanished_parts_of_affinity_are_removed() -> None:
+    current = {"affinity": {"nodeAffinity": {"required": {"terms": [1]}, "preferred": [1]}, "podAffinity": {"a": [1]}}}
+    desired = {"affinity": {"nodeAffinity": {"required": {"terms": [1]}}}}
+    assert merge_patch(current, desired) == {"affinity": {"nodeAffinity": {"preferred": None}, "podAffinity": None}}
+    assert merge_patch(current, {"affinity": None}) == {"affinity": None}
+
+
+@pytest.mark.parametrize(
+    ("current", "desired", "is_same"),
+    [
+        ({"limits": {"cpu": "1", "memory": "1Gi"}}, {"limits": {"cpu": "1000m", "memory": "1024Mi"}}, True),
+        ({"requests": {"cpu": "1500m"}}, {"requests": {"cpu": "1.5"}}, True),
+        ({"requests": {"cpu": "1"}}, {"requests": {"cpu": "2"}}, False),
+        ({"requests": {"cpu": "1", "memory": "1Gi"}}, {"requests": {"cpu": "1"}}, False),
+        ({"requests": {"cpu": "1"}, "limits": {"cpu": "1"}}, {"requests": {"cpu": "1"}}, False),
+        ({"requests": {"cpu": "1"}, "claims": [{"name": "x"}]}, {"requests": {"cpu": "1"}}, False),
+    ],
+)
+def test_amounts_are_compared_and_others_removed(current: Json, desired: Json, *, is_same: bool) -> None:
+    desired = {"containers": [{"name": "cache", "resources": desired}]}
+    patch = merge_patch({"containers": [{"name": "cache", "resources": current}]}, desired)
+    assert patch == ({} if is_same else desired)
+
+
 @pytest.mark.parametrize(
     ("value", "empty"),
     [(None, True), ("", True), ([], True), ({}, True), (0, False), (False, False), ("x", False), ([None], False)],
