@@ -9,20 +9,15 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator
 
-from common import duration
-from common.field_types import LabelKey, LabelValue
+from common import duration, selector_syntax
+from common.selectors import NodeSelectorRequirement
 from common.settings import Names, dns_label, object_name
 
 _PARENTS_MIN: Final = 2  # of a path in a folder of the root
 
 
-def _labels(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    pairs = [part.strip().partition("=") for part in value.split(",") if part.strip()]
-    if any(not key or not separator for key, separator, _ in pairs):
-        raise ValueError("expected labels as key=value, separated by commas")
-    return tuple((key, label) for key, _, label in pairs)
+def _selector(value: object) -> object:
+    return tuple(selector_syntax.parse(value)) if isinstance(value, str) else value
 
 
 def _secret_names(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -71,7 +66,7 @@ def _duration(value: object) -> object:
 
 ObjectName = Annotated[str, AfterValidator(object_name)]
 Namespace = Annotated[str, AfterValidator(dns_label)]
-Labels = Annotated[tuple[tuple[LabelKey, LabelValue], ...], BeforeValidator(_labels)]
+NodeRequirements = Annotated[tuple[NodeSelectorRequirement, ...], BeforeValidator(_selector)]
 ImagePart = Annotated[str, AfterValidator(_image_part)]
 ImageTag = Annotated[str, AfterValidator(_image_tag)]
 NodePath = Annotated[str, AfterValidator(_certs_dir)]

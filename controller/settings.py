@@ -13,9 +13,9 @@ from controller.setting_formats import (
     Duration,
     ImagePart,
     ImageTag,
-    Labels,
     Namespace,
     NodePath,
+    NodeRequirements,
     ObjectName,
     ObjectNames,
 )
@@ -58,19 +58,20 @@ class ControllerSettings(Settings):
         f" The original `{ORIGINAL_HOSTESS}` only writes `/etc/hosts`: it reports no state and cleans no node.",
     )
     hostess_docker_tag: ImageTag = setting("HOSTESS_DOCKER_TAG", "1.1.0", "tag", "Tag of the node agent's image.")
-    hostess_node_selector: Labels = setting(
+    hostess_node_selector: NodeRequirements = setting(
         "HOSTESS_NODE_SELECTOR",
         (),
-        "`key=value`, comma separated",
-        "Labels of the nodes that run the agent. By default all Linux nodes run it.",
+        "label selector, such as `a=b,c!=d,e in (f,g),!h`",
+        "Linux nodes that run the agent; by default all. Virtual nodes are left out, unless the selector names their"
+        " label: `eks.amazonaws.com/compute-type=fargate`, `type=virtual-kubelet`, `liqo.io/type=virtual-node`.",
     )
     # No default: the API server refuses pods that name a missing PriorityClass.
     hostess_priority_class: ObjectName | None = setting(
         "HOSTESS_PRIORITY_CLASS",
         None,
         "name of a PriorityClass",
-        "PriorityClass of the agents, which must exist; `deploy/` sets `registrymirror-hostess`."
-        " Some clusters also admit the higher `system-node-critical` outside of kube-system.",
+        "PriorityClass of agents and caches, which must exist. `deploy/` sets `registrymirror-mirrors`, whose pods"
+        " evict no others. A mirror can set other classes.",
     )
     containerd_certs_dir: NodePath = setting(
         "CONTAINERD_CERTS_DIR",

@@ -11,7 +11,7 @@ from common import names
 from controller.apply.conflict_limiter import REPLACEMENT, ConflictLimiter
 from controller.duration_tracker import DurationTracker
 from controller.kubeclient.errors import Conflict, Forbidden, Invalid
-from controller.objects import merge_patch
+from controller.objects import merge_patch, user_metadata
 from controller.objects.immutable_fields import immutable_differences, without_immutable
 from controller.objects.ownership import Ownership, describe_owner, ownership_of
 from controller.objects.preconditions import preconditions
@@ -207,7 +207,8 @@ def _hash(body: Json) -> int:
 
 def _difference(kind: Kind, current: Json, body: Json) -> Json:
     """Return the merge patch that brings `current` to the mutable part of `body`."""
-    return merge_patch.merge_patch(current, _with_other_owners(current, without_immutable(kind, body)))
+    desired = user_metadata.without_former_keys(kind, current, without_immutable(kind, body))
+    return merge_patch.merge_patch(current, _with_other_owners(current, desired))
 
 
 def _with_other_owners(current: Json, desired: Json) -> Json:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from common import names
 from common.agent_protocol import ALIVE_PATH, STATUS_PATH, STATUS_PORT
+from controller.desired.agent_nodes import agent_affinity
 from controller.desired.object_metadata import EMPTY_IN_CONTAINER, EMPTY_IN_POD, confined, pull_secrets, with_metadata
+from controller.desired.pod_settings import recorded_keys, stored, template_metadata
 from controller.objects import well_known
 from controller.objects.resources import DAEMON_SET
 
@@ -27,27 +29,31 @@ CA_DIRECTORY: Final = "/etc/registry-mirror"
 
 
 def daemon_set(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
-    """Return the DaemonSet: one agent on every Linux node, with all taints tolerated."""
+    """Return the DaemonSet: one agent on every Linux node that is a machine, with all taints tolerated."""
     selector = names.pod_labels(mirror.name, names.HOSTESS)
     body = {
         "selector": {"matchLabels": selector},
         # All at once: a node keeps its configuration while its agent is replaced.
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}},
-        "template": {"metadata": {"labels": selector}, "spec": _pod(mirror, settings, inputs)},
+        "template": {
+            "metadata": template_metadata(mirror.agent, selector),
+            "spec": _pod(mirror, settings, inputs),
+        },
     }
-    return with_metadata(DAEMON_SET, mirror, settings, {"spec": body})
+    return with_metadata(DAEMON_SET, mirror, settings, {"spec": body}, annotations=recorded_keys(mirror.agent))
 
 
 def _pod(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
     return {
         **EMPTY_IN_POD,
         # A node without its agent keeps using a dead mirror, so the agent must not be evicted.
-        "priorityClassName": settings.hostess_priority_class,
+        "priorityClassName": mirror.agent.priority_class_name or settings.hostess_priority_class,
         "serviceAccountName": SERVICE_ACCOUNT,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 10,
         "imagePullSecrets": pull_secrets(settings),
-        "nodeSelector": {"kubernetes.io/os": "linux", **dict(settings.hostess_node_selector)},
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "affinity": agent_affinity(settings.hostess_node_selector),
         "tolerations": [{"operator": "Exists"}],
         "containers": [_container(mirror, settings, inputs)],
         "volumes": [
@@ -131,11 +137,9 @@ def _container(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> 
         "image": settings.hostess_image,
         "imagePullPolicy": "IfNotPresent",
         "env": _environment(mirror, settings, inputs),
-        "resources": {
-            # The original agent needs twice the memory; one limit serves both.
-            "requests": {"cpu": "5m", "memory": "32Mi"},
-            "limits": {"memory": "128Mi"},
-        },
+        # The original agent needs twice the memory; one limit serves both.
+        "resources": stored(mirror.agent.resources)
+        or {"requests": {"cpu": "5m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
         "securityContext": {
             # The owner of the node's /etc/hosts is root.
             "runAsUser": 0,

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Final
 from common import cache_protocol, names
 from common.agent_protocol import CLEANING_ANNOTATION
 from controller.desired.object_metadata import with_metadata
+from controller.desired.pod_settings import recorded_keys
 from controller.objects.resources import SERVICE
 
 if TYPE_CHECKING:
     from common.types import Json
-    from controller.model.mirror import Identity
+    from controller.model.mirror import Identity, Mirror
     from controller.settings import ControllerSettings
 
 
@@ -33,15 +34,29 @@ _INSIDE_ONLY: Final = dict.fromkeys(
 )
 
 
-def service(mirror: Identity, settings: ControllerSettings, *, cleaning: bool = False) -> Json:
+def service(mirror: Mirror, settings: ControllerSettings, *, cleaning: bool = False) -> Json:
     """Return the Service of the mirror.
 
-    Session affinity keeps a node at one replica, which saves transfers between the replicas.
     `cleaning` sets the annotation that makes the agents clean their nodes; otherwise the annotation is removed.
     """
-    body = {"type": "ClusterIP", "sessionAffinity": "ClientIP", **_common(mirror)}
+    cache = mirror.cache
+    body = {**_spec(mirror), "trafficDistribution": cache.traffic_distribution}
     order = {CLEANING_ANNOTATION: mirror.uid if cleaning else None}
-    return with_metadata(SERVICE, mirror, settings, {"spec": body}, annotations=order)
+    annotations = {**(cache.annotations or {}), **recorded_keys(cache), **order}
+    found = with_metadata(SERVICE, mirror, settings, {"spec": body}, annotations=annotations)
+    found["metadata"]["labels"] = {**(cache.labels or {}), **found["metadata"]["labels"]}
+    return found
+
+
+def cleaning_service(mirror: Identity, settings: ControllerSettings) -> Json:
+    """Return the Service of a mirror that is being deleted. The spec of that mirror may be invalid."""
+    order = {CLEANING_ANNOTATION: mirror.uid}
+    return with_metadata(SERVICE, mirror, settings, {"spec": _spec(mirror)}, annotations=order)
+
+
+def _spec(mirror: Identity) -> Json:
+    # Session affinity keeps a node at one replica, which saves transfers between the replicas.
+    return {"type": "ClusterIP", "sessionAffinity": "ClientIP", **_common(mirror)}
 
 
 def headless_service(mirror: Identity, settings: ControllerSettings) -> Json:

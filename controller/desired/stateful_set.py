@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from common import cache_protocol, names
 from controller.desired import cache_config
 from controller.desired.object_metadata import EMPTY_IN_CONTAINER, EMPTY_IN_POD, confined, pull_secrets, with_metadata
+from controller.desired.pod_settings import recorded_keys, stored, template_metadata
 from controller.objects import well_known
 from controller.objects.ownership import owner_reference
 from controller.objects.resources import STATEFUL_SET
@@ -38,10 +39,13 @@ def stateful_set(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -
         "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
         "selector": {"matchLabels": selector},
-        "template": {"metadata": {"labels": selector}, "spec": _pod(mirror, settings, inputs, selector)},
+        "template": {
+            "metadata": template_metadata(mirror.cache, selector),
+            "spec": _pod(mirror, settings, inputs, selector),
+        },
         "volumeClaimTemplates": [_claim(mirror)],
     }
-    return with_metadata(STATEFUL_SET, mirror, settings, {"spec": body})
+    return with_metadata(STATEFUL_SET, mirror, settings, {"spec": body}, annotations=recorded_keys(mirror.cache))
 
 
 def _claim(mirror: Mirror) -> Json:
@@ -54,8 +58,14 @@ def _claim(mirror: Mirror) -> Json:
 
 
 def _pod(mirror: Mirror, settings: ControllerSettings, inputs: Inputs, selector: Json) -> Json:
+    cache, agent = mirror.cache, mirror.agent
     return {
         **EMPTY_IN_POD,
+        # The class of the agents, so that they never take the room of a cache.
+        "priorityClassName": cache.priority_class_name or agent.priority_class_name or settings.hostess_priority_class,
+        "nodeSelector": dict(cache.node_selector) if cache.node_selector else None,
+        "tolerations": list(map(stored, cache.tolerations or [])),
+        "affinity": stored(cache.affinity),
         # Both names of the field: the API server copies one to the other.
         "serviceAccountName": None,
         "serviceAccount": None,
@@ -80,12 +90,12 @@ def _pod(mirror: Mirror, settings: ControllerSettings, inputs: Inputs, selector:
                 "labelSelector": {"matchLabels": selector},
             }
         ],
-        "containers": [_container(settings)],
+        "containers": [_container(mirror, settings)],
         "volumes": _volumes(mirror, settings, inputs),
     }
 
 
-def _container(settings: ControllerSettings) -> Json:
+def _container(mirror: Mirror, settings: ControllerSettings) -> Json:
     return {
         **EMPTY_IN_CONTAINER,
         "name": "cache",
@@ -112,11 +122,9 @@ def _container(settings: ControllerSettings) -> Json:
             "timeoutSeconds": 5,
             "failureThreshold": 6,
         },
-        "resources": {
-            # The cache streams; the kernel can reclaim its page cache.
-            "requests": {"cpu": "50m", "memory": "64Mi"},
-            "limits": {"memory": "512Mi"},
-        },
+        # The cache streams; the kernel can reclaim its page cache.
+        "resources": stored(mirror.cache.resources)
+        or {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
         "securityContext": confined(),
         "volumeMounts": [
             {"name": names.CLAIM_TEMPLATE, "mountPath": cache_config.DATA_DIRECTORY},

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from common import masquerade, names, upstream
 from common.defaults import with_defaults
 from common.model import RegistryMirrorSpec
+from common.placement import AgentPods, CachePods
 from common.validation import validate
 
 if TYPE_CHECKING:
@@ -36,6 +37,16 @@ class Mirror(Identity):
     claim: Json
     upstream: upstream.Upstream
     masquerade: str
+
+    @property
+    def cache(self) -> CachePods:
+        """Return the settings of the cache pods."""
+        return self.spec.cache or CachePods()
+
+    @property
+    def agent(self) -> AgentPods:
+        """Return the settings of the node agents."""
+        return self.spec.agent or AgentPods()
 
     @property
     def storage(self) -> str:

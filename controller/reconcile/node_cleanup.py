@@ -12,7 +12,7 @@ from common.agent_protocol import CLEANING_ANNOTATION
 from common.defaults import dict_at
 from controller import clock
 from controller.desired import desired_objects
-from controller.desired.services import service
+from controller.desired.services import cleaning_service
 from controller.kubeclient.errors import ClusterError, Conflict, Forbidden, Gone, Invalid, NotFound, NotLeader
 from controller.model.inputs import MissingInput
 from controller.model.mirror import identity_of, parse_mirror
@@ -160,7 +160,7 @@ class NodeCleanup:
         """Annotate the mirror's Service, which all agents watch. Recreate the Service if it was deleted."""
         mirror = identity_of(obj)
         store, name = self.state.children[SERVICE], mirror.object_name
-        current, body = store.get(name), service(mirror, self.settings, cleaning=True)
+        current, body = store.get(name), cleaning_service(mirror, self.settings)
         if current is None:
             # A foreground deletion would delete the new Service too.
             if finalizer.FOREGROUND not in finalizer.finalizers(obj):

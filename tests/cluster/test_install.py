@@ -85,18 +85,18 @@ def test_programs_are_replicated_with_budget(installed: Kube) -> None:
 
 
 def test_priorities_of_pods(installed: Kube, kube: Kube, name: str) -> None:
-    """Cache pods have no priority class."""
+    """Caches rank like agents, and neither evicts a pod of another application."""
     for program in PROGRAMS:
         label = f"app.kubernetes.io/name={program}"
         pods = until(lambda label=label: installed.every(POD, labelSelector=label), why=f"{program} has pods")  # type: ignore[misc]
         assert {pod["spec"]["priority"] for pod in pods} == {900_000_000}
     kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
-    cache, agent = _templates(kube, name)
-    assert "priorityClassName" not in cache["spec"]
-    labels = agent["metadata"]["labels"]
-    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "agent-", "labels": labels}}
-    tried = kube.create(POD, {**body, "spec": {**agent["spec"], "serviceAccountName": "default"}}, dryRun="All")
-    assert tried["spec"]["priority"] == 1_000_000_000
+    for template in _templates(kube, name):
+        metadata = {"generateName": "tried-", "labels": template["metadata"]["labels"]}
+        pod = {"metadata": metadata, "spec": {**template["spec"], "serviceAccountName": "default", "volumes": []}}
+        pod["spec"]["containers"] = [{**each, "volumeMounts": []} for each in pod["spec"]["containers"]]
+        tried = kube.create(POD, pod, dryRun="All")["spec"]
+        assert (tried["priority"], tried["preemptionPolicy"]) == (1_000_000_000, "Never")
 
 
 def _templates(kube: Kube, mirror: str) -> list[Json]:

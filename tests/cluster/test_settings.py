@@ -156,7 +156,9 @@ def test_cache_pods_get_all_settings(whole: Running) -> None:
 def test_agent_gets_seed_environment(whole: Running) -> None:
     kube = whole.kube
     pod = kube.until_there(resources.DAEMON_SET, STATEFUL_SET)["spec"]["template"]["spec"]
-    assert pod["nodeSelector"] == {"kubernetes.io/os": "linux", "type": "metal"}
+    assert pod["nodeSelector"] == {"kubernetes.io/os": "linux"}
+    (term,) = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert {"key": "type", "operator": "In", "values": ["metal"]} in term["matchExpressions"]
     assert pod["tolerations"] == [{"operator": "Exists"}]
     (container,) = pod["containers"]
     assert container["image"] == "registry.example.com/hostess:2"

@@ -5,6 +5,7 @@ Every field and variable gets any text. It is refused, or it appears in its plac
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,15 @@ VALID: Json = {
     f"{CLAIM}.selector.matchLabels": {"disk": "ssd"},
     f"{CLAIM}.dataSource": {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "warm"},
     f"{CLAIM}.dataSourceRef": {"apiGroup": "x.example.com", "kind": "Warm", "name": "warm", "namespace": "other"},
+    "spec.cache.nodeSelector": {"node-role.kubernetes.io/infra": "yes"},
+    "spec.cache.priorityClassName": "infra",
+    "spec.cache.labels": {"team": "platform"},
+    "spec.cache.annotations": {"example.com/note": "no"},
+    "spec.cache.trafficDistribution": "PreferClose",
+    "spec.cache.resources.limits": {"memory": "1Gi"},
+    "spec.agent.labels": {"team": "nodes"},
+    "spec.agent.annotations": {"example.com/note": "no"},
+    "spec.agent.priorityClassName": "agents",
 }
 VARIABLES = {
     "NAMESPACE": "registry-mirror",
@@ -94,6 +104,7 @@ def test_any_field_value_stays_in_place(path: str, data: st.DataObject) -> None:
     if isinstance(mirror, Mirror):
         assert_in_place(mirror, settings(), data.draw(known()))
         assert_claims_are_labelled(mirror)
+        assert_pods_are_placed_only(mirror)
 
 
 def assert_claims_are_labelled(mirror: Mirror) -> None:
@@ -105,6 +116,27 @@ def assert_claims_are_labelled(mirror: Mirror) -> None:
     assert claim["metadata"]["ownerReferences"][0]["uid"] == mirror.uid
     assert names.labels(mirror.name).items() <= claim["metadata"]["labels"].items()
     assert claim["metadata"].get("annotations") == (mirror.claim.get("metadata") or {}).get("annotations")
+
+
+def assert_pods_are_placed_only(mirror: Mirror) -> None:
+    """Assert that spec.cache and spec.agent change no other field of the pods, and no selector."""
+    plain = replace(mirror, spec=mirror.spec.model_copy(update={"cache": None, "agent": None}))
+    chosen, usual = ([body for _, body in desired_objects(each, settings(), inputs())] for each in (mirror, plain))
+    for body, other in zip(chosen, usual, strict=True):
+        assert body["metadata"]["labels"].items() >= other["metadata"]["labels"].items()
+        assert body.get("spec", {}).get("selector") == other.get("spec", {}).get("selector")
+        if "template" in body.get("spec", {}):
+            found, expected = (each["spec"]["template"] for each in (body, other))
+            assert found["metadata"]["labels"].items() >= expected["metadata"]["labels"].items()
+            assert unplaced(found["spec"]) == unplaced(expected["spec"])
+
+
+def unplaced(pod: Json) -> Json:
+    """Return a pod without the fields of spec.cache and spec.agent."""
+    (container,) = pod["containers"]
+    kept = {key: value for key, value in container.items() if key != "resources"}
+    fields = ("priorityClassName", "nodeSelector", "tolerations", "affinity")
+    return {key: value for key, value in pod.items() if key not in fields} | {"containers": [kept]}
 
 
 @pytest.mark.parametrize("path", VALID)
@@ -119,6 +151,7 @@ def test_valid_mirror_stays_in_place(builder: MirrorBuilder, around: Inputs) -> 
     assert isinstance(mirror, Mirror)
     assert_in_place(mirror, settings(), around)
     assert_claims_are_labelled(mirror)
+    assert_pods_are_placed_only(mirror)
 
 
 @pytest.mark.parametrize("variable", VARIABLES)
@@ -149,7 +182,7 @@ def without(pod: Json) -> Json:
     (container,) = pod["containers"]
     kept = {key: value for key, value in container.items() if key not in ("image", "env", "volumeMounts")}
     env = [each["name"] for each in container["env"] if not each["name"].endswith(("_PROXY", "CERT_DIR"))]
-    rest = {key: value for key, value in pod.items() if key not in ("imagePullSecrets", "nodeSelector", "volumes")}
+    rest = {key: value for key, value in pod.items() if key not in ("imagePullSecrets", "affinity", "volumes")}
     return {**rest, "containers": [{**kept, "env": env}]}
 
 

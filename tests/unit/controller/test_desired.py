@@ -51,6 +51,41 @@ FULL_MIRROR = (
     .accessed("ReadWriteMany")
     .with_claims_labelled({"team": "platform"})
     .with_claims_annotated({"backup": "no"})
+    .placing_caches(
+        nodeSelector={"node-role.kubernetes.io/infra": ""},
+        tolerations=[
+            {"key": "node-role.kubernetes.io/infra", "operator": "Exists", "effect": "NoSchedule"},
+            {"key": "dedicated", "value": "registry", "effect": "NoExecute", "tolerationSeconds": 60},
+        ],
+        affinity={
+            "podAntiAffinity": {
+                "preferredDuringSchedulingIgnoredDuringExecution": [
+                    {
+                        "weight": 100,
+                        "podAffinityTerm": {
+                            "labelSelector": {"matchLabels": {"app": "docker-registry"}},
+                            "namespaceSelector": {},
+                            "topologyKey": "topology.kubernetes.io/zone",
+                        },
+                    }
+                ]
+            }
+        },
+        priorityClassName="infra",
+        resources={
+            "requests": {"cpu": "0.5", "memory": "1Gi"},
+            "limits": {"memory": "2Gi", "ephemeral-storage": "1Gi"},
+        },
+        labels={"team": "platform"},
+        annotations={"prometheus.io/scrape": "true"},
+        trafficDistribution="PreferClose",
+    )
+    .placing_agents(
+        resources={"limits": {"memory": "256Mi"}},
+        priorityClassName="agents",
+        labels={"team": "nodes"},
+        annotations={"example.com/note": ""},
+    )
 )
 FULL_SETTINGS = settings(
     NAMESPACE="mirrors",
@@ -58,7 +93,7 @@ FULL_SETTINGS = settings(
     HOSTESS_DOCKER_REGISTRY="registry.example:5000",
     HOSTESS_DOCKER_IMAGE="team/hostess",
     HOSTESS_DOCKER_TAG="2.0",
-    HOSTESS_NODE_SELECTOR="type=real",
+    HOSTESS_NODE_SELECTOR="type=real,zone in (a,b),!gpu",
     HOSTESS_PRIORITY_CLASS="system-node-critical",
     CONTAINERD_CERTS_DIR="/var/lib/rancher/k3s/agent/etc/containerd/certs.d",
     IMAGE_PULL_SECRETS="pull-one,pull-two",
@@ -120,8 +155,8 @@ def test_withdrawing_mirror_keeps_agents_and_annotation() -> None:
     leaving = desired_objects(parsed(), settings(), inputs(holder="older", withdrawing=True))
     assert [kind for kind, _ in leaving] == [kind for kind, _ in CASES["minimal"]]
     for objects in (leaving, desired_objects(parsed(), settings(), inputs(holder="older"))):
-        assert _body(resources.SERVICE, objects)["metadata"]["annotations"] == {order: parsed().uid}
-    assert _body(resources.SERVICE, CASES["minimal"])["metadata"]["annotations"] == {order: None}
+        assert _body(resources.SERVICE, objects)["metadata"]["annotations"][order] == parsed().uid
+    assert _body(resources.SERVICE, CASES["minimal"])["metadata"]["annotations"][order] is None
 
 
 def _agent(known: Inputs, url: str = "quay.io", **variables: str) -> tuple[Json, Json]:
@@ -189,7 +224,7 @@ def test_objects_have_labels_and_owner() -> None:
         assert kind in resources.CHILDREN
         assert metadata["namespace"] == "mirrors"
         assert metadata["name"] in ("registry-mirror-docker", "registry-mirror-docker-headless")
-        assert metadata["labels"] == {"app": "docker-registry", "mirror": "docker"}
+        assert {"app": "docker-registry", "mirror": "docker"}.items() <= metadata["labels"].items()
         assert ownership_of(body, parsed(FULL_MIRROR)) is Ownership.OWNED
 
 
@@ -201,6 +236,38 @@ def test_selectors_distinguish_caches_and_agents() -> None:
         if spec["template"]["metadata"]["labels"].items() >= spec["selector"]["matchLabels"].items()
     }
     assert components == {STATEFUL_SET: "registry", DAEMON_SET: "hostess-certificate"}
+
+
+@pytest.mark.parametrize(
+    ("cache", "agent", "setting", "expected"),
+    [
+        ({}, {}, "", (None, None)),
+        ({}, {}, "mirrors", ("mirrors", "mirrors")),
+        ({}, {"priorityClassName": "agents"}, "mirrors", ("agents", "agents")),
+        ({"priorityClassName": "caches"}, {}, "mirrors", ("caches", "mirrors")),
+    ],
+)
+def test_caches_rank_like_agents(cache: Json, agent: Json, setting: str, expected: tuple[str | None, ...]) -> None:
+    """Otherwise the agents of a mirror take the room of its caches."""
+    mirror = parsed(a_mirror().placing_caches(**cache).placing_agents(**agent))
+    objects = desired_objects(mirror, settings(HOSTESS_PRIORITY_CLASS=setting), inputs())
+    pods = [_body(kind, objects)["spec"]["template"]["spec"] for kind in (STATEFUL_SET, DAEMON_SET)]
+    assert tuple(pod["priorityClassName"] for pod in pods) == expected
+
+
+@pytest.mark.parametrize(
+    ("selector", "excluded"),
+    [
+        ("", ["eks.amazonaws.com/compute-type", "type", "liqo.io/type"]),
+        ("type=metal", ["eks.amazonaws.com/compute-type", "liqo.io/type"]),
+        ("eks.amazonaws.com/compute-type,!liqo.io/type", ["type"]),
+    ],
+)
+def test_virtual_nodes_are_left_out_unless_named(selector: str, excluded: list[str]) -> None:
+    pod, _ = _agent(inputs(), HOSTESS_NODE_SELECTOR=selector)
+    (term,) = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert [each["key"] for each in term["matchExpressions"] if each["operator"] == "NotIn"] == excluded
+    assert pod["nodeSelector"] == {"kubernetes.io/os": "linux"}
 
 
 def test_service_selects_all_caches() -> None:

@@ -63,8 +63,25 @@ def test_pull_secrets_are_comma_separated(text: str, secrets: tuple[str, ...]) -
 
 
 def test_node_selector_is_comma_separated() -> None:
-    found = settings(HOSTESS_NODE_SELECTOR="type=real, example.com/pool=cache,empty=")
-    assert found.hostess_node_selector == (("type", "real"), ("example.com/pool", "cache"), ("empty", ""))
+    found = settings(HOSTESS_NODE_SELECTOR="type=real, example.com/pool=cache,empty=,")
+    assert [(each.key, each.operator, each.values) for each in found.hostess_node_selector] == [
+        ("type", "In", ["real"]),
+        ("example.com/pool", "In", ["cache"]),
+        ("empty", "In", [""]),
+    ]
+
+
+def test_node_selector_has_syntax_of_kubernetes() -> None:
+    found = settings(HOSTESS_NODE_SELECTOR="a==b,c!=d, e in (f,g) ,h notin (i),j,!k,l>1")
+    assert [(each.key, each.operator, each.values) for each in found.hostess_node_selector] == [
+        ("a", "In", ["b"]),
+        ("c", "NotIn", ["d"]),
+        ("e", "In", ["f", "g"]),
+        ("h", "NotIn", ["i"]),
+        ("j", "Exists", None),
+        ("k", "DoesNotExist", None),
+        ("l", "Gt", ["1"]),
+    ]
 
 
 def test_domains_are_read_as_by_webhook() -> None:
@@ -89,7 +106,11 @@ def test_domains_are_read_as_by_webhook() -> None:
         *(("NODE_CLEANUP_DEADLINE", value) for value in ("-1", "2m", "3601")),
         # The default config_path of containerd 2.2
         ("CONTAINERD_CERTS_DIR", "/etc/containerd/certs.d:/etc/docker/certs.d"),
-        *(("HOSTESS_NODE_SELECTOR", value) for value in ("alone", "=x", "a b=c", "a=b c", "a=" + "x" * 64)),
+        *(("HOSTESS_NODE_SELECTOR", value) for value in ("a b", "=x", "a b=c", "a=b c", "a=" + "x" * 64)),
+        *(
+            ("HOSTESS_NODE_SELECTOR", value)
+            for value in ("a in ()", "a in b", "!a=b", "a>b", "a in (b", "a,b)", "!", "a/=b")
+        ),
         ("HOSTESS_PRIORITY_CLASS", "Not A Name"),
         *(("CACHE_IMAGE", value) for value in ("two words", "/registry", "registry/", "a//b")),
         ("HOSTESS_DOCKER_REGISTRY", "docker.io/"),
