@@ -60,7 +60,7 @@ _COLUMNS: Final = [
         "Ready",
         "string",
         ".status.conditions[?(@.type=='Ready')].status",
-        "True if the cache serves and all nodes use it",
+        "True if the cache serves, and all nodes with room for an agent use it",
     ),
     ("Reason", "string", ".status.conditions[?(@.type=='Ready')].reason", "Reason of the Ready condition"),
     ("Cache", "integer", ".status.readyReplicas", "Cache pods that can serve pulls"),

@@ -39,8 +39,11 @@ class Condition(Part):
 class Nodes(Part):
     """Number of nodes that use the mirror."""
 
-    desired: int = Field(description="Nodes that run the node agent.")
+    desired: int = Field(description="Nodes that run the node agent, or will run it.")
     ready: int = Field(description="Nodes with a complete configuration.")
+    unschedulable: int | None = Field(
+        None, description="Further nodes whose agent cannot be scheduled. The condition NodesConfigured names them."
+    )
 
 
 class RegistryMirrorStatus(Part):

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class Observation:
     """Results of a reconcile, and the mirror's objects after it. `refused` is the API server's message.
 
-    `agents` are some of those whose nodes are not ready. `verdict` is what the cache pods say of the upstream.
+    `agents` are some of those whose nodes are not ready, `unschedulable` all that cannot be scheduled. `lost` names the
+    nodes of the latter that had an agent before. `verdict` is what the cache pods say of the upstream.
     """
 
     inputs: Inputs | MissingInput
@@ -29,6 +30,8 @@ class Observation:
     daemon_set: Json | None = None
     refused: str | None = None
     agents: tuple[Agent, ...] = ()
+    unschedulable: tuple[Agent, ...] = ()
+    lost: frozenset[str] = frozenset()
     verdict: Verdict | None = None
 
 
@@ -37,15 +40,19 @@ class Agent:
     """State of one agent: its pod, and its answer (empty if there is none).
 
     `finished`: the pod has ended or is terminating. `may_start`: not ready, but it may become ready.
-    `start_overdue`: its kubelet could not start it for a long time.
+    `start_overdue`: its kubelet could not start it for a long time. `idle`: its container has never run.
+    `unschedulable` is the message of the scheduler if it finds no room on the node; else it is empty.
     """
 
-    node: str
+    node: str  # also of a pod that is not scheduled yet, if the DaemonSet names its node
     address: str = ""
     ready: bool = False
     finished: bool = False
     may_start: bool = True
     start_overdue: bool = False
+    scheduled: bool = True
+    idle: bool = False
+    unschedulable: str = ""
     state: str = ""
     reason: str = ""
     message: str = ""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 ROUND_TIMEOUT: Final = 20.0
 # Seconds without requests to a node after a timeout. A dead node has one agent per mirror, and each delays a worker.
 NODE_COOLDOWN: Final = 10.0
+UNSCHEDULED: Final = "spec.nodeName=,status.phase=Pending"  # field selector
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Agents:
         """Ask at most `most` agents that are not ready. Raise ClusterError."""
         found: list[Agent] = []
         async for agent in self._listed(mirror):
-            if not agent.ready and not agent.finished:
+            if not agent.ready and not agent.finished and agent.scheduled:
                 found.append(agent)
             if len(found) == most:
                 break
@@ -85,9 +86,13 @@ class Agents:
                 self._cooldown_until.pop(agent.node, None)
             return with_answer(agent, answer)
 
-    async def _listed(self, mirror: str) -> AsyncIterator[Agent]:
+    async def unschedulable(self, mirror: str) -> list[Agent]:
+        """Return the agents for which the scheduler finds no room. Raise ClusterError."""
+        return [agent async for agent in self._listed(mirror, UNSCHEDULED) if agent.unschedulable]
+
+    async def _listed(self, mirror: str, selector: str = "") -> AsyncIterator[Agent]:
         labels = {names.MIRROR_LABEL: mirror, names.COMPONENT_LABEL: names.HOSTESS}
         now = clock.now()
-        async for pods, _ in self.cluster.pages(POD, self.namespace, labels=names.selector(labels)):
+        async for pods, _ in self.cluster.pages(POD, self.namespace, selector, names.selector(labels)):
             for pod in pods:
                 yield agent_of(pod, now)

@@ -40,16 +40,40 @@ def agent_of(pod: Json, now: datetime) -> Agent:
     taken = "startTime" in status
     metadata = pod["metadata"]
     age = (now - datetime.fromisoformat(metadata["creationTimestamp"])).total_seconds()
+    scheduled = dict_at(pod, "spec").get("nodeName")
+    unschedulable = "" if scheduled else _refusal(conditions)
     return Agent(
-        node=dict_at(pod, "spec").get("nodeName") or "",
+        node=scheduled or _wanted_node(pod),
         address=status.get("podIP") or "",
         ready=any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions),
         # A terminating pod may end before it has cleaned the node; its successor cleans.
         finished=phase in ("Failed", "Succeeded") or "deletionTimestamp" in metadata,
-        may_start=phase == "Running" or (phase == "Pending" and (taken or age < UNTAKEN)),
+        may_start=phase == "Running" or (phase == "Pending" and not unschedulable and (taken or age < UNTAKEN)),
         start_overdue=phase == "Pending" and taken and age >= UNSTARTED,
+        scheduled=bool(scheduled),
+        idle=phase == "Pending",
+        unschedulable=unschedulable,
         pod={key: metadata[key] for key in ("name", "uid", "resourceVersion") if key in metadata},
     )
+
+
+def _refusal(conditions: Iterable[Json]) -> str:
+    """Return why the scheduler finds no node for the pod, or an empty string."""
+    for each in conditions:
+        if (each.get("type"), each.get("status"), each.get("reason")) == ("PodScheduled", "False", "Unschedulable"):
+            # The second sentence explains that preemption does not help.
+            return one_line(str(each.get("message") or "").partition(". ")[0], SENTENCE_MAX) or "no room"
+    return ""
+
+
+def _wanted_node(pod: Json) -> str:
+    """Return the node for which the DaemonSet made the pod, or an empty string."""
+    required = dict_at(pod, "spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
+    for term in required.get("nodeSelectorTerms") or []:
+        for field in term.get("matchFields") or []:
+            if field.get("key") == "metadata.name" and len(field.get("values") or []) == 1:
+                return str(field["values"][0])
+    return ""
 
 
 def with_answer(agent: Agent, answer: object) -> Agent:

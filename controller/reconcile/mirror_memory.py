@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from controller.apply.applier import ObjectMemory
 from controller.duration_tracker import DurationTracker
+from controller.nodes.node_history import NodeHistory
 from controller.objects.finalizer import is_terminating
 from controller.reconcile.node_cleanup_progress import CleanupProgress
 from controller.storage.resizer import StorageMemory
@@ -26,6 +27,15 @@ class MirrorMemory:
     issued: IssuedCertificate | None = None
     cleanup: CleanupProgress | None = None
     cleaned_for: tuple[str, bool] | None = None  # UID, and if the mirror is terminating
+    history: NodeHistory | None = None
+    history_of_uid: str = ""
+
+    def history_of(self, obj: Json, daemon_set: Json | None) -> NodeHistory:
+        """Return the history of the mirror's nodes."""
+        uid = obj["metadata"]["uid"]
+        if self.history is None or self.history_of_uid != uid:
+            self.history, self.history_of_uid = NodeHistory.of(obj, daemon_set), uid
+        return self.history
 
     def cleanup_of(self, obj: Json) -> CleanupProgress:
         """Return the progress of cleaning the nodes. A deletion restarts it, with a new deadline."""

@@ -80,7 +80,7 @@ class NodeCleanup:
             progress = memory.cleanup_of(obj)
             overdue = progress.is_overdue(self.settings.node_cleanup_deadline, self.clock())
             try:
-                message = await self._pending(obj, progress)
+                message = await self._pending(obj, memory)
             except (Conflict, NotLeader):
                 raise
             except ClusterError:
@@ -104,7 +104,7 @@ class NodeCleanup:
             return True
         try:
             agents = await self.agents.ask(await self.agents.every(obj["metadata"]["name"]))
-            if self._record(progress, agents, obj, final=True) == (set(), 0):
+            if self._record(memory, agents, obj, final=True) == (set(), 0):
                 return True
         except (Conflict, NotLeader):
             raise
@@ -124,8 +124,9 @@ class NodeCleanup:
         orphaned = current is not None and ownership_of(current, mirror) is Ownership.ORPHANED
         return orphaned or finalizer.ORPHAN in finalizer.finalizers(obj)
 
-    async def _pending(self, obj: Json, progress: CleanupProgress) -> str | None:
+    async def _pending(self, obj: Json, memory: MirrorMemory) -> str | None:
         """Poll the agents and return a message about those that must still clean, or None."""
+        progress = memory.cleanup_of(obj)
         name, deadline = obj["metadata"]["name"], self.settings.node_cleanup_deadline
         # A policy, a terminating namespace or a missing right must not block the deletion.
         refusal = await self._instruct_agents(obj)
@@ -134,18 +135,20 @@ class NodeCleanup:
         except (Forbidden, Invalid, Gone) as error:
             return f"Being deleted. The agents cannot be listed; retrying for up to {deadline:.0f} s. {error}"
         asked = await self.agents.ask(agent for agent in agents if agent.node not in progress.clean)
-        waiting, starting = self._record(progress, asked, obj, final=bool(refusal))
+        waiting, starting = self._record(memory, asked, obj, final=bool(refusal))
         if not waiting and not starting:
             return None
         message = node_cleanup_progress.waiting_message(waiting, starting, deadline)
         return f"{message} The API server refused: {refusal}" if refusal else message
 
-    def _record(
-        self, progress: CleanupProgress, agents: list[Agent], obj: Json, *, final: bool
-    ) -> tuple[set[str], int]:
+    def _record(self, memory: MirrorMemory, agents: list[Agent], obj: Json, *, final: bool) -> tuple[set[str], int]:
         current = self.state.children[DAEMON_SET].get(identity_of(obj).object_name)
-        untouched = node_cleanup_progress.is_untouched(obj, current)
-        return progress.see(agents, self._expected(obj, final=final), untouched=untouched)
+        expected, history = self._expected(obj, final=final), memory.history_of(obj, current)
+        idle = {agent.node for agent in agents if agent.idle and agent.node}
+        running = {agent.node for agent in agents if agent.node} - idle
+        if expected:
+            history.observe(idle, max(expected, len(idle)), len(running))
+        return memory.cleanup_of(obj).see(agents, expected, history.untouched)
 
     async def _instruct_agents(self, obj: Json) -> str:
         """Tell the agents to clean and recreate missing ones. Return the API server's refusal, or an empty string."""

@@ -2,7 +2,7 @@
 
 The mirror waits for each agent that may still clean its node: one that runs, or that is about to start.
 It also waits for an agent that cannot start, if an earlier agent may have written to that node.
-It does not wait for a pod that no kubelet has taken up.
+It does not wait for a pod that no kubelet has taken up. A node on which no agent ever ran is clean.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from common.defaults import dict_at
 from controller.nodes.agent_status import CLEANED, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from common.types import Json
     from controller.model.observation import Agent
@@ -24,25 +24,20 @@ _NAMED_MAX: Final = 10  # nodes named in the Event, the only record after the de
 
 
 def nodes_before(obj: Json) -> int:
-    """Return the number of nodes that had an agent, from the last status before the deletion."""
-    desired = dict_at(obj, "status", "nodes").get("desired")
-    return desired if isinstance(desired, int) else 0
-
-
-def is_untouched(obj: Json, daemon_set: Json | None) -> bool:
-    """Return True if the DaemonSet is in its first generation and no agent was ever ready."""
-    generation = dict_at(daemon_set, "metadata").get("generation")
-    return generation == 1 and not dict_at(obj, "status", "nodes").get("ready")
+    """Return the number of nodes of the DaemonSet, from the last status before the deletion."""
+    nodes = dict_at(obj, "status", "nodes")
+    return sum(count for each in ("desired", "unschedulable") if isinstance(count := nodes.get(each), int))
 
 
 @dataclass(slots=True)
 class CleanupProgress:
-    """Nodes of one mirror: all that had an agent (`known`), and those that are clean.
+    """Nodes of one mirror: all that may have had an agent (`known`), those that are clean, and those without an agent.
 
     `began` is in seconds of a monotonic clock. `given_up` is True after the deadline.
     """
 
     known: set[str] = field(default_factory=set)
+    untouched: set[str] = field(default_factory=set)
     clean: set[str] = field(default_factory=set)
     began: float | None = None
     given_up: bool = False
@@ -55,30 +50,31 @@ class CleanupProgress:
         self.began = now if self.began is None else self.began
         return now - self.began >= deadline
 
-    def see(self, agents: Iterable[Agent], expected: int, *, untouched: bool = False) -> tuple[set[str], int]:
+    def see(self, agents: Iterable[Agent], expected: int, untouched: Collection[str] = ()) -> tuple[set[str], int]:
         """Record the agents, and return the nodes to wait for and the number of agents still to start.
 
-        `expected` is the number of agents to find. `untouched` means that no agent has ever run.
+        `expected` is the number of agents to find. `untouched` are nodes on which no agent ever ran.
         """
         waiting: set[str] = set()
-        present, unscheduled, starting = set(self.clean), 0, 0
+        present, nameless, starting = set(self.clean), 0, 0
         for agent in agents:
             if not agent.node:
-                unscheduled += 1
+                nameless += 1
                 starting += agent.may_start
                 continue
-            self.known.add(agent.node)
             if not agent.finished:
                 present.add(agent.node)
+            is_untouched = agent.idle and agent.node in untouched
+            (self.untouched if is_untouched else self.known).add(agent.node)
             if agent.state == CLEANED:
                 self.clean.add(agent.node)
-            elif _may_clean(agent, untouched=untouched):
+            elif _may_clean(agent, untouched=is_untouched):
                 waiting.add(agent.node)
-        return waiting - self.clean, starting + max(0, expected - len(present) - unscheduled)
+        return waiting - self.clean, starting + max(0, expected - len(present) - nameless)
 
     def unseen(self, before: int) -> str:
-        """Return the nodes that are not known to be clean, for a message; `before` nodes had an agent."""
-        named, others = self.known - self.clean, max(0, before - len(self.known))
+        """Return the nodes that are not known to be clean, for a message; the DaemonSet had `before` nodes."""
+        named, others = self.known - self.clean, max(0, before - len(self.known | self.untouched))
         parts = [listed(named, _NAMED_MAX)] if named else []
         if others:
             parts.append(f"{others} without an agent")

@@ -27,7 +27,7 @@ from controller.reconcile.mirror_memory import MirrorMemory
 from controller.reconcile.node_cleanup import POLL_INTERVAL
 from controller.reconcile.requeue import SURVEY_INTERVAL, is_refused, outcome
 from controller.status import events, reasons
-from controller.status.node_conditions import are_pending
+from controller.status.node_conditions import are_counted, are_pending, node_counts
 from controller.status.status import (
     status_of,
     status_of_failing,
@@ -90,7 +90,8 @@ class Reconciler:
         inputs = self._collect(mirror, memory, now)
         obj = await self.node_cleanup.add_finalizer(obj)
         inputs = await self._withdraw(obj, inputs, memory)
-        observation = await self._with_agents(mirror, await self._apply(obj, mirror, inputs, memory))
+        observation = await self._apply(obj, mirror, inputs, memory)
+        observation = await self._with_agents(obj, mirror, observation, memory)
         observation = replace(observation, verdict=self.caches.verdict(mirror))
         await self._publish(obj, status_of(obj, mirror, observation, self.settings.namespace, _stamp(now)))
         refused_for = memory.durations.held_for("refused", is_refused(observation) or None, clock.monotonic())
@@ -169,17 +170,30 @@ class Reconciler:
             await applier.apply(objects)
         return Observation(inputs, applied, storage, refused=_refusals(applied))
 
-    async def _with_agents(self, mirror: Mirror, observation: Observation) -> Observation:
-        """Add the answers of agents whose nodes are not ready."""
-        if self.settings.hostess_is_original or not are_pending(observation):
+    async def _with_agents(
+        self, obj: Json, mirror: Mirror, observation: Observation, memory: MirrorMemory
+    ) -> Observation:
+        """Add the agents that cannot be scheduled, and the answers of others whose nodes are not ready."""
+        if not are_counted(observation):
             return observation
-        with suppress(Forbidden, Gone):  # the status is useful without the answers
-            return replace(observation, agents=tuple(await self.agents.unready(mirror.name, AGENTS_ASKED)))
+        with suppress(Forbidden, Gone):  # the status is useful without them
+            if are_pending(observation):
+                unschedulable = tuple(await self.agents.unschedulable(mirror.name))
+                observation = replace(observation, unschedulable=unschedulable)
+            if are_pending(observation) and not self.settings.hostess_is_original:
+                answers = await self.agents.unready(mirror.name, AGENTS_ASKED)
+                observation = replace(observation, agents=tuple(answers))
+            history = memory.history_of(obj, observation.daemon_set)
+            desired, ready = node_counts(observation.daemon_set)
+            running = ready + sum(not agent.idle for agent in observation.agents)
+            history.observe({agent.node for agent in observation.unschedulable}, desired, running)
+            return replace(observation, lost=frozenset(history.lost))
         return observation
 
     def _next_survey(self, observation: Observation) -> float | None:
         """Return the seconds until agents must be asked again. Their answers change without an event."""
-        if self.settings.hostess_is_original or not are_pending(observation):
+        asked = are_pending(observation) and not self.settings.hostess_is_original
+        if not asked and not observation.unschedulable:
             return None
         return max(SURVEY_INTERVAL, SURVEY_SPREAD * len(self.state.mirrors))
 

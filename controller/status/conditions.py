@@ -5,7 +5,7 @@ A message states what is wrong, then what to do.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from common.defaults import dict_at
 from controller.model.condition import (
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from controller.model.observation import Observation
     from controller.model.results import ResizePlan, StorageResult
     from controller.status.failures import Failure
+
+
+_WITHOUT_NODES: Final = (reasons.AGENTS_UNSCHEDULABLE.name, reasons.NO_AGENT_SCHEDULED.name)
 
 
 def accepted(problems: list[FieldError]) -> Condition:
@@ -153,20 +156,22 @@ def ready(others: Iterable[Condition]) -> Condition:
     """Return Ready: False if any condition except UpstreamReachable is False.
 
     It is Unknown if no agent can tell whether its node uses the mirror; other conditions that are Unknown are ignored.
-    A mirror serves without its upstream. Reason and message then name the upstream's fault.
+    A mirror serves without its upstream, and without nodes that have no room for an agent. Reason and message then name
+    the fault.
     """
-    away = unverified = None
+    faults, unverified = [], None
     for condition in others:
         if condition.status == "False" and condition.type != UPSTREAM_REACHABLE:
             return Condition(READY, "False", condition.reason, f"{condition.type}: {condition.message}")
-        if condition.status == "False":
-            away = condition
+        if condition.status == "False" or condition.reason in _WITHOUT_NODES:
+            faults.append(condition)
         if condition.reason == reasons.RUNTIME_NOT_VERIFIED.name:
             unverified = condition
     if unverified is not None:
         return Condition(READY, "Unknown", unverified.reason, f"{unverified.type}: {unverified.message}")
-    if away is not None:
-        return Condition(READY, "True", away.reason, f"The cache serves. {away.type}: {away.message}")
+    if faults:
+        listed = " ".join(f"{each.type}: {each.message}" for each in faults)
+        return Condition(READY, "True", faults[0].reason, f"The cache serves. {listed}")
     return reasons.IS_READY.condition("The cache serves and all nodes use it.")
 
 

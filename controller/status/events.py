@@ -51,7 +51,9 @@ _ORDINARY: Final = frozenset(
     )
 )
 # Reasons of conditions that are not False and need attention.
-_WARNINGS: Final = frozenset({reasons.EXPIRES_SOON.name, reasons.RUNTIME_NOT_VERIFIED.name})
+_WARNINGS: Final = frozenset(
+    each.name for each in (reasons.EXPIRES_SOON, reasons.AGENTS_UNSCHEDULABLE, reasons.RUNTIME_NOT_VERIFIED)
+)
 
 
 @dataclass(frozen=True, slots=True)

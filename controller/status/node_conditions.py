@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from common import agent_protocol
 from common.defaults import dict_at
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from controller.model.inputs import Inputs
     from controller.model.mirror import Mirror
     from controller.model.observation import Agent, Observation
+
+
+NAMED_MAX: Final = 10  # nodes without an agent that a message names
 
 
 def nodes_configured(mirror: Mirror, observation: Observation, holder: str | None, *, serving: bool) -> Condition:
@@ -47,17 +50,30 @@ def _counted(mirror: Mirror, daemon_set: Json, observation: Observation, *, serv
         return reasons.NODES_NOT_COUNTED.condition("The DaemonSet changed. Kubernetes has not counted its nodes yet.")
     if desired == 0:
         return reasons.NO_NODES.condition("No node matches the agent's node selector. Check HOSTESS_NODE_SELECTOR.")
-    if ready < desired:
-        return _pending(mirror, observation, f"{ready} of {desired} nodes", serving=serving)
+    if ready < schedulable(desired, observation):
+        return _pending(mirror, observation, serving=serving)
+    return _configured(mirror, observation, serving=serving)
+
+
+def _configured(mirror: Mirror, observation: Observation, *, serving: bool) -> Condition:
+    """Return the condition while all agents that are scheduled are ready."""
+    desired, ready = node_counts(observation.daemon_set)
+    desired, without = schedulable(desired, observation), _without_agent(observation)
+    if desired == 0:
+        return reasons.NO_AGENT_SCHEDULED.condition(without)
     if not serving:
-        return reasons.NODES_USE_UPSTREAM.condition(f"No cache pod serves the upstream. {pulls(observation)}")
+        message = f"No cache pod serves the upstream. {pulls(observation)} {without}"
+        return reasons.NODES_USE_UPSTREAM.condition(message.rstrip())
     message = f"{ready} of {desired} nodes use the mirror.{_images_elsewhere(mirror, observation.inputs)}"
+    if without:
+        return reasons.AGENTS_UNSCHEDULABLE.condition(f"{message} {without}")
     return reasons.ALL_NODES_READY.condition(message)
 
 
-def _pending(mirror: Mirror, observation: Observation, count: str, *, serving: bool) -> Condition:
+def _pending(mirror: Mirror, observation: Observation, *, serving: bool) -> Condition:
     """Return the condition while agents are not ready. The advice comes first: a long message is cut at its end."""
-    agents = observation.agents
+    desired, ready = node_counts(observation.daemon_set)
+    agents, count = observation.agents, f"{ready} of {schedulable(desired, observation)} nodes"
     reason = reason_of(agents)
     is_unknown = reason == agent_protocol.RUNTIME_NOT_VERIFIED
     others = "It is not known if the others do." if is_unknown else "The others pull from the upstream."
@@ -69,8 +85,23 @@ def _pending(mirror: Mirror, observation: Observation, count: str, *, serving: b
     uses_mirrors = any(agent.reason == agent_protocol.RUNTIME_USES_MIRRORS for agent in agents)
     advice = [reasons.RUNTIME_USES_MIRRORS.action] if uses_mirrors else []
     answers = agent_status.sentences(agents) or describe(mirror, "daemonset,pod")
-    status = "Unknown" if is_unknown else "False"
-    return Condition(NODES_CONFIGURED, status, reason, " ".join([state, *advice, answers]))
+    without = _without_agent(observation)
+    message = " ".join([state, *advice, answers, *([without] if without else [])])
+    return Condition(NODES_CONFIGURED, "Unknown" if is_unknown else "False", reason, message)
+
+
+def _without_agent(observation: Observation) -> str:
+    """Return sentences about the nodes whose agent cannot be scheduled; empty if there are none."""
+    agents = sorted(observation.unschedulable, key=lambda agent: agent.node)
+    if not agents:
+        return ""
+    count = f"{len(agents)} nodes have" if len(agents) > 1 else "1 node has"
+    listed = agent_status.listed((agent.node for agent in agents), NAMED_MAX)
+    found = f"{count} no agent, because the scheduler finds no room for it: {listed} ({agents[0].unschedulable})."
+    if observation.lost:
+        lost = agent_status.listed(observation.lost)
+        return f"{found} What an earlier agent configured stays on {lost}: make room for the agent there."
+    return found
 
 
 def reason_of(agents: Collection[Agent]) -> str:
@@ -101,12 +132,20 @@ def node_counts(daemon_set: Json | None) -> tuple[int, int]:
     return int(status.get("desiredNumberScheduled") or 0), ready
 
 
-def are_pending(observation: Observation) -> bool:
-    """Return True if Kubernetes has counted the nodes and some are not ready. Their agents then know why."""
+def schedulable(desired: int, observation: Observation) -> int:
+    """Return the number of nodes that can run an agent, of `desired` nodes."""
+    return max(0, desired - len(observation.unschedulable))
+
+
+def are_counted(observation: Observation) -> bool:
+    """Return True if the mirror has agents, and Kubernetes has counted their nodes."""
     if isinstance(observation.inputs, MissingInput) or observation.inputs.masquerade_holder is not None:
         return False
     current = observation.daemon_set
-    if current is None or foreign_objects(observation, nodes=True) or is_unobserved(current):
-        return False
-    desired, ready = node_counts(current)
-    return ready < desired
+    return current is not None and not foreign_objects(observation, nodes=True) and not is_unobserved(current)
+
+
+def are_pending(observation: Observation) -> bool:
+    """Return True if Kubernetes has counted the nodes and some are not ready. Their agents then know why."""
+    desired, ready = node_counts(observation.daemon_set)
+    return are_counted(observation) and ready < schedulable(desired, observation)

@@ -248,6 +248,18 @@ NODES_USE_UPSTREAM = _nodes(
     "All nodes are configured, and pull from the upstream until a cache pod serves it.",
     "See the reason of `CacheAvailable`.",
 )
+AGENTS_UNSCHEDULABLE = _nodes(
+    "True",
+    "AgentsUnschedulable",
+    "All nodes use the mirror except some that have no room for their agent.",
+    "Make room on the nodes in the message, or leave them out with HOSTESS_NODE_SELECTOR.",
+)
+NO_AGENT_SCHEDULED = _nodes(
+    "Unknown",
+    "NoAgentScheduled",
+    "No node has room for its agent. All nodes pull from the upstream.",
+    "Make room on the nodes in the message.",
+)
 NO_NODES = _nodes("Unknown", "NoNodes", "No node matches the agent's node selector.", "Check HOSTESS_NODE_SELECTOR.")
 
 NODES_PENDING = _nodes(
@@ -417,7 +429,8 @@ INTRODUCTION: Final = """\
 `kubectl describe rm NAME` shows the conditions and Events of a mirror. The message of a condition names objects and
 nodes. `Ready` is False if any condition except `UpstreamReachable` is False. It repeats the first one's reason.
 `Ready` is Unknown while `NodesConfigured` has the reason `RuntimeNotVerified`.
-While the upstream is down, `Ready` stays True and has the reason of `UpstreamReachable`.
+While the upstream is down, `Ready` stays True and has the reason of `UpstreamReachable`. It also stays True while
+nodes have no room for an agent, with the reason of `NodesConfigured`.
 """
 EVENTS: Final = """\
 A condition that needs attention, or no longer needs it, also posts an Event with its reason. It is a Warning if the

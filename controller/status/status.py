@@ -25,7 +25,6 @@ def status_of(obj: Json, mirror: Mirror, observation: Observation, namespace: st
     stuck_deletions = failures.stuck_deletions(observation.applied)
     if stuck_deletions is not None:  # before its consequences
         found.insert(1, conditions.unreconciled(stuck_deletions))
-    desired, ready = node_conditions.node_counts(observation.daemon_set)
     status = {
         "upstream": _upstream(obj, mirror, observation),
         "masqueradeUrl": mirror.masquerade,
@@ -33,9 +32,16 @@ def status_of(obj: Json, mirror: Mirror, observation: Observation, namespace: st
         # Without a storage result the last one stays: admission compares a shrinking claim with it.
         "storage": observation.storage.plan.granted if observation.storage else dict_at(obj, "status").get("storage"),
         **_replicas(obj, observation),
-        "nodes": {"desired": desired, "ready": ready},
+        "nodes": _nodes(observation),
     }
     return _complete(obj, status, found, now)
+
+
+def _nodes(observation: Observation) -> Json:
+    """Return the counts of nodes. Those whose agent cannot be scheduled count apart."""
+    desired, ready = node_conditions.node_counts(observation.daemon_set)
+    apart = {"unschedulable": len(observation.unschedulable)} if observation.unschedulable else {}
+    return {"desired": node_conditions.schedulable(desired, observation), "ready": ready, **apart}
 
 
 def _upstream(obj: Json, mirror: Mirror, observation: Observation) -> str:

@@ -144,14 +144,19 @@ def test_restarting_agent_is_awaited(own: Running, nodes: Callable[..., Nodes]) 
 
 
 def test_node_without_agent_does_not_delay(own: Running, nodes: Callable[..., Nodes]) -> None:
+    """No kubelet takes up the pod of its agent. So the agent has written nothing."""
     kube = own.kube
     kube.mirror(one("docker"))
-    group = nodes("docker", "paper")
-    until(group.pods, why="its pod exists")
+    group = nodes("docker", "first")
+    ready(own, group)
+    until(lambda: "paper" in nodes("docker", "paper").pods(), why="its pod exists")
+    until(lambda: kube.get(resources.MIRROR, "docker")["status"]["nodes"]["desired"] == 2, why="both are counted")
+    group.agents["first"].say(*CLEANED)
     kube.delete(resources.MIRROR, "docker")
     gone(kube, "docker", seconds=30)  # and not the whole deadline
-    (note,) = until(lambda: [each[2] for each in kube.events("docker") if each[1] == "NodesNotCleaned"], why="an Event")
-    assert "paper" in note
+    cleaned = ("Normal", "NodesCleaned", "The mirror was removed from 1 node.")
+    until(lambda: cleaned in kube.events("docker"), why="an Event")
+    assert "NodesNotCleaned" not in {each[1] for each in kube.events("docker")}
 
 
 def test_next_controller_continues_cleanup(own: Running, nodes: Callable[..., Nodes]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from controller.objects import resources
-from tests.support.components import NODE, create_node, make_pods_ready, pods_of, set_pod_ready
+from tests.support.components import NODE, create_node_with_capacity, make_pods_ready, pods_of, set_pod_ready
 from tests.support.kube import Kube, until
 from tests.support.mirrors import a_mirror
 
@@ -50,7 +50,7 @@ def test_ready_follows_pods(kube: Kube, name: str) -> None:
 def test_nodes_are_counted(kube: Kube, name: str) -> None:
     nodes = [f"{name}-node-{number}" for number in (1, 2)]
     for node in nodes:
-        create_node(kube, node)
+        create_node_with_capacity(kube, node)
     try:
         kube.mirror(one(name))
         message = kube.until_condition(name, "NodesConfigured", "False", "NodesPending")
@@ -69,7 +69,7 @@ def test_nodes_are_counted(kube: Kube, name: str) -> None:
 def test_dead_cache_posts_warning(kube: Kube, name: str) -> None:
     """All cache pods of a Ready mirror die: conditions and a Warning state where pulls go."""
     node = f"{name}-node"
-    create_node(kube, node)
+    create_node_with_capacity(kube, node)
     try:
         kube.mirror(one(name).replicated(1))
         make_pods_ready(kube, name, "registry", 1)

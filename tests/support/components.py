@@ -51,16 +51,22 @@ def _at_least(pods: list[Json], number: int) -> list[Json]:
     return pods if len(pods) >= number else []
 
 
-def create_node(kube: Kube, name: str) -> None:
-    """Create a node without a kubelet. The DaemonSet controller creates pods for it that do not run."""
-    kube.create(NODE, {"metadata": {"name": name, "labels": {"kubernetes.io/os": "linux"}}})
+def create_node(kube: Kube, name: str, *taints: Json, **labels: str) -> None:
+    """Create a node without a kubelet and without room. The DaemonSet controller creates pods for it too."""
+    usual = {"kubernetes.io/os": "linux", "kubernetes.io/hostname": name}
+    kube.create(NODE, {"metadata": {"name": name, "labels": {**usual, **labels}}, "spec": {"taints": list(taints)}})
 
 
-def create_node_with_capacity(kube: Kube, name: str) -> None:
+def create_node_with_capacity(kube: Kube, name: str, **labels: str) -> None:
     """Create a node without a kubelet to which the scheduler assigns pods."""
-    create_node(kube, name)
-    capacity = {"cpu": "8", "memory": "16Gi", "pods": "100"}
-    kube.patch(NODE, name, {"status": {"capacity": capacity, "allocatable": capacity}}, subresource="status")
+    create_node(kube, name, **labels)
+    set_capacity(kube, name, pods=100)
+
+
+def set_capacity(kube: Kube, node: str, *, pods: int) -> None:
+    """Report the room of a node for a number of pods, as its kubelet."""
+    capacity = {"cpu": "8", "memory": "16Gi", "pods": str(pods)}
+    kube.patch(NODE, node, {"status": {"capacity": capacity, "allocatable": capacity}}, subresource="status")
 
 
 def create_storage_class(kube: Kube, name: str, *, growing: bool) -> None:

@@ -61,6 +61,45 @@ def test_unstarted_pod_is_overdue(pod: Json, *, overdue: bool) -> None:
     assert agent_of(pod, NOW).start_overdue is overdue
 
 
+REFUSED = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "Unschedulable",
+    "message": "0/2 nodes are available: 1 Too many pods, 1 node(s) had no room. preemption: not helpful.",
+}
+
+
+def _unscheduled(*conditions: Json) -> Json:
+    term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["one"]}]}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
+    pod = _pod("Pending", 1, conditions=list(conditions))
+    return {**pod, "spec": {"affinity": {"nodeAffinity": required}}}
+
+
+def test_refused_pod_has_node_and_reason() -> None:
+    agent = agent_of(_unscheduled(REFUSED), NOW)
+    assert (agent.node, agent.scheduled, agent.idle, agent.may_start) == ("one", False, True, False)
+    assert agent.unschedulable == "0/2 nodes are available: 1 Too many pods, 1 node(s) had no room"
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        [],
+        [{**REFUSED, "reason": "SchedulingGated"}],
+        [{**REFUSED, "status": "True"}],
+        [{**REFUSED, "type": "Ready"}],
+    ],
+)
+def test_pod_that_scheduler_has_not_refused_may_start(conditions: list[Json]) -> None:
+    agent = agent_of(_unscheduled(*conditions), NOW)
+    assert (agent.node, agent.scheduled, agent.unschedulable, agent.may_start) == ("one", False, "", True)
+
+
+def test_refusal_without_message_counts() -> None:
+    assert agent_of(_unscheduled({**REFUSED, "message": None}), NOW).unschedulable == "no room"
+
+
 def test_empty_pod_has_no_address() -> None:
     agent = agent_of({"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}}, NOW)
     assert (agent.node, agent.address, agent.ready) == ("", "", False)

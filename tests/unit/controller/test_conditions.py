@@ -10,7 +10,7 @@ import pytest
 from common.field_errors import INVALID, FieldError
 from common.status import Condition as StoredCondition
 from controller.model import condition
-from controller.model.condition import Condition
+from controller.model.condition import Condition, Reason
 from controller.model.inputs import Credentials, CredentialsState, MissingInput
 from controller.model.observation import Observation, Verdict
 from controller.model.results import ApplyResult, ResizePlan, StorageResult
@@ -224,6 +224,19 @@ def test_ready_stays_true_without_upstream() -> None:
     assert found.message == "The cache serves. UpstreamReachable: https://quay.io answers 429."
     worse = _credentials(CredentialsState.SECRET_MISSING)
     assert conditions.ready([away, worse]).reason == "SecretMissing"
+
+
+@pytest.mark.parametrize("reason", [reasons.AGENTS_UNSCHEDULABLE, reasons.NO_AGENT_SCHEDULED])
+def test_ready_does_not_wait_for_nodes_without_room(reason: Reason) -> None:
+    found = conditions.ready([conditions.accepted([]), reason.condition("2 of 2 nodes use the mirror.")])
+    assert (found.status, found.reason) == ("True", reason.name)
+    assert found.message == "The cache serves. NodesConfigured: 2 of 2 nodes use the mirror."
+    away = _upstream(Verdict(reasons.RATE_LIMITED, "https://quay.io answers 429."))
+    both = conditions.ready([away, reason.condition("2 of 2.")])
+    assert both.reason == "RateLimited"
+    assert both.message == (
+        "The cache serves. UpstreamReachable: https://quay.io answers 429. NodesConfigured: 2 of 2."
+    )
 
 
 def test_transition_time_changes_with_status_only() -> None:

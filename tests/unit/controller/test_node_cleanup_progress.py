@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,23 +44,38 @@ def test_agents_that_may_clean_are_awaited() -> None:
 
 def test_unstartable_agent_is_awaited_on_touched_nodes() -> None:
     """A broken rollout leaves the files of earlier agents. If no agent ever ran, the node has no files."""
-    agents = [Agent("blocked", start_overdue=True)]
-    assert CleanupProgress().see(agents, expected=1, untouched=False) == ({"blocked"}, 0)
-    assert CleanupProgress().see(agents, expected=1, untouched=True) == (set(), 0)
-    assert CleanupProgress().see([Agent("runs")], expected=1, untouched=True) == ({"runs"}, 0)
+    agents = [Agent("blocked", start_overdue=True, idle=True)]
+    assert CleanupProgress().see(agents, expected=1) == ({"blocked"}, 0)
+    assert CleanupProgress().see(agents, expected=1, untouched={"blocked"}) == (set(), 0)
+    assert CleanupProgress().see([Agent("runs")], expected=1, untouched={"runs"}) == ({"runs"}, 0)
 
 
-@pytest.mark.parametrize(
-    ("generation", "ready", "untouched"),
-    [(1, 0, True), (1, None, True), (2, 0, False), (1, 1, False), (None, 0, False)],
-)
-def test_nodes_without_ready_agents_are_untouched(
-    generation: int | None, ready: int | None, *, untouched: bool
-) -> None:
+def test_node_without_any_agent_has_nothing_to_clean() -> None:
+    """The scheduler found no room for its agent, or no kubelet took it up."""
+    progress = CleanupProgress()
+    agents = [
+        Agent("clean", state="cleaned"),
+        Agent("fargate", scheduled=False, idle=True, may_start=False, unschedulable="no room"),
+        Agent("virtual", idle=True, may_start=False),
+        Agent("full", scheduled=False, idle=True, may_start=False, unschedulable="no room"),
+    ]
+    assert progress.see(agents, expected=4, untouched={"fargate", "virtual"}) == (set(), 0)
+    assert progress.unseen(4) == "full"
+    assert progress.unseen(5) == "full and 1 without an agent"
+
+
+def test_agent_that_starts_late_must_clean() -> None:
+    progress = CleanupProgress()
+    assert progress.see([Agent("late", idle=True)], expected=1, untouched={"late"}) == ({"late"}, 0)
+    assert progress.see([Agent("late", ready=True)], expected=1, untouched={"late"}) == ({"late"}, 0)
+    assert progress.unseen(1) == "late"
+
+
+def test_nodes_before_deletion_include_unschedulable_ones() -> None:
     obj = stored()
-    obj["status"] = {"nodes": {"desired": 1, "ready": ready}}
-    current = None if generation is None else {"metadata": {"generation": generation}}
-    assert node_cleanup_progress.is_untouched(obj, current) is untouched
+    assert node_cleanup_progress.nodes_before(obj) == 0
+    obj["status"] = {"nodes": {"desired": 17, "ready": 2, "unschedulable": 3}}
+    assert node_cleanup_progress.nodes_before(obj) == 20
 
 
 def test_clean_node_stays_clean_without_agent() -> None:

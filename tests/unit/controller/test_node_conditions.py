@@ -109,6 +109,50 @@ def test_withdrawn_mirror_names_where_pulls_go(agents: int) -> None:
     assert "use the mirror" not in condition.message
 
 
+def _without_room(*nodes: str) -> tuple[Agent, ...]:
+    return tuple(
+        Agent(node, scheduled=False, unschedulable="0/20 nodes are available: 1 Too many pods") for node in nodes
+    )
+
+
+def _message(desired: int, ready: int, *nodes: str, serving: bool = True, lost: tuple[str, ...] = ()) -> str:
+    found = Observation(
+        inputs(), daemon_set=a_daemon_set(desired, ready), unschedulable=_without_room(*nodes), lost=frozenset(lost)
+    )
+    condition = node_conditions.nodes_configured(parsed(), found, None, serving=serving)
+    return f"{condition.status} {condition.reason}: {condition.message}"
+
+
+THREE = (
+    "3 nodes have no agent, because the scheduler finds no room for it: f1, f2, f3"
+    " (0/20 nodes are available: 1 Too many pods)."
+)
+ONE = "1 node has no agent, because the scheduler finds no room for it: f (0/20 nodes are available: 1 Too many pods)."
+
+
+def test_nodes_without_room_are_named_and_not_awaited() -> None:
+    expected = f"True AgentsUnschedulable: 17 of 17 nodes use the mirror. {THREE}"
+    assert _message(20, 17, "f3", "f1", "f2") == expected
+    pending = _message(20, 16, "f1", "f2", "f3")
+    assert pending.startswith("False NodesPending: 16 of 17 nodes use the mirror.")
+    assert pending.endswith(THREE)
+    assert _message(1, 0, "f") == f"Unknown NoAgentScheduled: {ONE}"
+    idle = "True NodesUseUpstream: No cache pod serves the upstream. Nodes pull from the upstream."
+    assert _message(2, 1, "f", serving=False) == f"{idle} {ONE}"
+
+
+def test_node_with_files_of_earlier_agent_is_named() -> None:
+    message = _message(3, 1, "f1", "full", lost=("full",))
+    assert "2 nodes have no agent" in message
+    assert message.endswith("What an earlier agent configured stays on full: make room for the agent there.")
+
+
+def test_agents_without_room_are_not_asked() -> None:
+    found = Observation(inputs(), daemon_set=a_daemon_set(3, 2), unschedulable=_without_room("f"))
+    assert not node_conditions.are_pending(found)
+    assert node_conditions.are_counted(found)
+
+
 STEPS = ("refuses to start", "move these entries", "Then set config_path", "restart containerd")
 
 

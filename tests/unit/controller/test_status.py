@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from common.field_errors import INVALID, FieldError
 from common.status import RegistryMirrorStatus
 from controller.model.inputs import MissingInput
-from controller.model.observation import Observation
+from controller.model.observation import Agent, Observation
 from controller.model.results import ApplyResult, ResizePlan, StorageResult
 from controller.status import events
 from controller.status.status import status_of, status_of_invalid, status_patch
@@ -62,6 +62,15 @@ def test_status_of_working_mirror() -> None:
     ]
     assert {entry["observedGeneration"] for entry in status["conditions"]} == {7}
     RegistryMirrorStatus.model_validate(status)
+
+
+def test_nodes_without_room_count_apart() -> None:
+    left = Agent("fargate", scheduled=False, unschedulable="no room")
+    status = _status(replace(_observation(nodes=2), unschedulable=(left,)))
+    assert status["nodes"] == {"desired": 2, "ready": 2, "unschedulable": 1}
+    RegistryMirrorStatus.model_validate(status)
+    patch = status_patch(status, _status(_observation())) or {}
+    assert patch["nodes"] == {"desired": 3, "ready": 3, "unschedulable": None}
 
 
 @pytest.mark.parametrize(
