@@ -120,7 +120,7 @@ class CachePods(PodMetadata):
     traffic_distribution: TrafficDistribution | None = Field(
         None,
         description=(
-            "Cache pods that a node prefers: PreferSameZone (its older name is PreferClose) or PreferSameNode."
-            " Default: none."
+            "Cache pods that a node prefers. PreferClose prefers those of its zone; Kubernetes 1.34 also has"
+            " PreferSameZone, which means the same, and PreferSameNode. Default: none."
         ),
     )

@@ -37,7 +37,7 @@ CONFIGURED = ("configured", "Configured", "The node is configured.")
 @pytest.fixture
 def own(fresh: Callable[..., Running]) -> Running:
     """Return a cluster of its own: nodes affect every mirror of a cluster."""
-    running = fresh(HOSTESS_PRIORITY_CLASS="registrymirror-mirrors")
+    running = fresh()
     running.system.start()
     return running
 
@@ -62,7 +62,7 @@ def nodes(own: Running) -> Iterator[Callable[..., Nodes]]:
 
 
 def create_fargate_like(kube: Kube, *names: str) -> None:
-    """Create nodes with a taint and without room. They have no label that tells them from other nodes."""
+    """Create nodes with a taint and without room. They have no label of their kind."""
     for name in names:
         create_node(kube, name, {"key": FARGATE, "value": "fargate", "effect": "NoSchedule"})
         set_capacity(kube, name, pods=0)
@@ -88,7 +88,7 @@ def final_events(kube: Kube) -> dict[str, str]:
 
 
 def test_ready_does_not_wait_for_nodes_without_room(own: Running, nodes: Callable[..., Nodes]) -> None:
-    """Of 20 nodes 3 are like those of Fargate."""
+    """There are 20 nodes, and 3 of them are like those of Fargate."""
     kube = own.kube
     group = nodes(*(f"node-{number:02}" for number in range(17)))
     create_fargate_like(kube, "fargate-a", "fargate-b", "fargate-c")

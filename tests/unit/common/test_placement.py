@@ -10,68 +10,36 @@ from common.admission_warnings import warnings_for
 from common.model import RegistryMirrorSpec
 from common.validation import validate
 from tests.support.mirrors import a_mirror
+from tests.support.placements import WRONG_AFFINITIES, WRONG_RESOURCES, WRONG_TOLERATIONS, nodes, pods
 
 if TYPE_CHECKING:
     from common.types import Json
-
-REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
-PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
-HOST = "kubernetes.io/hostname"
-
-
-def _nodes(*expressions: Json, **fields: Any) -> Json:
-    return {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [{"matchExpressions": list(expressions), **fields}]}}}
-
-
-def _pods(**term: Any) -> Json:
-    return {"podAntiAffinity": {REQUIRED: [{"topologyKey": HOST, **term}]}}
 
 
 def _errors(**cache: Any) -> list[str]:
     return [str(error) for error in validate(a_mirror().placing_caches(**cache).raw())]
 
 
-@pytest.mark.parametrize(
-    ("affinity", "sentence"),
-    [
-        (_nodes({"key": "a", "operator": "In"}), "must have at least one of values with operator In"),
-        (_nodes({"key": "a", "operator": "NotIn", "values": []}), "must have at least one of values"),
-        (_nodes({"key": "a", "operator": "Exists", "values": ["b"]}), "must have no values with operator Exists"),
-        (_nodes({"key": "a", "operator": "Gt", "values": ["1", "2"]}), "must have exactly one integer in values"),
-        (_nodes({"key": "a", "operator": "Lt", "values": ["x"]}), "must have exactly one integer in values"),
-        (_nodes({"key": "a", "operator": "Is"}), "must be one of"),
-        (_nodes({"key": "a b", "operator": "Exists"}), "must be a key of letters"),
-        (_nodes({"operator": "Exists"}), "matchExpressions[0].key: Required value"),
-        (_nodes(matchFields=[{"key": "metadata.uid", "operator": "In", "values": ["x"]}]), "'metadata.name'"),
-        (_nodes(matchFields=[{"key": "metadata.name", "operator": "In", "values": ["a", "b"]}]), "exactly one node"),
-        (_nodes(matchFields=[{"key": "metadata.name", "operator": "In", "values": ["A B"]}]), "the name of a node"),
-        ({"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": []}}}, "must have at least one term"),
-        ({"nodeAffinity": {PREFERRED: [{"weight": 101, "preference": {}}]}}, "must be an integer from 1 to 100"),
-        ({"nodeAffinity": {PREFERRED: [{"weight": 1}]}}, "preference: Required value"),
-        ({"podAffinity": {REQUIRED: [{"labelSelector": {}}]}}, "topologyKey: Required value"),
-        (_pods(topologyKey="a b"), "must be a key of letters"),
-        (_pods(namespaces=["A"]), "the name of a namespace"),
-        (_pods(labelSelector={"matchLabels": {"a": "b c"}}), "must be a label value"),
-        (
-            _pods(labelSelector={"matchExpressions": [{"key": "a", "operator": "In"}]}),
-            "must have at least one of values",
-        ),
-        (
-            _pods(labelSelector={"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["1"]}]}),
-            "must be one of",
-        ),
-        (_pods(matchLabelKeys=["a"]), "must have a labelSelector"),
-        (
-            _pods(labelSelector={"matchLabels": {"a": "b"}}, matchLabelKeys=["a"]),
-            "both labelSelector and matchLabelKeys",
-        ),
-        (_pods(labelSelector={}, matchLabelKeys=["a"], mismatchLabelKeys=["a"]), "both matchLabelKeys and mismatch"),
-    ],
-)
+@pytest.mark.parametrize(("affinity", "sentence"), WRONG_AFFINITIES)
 def test_wrong_affinity_is_one_error(affinity: Json, sentence: str) -> None:
     (error,) = _errors(affinity=affinity)
     assert error.startswith("spec.cache.affinity.")
     assert sentence in error
+
+
+@pytest.mark.parametrize(("toleration", "sentence"), WRONG_TOLERATIONS)
+def test_wrong_toleration_is_one_error(toleration: Json, sentence: str) -> None:
+    (error,) = _errors(tolerations=[{"key": "infra"}, toleration])
+    assert error.startswith("spec.cache.tolerations[1]")
+    assert sentence in error
+
+
+@pytest.mark.parametrize(("resources", "sentence"), WRONG_RESOURCES)
+@pytest.mark.parametrize("pods", ["cache", "agent"])
+def test_wrong_resources_are_one_error(pods: str, resources: Json, sentence: str) -> None:
+    (error,) = validate(a_mirror().having(f"spec.{pods}.resources", resources).raw())
+    assert error.path.startswith(f"spec.{pods}.resources")
+    assert sentence in error.sentence
 
 
 @pytest.mark.parametrize(
@@ -79,10 +47,10 @@ def test_wrong_affinity_is_one_error(affinity: Json, sentence: str) -> None:
     [
         {},
         {"nodeAffinity": {}, "podAffinity": None},
-        _nodes(),
-        _nodes({"key": "cpu", "operator": "Gt", "values": ["4"]}, {"key": "zone", "operator": "In", "values": [""]}),
-        _nodes(matchFields=[{"key": "metadata.name", "operator": "NotIn", "values": ["node-1.example"]}]),
-        _pods(labelSelector={"matchLabels": {"a": "b"}}, matchLabelKeys=["c"], mismatchLabelKeys=["a"]),
+        nodes(),
+        nodes({"key": "cpu", "operator": "Gt", "values": ["4"]}, {"key": "zone", "operator": "In", "values": [""]}),
+        nodes(matchFields=[{"key": "metadata.name", "operator": "NotIn", "values": ["node-1.example"]}]),
+        pods(labelSelector={"matchLabels": {"a": "b"}}, matchLabelKeys=["c"], mismatchLabelKeys=["a"]),
     ],
 )
 def test_usual_affinity_is_accepted(affinity: Json) -> None:
