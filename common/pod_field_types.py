@@ -26,6 +26,8 @@ _OWN_LABELS: Final = (names.APP_LABEL, names.MIRROR_LABEL, names.COMPONENT_LABEL
 # The label in the selectors of webhook and controller, with its values in deploy/.
 _PROGRAM_LABEL: Final = "app.kubernetes.io/name"
 _PROGRAMS: Final = ("registrymirror-webhook", "registrymirror-controller")
+# Older annotations, which take the seccomp or AppArmor profile off a container.
+_CONFINEMENT: Final = ("container.apparmor.security.beta.kubernetes.io/", "seccomp.security.alpha.kubernetes.io/")
 _RESOURCES: Final = ("cpu", "memory", "ephemeral-storage")
 _ANNOTATIONS_MAX: Final = 2**18 - 2**12  # bytes: the limit of the API server, less room for the controller's own
 _HEAVIEST: Final = 100
@@ -82,6 +84,12 @@ def _free_key(key: str) -> str:
     return key
 
 
+def _free_annotation(key: str) -> str:
+    if key.lower().startswith(_CONFINEMENT):
+        raise PydanticCustomError(FORBIDDEN, "the pods keep the default profile of the runtime; remove this annotation")
+    return _free_key(key)
+
+
 def _labels(labels: dict[str, str]) -> dict[str, str]:
     if labels.get(_PROGRAM_LABEL) in _PROGRAMS:
         raise ValueError(f"must not have {_PROGRAM_LABEL} of the webhook or the controller; use another name")
@@ -109,7 +117,9 @@ Seconds = Annotated[
 Amount = Annotated[Quantity, AfterValidator(_amount), WithJsonSchema(INT_OR_STRING)]
 ContainerResource = Annotated[str, AfterValidator(_resource)]
 PodLabels = Annotated[dict[Annotated[LabelKey, AfterValidator(_free_key)], LabelValue], AfterValidator(_labels)]
-PodAnnotations = Annotated[dict[Annotated[AnnotationKey, AfterValidator(_free_key)], str], AfterValidator(_annotations)]
+PodAnnotations = Annotated[
+    dict[Annotated[AnnotationKey, AfterValidator(_free_annotation)], str], AfterValidator(_annotations)
+]
 NodeOperator = Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
 NodeField = Literal["metadata.name"]
 NodeFieldOperator = Literal["In", "NotIn"]

@@ -241,10 +241,10 @@ def test_apply_names_all_mistakes(kube: Kube, name: str) -> None:
 
 def test_refusal_of_api_server_is_named(kube: Kube, name: str) -> None:
     """The API server checks the content of some annotations."""
-    annotations = {"container.apparmor.security.beta.kubernetes.io/cache": "wrong"}
+    annotations = {"scheduler.alpha.kubernetes.io/tolerations": "wrong"}
     kube.mirror(one(name).placing_caches(annotations=annotations))
     message = kube.until_condition(name, "CacheAvailable", "False", "ApplyFailed")
-    assert "container.apparmor.security.beta.kubernetes.io/cache" in message
+    assert "scheduler.alpha.kubernetes.io/tolerations" in message
     assert kube.condition(name, "Ready") == ("False", "ApplyFailed")
     child(kube, resources.DAEMON_SET, name)
     kube.patch(resources.MIRROR, name, {"spec": {"cache": None}})

@@ -71,6 +71,14 @@ def test_own_keys_cannot_be_set(pods: str, part: str, key: str) -> None:
     assert error.message == "Forbidden: the controller sets this key itself; remove it, or use another key"
 
 
+@pytest.mark.parametrize(
+    "key", ["container.apparmor.security.beta.kubernetes.io/cache", "seccomp.security.alpha.kubernetes.io/pod"]
+)
+def test_annotation_against_confinement_is_refused(key: str) -> None:
+    (error,) = _errors(annotations={key: "unconfined"})
+    assert error.endswith("Forbidden: the pods keep the default profile of the runtime; remove this annotation")
+
+
 @pytest.mark.parametrize("program", ["registrymirror-webhook", "registrymirror-controller"])
 def test_label_of_webhook_is_refused(program: str) -> None:
     """The Service of the webhook would send reviews to cache pods."""
