@@ -87,8 +87,9 @@ class Agents:
             return with_answer(agent, answer)
 
     async def unschedulable(self, mirror: str) -> list[Agent]:
-        """Return the agents for which the scheduler finds no room. Raise ClusterError."""
-        return [agent async for agent in self._listed(mirror, UNSCHEDULED) if agent.unschedulable]
+        """Return the agents for which the scheduler finds no room, one for each node. Raise ClusterError."""
+        found = {agent.node: agent async for agent in self._listed(mirror, UNSCHEDULED) if agent.unschedulable}
+        return list(found.values())
 
     async def _listed(self, mirror: str, selector: str = "") -> AsyncIterator[Agent]:
         labels = {names.MIRROR_LABEL: mirror, names.COMPONENT_LABEL: names.HOSTESS}
