@@ -139,7 +139,7 @@ def _cost(testbed: Testbed) -> Iterator[Row]:
         pods = testbed.kubectl("get", "pods", "-l", selector, "-o", "jsonpath={.items[*].metadata.name}").split()
         sizes = [_resident(testbed, pid) for pod in pods for pid in fake_server.processes(testbed.node, pod, NAMESPACE)]
         yield f"resident, {name}", ", ".join(f"{size:.0f}" for size in sizes) + " MB"
-    for program in ("webhook", "controller", "hostess"):
+    for program in ("webhook", "controller", "cache", "hostess"):
         size = dockerfiles.unpacked_over_base(dockerfiles.build(program)) / MEGABYTE
         yield f"image of {program}, unpacked over its base", f"{size:.1f} MB"
 
