@@ -36,7 +36,7 @@ class ManifestService:
 
     async def get(self, request: Request) -> Answer:
         """Return a manifest. Raises RegistryError."""
-        answer = await self.head(request)
+        answer = await self._find(request)
         if answer.manifest is None:
             try:
                 answer = await self._fetched(request, answer.head.digest)
@@ -44,13 +44,21 @@ class ManifestService:
                 if error.status != NOT_FOUND or request.only_if_cached:
                     raise
                 # The upstream named a digest that it does not have. From now on it is asked for the content instead.
-                answer = await self.head(request)
-        if answer.manifest is not None:
-            self.sources.store.mark_used(self.sources.area, answer.manifest)
+                answer = await self._find(request)
+        self._mark_used(answer)
         return answer
 
     async def head(self, request: Request) -> Answer:
         """Return the head of a manifest, and the manifest too if it is stored. Raises RegistryError."""
+        answer = await self._find(request)
+        self._mark_used(answer)
+        return answer
+
+    def _mark_used(self, answer: Answer) -> None:
+        if answer.manifest is not None:
+            self.sources.store.mark_used(self.sources.area, answer.manifest)
+
+    async def _find(self, request: Request) -> Answer:
         digest = request.reference.digest
         if digest is not None:
             manifest = self._stored(digest)
@@ -68,6 +76,7 @@ class ManifestService:
             stale = await self._stale(request, digests) if error.is_outage else None
             if stale is None:
                 raise
+            self.sources.store.mark_tag_used(self.sources.area, request.reference)
             return Answer(stale.head, stale, Result.STALE)
 
     async def stop(self) -> None:

@@ -161,12 +161,16 @@ class FileStore(Store):
     async def put_tag(self, area: str, reference: Reference, digest: Digest) -> None:
         layout, known = self._layout(area), self.tag(area, reference)
         if known[:1] == [digest]:
-            files.mark_used(layout.tag(reference))
+            self.mark_tag_used(area, reference)
             return
         former = next((each for each in known if each != digest and layout.manifest(each).exists()), None)
         lines = [str(each) for each in (digest, former) if each is not None]
         with contextlib.suppress(OSError):
             await self._write(layout.tag(reference), "\n".join(lines).encode())
+
+    @override
+    def mark_tag_used(self, area: str, reference: Reference) -> None:
+        files.mark_used(self._layout(area).tag(reference))
 
     @override
     def page(self, area: str, key: str) -> bytes | None:

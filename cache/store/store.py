@@ -34,6 +34,9 @@ class Store(Protocol):
     async def put_tag(self, area: str, reference: Reference, digest: Digest) -> None:
         """Store the digest of a tag; keep the former one if its manifest is stored. An error of the disk is ignored."""
 
+    def mark_tag_used(self, area: str, reference: Reference) -> None:
+        """Renew a tag that the upstream cannot confirm."""
+
     def page(self, area: str, key: str) -> bytes | None:
         """Return a stored page of referrers, or None."""
 

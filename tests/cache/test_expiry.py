@@ -70,6 +70,18 @@ async def test_other_content_stays(upstream: Registry, cache: Cache, ttl: str) -
     assert cache.sound_blobs() == 2
 
 
+async def test_used_tag_survives_an_outage(upstream: Registry, cache: Cache) -> None:
+    """An image that nodes pull during an outage stays, even if the outage is longer than ttl."""
+    upstream.push("a")
+    await cache.pull("a")
+    upstream.does.status[""] = 503
+    await _restart(cache, "168h", 2 * HOUR)
+    await cache.ask("a/manifests/latest", "HEAD")  # a node that has the image
+    await _restart(cache, "1h")
+    assert await _evictions(cache) == 0
+    await cache.pull("a")
+
+
 async def test_clock_set_back_evicts_nothing(upstream: Registry, cache: Cache) -> None:
     """A last use in the future counts as now, and is corrected by the next use."""
     digest, blobs = upstream.push("a")
