@@ -17,7 +17,9 @@ _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG: Final = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _DIGEST: Final = re.compile(r"sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128}")
-_PATH: Final = re.compile(r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs|referrers|tags)/(?P<reference>[^/]+)", re.DOTALL)
+_RESOURCE: Final = r"(?P<name>.+)/(?P<kind>manifests|blobs|referrers|tags)/(?P<reference>[^/]+)"
+_PATH: Final = re.compile(rf"/v2/{_RESOURCE}", re.DOTALL)
+_PATH_WITH_HOST: Final = re.compile(rf"/v2/(?P<host>[^/]+)/(?P<rest>{_RESOURCE})", re.DOTALL)
 # The header that names the digest of a response, and the one that names the API.
 DIGEST_HEADER: Final = "Docker-Content-Digest"
 API_VERSION: Final = {"Docker-Distribution-Api-Version": "registry/2.0"}
@@ -89,6 +91,12 @@ def parse_digest(text: str) -> Digest | None:
         return None
     algorithm, _, value = text.partition(":")
     return Digest(algorithm, value)
+
+
+def split_host(path: str) -> tuple[str, str] | None:
+    """Return the first component of a repository name, and the path without it; None for a name of one component."""
+    match = _PATH_WITH_HOST.fullmatch(path)
+    return (match["host"], f"/v2/{match['rest']}") if match else None
 
 
 def parse_path(path: str) -> Reference:

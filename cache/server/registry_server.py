@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from cache.model.errors import NOT_ALLOWED, NOT_FOUND, RegistryError
-from cache.model.reference import API_VERSION, DIGEST_HEADER, Kind, Request, parse_path
+from cache.model.reference import API_VERSION, DIGEST_HEADER, Kind, Request, parse_path, split_host
 from cache.model.results import Result
 from cache.replicas.peers import HOP_HEADER
 from cache.server.blob_response import BlobResponse
@@ -19,6 +19,7 @@ from cache.server.listener import client_address
 if TYPE_CHECKING:
     from cache.metrics import Metrics
     from cache.mirror import Mirror, Mirrors
+    from cache.model.reference import Reference
     from common.logs import Logger
 
 
@@ -48,8 +49,7 @@ class RegistryServer:
         path = request.rel_url.raw_path
         if path in ("/v2/", "/v2"):
             return web.Response(body=b"{}", content_type="application/json", headers=API_VERSION)
-        reference = parse_path(path)
-        mirror = self._mirror(request)
+        mirror, reference = self._resource(request, path)
         asked = Request(
             reference,
             is_hop=HOP_HEADER in request.headers,
@@ -63,12 +63,20 @@ class RegistryServer:
         self.metrics.count(mirror.host, reference, result)
         return response
 
-    def _mirror(self, request: web.BaseRequest) -> Mirror:
+    def _resource(self, request: web.BaseRequest, path: str) -> tuple[Mirror, Reference]:
+        """Return the upstream and the resource there.
+
+        `ns` chooses the upstream. Without it the first component of the repository does, if it is a host of the
+        mirror. It is then no part of the repository.
+        """
         hosts = request.query.getall("ns", [])
-        mirror = self.mirrors.of(hosts[0] if hosts else None) if len(hosts) < 2 else None  # noqa: PLR2004
-        if mirror is None:
+        if not hosts and (parts := split_host(path)) and (mirror := self.mirrors.of(parts[0])):
+            return mirror, parse_path(parts[1])
+        reference = parse_path(path)
+        chosen = self.mirrors.of(hosts[0] if hosts else None) if len(hosts) < 2 else None  # noqa: PLR2004
+        if chosen is None:
             raise RegistryError(NOT_FOUND, "The cache does not serve this registry.", "NAME_UNKNOWN")
-        return mirror
+        return chosen, reference
 
     async def _serve(
         self, request: web.BaseRequest, mirror: Mirror, asked: Request
