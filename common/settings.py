@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from common import field_errors, names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_LABEL: Final = r"[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
 MAX_WAIT: Final = 3600  # seconds; a longer time is probably a typing error
 
 
@@ -64,7 +65,22 @@ def _level(value: object) -> object:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 # A domain includes all names below it, so a leading "." or "*." has no effect.
-Domains = Annotated[Names, AfterValidator(_domains)]
+Domains = Annotated[
+    Names,
+    AfterValidator(_domains),
+    # Helm checks the chart's values with this schema. It refuses no less than the validator.
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {
+                "type": "string",
+                "maxLength": names.DNS_NAME_MAX,
+                "pattern": rf"^\*?\.?{_LABEL}(\.{_LABEL})*$",
+                "not": {"pattern": r"(^|\.)([0-9]+|0[xX][0-9a-fA-F]*)$"},
+            },
+        }
+    ),
+]
 Port = Annotated[int, Field(ge=1, le=65535)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_level)]
 

@@ -11,6 +11,7 @@ from common.settings_table import setting
 from controller.model.certificate_lifetimes import DEFAULT, Lifetimes
 from controller.setting_formats import (
     Duration,
+    Image,
     ImagePart,
     ImageTag,
     Namespace,
@@ -18,6 +19,7 @@ from controller.setting_formats import (
     NodeRequirements,
     ObjectName,
     ObjectNames,
+    repository_of,
 )
 
 ORIGINAL_HOSTESS: Final = "ocadotechnology/mirror-hostess"
@@ -47,6 +49,12 @@ class ControllerSettings(Settings):
         gt=0,
         le=MAX_WAIT,
     )
+    hostess_full_image: Image | None = setting(
+        "HOSTESS_IMAGE",
+        None,
+        "image, with a tag or digest",
+        "Image of the node agent. It replaces the three variables `HOSTESS_DOCKER_...`. `deploy/` sets it.",
+    )
     hostess_docker_registry: ImagePart = setting(
         "HOSTESS_DOCKER_REGISTRY", "docker.io", "host[:port]", "Registry of the node agent's image."
     )
@@ -54,7 +62,7 @@ class ControllerSettings(Settings):
         "HOSTESS_DOCKER_IMAGE",
         ORIGINAL_HOSTESS,
         "repository",
-        "Repository of the node agent's image; `deploy/` sets the project's own agent."
+        "Repository of the node agent's image."
         f" The original `{ORIGINAL_HOSTESS}` only writes `/etc/hosts`: it reports no state and cleans no node.",
     )
     hostess_docker_tag: ImageTag = setting("HOSTESS_DOCKER_TAG", "1.1.0", "tag", "Tag of the node agent's image.")
@@ -102,10 +110,10 @@ class ControllerSettings(Settings):
         "name of a ConfigMap",
         "ConfigMap with `ca-certificates.crt`: CAs that caches trust beside the system's CAs.",
     )
-    cache_image: ImagePart = setting(
+    cache_image: Image = setting(
         "CACHE_IMAGE",
         "registry.example.com/registry-mirror/cache:0.1.0",
-        "image",
+        "image, with a tag or digest",
         "Image of the caches. `deploy/` sets it.",
     )
     https_proxy: str = setting(
@@ -201,10 +209,11 @@ class ControllerSettings(Settings):
 
     @property
     def hostess_image(self) -> str:
-        """Return the node agent's image, from the three variables of mirror-operator."""
-        return f"{self.hostess_docker_registry}/{self.hostess_docker_image}:{self.hostess_docker_tag}"
+        """Return the node agent's image: HOSTESS_IMAGE, or the three variables of mirror-operator."""
+        parts = f"{self.hostess_docker_registry}/{self.hostess_docker_image}:{self.hostess_docker_tag}"
+        return self.hostess_full_image or parts
 
     @property
     def hostess_is_original(self) -> bool:
         """Return True if the image is the original agent, which reports no state and cleans no node."""
-        return f"/{self.hostess_docker_image}".endswith(f"/{ORIGINAL_HOSTESS}")
+        return f"/{repository_of(self.hostess_image)}".endswith(f"/{ORIGINAL_HOSTESS}")

@@ -255,7 +255,7 @@ def test_foreign_finalizers_stay(own: Running) -> None:
 
 
 def test_original_agent_needs_no_cleanup(fresh: Callable[..., Running]) -> None:
-    running = fresh(HOSTESS_DOCKER_IMAGE="ocadotechnology/mirror-hostess")
+    running = fresh(HOSTESS_IMAGE="docker.io/ocadotechnology/mirror-hostess:1.1.0")
     running.system.start()
     kube = running.kube
     kube.mirror(one("docker"))

@@ -37,10 +37,7 @@ FIELDS = ("spec.upstreamUrl", "spec.masqueradeUrl", "spec.credentialsSecret", "s
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Yield a separate system with unusual images, because the test removes its webhook."""
     with Cluster(tmp_path_factory.mktemp("powers")).start() as cluster:
-        registry, _, image = HOSTESS.partition("/")
-        image, _, tag = image.partition(":")
-        hostess = {"HOSTESS_DOCKER_REGISTRY": registry, "HOSTESS_DOCKER_IMAGE": image, "HOSTESS_DOCKER_TAG": tag}
-        made = Running(cluster, CACHE_IMAGE=CACHE, **hostess)
+        made = Running(cluster, CACHE_IMAGE=CACHE, HOSTESS_IMAGE=HOSTESS)
         made.system.install().start()
         made.kube.secret("login", username="robot", password="canary")
         yield made

@@ -24,6 +24,7 @@ COMMANDS = {
     "down": ("cli:down", "stop the cluster and remove its files"),
     "status": ("cli:status", "list the running components with their memory"),
     "build": ("cli:build", "build the components; `up` does it if needed"),
+    "helm": ("cli:helm", "print the path of helm, which is built if needed"),
     "demo": ("demo:demo", "show the system step by step on a temporary cluster"),
     "check-node": (
         "cli:check_node",

@@ -56,6 +56,12 @@ def build(_: Path, *, cert_manager: bool = False) -> int:
     return 0
 
 
+def helm(_: Path) -> int:
+    """Build helm if needed; print its path."""
+    print(programs.build(programs.HELM))
+    return 0
+
+
 def check_node(_: Path) -> int:
     """Print if this machine can run a node; return 0 if it can."""
     reason = unmet_requirement()

@@ -107,13 +107,7 @@ def programs() -> list[str]:
 
 def _images_of_mirrors() -> dict[str, str]:
     """Return the variables with the images of caches and node agents."""
-    registry, _, rest = dockerfiles.image_name("hostess").partition("/")
-    image, _, tag = rest.rpartition(":")
-    agent = {"REGISTRY": registry, "IMAGE": image, "TAG": tag}
-    return {
-        "CACHE_IMAGE": dockerfiles.image_name("cache"),
-        **{f"HOSTESS_DOCKER_{name}": value for name, value in agent.items()},
-    }
+    return {"CACHE_IMAGE": dockerfiles.image_name("cache"), "HOSTESS_IMAGE": dockerfiles.image_name("hostess")}
 
 
 def _images() -> Iterator[Json]:

@@ -49,6 +49,7 @@ CONTAINERD_2 = tuple(
     Program(name, f"github.com/containerd/containerd/v2/cmd/{name}@v2.4.2", NO_DRIVERS)
     for name in ("containerd", "containerd-shim-runc-v2", "ctr")
 )
+HELM = Program("helm", "helm.sh/helm/v4/cmd/helm@v4.3.1")
 RUNC = Program("runc", "github.com/opencontainers/runc@v1.5.2", "seccomp netgo osusergo", needs_c=True)
 
 

@@ -41,6 +41,15 @@ def test_agent_image_has_three_variables() -> None:
     assert found.hostess_image == "registry.example:5000/team/hostess:v2"
 
 
+@pytest.mark.parametrize("end", ["", ":v2", "@sha256:" + "a" * 64, ":v2@sha256:" + "a" * 64])
+def test_agent_image_is_one_value(end: str) -> None:
+    image = f"registry.example:5000/team/hostess{end}"
+    found = settings(HOSTESS_IMAGE=image, HOSTESS_DOCKER_TAG="v1", CACHE_IMAGE=image)
+    assert (found.hostess_image, found.cache_image) == (image, image)
+    assert not found.hostess_is_original
+    assert settings(HOSTESS_IMAGE=f"docker.io:443/ocadotechnology/mirror-hostess{end}").hostess_is_original
+
+
 @pytest.mark.parametrize(
     ("image", "original"),
     [
@@ -112,7 +121,11 @@ def test_domains_are_read_as_by_webhook() -> None:
             for value in ("a in ()", "a in b", "!a=b", "a>b", "a in (b", "a,b)", "!", "a/=b")
         ),
         ("HOSTESS_PRIORITY_CLASS", "Not A Name"),
-        *(("CACHE_IMAGE", value) for value in ("two words", "/registry", "registry/", "a//b")),
+        *(
+            ("CACHE_IMAGE", value)
+            for value in ("two words", "/registry", "registry/", "a//b", "a/B", "a:", "a@sha256:0")
+        ),
+        *(("HOSTESS_IMAGE", value) for value in ("a:b:c", "a/b:" + "x" * 129, "a@sha512:" + "0" * 64)),
         ("HOSTESS_DOCKER_REGISTRY", "docker.io/"),
         *(("HOSTESS_DOCKER_TAG", value) for value in ("1 2", "a/b", "x" * 129)),
         ("MASQUERADE_DOMAINS", "not a domain"),

@@ -1,0 +1,152 @@
+"""Test what the chart renders: the manifests of deploy/, the overlays, and what a real API server accepts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from deploy import manifests
+from tests.localcluster.cluster import Cluster
+from tests.localcluster.system import REPOSITORY
+from tests.support.helm import BASE, EXAMPLES, Helm, by_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from common.types import Json
+
+OVERLAYS = ("hardened", "cert-manager", "autoscaling")
+CERT_MANAGER = "cert-manager.io/v1"  # the cluster of this test lacks its kinds
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Start an API server with the namespace, the CRD and the PriorityClasses."""
+    with Cluster(tmp_path_factory.mktemp("chart")).start(controllers=False, scheduler=False) as cluster:
+        for name in ("namespace", "crd", "priority"):
+            cluster.run_kubectl("apply", f"--filename={REPOSITORY}/deploy/{name}.yaml")
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """Provide helm without a cluster."""
+    return Helm(tmp_path_factory.mktemp("helm"))
+
+
+def test_manifests_are_rendered_from_chart(helm: Helm) -> None:
+    for path, content in manifests.rendered(helm.binary).items():
+        assert path.read_text() == content, "run `make manifests`"
+
+
+def test_lint_finds_nothing(helm: Helm) -> None:
+    for values in EXAMPLES.glob("*.yaml"):
+        helm.run("lint", "--strict", manifests.CHART, f"--values={values}")
+
+
+@pytest.mark.parametrize("overlay", ["", *OVERLAYS])
+def test_overlay_equals_values(helm: Helm, cluster: Cluster, tmp_path: Path, overlay: str) -> None:
+    """The patches of an overlay and the values of its name give the same objects."""
+    (tmp_path / "base").symlink_to(REPOSITORY / "deploy")
+    components = [f"base/overlays/{overlay}"] if overlay else []
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump({"resources": ["base"], "components": components}))
+    built = list(yaml.safe_load_all(cluster.run_kubectl("kustomize", str(tmp_path)).stdout))
+    values = [EXAMPLES / f"{overlay}.yaml"] if overlay else []
+    assert sorted_variables(by_name(built)) == sorted_variables(by_name(helm.template(BASE, *values, IMAGES)))
+
+
+def sorted_variables(objects: dict[tuple[str, str], Json]) -> dict[tuple[str, str], Json]:
+    """Sort the variables of each container: kustomize puts those of a patch first."""
+    for (kind, _), each in objects.items():
+        if kind == "Deployment":
+            for container in each["spec"]["template"]["spec"]["containers"]:
+                container["env"].sort(key=lambda variable: variable["name"])
+    return objects
+
+
+# As in deploy/kustomization.yaml.
+IMAGES = {
+    name: {"image": {"repository": f"registry.example.com/registry-mirror/{name}"}}
+    for name in ("webhook", "controller")
+}
+
+
+@pytest.mark.parametrize("values", sorted(EXAMPLES.glob("*.yaml")), ids=lambda each: each.stem)
+def test_examples_are_accepted(helm: Helm, cluster: Cluster, values: Path) -> None:
+    """The API server accepts each object; hooks are tried too."""
+    objects = [each for each in helm.template(values, hooks=True) if each["apiVersion"] != CERT_MANAGER]
+    printed = cluster.run_kubectl("apply", "--dry-run=server", "--filename=-", stdin=yaml.safe_dump_all(objects)).stdout
+    assert printed.count("(server dry run)") == len(objects)
+
+
+def test_image_is_one_value(helm: Helm) -> None:
+    """Registry, tag and digest reach pods and variables alike."""
+    digest = "sha256:" + "a" * 64
+    images = {"image": {"tag": "2.0", "digest": digest}}
+    objects = by_name(
+        helm.template({"global": {"imageRegistry": "r.example:5000/team"}, "controller": images, "agent": images})
+    )
+    container = objects["Deployment", "registrymirror-controller"]["spec"]["template"]["spec"]["containers"][0]
+    variables = {each["name"]: each.get("value") for each in container["env"]}
+    assert container["image"] == f"r.example:5000/team/registry-mirror/controller:2.0@{digest}"
+    assert variables["HOSTESS_IMAGE"] == f"r.example:5000/team/registry-mirror/hostess:2.0@{digest}"
+    assert variables["CACHE_IMAGE"] == "r.example:5000/team/registry-mirror/cache:0.1.0"
+
+
+def test_settings_become_variables(helm: Helm) -> None:
+    values = {
+        "global": {"masqueradeDomains": ["a.internal", "b.internal"], "imagePullSecrets": [{"name": "pull"}]},
+        "controller": {"settings": {"nodeCleanupDeadline": 300, "secretOptIn": True, "caLifetime": "9000h"}},
+        "webhook": {"settings": {"logLevel": "DEBUG"}},
+        "agent": {"nodeSelector": {"pool": "a", "disk": "b"}},
+    }
+    objects = by_name(helm.template(values))
+    controller, webhook = (_variables(objects, name) for name in ("controller", "webhook"))
+    assert (
+        controller.items()
+        >= {
+            "NODE_CLEANUP_DEADLINE": "300",
+            "SECRET_OPT_IN": "true",
+            "CA_LIFETIME": "9000h",
+            "MASQUERADE_DOMAINS": "a.internal,b.internal",
+            "IMAGE_PULL_SECRETS": "pull",
+            "HOSTESS_NODE_SELECTOR": "disk=b,pool=a",
+        }.items()
+    )
+    assert (webhook["LOG_LEVEL"], webhook["MASQUERADE_DOMAINS"]) == ("DEBUG", "a.internal,b.internal")
+
+
+def _variables(objects: dict[tuple[str, str], Json], program: str) -> Json:
+    (container,) = objects["Deployment", f"registrymirror-{program}"]["spec"]["template"]["spec"]["containers"]
+    return {each["name"]: each.get("value") for each in container["env"]}
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ("controller.settings.nodeCleanupDeadline=3601", "nodeCleanupDeadline"),
+        ("controller.settings.caLifetime=10y", "caLifetime"),
+        ("global.masqueradeDomains={not a domain}", "masqueradeDomains"),
+        ("agent.nodeSelector=a in ()", "nodeSelector"),
+        ("webhook.image.digest=1.0", "digest"),
+        ("controler.replicas=3", "controler"),
+    ],
+)
+def test_helm_refuses_wrong_values(helm: Helm, value: str, named: str) -> None:
+    """Helm names the value before anything is installed."""
+    done = helm.run("template", manifests.RELEASE, manifests.CHART, "--set", value, check=False)
+    assert done.returncode != 0
+    assert named in done.stderr
+
+
+def test_namespace_of_release_is_everywhere(helm: Helm) -> None:
+    values = f"--values={EXAMPLES}/cert-manager.yaml"
+    ours, other = (
+        helm.run("template", "x", manifests.CHART, values, namespace=each).stdout
+        for each in (manifests.RELEASE, "other")
+    )
+    assert "namespace: registry-mirror" not in other
+    assert ours.count("namespace: registry-mirror") == other.count("namespace: other") > 10

@@ -1,0 +1,53 @@
+"""Run helm with the chart of deploy/."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import yaml
+
+from deploy.manifests import CHART, RELEASE
+from tests.localcluster.node import programs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from common.types import Json
+    from tests.localcluster.cluster import Cluster
+
+EXAMPLES = CHART / "examples"
+BASE = CHART / "files" / "base.yaml"  # values of the manifests in deploy/
+
+
+class Helm:
+    """Helm, with access to `cluster` if given. Its own files are in `folder`."""
+
+    def __init__(self, folder: Path, cluster: Cluster | None = None) -> None:
+        self.binary = programs.build(programs.HELM)
+        own = {f"HELM_{name}_HOME": str(folder / name.lower()) for name in ("CACHE", "CONFIG", "DATA")}
+        self._environment = {**(cluster.client_environment if cluster else os.environ), **own}
+
+    def run(
+        self, *arguments: str | Path, check: bool = True, namespace: str = RELEASE
+    ) -> subprocess.CompletedProcess[str]:
+        """Run helm in the namespace of the release."""
+        command = [self.binary, *arguments, f"--namespace={namespace}"]
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
+        assert not check or done.returncode == 0, f"helm {' '.join(map(str, arguments))}: {done.stdout}{done.stderr}"
+        return done
+
+    def template(self, *values: Path | Json, hooks: bool = False) -> list[Json]:
+        """Return the objects that the chart renders with these files or values."""
+        more = [f"--set-json={json.dumps(each)}" if isinstance(each, dict) else f"--values={each}" for each in values]
+        flags = [] if hooks else ["--no-hooks"]
+        return [each for each in yaml.safe_load_all(self.run("template", RELEASE, CHART, *more, *flags).stdout) if each]
+
+
+def by_name(objects: list[Json]) -> dict[tuple[str, str], Json]:
+    """Return objects by kind and name."""
+    found = {(each["kind"], each["metadata"]["name"]): each for each in objects}
+    assert len(found) == len(objects)
+    return found

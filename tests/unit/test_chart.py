@@ -1,0 +1,149 @@
+"""Test that the schema of the chart's values refuses what the programs refuse."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+import yaml
+
+from common.settings import Settings, SettingsError, read
+from controller.settings import ControllerSettings
+from deploy.manifests import TEMPLATES
+from deploy.values_schema import CHART_SETS, FILE, schema, settings_of, text, value_name
+from tests.localcluster.system import REPOSITORY
+from webhook.settings import WebhookSettings
+
+if TYPE_CHECKING:
+    from common.types import Json
+
+VALUES = yaml.safe_load((FILE.parent / "values.yaml").read_text())
+PROGRAMS: tuple[type[Settings], ...] = (ControllerSettings, WebhookSettings)
+REQUIRED = {"TLS_CERT_FILE": "/tls.crt", "TLS_KEY_FILE": "/tls.key"}
+DIGEST = "sha256:" + "a" * 64
+# Values that a user may write. Each setting is checked with all of them.
+NUMBERS = [0, -1, 1, 30, 0.5, 3600, 3601, 65536, True, False]
+LISTS = [[], ["a"], ["A.b", "*.internal"], ["a b"], ["x", "1.2.3.4"], ["a", "B"]]
+NAMES = ["", "a", "A", "a.b", "a,b", "a b", " a", "x" * 64, "x" * 254, "INFO", "LOUD"]
+DURATIONS = ["1", "1h", "1h30m", "90s", "10y", "-1h", "9999999h"]
+IMAGES = ["r.example/a", "r.example:5000/a/b:1.0", f"a@{DIGEST}", f"a:1@{DIGEST}", "a@sha256:1", "a/B", "a:b:c", "a//b"]
+PATHS = ["/", "/etc/a", "/etc/a/b", "/etc/a/../b", "/etc/a/./b", "/etc/a/b/", "//a/b/c", "/etc/a:b/c", "a/b/c"]
+SELECTORS = ["a=b", "a=b,c!=d", "a==b, e in (f,g) ,h notin (i),j,!k,l>1", "a=", "example.com/a=b"]
+WRONG_SELECTORS = ["a in ()", "a>b", "!a=b", "a/=b", "a=" + "x" * 64, "a in b", "a b", "a in (b", "=x"]
+# Values that a user may write. Each setting is checked with all of them.
+TRIED: list[Any] = [*NUMBERS, *LISTS, *NAMES, *DURATIONS, *IMAGES, *PATHS, *SELECTORS, *WRONG_SELECTORS]
+# Variables that the chart fixes, or composes of checked parts.
+NOT_VALUES = CHART_SETS - {
+    "HOSTESS_NODE_SELECTOR",
+    "HOSTESS_PRIORITY_CLASS",
+    "IMAGE_PULL_SECRETS",
+    "MASQUERADE_DOMAINS",
+}
+CHECKED = [(kind, name) for kind in PROGRAMS for name in settings_of(kind) if name not in NOT_VALUES]
+
+
+def accepts(rule: Json, value: object) -> bool:
+    return bool(jsonschema.Draft202012Validator(rule).is_valid(value))
+
+
+def program_accepts(kind: type[Settings], variable: str, value: object) -> bool:
+    """Read the setting as the chart writes it."""
+    written = ",".join(value) if isinstance(value, list) else str(value)
+    written = written.lower() if isinstance(value, bool) else written
+    try:
+        read(kind, {**REQUIRED, variable: written})
+    except SettingsError as error:
+        # A rule about several settings is not that of one value.
+        return not str(error).startswith(f"{variable}=")
+    return True
+
+
+def test_schema_equals_generator_output() -> None:
+    assert FILE.read_text() == text(), "run `make manifests`"
+
+
+@pytest.mark.parametrize(
+    ("kind", "variable"),
+    CHECKED,
+    ids=lambda each: each if isinstance(each, str) else each.__name__,
+)
+def test_schema_refuses_what_program_refuses(kind: type[Settings], variable: str) -> None:
+    rule = settings_of(kind)[variable]
+    accepted = [value for value in TRIED if accepts(rule, value)]
+    assert [value for value in accepted if not program_accepts(kind, variable, value)] == []
+    assert accepted, "the schema refuses everything"
+
+
+def test_schema_accepts_defaults_of_chart() -> None:
+    jsonschema.Draft202012Validator(schema()).validate(VALUES)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"controller": {"settings": {"nodeCleanupDeadline": 3601}}},
+        {"controller": {"settings": {"unknown": "x"}}},
+        {"controller": {"replica": 3}},
+        {"webhook": {"image": {"digest": "1.0"}}},
+        {"global": {"masqueradeDomains": ["not a domain"]}},
+        {"global": {"imagePullSecrets": ["pull"]}},
+        {"agent": {"nodeSelector": "a in ()"}},
+        {"certManager": {"enabled": True}, "controller": {"settings": {"externalWebhookCertificate": True}}},
+    ],
+    ids=json.dumps,
+)
+def test_schema_refuses_wrong_values(wrong: Json) -> None:
+    assert not accepts(schema(), merged(VALUES, wrong))
+
+
+def merged(values: Json, other: Json) -> Json:
+    shared = [key for key in values.keys() & other.keys() if isinstance(other[key], dict)]
+    return {**values, **other, **{key: merged(values[key], other[key]) for key in shared}}
+
+
+def test_each_value_is_in_schema_and_described() -> None:
+    """The schema has no value that values.yaml lacks, and the reverse."""
+    assert paths_of_schema(schema()) == paths_of_values(VALUES)
+    comments = (FILE.parent / "values.yaml").read_text().count("# -- ")
+    assert comments == len(paths_of_values(VALUES))
+
+
+def paths_of_schema(rule: Json, path: str = "") -> set[str]:
+    properties = rule.get("properties", {})
+    if not properties or path.endswith(".settings"):
+        return {path}
+    return set().union(*(paths_of_schema(each, f"{path}.{name}") for name, each in properties.items()))
+
+
+def paths_of_values(value: object, path: str = "") -> set[str]:
+    if not isinstance(value, dict) or not value or path.endswith(".resources"):
+        return {path}
+    return set().union(*(paths_of_values(each, f"{path}.{name}") for name, each in value.items()))
+
+
+def test_variables_set_by_chart_exist() -> None:
+    known = settings_of(ControllerSettings).keys() | settings_of(WebhookSettings).keys()
+    assert known >= CHART_SETS
+    assert value_name("NODE_CLEANUP_DEADLINE") == "nodeCleanupDeadline"
+
+
+def test_versions_are_one() -> None:
+    """Chart, kustomization and the default image of caches have the version of pyproject.toml."""
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    chart = yaml.safe_load((FILE.parent / "Chart.yaml").read_text())
+    images = yaml.safe_load((REPOSITORY / "deploy" / "kustomization.yaml").read_text())["images"]
+    tags = [*(each["newTag"] for each in images), read(ControllerSettings, {}).cache_image.rpartition(":")[2]]
+    assert {chart["version"], chart["appVersion"], *tags} == {version}
+
+
+def test_each_template_is_in_kustomization() -> None:
+    listed = yaml.safe_load((REPOSITORY / "deploy" / "kustomization.yaml").read_text())["resources"]
+    assert sorted(listed) == sorted(each.name for each in TEMPLATES.glob("*.yaml"))
+
+
+def test_chart_has_crd_of_deploy() -> None:
+    folder = REPOSITORY / "deploy"
+    assert (folder / "chart" / "files" / "crd.yaml").read_text() == (folder / "crd.yaml").read_text(), "run `make crd`"
