@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
+from prometheus_client import Counter, Gauge
+
+from common.metrics import new_registry
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from cache.model.reference import Reference
     from cache.model.results import Result
-
-disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 @dataclass(slots=True)
@@ -19,7 +21,7 @@ class Metrics:
     """The metrics of the process."""
 
     counts_repositories: bool = False
-    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    registry: CollectorRegistry = field(default_factory=new_registry)
     requests: Counter = field(init=False)
     served_bytes: Counter = field(init=False)
     received_bytes: Counter = field(init=False)

@@ -11,10 +11,9 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry
-
 from common import agent_protocol, cache_protocol
 from common.logs import Logger, logger
+from common.metrics import new_registry
 from common.settings import SettingsError, read
 from controller.apply.applier import Applier
 from controller.caches.cache_poller import CachePoller
@@ -80,7 +79,7 @@ def _manager(
     settings: ControllerSettings,
     log: Logger,
 ) -> Manager:
-    metrics, keys = Metrics(CollectorRegistry()), KeyQueue()
+    metrics, keys = Metrics(new_registry()), KeyQueue()
     shared = frozenset({settings.docker_certificate_secret} if settings.docker_certificate_secret else ())
     state = ClusterCache(keys.enqueue, shared, settings.masquerade_domains)
     state.leases.listen(leadership.notice)
@@ -107,7 +106,7 @@ def _manager(
         mirrors.memories.clear()
 
     workers = Workers(keys, reconcile, report_failure, log, metrics)
-    metrics.registry.register(StateCollector(state, keys.queue))
+    metrics.registry.register(StateCollector(state, keys.queue, leadership.leads))
     watched = reflectors(cluster, settings, state, log, metrics)
     return Manager(watched, state, leadership, workers, caches, recorder, metrics, forget)
 

@@ -31,9 +31,13 @@ class Leadership:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _unreachable: bool = False
 
+    def leads(self) -> bool:
+        """Return True if this process holds the lease by the monotonic clock."""
+        return self.election.leads(clock.since_boot())
+
     def check(self) -> None:
-        """Raise NotLeader unless this process holds the lease by the monotonic clock."""
-        if not self.election.leads(clock.since_boot()):
+        """Raise NotLeader unless this process leads."""
+        if not self.leads():
             raise NotLeader("not sent: this process does not hold the lease")
 
     def notice(self, *_: object) -> None:
@@ -53,14 +57,14 @@ class Leadership:
     async def keep(self) -> None:
         """Renew the lease until it is lost."""
         renewed = True
-        while self.election.leads(clock.since_boot()):
+        while self.leads():
             await asyncio.sleep(RETRY_PERIOD if renewed else RETRY_AFTER_FAILURE)
             renewed = await self._try()
         self.log.warning("lost leader election", identity=self.election.identity)
 
     async def release(self) -> None:
         """Release the lease if this process holds it, so that the next leader does not wait for its expiry."""
-        if not self.election.leads(clock.since_boot()):
+        if not self.leads():
             return
         self.election.lost()
         try:

@@ -108,9 +108,7 @@ class Manager:
             await _until(stopping, self._wait_for_election())
             if stopping.is_set():
                 return
-            self.metrics.leading.set(1)
             await self._lead(stopping)
-            self.metrics.leading.set(0)
 
     async def _wait_for_election(self) -> None:
         """Return once all kinds are listed and this process leads."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter, Histogram
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 # Seconds: a reconcile without changes takes about 0.001, one that creates all objects some 0.05.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
 class Metrics:
-    """Count reconciles, watch restarts and leadership. All names start with `registrymirror_`."""
+    """Count reconciles and watch restarts. All names start with `registrymirror_`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
@@ -26,11 +31,6 @@ class Metrics:
             ["kind", "reason"],
             registry=registry,
         )
-        self.leading = Gauge(
-            "registrymirror_leader_election_master_status", "1 if this process is the leader.", registry=registry
-        )
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
 
     def watch_restarted(self, kind: str, reason: str) -> None:
         """Count a restarted watch."""

@@ -1,6 +1,6 @@
 """Write the bill of materials of an image (CycloneDX 1.6, JSON) while the image is built.
 
-    python3 sbom.py webhook pyproject.toml /app/lib packages.json > sbom.cdx.json
+    python3 sbom.py webhook version.py /app/lib packages.json > sbom.cdx.json
 
 It lists the program, its installed packages with the hash of their wheel (`pip install --report`), and the version of
 Python. The rest of the base image is not listed. The same sources give the same bytes. Requires cyclonedx-python-lib
@@ -9,8 +9,8 @@ Python. The rest of the base image is not listed. The same sources give the same
 
 import json
 import platform
+import runpy
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import Distribution, distributions
@@ -110,9 +110,9 @@ def _normal(name: str) -> str:
     return name.lower().replace("_", "-").replace(".", "-")
 
 
-def main(program: str, project: str, folder: str | None = None, report: str | None = None) -> None:
+def main(program: str, version_module: str, folder: str | None = None, report: str | None = None) -> None:
     """Print the bill. A program without packages has no folder."""
-    version = tomllib.loads(Path(project).read_text())["project"]["version"]
+    version = runpy.run_path(version_module)["VERSION"]
     packages = installed(Path(folder), hashes_of(json.loads(Path(report).read_text()))) if folder and report else []
     print(JsonV1Dot6(bill(program, version, packages)).output_as_string(indent=1))
 

@@ -10,9 +10,9 @@ import sys
 import time
 
 import uvloop
-from prometheus_client import CollectorRegistry
 
 from common.logs import Logger, logger
+from common.metrics import new_registry
 from common.settings import SettingsError, read
 from webhook.app import AppContext, application
 from webhook.certificate_watcher import POLL_INTERVAL, CertificateWatcher
@@ -56,7 +56,7 @@ async def _run(settings: WebhookSettings, log: Logger) -> None:
 
 
 def _server(settings: WebhookSettings, watcher: CertificateWatcher, log: Logger) -> Server:
-    metrics = Metrics(CollectorRegistry(), lambda: watcher.current.not_after if watcher.current else 0)
+    metrics = Metrics(new_registry(), lambda: watcher.current.not_after if watcher.current else 0)
     app = application(AppContext(log, metrics, watcher.is_ready, settings.masquerade_domains))
     address = settings.host, settings.port
 

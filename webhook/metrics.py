@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import Counter, Gauge, Histogram, generate_latest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,6 @@ class Metrics:
             "Expiry of the certificate in use, in seconds since 1970.",
             registry=registry,
         ).set_function(not_after)
-        ProcessCollector(registry=registry)
 
     def count_review(self, path: str, operation: str, result: str, seconds: float) -> None:
         """Count one review. Each combination of the words becomes a time series, so their sets are small."""

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import uvloop
-from prometheus_client import CollectorRegistry
 
+from common.metrics import new_registry
 from tests.localcluster.ports import free_port
 from tests.support.certificates import HOST
 from tests.support.recorder import Recorder
@@ -122,7 +122,7 @@ def served(mount: Mount) -> Iterator[int]:
     log, listens, port = Recorder(), threading.Event(), free_port()
     watcher = CertificateWatcher((mount.certificate_file, mount.key_file), time.time, log)
     watcher.reload()
-    context = AppContext(log, Metrics(CollectorRegistry(), lambda: 0), watcher.is_ready)
+    context = AppContext(log, Metrics(new_registry(), lambda: 0), watcher.is_ready)
     server = Server(config(application(context), ("127.0.0.1", port), watcher.context), listens.set)
     thread = threading.Thread(target=lambda: uvloop.run(server.serve()))
     thread.start()

@@ -20,6 +20,6 @@ def test_metrics_of_the_cache_are_documented() -> None:
     cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
     suffixes = {"counter": "_total"}
     families = Metrics().registry.collect()
-    assert {f"registrymirror_cache_{name}" for cell in cells for name in re.findall(r"`(\w+)`", cell)} == {
-        family.name + suffixes.get(family.type, "") for family in families
-    }
+    exposed = {family.name + suffixes.get(family.type, "") for family in families}
+    documented = {f"registrymirror_cache_{name}" for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+    assert documented == {name for name in exposed if name.startswith("registrymirror_cache_")}

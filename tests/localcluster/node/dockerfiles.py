@@ -75,7 +75,7 @@ def _layers(archive: Path) -> list[tarfile.TarInfo]:
 
 
 def _key(program: str, bases: Sequence[str]) -> str:
-    sources = [REPOSITORY / name for name in (f"Dockerfile.{program}", "pyproject.toml", "deploy/sbom.py")]
+    sources = [REPOSITORY / name for name in (f"Dockerfile.{program}", "deploy/sbom.py")]
     # The node agent has no packages.
     sources += [
         path

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from kubernetes.aio import client
-from prometheus_client import CollectorRegistry
 
 from common.logs import logger
+from common.metrics import new_registry
 from controller import manager as module
 from controller.caches.cache_poller import CachePoller
 from controller.informer.cluster_cache import ClusterCache
@@ -46,7 +46,7 @@ async def _no_answer(_: str) -> object:
 async def manager() -> AsyncIterator[Manager]:
     """Return a manager without reflectors; there is no API server."""
     log, keys = logger("ERROR", "test"), KeyQueue()
-    metrics, state = Metrics(CollectorRegistry()), ClusterCache(keys.enqueue)
+    metrics, state = Metrics(new_registry()), ClusterCache(keys.enqueue)
     async with KubeClient(client.Configuration()) as cluster:
         leadership = Leadership(cluster, "mirrors", Election("me"), log)
         caches = CachePoller(state.cache_pods, keys.enqueue, _no_answer, log)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry
 
 from common.logs import logger
+from common.metrics import new_registry
 from controller.clock import wait_for_event
 from controller.kubeclient.errors import Conflict, Unavailable
 from controller.metrics import Metrics
@@ -38,7 +38,7 @@ class _Mirrors:
         self.seen: list[str] = []
         self.reported: dict[str, Failure] = {}
         self.stopping = asyncio.Event()
-        log, metrics = logger("ERROR", "test"), Metrics(CollectorRegistry())
+        log, metrics = logger("ERROR", "test"), Metrics(new_registry())
         self.workers = Workers(self.keys, self.reconcile, self.report_failure, log, metrics)
 
     def enqueue(self, *keys: str) -> None:
@@ -150,7 +150,7 @@ class _Scripted:
         self.now, self.keys = now, KeyQueue()
         self.running: dict[str, asyncio.Future[Outcome]] = {}
         self.pending: set[str] = set()  # added since their last start
-        log, metrics = logger("CRITICAL", "test"), Metrics(CollectorRegistry())
+        log, metrics = logger("CRITICAL", "test"), Metrics(new_registry())
         self.workers = Workers(self.keys, self.reconcile, self.report_failure, log, metrics)
 
     async def reconcile(self, key: str) -> Outcome:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from hypothesis import given
-from prometheus_client import CollectorRegistry
 
+from common.metrics import new_registry
 from tests.support import reviews
 from tests.support.mirrors import a_mirror
 from tests.support.recorder import Recorder
@@ -32,7 +32,7 @@ class Webhook:
 
     def __init__(self, *, is_ready: bool = True) -> None:
         self.log = Recorder()
-        metrics = Metrics(CollectorRegistry(), lambda: 1234.0)
+        metrics = Metrics(new_registry(), lambda: 1234.0)
         self.app: Starlette = application(AppContext(self.log, metrics, lambda: is_ready))
 
     async def post(self, path: str, content: Any, headers: dict[str, str] | None = None) -> httpx.Response:
