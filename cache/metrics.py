@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 from common.metrics import new_registry
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from cache.model.reference import Reference
+    from cache.model.reference import Request
     from cache.model.results import Result
+
+# Seconds. A stored manifest takes 0.001; a layer of some GB from a slow upstream takes minutes.
+_BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+NODE, REPLICA = "node", "replica"  # values of the label `client`
 
 
 @dataclass(slots=True)
@@ -23,15 +28,21 @@ class Metrics:
     counts_repositories: bool = False
     registry: CollectorRegistry = field(default_factory=new_registry)
     requests: Counter = field(init=False)
+    duration: Histogram = field(init=False)
+    pulls: Counter = field(init=False)
     served_bytes: Counter = field(init=False)
     received_bytes: Counter = field(init=False)
     repository_requests: Counter = field(init=False)
     downloads: Gauge = field(init=False)
     stored_bytes: Gauge = field(init=False)
     free_bytes: Gauge = field(init=False)
+    min_free_bytes: Gauge = field(init=False)
+    volume_bytes: Gauge = field(init=False)
     evictions: Counter = field(init=False)
     evicted_bytes: Counter = field(init=False)
+    upstream_reason: Gauge = field(init=False)
     rate_limit: Gauge = field(init=False)
+    rate_limit_remaining: Gauge = field(init=False)
 
     def __post_init__(self) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -41,25 +52,59 @@ class Metrics:
             return Gauge(f"registrymirror_cache_{name}", text, labels, registry=self.registry)
 
         self.requests = counter(
-            "requests_total", "Requests by upstream, kind and result.", "upstream", "kind", "result"
+            "requests_total",
+            "Requests by upstream, kind, client and result.",
+            "upstream",
+            "kind",
+            "client",
+            "result",
         )
-        self.served_bytes = counter("served_bytes_total", "Bytes of bodies sent to clients.", "upstream")
+        self.duration = Histogram(
+            "registrymirror_cache_request_duration_seconds",
+            "Time of answered requests of nodes, until the last byte.",
+            ("upstream", "kind"),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.pulls = counter("pulls_total", "Manifests of images sent to nodes.", "upstream")
+        self.served_bytes = counter("served_bytes_total", "Bytes of bodies sent.", "upstream", "client")
         self.received_bytes = counter("received_bytes_total", "Bytes of blobs received.", "upstream", "source")
         self.repository_requests = counter("repository_requests_total", "Requests by repository.", "upstream", "name")
         self.downloads = gauge("downloads", "Downloads in progress.")
         self.stored_bytes = gauge("stored_bytes", "Bytes of the store.")
         self.free_bytes = gauge("free_bytes", "Free bytes of the volume.")
+        self.min_free_bytes = gauge("min_free_bytes", "Bytes of the volume that evictions keep free.")
+        self.volume_bytes = gauge("volume_bytes", "Size of the volume.")
         self.evictions = counter("evictions_total", "Files evicted, by cause.", "cause")
         self.evicted_bytes = counter("evicted_bytes_total", "Bytes evicted, by cause.", "cause")
-        self.rate_limit = gauge("rate_limit_remaining", "Requests that the upstream still allows.", "upstream")
+        self.upstream_reason = gauge(
+            "upstream_reason", "1 for the last result of asking the upstream.", "upstream", "reason"
+        )
+        self.rate_limit = gauge("rate_limit", "Requests that the upstream allows per period.", "upstream")
+        self.rate_limit_remaining = gauge(
+            "rate_limit_remaining", "Requests that the upstream still allows.", "upstream"
+        )
 
-    def count(self, host: str, reference: Reference, result: Result) -> None:
+    def prepare(self, host: str) -> None:
+        """Expose series of an upstream with 0: Prometheus does not see the first increase of a new series."""
+        self.pulls.labels(host)
+        for client in (NODE, REPLICA):
+            self.served_bytes.labels(host, client)
+        for source in ("upstream", "peer"):
+            self.received_bytes.labels(host, source)
+
+    def count(self, host: str, asked: Request, result: Result) -> None:
         """Count a request."""
-        self.requests.labels(host, reference.kind.value, result.value).inc()
+        self.requests.labels(host, asked.reference.kind.value, client_of(asked), result.value).inc()
         if self.counts_repositories:
-            self.repository_requests.labels(host, reference.name).inc()
+            self.repository_requests.labels(host, asked.reference.name).inc()
 
     def count_eviction(self, cause: str, size: int) -> None:
         """Count an evicted file."""
         self.evictions.labels(cause).inc()
         self.evicted_bytes.labels(cause).inc(size)
+
+
+def client_of(asked: Request) -> str:
+    """Return who sent a request."""
+    return REPLICA if asked.is_hop else NODE

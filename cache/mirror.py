@@ -10,17 +10,16 @@ from cache.content.blobs import BlobService
 from cache.content.manifest_sources import ManifestSources
 from cache.content.manifests import ManifestService
 from cache.content.pages import PageService
+from cache.metrics import Metrics, client_of
 from cache.upstream.client import UpstreamClient
 from cache.upstream.credentials import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from prometheus_client import Counter
-
     from cache.config import UpstreamConfig
     from cache.content.download import Downloads
-    from cache.metrics import Metrics
+    from cache.model.reference import Request
     from cache.replicas.peers import Peers
     from cache.store.file_store import FileStore
     from cache.upstream.proxies import Proxies
@@ -49,7 +48,7 @@ class Mirror:
     manifests: ManifestService
     blobs: BlobService
     pages: PageService
-    served_bytes: Counter
+    served: Callable[[Request, int], None]  # counts bytes of bodies
 
     @property
     def host(self) -> str:
@@ -95,9 +94,13 @@ class Mirrors:
 def _mirror_of(config: UpstreamConfig, parts: Parts) -> Mirror:
     client = UpstreamClient(config, parts.session, parts.proxies, Credentials(config.credentials))
     area, metrics = config.directory, parts.metrics
+    metrics.prepare(config.host)
 
     def received(source: str, size: int) -> None:
         metrics.received_bytes.labels(config.host, source).inc(size)
+
+    def served(asked: Request, size: int) -> None:
+        metrics.served_bytes.labels(config.host, client_of(asked)).inc(size)
 
     return Mirror(
         config=config,
@@ -107,5 +110,5 @@ def _mirror_of(config: UpstreamConfig, parts: Parts) -> Mirror:
             area, config.host, client, parts.store, parts.peers, parts.downloads, received, parts.check_space
         ),
         pages=PageService(area, client, parts.store),
-        served_bytes=metrics.served_bytes.labels(config.host),
+        served=served,
     )

@@ -18,6 +18,8 @@ OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
 SIGNED_SCHEMA_1: Final = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+# Lists of manifests, one for each platform.
+INDEXES: Final = frozenset({OCI_INDEX, DOCKER_INDEX})
 # Characters of a media type: two names of at most 127, and parameters.
 _MEDIA_TYPE_MAX: Final = 512
 # What is asked for: a registry may convert a manifest that is not listed here.

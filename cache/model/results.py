@@ -10,5 +10,6 @@ class Result(StrEnum):
     MISS = "miss"  # this request fetched it
     JOINED = "joined"  # another request was fetching it already
     PEER = "peer"  # from another replica
+    UNSTORED = "unstored"  # this request fetched it, and the volume has no room for it
     STALE = "stale"  # from the store, because the upstream gave no usable answer
     REFUSED = "refused"  # not at all

@@ -58,7 +58,7 @@ class BlobResponse:
             async with download.reading() as blob:
                 response = await (self._stored(blob) if download.verified else self._growing(download, blob))
         except NoSpaceError:
-            return await self._passed(), Result.MISS
+            return await self._passed(), Result.UNSTORED
         return response, Result.JOINED if joined else download.result
 
     async def _stored(self, blob: StoredBlob) -> web.StreamResponse:
@@ -81,7 +81,7 @@ class BlobResponse:
             content = b"".join([piece async for piece in _pieces(blob, part)])
         except ConnectionError as error:
             raise RegistryError(UNAVAILABLE, str(error)) from error
-        self.mirror.served_bytes.inc(len(content))
+        self.mirror.served(self.asked, len(content))
         return web.Response(status=status, body=content, headers=headers)
 
     async def _growing(self, download: Download, blob: StoredBlob) -> web.StreamResponse:
@@ -158,7 +158,7 @@ class BlobResponse:
             writer.cut()
             raise
         finally:
-            self.mirror.served_bytes.inc(writer.size)
+            self.mirror.served(self.asked, writer.size)
 
 
 async def _pieces(blob: StoredBlob, part: ByteRange) -> AsyncIterator[bytes | bytearray]:

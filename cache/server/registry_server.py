@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from cache.model.errors import NOT_ALLOWED, NOT_FOUND, RegistryError
+from cache.model.manifest import INDEXES
 from cache.model.reference import API_VERSION, DIGEST_HEADER, Kind, Request, parse_path, split_host
 from cache.model.results import Result
 from cache.replicas.peers import HOP_HEADER
@@ -55,12 +57,15 @@ class RegistryServer:
             is_hop=HOP_HEADER in request.headers,
             only_if_cached="only-if-cached" in request.headers.get("Cache-Control", ""),
         )
+        began = time.monotonic()
         try:
             response, result = await self._serve(request, mirror, asked)
         except RegistryError:
-            self.metrics.count(mirror.host, reference, Result.REFUSED)
+            self.metrics.count(mirror.host, asked, Result.REFUSED)
             raise
-        self.metrics.count(mirror.host, reference, result)
+        self.metrics.count(mirror.host, asked, result)
+        if not asked.is_hop:
+            self.metrics.duration.labels(mirror.host, reference.kind.value).observe(time.monotonic() - began)
         return response
 
     def _resource(self, request: web.BaseRequest, path: str) -> tuple[Mirror, Reference]:
@@ -89,18 +94,21 @@ class RegistryServer:
                 return await BlobResponse(request, mirror, asked, reference.digest, client_address(request)).send()
             case _:
                 page = await mirror.pages.get(asked, request.query)
-                mirror.served_bytes.inc(len(page.content))
+                mirror.served(asked, len(page.content))
                 return web.Response(body=page.content, headers={**API_VERSION, **page.headers}), page.result
 
-    @staticmethod
-    async def _manifest(request: web.BaseRequest, mirror: Mirror, asked: Request) -> tuple[web.StreamResponse, Result]:
+    async def _manifest(
+        self, request: web.BaseRequest, mirror: Mirror, asked: Request
+    ) -> tuple[web.StreamResponse, Result]:
         is_head = request.method == "HEAD"
         answer = await (mirror.manifests.head(asked) if is_head else mirror.manifests.get(asked))
         head = answer.head
         headers = {**API_VERSION, DIGEST_HEADER: str(head.digest), "Content-Type": head.media_type}
         if is_head or answer.manifest is None:
             return web.Response(headers={**headers, "Content-Length": str(head.size)}), answer.result
-        mirror.served_bytes.inc(head.size)
+        mirror.served(asked, head.size)
+        if not asked.is_hop and head.media_type not in INDEXES:
+            self.metrics.pulls.labels(mirror.host).inc()
         return web.Response(body=answer.manifest.content, headers=headers), answer.result
 
 

@@ -66,12 +66,20 @@ class StatusServer:
         }
 
     def _measure(self) -> None:
-        self.metrics.downloads.set(len(self.downloads))
-        self.metrics.stored_bytes.set(self.evictor.stored_bytes)
-        self.metrics.free_bytes.set(space_of(self.root).free)
+        metrics, space = self.metrics, space_of(self.root)
+        metrics.downloads.set(len(self.downloads))
+        metrics.stored_bytes.set(self.evictor.stored_bytes)
+        metrics.free_bytes.set(space.free)
+        metrics.min_free_bytes.set(self.evictor.floor.of(space.total))
+        metrics.volume_bytes.set(space.total)
+        for gauge in (metrics.upstream_reason, metrics.rate_limit, metrics.rate_limit_remaining):
+            gauge.clear()  # of former upstreams and reasons
         for mirror in self.mirrors.by_host.values():
-            if mirror.client.health.remaining is not None:
-                self.metrics.rate_limit.labels(mirror.host).set(mirror.client.health.remaining)
+            health = mirror.client.health
+            metrics.upstream_reason.labels(mirror.host, health.reason.value).set(1)
+            for gauge, value in ((metrics.rate_limit, health.limit), (metrics.rate_limit_remaining, health.remaining)):
+                if value is not None:
+                    gauge.labels(mirror.host).set(value)
 
 
 def _upstream(mirror: Mirror) -> dict[str, Any]:

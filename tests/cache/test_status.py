@@ -88,7 +88,10 @@ async def test_stored_bytes_follow(upstream: Registry, cache: Cache) -> None:
     upstream.push("a", layers=(3_000_000,))
     await cache.pull("a")
     assert 3_000_000 < await cache.metric("registrymirror_cache_stored_bytes") < 3_100_000
-    assert 3_000_000 < (await cache.status())["space"]["stored"] < 3_100_000
+    space = (await cache.status())["space"]
+    assert 3_000_000 < space["stored"] < 3_100_000
+    volume = [await cache.metric(f"registrymirror_cache_{name}") for name in ("volume_bytes", "min_free_bytes")]
+    assert volume == [space["total"], space["minFree"]]
 
 
 async def test_content_of_a_replica_counts_as_peer(upstream: Registry, pair: tuple[Cache, Cache]) -> None:
@@ -100,3 +103,23 @@ async def test_content_of_a_replica_counts_as_peer(upstream: Registry, pair: tup
     misses_of_owner = await pair[1].metric(REQUESTS, result="miss")
     assert counts == {"miss": 10 - misses_of_owner, "peer": misses_of_owner, "hit": 0}
     assert 0 < misses_of_owner < 10
+
+
+async def test_requests_of_replicas_count_apart(upstream: Registry, pair: tuple[Cache, Cache]) -> None:
+    """Bytes that a node received count once, and only nodes pull."""
+    size = 8 * 100_000
+    upstream.push("a", layers=(100_000,) * 8)
+    await pair[0].pull("a")
+
+    async def counts(name: str, **labels: str) -> list[float]:
+        return [await each.metric(f"registrymirror_cache_{name}", **labels) for each in pair]
+
+    to_nodes, to_replicas = (
+        await counts("served_bytes_total", client="node"),
+        await counts("served_bytes_total", client="replica"),
+    )
+    assert (size < to_nodes[0] < size + 10_000, to_nodes[1]) == (True, 0)
+    assert (to_replicas[0], to_replicas[1] > 0) == (0, True)
+    assert await counts("pulls_total", upstream="registry.test") == [1, 0]
+    assert await counts("request_duration_seconds_count", kind="blobs") == [9, 0]
+    assert await counts("upstream_reason", reason="Reachable") == [1, 1]

@@ -110,6 +110,7 @@ async def test_blob_larger_than_the_volume_is_streamed(upstream: Registry, small
     assert not small.has(blobs[1])
     assert all(small.has(each) for each in stored)
     assert await _evictions(small) == 0
+    assert await small.metric("registrymirror_cache_requests_total", result="unstored") == 4
 
 
 @pytest.mark.parametrize("wrong_length", [-1, 1])
