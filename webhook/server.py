@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import contextmanager
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -49,8 +50,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[Any] | None = None) -> None:
         """Listen with a connection limit, then call `on_listening`."""
         await super().startup(sockets or [])
-        listener = self.config.bind_socket()
-        listener.listen(self.config.backlog)
+        listener = _listener(self.config)
         self.servers.append(cast("asyncio.Server", ConnectionLimiter(listener, self._new_protocol, self.config.ssl)))
         self._on_listening()
 
@@ -177,6 +177,16 @@ class Protocol(HttpToolsProtocol, ServedConnection):
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
         self.closed.set()
+
+
+def _listener(config: uvicorn.Config) -> socket.socket:
+    """Return a listening socket. Without a host it takes IPv4 and IPv6, if the kernel has both."""
+    if not config.host and socket.has_dualstack_ipv6():
+        address = ("", config.port)
+        return socket.create_server(address, family=socket.AF_INET6, backlog=config.backlog, dualstack_ipv6=True)
+    listener = config.bind_socket()
+    listener.listen(config.backlog)
+    return listener
 
 
 def config(app: Any, address: tuple[str, int], context: ssl.SSLContext) -> uvicorn.Config:

@@ -11,7 +11,9 @@ from common.settings_table import setting
 class WebhookSettings(Settings):
     """Variables of the webhook and their defaults."""
 
-    host: str = setting("WEBHOOK_HOST", "0.0.0.0", "IP address", "Address of the server.")  # noqa: S104 (in a pod)
+    host: str = setting(
+        "WEBHOOK_HOST", "", "IP address", "Address of the server; by default all addresses, IPv4 and IPv6."
+    )
     port: Port = setting(
         "WEBHOOK_PORT",
         8443,

@@ -44,7 +44,8 @@ def service(mirror: Mirror, settings: ControllerSettings, *, cleaning: bool = Fa
     order = {CLEANING_ANNOTATION: mirror.uid if cleaning else None}
     annotations = {**(cache.annotations or {}), **recorded_keys(cache), **order}
     found = with_metadata(SERVICE, mirror, settings, {"spec": body}, annotations=annotations)
-    found["metadata"]["labels"] = {**(cache.labels or {}), **found["metadata"]["labels"]}
+    labels = found["metadata"]["labels"]
+    found["metadata"]["labels"] = {**labels, **(cache.labels or {}), **names.labels(mirror.name)}
     return found
 
 
@@ -68,6 +69,8 @@ def headless_service(mirror: Identity, settings: ControllerSettings) -> Json:
 def _common(mirror: Identity) -> Json:
     return {
         **_INSIDE_ONLY,
+        # Kubernetes adds the second family of a dual-stack cluster, and ignores it in others.
+        "ipFamilyPolicy": "PreferDualStack",
         # A node may have no cache pod.
         "internalTrafficPolicy": "Cluster",
         "selector": names.pod_labels(mirror.name, names.REGISTRY),

@@ -48,6 +48,15 @@ def test_wrong_settings_are_reported_together() -> None:
     assert "Traceback" not in output
 
 
+def test_default_address_is_of_both_families(mount: Mount, issuer: Issuer) -> None:
+    """The kubelet asks the first address of the pod, which has any family."""
+    mount.hold_pair(issuer.issue())
+    with program(mount, WEBHOOK_HOST="") as (started, port):
+        started.wait_for_event("webhook listening")
+        for address in ("127.0.0.1", "::1"):
+            socket.create_connection((address, port), 5).close()
+
+
 def test_review_is_answered_and_logged_once(mount: Mount, issuer: Issuer) -> None:
     mount.hold_pair(issuer.issue())
     with program(mount, MASQUERADE_DOMAINS="example.com") as (started, port):
