@@ -25,6 +25,7 @@ from cache.upstream.probe import probe
 from cache.upstream.proxies import proxies_in
 from cache.upstream.session import Session
 from cache.upstream.trust import client_context, peer_context
+from common.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -85,7 +86,7 @@ class Program:
             context = self._certificate.context if self._config.tls else None
             port = await stack.enter_async_context(serving(registry.handle, self._config.listen, context))
             self._ready = True
-            self._log.info("serving", port=port, upstreams=list(self._mirrors.by_host))
+            self._log.info("serving", version=VERSION, port=port, upstreams=list(self._mirrors.by_host))
             await stopping.wait()
             self._ready = False
             self._log.info("stopping")

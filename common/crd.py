@@ -12,7 +12,7 @@ import yaml
 
 from common import names
 from common.model import RegistryMirrorSpec
-from common.status import RegistryMirrorStatus
+from common.status import UNOBSERVED, RegistryMirrorStatus
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -53,19 +53,26 @@ _CLAIM_RULES: Final = [
         "message": "accessModes cannot change after creation; create another mirror",
     },
 ]
+_READY: Final = ".status.conditions[?(@.type=='Ready')]"
 _COLUMNS: Final = [
     ("Upstream", "string", ".status.upstream", "Registry that the cache pulls from"),
     ("Masquerade", "string", ".status.masqueradeUrl", "Host name of the mirror on the nodes"),
     (
         "Ready",
         "string",
-        ".status.conditions[?(@.type=='Ready')].status",
+        f"{_READY}.status",
         "True if the cache serves, and all nodes with room for an agent use it",
     ),
-    ("Reason", "string", ".status.conditions[?(@.type=='Ready')].reason", "Reason of the Ready condition"),
-    ("Cache", "integer", ".status.readyReplicas", "Cache pods that can serve pulls"),
-    ("Nodes", "integer", ".status.nodes.ready", "Nodes that use the mirror"),
+    ("Reason", "string", f"{_READY}.reason", "Reason of the Ready condition"),
+    ("Cache", "string", ".status.summary.cache", "Cache pods that can serve pulls, of those wanted"),
+    ("Nodes", "string", ".status.summary.nodes", "Nodes that use the mirror, of those that run an agent"),
     ("Age", "date", ".metadata.creationTimestamp", "Time since creation"),
+]
+# Columns of `kubectl get -o wide`.
+_WIDE_COLUMNS: Final = [
+    ("Storage", "string", ".status.storage", "Storage that all claims have at least"),
+    ("TTL", "string", ".spec.ttl", "Time without a pull after which a blob is removed"),
+    ("Message", "string", f"{_READY}.message", "Message of the Ready condition"),
 ]
 
 
@@ -111,6 +118,8 @@ def definition() -> Json:
     """Return the CustomResourceDefinition."""
     spec = structural(RegistryMirrorSpec)
     spec["properties"]["volumeClaimTemplate"]["properties"]["spec"]["x-kubernetes-validations"] = _CLAIM_RULES
+    # Tools that wait take a mirror without status for a finished one.
+    status = {**structural(RegistryMirrorStatus), "default": {"observedGeneration": UNOBSERVED}}
     schema = {
         "type": "object",
         "description": "A pull-through cache of a registry inside the cluster. All nodes pull its images through it.",
@@ -119,7 +128,7 @@ def definition() -> Json:
             "kind": {"type": "string", "description": f"Always {names.KIND}."},
             "metadata": {"type": "object"},
             "spec": spec,
-            "status": structural(RegistryMirrorStatus),
+            "status": status,
         },
         "x-kubernetes-validations": _ROOT_RULES,
     }
@@ -136,6 +145,7 @@ def definition() -> Json:
                 "plural": names.PLURAL,
                 "singular": names.SINGULAR,
                 "shortNames": [names.SHORT_NAME],
+                "categories": [names.CATEGORY],
             },
             "versions": [
                 {
@@ -143,15 +153,22 @@ def definition() -> Json:
                     "served": True,
                     "storage": True,
                     "schema": {"openAPIV3Schema": schema},
-                    "subresources": {"status": {}},
+                    "subresources": {
+                        "status": {},
+                        "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"},
+                    },
                     "additionalPrinterColumns": [
-                        {"name": name, "type": kind, "jsonPath": path, "description": text}
-                        for name, kind, path, text in _COLUMNS
+                        *(_column(*column) for column in _COLUMNS),
+                        *({**_column(*column), "priority": 1} for column in _WIDE_COLUMNS),
                     ],
                 }
             ],
         },
     }
+
+
+def _column(name: str, kind: str, path: str, description: str) -> Json:
+    return {"name": name, "type": kind, "jsonPath": path, "description": description}
 
 
 def as_yaml() -> str:

@@ -147,7 +147,8 @@ class RegistryMirrorSpec(Part):
     credentials_secret: SecretName | None = Field(
         None,
         description=(
-            "Secret in the controller's namespace with the keys username and password for the upstream. The cache pulls"
+            "Secret in the controller's namespace with the keys username and password for the upstream, or of type"
+            " kubernetes.io/dockerconfigjson with an entry for its host. The cache pulls"
             " without credentials until the Secret is complete. Every pod of the cluster can pull all private images"
             " that these credentials can read. Default: none. Example: internal-mirror."
         ),

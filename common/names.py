@@ -19,6 +19,7 @@ KIND: Final = "RegistryMirror"
 PLURAL: Final = "registrymirrors"
 SINGULAR: Final = "registrymirror"
 SHORT_NAME: Final = "rm"
+CATEGORY: Final = "registry-mirror"  # `kubectl get registry-mirror`
 
 APP_LABEL: Final = "app"
 APP: Final = "docker-registry"
@@ -26,6 +27,13 @@ MIRROR_LABEL: Final = "mirror"
 COMPONENT_LABEL: Final = "component"
 REGISTRY: Final = "registry"
 HOSTESS: Final = "hostess-certificate"
+
+# Values of the labels that Kubernetes recommends. No selector uses these labels.
+_RECOMMENDED: Final = "app.kubernetes.io/"
+PRODUCT: Final = "registry-mirror"
+MANAGER: Final = "registrymirror-controller"
+CACHE: Final = "cache"
+AGENT: Final = "agent"
 
 PREFIX: Final = "registry-mirror-"
 HEADLESS_SUFFIX: Final = "-headless"
@@ -94,6 +102,23 @@ def labels(mirror: str) -> dict[str, str]:
 def pod_labels(mirror: str, component: str) -> dict[str, str]:
     """Return the labels of one kind of pods of a mirror, which are also their selector."""
     return {**labels(mirror), COMPONENT_LABEL: component}
+
+
+def recommended_labels(instance: str, component: str) -> dict[str, str]:
+    """Return the labels that Kubernetes recommends, for dashboards and users. They change without a new selector."""
+    values = {
+        "name": PRODUCT,
+        "instance": instance,
+        "component": component,
+        "part-of": PRODUCT,
+        "managed-by": MANAGER,
+    }
+    return {f"{_RECOMMENDED}{key}": value for key, value in values.items()}
+
+
+def version_label(version: str) -> dict[str, str]:
+    """Return the label with the product's version. Pods have none, since another label would restart them."""
+    return {f"{_RECOMMENDED}version": version.replace("+", "_")}
 
 
 def selector(object_labels: Mapping[str, str]) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, WithJsonSchema
 
 from common.field_types import Quantity
 from common.part import Part
+
+# observedGeneration of a mirror that the controller has not seen yet.
+UNOBSERVED: Final = -1
 
 Timestamp = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 
@@ -19,7 +22,8 @@ class Condition(Part):
         max_length=316,
         description=(
             "Ready summarizes the others: Accepted, CacheAvailable, UpstreamReachable, CredentialsAvailable,"
-            " NodesConfigured, CertificateValid, StorageResized and Reconciled. Reconciled exists only after an error."
+            " NodesConfigured, CertificateValid, StorageResized and Reconciled. Reconciled exists only after an error,"
+            " Stalled only while a user has to act."
         ),
     )
     status: Literal["True", "False", "Unknown"] = Field(description="True, False or Unknown.")
@@ -46,10 +50,19 @@ class Nodes(Part):
     )
 
 
+class Summary(Part):
+    """Counts as `kubectl get` shows them."""
+
+    cache: str = Field(description="Cache pods that can serve pulls, of those wanted, such as 2/2.")
+    nodes: str = Field(description="Nodes that use the mirror, of those that run an agent, such as 3/3.")
+
+
 class RegistryMirrorStatus(Part):
     """State of the mirror. Only the controller writes it."""
 
-    observed_generation: int | None = Field(None, description="Generation that the controller processed last.")
+    observed_generation: int | None = Field(
+        None, description="Generation that the controller processed last; -1 before the first time."
+    )
     upstream: str | None = Field(None, description="URL of the mirrored registry.")
     masquerade_url: str | None = Field(None, description="Host name of the mirror on the nodes.")
     cluster_ips: list[str] | None = Field(
@@ -59,6 +72,7 @@ class RegistryMirrorStatus(Part):
     replicas: int | None = Field(None, description="Cache pods that exist.")
     ready_replicas: int | None = Field(None, description="Cache pods that can serve pulls.")
     nodes: Nodes | None = Field(None, description="Number of nodes that use the mirror.")
+    summary: Summary | None = Field(None, description="Counts of cache pods and nodes, for people.")
     conditions: list[Condition] | None = Field(
         None,
         description="State of the mirror, one entry per aspect.",

@@ -15,6 +15,7 @@ from common import agent_protocol, cache_protocol
 from common.logs import Logger, logger
 from common.metrics import new_registry
 from common.settings import SettingsError, read
+from common.version import VERSION
 from controller.apply.applier import Applier
 from controller.caches.cache_poller import CachePoller
 from controller.certificates.expiry import ExpiryWarner
@@ -66,7 +67,8 @@ async def run(settings: ControllerSettings, configuration: client.Configuration,
             manager = _manager(cluster, leadership, agents, fetch_cache, settings, log)
             app = application(manager.metrics.registry, manager.not_ready)
             async with served(app, settings.metrics_port):
-                log.info("started", namespace=settings.namespace, port=settings.metrics_port, identity=identity)
+                where = {"namespace": settings.namespace, "port": settings.metrics_port}
+                log.info("started", version=VERSION, **where, identity=identity)
                 await manager.run(stopping)
     log.info("stopped")
 

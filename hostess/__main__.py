@@ -9,6 +9,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from common.version import VERSION
 from hostess.agent import Agent
 from hostess.containerd.config_reader import Containerd
 from hostess.health.probe import Probe
@@ -67,7 +68,8 @@ def run(settings: Settings, log: Log, stopping: threading.Event) -> None:
     threading.Thread(target=status.serve_forever, name="status", daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    log.info("started", mirror=settings.mirror, node=settings.node_name, upstream=settings.upstream_host)
+    where = {"mirror": settings.mirror, "node": settings.node_name}
+    log.info("started", version=VERSION, **where, upstream=settings.upstream_host)
     try:
         agent.run(stopping)
         agent.cleanup.finish(lambda: removal_reason(api, settings, seen=agent.saw_removal))

@@ -14,6 +14,7 @@ import uvloop
 from common.logs import Logger, logger
 from common.metrics import new_registry
 from common.settings import SettingsError, read
+from common.version import VERSION
 from webhook.app import AppContext, application
 from webhook.certificate_watcher import POLL_INTERVAL, CertificateWatcher
 from webhook.metrics import Metrics
@@ -62,7 +63,7 @@ def _server(settings: WebhookSettings, watcher: CertificateWatcher, log: Logger)
 
     def on_listening() -> None:
         gc.freeze()  # objects of the start live until the end, so the garbage collector need not visit them
-        log.info("webhook listening", host=settings.host, port=settings.port)
+        log.info("webhook listening", version=VERSION, host=settings.host, port=settings.port)
 
     return Server(config(app, address, watcher.context), on_listening)
 

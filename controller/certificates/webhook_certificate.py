@@ -10,6 +10,7 @@ import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from common import names
 from controller import clock
 from controller.apply.conflict_limiter import ConflictLimiter
 from controller.certificates import rotation
@@ -58,6 +59,7 @@ LONGEST_REQUEUE: Final = 43_200.0
 SHORTEST_REQUEUE: Final = 1.0
 # Fallback in case the watch misses the installation of a webhook configuration.
 MISSING_REQUEUE: Final = 60.0
+_LABELS: Final = names.recommended_labels(names.PRODUCT, "certificates")
 CONFLICT: Final = reasons.CONFLICTING_WRITER.name
 # Shortest time between two reconciles while another writer keeps changing an object.
 CONFLICT_COOLDOWN: Final = 1.0
@@ -218,7 +220,7 @@ class Admission:
             body = {
                 "apiVersion": SECRET.api,
                 "kind": SECRET.name,
-                "metadata": {"name": name, "namespace": namespace},
+                "metadata": {"name": name, "namespace": namespace, "labels": _LABELS},
                 "type": "kubernetes.io/tls",
                 "data": data,
             }

@@ -36,7 +36,7 @@ def daemon_set(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> 
         # All at once: a node keeps its configuration while its agent is replaced.
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}},
         "template": {
-            "metadata": template_metadata(mirror.agent, selector),
+            "metadata": template_metadata(mirror.agent, selector, names.AGENT),
             "spec": _pod(mirror, settings, inputs),
         },
     }

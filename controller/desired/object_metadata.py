@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from common import names
+from common.version import VERSION
 from controller.objects.ownership import owner_reference
+from controller.objects.resources import DAEMON_SET
 
 if TYPE_CHECKING:
     from common.types import Json
@@ -44,10 +46,12 @@ def with_metadata(
     annotations: Json | None = None,
 ) -> Json:
     """Return `body` with name, labels and an owner reference to the mirror."""
+    component = names.AGENT if kind is DAEMON_SET else names.CACHE
+    recommended = {**names.recommended_labels(mirror.name, component), **names.version_label(VERSION)}
     metadata: Json = {
         "name": name or mirror.object_name,
         "namespace": settings.namespace,
-        "labels": names.labels(mirror.name),
+        "labels": {**recommended, **names.labels(mirror.name)},
         "ownerReferences": [{**owner_reference(mirror), "controller": True}],
     }
     if annotations:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from common import names
 from controller.objects import user_metadata
 
 if TYPE_CHECKING:
@@ -30,10 +31,11 @@ def _without_empty(node: Any) -> Any:
     return {key: value for key, value in fields.items() if value not in ("", [], {}) or key in _KEPT}
 
 
-def template_metadata(pods: PodMetadata, selector: Json) -> Json:
+def template_metadata(pods: PodMetadata, selector: Json, component: str) -> Json:
     """Return the metadata of a pod template. The labels of the selector cannot be overridden."""
     annotations = {"annotations": dict(pods.annotations)} if pods.annotations else {}
-    return {"labels": {**(pods.labels or {}), **selector}, **annotations}
+    recommended = names.recommended_labels(selector[names.MIRROR_LABEL], component)
+    return {"labels": {**recommended, **(pods.labels or {}), **selector}, **annotations}
 
 
 def recorded_keys(pods: PodMetadata) -> Json:

@@ -40,7 +40,7 @@ def stateful_set(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
         "selector": {"matchLabels": selector},
         "template": {
-            "metadata": template_metadata(mirror.cache, selector),
+            "metadata": template_metadata(mirror.cache, selector, names.CACHE),
             "spec": _pod(mirror, settings, inputs, selector),
         },
         "volumeClaimTemplates": [_claim(mirror)],
@@ -51,7 +51,8 @@ def stateful_set(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -
 def _claim(mirror: Mirror) -> Json:
     claim = copy.deepcopy(mirror.claim)
     metadata = claim.get("metadata") or {}
-    labels = {**(metadata.get("labels") or {}), **names.labels(mirror.name)}
+    recommended = names.recommended_labels(mirror.name, names.CACHE)
+    labels = {**recommended, **(metadata.get("labels") or {}), **names.labels(mirror.name)}
     owned = {"name": names.CLAIM_TEMPLATE, "labels": labels, "ownerReferences": [owner_reference(mirror)]}
     spec = {"volumeMode": "Filesystem", **claim["spec"]}
     return {"metadata": {**metadata, **owned}, "spec": spec}

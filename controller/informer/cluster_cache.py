@@ -12,7 +12,7 @@ from common.defaults import dict_at
 from controller.informer.host_claims import HostClaims, image_host_of
 from controller.informer.store import Store, without_managed_fields
 from controller.model.mirror import parse_mirror
-from controller.objects import resources, well_known
+from controller.objects import docker_config, resources, well_known
 from controller.objects.ownership import controller_of
 from controller.objects.well_known import (
     ADMISSION_KEY,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _SECRET_KEYS: Final = frozenset(
     {
+        docker_config.KEY,
         well_known.USERNAME,
         well_known.PASSWORD,
         well_known.CONFIGURATION,

@@ -18,6 +18,8 @@ CREDENTIALS_AVAILABLE: Final = "CredentialsAvailable"
 NODES_CONFIGURED: Final = "NodesConfigured"
 CERTIFICATE_VALID: Final = "CertificateValid"
 STORAGE_RESIZED: Final = "StorageResized"
+# Present only while it is True.
+STALLED: Final = "Stalled"
 # Present only after the first failure of a reconcile.
 RECONCILED: Final = "Reconciled"
 

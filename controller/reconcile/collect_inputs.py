@@ -10,6 +10,7 @@ from common.defaults import dict_at
 from controller.certificates.mirror_certificate import MirrorCertificate
 from controller.certificates.rotation import never
 from controller.model.inputs import Credentials, CredentialsState, Inputs, KeyPair, MissingInput, ServingCertificate
+from controller.objects import docker_config
 from controller.objects.ownership import Ownership, ownership_of
 from controller.objects.resources import DAEMON_SET
 from controller.objects.well_known import BUNDLE_FILE, PASSWORD, USERNAME
@@ -69,10 +70,18 @@ def credentials_of(mirror: Mirror, settings: ControllerSettings, state: ClusterC
         return Credentials(CredentialsState.SECRET_MISSING)
     if settings.secret_opt_in and not _opted_in(secret, mirror.upstream):
         return Credentials(CredentialsState.SECRET_NOT_OPTED_IN)
-    username, password = (dict_at(secret, "data").get(key) for key in (USERNAME, PASSWORD))
+    username, password = _account(secret, mirror.upstream)
     if not username or not password:
         return Credentials(CredentialsState.SECRET_INCOMPLETE)
     return Credentials(CredentialsState.FOUND, username, password)
+
+
+def _account(secret: Json, registry: Upstream) -> tuple[str, str]:
+    """Return user name and password in base64; empty if the Secret lacks one."""
+    if secret.get("type") == docker_config.TYPE:
+        return docker_config.account_of(secret, registry)
+    data = dict_at(secret, "data")
+    return data.get(USERNAME) or "", data.get(PASSWORD) or ""
 
 
 def _opted_in(secret: Json, wanted: Upstream) -> bool:

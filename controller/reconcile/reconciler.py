@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from common.defaults import dict_at
+from common.status import UNOBSERVED
 from controller import clock
 from controller.certificates.reissue_limiter import limit_reissue
 from controller.desired import desired_objects, without_certificate
@@ -150,9 +151,9 @@ class Reconciler:
             return self._observe(mirror, Observation(inputs, applied, refused=str(error)))
         finally:
             # Also after an error: the next reconcile finds these changes done and would not report them.
-            seen = dict_at(obj, "status").get("observedGeneration")
+            seen = dict_at(obj, "status").get("observedGeneration", UNOBSERVED)
             changed = seen != obj["metadata"].get("generation")
-            self.recorder.record(obj, events.events_for(applied, first=seen is None, changed=changed))
+            self.recorder.record(obj, events.events_for(applied, first=seen == UNOBSERVED, changed=changed))
 
     async def _apply_objects(
         self, applier: MirrorApplier, inputs: Inputs | MissingInput, memory: MirrorMemory

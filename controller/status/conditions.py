@@ -175,6 +175,13 @@ def ready(others: Iterable[Condition]) -> Condition:
     return reasons.IS_READY.condition("The cache serves and all nodes use it.")
 
 
+def stalled(others: Iterable[Condition]) -> list[Condition]:
+    """Return Stalled if a user has to act before the controller can go on."""
+    waiting = {each.name: each for each in reasons.STALLED_REASONS}
+    found = (condition for condition in others if condition.status == "False" and condition.reason in waiting)
+    return [waiting[each.reason].condition(f"{each.type}: {each.message}") for each in found][:1]
+
+
 def merged(conditions: list[Condition], before: list[Json], generation: int, now: str) -> list[Json]:
     """Return the conditions for the status. A transition time changes only with the status of its condition."""
     known = {condition["type"]: condition for condition in before}

@@ -19,6 +19,7 @@ from controller.model.condition import (
     NODES_CONFIGURED,
     READY,
     RECONCILED,
+    STALLED,
     STORAGE_RESIZED,
     UPSTREAM_REACHABLE,
     Reason,
@@ -31,6 +32,7 @@ EVENT: Final = "Event"
 
 # Take status, name, meaning and action.
 _ready = partial(Reason, READY)
+_stalled = partial(Reason, STALLED)
 _accepted = partial(Reason, ACCEPTED)
 _reconciled = partial(Reason, RECONCILED)
 _cache = partial(Reason, CACHE_AVAILABLE)
@@ -231,8 +233,8 @@ SECRET_MISSING = _credentials(
 SECRET_INCOMPLETE = _credentials(
     "False",
     "SecretIncomplete",
-    "The Secret lacks `username` or `password`, or one is empty. The cache pulls anonymously.",
-    "Set both.",
+    "The Secret lacks `username` or `password` for the upstream, or one is empty. The cache pulls anonymously.",
+    "Set both. A Secret of type `kubernetes.io/dockerconfigjson` needs an entry of the upstream's host.",
 )
 SECRET_NOT_OPTED_IN = _credentials(
     "False",
@@ -380,6 +382,12 @@ CLAIM_FOREIGN = _storage(
     "Resize the claim yourself, or restore the size in the spec.",
 )
 
+# A user has to act: tools that follow kstatus report a failure, instead of progress.
+STALLED_REASONS = tuple(
+    _stalled("True", each.name, each.meaning, each.action)
+    for each in (SPEC_INVALID, MASQUERADE_CONFLICT, CACHE_OBJECT_NOT_OWNED)
+)
+
 CREATED = _event("Normal", "Created", "The controller created a missing object again.")
 UPDATED = _event("Normal", "Updated", "The controller updated an object after a change of the mirror.")
 REPAIRED = _event("Normal", "Repaired", "An object differed from the spec, and the controller repaired it.")
@@ -417,7 +425,7 @@ def every() -> Iterator[Reason]:
     for value in globals().values():
         if isinstance(value, Reason):
             yield value
-        elif value is CERTIFICATE_UNKNOWN:
+        elif value is CERTIFICATE_UNKNOWN or value is STALLED_REASONS:
             yield from value
 
 

@@ -34,6 +34,7 @@ def status_of(obj: Json, mirror: Mirror, observation: Observation, namespace: st
         **_replicas(obj, observation),
         "nodes": _nodes(observation),
     }
+    status["summary"] = _summary(mirror, status)
     return _complete(obj, status, found, now)
 
 
@@ -42,6 +43,15 @@ def _nodes(observation: Observation) -> Json:
     desired, ready = node_conditions.node_counts(observation.daemon_set)
     apart = {"unschedulable": len(observation.unschedulable)} if observation.unschedulable else {}
     return {"desired": node_conditions.schedulable(desired, observation), "ready": ready, **apart}
+
+
+def _summary(mirror: Mirror, status: Json) -> Json:
+    """Return the counts as `kubectl get` shows them: a column has one field."""
+    nodes = status["nodes"]
+    return {
+        "cache": f"{status['readyReplicas'] or 0}/{mirror.spec.replicas}",
+        "nodes": f"{nodes['ready']}/{nodes['desired']}",
+    }
 
 
 def _upstream(obj: Json, mirror: Mirror, observation: Observation) -> str:
@@ -105,10 +115,10 @@ def _complete(obj: Json, status: Json, found: list[Condition], now: str) -> Json
     before = condition.existing_conditions(obj)
     if all(each.type != condition.RECONCILED for each in found):
         found = [*found, *conditions.reconciled_again(before)]
-    everything = [conditions.ready(found), *found]
+    everything = [conditions.ready(found), *found, *conditions.stalled(found)]
     merged = conditions.merged(everything, before, generation, now)
     # Conditions that this reconcile did not compute stay.
-    computed = {condition.type for condition in everything}
+    computed = {condition.STALLED, *(each.type for each in everything)}
     merged += [condition for condition in before if condition.get("type") not in computed]
     filled = {key: value for key, value in status.items() if value is not None}
     return {"observedGeneration": generation, **filled, "conditions": merged}

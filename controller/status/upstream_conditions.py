@@ -77,7 +77,8 @@ def _without(state: CredentialsState, mirror: Mirror, secret: str) -> str:
             " SECRET_OPT_IN requires it. The cache pulls anonymously."
         ),
         CredentialsState.SECRET_INCOMPLETE: (
-            f"{secret} lacks username or password, or one is empty. The cache pulls anonymously. Set both."
+            f"{secret} has no username and password for {mirror.upstream.image_host}. The cache pulls anonymously."
+            " Set both. A Secret of type kubernetes.io/dockerconfigjson needs an entry for that host."
         ),
     }[state]
 

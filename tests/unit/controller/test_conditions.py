@@ -123,8 +123,9 @@ EVERY = [
         _credentials(CredentialsState.SECRET_INCOMPLETE),
         (
             "CredentialsAvailable False SecretIncomplete:"
-            " Secret mirrors/login lacks username or password, or one is empty."
-            " The cache pulls anonymously. Set both."
+            " Secret mirrors/login has no username and password for quay.io."
+            " The cache pulls anonymously. Set both. A Secret of type kubernetes.io/dockerconfigjson needs an entry for"
+            " that host."
         ),
     ),
     (_nodes(a_daemon_set(3, 3)), "NodesConfigured True AllNodesReady: 3 of 3 nodes use the mirror."),

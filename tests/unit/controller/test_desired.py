@@ -275,7 +275,7 @@ def test_service_selects_all_caches() -> None:
     for mirror in (parsed(), parsed(a_mirror().of("prod.example.com"))):
         objects = desired_objects(mirror, settings(), inputs())
         selector = _body(resources.SERVICE, objects)["spec"]["selector"]
-        assert selector == _template(objects)["metadata"]["labels"]
+        assert selector.items() <= _template(objects)["metadata"]["labels"].items()
 
 
 def test_volumes_match_mounts() -> None:
@@ -449,6 +449,10 @@ def test_claim_template_keeps_user_values() -> None:
         "volumeClaimTemplates"
     ]
     assert claim["metadata"].pop("ownerReferences") == [owner_reference(parsed())]
+    recommended = names.recommended_labels("docker", "cache")
+    assert recommended.items() <= claim["metadata"]["labels"].items()
+    for key in recommended:
+        del claim["metadata"]["labels"][key]
     assert claim == {
         "metadata": {"name": "image-store", "labels": {"app": "docker-registry", "mirror": "docker", "team": "x"}},
         "spec": {

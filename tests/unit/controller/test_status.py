@@ -50,6 +50,7 @@ def test_status_of_working_mirror() -> None:
         "replicas": 2,
         "readyReplicas": 2,
         "nodes": {"desired": 3, "ready": 3},
+        "summary": {"cache": "2/2", "nodes": "3/3"},
     }
     assert [(entry["type"], entry["status"]) for entry in status["conditions"]] == [
         ("Ready", "True"),
@@ -112,8 +113,11 @@ def test_invalid_mirror_keeps_last_values() -> None:
     assert (status["storage"], status["nodes"]) == ("20Gi", {"desired": 3, "ready": 3})
     reasons = [(entry["type"], entry["reason"]) for entry in status["conditions"]]
     assert reasons[:2] == [("Ready", "InvalidSpec"), ("Accepted", "InvalidSpec")]
+    assert ("Stalled", "InvalidSpec") in reasons
+    corrected = _status(_observation(), {**obj, "status": status})
+    assert all(entry["type"] != "Stalled" for entry in corrected["conditions"]), "it exists only while it is True"
     before = {entry["type"]: entry for entry in obj["status"]["conditions"]}
-    assert all(entry == before[entry["type"]] for entry in status["conditions"][2:])
+    assert all(entry == before[entry["type"]] for entry in status["conditions"][2:] if entry["type"] != "Stalled")
     assert status["conditions"][0]["lastTransitionTime"] == LATER
 
 
