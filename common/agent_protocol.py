@@ -13,6 +13,7 @@ CLEANING_ANNOTATION: Final = f"{names.GROUP}/cleaning"
 STATUS_PORT: Final = 8081
 STATUS_PATH: Final = "/readyz"
 ALIVE_PATH: Final = "/livez"  # for the kubelet: 200 while the agent's loop runs
+METRICS_PATH: Final = "/metrics"
 # Reason for a new agent pod: the mounted files are no longer the node's. A container restart is unsafe, because the
 # runtime creates a directory if the hosts file is missing at that moment. A new pod waits for the file.
 REPLACED: Final = "NodeFilesReplaced"

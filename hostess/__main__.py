@@ -41,7 +41,7 @@ def run(settings: Settings, log: Log, stopping: threading.Event) -> None:
     agent = Agent(settings, node, Probe(settings.masquerade), containerd, log)
     leftovers = Leftovers(node, api, log, lambda: agent.knows_mirror)
     status = StatusServer(
-        settings.status_port, settings.node_name, lambda: agent.reported_state, lambda: agent.is_stuck
+        settings.status_port, settings.node_name, lambda: agent.reported_state, lambda: agent.is_stuck, agent.metrics
     )
     seen: dict[str, list[Json]] = {}
     lock = threading.Lock()  # keeps updates in order

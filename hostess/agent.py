@@ -17,6 +17,7 @@ from hostess.health.replica_rotation import ReplicaRotation
 from hostess.health.threshold import DEAD, FailureThreshold
 from hostess.hostsfile.hosts_file import MountReplaced
 from hostess.kube.mirror_endpoints import MirrorEndpoints
+from hostess.metrics import Probes, text_of
 from hostess.node_cleanup import NodeCleanup
 from hostess.node_state import NodeConfigError, NodeState
 
@@ -65,6 +66,7 @@ class Agent:
     deadlines: Deadlines = Deadlines()
     state: NodeState = node_state.STARTING
     cleanup: NodeCleanup = field(init=False)
+    probes: Probes = field(default_factory=Probes)
     _mirror: MirrorEndpoints | None = None
     _last_addresses: tuple[str, ...] = ()
     _health: FailureThreshold = field(default_factory=FailureThreshold)
@@ -90,6 +92,16 @@ class Agent:
     def reported_state(self) -> NodeState:
         """Return the state to report, which a stuck loop cannot update."""
         return node_state.STUCK if self.is_stuck else self.state
+
+    @property
+    def uses_mirror(self) -> bool | None:
+        """Return True if the node pulls through the mirror; None if the agent cannot tell."""
+        state = self.reported_state.state
+        return None if state is State.UNVERIFIED else state is State.CONFIGURED and self._health.alive is True
+
+    def metrics(self) -> str:
+        """Return the metrics."""
+        return text_of(self.reported_state, self.probes, uses_mirror=self.uses_mirror)
 
     @property
     def saw_removal(self) -> bool:
@@ -201,7 +213,9 @@ class Agent:
             self._probe_pods(mirror.endpoints or (), ca)
         except ProbeError as error:
             self._probe_error = str(error)
+            self.probes.count(time.time(), answered=False)
             return self._health.after(answered=False)
+        self.probes.count(time.time(), answered=True)
         self._has_answered, self._unreachable_since = True, None
         return self._health.after(answered=True)
 

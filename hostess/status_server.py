@@ -1,4 +1,4 @@
-"""Serve the node's state: GET /readyz for the kubelet (status code) and the controller (body).
+"""Serve the node's state: GET /readyz for the kubelet (status code) and the controller (body), /metrics for Prometheus.
 
 GET /livez fails if the agent's loop is stuck, so that the kubelet restarts the agent. The node stays as it is.
 """
@@ -12,7 +12,8 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final
 
-from common.agent_protocol import ALIVE_PATH, STATUS_PATH, State
+from common.agent_protocol import ALIVE_PATH, METRICS_PATH, STATUS_PATH, State
+from hostess.metrics import CONTENT_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,17 +26,27 @@ REQUEST_SECONDS: Final = 5.0
 CONNECTIONS_MAX: Final = 128
 
 
+JSON: Final = "application/json"
+
+
 class StatusServer(ThreadingHTTPServer):
-    """Server of the results of `state` and `is_stuck` at the time of each request."""
+    """Server of the results of `state`, `is_stuck` and `metrics` at the time of each request."""
 
     daemon_threads = True
 
-    def __init__(self, port: int, node: str, state: Callable[[], NodeState], is_stuck: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        port: int,
+        node: str,
+        state: Callable[[], NodeState],
+        is_stuck: Callable[[], bool],
+        metrics: Callable[[], str],
+    ) -> None:
         super().__init__(("", port), _Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = _listen(port)
         self.server_address = self.socket.getsockname()
-        self.node, self.state, self.is_stuck = node, state, is_stuck
+        self.node, self.state, self.is_stuck, self.metrics = node, state, is_stuck, metrics
         self._open: dict[Any, float] = {}  # connection -> its start, the oldest first
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -64,12 +75,14 @@ class StatusServer(ThreadingHTTPServer):
             with suppress(OSError):  # its thread has just closed it
                 oldest.shutdown(socket.SHUT_RDWR)  # its thread sees the end of the connection
 
-    def respond(self, path: str) -> tuple[int, bytes]:
-        """Return status code and body."""
+    def respond(self, path: str) -> tuple[int, str, bytes]:
+        """Return status code, media type and body."""
         if path == ALIVE_PATH:
-            return (503, b'{"alive": false}') if self.is_stuck() else (200, b'{"alive": true}')
+            return (503, JSON, b'{"alive": false}') if self.is_stuck() else (200, JSON, b'{"alive": true}')
+        if path == METRICS_PATH:
+            return 200, CONTENT_TYPE, self.metrics().encode()
         if path != STATUS_PATH:
-            return 404, b'{"message": "use /readyz"}'
+            return 404, JSON, b'{"message": "use /readyz"}'
         state = self.state()
         body = {
             "state": state.state.value,
@@ -77,7 +90,7 @@ class StatusServer(ThreadingHTTPServer):
             "message": state.message,
             "node": self.node,
         }
-        return 200 if state.state is State.CONFIGURED else 503, json.dumps(body).encode()
+        return 200 if state.state is State.CONFIGURED else 503, JSON, json.dumps(body).encode()
 
 
 def _listen(port: int) -> socket.socket:
@@ -92,9 +105,9 @@ class _Handler(BaseHTTPRequestHandler):
     server: StatusServer
 
     def do_GET(self) -> None:
-        code, body = self.server.respond(self.path)
+        code, media_type, body = self.server.respond(self.path)
         self.send_response(code)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 
 from cache.metrics import Metrics
+from common.agent_protocol import State
+from common.metrics import new_registry
+from controller.informer.cluster_cache import ClusterCache
+from controller.metrics import Metrics as ControllerMetrics
+from controller.state_collector import StateCollector
+from controller.workqueue.workers import KeyQueue
 from docs.generate import DOCUMENTS, FOLDER
+from hostess.metrics import Probes, text_of
+from hostess.node_state import NodeState
+from webhook.metrics import Metrics as WebhookMetrics
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -15,11 +28,26 @@ def test_document_equals_generator_output(name: str) -> None:
     assert (FOLDER / name).read_text() == DOCUMENTS[name](), "run `python -m docs.generate`"
 
 
+def names_in(registry: CollectorRegistry) -> set[str]:
+    """Return the names of our metrics."""
+    suffixes = {"counter": "_total", "info": "_info"}
+    found = {family.name + suffixes.get(family.type, "") for family in registry.collect()}
+    return {name for name in found if name.startswith("registrymirror_")}
+
+
+def test_metrics_of_other_programs_are_documented() -> None:
+    keys, controller, webhook = KeyQueue(), ControllerMetrics(new_registry()), new_registry()
+    controller.registry.register(StateCollector(ClusterCache(keys.enqueue), keys.queue, lambda: True))
+    WebhookMetrics(webhook, lambda: 0.0)
+    agent = text_of(NodeState(State.PENDING, "Why", "A sentence."), Probes(), uses_mirror=True)
+    exposed = {*names_in(controller.registry), *names_in(webhook), *re.findall(r"^# TYPE (\w+)", agent, re.MULTILINE)}
+    documented = set(re.findall(r"registrymirror_\w+", (FOLDER / "monitoring.md").read_text()))
+    assert exposed <= documented
+
+
 def test_metrics_of_the_cache_are_documented() -> None:
     section = (FOLDER / "cache.md").read_text().partition("\n## Metrics\n")[2].partition("\n## ")[0]
     cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
-    suffixes = {"counter": "_total"}
-    families = Metrics().registry.collect()
-    exposed = {family.name + suffixes.get(family.type, "") for family in families}
+    exposed = names_in(Metrics().registry)
     documented = {f"registrymirror_cache_{name}" for cell in cells for name in re.findall(r"`(\w+)`", cell)}
     assert documented == {name for name in exposed if name.startswith("registrymirror_cache_")}

@@ -27,7 +27,7 @@ class Served:
     def __init__(self) -> None:
         self.state = NodeState(State.PENDING, "Starting", "The agent has just started.")
         self.stuck = False
-        self.status = StatusServer(0, "node-1", lambda: self.state, lambda: self.stuck)
+        self.status = StatusServer(0, "node-1", lambda: self.state, lambda: self.stuck, lambda: "up 1\n")
         self.port = self.status.server_address[1]
         self.thread = threading.Thread(target=self.status.serve_forever, args=(0.01,), daemon=True)
         self.thread.start()
@@ -57,6 +57,12 @@ def test_only_configured_is_ready(served: Served, state: State) -> None:
     assert answer.status_code == (200 if state is State.CONFIGURED else 503)
     assert answer.json() == {"state": state.value, "reason": "Why", "message": "A sentence.", "node": "node-1"}
     assert answer.headers["content-type"] == "application/json"
+
+
+def test_metrics_are_served_as_text(served: Served) -> None:
+    answer = served.get("/metrics")
+    assert (answer.status_code, answer.text) == (200, "up 1\n")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
 
 
 @pytest.mark.parametrize("state", State)
