@@ -58,7 +58,7 @@ smoke: check-node  ## test the system on a real node: install, pulls, uninstall 
 ifneq ($(WITHOUT_NODE),)
 	@echo "make smoke: NODE=0 leaves out all tests."
 else
-	@$(BIN)/python -m pytest tests/smoke --exitfirst --durations=10
+	@$(BIN)/python -m pytest tests/smoke tests/monitoring/test_rules.py --exitfirst --durations=10
 endif
 
 slow: $(STAMP)  ## run long tests: random input, faults on a real API server, the cache against a real upstream
@@ -71,7 +71,7 @@ e2e: check-node  ## test pulls on a real node with all programs as pods (needs r
 ifneq ($(WITHOUT_NODE),)
 	@echo "make e2e: NODE=0 leaves out all tests."
 else
-	@$(PYTEST) tests/node tests/e2e --dist=loadgroup
+	@$(PYTEST) tests/node tests/e2e tests/monitoring --dist=loadgroup
 endif
 
 # One worker for faults of the control plane, one for those of the node. NODE=0 leaves out the latter.

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -57,6 +58,14 @@ def fetch(packages: Iterable[str], folder: Path) -> list[Path]:
     return sorted(folder.glob("*.deb"))
 
 
+def unpack(package: str, folder: Path) -> None:
+    """Unpack one package into `folder` without installing it; its dependencies must be there."""
+    with tempfile.TemporaryDirectory() as name:
+        _updated(["download", "--quiet", "--option=APT::Sandbox::User=root", package], name)
+        (archive,) = Path(name).glob("*.deb")
+        subprocess.run(["dpkg", "--extract", str(archive), str(folder)], check=True)
+
+
 def _from_nothing(archives: Path) -> Sequence[str]:
     """Return options with which apt-get resolves all dependencies, as if no package were installed."""
     options = {
@@ -69,17 +78,18 @@ def _from_nothing(archives: Path) -> Sequence[str]:
     return ["--quiet=2", "--yes", *(f"--option={name}={value}" for name, value in options.items())]
 
 
-def _updated(arguments: Sequence[str]) -> str:
-    """Run apt-get; if it fails, update the package lists and run it again."""
-    done = _apt_get(arguments)
+def _updated(arguments: Sequence[str], folder: str | None = None) -> str:
+    """Run apt-get in a folder; if it fails, update the package lists and run it again."""
+    done = _apt_get(arguments, folder)
     if done.returncode:
         _apt_get(["update", "--quiet"])
-        done = _apt_get(arguments)
+        done = _apt_get(arguments, folder)
     if done.returncode:
         raise LocalClusterError(f"apt-get cannot do it: {done.stderr.strip()}")
     return done.stdout
 
 
-def _apt_get(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def _apt_get(arguments: Sequence[str], folder: str | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **NO_QUESTIONS}
-    return subprocess.run(["apt-get", *arguments], env=environment, capture_output=True, text=True, check=False)
+    command = ["apt-get", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
