@@ -8,29 +8,34 @@ overlay becomes a file of that overlay. `make crd` writes the CRD.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 HERE: Final = Path(__file__).parent
 CHART: Final = HERE / "chart"
 TEMPLATES: Final = CHART / "templates"
 RELEASE: Final = "registry-mirror"
 NOTE: Final = "# Rendered from deploy/chart/{source} by `make manifests`. Do not edit.\n"
+# Helm writes these lines before each document.
+SOURCE: Final = rf"^---\n# Source: {RELEASE}/templates/"
 NOT_RENDERED: Final = ("crd.yaml",)
 
 
 def rendered(helm: Path) -> dict[Path, str]:
     """Return each manifest below deploy/ with its content."""
-    found = {}
-    for source in sources():
-        values = CHART / "files" / ("overlays.yaml" if source.parent.name else "base.yaml")
-        found[HERE / target_of(source)] = NOTE.format(source=f"templates/{source}") + _render(helm, source, values)
-    return found
+    base = [each for each in sources() if not each.parent.name]
+    overlays = [each for each in sources() if each.parent.name]
+    documents = {**_render(helm, base, "base.yaml"), **_render(helm, overlays, "overlays.yaml")}
+    return {
+        HERE / target_of(source): NOTE.format(source=f"templates/{source}") + "---\n".join(found)
+        for source, found in documents.items()
+    }
 
 
 def sources() -> Iterator[Path]:
@@ -45,20 +50,20 @@ def target_of(source: Path) -> Path:
     return Path("overlays", source) if source.parent.name else source
 
 
-def _render(helm: Path, source: Path, values: Path) -> str:
-    """Return a rendered template without helm's own lines."""
-    command: list[str | Path] = [helm, "template", RELEASE, CHART, f"--namespace={RELEASE}", f"--values={values}"]
-    done = subprocess.run([*command, f"--show-only=templates/{source}"], capture_output=True, text=True, check=False)
+def _render(helm: Path, templates: Sequence[Path], values: str) -> dict[Path, list[str]]:
+    """Return the rendered documents of each template, without helm's own lines."""
+    command = [str(helm), "template", RELEASE, str(CHART), f"--namespace={RELEASE}", f"--values={CHART}/files/{values}"]
+    shown = [f"--show-only=templates/{each}" for each in templates]
+    done = subprocess.run([*command, *shown], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"helm cannot render templates/{source}: {done.stderr.strip()}")
-    documents = [_cleaned(each) for each in done.stdout.split("---\n")]
-    return "---\n".join(f"{each}\n" for each in documents if each)
-
-
-def _cleaned(document: str) -> str:
-    """Return a document without the comment `# Source:` and without lines that a condition left empty."""
-    lines = [each.rstrip() for each in document.splitlines()]
-    return "\n".join(each for each in lines if each and not each.startswith("# Source: "))
+        raise SystemExit(f"helm cannot render the chart: {done.stderr.strip()}")
+    found: dict[Path, list[str]] = {each: [] for each in templates}
+    for part in re.split(SOURCE, done.stdout, flags=re.MULTILINE)[1:]:
+        name, _, document = part.partition("\n")
+        # A condition leaves empty lines.
+        lines = [each.rstrip() for each in document.splitlines() if each.strip()]
+        found[Path(name)].append("\n".join(lines) + "\n")
+    return found
 
 
 def main(helm: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from typing import TYPE_CHECKING, Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -11,6 +10,7 @@ import pytest
 import yaml
 
 from common.settings import Settings, SettingsError, read
+from common.version import VERSION
 from controller.settings import ControllerSettings
 from deploy.manifests import TEMPLATES
 from deploy.values_schema import CHART_SETS, FILE, schema, settings_of, text, value_name
@@ -131,12 +131,11 @@ def test_variables_set_by_chart_exist() -> None:
 
 
 def test_versions_are_one() -> None:
-    """Chart, kustomization and the default image of caches have the version of pyproject.toml."""
-    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    """Chart, kustomization and the default image of caches have the version of the programs."""
     chart = yaml.safe_load((FILE.parent / "Chart.yaml").read_text())
     images = yaml.safe_load((REPOSITORY / "deploy" / "kustomization.yaml").read_text())["images"]
     tags = [*(each["newTag"] for each in images), read(ControllerSettings, {}).cache_image.rpartition(":")[2]]
-    assert {chart["version"], chart["appVersion"], *tags} == {version}
+    assert {chart["version"], chart["appVersion"], *tags} == {VERSION}
 
 
 def test_each_template_is_in_kustomization() -> None:
