@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from cache import administration
 from cache.config import ConfigError, load
 from cache.program import Program
 from cache.settings import CacheSettings
@@ -27,8 +28,10 @@ INVALID_SETTINGS = 2  # exit status, as for wrong arguments of a command
 
 def main(arguments: list[str]) -> int:
     """Run the cache and return its exit status."""
+    if arguments and arguments[0] in administration.COMMANDS:
+        return administration.main(arguments)
     if len(arguments) != 1:
-        sys.stderr.write("usage: python -m cache CONFIG.json\n")
+        sys.stderr.write(administration.USAGE)
         return INVALID_SETTINGS
     path = Path(arguments[0])
     try:

@@ -26,7 +26,7 @@ TEMPORARY: Final = "tmp"
 REMOVED: Final = "removed-"
 KINDS: Final = frozenset({"blobs", "manifests", "tags", "pages"})
 # No component of a repository name starts with an underscore.
-_TAGS: Final = "_tags"
+TAGS: Final = "_tags"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Layout:
 
     def tag(self, reference: Reference) -> Path:
         """Return the path of a tag."""
-        return self.directory.joinpath("tags", *reference.name.split("/"), _TAGS, reference.reference)
+        return self.directory.joinpath("tags", *reference.name.split("/"), TAGS, reference.reference)
 
     def page(self, key: str) -> Path:
         """Return the path of a page of referrers."""
