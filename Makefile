@@ -14,7 +14,7 @@ CHAOS_SECONDS ?= 1800
 CHAOS_BOUND := $(if $(CHAOS_MINUTES),,timeout --signal=INT --kill-after=60 $(CHAOS_SECONDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help build up down demo test smoke slow e2e chaos verify check-node check unit fuzz bench bench-cache crd manifests audit lock docs docs-tables clean
+.PHONY: help build up down demo test smoke slow e2e chaos verify check-node check unit fuzz bench bench-cache crd manifests plugin audit lock docs docs-tables clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -104,6 +104,10 @@ crd: $(STAMP)  ## write the CRD of the chart and of deploy/ from the model
 manifests: crd  ## render deploy/*.yaml and the overlays from deploy/chart (builds helm once, 4 minutes)
 	@$(BIN)/python -m deploy.values_schema
 	@$(BIN)/python -m deploy.manifests "$$($(BIN)/python -m tests.localcluster helm)"
+
+# RELEASES is the address of the releases in the manifest for krew.
+plugin: $(STAMP)  ## build kubectl registry-mirror into dist/, with archive and manifest for krew
+	@$(BIN)/python -m deploy.plugin dist
 
 # OSV, not pip-audit's default PyPI: a mirror of PyPI may omit the vulnerabilities.
 audit: export PIP_AUDIT_VULNERABILITY_SERVICE ?= osv

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("common", "webhook", "controller", "hostess", "cache", "deploy", "benchmarks", "tests")
+FOLDERS = ("common", "webhook", "controller", "hostess", "cache", "cli", "deploy", "benchmarks", "tests")
 DOCUMENTS = ("*.md", "docs/**/*.md")
 # Files whose comments start with a number sign.
-CONFIGURATION = ("deploy/**/*.yaml", "Dockerfile.*", "Makefile", "pyproject.toml")
+CONFIGURATION = ("deploy/**/*.yaml", "cli/*.yaml", "Dockerfile.*", "Makefile", "pyproject.toml")
 # Generated from messages of the code; the code is measured.
 GENERATED = ("docs/conditions.md", "docs/configuration.md", "docs/values.md")
 

@@ -1,0 +1,1 @@
+"""Run the commands of the plugin, one module each."""

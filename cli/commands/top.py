@@ -1,0 +1,118 @@
+"""Show how much the caches serve and save, since their pods started."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cli.caches import administered, pods_of
+from cli.kubectl import KubectlError
+from cli.metrics import samples, total
+from cli.objects import name_of
+from cli.output import Column, Listing, bytes_text
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterable
+
+    from cli.kubectl import Json
+    from cli.metrics import Sample
+    from cli.session import Session
+
+PREFIX: Final = "registrymirror_cache_"
+# Results of requests that needed no request to the upstream. A request to another replica is counted there.
+_HITS: Final = frozenset({"hit", "joined", "stale"})
+_COUNTED: Final = _HITS | {"miss"}
+
+COLUMNS: Final = (
+    Column("MIRROR", lambda item: item["mirror"]),
+    Column("UPSTREAM", lambda item: item["upstream"]),
+    Column("REQUESTS", lambda item: item["requests"]),
+    Column("HIT RATE", lambda item: percent(item["hitRate"])),
+    Column("SERVED", lambda item: bytes_text(item["servedBytes"])),
+    Column("FETCHED", lambda item: bytes_text(item["fetchedBytes"])),
+    Column("SAVED", lambda item: bytes_text(item["savedBytes"])),
+    Column("STORED", lambda item: bytes_text(item["storedBytes"]), wide=True),
+    Column("FREE", lambda item: bytes_text(item["freeBytes"]), wide=True),
+    Column("PODS", lambda item: item["pods"], wide=True),
+)
+REPOSITORY_COLUMNS: Final = (
+    Column("MIRROR", lambda item: item["mirror"]),
+    Column("UPSTREAM", lambda item: item["upstream"]),
+    Column("REPOSITORY", lambda item: item["repository"]),
+    Column("REQUESTS", lambda item: item["requests"]),
+)
+
+
+def run(session: Session, options: Namespace) -> int:
+    """Print one row for each upstream of each mirror, or for each repository."""
+    items: list[Json] = []
+    for mirror in session.mirrors(options.name):
+        try:
+            pods = pods_of(session, name_of(mirror))
+        except KubectlError as error:
+            session.hint(str(error))
+            continue
+        pages = {pod: list(samples(text)) for pod, text in administered(session, pods, "metrics").items()}
+        found = [sample for page in pages.values() for sample in page]
+        if options.repositories:
+            items += repositories(name_of(mirror), found)
+        else:
+            items += traffic(name_of(mirror), found, len(pages))
+    columns = REPOSITORY_COLUMNS if options.repositories else COLUMNS
+    nothing = "The caches do not count requests by repository." if options.repositories else "No cache answers."
+    session.print(Listing(columns, items, lambda item: f"registrymirror.k8s.osp.tech/{item['mirror']}"), nothing)
+    return 0
+
+
+def traffic(mirror: str, found: list[Sample], pods: int) -> list[Json]:
+    """Return the sums of all pods of a mirror, for each upstream."""
+    return [_of_upstream(mirror, upstream, found, pods) for upstream in _values(found, "upstream")]
+
+
+def _of_upstream(mirror: str, upstream: str, found: list[Sample], pods: int) -> Json:
+    requests = f"{PREFIX}requests_total"
+    counted = sum(total(found, requests, upstream=upstream, result=result) for result in _COUNTED)
+    hits = sum(total(found, requests, upstream=upstream, result=result) for result in _HITS)
+    received = f"{PREFIX}received_bytes_total"
+    fetched = total(found, received, upstream=upstream, source="upstream")
+    # What a replica sent to another one was served twice.
+    served = total(found, f"{PREFIX}served_bytes_total", upstream=upstream)
+    served -= total(found, received, upstream=upstream, source="peer")
+    free = [each.value for each in found if each.name == f"{PREFIX}free_bytes"]
+    return {
+        "mirror": mirror,
+        "upstream": upstream,
+        "requests": int(counted),
+        "hitRate": hits / counted if counted else None,
+        "servedBytes": int(max(0, served)),
+        "fetchedBytes": int(fetched),
+        "savedBytes": int(max(0, served - fetched)),
+        "storedBytes": int(total(found, f"{PREFIX}stored_bytes")),
+        "freeBytes": int(min(free, default=0)),
+        "pods": pods,
+    }
+
+
+def repositories(mirror: str, found: list[Sample]) -> list[Json]:
+    """Return the requests for each repository, the most first."""
+    name = f"{PREFIX}repository_requests_total"
+    keys = sorted({(each.labels["upstream"], each.labels["name"]) for each in found if each.name == name})
+    items = [
+        {
+            "mirror": mirror,
+            "upstream": upstream,
+            "repository": repository,
+            "requests": int(total(found, name, upstream=upstream, name=repository)),
+        }
+        for upstream, repository in keys
+    ]
+    return sorted(items, key=lambda item: -int(str(item["requests"])))
+
+
+def _values(found: Iterable[Sample], label: str) -> list[str]:
+    return sorted({each.labels[label] for each in found if label in each.labels})
+
+
+def percent(rate: float | None) -> str:
+    """Return a rate as text; empty without requests."""
+    return "" if rate is None else f"{100 * rate:.1f} %"

@@ -1,0 +1,81 @@
+"""Find the reasons of pods that do not run: those of kubelet and scheduler, and Events of mounts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cli.doctor.finding import ERROR, Finding
+from cli.objects import MIRROR_LABEL, at, is_ready, label, name_of, restarts, waiting_reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cli.doctor.snapshot import Snapshot
+    from cli.kubectl import Json
+
+_LOGS: Final = "Read its log: kubectl logs -n {namespace} {pod} --previous"
+_ACTIONS: Final = {
+    "ErrImagePull": "Check the image's name, and the pull Secret in IMAGE_PULL_SECRETS of the controller.",
+    "InvalidImageName": "Correct the image's name in the variables of the controller.",
+    "CreateContainerConfigError": "Create the object that the message names.",
+    "CreateContainerError": "Correct what the message names, for example a path of the node that is read-only.",
+    "CrashLoopBackOff": _LOGS,
+    "RunContainerError": "Correct what the message names, for example a path of the node that is read-only.",
+    "Unschedulable": "Make room on the nodes, or change nodeSelector, tolerations or volume of the pod.",
+    "SchedulerError": "Correct what the message names.",
+}
+_ACTIONS_OF_EVENTS: Final = {
+    "FailedMount": "Create the object, or make the path of the node writable, that the message names.",
+    "FailedAttachVolume": "Look at the storage driver: the volume cannot be attached to the node.",
+    "FailedCreatePodSandBox": "Look at the network plugin and the container runtime of the node.",
+    "Failed": "Correct what the message names, for example a path of the node that is read-only.",
+}
+_PULL_REASONS: Final = frozenset({"ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "RegistryUnavailable"})
+
+
+def stuck(pod: Json, snapshot: Snapshot) -> Finding | None:
+    """Return the reason of a pod that does not run; None without one."""
+    if is_ready(pod) or at(pod, "metadata", "deletionTimestamp"):
+        return None
+    name = name_of(pod)
+    reason, message = waiting_reason(pod)
+    if reason:
+        known = "ErrImagePull" if reason in _PULL_REASONS else reason
+        action = _ACTIONS.get(known, "Correct what the message names.")
+        action = action.format(namespace=snapshot.namespace, pod=name)
+        message = message or f"The container was restarted {restarts(pod)} times."
+        return Finding(ERROR, reason, f"pod/{name}", message, action)
+    for event in snapshot.warnings_about("Pod", name):
+        if event.get("reason") in _ACTIONS_OF_EVENTS:
+            action = _ACTIONS_OF_EVENTS[event["reason"]]
+            return Finding(ERROR, event["reason"], f"pod/{name}", str(event.get("message", "")), action)
+    return None
+
+
+def check(snapshot: Snapshot) -> Iterator[Finding]:
+    """Yield the pods of mirrors that do not run, and workloads without some of their pods."""
+    for pod in snapshot.of_kind("Pod"):
+        if label(pod, MIRROR_LABEL) and (found := stuck(pod, snapshot)):
+            yield found
+    for kind in ("StatefulSet", "DaemonSet", "ReplicaSet"):
+        for workload in snapshot.of_kind(kind):
+            yield from _not_created(workload, kind, snapshot)
+
+
+def _not_created(workload: Json, kind: str, snapshot: Snapshot) -> Iterator[Finding]:
+    status = workload.get("status", {})
+    desired = status.get("desiredNumberScheduled", at(workload, "spec", "replicas", default=0))
+    existing = status.get("currentNumberScheduled", status.get("replicas", 0))
+    if existing >= desired:
+        return
+    for event in snapshot.warnings_about(kind, name_of(workload)):
+        if event.get("reason") == "FailedCreate":
+            yield Finding(
+                ERROR,
+                "FailedCreate",
+                f"{kind.lower()}/{name_of(workload)}",
+                str(event.get("message", "")),
+                "Change the quota, the LimitRange or the admission policy that the message names, or set resources in"
+                " spec.cache and spec.agent of the mirror.",
+            )
+            return

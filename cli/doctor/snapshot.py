@@ -1,0 +1,119 @@
+"""Read the objects for the checks. Secrets are not read."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from cli.kubectl import KubectlError
+from cli.objects import MIRRORS, NAME_LABEL, at, label, name_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from cli.kubectl import Json, Kubectl
+    from cli.session import Session
+
+_OF_CLUSTER: Final = (
+    "customresourcedefinitions,mutatingwebhookconfigurations,validatingwebhookconfigurations,nodes,storageclasses"
+)
+_OF_NAMESPACE: Final = (
+    "deployments,statefulsets,daemonsets,services,endpointslices,persistentvolumeclaims,pods,events,"
+    "leases.coordination.k8s.io"
+)
+_REFUSED: Final = re.compile(r'cannot (?:list|get|create) resource "([a-z]+)"')
+_NO_KIND: Final = "the server doesn't have a resource type"
+# Name of a mirror that is never stored, only sent through the webhook.
+PROBE: Final = "plugin-doctor"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of a cluster. `unread` has the resources without permission to list them."""
+
+    namespace: str
+    now: datetime
+    mirrors: list[Json] = field(default_factory=list)
+    objects: list[Json] = field(default_factory=list)
+    namespace_object: Json | None = None
+    admission_refusal: str = ""
+    unread: frozenset[str] = frozenset()
+
+    def of_kind(self, kind: str) -> list[Json]:
+        """Return the objects of a kind: those of the namespace, or of the cluster."""
+        return [each for each in self.objects if each.get("kind") == kind]
+
+    def find(self, kind: str, name: str) -> Json | None:
+        """Return an object."""
+        return next((each for each in self.of_kind(kind) if name_of(each) == name), None)
+
+    def deployment(self, name: str) -> Json | None:
+        """Return the Deployment of a program. An installation may give it another name."""
+        found = (each for each in self.of_kind("Deployment") if name in (name_of(each), label(each, NAME_LABEL)))
+        return next(found, None)
+
+    def warnings_about(self, kind: str, name: str) -> list[Json]:
+        """Return the Warning Events about an object, the latest first."""
+        found = [
+            each
+            for each in self.of_kind("Event")
+            if each.get("type") == "Warning"
+            and (at(each, "involvedObject", "kind"), at(each, "involvedObject", "name")) == (kind, name)
+        ]
+        return sorted(found, key=lambda each: str(each.get("lastTimestamp") or each.get("eventTime")), reverse=True)
+
+
+def take(session: Session) -> Snapshot:
+    """Return a snapshot. Raises KubectlError if the API server cannot be asked at all."""
+    kubectl, unread = session.kubectl, set[str]()
+    kubectl.text("get", "--raw=/version")
+    objects = _listed(kubectl, unread, _OF_CLUSTER)
+    mirrors = _listed(kubectl, unread, MIRRORS)
+    objects += _listed(kubectl, unread, _OF_NAMESPACE, f"--namespace={session.namespace}")
+    return Snapshot(
+        namespace=session.namespace,
+        now=session.now,
+        mirrors=mirrors,
+        objects=objects,
+        namespace_object=_namespace(kubectl, unread, session.namespace),
+        admission_refusal=_refusal_of_a_mirror(kubectl, unread),
+        unread=frozenset(unread),
+    )
+
+
+def _listed(kubectl: Kubectl, unread: set[str], kinds: str, *arguments: str) -> list[Json]:
+    found, refusal = kubectl.readable_items(kinds, *arguments)
+    unread.update(_REFUSED.findall(refusal))
+    if refusal and not _REFUSED.search(refusal) and _NO_KIND not in refusal:
+        raise KubectlError(refusal)
+    return found
+
+
+def _namespace(kubectl: Kubectl, unread: set[str], name: str) -> Json | None:
+    try:
+        return kubectl.find("namespaces", name)
+    except KubectlError as error:
+        if not error.is_forbidden:
+            raise
+        unread.add("namespaces")
+        return None
+
+
+def _refusal_of_a_mirror(kubectl: Kubectl, unread: set[str]) -> str:
+    """Return the refusal of a mirror that is not stored; empty if the API server accepts it."""
+    body = {
+        "apiVersion": "k8s.osp.tech/v1",
+        "kind": "RegistryMirror",
+        "metadata": {"name": PROBE},
+        "spec": {"upstreamUrl": "registry.example.com"},
+    }
+    try:
+        kubectl.text("create", "--dry-run=server", "--output=name", "--filename=-", stdin=json.dumps(body))
+    except KubectlError as error:
+        if error.is_forbidden and "cannot create" in str(error):
+            unread.add("admission")
+            return ""
+        return str(error)
+    return ""

@@ -1,0 +1,110 @@
+"""Call kubectl, which has the user's context and login. This is the only module that starts a process."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Json = dict[str, Any]
+# Characters that are read from a watch at a time.
+_PIECE: Final = 65536
+_LOG_LINE: Final = re.compile(r"[EWI]\d{4} ")
+
+
+class KubectlError(Exception):
+    """The cluster could not be asked, or it refused. The text is for the user."""
+
+    @property
+    def is_forbidden(self) -> bool:
+        """Return True if the user lacks a permission."""
+        return "(Forbidden)" in str(self) or "forbidden" in str(self).lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Kubectl:
+    """kubectl with the flags of the user. All methods raise KubectlError."""
+
+    flags: tuple[str, ...] = ()
+    program: str = "kubectl"
+
+    def text(self, *arguments: str, stdin: str | None = None) -> str:
+        """Return what kubectl prints."""
+        done = self._run(arguments, stdin)
+        if done.returncode:
+            raise KubectlError(_message(done.stderr) or f"kubectl {arguments[0]} failed with status {done.returncode}")
+        return done.stdout
+
+    def items(self, kinds: str, *arguments: str) -> list[Json]:
+        """Return the objects of some kinds, for example `pods,services`."""
+        return list(json.loads(self.text("get", kinds, *arguments, "--output=json") or "{}").get("items", ()))
+
+    def readable_items(self, kinds: str, *arguments: str) -> tuple[list[Json], str]:
+        """Return the objects that the user may list, and what kubectl says about the others."""
+        done = self._run(("get", kinds, *arguments, "--output=json"))
+        refusal = _message(done.stderr) if done.returncode else ""
+        return list(json.loads(done.stdout or "{}").get("items", ())), refusal
+
+    def find(self, kind: str, name: str, *arguments: str) -> Json | None:
+        """Return an object; None if it does not exist."""
+        found = self.text("get", kind, name, *arguments, "--ignore-not-found", "--output=json")
+        return dict(json.loads(found)) if found.strip() else None
+
+    def watch(self, *arguments: str) -> Iterator[Json]:
+        """Yield each object, then each changed object, until the watch ends."""
+        command = [self.program, *self.flags, "get", *arguments, "--watch", "--output=json"]
+        decoder, buffer = json.JSONDecoder(), ""
+        with self._started(command, stdout=subprocess.PIPE) as process:
+            try:
+                while piece := process.stdout.read1(_PIECE):  # type: ignore[union-attr]
+                    buffer += piece.decode()
+                    while found := _first(decoder, buffer):
+                        buffer = found[1]
+                        yield found[0]
+            finally:
+                process.terminate()
+        if process.returncode > 0:
+            raise KubectlError(f"kubectl get --watch ended with status {process.returncode}")
+
+    def passed_through(self, *arguments: str) -> int:
+        """Run kubectl with the terminal of the user; return its exit status."""
+        with self._started([self.program, *self.flags, *arguments]) as process:
+            return process.wait()
+
+    def _run(self, arguments: tuple[str, ...], stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        command = [self.program, *self.flags, *arguments]
+        try:
+            return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise _missing(error) from None
+
+    @staticmethod
+    def _started(command: list[str], stdout: int | None = None) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(command, stdout=stdout)
+        except OSError as error:
+            raise _missing(error) from None
+
+
+def _message(stderr: str) -> str:
+    """Return what kubectl prints for its user, without the lines of its own log."""
+    return "\n".join(line for line in stderr.strip().splitlines() if not _LOG_LINE.match(line))
+
+
+def _missing(error: OSError) -> KubectlError:
+    return KubectlError(f"Cannot start kubectl: {error.strerror}. Install kubectl, and put it into PATH.")
+
+
+def _first(decoder: json.JSONDecoder, text: str) -> tuple[Json, str] | None:
+    """Return the first object and the rest; None if it is not complete."""
+    text = text.lstrip()
+    try:
+        found, end = decoder.raw_decode(text)
+    except json.JSONDecodeError:
+        return None
+    return found, text[end:]

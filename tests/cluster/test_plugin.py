@@ -1,0 +1,125 @@
+"""Test the plugin of kubectl against a real API server."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cli import arguments
+from tests.support.components import make_pods_ready
+from tests.support.faults import one
+from tests.support.kube import NAMESPACE, Kube, until
+from tests.support.plugin import Plugin
+
+if TYPE_CHECKING:
+    from tests.cluster.conftest import Running
+
+
+@pytest.fixture(scope="module")
+def plugin(shared: Running, tmp_path_factory: pytest.TempPathFactory) -> Plugin:
+    """Return the plugin of the shared cluster."""
+    return Plugin.installed(shared.cluster, tmp_path_factory.mktemp("plugin"))
+
+
+@pytest.fixture
+def mirror(kube: Kube, name: str) -> str:
+    """Return the name of a mirror whose caches are ready."""
+    kube.mirror(one(name))
+    make_pods_ready(kube, name, "registry", 2)
+    kube.until_condition(name, "CacheAvailable", "True", "AllReplicasReady")
+    return name
+
+
+def test_every_login_flag_of_kubectl_is_known(plugin: Plugin) -> None:
+    """The list of kubectl grows; the plugin refuses a flag that it does not know."""
+    shown = plugin.cluster.run_kubectl("options").stdout
+    flags = set(re.findall(r"(--[a-z-]+)=", shown)) - {"--namespace"}
+    assert "--context" in flags
+    of_kubectl_itself = {
+        "--version",
+        "--log-flush-frequency",
+        "--match-server-version",
+        "--profile",
+        "--profile-output",
+        "--vmodule",
+    }
+    assert flags - of_kubectl_itself - {*arguments.VALUE_FLAGS, *arguments.BARE_FLAGS} == set()
+
+
+def test_status_shows_all_mirrors(plugin: Plugin, mirror: str) -> None:
+    titles, *rows = (line.split() for line in plugin.output("status").splitlines())
+    assert titles == ["NAME", "UPSTREAM", "READY", "REASON", "CACHE", "NODES", "AGE"]
+    assert [mirror, f"https://{mirror}.example.com", "2/2"] in [[row[0], row[1], row[4]] for row in rows]
+    assert f"registrymirror.k8s.osp.tech/{mirror}" in plugin.output("status", "-o", "name").split()
+    assert f"mirror-{mirror}.example.com" in plugin.output("status", "-o", "wide")
+
+
+def test_status_of_one_mirror_has_its_conditions(plugin: Plugin, mirror: str) -> None:
+    shown = plugin.output("status", mirror)
+    assert re.search(r"^CacheAvailable +True +AllReplicasReady ", shown, re.MULTILINE)
+    assert plugin.cluster.run_kubectl("get", plugin.output("status", mirror, "-o", "name").strip()).returncode == 0
+
+
+def test_status_follows_changes(plugin: Plugin, kube: Kube, mirror: str) -> None:
+    command = [str(plugin.folder / "kubectl"), "registry-mirror", "status", mirror, "--watch"]
+    lines: list[str] = []
+    with subprocess.Popen(command, env=plugin.environment(), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        reader = threading.Thread(target=lines.extend, args=(process.stdout,), daemon=True)
+        reader.start()
+        until(lambda: len(lines) >= 2, why="titles and a row")
+        kube.kubectl("patch", "rm", mirror, "--type=merge", "-p", '{"spec": {"replicas": 3}}')
+        until(lambda: any("2/3" in line for line in lines), why=f"a row for the change; {lines}")
+        process.terminate()
+    assert sum(line.startswith("NAME") for line in lines) == 1
+
+
+def test_events_are_those_of_the_mirror(plugin: Plugin, mirror: str) -> None:
+    until(lambda: plugin.items("events", mirror), why="Events of the objects")
+    found = plugin.items("events", mirror)
+    assert {each["object"].partition("/")[0] for each in found} >= {"statefulset"}
+    assert all(mirror in each["object"] for each in found)
+    assert [each["last"] for each in found] == sorted(each["last"] for each in found)
+
+
+def test_version_names_the_installed_images(plugin: Plugin, mirror: str) -> None:
+    versions = {each["program"]: each["version"] for each in plugin.items("version")}
+    assert versions["cache"] == versions["agent"] == "0.1.0"
+    assert versions["kubernetes"].startswith("v1.")
+    assert mirror
+
+
+def test_unknown_mirror_exits_with_two(plugin: Plugin, mirror: str) -> None:
+    done = plugin.run("nodes", "nonsense")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("There is no mirror 'nonsense'. Mirrors: ")
+    assert mirror in done.stderr
+
+
+def test_unreachable_cluster_exits_with_two(plugin: Plugin) -> None:
+    done = plugin.run("status", "--server=https://127.0.0.1:1", "--request-timeout=2s")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "127.0.0.1:1" in done.stderr
+    assert len(done.stderr.splitlines()) == 1, "without the log of kubectl"
+
+
+def test_reader_without_namespaces_finds_the_default(plugin: Plugin, kube: Kube, mirror: str) -> None:
+    """The user may not list Deployments of all namespaces."""
+    rule = {"apiGroups": ["k8s.osp.tech"], "resources": ["registrymirrors"], "verbs": ["get", "list"]}
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole"}
+    kube.apply({**role, "metadata": {"name": "plugin-reader"}, "rules": [rule]})
+    kube.kubectl("create", "clusterrolebinding", "plugin-reader", "--clusterrole=plugin-reader", "--user=reader")
+    kube.kubectl("create", "rolebinding", "plugin-reader", "--clusterrole=view", "--user=reader", "-n", NAMESPACE)
+    done = plugin.run("nodes", mirror, kubeconfig=plugin.cluster.kubeconfig_for("reader"))
+    assert (done.returncode, done.stderr) == (0, "No node has an agent of this mirror.\n")
+
+
+def test_completion_offers_mirrors(plugin: Plugin, mirror: str) -> None:
+    command = [str(plugin.folder / "kubectl"), "__complete", "registry-mirror", "status", mirror[:1]]
+    done = subprocess.run(command, env=plugin.environment(), capture_output=True, text=True, check=True)
+    assert mirror in done.stdout.splitlines()

@@ -1,0 +1,189 @@
+"""Test findings that a test cluster cannot show, because it has no Deployments and no storage driver."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cli.commands.doctor import as_text, findings
+from cli.doctor import storage
+from cli.doctor.finding import ERROR, WARNING, Finding
+from cli.doctor.snapshot import Snapshot
+from cli.objects import CONTROLLER, MIRRORS, WEBHOOK
+from common import quantity
+
+if TYPE_CHECKING:
+    from common.types import Json
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+NAMESPACE: Json = {"kind": "Namespace", "metadata": {"name": "registry-mirror"}}
+CRD: Json = {
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": MIRRORS},
+    "status": {"conditions": [{"type": "Established", "status": "True"}]},
+}
+
+
+def deployment(name: str, ready: int = 2, desired: int = 2) -> Json:
+    """Return a Deployment."""
+    return {
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {"replicas": desired},
+        "status": {"readyReplicas": ready},
+    }
+
+
+def registration(kind: str, bundle: str = "Q0E=", namespace: str = "registry-mirror") -> Json:
+    """Return the registration of the webhook."""
+    client = {"caBundle": bundle, "service": {"namespace": namespace}}
+    return {"kind": kind, "metadata": {"name": "registrymirror"}, "webhooks": [{"clientConfig": client}]}
+
+
+def lease(seconds: float = 0) -> Json:
+    """Return the lease of a leader that has renewed it so many seconds ago."""
+    spec = {"holderIdentity": "a", "renewTime": (NOW - timedelta(seconds=seconds)).isoformat()}
+    return {"kind": "Lease", "metadata": {"name": CONTROLLER}, "spec": spec}
+
+
+HEALTHY: list[Json] = [
+    CRD,
+    deployment(CONTROLLER),
+    deployment(WEBHOOK),
+    lease(),
+    registration("MutatingWebhookConfiguration"),
+    registration("ValidatingWebhookConfiguration"),
+]
+
+
+def reasons(*changed: Json, **fields: Any) -> list[tuple[str, str]]:
+    """Return severity and reason of the findings in a healthy cluster with changed or further objects."""
+    replaced = {(each["kind"], each["metadata"]["name"]) for each in changed}
+    objects = [each for each in HEALTHY if (each["kind"], each["metadata"]["name"]) not in replaced]
+    known = {"namespace_object": NAMESPACE, "objects": [*objects, *changed], **fields}
+    return [(each.severity, each.reason) for each in findings(Snapshot("registry-mirror", NOW, **known))]
+
+
+def test_healthy_cluster_has_no_findings() -> None:
+    assert reasons() == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        (deployment(CONTROLLER, desired=0, ready=0), [(ERROR, "ScaledToZero")]),
+        (deployment(WEBHOOK, ready=0), [(ERROR, "NotAvailable")]),
+        (deployment(WEBHOOK, ready=1), [(WARNING, "NotAvailable")]),
+        (lease(seconds=61), [(ERROR, "NoLeader")]),
+        (registration("MutatingWebhookConfiguration", bundle=""), [(ERROR, "NoCABundle")]),
+        (registration("ValidatingWebhookConfiguration", namespace="other"), [(ERROR, "OtherNamespace")]),
+        ({**CRD, "status": {}}, [(ERROR, "KindNotEstablished")]),
+        ({**CRD, "metadata": {"name": MIRRORS, "deletionTimestamp": "x"}}, [(ERROR, "KindTerminating")]),
+    ],
+)
+def test_fault_of_the_installation_is_found(changed: Json, expected: list[tuple[str, str]]) -> None:
+    assert reasons(changed) == expected
+
+
+def test_deployment_with_another_name_is_recognised() -> None:
+    renamed = {**deployment("release-controller"), "metadata": {"name": "x", "labels": {}}}
+    renamed["metadata"]["labels"]["app.kubernetes.io/name"] = CONTROLLER
+    objects = [each for each in HEALTHY if each["metadata"]["name"] != CONTROLLER or each["kind"] == "Lease"]
+    taken = Snapshot("registry-mirror", NOW, objects=[*objects, renamed], namespace_object=NAMESPACE)
+    assert findings(taken) == []
+
+
+def test_pod_explains_its_deployment() -> None:
+    waiting = {"state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}
+    pod = {
+        "kind": "Pod",
+        "metadata": {"name": "p", "labels": {"app.kubernetes.io/name": CONTROLLER}},
+        "status": {"containerStatuses": [waiting]},
+    }
+    objects = [*(each for each in HEALTHY if each["kind"] != "Deployment"), deployment(WEBHOOK)]
+    taken = Snapshot(
+        "registry-mirror", NOW, objects=[*objects, deployment(CONTROLLER, ready=0), pod], namespace_object=NAMESPACE
+    )
+    (finding,) = findings(taken)
+    assert finding.message.endswith("ErrImagePull: not found")
+
+
+def test_unreadable_kinds_give_no_findings() -> None:
+    kinds = (
+        "customresourcedefinitions deployments leases mutatingwebhookconfigurations validatingwebhookconfigurations"
+        " namespaces admission"
+    )
+    assert findings(Snapshot("registry-mirror", NOW, unread=frozenset(kinds.split()))) == []
+
+
+def test_missing_installation_is_found() -> None:
+    found = {each.reason for each in findings(Snapshot("registry-mirror", NOW))}
+    assert found == {"KindMissing", "NamespaceMissing", "NotRegistered"}
+
+
+def claim(asked: str, granted: str) -> Json:
+    """Return a bound claim of the mirror `a`."""
+    return {
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "c", "labels": {"mirror": "a"}},
+        "spec": {"resources": {"requests": {"storage": asked}}},
+        "status": {"phase": "Bound", "capacity": {"storage": granted}},
+    }
+
+
+def wanting(size: str) -> Json:
+    """Return the mirror `a` with a requested size."""
+    claim_spec = {"resources": {"requests": {"storage": size}}}
+    return {
+        "metadata": {"name": "a", "generation": 1},
+        "spec": {"volumeClaimTemplate": {"spec": claim_spec}},
+        "status": {"observedGeneration": 1},
+    }
+
+
+def test_claim_that_asks_for_too_much_is_found() -> None:
+    """K9: the driver has refused 100Ti, and the spec has the former size again."""
+    assert reasons(claim("20Gi", "20Gi"), mirrors=[wanting("20Gi")]) == []
+    assert reasons(claim("100Ti", "20Gi"), mirrors=[wanting("20Gi")]) == [(WARNING, "StorageNotGranted")]
+    assert reasons(claim("100Ti", "20Gi"), mirrors=[wanting("100Ti")]) == [(WARNING, "StorageNotGranted")]
+
+
+def test_lost_volume_is_found() -> None:
+    lost = {**claim("1Gi", "1Gi"), "status": {"phase": "Lost"}}
+    assert reasons(lost, mirrors=[wanting("1Gi")]) == [(ERROR, "VolumeLost")]
+
+
+@pytest.mark.parametrize("text", ["20Gi", "1.5G", "100", "0", "500m", "3Ti", "7k", "2Ki", "1P"])
+def test_quantity_is_that_of_the_controller(text: str) -> None:
+    assert storage.parsed(text) == Fraction(quantity.parse(text))
+
+
+def test_unready_node_is_found() -> None:
+    node = {
+        "kind": "Node",
+        "metadata": {"name": "n"},
+        "status": {"conditions": [{"type": "Ready", "status": "Unknown", "message": "Kubelet stopped posting."}]},
+    }
+    pod = {
+        "kind": "Pod",
+        "metadata": {"name": "p", "labels": {"mirror": "a", "component": "hostess-certificate"}},
+        "spec": {"nodeName": "n"},
+    }
+    assert reasons(node) == []
+    assert reasons(node, pod) == [(WARNING, "NodeNotReady")]
+
+
+def test_certificate_that_ends_soon_is_a_warning() -> None:
+    """The condition is True."""
+    condition = {"type": "CertificateValid", "status": "True", "reason": "ExpiresSoon", "message": "Ends."}
+    mirror = wanting("1Gi")
+    mirror["status"]["conditions"] = [condition, {**condition, "type": "Ready", "status": "False"}]
+    assert reasons(mirrors=[mirror]) == [(WARNING, "ExpiresSoon")]
+
+
+def test_text_has_one_paragraph_per_finding() -> None:
+    found = [Finding(ERROR, "A", "pod/a", "It is wrong.", "Repair it."), Finding(WARNING, "B", "pod/b", "x", "y")]
+    assert as_text(found) == ("ERROR   pod/a  A\n  It is wrong.\n  -> Repair it.\n\nWARNING pod/b  B\n  x\n  -> y\n")
