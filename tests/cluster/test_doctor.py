@@ -215,10 +215,9 @@ def test_container_that_waits_is_found(
 
 def test_mount_that_fails_is_found(plugin: Plugin, kube: Kube, name: str) -> None:
     """K4: the kubelet posts an Event alone."""
-    create_volumes(kube, CLASS, [f"{name}-{number}" for number in (0, 1)], "20Gi")
-    kube.mirror(one(name).on_class(CLASS))
-    pod = f"registry-mirror-{name}-0"
-    until(lambda: (kube.find(POD, pod) or {}).get("spec", {}).get("nodeName"), why="the pod is scheduled")
+    kube.mirror(one(name))
+    agents = Nodes(kube, name, {}).pods
+    pod = until(lambda: agents().get("first"), why="the agent's pod is scheduled")["metadata"]["name"]
     message = "MountVolume.SetUp failed: read-only file system"
     kube.create(
         CORE_EVENT,
@@ -240,6 +239,7 @@ def test_missing_storage_class_is_found(plugin: Plugin, kube: Kube, name: str) -
     assert "nowhere" in finding["message"]
 
 
+@pytest.mark.slow
 def test_upstream_that_is_no_registry_is_found(plugin: Plugin, running: Running, issuer: Issuer, name: str) -> None:
     """K8: what the cache was answered decides."""
     with running_registry(issuer) as registry:
@@ -268,6 +268,7 @@ def test_user_with_few_rights_gets_a_hint(plugin: Plugin, kube: Kube) -> None:
         assert kind in hint
 
 
+@pytest.mark.slow
 def test_interrupted_removal_is_found(fresh: Callable[..., Running]) -> None:
     """K11: everything is deleted at once, and the controller is gone before it has finished."""
     running = fresh()

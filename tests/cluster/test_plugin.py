@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import subprocess
+import tarfile
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cli import arguments
+from controller.objects import resources
 from tests.support.components import make_pods_ready
 from tests.support.faults import one
 from tests.support.kube import NAMESPACE, Kube, until
 from tests.support.plugin import Plugin
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.cluster.conftest import Running
 
 
@@ -123,3 +129,52 @@ def test_completion_offers_mirrors(plugin: Plugin, mirror: str) -> None:
     command = [str(plugin.folder / "kubectl"), "__complete", "registry-mirror", "status", mirror[:1]]
     done = subprocess.run(command, env=plugin.environment(), capture_output=True, text=True, check=True)
     assert mirror in done.stdout.splitlines()
+
+
+def test_report_has_no_secrets(plugin: Plugin, kube: Kube, mirror: str, tmp_path: Path) -> None:
+    kube.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": f"{mirror}-login", "namespace": NAMESPACE},
+            "stringData": {"username": "robot", "password": "hunter2-hunter2"},
+        }
+    )
+    path = tmp_path / "report.tar.gz"
+    assert plugin.output("report", "--file", str(path)) == f"{path}\n"
+    assert path.stat().st_mode & 0o077 == 0
+    with tarfile.open(path) as archive:
+        texts = {each.name.partition("/")[2]: _text(archive, each) for each in archive.getmembers()}
+    assert not any(secret in text for text in texts.values() for secret in ("hunter2", "aHVudGVyMi", "PRIVATE KEY"))
+    assert f"{mirror}-login" in texts["objects/secrets.json"]
+    assert mirror in {each["name"] for each in json.loads(texts["status.json"])}
+    assert {"findings.json", "events.json", "objects/statefulsets.json", "objects/nodes.json"} <= texts.keys()
+    failed = {line.partition(":")[0] for line in texts["failures.txt"].splitlines()}
+    assert all(each.startswith("logs/") for each in failed), "there is no kubelet, and all else is readable"
+
+
+def _text(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> str:
+    file = archive.extractfile(entry)
+    assert file is not None
+    return file.read().decode()
+
+
+def test_drain_deletes_all_mirrors(own: Running) -> None:
+    kube, plugin = own.kube, Plugin.installed(own.cluster, own.cluster.folder / "plugin")
+    kube.mirror(one("docker"))
+    kube.until_there(resources.STATEFUL_SET, "registry-mirror-docker")
+    refused = plugin.run("drain")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == "Nothing was deleted. Confirm with --yes.\n"
+    assert plugin.output("drain", "--yes") == "registrymirror.k8s.osp.tech/docker deleted\n"
+    assert kube.every(resources.MIRROR) == []
+    assert plugin.run("drain").stderr == "There are no mirrors.\n"
+
+    kube.mirror(one("docker"))
+    until(lambda: kube.get(resources.MIRROR, "docker")["metadata"].get("finalizers"), why="a finalizer")
+    own.system.processes.stop(["controller"])
+    stuck = plugin.run("drain", "--yes", "--timeout=1")
+    assert (stuck.returncode, stuck.stdout) == (1, "")
+    command = stuck.stderr.rpartition("remove the finalizer: ")[2]
+    assert "patched" in kube.kubectl(*shlex.split(command)[1:]), "the advice works as it is written"
+    kube.until_gone(resources.MIRROR, "docker")
