@@ -66,6 +66,15 @@ def _floor(value: object) -> Floor:
     return Floor(size=int(amount))
 
 
+def _size(value: object) -> int | None:
+    if value is None:
+        return None
+    amount = quantity.parse(value)
+    if amount <= 0:
+        raise ValueError("must be positive, or null for no limit")
+    return int(amount)
+
+
 def _upstreams(value: tuple[UpstreamConfig, ...]) -> tuple[UpstreamConfig, ...]:
     if not 1 <= len(value) <= _UPSTREAMS_MAX:
         raise ValueError(f"must be 1 to {_UPSTREAMS_MAX} upstreams")
@@ -153,6 +162,7 @@ class CacheConfig(Part):
     root: str = Field(min_length=1)
     ttl: Annotated[float, BeforeValidator(_seconds)]
     min_free: Annotated[Floor, BeforeValidator(_floor)] = Floor(fraction=0.1)
+    max_size: Annotated[int | None, BeforeValidator(_size)] = None
     upstreams: Annotated[tuple[UpstreamConfig, ...], AfterValidator(_upstreams)]
     ca_bundle: str | None = None
     peers: PeersConfig | None = None

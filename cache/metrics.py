@@ -40,6 +40,7 @@ class Metrics:
     volume_bytes: Gauge = field(init=False)
     evictions: Counter = field(init=False)
     evicted_bytes: Counter = field(init=False)
+    store_errors: Counter = field(init=False)
     upstream_reason: Gauge = field(init=False)
     rate_limit: Gauge = field(init=False)
     rate_limit_remaining: Gauge = field(init=False)
@@ -77,6 +78,7 @@ class Metrics:
         self.volume_bytes = gauge("volume_bytes", "Size of the volume.")
         self.evictions = counter("evictions_total", "Files evicted, by cause.", "cause")
         self.evicted_bytes = counter("evicted_bytes_total", "Bytes evicted, by cause.", "cause")
+        self.store_errors = counter("store_errors_total", "Writes that the volume refused, except for lack of space.")
         self.upstream_reason = gauge(
             "upstream_reason", "1 for the last result of asking the upstream.", "upstream", "reason"
         )

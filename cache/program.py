@@ -18,6 +18,7 @@ from cache.server.certificate import ServingCertificate
 from cache.server.listener import serving
 from cache.server.registry_server import RegistryServer
 from cache.server.status_server import StatusServer
+from cache.store.disk import Disk
 from cache.store.eviction import Evictor
 from cache.store.file_store import FileStore
 from cache.store.scrub import scrub
@@ -48,8 +49,9 @@ class Program:
         self._path, self._config, self._log = path, config, log
         root = Path(config.root)
         self._metrics = Metrics()
-        self._evictor = Evictor(root, config.ttl, config.min_free, log, self._metrics.count_eviction)
-        self._store = FileStore(root, self._evictor.evict, self._evictor.note_stored)
+        self._evictor = Evictor(root, config.ttl, config.min_free, config.max_size, log, self._metrics.count_eviction)
+        self._disk = Disk(log, self._metrics.store_errors.inc)
+        self._store = FileStore(root, self._disk, self._evictor.evict, self._evictor.note_stored)
         self._downloads = Downloads()
         # A replica whose upstream is slow is silent, too. Pings find out if it is alive.
         self._upstream_session, self._peer_session = Session(client_context), Session(peer_context, silence=None)
@@ -76,7 +78,7 @@ class Program:
         await self._apply(self._config)
         root = Path(self._config.root)
         registry = RegistryServer(self._mirrors, self._metrics, self._log)
-        status = StatusServer(root, self._mirrors, self._metrics, self._downloads, self._evictor, self.is_ready)
+        status = StatusServer(self._mirrors, self._metrics, self._downloads, self._evictor, self._disk, self.is_ready)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close)
             for work in (self._evictor.run, lambda: scrub(root, self._log), self._watch, self._probe):
@@ -107,7 +109,7 @@ class Program:
     async def _apply(self, config: CacheConfig) -> None:
         self._config = config
         self._metrics.counts_repositories = config.count_repositories
-        self._evictor.ttl, self._evictor.floor = config.ttl, config.min_free
+        self._evictor.ttl, self._evictor.floor, self._evictor.max_size = config.ttl, config.min_free, config.max_size
         self._peers.follow(config.peers)
         await self._follow_cas()
         await self._mirrors.follow(config.upstreams)

@@ -40,6 +40,7 @@ class Download(Fetch):
     area: str
     store: Store
     verified: bool = False
+    is_stored: bool = False
     error: RegistryError | NoSpaceError | None = None
     abandoned: bool = False
     _readers: int = 0
@@ -159,6 +160,7 @@ class Download(Fetch):
             raise WrongContentError
         with contextlib.suppress(OSError):  # the blob is right, and sent to those who wait for it
             await self.store.commit_blob(self._writer, self.digest, self.written)
+            self.is_stored = True
         self.size, self.verified = self.written, True
 
     @override
@@ -211,7 +213,7 @@ class Downloads:
         if self._running.get(key) is download:
             del self._running[key]
         self._unfit = {each: until for each, until in self._unfit.items() if until > now}
-        if isinstance(download.error, NoSpaceError):
+        if isinstance(download.error, NoSpaceError) or (download.verified and not download.is_stored):
             self._unfit[key] = now + UNFIT_SECONDS
 
     async def stop(self, area: str = "") -> None:

@@ -73,7 +73,8 @@ class ManifestService:
             self.sources.client.check(MANIFESTS)
             return await self._current(request, stored)
         except RegistryError as error:
-            stale = await self._stale(request, digests) if error.is_outage else None
+            # A replica that asks has a tag of its own, which may be newer.
+            stale = await self._stale(request, digests) if error.is_outage and not request.is_hop else None
             if stale is None:
                 raise
             self.sources.store.mark_tag_used(self.sources.area, request.reference)

@@ -88,6 +88,9 @@ class PageService:
                     raise not_a_registry(self.client.party, "a page that is not JSON")
                 content = await read_body(response, PAGE_MAX, self.client.party)
                 headers = {name: response.headers[name] for name in _PASSED_ON if name in response.headers}
+                # The next page. A link to another host would lead clients past the cache.
+                if response.headers.get("Link", "").startswith("</v2/"):
+                    headers["Link"] = response.headers["Link"]
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             raise failure_of(error, self.client.party) from error
         self.client.succeeded(MANIFESTS)

@@ -10,16 +10,15 @@ import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from cache.store.eviction import space_of
 from common import cache_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from cache.content.download import Downloads
     from cache.metrics import Metrics
     from cache.mirror import Mirror, Mirrors
+    from cache.store.disk import Disk
     from cache.store.eviction import Evictor
 
 
@@ -27,11 +26,11 @@ if TYPE_CHECKING:
 class StatusServer:
     """The pages of the status port. None of them depends on the upstream."""
 
-    root: Path
     mirrors: Mirrors
     metrics: Metrics
     downloads: Downloads
     evictor: Evictor
+    disk: Disk
     is_ready: Callable[[], bool]
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -53,7 +52,7 @@ class StatusServer:
 
     def status(self) -> dict[str, Any]:
         """Return the state of upstreams and volume. It holds nothing of a Secret."""
-        space = space_of(self.root)
+        space = self.evictor.space()
         return {
             "upstreams": [_upstream(each) for each in self.mirrors.by_host.values()],
             "space": {
@@ -61,12 +60,13 @@ class StatusServer:
                 "free": space.free,
                 "minFree": self.evictor.floor.of(space.total),
                 "stored": self.evictor.stored_bytes,
+                "writeError": self.disk.error,
             },
             "downloads": len(self.downloads),
         }
 
     def _measure(self) -> None:
-        metrics, space = self.metrics, space_of(self.root)
+        metrics, space = self.metrics, self.evictor.space()
         metrics.downloads.set(len(self.downloads))
         metrics.stored_bytes.set(self.evictor.stored_bytes)
         metrics.free_bytes.set(space.free)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -32,11 +32,15 @@ EXPIRED, LEAST_USED = "expired", "space"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Entry:
-    """A stored file, ordered by its last use in seconds since the epoch."""
+    """A stored file, ordered by its last use in seconds since the epoch.
+
+    `used` is the modification time, or the time of the scan if that one is in the future.
+    """
 
     used: float
     size: int
     path: str = field(compare=False)
+    modified: float = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +52,14 @@ class Space:
     inodes: int
     free_inodes: int
 
+    @property
+    def missing_inodes(self) -> int:
+        """Return how many files less there must be."""
+        return max(0, int(FREE_INODES * self.inodes) - self.free_inodes)
+
     def lacks(self, floor: Floor, wanted: int = 0) -> bool:
         """Return True if `wanted` bytes more would go below the floor."""
-        few_inodes = self.inodes > 0 and self.free_inodes < FREE_INODES * self.inodes
-        return few_inodes or self.free - wanted < floor.of(self.total)
+        return self.missing_inodes > 0 or self.free - wanted < floor.of(self.total)
 
 
 def space_of(root: Path) -> Space:
@@ -82,16 +90,20 @@ def _files_below(folder: Path, now: float) -> Iterator[Entry]:
                 found = os.stat(path)  # noqa: PTH116 (a million of them)
             except OSError:
                 continue
-            yield Entry(min(found.st_mtime, now), found.st_blocks * 512, path)
+            yield Entry(min(found.st_mtime, now), found.st_blocks * 512, path, found.st_mtime)
 
 
 @dataclass(slots=True)
 class Evictor:
-    """Keeps the store within ttl (seconds, 0 for no limit) and free space."""
+    """Keeps the store within ttl (seconds, 0 for no limit), free space and `max_size` (bytes, None for no limit).
+
+    Volumes that are directories of a larger file system do not enforce their own size.
+    """
 
     root: Path
     ttl: float
     floor: Floor
+    max_size: int | None
     log: Logger
     evicted: Callable[[str, int], None]
     stored_bytes: int = 0
@@ -104,7 +116,7 @@ class Evictor:
         while True:
             now = time.monotonic()
             try:
-                if now >= self._due or space_of(self.root).lacks(self.floor):
+                if now >= self._due or self.space().lacks(self.floor):
                     self._due = now + SCAN_INTERVAL
                     await self.evict()
             except OSError as error:
@@ -125,6 +137,14 @@ class Evictor:
         self._due = 0.0
         self._wake.set()
 
+    def space(self) -> Space:
+        """Return the space of the volume, within `max_size`. Raises OSError."""
+        space = space_of(self.root)
+        if self.max_size is None:
+            return space
+        room = max(0, self.max_size - self.stored_bytes)
+        return replace(space, total=min(space.total, self.max_size), free=min(space.free, room))
+
     def note_stored(self, size: int) -> None:
         """Count bytes that were stored, or removed as damaged. The next scan corrects the sum."""
         self.stored_bytes += size
@@ -142,28 +162,26 @@ class Evictor:
                 path.unlink(missing_ok=True)
         found = sorted(entries(self.root))
         self.stored_bytes = sum(each.size for each in found)
-        now, space = time.time(), space_of(self.root)
+        now, space = time.time(), self.space()
         floor = self.floor.of(space.total)
-        if wanted > space.free + self.stored_bytes - floor:
-            return False  # it would not fit into the empty store
-        needed = max(0, int(HEADROOM * floor) + wanted - space.free)
-        lacks = space.lacks(self.floor, wanted)
-        few_inodes = space.inodes > 0 and space.free_inodes < FREE_INODES * space.inodes
-        files_needed = int(FREE_INODES * space.inodes) - space.free_inodes if few_inodes else 0
+        # If other files take the room, an empty store would not help: only what expired goes.
+        helps = wanted <= space.free + self.stored_bytes - floor
+        lacks = helps and space.lacks(self.floor, wanted)
+        needed = int(HEADROOM * floor) + wanted - space.free if lacks else 0
+        files_needed = space.missing_inodes if lacks else 0
         for each in found:
             expired = self.ttl > 0 and now - each.used > self.ttl
-            if not expired and not (lacks and (needed > 0 or files_needed > 0)):
+            if not expired and needed <= 0 and files_needed <= 0:
                 break
             if self._remove(each, EXPIRED if expired else LEAST_USED):
                 needed, files_needed = needed - each.size, files_needed - 1
-        return space_of(self.root).free >= wanted
+        return helps and self.space().free >= wanted
 
     def _remove(self, entry: Entry, cause: str) -> bool:
         path = Path(entry.path)
         try:
-            # It may have been used since the scan.
-            if path.stat().st_mtime > entry.used + 1:
-                return False
+            if path.stat().st_mtime != entry.modified:
+                return False  # it was used since the scan
             path.unlink()
         except OSError:
             return False

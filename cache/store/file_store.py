@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cache.model.reference import Reference
+    from cache.store.disk import Disk
 
 # Sizes that are remembered: some 20 MB at most.
 _SIZES_MAX: Final = 200_000
@@ -39,10 +40,11 @@ class FileStore(Store):
     """
 
     root: Path
+    disk: Disk
     make_room: Callable[[int], Awaitable[bool]]
     stored: Callable[[int], None]
     _sizes: dict[Digest, int] = field(default_factory=dict)
-    _used: dict[Digest, float] = field(default_factory=dict)
+    _used: dict[tuple[str, Digest], float] = field(default_factory=dict)
     _layouts: dict[str, Layout] = field(default_factory=dict)
 
     @property
@@ -103,7 +105,8 @@ class FileStore(Store):
     @override
     async def create_blob(self, area: str, digest: Digest, size: int | None) -> BlobWriter:
         try:
-            fd, name = await asyncio.to_thread(tempfile.mkstemp, dir=self.temporary)
+            with self.disk.writing():
+                fd, name = await asyncio.to_thread(tempfile.mkstemp, dir=self.temporary)
         except OSError as error:
             raise NoSpaceError(str(error)) from error
         writer = BlobWriter(fd, self.temporary / name, self._layout(area).blob(digest), hashlib.new(digest.algorithm))
@@ -120,6 +123,7 @@ class FileStore(Store):
             try:
                 await asyncio.to_thread(os.posix_fallocate, fd, 0, size)
             except OSError as error:
+                os.ftruncate(fd, 0)  # a part may be reserved
                 if not is_full(error) or not await self.make_room(size):
                     raise NoSpaceError(str(error)) from error
             else:
@@ -127,7 +131,8 @@ class FileStore(Store):
 
     @override
     async def commit_blob(self, writer: BlobWriter, digest: Digest, size: int) -> None:
-        await asyncio.to_thread(writer.commit, size)
+        with self.disk.writing():
+            await asyncio.to_thread(writer.commit, size)
         self._learn(digest, size)
         self.stored(size)
 
@@ -184,18 +189,20 @@ class FileStore(Store):
     @override
     def mark_used(self, area: str, manifest: Manifest) -> None:
         now = time.time()
-        if abs(now - self._used.get(manifest.digest, 0.0)) < files.USE_RESOLUTION:
+        key = (area, manifest.digest)
+        if abs(now - self._used.get(key, 0.0)) < files.USE_RESOLUTION:
             return
         if len(self._used) >= _SIZES_MAX:
             self._used.clear()
-        self._used[manifest.digest] = now
+        self._used[key] = now
         layout = self._layout(area)
         files.mark_used(layout.manifest(manifest.digest), now)
         for each in descriptors_in(manifest.content):
             if each.size is not None and each.digest not in self._sizes:  # a size that was seen is certain
                 self._learn(each.digest, each.size)
             files.mark_used(layout.blob(each.digest), now)
-            files.mark_used(layout.manifest(each.digest), now)
+            if (child := self.manifest(area, each.digest)) is not None:
+                self.mark_used(area, child)
 
     @override
     async def verify_blob(self, area: str, digest: Digest) -> bool:
@@ -218,7 +225,8 @@ class FileStore(Store):
         self._sizes[digest] = size
 
     async def _write(self, path: Path, content: bytes) -> None:
-        await asyncio.to_thread(files.write_whole, path, content, self.temporary)
+        with self.disk.writing():
+            await asyncio.to_thread(files.write_whole, path, content, self.temporary)
         self.stored(len(content))
 
     def _layout(self, area: str) -> Layout:

@@ -34,6 +34,8 @@ def cache_config(mirror: Mirror, settings: ControllerSettings) -> str:
         "root": DATA_DIRECTORY,
         "ttl": mirror.spec.ttl,
         "minFree": MIN_FREE,
+        # Some volumes are directories, which enforce no size.
+        "maxSize": mirror.storage,
         "upstreams": [
             {
                 "host": mirror.upstream.image_host,

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 
 USER: Final = 65532  # as in distroless images; the cache needs no root
-GRACE: Final = 30  # seconds; a cache finishes responses in progress for 25
+GRACE: Final = 30  # seconds; a cache finishes responses in progress for 25, after LEAVE_SECONDS
+LEAVE_SECONDS: Final = 3  # a pod that ends accepts connections until nodes no longer route to it
 FILE_MODE: Final = 0o440  # the pod's group reads the files of a Secret
 
 
@@ -108,6 +109,7 @@ def _container(mirror: Mirror, settings: ControllerSettings) -> Json:
             {"name": "metrics", "containerPort": cache_protocol.STATUS_PORT, "protocol": "TCP"},
         ],
         "env": _environment(settings),
+        "lifecycle": {"preStop": {"sleep": {"seconds": LEAVE_SECONDS}}},
         # The readiness probe runs at once after it, and not up to five seconds later.
         "startupProbe": {**_probe(cache_protocol.READY_PATH), "periodSeconds": 1, "failureThreshold": 300},
         # Neither depends on the upstream or on free space, which a restart does not repair.

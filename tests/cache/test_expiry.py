@@ -82,6 +82,18 @@ async def test_used_tag_survives_an_outage(upstream: Registry, cache: Cache) -> 
     await cache.pull("a")
 
 
+async def test_layers_of_an_index_are_renewed(upstream: Registry, cache: Cache) -> None:
+    """A node that has the image asks for the index only."""
+    digest, blobs = upstream.push("a")
+    upstream.tags["a", "latest"] = upstream.add_index([digest])
+    await cache.pull("a")
+    await _restart(cache, "168h", 2 * HOUR)
+    await cache.ask("a/manifests/latest", "HEAD")
+    await _restart(cache, "1h")
+    assert await _evictions(cache) == 0
+    assert all(cache.has(each) for each in blobs)
+
+
 async def test_clock_set_back_evicts_nothing(upstream: Registry, cache: Cache) -> None:
     """A last use in the future counts as now, and is corrected by the next use."""
     digest, blobs = upstream.push("a")

@@ -152,6 +152,33 @@ async def test_old_image_on_one_of_two_volumes(upstream: Registry, pair: tuple[C
     await pair[1].pull("a")
 
 
+async def test_outage_sets_no_tag_back(upstream: Registry, pair: tuple[Cache, Cache]) -> None:
+    """A replica returns with an older tag during an outage. The other one keeps its newer tag."""
+    tags = [f"t{number}" for number in range(8)]  # each replica owns some of them
+    for tag in tags:
+        upstream.push("a", tag)
+        await pair[0].ask(f"a/manifests/{tag}")
+    await pair[0].stop()
+    new = {tag: upstream.push("a", tag)[0] for tag in tags}
+    for tag in tags:
+        await pair[1].pull("a", tag)
+    upstream.does.status[""] = 503
+    await pair[0].start()
+    await pair[1].until(lambda: _asks(pair[1], pair[0]), 20)
+    for tag in tags * 2:
+        answer = await pair[1].ask(f"a/manifests/{tag}", "HEAD")
+        assert answer.headers["Docker-Content-Digest"] == new[tag]
+
+
+async def _asks(cache: Cache, other: Cache) -> bool:
+    """Return True once a replica asks the other one again, for tags that neither of them has."""
+    refused = 0.0
+    for number in range(8):
+        await cache.ask(f"none/manifests/t{number}")
+        refused = await other.metric("registrymirror_cache_requests_total", result="refused")
+    return refused > 0
+
+
 async def _digest(cache: Cache) -> str:
     return (await cache.ask("a/manifests/latest", "HEAD")).headers["Docker-Content-Digest"]
 

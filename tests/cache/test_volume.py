@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -161,6 +162,57 @@ async def test_no_inodes_are_left(upstream: Registry, small: Cache) -> None:
     assert await _evictions(small) > 0
 
 
+async def test_directory_keeps_its_size(upstream: Registry, make_cache: Callable[..., Cache]) -> None:
+    """A volume that is a directory of a larger disk does not grow beyond the size of its claim."""
+    cache = await make_cache(maxSize="20M", minFree="10%").start()
+    for number in range(12):
+        _, blobs = upstream.push(f"a{number}", layers=(5_000_000,))
+        await cache.pull(f"a{number}")
+        assert cache.has(blobs[1])
+
+    async def fits() -> bool:
+        return sum(path.stat().st_size for path in cache.files()) <= 18_000_000
+
+    await cache.until(fits, FULL_SECONDS)
+    space = (await cache.status())["space"]
+    assert space["total"] == 20_000_000
+    assert await _evictions(cache) > 0
+
+
+async def test_expired_content_goes_on_a_full_volume(
+    upstream: Registry, make_cache: Callable[..., Cache], volume: Path
+) -> None:
+    """Others fill the volume, so that no eviction reaches the free space. Content that expired goes anyway."""
+    cache = await make_cache(root=str(volume), minFree="90%", ttl="1h").start()
+    _, blobs = upstream.push("a", layers=(1_000_000,))
+    await cache.pull("a")
+    _fill(volume)
+    _age(cache, 2 * 3600)
+
+    async def expired() -> bool:
+        return not any(cache.has(each) for each in blobs)
+
+    await cache.until(expired, FULL_SECONDS)
+
+
+async def test_future_use_is_evicted(upstream: Registry, small: Cache) -> None:
+    """Files that were used while the clock was a year ahead go like others."""
+    for number in range(5):
+        upstream.push(f"a{number}", layers=(5_000_000,))
+        await small.pull(f"a{number}")
+    _age(small, -365 * 24 * 3600)
+    for number in range(5, 10):
+        _, blobs = upstream.push(f"a{number}", layers=(5_000_000,))
+        await small.pull(f"a{number}")
+        assert small.has(blobs[1])
+
+
+def _age(cache: Cache, seconds: float) -> None:
+    moment = time.time() - seconds
+    for each in cache.files():
+        os.utime(each, (moment, moment))
+
+
 async def test_read_only_volume(upstream: Registry, small: Cache, volume: Path) -> None:
     """A volume that becomes read-only, as after an error of the disk, is served from, and passed by."""
     _, stored = upstream.push("stored", layers=(1_000_000,))
@@ -172,3 +224,10 @@ async def test_read_only_volume(upstream: Registry, small: Cache, volume: Path) 
     await small.pull("stored")
     assert upstream.sent_blobs[stored[1]] == before
     assert '"level":"error"' not in small.log()
+    assert (await small.status())["space"]["writeError"] == "Read-only file system"
+    assert await small.metric("registrymirror_cache_store_errors_total") > 0
+    assert small.log().count("volume cannot be written") == 1
+    await asyncio.to_thread(subprocess.run, ["mount", "-o", "remount,rw", str(volume)], check=True)
+    upstream.push("b", layers=(10,))
+    await small.pull("b")
+    assert (await small.status())["space"]["writeError"] == ""

@@ -42,11 +42,19 @@ def test_replica_is_named_after_its_host(peers: dict[str, Any]) -> None:
 
 def test_all_mistakes_are_reported() -> None:
     """Each line names a key."""
-    wrong = {**VALID, "listen": "x", "ttl": "7d", "minFree": "-1", "extra": 1, "upstreams": VALID["upstreams"] * 2}
+    wrong = {
+        **VALID,
+        "listen": "x",
+        "ttl": "7d",
+        "minFree": "-1",
+        "maxSize": "0",
+        "extra": 1,
+        "upstreams": VALID["upstreams"] * 2,
+    }
     with pytest.raises(ConfigError) as caught:
         parse(json.dumps(wrong).encode())
     lines = str(caught.value).splitlines()
-    assert {line.partition(":")[0] for line in lines} == {"listen", "ttl", "minFree", "upstreams", "extra"}
+    assert {line.partition(":")[0] for line in lines} == {"listen", "ttl", "minFree", "maxSize", "upstreams", "extra"}
 
 
 @pytest.mark.parametrize(
