@@ -217,7 +217,8 @@ def test_mount_that_fails_is_found(plugin: Plugin, kube: Kube, name: str) -> Non
     """K4: the kubelet posts an Event alone."""
     kube.mirror(one(name))
     agents = Nodes(kube, name, {}).pods
-    pod = until(lambda: agents().get("first"), why="the agent's pod is scheduled")["metadata"]["name"]
+    until(lambda: "first" in agents(), why="the agent's pod is scheduled")
+    pod = agents()["first"]["metadata"]["name"]
     message = "MountVolume.SetUp failed: read-only file system"
     kube.create(
         CORE_EVENT,
