@@ -12,16 +12,16 @@ from cache.content.manifests import ManifestService
 from cache.content.pages import PageService
 from cache.metrics import Metrics, client_of
 from cache.upstream.client import UpstreamClient
-from cache.upstream.credentials import Credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Mapping
 
     from cache.config import UpstreamConfig
     from cache.content.download import Downloads
     from cache.model.reference import Request
     from cache.replicas.peers import Peers
     from cache.store.file_store import FileStore
+    from cache.upstream.credentials import Credentials
     from cache.upstream.proxies import Proxies
     from cache.upstream.session import Session
 
@@ -76,15 +76,22 @@ class Mirrors:
         spelled = (each for each in self.by_host.values() if host in each.config.image_hosts)
         return self.by_host.get(host) or next(spelled, None)
 
-    async def follow(self, upstreams: Iterable[UpstreamConfig]) -> None:
+    async def follow(self, upstreams: Mapping[UpstreamConfig, Credentials]) -> None:
         """Serve these upstreams. Those that did not change keep their state, and the files of others are removed."""
         old = self.by_host
         kept = {each.host: old[each.host] for each in upstreams if each.host in old and old[each.host].config == each}
         self.by_host = {each.host: kept.get(each.host) or _mirror_of(each, self.parts) for each in upstreams}
+        self.follow_credentials(upstreams)
         for host, mirror in old.items():
             if host not in kept:
                 await mirror.stop()
         await asyncio.to_thread(self.parts.store.retain, [each.directory for each in upstreams])
+
+    def follow_credentials(self, upstreams: Mapping[UpstreamConfig, Credentials]) -> None:
+        """Use the credentials of each upstream for new requests. No other upstream gets them."""
+        for mirror in self.by_host.values():
+            if mirror.config in upstreams:
+                mirror.client.follow_credentials(upstreams[mirror.config])
 
     async def stop(self) -> None:
         """Cancel what is in progress."""
@@ -92,7 +99,7 @@ class Mirrors:
 
 
 def _mirror_of(config: UpstreamConfig, parts: Parts) -> Mirror:
-    client = UpstreamClient(config, parts.session, parts.proxies, Credentials(config.credentials))
+    client = UpstreamClient(config, parts.session, parts.proxies)
     area, metrics = config.directory, parts.metrics
     metrics.prepare(config.host)
 

@@ -22,6 +22,7 @@ from cache.store.disk import Disk
 from cache.store.eviction import Evictor
 from cache.store.file_store import FileStore
 from cache.store.scrub import scrub
+from cache.upstream.credentials import Credentials, read_credentials
 from cache.upstream.probe import probe
 from cache.upstream.proxies import proxies_in
 from cache.upstream.session import Session
@@ -32,11 +33,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
     from typing import Any
 
+    from cache.config import UpstreamConfig
+    from cache.file_stamp import Stamp
     from common.logs import Logger
 
-# Seconds between two looks at the files: configuration, certificate, CAs.
-WATCH_INTERVAL: Final = 2.0
-# Seconds between two looks at the credentials of upstreams, and at what probes are due.
+# Seconds between two looks at the files: configuration, credentials, certificate, CAs.
+WATCH_INTERVAL: Final = 1.0
+# Seconds between two looks at what probes are due.
 PROBE_TICK: Final = 1.0
 # Seconds before a loop that crashed begins again.
 RESTART_SECONDS: Final = 10.0
@@ -69,13 +72,16 @@ class Program:
         )
         self._certificate = ServingCertificate()
         self._ready = False
+        self._seen: Stamp | None = None  # of the configuration file
+        self._next: CacheConfig | None = None  # what the file had then; None if it was refused
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Serve until `stopping` is set. Raises OSError if an address, the volume or the certificate cannot be used."""
         await asyncio.to_thread(self._store.prepare)
         if self._config.tls is not None:
             self._certificate.follow(self._config.tls)
-        await self._apply(self._config)
+        await self._apply(self._config, dict.fromkeys(self._config.upstreams, Credentials()))
+        await self._follow_configuration()
         root = Path(self._config.root)
         registry = RegistryServer(self._mirrors, self._metrics, self._log)
         status = StatusServer(self._mirrors, self._metrics, self._downloads, self._evictor, self._disk, self.is_ready)
@@ -106,13 +112,13 @@ class Program:
                 self._log.exception("background work crashed")
             await asyncio.sleep(RESTART_SECONDS)
 
-    async def _apply(self, config: CacheConfig) -> None:
+    async def _apply(self, config: CacheConfig, upstreams: Mapping[UpstreamConfig, Credentials]) -> None:
         self._config = config
         self._metrics.counts_repositories = config.count_repositories
         self._evictor.ttl, self._evictor.floor, self._evictor.max_size = config.ttl, config.min_free, config.max_size
         self._peers.follow(config.peers)
         await self._follow_cas()
-        await self._mirrors.follow(config.upstreams)
+        await self._mirrors.follow(upstreams)
         self._evictor.rescan()
 
     async def _follow_cas(self) -> None:
@@ -130,29 +136,44 @@ class Program:
             self._log.error("certificate refused", error=str(error))
 
     async def _watch(self) -> None:
-        seen = None
         while True:
             await asyncio.sleep(WATCH_INTERVAL)
-            now = stamp_of(self._path)
-            if now != seen:
-                seen = now
-                await self._reload()
+            await self._follow_configuration()
             self._follow_certificate()
             await self._follow_cas()
 
-    async def _reload(self) -> None:
+    async def _follow_configuration(self) -> None:
+        """Follow the configuration file and the credentials.
+
+        One Secret holds both and changes in one step. Credentials of another version than the configuration are
+        ignored until the next look, so that no upstream gets those of another one.
+        """
+        stamp = stamp_of(self._path)
+        if stamp != self._seen:
+            self._seen, self._next = stamp, self._loaded()
+        config = self._next
+        if config is None:
+            return
+        upstreams = {each: read_credentials(each.credentials) for each in config.upstreams}
+        if stamp_of(self._path) != stamp:
+            return
+        if config == self._config:
+            self._mirrors.follow_credentials(upstreams)
+        else:
+            await self._apply(config, upstreams)
+            self._log.info("configuration applied", upstreams=list(self._mirrors.by_host))
+
+    def _loaded(self) -> CacheConfig | None:
+        """Return what the configuration file has now; None if it is refused."""
         try:
             config = load(self._path)
         except ConfigError as error:
             self._log.error("configuration refused", mistakes=str(error).splitlines())
-            return
-        if config == self._config:
-            return
+            return None
         if config.needs_restart(self._config):
             self._log.error("configuration refused", mistakes=["listen, statusListen, root, tls: need a restart"])
-            return
-        await self._apply(config)
-        self._log.info("configuration applied", upstreams=list(self._mirrors.by_host))
+            return None
+        return config
 
     async def _probe(self) -> None:
         """Probe each upstream when it is due, and log changes of its state. One that hangs delays no other."""
@@ -161,7 +182,6 @@ class Program:
             while True:
                 for host, mirror in self._mirrors.by_host.items():
                     client = mirror.client
-                    client.basic()  # changed credentials make a probe due
                     if client.health.begin_probe(time.monotonic()):
                         probes.create_task(probe(client))
                     state = {"reason": client.health.reason, "credentials": client.login}

@@ -14,6 +14,7 @@ from yarl import URL
 from cache.model.errors import TOO_MANY, UNAUTHORIZED, RegistryError
 from cache.upstream.body import read_body
 from cache.upstream.challenge import Challenge, challenges, preferred
+from cache.upstream.credentials import Credentials
 from cache.upstream.failures import failure_of, not_a_registry, refusal_of
 from cache.upstream.health import Health
 from cache.upstream.session import SILENCE_SECONDS
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from cache.config import UpstreamConfig
-    from cache.upstream.credentials import Credentials
     from cache.upstream.proxies import Proxies
     from cache.upstream.session import Session
 
@@ -40,11 +40,10 @@ class UpstreamClient:
     config: UpstreamConfig
     session: Session
     proxies: Proxies
-    credentials: Credentials
+    credentials: Credentials = field(default_factory=Credentials)
     health: Health = field(default_factory=Health)
     login: CredentialsResult = CredentialsResult.NOT_CHECKED
     tokens: TokenCache = field(init=False)
-    _version: int = 0
     _challenges: dict[str, Challenge] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -78,15 +77,13 @@ class UpstreamClient:
         finally:
             response.release() if response.content.at_eof() else response.close()
 
-    def basic(self) -> str:
-        """Return the Authorization header of the credentials, empty without. Changed files end tokens and limits."""
-        basic = self.credentials.basic()
-        if self.credentials.version != self._version:
-            self._version = self.credentials.version
+    def follow_credentials(self, credentials: Credentials) -> None:
+        """Use these credentials for new requests. Others than before end tokens and limits."""
+        if credentials != self.credentials:
+            self.credentials = credentials
             self.tokens.clear()
             self.health.renew()
             self.login = CredentialsResult.NOT_CHECKED
-        return basic
 
     def check(self, kind: str) -> None:
         """Raise the last error while requests of this kind are paused."""
@@ -136,7 +133,7 @@ class UpstreamClient:
     async def _with_login(
         self, method: str, path: str, repository: str, headers: dict[str, str]
     ) -> aiohttp.ClientResponse:
-        basic = self.basic()
+        basic = self.credentials.basic
         known = self._challenge_for(repository)
         authorization = await self._authorization(known, basic) if known else ""
         response = await self.follow(method, path, headers, authorization)

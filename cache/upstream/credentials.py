@@ -1,4 +1,4 @@
-"""Read user name and password from a mounted Secret at each change."""
+"""Read user name and password from a mounted Secret."""
 
 from __future__ import annotations
 
@@ -8,36 +8,39 @@ from pathlib import Path
 
 from cache.file_stamp import Stamp, stamp_of
 
+_FILES = ("username", "password")
 
-@dataclass(slots=True)
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
-    """The files `username` and `password` of a directory; None means anonymous."""
+    """The value of an Authorization header, empty without credentials. A rewritten file makes them differ."""
 
-    directory: str | None
-    version: int = 0
-    _stamp: tuple[Stamp, ...] = ()
-    _basic: str = field(default="", repr=False)
+    basic: str = field(default="", repr=False)
+    stamps: tuple[Stamp, ...] = ()
 
-    def basic(self) -> str:
-        """Return the value of an Authorization header; empty without credentials.
 
-        `version` grows if the files changed. The bytes of the files are sent as they are.
-        """
-        if self.directory is None:
-            return ""
-        stamp = self._stamps()
-        while stamp != self._stamp:  # again if the Secret changed while it was read
-            self._stamp, self._basic = stamp, self._read()
-            self.version += 1
-            stamp = self._stamps()
-        return self._basic
+def read_credentials(directory: str | None) -> Credentials:
+    """Read the files `username` and `password` of a directory; None means anonymous.
 
-    def _stamps(self) -> tuple[Stamp, ...]:
-        return tuple(stamp_of(Path(str(self.directory), name)) for name in ("username", "password"))
+    The bytes of the files are sent as they are.
+    """
+    if directory is None:
+        return Credentials()
+    stamps = _stamps_in(directory)
+    while True:
+        credentials = Credentials(_basic_in(directory), stamps)
+        stamps = _stamps_in(directory)
+        if stamps == credentials.stamps:  # else the Secret changed while it was read
+            return credentials
 
-    def _read(self) -> str:
-        try:
-            username, password = (Path(str(self.directory), name).read_bytes() for name in ("username", "password"))
-        except OSError:
-            return ""
-        return f"Basic {b64encode(username + b':' + password).decode()}" if username and password else ""
+
+def _stamps_in(directory: str) -> tuple[Stamp, ...]:
+    return tuple(stamp_of(Path(directory, name)) for name in _FILES)
+
+
+def _basic_in(directory: str) -> str:
+    try:
+        username, password = (Path(directory, name).read_bytes() for name in _FILES)
+    except OSError:
+        return ""
+    return f"Basic {b64encode(username + b':' + password).decode()}" if username and password else ""

@@ -55,13 +55,13 @@ async def _logged_in(client: UpstreamClient) -> CredentialsResult:
         message = f"{client.party} answers 401 and offers no login that the cache knows (Basic or Bearer)."
         raise RegistryError(UNAUTHORIZED, message, reason=UpstreamReason.UNAUTHORIZED)
     if challenge.scheme == "basic":
-        basic = client.basic()
+        basic = client.credentials.basic
         return await _judged(client, basic, has_credentials=True) if basic else CredentialsResult.REQUIRED
     return await _with_token(client, challenge)
 
 
 async def _with_token(client: UpstreamClient, challenge: Challenge) -> CredentialsResult:
-    basic = client.basic() if client.tokens.may_log_in(challenge) else ""
+    basic = client.credentials.basic if client.tokens.may_log_in(challenge) else ""
     # Credentials are checked as a whole. Those that lack access to one image are valid.
     challenge = challenge.with_scope("") if basic else challenge
     token = await client.tokens.request(challenge, basic)

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import dataclasses
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -14,15 +15,15 @@ import pytest
 
 from tests.cache.behaviour import Behaviour
 from tests.cache.program import credentials
-from tests.cache.upstream import basic
+from tests.cache.upstream import Registry, basic, listening
 from tests.support.secret_mount import SecretMount
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.cache.program import Cache
-    from tests.cache.upstream import Registry
 
 PASSWORDS = [
     bytes(range(1, 256)),
@@ -52,12 +53,13 @@ async def test_any_bytes_are_a_password(
     """Each is sent as it is, and a change is followed without a restart."""
     folder = tmp_path / "account"
     cache = await make_cache(credentials=credentials(folder, password=b"wrong")).start()
-    for number, password in enumerate(PASSWORDS):
+    for number, password in enumerate(PASSWORDS if auth == "basic" else PASSWORDS[:3]):  # the header is the same
         upstream.push(f"a{number}")
         upstream.does = Behaviour(auth=auth, accounts=(b"robot:" + password,))
         upstream.tokens.clear()
         assert (await cache.ask(f"a{number}/manifests/latest")).status == 401
         credentials(folder, password=password)
+        await _accepted(cache, f"a{number}/manifests/latest")
         await cache.pull(f"a{number}")
 
 
@@ -113,16 +115,59 @@ async def test_change_fails_no_pull(
     assert set(upstream.logins) - {""} == {basic(f"robot{each}:secret{each}".encode()) for each in range(ROTATIONS)}
 
 
+async def _accepted(cache: Cache, path: str) -> None:
+    """Wait until the upstream accepts the credentials that the cache uses."""
+
+    async def accepted() -> bool:
+        return (await cache.ask(path)).status == 200
+
+    await cache.until(accepted, FOLLOW_SECONDS)
+
+
+async def test_no_other_upstream_gets_credentials(
+    upstream: Registry, make_cache: Callable[..., Cache], server_context: ssl.SSLContext, tmp_path: Path
+) -> None:
+    """One edit changes URL and account while clients pull. Each registry sees its own account only."""
+    other = Registry()
+    async with listening(other.handle, server_context) as port:
+        other.url = f"https://localhost:{port}"
+        registries = [upstream, other]
+        mount = SecretMount(tmp_path / "secret", ("config.json", "username", "password"))
+        cache = make_cache(credentials=str(tmp_path / "secret"))
+
+        def follow(number: int) -> None:
+            cache.config["upstreams"][0]["url"] = registries[number].url
+            config = json.dumps(cache.config).encode()
+            mount.replace({"config.json": config, "username": b"robot", "password": b"secret%d" % number})
+
+        follow(0)
+        await cache.start()
+        (tmp_path / "link").symlink_to(tmp_path / "secret" / "config.json")
+        (tmp_path / "link").replace(cache.folder / "config.json")
+        for number, registry in enumerate(registries):
+            registry.push("a")
+            registry.does = Behaviour(auth="basic", accounts=(b"robot:secret%d" % number,))
+        for number in (0, 1, 0, 1):
+            follow(number)
+
+            async def used(registry: Registry = registries[number]) -> bool:
+                registry.requests.clear()
+                return (await cache.ask("a/manifests/latest")).status == 200 and bool(registry.requests)
+
+            await cache.until(used, FOLLOW_SECONDS)
+    for number, registry in enumerate(registries):
+        assert set(registry.logins) - {""} == {basic(b"robot:secret%d" % number)}
+
+
 async def test_secrets_are_shown_nowhere(upstream: Registry, make_cache: Callable[..., Cache], tmp_path: Path) -> None:
     """No log, page, error or file has an account or a token, whatever goes wrong."""
     account = b"robot-name:secret-word"
     folder = tmp_path / "account"
     cache = make_cache(credentials=credentials(folder, *account.split(b":")))
     cache.environment["LOG_LEVEL"] = "DEBUG"
-    _, blobs = upstream.push("a", layers=(1_000_000,))
     await cache.start()
     seen = b""
-    for does in (
+    behaviours = (
         Behaviour(auth="bearer"),
         Behaviour(auth="basic"),
         Behaviour(auth="basic", accounts=()),
@@ -133,14 +178,16 @@ async def test_secrets_are_shown_nowhere(upstream: Registry, make_cache: Callabl
         Behaviour(auth="bearer", redirect="loop"),
         Behaviour(auth="bearer", wrong_length=1),
         Behaviour(auth="bearer", html=True),
-    ):
+    )
+    for number, does in enumerate(behaviours):
+        name = f"a{number}"  # no token of another image counts
+        _, blobs = upstream.push(name, layers=(1_000_000,))
         upstream.does = dataclasses.replace(does, accounts=does.accounts and (account,))
-        for path in ("a/manifests/latest", f"a/blobs/{blobs[1]}", "a/tags/list"):
+        for path in (f"{name}/manifests/latest", f"{name}/blobs/{blobs[1]}", f"{name}/tags/list"):
             with contextlib.suppress(aiohttp.ClientError):
                 seen += (await cache.ask(path)).body
         for each in cache.files("blobs/*/*/*"):
             each.unlink()
-        credentials(folder, *account.split(b":"))  # so that they are tried again
     for page in ("status", "metrics"):
         seen += (await cache.status_page(page))[1]
     await cache.stop()

@@ -75,6 +75,11 @@ async def test_refused_credentials_are_sent_once(
         assert (await cache.ask("team/app/manifests/latest")).status == 401
     assert upstream.token_requests == 1
     credentials(tmp_path / "account")
+
+    async def accepted() -> bool:
+        return (await cache.ask("team/app/manifests/latest")).status == 200
+
+    await cache.until(accepted, 5)
     await cache.pull("team/app")
 
 

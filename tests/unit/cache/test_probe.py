@@ -10,7 +10,7 @@ import pytest
 
 from cache.config import UpstreamConfig
 from cache.upstream.client import UpstreamClient
-from cache.upstream.credentials import Credentials
+from cache.upstream.credentials import read_credentials
 from cache.upstream.probe import probe
 from cache.upstream.proxies import Proxies, proxies_in
 from cache.upstream.session import Session
@@ -98,7 +98,7 @@ async def client_of(
     config = UpstreamConfig(host="registry.test", url=url)
     session = Session(client_context)
     await session.follow(str(folder / "ca.crt"))
-    yield UpstreamClient(config, session, proxies or proxies_in({}), Credentials(str(folder)))
+    yield UpstreamClient(config, session, proxies or proxies_in({}), read_credentials(str(folder)))
     await session.close()
 
 
@@ -180,13 +180,12 @@ async def test_changed_credentials_are_checked(tmp_path: Path) -> None:
     """A change makes a probe due, and each probe asks for a new token."""
     front = Front("bearer")
     async with serving(front), client_of(front.url, tmp_path, WRONG, front.ca) as client:
-        client.basic()
         assert client.health.begin_probe(0.0)
         await probe(client)
         results = [client.login]
         for password in (RIGHT[1], WRONG[1]):
             (tmp_path / "password").write_text(password)
-            client.basic()
+            client.follow_credentials(read_credentials(str(tmp_path)))
             results.append(client.login)
             assert client.health.begin_probe(1.0)
             await probe(client)
