@@ -144,7 +144,7 @@ class UpstreamClient:
         if challenge is None:
             return response
         if authorization and challenge.scheme == "bearer":
-            self.tokens.forget(challenge)
+            self.tokens.forget(challenge, basic)
         answer = await self._authorization(challenge, basic)
         if answer == authorization:
             return response

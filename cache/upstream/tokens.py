@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -46,28 +46,32 @@ class Token:
 
 @dataclass(slots=True)
 class TokenCache:
-    """Tokens of one upstream. `fetch(url, headers)` returns status, headers and body of a GET."""
+    """Tokens of one upstream by scope and credentials: a change of these may come while a request is in progress.
+
+    `fetch(url, headers)` returns status, headers and body of a GET.
+    """
 
     upstream: str
     fetch: Callable[[URL, dict[str, str]], Awaitable[tuple[int, Any, bytes]]]
-    _tokens: dict[tuple[str, str, str], Token] = field(default_factory=dict)
+    _tokens: dict[tuple[tuple[str, str, str], str], Token] = field(default_factory=dict, repr=False)
     _requests: Coalescer[Token] = field(default_factory=Coalescer)
 
     def clear(self) -> None:
         """Forget all tokens: the credentials changed."""
         self._tokens.clear()
 
-    def forget(self, challenge: Challenge) -> None:
+    def forget(self, challenge: Challenge, basic: str) -> None:
         """Forget the token of one scope: the upstream refused it."""
-        self._tokens.pop(challenge.key, None)
+        self._tokens.pop((challenge.key, basic), None)
 
     async def token(self, challenge: Challenge, basic: str) -> str:
         """Return the token of a scope. All who ask at once share one request. Raises RegistryError."""
-        token = self._tokens.get(challenge.key)
+        key = (challenge.key, basic)
+        token = self._tokens.get(key)
         if token is None or token.until <= time.monotonic():
-            token = await self._requests.join(challenge.key, lambda: self.request(challenge, basic))[0]
+            token = await self._requests.join(key, lambda: self.request(challenge, basic))[0]
         if token.refusal is not None:
-            raise token.refusal
+            raise replace(token.refusal)  # an exception keeps the frames of each raise
         return token.value
 
     def may_log_in(self, challenge: Challenge) -> bool:
@@ -93,7 +97,7 @@ class TokenCache:
             raise refusal_of(status, answer, party)
         if len(self._tokens) >= _TOKENS_MAX:
             self._tokens.clear()
-        self._tokens[challenge.key] = token
+        self._tokens[challenge.key, basic] = token
         return token
 
 

@@ -83,6 +83,47 @@ async def test_refused_credentials_are_sent_once(
     await cache.pull("team/app")
 
 
+async def test_old_password_in_flight_refuses_no_client(
+    upstream: Registry, make_cache: Callable[..., Cache], tmp_path: Path
+) -> None:
+    """A token request with the old password lasts longer than its change. Other clients use the new password."""
+    upstream.push("team/app")
+    upstream.does = Behaviour(auth="bearer", accounts=(b"robot:old",))
+    cache = await make_cache(credentials=credentials(tmp_path / "account", password=b"old")).start()
+    await cache.pull_digest("team/app", upstream.tags["team/app", "latest"])
+
+    async def login_is(state: str) -> bool:
+        return bool((await cache.status())["upstreams"][0]["credentials"] == state)
+
+    await cache.until(lambda: login_is("CredentialsAccepted"))
+    upstream.does = Behaviour(auth="bearer", latency=4)
+    old = asyncio.create_task(cache.ask("other/tags/list"))
+    credentials(tmp_path / "account")
+    await cache.until(lambda: login_is(""))
+    new = asyncio.create_task(cache.ask(f"other/blobs/{upstream.add_blob(b'x')}"))
+    assert ((await old).status, (await new).status) == (401, 200)
+    upstream.does.latency = 0
+    assert (await cache.ask(f"other/blobs/{upstream.add_blob(b'y')}")).status == 200
+
+
+async def test_refused_login_costs_no_memory(
+    upstream: Registry, make_cache: Callable[..., Cache], tmp_path: Path
+) -> None:
+    """Clients may ask thousands of times while a refusal is remembered."""
+    upstream.does = Behaviour(auth="bearer", accounts=())
+    cache = await make_cache(credentials=credentials(tmp_path / "account")).start()
+
+    async def ask(count: int) -> None:
+        for _ in range(count):
+            assert (await cache.ask("team/app/tags/list")).status == 401
+
+    await ask(200)
+    before = cache.memory()
+    await ask(2000)
+    assert cache.memory() - before < 3_000_000
+    assert upstream.token_requests == 1
+
+
 async def test_refused_token_is_renewed(upstream: Registry, cache: Cache) -> None:
     """An upstream that forgets its tokens early costs one more."""
     _, blobs = upstream.push("team/app", layers=(1000, 2000))
