@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hostess.containerd import config_path
+from hostess.containerd import registry_tables
 from hostess.fs import atomic
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class _Loader:
             except _Doubt as doubt:
                 self.doubts.append(str(doubt))
                 continue
-            for pattern in config_path.imports(texts[path]):
+            for pattern in registry_tables.imports(texts[path]):
                 pending += self._imported(path, pattern)
         return Configuration(tuple(texts.values()), tuple(dict.fromkeys(self.doubts)))
 
@@ -68,7 +68,7 @@ class _Loader:
         if content is None:
             why = "cannot be read by the agent; make it readable for root" if os.path.lexists(path) else "is missing"
             raise _Doubt(f"containerd's file {path} {why}.")
-        if not config_path.is_toml(content):
+        if not registry_tables.is_toml(content):
             raise _Doubt(f"containerd cannot have loaded {path}: it is no valid TOML. Correct it, restart containerd.")
         return content
 

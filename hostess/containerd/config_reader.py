@@ -7,11 +7,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from hostess.containerd import config_files, config_path
+from hostess.containerd.runtime import CONTAINERD, CRI_O, Runtime, parse_version
 
 if TYPE_CHECKING:
     import threading
 
-    from hostess.containerd.config_path import Reading, Runtime
+    from hostess.containerd.config_path import Reading
     from hostess.json_log import Log
     from hostess.kube.api_client import ApiClient
     from hostess.settings import Settings
@@ -33,15 +34,22 @@ class Containerd:
     api: ApiClient
     log: Log
     version_read: bool = False
-    runtime: Runtime = field(default_factory=config_path.Runtime)
+    runtime: Runtime = field(default_factory=Runtime)
 
     @property
     def reads_docker(self) -> bool:
         """Return True if the runtime may read docker's folder. containerd reads its own, which comes first."""
-        return self.runtime.name != config_path.CONTAINERD
+        return self.runtime.name != CONTAINERD
+
+    @property
+    def reads_drop_in(self) -> bool:
+        """Return True if the runtime finds mirrors in registries.conf.d only."""
+        return self.runtime.name == CRI_O
 
     def reading(self) -> Reading:
         """Return the runtime's use of our folder. Raises NodeConfigError if there is none."""
+        if not self.settings.upstream_host and self.runtime.name not in ("", CONTAINERD):
+            return config_path.Reading()  # docker and CRI-O need the CA and the hosts entry only
         folder = self.settings.containerd_certs
         relative = not self.runtime.is_before(config_path.RELATIVE_SINCE)
         found = config_files.read(folder.parent, relative_patterns=relative)
@@ -58,7 +66,7 @@ class Containerd:
         if self.settings.node_name:
             try:
                 node = self.api.get(f"/api/v1/nodes/{self.settings.node_name}")
-                found = config_path.parse_version(node["status"]["nodeInfo"]["containerRuntimeVersion"])
+                found = parse_version(node["status"]["nodeInfo"]["containerRuntimeVersion"])
                 # The kubelet reports `containerd://Unknown` while the runtime restarts.
                 if found.version is None:
                     interval = DURING_RESTART

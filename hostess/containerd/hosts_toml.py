@@ -14,9 +14,7 @@ from common import names
 # Without an answer containerd turns to the upstream after this time: 4 s for an image of one layer instead of 120. A
 # Service without pods refuses at once.
 DIAL_TIMEOUT: Final = "1s"
-_MARK: Final = (
-    "# Written by the node agent of registry-mirror {mirror}; it is removed while the mirror does not answer."
-)
+MARK: Final = "# Written by the node agent of registry-mirror {mirror}; it is removed while the mirror does not answer."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ def render(mirror: str, masquerade: str, ca_path: str, upstream: Upstream) -> st
     """
     return "\n".join(
         [
-            _MARK.format(mirror=mirror),
+            MARK.format(mirror=mirror),
             *_server(upstream),
             "",
             f"[host.{_quoted(_url(masquerade))}]",
@@ -56,7 +54,7 @@ def render_hidden(mirror: str, masquerade: str, ca_path: str, upstream: Upstream
     containerd 1.6 reads no file without a table `host`. Raises ValueError if `masquerade` is no DNS name.
     """
     server = Upstream(_url(masquerade), (ca_path, *upstream.ca_files), upstream.clients)
-    return "\n".join([_MARK.format(mirror=mirror), *_server(server), "", "[host]", ""])
+    return "\n".join([MARK.format(mirror=mirror), *_server(server), "", "[host]", ""])
 
 
 def _url(masquerade: str) -> str:
@@ -77,7 +75,7 @@ def _server(upstream: Upstream) -> list[str]:
 
 def owner(content: bytes) -> str | None:
     """Return the mirror whose agent wrote this file; None for a foreign file."""
-    before, _, after = _MARK.partition("{mirror}")
+    before, _, after = MARK.partition("{mirror}")
     first = content.partition(b"\n")[0].decode("utf-8", "replace")
     if not (first.startswith(before) and first.endswith(after)):
         return None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hostess.containerd import config_files, config_path
+from hostess.containerd.runtime import parse_version
 from hostess.node_state import NodeConfigError
 from tests.localcluster.node import runtime
 from tests.localcluster.node.runtime import DEBIAN, FLAVOURS
@@ -72,7 +73,7 @@ def paths_of(flavour: str, folder: Path) -> list[str]:
 
 def agent_finds(flavour: str, folder: Path) -> bool:
     """Return True if the agent finds that containerd reads its folder. It must have no doubt."""
-    version = config_path.parse_version(VERSIONS[flavour])
+    version = parse_version(VERSIONS[flavour])
     found = config_files.read(folder, relative_patterns=not version.is_before(config_path.RELATIVE_SINCE))
     assert found.doubts == ()
     try:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from common.agent_protocol import State
 from hostess.agent import Agent, Deadlines
-from hostess.containerd.config_path import Runtime
 from hostess.containerd.config_reader import Containerd
+from hostess.containerd.runtime import Runtime
 from hostess.health.probe import Probe
 from hostess.json_log import Log
 from hostess.kube.api_client import ApiClient

@@ -11,7 +11,7 @@ import pytest
 
 from common.agent_protocol import State
 from hostess.agent import PROBE_INTERVAL
-from hostess.containerd.config_path import Runtime
+from hostess.containerd.runtime import Runtime
 from hostess.kube.mirror_endpoints import Endpoint, MirrorEndpoints
 from hostess.node_state import STUCK_AFTER
 from tests.support.kube import until

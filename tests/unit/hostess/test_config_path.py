@@ -9,9 +9,10 @@ import pytest
 
 from common.agent_protocol import RUNTIME_USES_MIRRORS
 from controller.nodes.agent_status import SENTENCE_MAX
-from hostess.containerd import config_path
-from hostess.containerd.config_path import TWO_ROOTS, Runtime, parse_version, reading
+from hostess.containerd import registry_tables
+from hostess.containerd.config_path import TWO_ROOTS, reading
 from hostess.containerd.config_reader import AFTER_FAILURE, Containerd
+from hostess.containerd.runtime import Runtime, parse_version
 from hostess.json_log import Log
 from hostess.kube.api_client import ApiClient
 from hostess.node_state import NodeConfigError
@@ -97,7 +98,7 @@ def uses_mirrors(version: str, *configurations: bytes) -> str:
 )
 def test_old_settings_move_before_config_path(version: str, generation: int, setting: str, name: str) -> None:
     """In this order: containerd loads no CRI plugin with both."""
-    message = uses_mirrors(version, old(setting, generation))
+    message = uses_mirrors(version, toml(None, generation) + old(setting, generation))
     steps = ("First move", "hosts.toml", f"delete {name}", f'config_path = "{FOLDER}"', "restart")
     assert sorted(steps, key=message.index) == list(steps)
     both = toml(FOLDER, generation) + old(setting, generation)
@@ -139,7 +140,46 @@ def test_default_before_containerd_2_2(version: str) -> None:
 @pytest.mark.parametrize("generation", [1, 2, 3])
 @pytest.mark.parametrize("path", [FOLDER, f"{FOLDER}/"])
 def test_our_folder_in_each_generation(version: str, generation: int, path: str) -> None:
-    assert of(version, toml(path, generation)) is None
+    """Containerd 1 does not know the section of the third format."""
+    if version == "1.6.20" and generation == 3:
+        with pytest.raises(NodeConfigError, match=r"no config_path.*io\.containerd\.grpc\.v1\.cri"):
+            of(version, toml(path, generation))
+    else:
+        assert of(version, toml(path, generation)) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "text", "section"),
+    [
+        ("1.6.20", b"", "cri"),
+        ("1.6.20", b"version = 2", "io.containerd.grpc.v1.cri"),
+        ("2.1.0", b"version = 2", "io.containerd.cri.v1.images"),
+        ("2.1.0", toml("", 2), "io.containerd.grpc.v1.cri"),
+        ("2.1.0", b'[plugins."cri".registry]', "cri"),
+    ],
+)
+def test_advice_names_the_section_that_counts(version: str, text: bytes, section: str) -> None:
+    """An older section replaces a newer one, and without version only the oldest counts in containerd 1."""
+    with pytest.raises(NodeConfigError) as caught:
+        of(version, text)
+    assert f'under [plugins."{section}".registry]' in caught.value.message
+    followed = text.replace(f'[plugins."{section}".registry]'.encode(), b"").replace(b'config_path = ""', b"")
+    advice = f'\n[plugins."{section}".registry]\nconfig_path = "{FOLDER}"\n'.encode()
+    assert of(version, followed + advice) is None
+
+
+@pytest.mark.parametrize("version", ["1.6.20", "2.4.2"])
+@pytest.mark.parametrize("name", ["cri", "io.containerd.grpc.v1.cri"])
+def test_disabled_cri_plugin_is_no_guess(version: str, name: str) -> None:
+    """The kubelet needs the plugin, so containerd runs with another file. That of Docker's package disables it."""
+    text = f'disabled_plugins = ["{name}"]\n'.encode() + toml(FOLDER)
+    assert "disables the CRI plugin" in doubt(f"containerd://{version}", text)
+
+
+def test_short_name_in_second_format_is_no_guess() -> None:
+    """Containerd 1 does not start with it."""
+    text = toml(FOLDER).replace(b"io.containerd.grpc.v1.cri", b"cri")
+    assert "version 2 has no section cri" in doubt("containerd://1.6.20", text)
 
 
 @pytest.mark.parametrize(("version", "literal"), [("1.6.20", None), ("2.0.5", None), ("2.1.0", "l"), ("2.4.2", "l")])
@@ -172,10 +212,10 @@ def test_k3s_folder() -> None:
         of("1.7.23-k3s2", toml(K3S))
 
 
-@pytest.mark.parametrize("name", ["cri-o", "docker"])
-def test_other_runtimes_are_reported(name: str) -> None:
-    with pytest.raises(NodeConfigError, match=name):
-        reading((), ("a doubt",), Runtime(name, (1, 33)), FOLDER)
+def test_other_runtimes_are_reported() -> None:
+    with pytest.raises(NodeConfigError, match="docker"):
+        reading((), ("a doubt",), Runtime("docker", (28, 1)), FOLDER)
+    assert "auto_reload_registries" in reading((), ("a doubt",), Runtime("cri-o", (1, 33)), FOLDER).doubt
 
 
 @pytest.mark.parametrize("version", ["", "containerd://Unknown"])
@@ -206,8 +246,8 @@ STRANGE = [b'plugins = "x"', b"plugins = []", b"imports = 3"]
 @pytest.mark.parametrize("text", [*BROKEN, *STRANGE])
 def test_strange_configuration_is_parsed(text: bytes) -> None:
     assert of("2.4.2", text) == TWO_ROOTS
-    assert config_path.imports(text) == []
-    assert config_path.is_toml(text) == (text in STRANGE)
+    assert registry_tables.imports(text) == []
+    assert registry_tables.is_toml(text) == (text in STRANGE)
 
 
 @pytest.mark.parametrize(
