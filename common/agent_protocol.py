@@ -20,6 +20,7 @@ REPLACED: Final = "NodeFilesReplaced"
 # Reasons of an agent for a node that an administrator has to repair. They become reasons of NodesConfigured.
 AGENT_STUCK: Final = "AgentStuck"
 EXISTING_HOSTS_TOML: Final = "ExistingHostsToml"
+EXISTING_REGISTRIES_CONF: Final = "ExistingRegistriesConf"
 HOSTS_FILE_UNWRITABLE: Final = "HostsFileUnwritable"
 MIRROR_UNREACHABLE: Final = "MirrorUnreachable"
 NODE_FILES_UNWRITABLE: Final = "NodeFilesUnwritable"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from common import names
 from hostess.containerd import literal_path
 from hostess.containerd.registry_files import RegistryFiles
+from hostess.containers.drop_in import DropIn
 from hostess.fs import atomic, owned_directories
 from hostess.fs.presence import Presence
 from hostess.hostsfile import mountinfo
@@ -52,16 +53,25 @@ class Node:
         """Return the mirror's files in certs.d."""
         return RegistryFiles(self.settings)
 
+    @cached_property
+    def drop_in(self) -> DropIn:
+        """Return the mirror's drop-in for podman and CRI-O."""
+        return DropIn(self.settings)
+
     def addresses(self) -> tuple[str, ...]:
         """Return the mirror's last addresses, which a restarted agent probes before the API server answers."""
         return self.hosts.entries(self.settings.mirror, self.settings.masquerade)
+
+    def has_name(self) -> bool:
+        """Return True if the node resolves the mirror's name, once the node is configured."""
+        return True
 
     @property
     def is_outdated(self) -> bool:
         """Return True if a mounted file or folder was removed on the node, so that writes to it are lost."""
         settings = self.settings
         below = (settings.containerd_certs, settings.docker_certs, settings.backup, settings.lock_file)
-        mounted = (settings.hosts_file, *(path.parent for path in below))
+        mounted = (settings.hosts_file, self.drop_in.folder, *(path.parent for path in below))
         return any(path.exists() and path.stat().st_nlink == 0 for path in mounted)
 
     def introduce(self, addresses: tuple[str, ...], ca: bytes, *, reads_docker: bool = True) -> bool:
@@ -77,12 +87,19 @@ class Node:
         return is_new
 
     def configure(
-        self, addresses: tuple[str, ...], ca: bytes, literal: str | None, *, reads_docker: bool = True
+        self,
+        addresses: tuple[str, ...],
+        ca: bytes,
+        literal: str | None,
+        *,
+        reads_docker: bool = True,
+        reads_drop_in: bool = False,
     ) -> bool:
         """Configure the node for the mirror; return True if the mirror's name is new.
 
         `literal` is a list of roots that the runtime takes for one folder's name. The runtime needs docker's folder
-        with `reads_docker` only. Raises NodeConfigError if foreign files are in the way.
+        with `reads_docker` only, and the drop-in with `reads_drop_in` only. Raises NodeConfigError if foreign files are
+        in the way.
         """
         with atomic.locked(self.settings.lock_file):
             self.files.remove_stale_hosts_tomls()
@@ -93,6 +110,7 @@ class Node:
                     self.files.remove_stale_cas,
                     partial(self._provide_literal, literal),
                     partial(self._write_docker_ca, ca, needed=reads_docker),
+                    partial(self._write_drop_in, needed=reads_drop_in),
                 ]
             )
         return is_new
@@ -101,24 +119,24 @@ class Node:
         """Remove the mirror from pulls by the names of the upstream, or of a former upstream."""
         files = self.files
         owned = files.owned_folders()
-        if not owned and not self._affects_upstream():
+        if not owned and not self.drop_in.exists() and not self._affects_upstream():
             return
         # First without the lock: another agent's lock must not keep pulls on a dead mirror.
-        run_all(partial(files.remove_hosts_toml, folder) for folder in owned)
+        run_all([self.drop_in.remove, *(partial(files.remove_hosts_toml, folder) for folder in owned)])
         with atomic.locked(self.settings.lock_file):
             run_all(self._withdrawing_steps(owned))
 
     def clean(self) -> None:
         """Remove all files of the mirror; with the last mirror also the shared ones."""
-        run_all([self._remove_hosts_tomls, self._clean_locked])
+        run_all([self.drop_in.remove, self._remove_hosts_tomls, self._clean_locked])
 
     def is_clean(self) -> bool:
         """Return True if nothing of the mirror is on the node, also of what another program wrote back."""
-        return not self.hosts.has_block(self.settings.mirror) and not self.files.exist()
+        return not (self.hosts.has_block(self.settings.mirror) or self.files.exist() or self.drop_in.exists())
 
     def other_mirrors(self) -> set[str]:
         """Return the other mirrors with files that only agents write."""
-        found = self.files.mirrors()
+        found = self.files.mirrors() | self.drop_in.mirrors()
         with contextlib.suppress(OSError, NodeConfigError):
             found |= set(self.hosts.mirrors())
         return found - {self.settings.mirror}
@@ -133,6 +151,7 @@ class Node:
         with atomic.locked(self.settings.lock_file):
             if self.has_agent_of(mirror):
                 return False
+            DropIn(files.settings).remove()
             for folder in files.owned_folders():
                 files.remove_hosts_toml(folder)
             run_all(self._cleaning_steps(files))
@@ -145,6 +164,14 @@ class Node:
     def _write_docker_ca(self, ca: bytes, *, needed: bool) -> None:
         with contextlib.nullcontext() if needed else contextlib.suppress(OSError):
             self.files.write_ca(self.settings.docker_certs, ca)
+
+    def _write_drop_in(self, *, needed: bool) -> None:
+        """Write the drop-in. Without CRI-O, problems of podman are no problems of the mirror."""
+        if needed:
+            self.drop_in.write()
+        elif self.drop_in.is_used():
+            with contextlib.suppress(OSError, NodeConfigError):
+                self.drop_in.write()
 
     def _provide_literal(self, literal: str | None) -> None:
         if literal is not None:

@@ -44,10 +44,12 @@ class Settings:
     ca_file: Path
     docker_certs: Path
     containerd_certs: Path
+    containers: Path
     account: Path
     api_host: str
     api_port: int
     status_port: int
+    beside_original: bool
 
     @property
     def mirror(self) -> str:
@@ -159,6 +161,12 @@ def _url(value: str) -> str:
     return value
 
 
+def _flag(value: str) -> bool:
+    if value not in ("true", "false"):
+        raise ValueError("expected true or false")
+    return value == "true"
+
+
 def _port(value: str) -> int:
     if not value.isdecimal() or int(value) not in _PORTS:
         raise ValueError("expected a port: 1 to 65535")
@@ -222,6 +230,14 @@ VARIABLES: Final = (
         "/etc/containerd/certs.d",
     ),
     Variable(
+        "containers",
+        "CONTAINERS_DIR",
+        _path,
+        _FILE,
+        "Folder in which podman and CRI-O find registries.conf.",
+        "/etc/containers",
+    ),
+    Variable(
         "account",
         "SERVICE_ACCOUNT_DIR",
         _path,
@@ -232,4 +248,12 @@ VARIABLES: Final = (
     Variable("api_host", "KUBERNETES_SERVICE_HOST", str, "host", "Address of the API server; the kubelet sets it."),
     Variable("api_port", "KUBERNETES_SERVICE_PORT", _port, "port", "Port of the API server.", "443"),
     Variable("status_port", "STATUS_PORT", _port, "port", "Port of the agent's status server.", str(STATUS_PORT)),
+    Variable(
+        "beside_original",
+        "BESIDE_ORIGINAL",
+        _flag,
+        "`true` or `false`",
+        "If true, the original mirror-hostess in the same pod writes the hosts entry.",
+        "false",
+    ),
 )

@@ -26,7 +26,10 @@ METADATA = "spec.volumeClaimTemplate.metadata"
 CACHE, HOSTESS = "registry.example.com/cache:3", "registry.example.com/hostess:1"
 MADE = (*resources.CHILDREN, resources.CONFIG_MAP, resources.POD)
 # Files of the node that the agent mounts. No field of a mirror changes them.
-NODE_FILES = {"/etc/hosts", "/etc/mirror-hostess", "/var/lock/mirror-hostess", "/etc/docker", "/etc/containerd"}
+NODE_FILES = {
+    *("/etc/hosts", "/etc/mirror-hostess", "/var/lock/mirror-hostess", "/etc/docker", "/etc/containerd"),
+    *("/etc/containers", "/etc/containers/registries.conf.d"),
+}
 SHARP = ("$(id)", "a\n10.0.0.1 evil.example.com", '"]\n[host."http://evil"]', "../../etc", "a;b", "${IFS}", "a b", "#")
 NAMES = ("localhost", "x.localhost", "kubernetes.default.svc", "x.svc", "x.cluster.local", "metadata.google.internal")
 ODD_NAMES = ("node-1", "1.2.3.4", "0x7f.1", "1.0x7f", "localhost.", "LOCALHOST", "*.example.com", "x.minikube.internal")

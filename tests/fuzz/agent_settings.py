@@ -20,7 +20,7 @@ VALID = {
     "LOCK_FILE": "/var/lock/hostess/mirror-hostess",
     "KUBERNETES_SERVICE_HOST": "10.96.0.1",
 }
-PATHS = ("hosts_file", "backup", "lock_file", "ca_file", "docker_certs", "containerd_certs", "account")
+PATHS = ("hosts_file", "backup", "lock_file", "ca_file", "docker_certs", "containerd_certs", "containers", "account")
 
 
 def one(data: bytes) -> None:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 # Type, mode, path and link target of all files in the agents' folders. The kubelet's mount points stay, and only their
 # content counts.
 FIND = (
-    r"find /etc/hosts /etc/containerd /etc/docker -printf '%y %m %p %l\n';"
+    r"find /etc/hosts /etc/containerd /etc/docker /etc/containers -printf '%y %m %p %l\n';"
     r"find /etc/mirror-hostess /var/lock/mirror-hostess -mindepth 1 -printf '%y %m %p %l\n' 2> /dev/null;"
-    r"find /etc/hosts /etc/containerd /etc/docker -type f -exec sha256sum {} +"
+    r"find /etc/hosts /etc/containerd /etc/docker /etc/containers -type f -exec sha256sum {} +"
 )
 # A process that the runtime is just starting has no such environment yet.
 AGENTS = 'grep --files-with-matches --null-data --line-regexp "SERVICE_NAME=$1" /proc/[0-9]*/environ 2> /dev/null'

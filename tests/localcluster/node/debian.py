@@ -31,6 +31,7 @@ FOR_RUNC = {
     "pkg-config": "/usr/bin/pkg-config",
     "gcc": "/usr/bin/gcc",
 }
+FOR_PODMAN = {"podman": "/usr/bin/podman"}
 NO_QUESTIONS = {"DEBIAN_FRONTEND": "noninteractive"}
 ADDRESS = re.compile(r"^'(?P<url>[^']+)' (?P<file>\S+) (?P<size>\d+) (?P<hash>\S+)$", re.MULTILINE)
 

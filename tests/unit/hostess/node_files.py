@@ -28,6 +28,7 @@ class NodeFiles:
         self.root = root
         self.containerd = root / "etc/containerd/certs.d"
         self.docker = root / "etc/docker/certs.d"
+        self.containers = root / "etc/containers"
         self.hosts = root / "etc/hosts"
         for folder in (self.containerd.parent, self.docker.parent, root / "backup", root / "lock"):
             folder.mkdir(parents=True)
@@ -48,6 +49,7 @@ class NodeFiles:
             "UPSTREAM_HOST": f"{mirror}.example.com",
             "DOCKER_CERTS_DIR": str(self.docker),
             "CONTAINERD_CERTS_DIR": str(self.containerd),
+            "CONTAINERS_DIR": str(self.containers),
             "KUBERNETES_SERVICE_HOST": "127.0.0.1",
             **changed,
         }
