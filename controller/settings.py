@@ -63,7 +63,7 @@ class ControllerSettings(Settings):
         ORIGINAL_HOSTESS,
         "repository",
         "Repository of the node agent's image."
-        f" The original `{ORIGINAL_HOSTESS}` only writes `/etc/hosts`: it reports no state and cleans no node.",
+        " If its last part is `mirror-hostess`, it is the original agent, which only writes `/etc/hosts`.",
     )
     hostess_docker_tag: ImageTag = setting("HOSTESS_DOCKER_TAG", "1.1.0", "tag", "Tag of the node agent's image.")
     hostess_node_selector: NodeRequirements = setting(
@@ -215,5 +215,5 @@ class ControllerSettings(Settings):
 
     @property
     def hostess_is_original(self) -> bool:
-        """Return True if the image is the original agent, which reports no state and cleans no node."""
-        return f"/{repository_of(self.hostess_image)}".endswith(f"/{ORIGINAL_HOSTESS}")
+        """Return True if the image is the original agent, also under another registry or path."""
+        return repository_of(self.hostess_image).rpartition("/")[2] == ORIGINAL_HOSTESS.rpartition("/")[2]

@@ -20,6 +20,7 @@ from hostess.kube.removal import removal_reason
 from hostess.kube.watcher import Reflector
 from hostess.leftovers import Leftovers
 from hostess.node_config import Node
+from hostess.node_of_original import NodeOfOriginal
 from hostess.settings import SettingsError, read
 from hostess.status_server import StatusServer
 
@@ -37,7 +38,7 @@ def run(settings: Settings, log: Log, stopping: threading.Event) -> None:
     """Run the agent until `stopping`, then clean the node if the mirror was removed."""
     api = ApiClient(settings.api_host, settings.api_port, settings.account)
     containerd = Containerd(settings, api, log)
-    node = Node(settings)
+    node = NodeOfOriginal(settings) if settings.beside_original else Node(settings)
     agent = Agent(settings, node, Probe(settings.masquerade), containerd, log)
     leftovers = Leftovers(node, api, log, lambda: agent.knows_mirror)
     status = StatusServer(

@@ -247,13 +247,22 @@ class Agent:
             found = self.containerd.reading() if version_read else found
         except NodeConfigError as error:
             problem = error
-        reads_docker = self.containerd.reads_docker
-        self._note_name(changed=self.node.configure(addresses, ca, found.literal, reads_docker=reads_docker))
+        new = self.node.configure(
+            addresses,
+            ca,
+            found.literal,
+            reads_docker=self.containerd.reads_docker,
+            reads_drop_in=self.containerd.reads_drop_in,
+        )
+        self._note_name(changed=new)
         self._last_addresses = addresses
         if not version_read:
             return node_state.RUNTIME_UNKNOWN
         if problem is not None:
             raise problem
+        if not self.node.has_name():
+            self._note_name(changed=True)
+            return node_state.NAME_MISSING
         if time.monotonic() < self._name_known_at:
             return node_state.NAME_IS_NEW
         return node_state.configured(self.settings.upstream_host, found.doubt)

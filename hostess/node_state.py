@@ -51,6 +51,9 @@ CA_UNKNOWN: Final = NodeState(
     State.PENDING, "MirrorUnknown", "The mirror's CA has not been seen yet. Pulls go to the upstream until then."
 )
 RUNTIME_UNKNOWN: Final = NodeState(State.PENDING, "RuntimeUnknown", "The node's runtime has not been read yet.")
+NAME_MISSING: Final = NodeState(
+    State.PENDING, "HostsEntryMissing", "The original agent has not written the hosts entry yet. See its log."
+)
 NAME_IS_NEW: Final = NodeState(
     State.PENDING, "NameIsNew", "The runtime reads the changed hosts file within five seconds."
 )

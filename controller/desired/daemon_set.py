@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from common import names
 from common.agent_protocol import ALIVE_PATH, STATUS_PATH, STATUS_PORT
+from common.defaults import dict_at
 from controller.desired.agent_nodes import agent_affinity
 from controller.desired.object_metadata import EMPTY_IN_CONTAINER, EMPTY_IN_POD, confined, pull_secrets, with_metadata
 from controller.desired.pod_settings import recorded_keys, stored, template_metadata
@@ -25,22 +26,36 @@ HOSTS_FILE: Final = "/etc/hosts_from_host"
 BACKUP_DIRECTORY: Final = "/etc/hosts.backup"
 LOCK_DIRECTORY: Final = "/var/lock/hostess"
 DOCKER_DIRECTORY: Final = "/etc/docker"
+CONTAINERS_DIRECTORY: Final = "/etc/containers"  # of podman and CRI-O
+# Beside its drop-ins is the policy of signatures, so the agent writes below it only.
+READ_ONLY: Final = "containers"
 CA_DIRECTORY: Final = "/etc/registry-mirror"
+# The container beside the original agent, by its name in mirror-operator.
+CERTIFICATE_INSTALLATION: Final = "certificate-installation"
 
 
 def daemon_set(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
     """Return the DaemonSet: one agent on every Linux node that is a machine, with all taints tolerated."""
     selector = names.pod_labels(mirror.name, names.HOSTESS)
+    # All at once: a node keeps its configuration while its agent is replaced. The original removes its hosts entry at
+    # each end, so one node after the other, as in mirror-operator.
+    unavailable, ready_seconds = (1, 10) if settings.hostess_is_original else ("100%", 0)
     body = {
         "selector": {"matchLabels": selector},
-        # All at once: a node keeps its configuration while its agent is replaced.
-        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}},
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": unavailable}},
+        "minReadySeconds": ready_seconds,
         "template": {
             "metadata": template_metadata(mirror.agent, selector, names.AGENT),
             "spec": _pod(mirror, settings, inputs),
         },
     }
     return with_metadata(DAEMON_SET, mirror, settings, {"spec": body}, annotations=recorded_keys(mirror.agent))
+
+
+def runs_original(daemon_set: Json) -> bool:
+    """Return True if the agents of a DaemonSet are the original mirror-hostess."""
+    containers = dict_at(daemon_set, "spec", "template", "spec").get("containers") or []
+    return any(each.get("name") == CERTIFICATE_INSTALLATION for each in containers)
 
 
 def _pod(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
@@ -55,7 +70,7 @@ def _pod(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "affinity": agent_affinity(settings.hostess_node_selector),
         "tolerations": [{"operator": "Exists"}],
-        "containers": [_container(mirror, settings, inputs)],
+        "containers": _containers(mirror, settings, inputs),
         "volumes": [
             # With DirectoryOrCreate, a missing /etc/hosts would become a directory.
             _on_host("etc-hosts", "/etc/hosts", "File"),
@@ -81,11 +96,16 @@ def _directories(settings: ControllerSettings) -> dict[str, str]:
     containerd 2.2 reads.
     """
     above = str(PurePosixPath(settings.containerd_certs_dir).parent)
-    found = {"docker": DOCKER_DIRECTORY, "containerd": above}
-    return {"docker": DOCKER_DIRECTORY} if above == DOCKER_DIRECTORY else found
+    return {
+        "docker": DOCKER_DIRECTORY,
+        **({} if above == DOCKER_DIRECTORY else {"containerd": above}),
+        "containers": CONTAINERS_DIRECTORY,
+        "drop-ins": f"{CONTAINERS_DIRECTORY}/registries.conf.d",
+    }
 
 
-def _environment(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> list[Json]:
+def _variables_of_original(mirror: Mirror, settings: ControllerSettings) -> list[Json]:
+    """Return the variables that the original mirror-hostess reads, and the project's agent too."""
     values = {
         "SERVICE_NAME": mirror.object_name,
         "SERVICE_NAMESPACE": settings.namespace,
@@ -93,23 +113,40 @@ def _environment(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -
         "HOSTS_FILE": HOSTS_FILE,
         "HOSTS_FILE_BACKUP": f"{BACKUP_DIRECTORY}/hosts",
         "LOCK_FILE": f"{LOCK_DIRECTORY}/mirror-hostess",
-        # The original mirror-hostess reads the variables above; those below are for the project's agent.
+    }
+    return [{"name": name, "value": value} for name, value in values.items()]
+
+
+def _mounts_of_original() -> list[Json]:
+    return [
+        {"name": "etc-hosts", "mountPath": HOSTS_FILE},
+        {"name": "etc-hosts-backup", "mountPath": BACKUP_DIRECTORY},
+        {"name": "lock", "mountPath": LOCK_DIRECTORY},
+    ]
+
+
+def _resources(memory: str) -> Json:
+    # The limit is for a hosts file of 6 MB.
+    return {"requests": {"cpu": "5m", "memory": memory}, "limits": {"memory": "128Mi"}}
+
+
+def _environment(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> list[Json]:
+    serves_images = inputs.images_holder is None and not settings.hostess_is_original
+    values = {
         "UPSTREAM_URL": mirror.upstream.url,
-        # Empty if an older mirror's hosts.toml has this registry.
-        "UPSTREAM_HOST": mirror.upstream.image_host if inputs.images_holder is None else "",
+        # Empty if an older mirror's hosts.toml has this registry. Beside the original agent there is no hosts.toml.
+        "UPSTREAM_HOST": mirror.upstream.image_host if serves_images else "",
         "CA_FILE": f"{CA_DIRECTORY}/{well_known.CA}",
         "DOCKER_CERTS_DIR": f"{DOCKER_DIRECTORY}/certs.d",
         "CONTAINERD_CERTS_DIR": settings.containerd_certs_dir,
         "STATUS_PORT": str(STATUS_PORT),
     }
     node = {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
-    return [*({"name": name, "value": value} for name, value in values.items()), node]
+    own = [{"name": name, "value": value} for name, value in values.items()]
+    return [*_variables_of_original(mirror, settings), *own, node]
 
 
-def _probes(settings: ControllerSettings) -> Json:
-    """Return port and probes. The original agent has no server and is ready at once."""
-    if settings.hostess_is_original:
-        return {"ports": None, "readinessProbe": None, "livenessProbe": None}
+def _probes() -> Json:
     # Fast, since the agent itself waits before it reports an error.
     ready = {
         "httpGet": {"path": STATUS_PATH, "port": "status"},
@@ -128,18 +165,47 @@ def _probes(settings: ControllerSettings) -> Json:
     return {"ports": [port], "readinessProbe": ready, "livenessProbe": alive}
 
 
+def _containers(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> list[Json]:
+    agent = _container(mirror, settings, inputs)
+    return _beside_original(mirror, settings, agent) if settings.hostess_is_original else [agent]
+
+
+def _beside_original(mirror: Mirror, settings: ControllerSettings, agent: Json) -> list[Json]:
+    """Return the original agent, and the project's agent from the image of the caches.
+
+    The original writes the hosts entry only. The other one installs the CA, reports the state and cleans the node.
+    """
+    original = {
+        **agent,
+        "ports": None,
+        "readinessProbe": None,
+        "livenessProbe": None,
+        "env": _variables_of_original(mirror, settings),
+        "volumeMounts": _mounts_of_original(),
+        # Versions 1.1.0 and 1.4.0 took 65 and 96 MB at most.
+        "resources": stored(mirror.agent.resources) or _resources("96Mi"),
+    }
+    beside = {
+        **agent,
+        "name": CERTIFICATE_INSTALLATION,
+        "image": settings.cache_image,
+        "command": ["python3", "-S", "-m", "hostess"],
+        "env": [*agent["env"], {"name": "BESIDE_ORIGINAL", "value": "true"}],
+        "resources": _resources("32Mi"),
+    }
+    return [original, beside]
+
+
 def _container(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
     return {
         **EMPTY_IN_CONTAINER,
         "args": None,
-        **_probes(settings),
+        **_probes(),
         "name": "mirror-hostess",
         "image": settings.hostess_image,
         "imagePullPolicy": "IfNotPresent",
         "env": _environment(mirror, settings, inputs),
-        # The original agent needs twice the memory; one limit serves both.
-        "resources": stored(mirror.agent.resources)
-        or {"requests": {"cpu": "5m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
+        "resources": stored(mirror.agent.resources) or _resources("32Mi"),
         "securityContext": {
             # The owner of the node's /etc/hosts is root.
             "runAsUser": 0,
@@ -147,13 +213,15 @@ def _container(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> 
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "volumeMounts": [
-            {"name": "etc-hosts", "mountPath": HOSTS_FILE},
-            {"name": "etc-hosts-backup", "mountPath": BACKUP_DIRECTORY},
-            {"name": "lock", "mountPath": LOCK_DIRECTORY},
-            *({"name": name, "mountPath": path} for name, path in _directories(settings).items()),
+            *_mounts_of_original(),
+            *(_mount(name, path) for name, path in _directories(settings).items()),
             {"name": "ca", "mountPath": CA_DIRECTORY, "readOnly": True},
         ],
     }
+
+
+def _mount(name: str, path: str) -> Json:
+    return {"name": name, "mountPath": path, **({"readOnly": True} if name == READ_ONLY else {})}
 
 
 def _on_host(name: str, path: str, kind: str) -> Json:

@@ -77,8 +77,10 @@ class Agents:
     async def _ask_one(self, agent: Agent, gate: asyncio.Semaphore) -> Agent:
         async with gate:
             began = self.clock()
-            if not agent.address or began < self._cooldown_until.get(agent.node, began):
+            if not agent.address:
                 return agent
+            if began < self._cooldown_until.get(agent.node, began):
+                return with_answer(agent, None)
             answer = await self.fetch(agent.address)
             if answer is None and self.clock() - began > ANSWER_TIMEOUT / 2:
                 self._cooldown_until[agent.node] = self.clock() + NODE_COOLDOWN

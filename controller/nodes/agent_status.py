@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from common.agent_protocol import State
+from common.agent_protocol import STATUS_PORT, State
 from common.defaults import dict_at
 from controller.model.condition import one_line
 from controller.model.observation import Agent
@@ -26,6 +26,10 @@ _STATES: Final = [state.value for state in State]  # no set: an answer may hold 
 NAMED_MAX: Final = 3  # nodes that a message names
 SENTENCE_MAX: Final = 250  # characters of one agent's message; three of them fit a condition
 _REASON: Final = re.compile(r"[A-Z][A-Za-z]{0,63}")
+SILENT: Final = (
+    f"nothing answers at port {STATUS_PORT} of its agent. Check network policies, and the agent's log. Is"
+    " HOSTESS_IMAGE another program? Only a repository that ends with mirror-hostess is the original agent."
+)
 # Seconds until a pod without a kubelet counts as unstartable: its node is down.
 UNTAKEN: Final = 10.0
 # Seconds until a pod that its kubelet has not started counts as blocked, by its image or its mounts.
@@ -77,7 +81,12 @@ def _wanted_node(pod: Json) -> str:
 
 
 def with_answer(agent: Agent, answer: object) -> Agent:
-    """Return the agent with its answer. Ignore an answer of another program: the address may be reused."""
+    """Return the agent with its answer; None if there is none.
+
+    Ignore an answer of another program: the address may be reused.
+    """
+    if answer is None:
+        return agent if agent.idle or agent.finished else replace(agent, message=SILENT)
     if not isinstance(answer, dict) or answer.get("state") not in _STATES:
         return agent
     if agent.node and answer.get("node") not in (None, "", agent.node):

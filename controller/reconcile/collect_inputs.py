@@ -50,7 +50,7 @@ def collect_inputs(
         tls=_NO_CERTIFICATE if isinstance(tls, MissingInput) else tls,
         masquerade_holder=holder,
         images_holder=state.images_holder(mirror.name),
-        withdrawing=holder is not None and not settings.hostess_is_original and _has_agents(mirror, state),
+        withdrawing=holder is not None and _has_agents(mirror, state),
     )
     return inputs if missing is None else replace(missing, rest=inputs)
 

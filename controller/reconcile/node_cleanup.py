@@ -60,7 +60,7 @@ class NodeCleanup:
 
     async def add_finalizer(self, obj: Json) -> Json:
         """Return the mirror with the finalizer, added if missing. Call it before a node is changed."""
-        patch = None if self.settings.hostess_is_original else finalizer.finalizer_patch(obj, present=True)
+        patch = finalizer.finalizer_patch(obj, present=True)
         if patch is None:
             return obj
         name, mirrors = obj["metadata"]["name"], self.state.mirrors
@@ -71,11 +71,9 @@ class NodeCleanup:
 
     async def poll(self, obj: Json, memory: MirrorMemory) -> str | None:
         """Return a message while nodes must still be cleaned. Otherwise remove the finalizer and return None."""
-        if self.settings.hostess_is_original:  # the original agent does not clean
-            event = None
-        elif self.is_orphaning(obj):
+        if self.is_orphaning(obj):
             kept = "Deleted with --cascade=orphan: the mirror's objects and its configuration on the nodes remain."
-            event = EventRecord.of(reasons.NODES_KEPT, kept, "Clean")
+            event: EventRecord | None = EventRecord.of(reasons.NODES_KEPT, kept, "Clean")
         else:
             progress = memory.cleanup_of(obj)
             overdue = progress.is_overdue(self.settings.node_cleanup_deadline, self.clock())

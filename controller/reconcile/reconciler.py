@@ -181,7 +181,7 @@ class Reconciler:
             if are_pending(observation):
                 unschedulable = tuple(await self.agents.unschedulable(mirror.name))
                 observation = replace(observation, unschedulable=unschedulable)
-            if are_pending(observation) and not self.settings.hostess_is_original:
+            if are_pending(observation):
                 answers = await self.agents.unready(mirror.name, AGENTS_ASKED)
                 observation = replace(observation, agents=tuple(answers))
             history = memory.history_of(obj, observation.daemon_set)
@@ -193,8 +193,7 @@ class Reconciler:
 
     def _next_survey(self, observation: Observation) -> float | None:
         """Return the seconds until agents must be asked again. Their answers change without an event."""
-        asked = are_pending(observation) and not self.settings.hostess_is_original
-        if not asked and not observation.unschedulable:
+        if not are_pending(observation) and not observation.unschedulable:
             return None
         return max(SURVEY_INTERVAL, SURVEY_SPREAD * len(self.state.mirrors))
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from common import agent_protocol
 from common.defaults import dict_at
+from controller.desired.daemon_set import runs_original
 from controller.model.condition import NODES_CONFIGURED, Condition
 from controller.model.inputs import MissingInput
 from controller.nodes import agent_status
@@ -61,6 +62,8 @@ def _configured(mirror: Mirror, observation: Observation, *, serving: bool) -> C
     desired, without = schedulable(desired, observation), _without_agent(observation)
     if desired == 0:
         return reasons.NO_AGENT_SCHEDULED.condition(without)
+    if runs_original(observation.daemon_set or {}):
+        return reasons.ORIGINAL_AGENT.condition(_original(mirror, f"{ready} of {desired}", without, serving=serving))
     if not serving:
         message = f"No cache pod serves the upstream. {pulls(observation)} {without}"
         return reasons.NODES_USE_UPSTREAM.condition(message.rstrip())
@@ -68,6 +71,15 @@ def _configured(mirror: Mirror, observation: Observation, *, serving: bool) -> C
     if without:
         return reasons.AGENTS_UNSCHEDULABLE.condition(f"{message} {without}")
     return reasons.ALL_NODES_READY.condition(message)
+
+
+def _original(mirror: Mirror, count: str, without: str, *, serving: bool) -> str:
+    host = mirror.upstream.image_host
+    state = "" if serving else " No cache pod serves the upstream, so such pulls fail."
+    return (
+        f"{count} nodes have the hosts entry of the original mirror-hostess. Images named {mirror.masquerade}/... use"
+        f" the mirror. Images of {host} do not, since that agent writes no hosts.toml.{state} {without}"
+    ).rstrip()
 
 
 def _pending(mirror: Mirror, observation: Observation, *, serving: bool) -> Condition:

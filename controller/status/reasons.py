@@ -244,6 +244,12 @@ SECRET_NOT_OPTED_IN = _credentials(
 )
 
 ALL_NODES_READY = _nodes("True", "AllNodesReady", "All nodes use the mirror, or an older mirror of the same upstream.")
+ORIGINAL_AGENT = _nodes(
+    "True",
+    "OriginalAgent",
+    "The original mirror-hostess runs on all nodes. Only images named after masqueradeUrl use the mirror.",
+    "Use the project's agent, so that no image name changes.",
+)
 NODES_USE_UPSTREAM = _nodes(
     "True",
     "NodesUseUpstream",
@@ -316,6 +322,12 @@ EXISTING_HOSTS_TOML = _nodes(
     agent_protocol.EXISTING_HOSTS_TOML,
     "The node has a hosts.toml of the administrator for this upstream. The agent leaves it unchanged.",
     "Remove it, or add the mirror to it.",
+)
+EXISTING_REGISTRIES_CONF = _nodes(
+    "False",
+    agent_protocol.EXISTING_REGISTRIES_CONF,
+    "A file of the administrator configures this upstream for CRI-O. The agent leaves it unchanged.",
+    "Add the mirror to that file, or remove the registry from it.",
 )
 RESERVED_NAME = _nodes(
     "False",

@@ -112,6 +112,23 @@ def addresses(content: bytes, mirror: str, host: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def has_name(content: bytes, host: str) -> bool:
+    """Return True if a foreign line gives `host` an address."""
+    return any(host.encode() in _names(line) for line in _lines(parse(content).foreign))
+
+
+def without_name(content: bytes, host: str) -> bytes:
+    """Return `content` without the foreign lines that have no other name than `host`."""
+    hosts = parse(content)
+    hosts.foreign = b"".join(line for line in _lines(hosts.foreign) if _names(line) != [host.encode()])
+    return render(hosts)
+
+
+def _names(line: bytes) -> list[bytes]:
+    """Return the host names of a line; the first word is the address."""
+    return line.partition(b"#")[0].split()[1:]
+
+
 def _is_ours(line: bytes, block: bytes) -> bool:
     """Return True if the line belongs to a block with the lines `block`: all have one name."""
     entry, first = _ENTRY.fullmatch(line), _ENTRY.match(block)

@@ -64,6 +64,16 @@ class HostsFile:
         before = self._repaired()
         self._write(before, hosts_block.without_entry(before, mirror))
 
+    def has_name(self, host: str) -> bool:
+        """Return True if another program wrote a line for `host`."""
+        return hosts_block.has_name(self._read(), host)
+
+    def remove_name(self, host: str) -> None:
+        """Remove the lines of another program that have no other name than `host`."""
+        if self.has_name(host):
+            before = self._repaired()
+            self._write(before, hosts_block.without_name(before, host))
+
     def entries(self, mirror: str, host: str) -> tuple[str, ...]:
         """Return the addresses of `host` in the mirror's block."""
         return hosts_block.addresses(self._read(), mirror, host)

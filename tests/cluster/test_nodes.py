@@ -254,19 +254,27 @@ def test_foreign_finalizers_stay(own: Running) -> None:
     gone(kube, "docker")
 
 
-def test_original_agent_needs_no_cleanup(fresh: Callable[..., Running]) -> None:
-    running = fresh(HOSTESS_IMAGE="docker.io/ocadotechnology/mirror-hostess:1.1.0")
+def test_original_agent_is_reported_and_cleaned_up(fresh: Callable[..., Running]) -> None:
+    """The container beside it answers and cleans as the project's agent does."""
+    running = fresh(HOSTESS_IMAGE="registry.example/private/mirror-hostess:1")
     running.system.start()
     kube = running.kube
     kube.mirror(one("docker"))
     group = Nodes(kube, "docker", {"only": Agent("only")})
     create_node_with_capacity(kube, "only")
     group.run(ready=False)
-    kube.until_condition("docker", "NodesConfigured", "False", "NodesPending")
-    assert "finalizers" not in kube.get(resources.MIRROR, "docker")["metadata"]
+    group.agents["only"].say("pending", "HostsEntryMissing", "The original has not written it.")
+    message = "only: The original has not written it."
+    until(lambda: message in state(kube, "docker"), why="its answer is in the condition", seconds=25)
+    group.report("only", ready=True)
+    found = kube.until_condition("docker", "NodesConfigured", "True", "OriginalAgent")
+    assert "1 of 1 nodes" in found
+    assert "writes no hosts.toml" in found
     kube.delete(resources.MIRROR, "docker")
+    until(group.is_cleaning, why="the Service has the annotation")
+    group.agents["only"].say(*CLEANED)
     gone(kube, "docker")
-    assert group.agents["only"].asked == 0
+    until(lambda: ("Normal", "NodesCleaned") in {each[:2] for each in kube.events("docker")}, why="an Event")
     group.stop()
 
 

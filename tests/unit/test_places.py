@@ -28,6 +28,7 @@ from tests.support.places import assert_in_place, pods_of
 if TYPE_CHECKING:
     from common.types import Json
 
+OURS = settings(HOSTESS_DOCKER_IMAGE="registry-mirror/hostess")
 METADATA = "spec.volumeClaimTemplate.metadata"
 # Special characters of shells, YAML, TOML, JSON, resolvers, URLs and terminals.
 SHARP = (
@@ -102,14 +103,14 @@ def known() -> st.SearchStrategy[Inputs]:
 def test_any_field_value_stays_in_place(path: str, data: st.DataObject) -> None:
     mirror = parse_mirror(stored(a_mirror().having(path, data.draw(values(VALID[path])))), ())
     if isinstance(mirror, Mirror):
-        assert_in_place(mirror, settings(), data.draw(known()))
+        assert_in_place(mirror, OURS, data.draw(known()))
         assert_claims_are_labelled(mirror)
         assert_pods_are_placed_only(mirror)
 
 
 def assert_claims_are_labelled(mirror: Mirror) -> None:
     """Assert the labels and the name of the claims."""
-    sets = [body for kind, body in desired_objects(mirror, settings(), inputs()) if kind is STATEFUL_SET]
+    sets = [body for kind, body in desired_objects(mirror, OURS, inputs()) if kind is STATEFUL_SET]
     (claim,) = sets[0]["spec"]["volumeClaimTemplates"]
     assert claim["metadata"]["name"] == names.CLAIM_TEMPLATE
     assert set(claim["metadata"]) <= {"name", "labels", "annotations", "ownerReferences"}
@@ -121,7 +122,7 @@ def assert_claims_are_labelled(mirror: Mirror) -> None:
 def assert_pods_are_placed_only(mirror: Mirror) -> None:
     """Assert that spec.cache and spec.agent change no other field of the pods, and no selector."""
     plain = replace(mirror, spec=mirror.spec.model_copy(update={"cache": None, "agent": None}))
-    chosen, usual = ([body for _, body in desired_objects(each, settings(), inputs())] for each in (mirror, plain))
+    chosen, usual = ([body for _, body in desired_objects(each, OURS, inputs())] for each in (mirror, plain))
     for body, other in zip(chosen, usual, strict=True):
         assert body["metadata"]["labels"].items() >= other["metadata"]["labels"].items()
         assert body.get("spec", {}).get("selector") == other.get("spec", {}).get("selector")
@@ -142,14 +143,14 @@ def unplaced(pod: Json) -> Json:
 @pytest.mark.parametrize("path", VALID)
 def test_valid_field_value_is_accepted(path: str) -> None:
     """Shows that the test above does not only see refusals."""
-    assert_in_place(parsed(a_mirror().having(path, VALID[path])), settings(), inputs())
+    assert_in_place(parsed(a_mirror().having(path, VALID[path])), OURS, inputs())
 
 
 @given(strategies.mirrors(), known())
 def test_valid_mirror_stays_in_place(builder: MirrorBuilder, around: Inputs) -> None:
     mirror = parse_mirror(stored(builder), ())
     assert isinstance(mirror, Mirror)
-    assert_in_place(mirror, settings(), around)
+    assert_in_place(mirror, OURS, around)
     assert_claims_are_labelled(mirror)
     assert_pods_are_placed_only(mirror)
 
@@ -173,6 +174,7 @@ def test_any_variable_value_stays_in_place(variable: str, data: st.DataObject) -
     assert images(mirror, chosen) == [chosen.cache_image, chosen.hostess_image]
     assert host_paths(mirror, chosen) == {
         *("/etc/hosts", "/etc/mirror-hostess", "/var/lock/mirror-hostess", "/etc/docker"),
+        *("/etc/containers", "/etc/containers/registries.conf.d"),
         str(PurePosixPath(chosen.containerd_certs_dir).parent),
     }
 

@@ -18,6 +18,7 @@ from tests.localcluster.node.pipconfig import mounts
 
 REPOSITORY = Path(__file__).parents[3]
 VERSION = "local"
+MORE_FOLDERS = {"cache": ("hostess",)}  # that an image has beside those of its program
 TRUST_ALL = {"default": [{"type": "insecureAcceptAnything"}]}  # local images are not signed
 
 
@@ -82,7 +83,7 @@ def _key(program: str, bases: Sequence[str]) -> str:
         for path in (REPOSITORY / "deploy" / "requirements" / f"{name}.txt" for name in (program, "sbom"))
         if path.exists()
     ]
-    for folder in ("common", program):
+    for folder in ("common", program, *MORE_FOLDERS.get(program, ())):
         sources += sorted(path for path in (REPOSITORY / folder).rglob("*") if _counts(path))
     digests = [f"{path.relative_to(REPOSITORY)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in sources]
     return hashlib.sha256(json.dumps([image_name(program), *bases, *digests]).encode()).hexdigest()[:16]

@@ -111,11 +111,19 @@ def test_answer_sets_state_reason_and_message() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [None, 5, "text", [], {}, {"state": "great"}, {"state": None}, {"state": "cleaned", "node": "another"}]
+    "answer", [5, "text", [], {}, {"state": "great"}, {"state": None}, {"state": "cleaned", "node": "another"}]
 )
 def test_answer_of_other_program_is_ignored(answer: Any) -> None:
     """The address of a deleted pod may be reused."""
     assert with_answer(Agent("one"), answer) == Agent("one")
+
+
+def test_silent_agent_is_named() -> None:
+    """A pod that starts or ends may be silent."""
+    assert with_answer(Agent("one"), None).message == agent_status.SILENT
+    assert len(agent_status.SILENT) <= agent_status.SENTENCE_MAX
+    for agent in (Agent("one", idle=True), Agent("one", finished=True)):
+        assert with_answer(agent, None) == agent
 
 
 def test_long_message_is_cut_to_one_line() -> None:

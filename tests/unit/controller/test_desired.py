@@ -159,9 +159,14 @@ def test_withdrawing_mirror_keeps_agents_and_annotation() -> None:
     assert _body(resources.SERVICE, CASES["minimal"])["metadata"]["annotations"][order] is None
 
 
+CONTAINERS = ["/etc/containers", "/etc/containers/registries.conf.d"]
+RUNTIME_FOLDERS = ("docker", "containerd", "containers", "drop-ins")
+OURS = {"HOSTESS_DOCKER_IMAGE": "registry-mirror/hostess"}
+
+
 def _agent(known: Inputs, url: str = "quay.io", **variables: str) -> tuple[Json, Json]:
     """Return the pod of the node agent and its container."""
-    objects = desired_objects(parsed(a_mirror().of(url)), settings(**variables), known)
+    objects = desired_objects(parsed(a_mirror().of(url)), settings(**{**OURS, **variables}), known)
     pod = _body(DAEMON_SET, objects)["spec"]["template"]["spec"]
     return pod, pod["containers"][0]
 
@@ -189,32 +194,60 @@ def test_agent_gets_no_host_of_older_mirror() -> None:
     assert _environment(_agent(inputs(images_holder="older"))[1])["UPSTREAM_HOST"] == ""
 
 
-def test_original_agent_has_no_probes() -> None:
-    ours = _agent(inputs(), HOSTESS_DOCKER_IMAGE="registry-mirror/hostess")[1]
+def test_agent_has_status_port_and_probes() -> None:
+    ours = _agent(inputs())[1]
     assert ours["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "status"}
     assert ours["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "status"}
     assert [(each["name"], each["containerPort"]) for each in ours["ports"]] == [("status", 8081)]
     assert _environment(ours)["STATUS_PORT"] == "8081"
-    for image in ("ocadotechnology/mirror-hostess", "mirrors/ocadotechnology/mirror-hostess"):
-        original = _agent(inputs(), HOSTESS_DOCKER_IMAGE=image)[1]
-        assert [original[each] for each in ("ports", "readinessProbe", "livenessProbe")] == [None] * 3
+
+
+@pytest.mark.parametrize("image", ["ocadotechnology/mirror-hostess", "mirrors/mirror-hostess"])
+def test_original_agent_gets_its_contract_only(image: str) -> None:
+    """The second container installs the CA and reports the state."""
+    pod, original = _agent(inputs(), HOSTESS_DOCKER_IMAGE=image)
+    assert [original[each] for each in ("command", "ports", "readinessProbe", "livenessProbe")] == [None] * 4
+    six = ["SERVICE_NAME", "SERVICE_NAMESPACE", "SHADOW_FQDN", "HOSTS_FILE", "HOSTS_FILE_BACKUP", "LOCK_FILE"]
+    assert list(_environment(original)) == six
+    assert [each["name"] for each in original["volumeMounts"]] == ["etc-hosts", "etc-hosts-backup", "lock"]
+    assert original["resources"]["requests"]["memory"] == "96Mi"
+    _, beside = pod["containers"]
+    assert (beside["name"], beside["image"]) == ("certificate-installation", settings().cache_image)
+    assert _environment(beside)["BESIDE_ORIGINAL"] == "true"
+    assert _environment(beside)["UPSTREAM_HOST"] == ""
+    assert beside["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "status"}
+    assert beside["securityContext"]["runAsUser"] == 0
+    assert beside["securityContext"]["capabilities"]["drop"] == ["ALL"]
+
+
+@pytest.mark.parametrize(
+    ("image", "unavailable", "seconds"), [("team/hostess", "100%", 0), ("team/mirror-hostess", 1, 10)]
+)
+def test_original_agents_are_replaced_one_by_one(image: str, unavailable: object, seconds: int) -> None:
+    """Each stop of the original takes its hosts entry off the node."""
+    objects = desired_objects(parsed(), settings(HOSTESS_DOCKER_IMAGE=image), inputs())
+    spec = _body(DAEMON_SET, objects)["spec"]
+    assert spec["updateStrategy"]["rollingUpdate"] == {"maxUnavailable": unavailable}
+    assert spec["minReadySeconds"] == seconds
 
 
 @pytest.mark.parametrize(
     ("folder", "mounted"),
     [
-        ("/etc/containerd/certs.d", ["/etc/docker", "/etc/containerd"]),
-        ("/etc/docker/certs.d", ["/etc/docker"]),
-        ("/var/lib/k3s/containerd/certs.d", ["/etc/docker", "/var/lib/k3s/containerd"]),
+        ("/etc/containerd/certs.d", ["/etc/docker", "/etc/containerd", *CONTAINERS]),
+        ("/etc/docker/certs.d", ["/etc/docker", *CONTAINERS]),
+        ("/var/lib/k3s/containerd/certs.d", ["/etc/docker", "/var/lib/k3s/containerd", *CONTAINERS]),
     ],
 )
 def test_agent_mounts_runtime_folders(folder: str, mounted: list[str]) -> None:
     pod, container = _agent(inputs(), CONTAINERD_CERTS_DIR=folder)
     places = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
-    found = {each["name"]: each["hostPath"] for each in pod["volumes"] if each["name"] in ("docker", "containerd")}
+    found = {each["name"]: each["hostPath"] for each in pod["volumes"] if each["name"] in RUNTIME_FOLDERS}
     assert found == {name: {"path": places[name], "type": "DirectoryOrCreate"} for name in found}
     assert [places[name] for name in found] == mounted
     assert _environment(container)["CONTAINERD_CERTS_DIR"] == folder
+    read_only = [each["mountPath"] for each in container["volumeMounts"] if each.get("readOnly")]
+    assert read_only == ["/etc/containers", "/etc/registry-mirror"], "not the policy of signatures"
 
 
 def test_objects_have_labels_and_owner() -> None:
@@ -285,13 +318,13 @@ def test_volumes_match_mounts() -> None:
                 continue
             spec = body["spec"]
             pod = spec["template"]["spec"]
-            (container,) = pod["containers"]
-            given_volumes = [volume["name"] for volume in pod["volumes"]]
-            given_volumes += [claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates", [])]
-            mounts = [mount["name"] for mount in container["volumeMounts"]]
-            assert sorted(mounts) == sorted(set(given_volumes))
-            paths = [mount["mountPath"] for mount in container["volumeMounts"]]
-            assert len(paths) == len(set(paths))
+            given_volumes = {volume["name"] for volume in pod["volumes"]}
+            given_volumes |= {claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates", [])}
+            mounts = [[mount["name"] for mount in each["volumeMounts"]] for each in pod["containers"]]
+            assert set().union(*mounts) == given_volumes
+            for container in pod["containers"]:
+                paths = [mount["mountPath"] for mount in container["volumeMounts"]]
+                assert len(paths) == len(set(paths))
 
 
 def test_secret_has_all_mounted_files() -> None:

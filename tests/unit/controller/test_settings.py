@@ -56,7 +56,9 @@ def test_agent_image_is_one_value(end: str) -> None:
         ("ocadotechnology/mirror-hostess", True),
         ("proxied/ocadotechnology/mirror-hostess", True),
         ("registry-mirror/hostess", False),
-        ("notocadotechnology/mirror-hostess", False),
+        ("mirror-hostess", True),
+        ("platform/base/mirror-hostess", True),
+        ("ocadotechnology/our-mirror-hostess", False),
         ("ocadotechnology/mirror-hostess/ours", False),
     ],
 )
