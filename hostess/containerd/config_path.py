@@ -73,8 +73,8 @@ def _doubt(texts: tuple[bytes, ...], doubts: tuple[str, ...], runtime: Runtime, 
         return doubts[0]
     if why := unusable(texts, runtime):
         return (
-            f"containerd cannot run with its config.toml: {why}. If it runs with another file, set the controller's"
-            " CONTAINERD_CERTS_DIR to the folder certs.d beside it; else restart containerd."
+            f"containerd cannot serve the kubelet with config.toml and its imports. {why} If it runs with another file,"
+            " set the controller's CONTAINERD_CERTS_DIR to the folder certs.d beside it. Else correct the file."
         )
     if not texts and folder == DEFAULT_FOLDER:
         return (

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 # Before, an imported file replaces the whole section of a plugin, and no file is migrated.
 SECOND_MAJOR: Final = (2, 0)
-# The format that needs no migration: 4 since 2.3, before 3.
+# containerd 1.6 takes a file of any format.
+_FORMAT_CHECKED_SINCE: Final = (1, 7)
 _FOURTH_FORMAT_SINCE: Final = (2, 3)
 # Names of the CRI plugin's section.
 NEW: Final = "io.containerd.cri.v1.images"
@@ -50,8 +51,7 @@ def _sections(file: dict[str, Any], files: list[dict[str, Any]], runtime: Runtim
 
 def _migrated(file: dict[str, Any], runtime: Runtime) -> tuple[str, ...]:
     """Return the sections of a file that containerd 2 reads: older formats are migrated."""
-    newest = 3 if runtime.is_before(_FOURTH_FORMAT_SINCE) else 4
-    if _format(file) >= newest:
+    if _format(file) >= _newest_format(runtime):
         return (NEW,)
     return (NEW, OLD) if _format(file) >= _FULL_NAMES_SINCE else (NEW, OLDEST, OLD)
 
@@ -65,17 +65,28 @@ def _registry(file: dict[str, Any], sections: tuple[str, ...]) -> dict[str, Any]
 
 
 def unusable(texts: tuple[bytes, ...], runtime: Runtime) -> str:
-    """Return why the node's containerd cannot run with these files, as a part of a sentence; empty if it can.
+    """Return why the node's containerd cannot serve the kubelet with these files, as a sentence; empty if it can.
 
     Then it runs with another configuration, or was not restarted.
     """
     files = [_parsed(text) for text in texts]
     if any(_disables_cri(file) for file in files):
-        return "it disables the CRI plugin"
-    if runtime.is_before(SECOND_MAJOR) and _common_format(files) >= _FULL_NAMES_SINCE:
+        return "They disable the CRI plugin."
+    is_first_major = runtime.is_before(SECOND_MAJOR)
+    found = _common_format(files) if is_first_major else max(map(_format, files), default=0)
+    if found > _newest_format(runtime) and not runtime.is_before(_FORMAT_CHECKED_SINCE):
+        return f"It does not know version {found}."
+    if is_first_major and found >= _FULL_NAMES_SINCE:
         names = [name for file in files for name in table_at(file, "plugins") if "." not in name]
-        return f"version 2 has no section {names[0]}" if names else ""
+        return f"Version 2 has no section {names[0]}." if names else ""
     return ""
+
+
+def _newest_format(runtime: Runtime) -> int:
+    """Return the newest format that containerd knows, which needs no migration."""
+    if runtime.is_before(SECOND_MAJOR):
+        return _FULL_NAMES_SINCE
+    return 3 if runtime.is_before(_FOURTH_FORMAT_SINCE) else 4
 
 
 def _disables_cri(file: dict[str, Any]) -> bool:

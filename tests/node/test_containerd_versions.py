@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 VERSIONS = ("1.6.20", "1.7.35", "2.1.9", "2.4.2")
+LAST_COUNTS = "import of version 2 in version 3"  # containerd 1.7 takes the version of the last file
 # The agent reports that it is not sure. In all other cases it is sure, and right.
 DOUBTS: Mapping[str, tuple[str, ...]] = {
     # The daemon starts without a file, and may have another one.
@@ -23,8 +24,10 @@ DOUBTS: Mapping[str, tuple[str, ...]] = {
     "import outside of the folder": VERSIONS,
     # The kubelet needs the plugin, so containerd runs with another file.
     "CRI disabled": VERSIONS,
-    # containerd 1 refuses to start.
+    # containerd refuses to start.
     "oldest section in version 2": ("1.6.20", "1.7.35"),
+    "version 4": ("1.7.35", "2.1.9"),
+    **dict.fromkeys((name for name in CASES if "ersion 3" in name and name != LAST_COUNTS), ("1.7.35",)),
     # containerd 1.6 looks for it in its working directory, which the agent does not know.
     "relative pattern": ("1.6.20",),
 }

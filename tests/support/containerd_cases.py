@@ -61,6 +61,7 @@ CASES: Final[Mapping[str, Mapping[str, str]]] = {
     "empty file": {MAIN: ""},
     "version 2": {MAIN: V2},
     "version 3": {MAIN: V3},
+    "version 4": {MAIN: "version = 4\n" + registry(NEW)},
     "one root, version 2": {MAIN: V2 + registry(OLD)},
     "one root, version 3": {MAIN: V3 + registry(NEW)},
     "one root with a slash": {MAIN: V2 + registry(OLD, f"{CERTS}/")},

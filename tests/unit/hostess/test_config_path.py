@@ -173,13 +173,22 @@ def test_advice_names_the_section_that_counts(version: str, text: bytes, section
 def test_disabled_cri_plugin_is_no_guess(version: str, name: str) -> None:
     """The kubelet needs the plugin, so containerd runs with another file. That of Docker's package disables it."""
     text = f'disabled_plugins = ["{name}"]\n'.encode() + toml(FOLDER)
-    assert "disables the CRI plugin" in doubt(f"containerd://{version}", text)
+    assert "disable the CRI plugin" in doubt(f"containerd://{version}", text)
+
+
+@pytest.mark.parametrize(("version", "newest"), [("1.7.35", 2), ("2.1.9", 3), ("2.2.0", 3), ("2.4.2", 4)])
+def test_unknown_format_is_no_guess(version: str, newest: int) -> None:
+    """Containerd does not start with it. 1.6 takes any format."""
+    for number in (newest, newest + 1):
+        text = f"version = {number}".encode()
+        found = reading((toml(TWO_ROOTS), text), (), parse_version(f"containerd://{version}"), FOLDER)
+        assert ("does not know version" in found.doubt) == (number > newest)
 
 
 def test_short_name_in_second_format_is_no_guess() -> None:
     """Containerd 1 does not start with it."""
     text = toml(FOLDER).replace(b"io.containerd.grpc.v1.cri", b"cri")
-    assert "version 2 has no section cri" in doubt("containerd://1.6.20", text)
+    assert "Version 2 has no section cri" in doubt("containerd://1.6.20", text)
 
 
 @pytest.mark.parametrize(("version", "literal"), [("1.6.20", None), ("2.0.5", None), ("2.1.0", "l"), ("2.4.2", "l")])
