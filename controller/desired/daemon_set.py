@@ -39,7 +39,7 @@ def daemon_set(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> 
     selector = names.pod_labels(mirror.name, names.HOSTESS)
     # All at once: a node keeps its configuration while its agent is replaced. The original removes its hosts entry at
     # each end, so one node after the other, as in mirror-operator.
-    unavailable, ready_seconds = (1, 10) if settings.hostess_is_original else ("100%", 0)
+    unavailable, ready_seconds = (1, 10) if settings.hostess_is_original else ("100%", None)
     body = {
         "selector": {"matchLabels": selector},
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": unavailable}},

@@ -52,7 +52,7 @@ CONTAINERD_2 = tuple(
 HELM = Program("helm", "helm.sh/helm/v4/cmd/helm@v4.3.1")
 # Releases between Debian's 1.6 and the newest, for comparison with what the agent concludes.
 CONTAINERD_1_7 = Program("containerd", "containerd17")
-CONTAINERD_2_1 = Program("containerd", "github.com/containerd/containerd/v2/cmd/containerd@v2.1.9", NO_DRIVERS)
+CONTAINERD_2_1 = Program("containerd", "containerd21")
 RUNC = Program("runc", "github.com/opencontainers/runc@v1.5.2", "seccomp netgo osusergo", needs_c=True)
 
 

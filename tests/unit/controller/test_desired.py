@@ -221,9 +221,9 @@ def test_original_agent_gets_its_contract_only(image: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "unavailable", "seconds"), [("team/hostess", "100%", 0), ("team/mirror-hostess", 1, 10)]
+    ("image", "unavailable", "seconds"), [("team/hostess", "100%", None), ("team/mirror-hostess", 1, 10)]
 )
-def test_original_agents_are_replaced_one_by_one(image: str, unavailable: object, seconds: int) -> None:
+def test_original_agents_are_replaced_one_by_one(image: str, unavailable: object, seconds: int | None) -> None:
     """Each stop of the original takes its hosts entry off the node."""
     objects = desired_objects(parsed(), settings(HOSTESS_DOCKER_IMAGE=image), inputs())
     spec = _body(DAEMON_SET, objects)["spec"]
