@@ -48,6 +48,7 @@ BOOLEAN: Final = {"type": "boolean"}
 OBJECT: Final = {"type": "object"}
 OBJECTS: Final = {"type": "array", "items": OBJECT}
 TEXTS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
+_SELECTED: Final = {"enabled": BOOLEAN, "labels": TEXTS}  # an object that others select by labels
 COUNT: Final = {"type": "integer", "minimum": 0}
 POSITIVE: Final = {"type": "integer", "minimum": 1}
 
@@ -87,6 +88,15 @@ def schema() -> Json:
             }
         ),
         "cache": _closed({"image": _image(), "networkPolicy": _closed({"enabled": BOOLEAN})}),
+        "monitoring": _closed(
+            {
+                "podMonitors": _closed(
+                    {**_SELECTED, "interval": {"type": "string", "pattern": "^([0-9]+(ms|s|m|h))*$"}}
+                ),
+                "rules": _closed({**_SELECTED, "runbookUrl": {"type": "string", "pattern": "^https?://"}}),
+                "dashboard": _closed({**_SELECTED, "annotations": TEXTS}),
+            }
+        ),
         "certManager": _closed({"enabled": BOOLEAN, "dnsNames": {"type": "array", "items": {"type": "string"}}}),
     }
     return {

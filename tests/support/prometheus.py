@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from common.types import Json
 
-OVERLAY = REPOSITORY / "deploy" / "overlays" / "monitoring"
+DEPLOY = REPOSITORY / "deploy"
+RULES, DASHBOARD = (DEPLOY / "chart" / "files" / name for name in ("rules.yaml", "dashboard.json"))
+POD_MONITORS = DEPLOY / "overlays" / "monitoring" / "podmonitors.yaml"
 NAME = "prometheus"
 POD_LABEL = "__meta_kubernetes_pod_label_"
 # Variables of Grafana, as it replaces them for "All mirrors" and a short range.
@@ -34,19 +36,19 @@ VARIABLES = {"$__rate_interval": "1m", "$__range": "5m", "$mirror": ".*"}
 @cache
 def rules() -> Json:
     """Return the groups of the PrometheusRule, as in a rules file."""
-    found: Json = yaml.safe_load((OVERLAY / "rules.yaml").read_text())["spec"]
+    found: Json = yaml.safe_load(RULES.read_text())
     return found
 
 
 @cache
 def pod_monitors() -> tuple[Json, ...]:
     """Return the PodMonitors."""
-    return tuple(yaml.safe_load_all((OVERLAY / "podmonitors.yaml").read_text()))
+    return tuple(yaml.safe_load_all(POD_MONITORS.read_text()))
 
 
 def expressions_of_dashboard() -> list[str]:
     """Return the expression of each panel, without Grafana's variables."""
-    panels = json.loads((OVERLAY / "registry-mirror.json").read_text())["panels"]
+    panels = json.loads(DASHBOARD.read_text())["panels"]
     return [_without_variables(target["expr"]) for panel in panels for target in panel["targets"]]
 
 
