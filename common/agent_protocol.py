@@ -12,6 +12,8 @@ CLEANING_ANNOTATION: Final = f"{names.GROUP}/cleaning"
 # The kubelet reads the status code, the controller reads the body.
 STATUS_PORT: Final = 8081
 STATUS_PATH: Final = "/readyz"
+# Variable of agents and dialers: the Unix socket over which the dialer of a node serves the agents.
+DIALER_SOCKET: Final = "DIALER_SOCKET"
 ALIVE_PATH: Final = "/livez"  # for the kubelet: 200 while the agent's loop runs
 METRICS_PATH: Final = "/metrics"
 # Reason for a new agent pod: the mounted files are no longer the node's. A container restart is unsafe, because the
@@ -23,6 +25,7 @@ EXISTING_HOSTS_TOML: Final = "ExistingHostsToml"
 EXISTING_REGISTRIES_CONF: Final = "ExistingRegistriesConf"
 HOSTS_FILE_UNWRITABLE: Final = "HostsFileUnwritable"
 MIRROR_UNREACHABLE: Final = "MirrorUnreachable"
+NODE_NETWORK_NOT_PROBED: Final = "NodeNetworkNotProbed"
 NODE_FILES_UNWRITABLE: Final = "NodeFilesUnwritable"
 RESERVED_NAME: Final = "ReservedName"
 RUNTIME_NOT_VERIFIED: Final = "RuntimeNotVerified"

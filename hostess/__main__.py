@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 from common.version import VERSION
 from hostess.agent import Agent
 from hostess.containerd.config_reader import Containerd
-from hostess.health.probe import Probe
+from hostess.health.node_network import NodeNetwork
+from hostess.health.probe import HTTPS, Probe
 from hostess.json_log import Log
 from hostess.kube.api_client import ApiClient
 from hostess.kube.mirror_endpoints import parse_endpoints
@@ -39,7 +40,7 @@ def run(settings: Settings, log: Log, stopping: threading.Event) -> None:
     api = ApiClient(settings.api_host, settings.api_port, settings.account)
     containerd = Containerd(settings, api, log)
     node = NodeOfOriginal(settings) if settings.beside_original else Node(settings)
-    agent = Agent(settings, node, Probe(settings.masquerade), containerd, log)
+    agent = Agent(settings, node, Probe(settings.masquerade, HTTPS, NodeNetwork(settings.dialer)), containerd, log)
     leftovers = Leftovers(node, api, log, lambda: agent.knows_mirror)
     status = StatusServer(
         settings.status_port, settings.node_name, lambda: agent.reported_state, lambda: agent.is_stuck, agent.metrics

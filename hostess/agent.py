@@ -265,7 +265,7 @@ class Agent:
             return node_state.NAME_MISSING
         if time.monotonic() < self._name_known_at:
             return node_state.NAME_IS_NEW
-        return node_state.configured(self.settings.upstream_host, found.doubt)
+        return node_state.configured(self.settings.upstream_host, found.doubt, self.probe.network.doubt)
 
     def _note_name(self, *, changed: bool) -> None:
         if changed:
@@ -273,7 +273,7 @@ class Agent:
 
     def _withdrawn_state(self, mirror: MirrorEndpoints) -> NodeState:
         """Return the state of a withdrawn mirror: a problem only if a ready pod does not answer for long."""
-        message = f"Pulls go to the upstream, since the mirror does not answer: {self._probe_error}."
+        message = f"Pulls go to the upstream, since the mirror does not answer this node: {self._probe_error}."
         if not mirror.endpoints:
             self._unreachable_since = None
             return NodeState(State.CONFIGURED if self._has_answered else State.PENDING, "MirrorAway", message)

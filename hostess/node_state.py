@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from common.agent_protocol import AGENT_STUCK, REPLACED, RUNTIME_NOT_VERIFIED, State
+from common.agent_protocol import AGENT_STUCK, NODE_NETWORK_NOT_PROBED, REPLACED, RUNTIME_NOT_VERIFIED, State
 
-# Seconds after which a loop that has not finished a round counts as stuck. A round takes 32 s at most: a slow Service
-# (6), slow pods (10, and 6 for the last), twice the lock (5). A slow disk may need more.
+# Seconds after which a loop that has not finished a round counts as stuck. A round takes 34 s at most: a slow Service
+# (7), slow pods (10, and 7 for the last), twice the lock (5). A slow disk may need more.
 STUCK_AFTER: Final = 60.0
 
 
@@ -59,10 +59,15 @@ NAME_IS_NEW: Final = NodeState(
 )
 
 
-def configured(upstream_host: str, doubt: str) -> NodeState:
-    """Return the state of a node with all files. `doubt` is a sentence if the runtime may not read them."""
+def configured(upstream_host: str, doubt: str, network_doubt: str) -> NodeState:
+    """Return the state of a node with all files.
+
+    `doubt` is a sentence if the runtime may not read them, `network_doubt` if the node may not reach the mirror.
+    """
     if doubt:
         message = f"All files are written. It is not known if the runtime reads them: {doubt}"
         return NodeState(State.UNVERIFIED, RUNTIME_NOT_VERIFIED, message)
+    if network_doubt:
+        return NodeState(State.UNVERIFIED, NODE_NETWORK_NOT_PROBED, network_doubt)
     images = f"images of {upstream_host}" if upstream_host else "only images with the mirror's own name"
     return NodeState(State.CONFIGURED, "Configured", f"This node pulls {images} through the mirror.")

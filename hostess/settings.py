@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from common import names
-from common.agent_protocol import STATUS_PORT
+from common.agent_protocol import DIALER_SOCKET, STATUS_PORT
 from common.image_hosts import host_name, spellings
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Settings:
     api_port: int
     status_port: int
     beside_original: bool
+    dialer: Path | None = None
 
     @property
     def mirror(self) -> str:
@@ -88,7 +89,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         reader.mistakes.append("UPSTREAM_URL: is required with UPSTREAM_HOST: containerd falls back to it")
     if reader.mistakes:
         raise SettingsError("\n".join(reader.mistakes))
-    return Settings(**settings)  # type: ignore[arg-type]
+    return Settings(**{**settings, "dialer": settings["dialer"] or None})  # type: ignore[arg-type]
 
 
 class _Reader:
@@ -255,5 +256,13 @@ VARIABLES: Final = (
         "`true` or `false`",
         "If true, the original mirror-hostess in the same pod writes the hosts entry.",
         "false",
+    ),
+    Variable(
+        "dialer",
+        DIALER_SOCKET,
+        _path,
+        _FILE,
+        "Socket of the node's dialer, which opens the connections of probes. If empty, the agent opens them itself.",
+        "",
     ),
 )

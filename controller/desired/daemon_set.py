@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from common import names
-from common.agent_protocol import ALIVE_PATH, STATUS_PATH, STATUS_PORT
+from common.agent_protocol import ALIVE_PATH, DIALER_SOCKET, STATUS_PATH, STATUS_PORT
 from common.defaults import dict_at
 from controller.desired.agent_nodes import agent_affinity
 from controller.desired.object_metadata import EMPTY_IN_CONTAINER, EMPTY_IN_POD, confined, pull_secrets, with_metadata
@@ -140,6 +140,8 @@ def _environment(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -
         "DOCKER_CERTS_DIR": f"{DOCKER_DIRECTORY}/certs.d",
         "CONTAINERD_CERTS_DIR": settings.containerd_certs_dir,
         "STATUS_PORT": str(STATUS_PORT),
+        # As in deploy/dialer.yaml. Each installation on a node has a dialer of its own.
+        DIALER_SOCKET: f"{LOCK_DIRECTORY}/{settings.namespace}.dialer",
     }
     node = {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
     own = [{"name": name, "value": value} for name, value in values.items()]

@@ -165,7 +165,7 @@ def ready(others: Iterable[Condition]) -> Condition:
             return Condition(READY, "False", condition.reason, f"{condition.type}: {condition.message}")
         if condition.status == "False" or condition.reason in _WITHOUT_NODES:
             faults.append(condition)
-        if condition.reason == reasons.RUNTIME_NOT_VERIFIED.name:
+        if condition.reason in reasons.UNVERIFIED:
             unverified = condition
     if unverified is not None:
         return Condition(READY, "Unknown", unverified.reason, f"{unverified.type}: {unverified.message}")

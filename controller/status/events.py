@@ -51,9 +51,7 @@ _ORDINARY: Final = frozenset(
     )
 )
 # Reasons of conditions that are not False and need attention.
-_WARNINGS: Final = frozenset(
-    each.name for each in (reasons.EXPIRES_SOON, reasons.AGENTS_UNSCHEDULABLE, reasons.RUNTIME_NOT_VERIFIED)
-)
+_WARNINGS: Final = reasons.UNVERIFIED | {reasons.EXPIRES_SOON.name, reasons.AGENTS_UNSCHEDULABLE.name}
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def _pending(mirror: Mirror, observation: Observation, *, serving: bool) -> Cond
     desired, ready = node_counts(observation.daemon_set)
     agents, count = observation.agents, f"{ready} of {schedulable(desired, observation)} nodes"
     reason = reason_of(agents)
-    is_unknown = reason == agent_protocol.RUNTIME_NOT_VERIFIED
+    is_unknown = reason in reasons.UNVERIFIED
     others = "It is not known if the others do." if is_unknown else "The others pull from the upstream."
     state = (
         f"{count} use the mirror. {others}"
@@ -117,10 +117,11 @@ def _without_agent(observation: Observation) -> str:
 
 
 def reason_of(agents: Collection[Agent]) -> str:
-    """Return the reason of all blocked agents if they agree, or that no agent can verify its runtime."""
+    """Return the reason of all blocked agents if they agree, or why no agent can tell if its node uses the mirror."""
     found = {agent.reason for agent in agents if agent.state == agent_status.BLOCKED}
     if not found and agents and all(agent.state == agent_status.UNVERIFIED for agent in agents):
-        return reasons.RUNTIME_NOT_VERIFIED.name
+        doubts = {agent.reason for agent in agents} & reasons.UNVERIFIED
+        return doubts.pop() if len(doubts) == 1 else reasons.RUNTIME_NOT_VERIFIED.name
     if not found:
         return reasons.NODES_PENDING.name
     (first, *others) = found

@@ -309,6 +309,12 @@ RUNTIME_NOT_VERIFIED = _nodes(
     "All files are written. The agents cannot read the whole configuration of the runtime, which may ignore them.",
     "Follow the message: make that part of the configuration readable for the agent.",
 )
+NODE_NETWORK_NOT_PROBED = _nodes(
+    "Unknown",
+    agent_protocol.NODE_NETWORK_NOT_PROBED,
+    "All files are written, and the mirror answers the agents. No dialer runs, so it may not answer the nodes.",
+    "Describe the DaemonSet `registrymirror-dialer` and its pods, or apply `deploy/` again.",
+)
 RUNTIME_USES_MIRRORS = _nodes(
     "False",
     agent_protocol.RUNTIME_USES_MIRRORS,
@@ -351,7 +357,7 @@ MIRROR_UNREACHABLE = _nodes(
     "False",
     agent_protocol.MIRROR_UNREACHABLE,
     "Cache pods are ready, and the node gets no answer from them.",
-    "Check network policies and kube-proxy on the node.",
+    "Check kube-proxy, firewall rules and network policies on the node.",
 )
 AGENT_STUCK = _nodes(
     "False",
@@ -432,6 +438,10 @@ NODES_NOT_CLEANED = _event(
 )
 
 
+# Reasons of agents that cannot tell if their node uses the mirror.
+UNVERIFIED: Final = frozenset(each.name for each in (RUNTIME_NOT_VERIFIED, NODE_NETWORK_NOT_PROBED))
+
+
 def every() -> Iterator[Reason]:
     """Return all reasons in the order of this module."""
     for value in globals().values():
@@ -448,7 +458,7 @@ INTRODUCTION: Final = """\
 
 `kubectl describe rm NAME` shows the conditions and Events of a mirror. The message of a condition names objects and
 nodes. `Ready` is False if any condition except `UpstreamReachable` is False. It repeats the first one's reason.
-`Ready` is Unknown while `NodesConfigured` has the reason `RuntimeNotVerified`.
+`Ready` is Unknown while `NodesConfigured` has the reason `RuntimeNotVerified` or `NodeNetworkNotProbed`.
 While the upstream is down, `Ready` stays True and has the reason of `UpstreamReachable`. It also stays True while
 nodes have no room for an agent, with the reason of `NodesConfigured`.
 """

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from hostess.health.node_network import NodeNetwork
 from hostess.socket_deadline import within
 
 HTTPS: Final = 443
@@ -30,23 +30,24 @@ class Probe:
 
     host: str
     port: int = HTTPS
+    network: NodeNetwork = field(default_factory=NodeNetwork)
 
     def check(self, address: str, ca: bytes, port: int | None = None) -> None:
         """Probe an IP address, trusting `ca` (PEM). Raises ProbeError."""
-        with contextlib.closing(_connect(self.host, port or self.port, address, ca)) as connection:
+        with contextlib.closing(self._connect(port or self.port, address, ca)) as connection:
             _get(connection)
 
-
-def _connect(host: str, port: int, address: str, ca: bytes) -> http.client.HTTPConnection:
-    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_WITHIN)
-    try:
-        context = _tls_context(ca)
-        plain = socket.create_connection((address, port), ANSWER_WITHIN)
-        # The socket's time-out limits a handshake as a whole, also if its bytes arrive one by one.
-        connection.sock = context.wrap_socket(plain, server_hostname=host)
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError, a CA that is not PEM a ValueError
-        raise ProbeError(_describe(error)) from error
-    return connection
+    def _connect(self, port: int, address: str, ca: bytes) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection(self.host, port, timeout=ANSWER_WITHIN)
+        try:
+            context = _tls_context(ca)
+            plain = self.network.connect(address, port, ANSWER_WITHIN)
+            plain.settimeout(ANSWER_WITHIN)
+            # The socket's time-out limits a handshake as a whole, also if its bytes arrive one by one.
+            connection.sock = context.wrap_socket(plain, server_hostname=self.host)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError, a CA that is not PEM a ValueError
+            raise ProbeError(_describe(error)) from error
+        return connection
 
 
 def _tls_context(ca: bytes) -> ssl.SSLContext:

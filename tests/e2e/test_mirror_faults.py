@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.localcluster.node.fake_server import fake_server, frozen
+from tests.localcluster.node.inside import CONNECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +58,42 @@ def test_mirror_with_lost_packets(world: Testbed, image: str, flavour: str) -> N
         assert world.pull(image) < PULL + MORE
     finally:
         world.node.let_packets(address)
+
+
+def test_node_loses_its_own_packets(world: Testbed, image: str) -> None:
+    """K1: the mirror is withdrawn, although pods of the node reach it."""
+    address = world.address("world")
+    world.node.drop_packets(address, chains=("OUTPUT",))
+    try:
+        withdrawn(world)
+        world.kubectl("exec", world.agent("world"), "--", "python3", "-c", CONNECT, address, "443")
+        assert world.pull(image) < PULL + MORE
+        condition = world.becomes("world", "NodesConfigured", "MirrorUnreachable")
+        assert "no answer within 2 s" in condition["message"]
+        assert world.condition("world", "Ready")["status"] == "False"
+    finally:
+        world.node.let_packets(address, chains=("OUTPUT",))
+    world.becomes("world", "NodesConfigured", "AllNodesReady")
+
+
+def test_node_without_its_dialer(world: Testbed) -> None:
+    """K1: the status claims nothing until a dialer probes the node's own network."""
+    select(world, "true")
+    try:
+        condition = world.becomes("world", "NodesConfigured", "NodeNetworkNotProbed")
+        assert condition["status"] == "Unknown"
+        assert "registrymirror-dialer" in condition["message"]
+        assert world.condition("world", "Ready")["status"] == "Unknown"
+        assert world.hosts_toml(world.world.host), "pulls go on"
+    finally:
+        select(world, None)
+    world.becomes("world", "NodesConfigured", "AllNodesReady")
+
+
+def select(testbed: Testbed, value: str | None) -> None:
+    """Let the dialer run on nodes with a label of this value only; None ends that."""
+    patch = {"spec": {"template": {"spec": {"nodeSelector": {"away": value}}}}}
+    testbed.kubectl("patch", "daemonset/registrymirror-dialer", "--type=merge", "-p", json.dumps(patch))
 
 
 def test_mirror_that_hangs(world: Testbed, image: str) -> None:

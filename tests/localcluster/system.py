@@ -25,7 +25,7 @@ CONTROLLER = "registrymirror-controller"
 WEBHOOK = "registrymirror-webhook"
 CERTIFICATE = "registrymirror-webhook-tls"
 # Kinds that need a node.
-_FOR_PODS = frozenset({"Deployment", "PodDisruptionBudget"})
+_FOR_PODS = frozenset({"Deployment", "DaemonSet", "PodDisruptionBudget"})
 
 
 class System:

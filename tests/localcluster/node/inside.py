@@ -17,6 +17,7 @@ from tests.localcluster.processes import Processes, resident_bytes
 NAMES = "/etc/local-names/hosts"  # names that CoreDNS serves besides those of the cluster
 PAUSE = 0.1  # seconds between two polls; each starts a program
 DEADLINE = 90.0  # seconds; usually 9, a minute on a machine that compiles
+EVERY_CHAIN = ("OUTPUT", "PREROUTING")
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 1)"
 
 
@@ -68,16 +69,21 @@ class Inside:
         """Return the resident memory of a program in the node, in bytes."""
         return resident_bytes(self.sandbox.pid_of(name))
 
-    def drop_packets(self, address: str, *, source: str | None = None, share: float = 1.0) -> None:
+    def drop_packets(
+        self, address: str, *, source: str | None = None, share: float = 1.0, chains: tuple[str, ...] = EVERY_CHAIN
+    ) -> None:
         """Drop packets to `address`, also that of a Service.
 
-        `source` limits this to packets from a pod's address, `share` to a random share of them.
+        `source` limits this to packets from a pod's address, `share` to a random share of them, the chain OUTPUT to
+        packets from the node itself.
         """
-        self._firewall("--insert", address, source, share)
+        self._firewall("--insert", address, source, share, chains)
 
-    def let_packets(self, address: str, *, source: str | None = None, share: float = 1.0) -> None:
+    def let_packets(
+        self, address: str, *, source: str | None = None, share: float = 1.0, chains: tuple[str, ...] = EVERY_CHAIN
+    ) -> None:
         """Undo drop_packets."""
-        self._firewall("--delete", address, source, share)
+        self._firewall("--delete", address, source, share, chains)
 
     def add_name(self, name: str, address: str) -> None:
         """Set the address of `name` for the node and its pods; return when CoreDNS serves it, after about 1 s.
@@ -117,9 +123,9 @@ class Inside:
                 raise LocalClusterError(f"{what}: not within {seconds:.0f} s. See {self.cluster.folder / 'logs'}.")
             time.sleep(pause)
 
-    def _firewall(self, what: str, address: str, source: str | None, share: float) -> None:
+    def _firewall(self, what: str, address: str, source: str | None, share: float, chains: tuple[str, ...]) -> None:
         # The table `raw` sees a Service's address before it is translated.
-        for chain in ("OUTPUT", "PREROUTING"):
+        for chain in chains:
             sender = ("--source", source) if source else ()
             chance = ("-m", "statistic", "--mode", "random", "--probability", str(share)) if share < 1 else ()
             rule = (*sender, "--destination", address, *chance, "--jump", "DROP")

@@ -47,9 +47,10 @@ class Installed:
         self.node.cluster.run_kubectl("apply", f"--kustomize={self.folder}")
 
     def wait(self) -> "Installed":
-        """Wait until both Deployments have all replicas of the latest template; return itself."""
+        """Wait until both Deployments and the dialer have all pods of the latest template; return itself."""
         for program in ("webhook", "controller"):
-            self._rolled_out(program)
+            self._rolled_out(f"deployment/registrymirror-{program}")
+        self._rolled_out("daemonset/registrymirror-dialer")
         return self
 
     def set_environment(self, **environment: str) -> None:
@@ -61,7 +62,7 @@ class Installed:
     def scale(self, program: str, replicas: int) -> None:
         """Scale `webhook` or `controller`; return when the replicas are ready."""
         self.kubectl("scale", "deployment", f"registrymirror-{program}", f"--replicas={replicas}")
-        self._rolled_out(program)
+        self._rolled_out(f"deployment/registrymirror-{program}")
 
     def uninstall(self) -> None:
         """Delete the mirrors, then the rest."""
@@ -76,8 +77,8 @@ class Installed:
         """Return the logs of all replicas of a program."""
         return self.kubectl("logs", f"--selector=app.kubernetes.io/name=registrymirror-{program}", "--tail=-1")
 
-    def _rolled_out(self, program: str) -> None:
-        self.kubectl("rollout", "status", f"deployment/registrymirror-{program}", f"--timeout={TIMEOUT}")
+    def _rolled_out(self, workload: str) -> None:
+        self.kubectl("rollout", "status", workload, f"--timeout={TIMEOUT}")
 
     def _overlay(self) -> Json:
         """Return the overlay: the names of the images and the controller's environment."""
@@ -111,7 +112,9 @@ def _images_of_mirrors() -> dict[str, str]:
 
 
 def _images() -> Iterator[Json]:
-    """Yield the image names of deploy/kustomization.yaml with those of the images built here."""
+    """Yield the image names of deploy/ with those of the images built here."""
+    name, _, tag = dockerfiles.image_name("hostess").rpartition(":")
+    yield {"name": "registry.example.com/registry-mirror/hostess", "newName": name, "newTag": tag}  # of the dialer
     known = yaml.safe_load((DEPLOY / "kustomization.yaml").read_text())["images"]
     for each in known:
         name, _, tag = dockerfiles.image_name(each["name"].rpartition("/")[2]).rpartition(":")

@@ -11,6 +11,7 @@ from common.agent_protocol import State
 from hostess.agent import Agent, Deadlines
 from hostess.containerd.config_reader import Containerd
 from hostess.containerd.runtime import Runtime
+from hostess.health.node_network import NodeNetwork
 from hostess.health.probe import Probe
 from hostess.json_log import Log
 from hostess.kube.api_client import ApiClient
@@ -37,7 +38,7 @@ class Running:
         log = Log(self.log)
         api = ApiClient("127.0.0.1", 1, node.root)
         containerd = Containerd(settings, api, log, version_read=True, runtime=Runtime("containerd", (2, 4)))
-        self.probe = Probe(HOST_NAME, server.port)
+        self.probe = Probe(HOST_NAME, server.port, NodeNetwork(settings.dialer))
         self.agent = Agent(settings, Node(settings), self.probe, containerd, log, QUICK)
         self.toml = node.containerd / settings.upstream_host / "hosts.toml"
         self.stopping = threading.Event()

@@ -37,7 +37,7 @@ def read(node: NodeFiles, *, relative_patterns: bool = True) -> Configuration:
 def doubted(node: NodeFiles) -> str:
     """Return the only doubt."""
     (doubt,) = read(node).doubts
-    assert len(node_state.configured("quay.io", doubt.replace(str(node.root), "")).message) <= SENTENCE_MAX
+    assert len(node_state.configured("quay.io", doubt.replace(str(node.root), ""), "").message) <= SENTENCE_MAX
     return doubt
 
 

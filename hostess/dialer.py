@@ -1,0 +1,114 @@
+"""Open TCP connections in the node's own network and pass them to the agents of the node.
+
+The agents run in networks of pods, and a runtime pulls from the network of the node. One dialer per node serves the
+agents of all mirrors over a Unix socket. A request is one packet, `address port`. The reply is one packet as well: an
+errno, and with errno 0 the connected socket.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import signal
+import socket
+import socketserver
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from common.agent_protocol import DIALER_SOCKET
+from hostess.json_log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Ports of Services and of cache pods. Services of the node itself listen elsewhere or on loopback addresses.
+PORTS: Final = (443, 5000)
+CONNECT_WITHIN: Final = 2.0  # seconds
+REQUEST_MAX: Final = 128  # bytes
+STACK: Final = 512 * 1024  # bytes of a thread's stack
+DONE: Final = b"0"
+
+
+def is_allowed(address: str, port: int) -> bool:
+    """Return True if an agent may reach this address: no loopback address, and no metadata service of a cloud."""
+    ip = ipaddress.ip_address(address)
+    special = ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified
+    return port in PORTS and not special and getattr(ip, "ipv4_mapped", None) is None
+
+
+class Dialer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """Server at the Unix socket `path`. Only root may connect to it."""
+
+    socket_type = socket.SOCK_SEQPACKET
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, path: Path, allows: Callable[[str, int], bool] = is_allowed) -> None:
+        self.path, self.allows = path, allows
+        temporary = path.with_suffix(".new")
+        temporary.unlink(missing_ok=True)
+        mask = os.umask(0o177)
+        try:
+            super().__init__(str(temporary), _Request)
+        finally:
+            os.umask(mask)
+        temporary.rename(path)
+
+    def service_actions(self) -> None:
+        """End if the socket was removed on the node: the kubelet then mounts the folder again."""
+        if not self.path.exists():
+            threading.Thread(target=self.shutdown, daemon=True).start()
+
+    def handle_error(self, *_: object) -> None:
+        """Ignore agents that disconnect."""
+
+
+class _Request(socketserver.BaseRequestHandler):
+    server: Dialer
+
+    def handle(self) -> None:
+        self.request.settimeout(CONNECT_WITHIN)
+        try:
+            address, port = self.request.recv(REQUEST_MAX).decode().split()
+            connection = self._connect(address, int(port))
+        except (OSError, ValueError) as error:
+            self.request.send(str(_errno_of(error)).encode())
+            return
+        with connection:
+            socket.send_fds(self.request, [DONE], [connection.fileno()])
+
+    def _connect(self, address: str, port: int) -> socket.socket:
+        if not self.server.allows(address, port):
+            raise PermissionError(errno.EACCES, "")
+        return socket.create_connection((address, port), CONNECT_WITHIN)
+
+
+def _errno_of(error: Exception) -> int:
+    """Return the errno of a failure. A time-out of Python has none."""
+    if isinstance(error, TimeoutError):
+        return errno.ETIMEDOUT
+    return (isinstance(error, OSError) and error.errno) or errno.EINVAL
+
+
+def main() -> int:
+    """Serve until SIGTERM; return the exit status."""
+    path, log = Path(os.environ[DIALER_SOCKET]), Log(program="dialer")
+    threading.stack_size(STACK)
+    with Dialer(path) as dialer:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # Not here: shutdown waits for the loop, which the signal interrupts.
+            signal.signal(number, lambda *_: threading.Thread(target=dialer.shutdown, daemon=True).start())
+        log.info("started", socket=path)
+        dialer.serve_forever()
+    with suppress(OSError):
+        path.unlink()
+    log.info("stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

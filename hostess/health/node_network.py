@@ -1,0 +1,68 @@
+"""Connect from the node's own network, as the runtime does, by the dialer of the node."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Seconds that the dialer gets beyond those of the connection.
+MARGIN: Final = 0.5
+# Seconds without a dialer until the node counts as not probed. A restart of its pod takes a few.
+AWAY: Final = 15.0
+REPLY_MAX: Final = 16  # bytes of an errno
+
+
+class DialerAwayError(Exception):
+    """No dialer answers on this node."""
+
+
+@dataclass(slots=True)
+class NodeNetwork:
+    """Network of the probes. Without `dialer`, the agent's own network counts as that of the node."""
+
+    dialer: Path | None = None
+    _last_dialed: float | None = None
+
+    def connect(self, address: str, port: int, seconds: float) -> socket.socket:
+        """Return a connection, from the agent's own network while no dialer answers. Raises OSError."""
+        if self.dialer is None:
+            return socket.create_connection((address, port), seconds)
+        try:
+            reply, descriptors = _ask(self.dialer, f"{address} {port}", seconds + MARGIN)
+        except DialerAwayError:
+            return socket.create_connection((address, port), seconds)
+        self._last_dialed = time.monotonic()
+        for descriptor in descriptors:
+            return socket.socket(fileno=descriptor)
+        raise OSError(reply, os.strerror(reply))
+
+    @property
+    def doubt(self) -> str:
+        """Return why the probes do not show that the node reaches the mirror; empty if they do."""
+        if self.dialer is None:
+            return ""
+        if self._last_dialed is not None and time.monotonic() - self._last_dialed < AWAY:
+            return ""
+        return (
+            "The mirror answers the agent. It is not known if it answers the node itself, because no pod of DaemonSet"
+            " registrymirror-dialer serves this node. Apply deploy/ again, or make room for that pod."
+        )
+
+
+def _ask(dialer: Path, request: str, seconds: float) -> tuple[int, list[int]]:
+    """Return errno and file descriptors of the dialer's reply. Raises DialerAwayError."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
+            asking.settimeout(seconds)
+            asking.connect(str(dialer))
+            asking.send(request.encode())
+            reply, descriptors, _, _ = socket.recv_fds(asking, REPLY_MAX, 1)
+        return int(reply), descriptors
+    except (OSError, ValueError) as error:  # ValueError: it ended before it replied
+        raise DialerAwayError from error
