@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from cache.clients import Clients
 from cache.config import CacheConfig, ConfigError, load
 from cache.content.download import Downloads
 from cache.file_stamp import stamp_of
@@ -83,8 +84,11 @@ class Program:
         await self._apply(self._config, dict.fromkeys(self._config.upstreams, Credentials()))
         await self._follow_configuration()
         root = Path(self._config.root)
-        registry = RegistryServer(self._mirrors, self._metrics, self._log)
-        status = StatusServer(self._mirrors, self._metrics, self._downloads, self._evictor, self._disk, self.is_ready)
+        clients = Clients()
+        registry = RegistryServer(self._mirrors, self._metrics, clients, self._log)
+        status = StatusServer(
+            self._mirrors, self._metrics, self._downloads, self._evictor, self._disk, clients, self.is_ready
+        )
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close)
             for work in (self._evictor.run, lambda: scrub(root, self._log), self._watch, self._probe):

@@ -12,6 +12,8 @@ CLEANING_ANNOTATION: Final = f"{names.GROUP}/cleaning"
 # The kubelet reads the status code, the controller reads the body.
 STATUS_PORT: Final = 8081
 STATUS_PATH: Final = "/readyz"
+# Header of a probe from the node's own network. The cache learns the node of an address from it.
+NODE_HEADER: Final = "X-Registry-Mirror-Node"
 # Variable of agents and dialers: the Unix socket over which the dialer of a node serves the agents.
 DIALER_SOCKET: Final = "DIALER_SOCKET"
 ALIVE_PATH: Final = "/livez"  # for the kubelet: 200 while the agent's loop runs

@@ -70,6 +70,7 @@ _COLUMNS: Final = [
 ]
 # Columns of `kubectl get -o wide`.
 _WIDE_COLUMNS: Final = [
+    ("Pulling", "integer", ".status.nodes.pulling", "Nodes that pulled through the mirror in the last 24 hours"),
     ("Storage", "string", ".status.storage", "Storage that all claims have at least"),
     ("TTL", "string", ".spec.ttl", "Time without a pull after which a blob is removed"),
     ("Message", "string", f"{_READY}.message", "Message of the Ready condition"),

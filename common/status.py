@@ -48,6 +48,13 @@ class Nodes(Part):
     unschedulable: int | None = Field(
         None, description="Further nodes whose agent cannot be scheduled. The condition NodesConfigured names them."
     )
+    pulling: int | None = Field(
+        None,
+        description=(
+            "Nodes that pulled through the mirror in the last 24 hours."
+            " Absent if addresses of clients do not tell their nodes."
+        ),
+    )
 
 
 class Summary(Part):

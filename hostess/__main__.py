@@ -40,7 +40,8 @@ def run(settings: Settings, log: Log, stopping: threading.Event) -> None:
     api = ApiClient(settings.api_host, settings.api_port, settings.account)
     containerd = Containerd(settings, api, log)
     node = NodeOfOriginal(settings) if settings.beside_original else Node(settings)
-    agent = Agent(settings, node, Probe(settings.masquerade, HTTPS, NodeNetwork(settings.dialer)), containerd, log)
+    probe = Probe(settings.masquerade, HTTPS, NodeNetwork(settings.dialer), settings.node_name)
+    agent = Agent(settings, node, probe, containerd, log)
     leftovers = Leftovers(node, api, log, lambda: agent.knows_mirror)
     status = StatusServer(
         settings.status_port, settings.node_name, lambda: agent.reported_state, lambda: agent.is_stuck, agent.metrics

@@ -17,8 +17,10 @@ from cache.model.results import Result
 from cache.replicas.peers import HOP_HEADER
 from cache.server.blob_response import BlobResponse
 from cache.server.listener import client_address
+from common.agent_protocol import NODE_HEADER
 
 if TYPE_CHECKING:
+    from cache.clients import Clients
     from cache.metrics import Metrics
     from cache.mirror import Mirror, Mirrors
     from cache.model.reference import Reference
@@ -31,6 +33,7 @@ class RegistryServer:
 
     mirrors: Mirrors
     metrics: Metrics
+    clients: Clients
     log: Logger
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -50,6 +53,8 @@ class RegistryServer:
             raise RegistryError(NOT_ALLOWED, "The cache is read-only.", "UNSUPPORTED")
         path = request.rel_url.raw_path
         if path in ("/v2/", "/v2"):
+            if node := request.headers.get(NODE_HEADER):
+                self.clients.note_agent(client_address(request), node, time.monotonic())
             return web.Response(body=b"{}", content_type="application/json", headers=API_VERSION)
         mirror, reference = self._resource(request, path)
         asked = Request(
@@ -66,6 +71,8 @@ class RegistryServer:
         self.metrics.count(mirror.host, asked, result)
         if not asked.is_hop:
             self.metrics.duration.labels(mirror.host, reference.kind.value).observe(time.monotonic() - began)
+            if "ns" in request.query:  # as containerd asks for another registry's images
+                self.clients.note_pull(client_address(request), time.monotonic())
         return response
 
     def _resource(self, request: web.BaseRequest, path: str) -> tuple[Mirror, Reference]:

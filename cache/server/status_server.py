@@ -15,6 +15,7 @@ from common import cache_protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cache.clients import Clients
     from cache.content.download import Downloads
     from cache.metrics import Metrics
     from cache.mirror import Mirror, Mirrors
@@ -31,6 +32,7 @@ class StatusServer:
     downloads: Downloads
     evictor: Evictor
     disk: Disk
+    clients: Clients
     is_ready: Callable[[], bool]
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -63,6 +65,7 @@ class StatusServer:
                 "writeError": self.disk.error,
             },
             "downloads": len(self.downloads),
+            "clients": self.clients.report(time.monotonic()),
         }
 
     def _measure(self) -> None:

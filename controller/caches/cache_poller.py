@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Final
 from common import names
 from common.defaults import dict_at
 from controller import clock
-from controller.caches.cache_status import parse_status, verdict_of
+from controller.caches.cache_status import parse_clients, parse_status, pulling_nodes, verdict_of
 from controller.pod_http import CONCURRENCY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
     from common.logs import Logger
     from common.types import Json
-    from controller.caches.cache_status import Answers, UpstreamAnswer
+    from controller.caches.cache_status import Answers, ClientReport
     from controller.informer.store import Store
     from controller.model.mirror import Mirror
     from controller.model.observation import Verdict
@@ -43,6 +44,7 @@ class CachePoller:
     fetch: Fetch
     log: Logger
     _answers: dict[str, Answers] = field(default_factory=dict)
+    _clients: dict[str, dict[str, ClientReport]] = field(default_factory=dict)  # by mirror and pod
     _changed: set[str] = field(default_factory=set)  # mirrors with another pod, or another address of a pod
     _has_changed: asyncio.Event = field(default_factory=asyncio.Event)
     _is_complete: bool = False
@@ -59,9 +61,14 @@ class CachePoller:
             return None
         return verdict_of(mirror.upstream.url, answers or {})
 
+    def pulling(self, mirror: str) -> int | None:
+        """Return the number of nodes that pulled through a mirror in the last day; None if that is not known."""
+        return pulling_nodes(self._clients.get(mirror, {}).values())
+
     async def run(self) -> None:
         """Ask until cancelled. Start without answers."""
         self._answers.clear()
+        self._clients.clear()
         self._is_complete = False
         while True:
             began = time.monotonic()
@@ -105,16 +112,27 @@ class CachePoller:
     async def _ask(self, pods: Pods, mirrors: Iterable[str]) -> None:
         gate = asyncio.Semaphore(CONCURRENCY)
 
-        async def answer_of(address: str) -> tuple[UpstreamAnswer, ...] | None:
+        async def status_of(address: str) -> tuple[object, datetime]:
             async with gate:
-                return parse_status(await self.fetch(address), clock.now())
+                return await self.fetch(address), clock.now()
 
         async def ask(mirror: str) -> None:
             addresses = pods.get(mirror, {})
-            answers = await asyncio.gather(*map(answer_of, addresses.values()))
-            self._record(mirror, dict(zip(addresses, answers, strict=True)))
+            found = await asyncio.gather(*map(status_of, addresses.values()))
+            statuses = dict(zip(addresses, found, strict=True))
+            self._record_clients(mirror, {pod: parse_clients(status) for pod, (status, _) in statuses.items()})
+            self._record(mirror, {pod: parse_status(status, at) for pod, (status, at) in statuses.items()})
 
         await asyncio.gather(*map(ask, mirrors))
+
+    def _record_clients(self, mirror: str, reports: Mapping[str, ClientReport | None]) -> None:
+        """Keep the last report of a pod that does not answer. A pull enqueues the mirror if it changes the number."""
+        before, known = self.pulling(mirror), self._clients.pop(mirror, {})
+        found = {pod: report or known.get(pod) for pod, report in reports.items()}
+        if kept := {pod: report for pod, report in found.items() if report is not None}:
+            self._clients[mirror] = kept
+        if self.pulling(mirror) != before:
+            self.enqueue(mirror)
 
     def _record(self, mirror: str, answers: Answers) -> None:
         if answers == self._answers.get(mirror, {}):

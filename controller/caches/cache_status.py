@@ -12,7 +12,7 @@ from controller.model.observation import Verdict
 from controller.status import reasons
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from controller.model.condition import Reason
 
@@ -79,6 +79,36 @@ def _minute(pause: object, now: datetime) -> str:
     if not isinstance(pause, int | float) or not shortest < pause < longest:
         return ""
     return f"{now.astimezone(UTC) + timedelta(seconds=pause + 60):%H:%M}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientReport:
+    """Clients of one cache pod: hashes of the nodes that pulled, and if there are clients without a known node.
+
+    `shares_addresses`: several nodes ask from one address, so pulls cannot be matched.
+    """
+
+    nodes: frozenset[str] = frozenset()
+    has_unmatched: bool = False
+    shares_addresses: bool = False
+
+
+def parse_clients(status: object) -> ClientReport | None:
+    """Return the clients in the status of a cache pod; None if it has none."""
+    clients = status.get("clients") if isinstance(status, dict) else None
+    nodes = clients.get("nodes") if isinstance(clients, dict) else None
+    if not isinstance(clients, dict) or not isinstance(nodes, list):
+        return None
+    named = frozenset(each for each in nodes if isinstance(each, str))
+    return ClientReport(named, bool(clients.get("unmatched")), bool(clients.get("shared")))
+
+
+def pulling_nodes(reports: Collection[ClientReport]) -> int | None:
+    """Return the number of nodes that pulled through the mirror; None if clients cannot be matched to nodes."""
+    nodes = frozenset[str]().union(*(each.nodes for each in reports))
+    if not reports or any(each.shares_addresses for each in reports):
+        return None
+    return None if not nodes and any(each.has_unmatched for each in reports) else len(nodes)
 
 
 def verdict_of(url: str, answers: Answers) -> Verdict:

@@ -19,7 +19,8 @@ class Observation:
     """Results of a reconcile, and the mirror's objects after it. `refused` is the API server's message.
 
     `agents` are some of those whose nodes are not ready, `unschedulable` all that cannot be scheduled. `lost` names the
-    nodes of the latter that had an agent before. `verdict` is what the cache pods say of the upstream.
+    nodes of the latter that had an agent before. `verdict` is what the cache pods say of the upstream, and
+    `pulling` the number of nodes that pulled through them.
     """
 
     inputs: Inputs | MissingInput
@@ -33,6 +34,7 @@ class Observation:
     unschedulable: tuple[Agent, ...] = ()
     lost: frozenset[str] = frozenset()
     verdict: Verdict | None = None
+    pulling: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ class Reconciler:
         inputs = await self._withdraw(obj, inputs, memory)
         observation = await self._apply(obj, mirror, inputs, memory)
         observation = await self._with_agents(obj, mirror, observation, memory)
-        observation = replace(observation, verdict=self.caches.verdict(mirror))
+        observation = replace(observation, verdict=self.caches.verdict(mirror), pulling=self.caches.pulling(name))
         await self._publish(obj, status_of(obj, mirror, observation, self.settings.namespace, _stamp(now)))
         refused_for = memory.durations.held_for("refused", is_refused(observation) or None, clock.monotonic())
         return outcome(observation, self._next_survey(observation), refused_for)

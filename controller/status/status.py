@@ -32,17 +32,21 @@ def status_of(obj: Json, mirror: Mirror, observation: Observation, namespace: st
         # Without a storage result the last one stays: admission compares a shrinking claim with it.
         "storage": observation.storage.plan.granted if observation.storage else dict_at(obj, "status").get("storage"),
         **_replicas(obj, observation),
-        "nodes": _nodes(observation),
+        "nodes": _nodes(obj, observation),
     }
     status["summary"] = _summary(mirror, status)
     return _complete(obj, status, found, now)
 
 
-def _nodes(observation: Observation) -> Json:
+def _nodes(obj: Json, observation: Observation) -> Json:
     """Return the counts of nodes. Those whose agent cannot be scheduled count apart."""
     desired, ready = node_conditions.node_counts(observation.daemon_set)
     apart = {"unschedulable": len(observation.unschedulable)} if observation.unschedulable else {}
-    return {"desired": node_conditions.schedulable(desired, observation), "ready": ready, **apart}
+    # The last number stays until the cache pods were asked.
+    known = observation.verdict is not None
+    pulling = observation.pulling if known else dict_at(obj, "status", "nodes").get("pulling")
+    pulled = {} if pulling is None else {"pulling": pulling}
+    return {"desired": node_conditions.schedulable(desired, observation), "ready": ready, **apart, **pulled}
 
 
 def _summary(mirror: Mirror, status: Json) -> Json:

@@ -27,6 +27,7 @@ class NodeNetwork:
     """Network of the probes. Without `dialer`, the agent's own network counts as that of the node."""
 
     dialer: Path | None = None
+    is_own: bool = True  # the last connection was from the node's own network
     _last_dialed: float | None = None
 
     def connect(self, address: str, port: int, seconds: float) -> socket.socket:
@@ -36,8 +37,9 @@ class NodeNetwork:
         try:
             reply, descriptors = _ask(self.dialer, f"{address} {port}", seconds + MARGIN)
         except DialerAwayError:
+            self.is_own = False
             return socket.create_connection((address, port), seconds)
-        self._last_dialed = time.monotonic()
+        self.is_own, self._last_dialed = True, time.monotonic()
         for descriptor in descriptors:
             return socket.socket(fileno=descriptor)
         raise OSError(reply, os.strerror(reply))

@@ -8,6 +8,7 @@ import ssl
 from dataclasses import dataclass, field
 from typing import Final
 
+from common.agent_protocol import NODE_HEADER
 from hostess.health.node_network import NodeNetwork
 from hostess.socket_deadline import within
 
@@ -31,11 +32,17 @@ class Probe:
     host: str
     port: int = HTTPS
     network: NodeNetwork = field(default_factory=NodeNetwork)
+    node: str = ""
 
     def check(self, address: str, ca: bytes, port: int | None = None) -> None:
         """Probe an IP address, trusting `ca` (PEM). Raises ProbeError."""
         with contextlib.closing(self._connect(port or self.port, address, ca)) as connection:
-            _get(connection)
+            _get(connection, self._headers())
+
+    def _headers(self) -> dict[str, str]:
+        """Return the headers. The node is named if its pulls come from the same address as the probe."""
+        named = {NODE_HEADER: self.node} if self.node and self.network.is_own else {}
+        return {"User-Agent": "hostess", **named}
 
     def _connect(self, port: int, address: str, ca: bytes) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection(self.host, port, timeout=ANSWER_WITHIN)
@@ -58,10 +65,10 @@ def _tls_context(ca: bytes) -> ssl.SSLContext:
     return context
 
 
-def _get(connection: http.client.HTTPConnection) -> None:
+def _get(connection: http.client.HTTPConnection, headers: dict[str, str]) -> None:
     try:
         with within(connection.sock, ANSWER_WITHIN):
-            connection.request("GET", "/v2/", headers={"User-Agent": "hostess"})
+            connection.request("GET", "/v2/", headers=headers)
             answer = connection.getresponse()
             answer.read(BODY_MAX)
     # ValueError: a chunk of a negative size. RuntimeError: no thread for the limit, on a node without process ids.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from common.agent_protocol import NODE_HEADER
 from tests.cache.behaviour import Behaviour
 
 if TYPE_CHECKING:
@@ -81,6 +82,26 @@ async def test_refused_image_does_not_refuse_credentials(
     assert (await cache.ask("private/app/manifests/latest")).status == 401
     state = await _upstream(cache)
     assert (state["credentials"], state["reason"]) == ("CredentialsAccepted", "Reachable")
+
+
+async def test_nodes_that_pulled_are_reported(upstream: Registry, cache: Cache) -> None:
+    """A request of a pull names the registry by `ns`. Others and refused ones are no pulls."""
+    upstream.push("a")
+    agent = {NODE_HEADER: "node-1"}
+
+    async def clients() -> Json:
+        found: Json = (await cache.status())["clients"]
+        return found
+
+    nothing = {"nodes": [], "unmatched": 0, "shared": 0}
+    for path, status in (("a/manifests/latest", 200), ("a/manifests/no?ns=registry.test", 404), ("x?ns=y", 404)):
+        assert (await cache.ask(path)).status == status
+    assert (await cache.ask("", headers=agent)).status == 200
+    assert await clients() == nothing
+    assert (await cache.ask("a/manifests/latest?ns=registry.test", "HEAD")).status == 200
+    assert len((await clients())["nodes"]) == 1
+    assert (await cache.ask("", headers={NODE_HEADER: "node-2"})).status == 200
+    assert await clients() == {**nothing, "shared": 1}
 
 
 async def test_stored_bytes_follow(upstream: Registry, cache: Cache) -> None:

@@ -24,6 +24,14 @@ def test_unchanged_image_name_uses_mirror(world: Testbed) -> None:
     assert world.counted("world") > passed + 5_000_000
 
 
+def test_pulling_node_is_counted(world: Testbed) -> None:
+    """K1: the node that pulled, and not what its files promise. A wide table shows the number."""
+    world.pull(world.world.push("lib/counted:1", (1.0,)))
+    world.until(lambda: world.kubectl("get", "rm", "world", "-o", "jsonpath={.status.nodes.pulling}") == "1")
+    head, row = world.kubectl("get", "rm", "world", "-o", "wide").splitlines()
+    assert row.split()[head.split().index("PULLING")] == "1"
+
+
 def test_masquerade_name_uses_mirror(world: Testbed) -> None:
     """The node knows it by its hosts file and trusts the mirror's CA."""
     image = world.world.push("lib/masquerade:1", (2.0,))

@@ -39,12 +39,14 @@ class CachePod:
 
     def __init__(self, reason: str = "Reachable") -> None:
         self.reason, self.asked = reason, 0
+        self.nodes: list[str] | None = None
 
     async def answer(self, _: web.Request) -> web.StreamResponse:
         """Answer one request."""
         self.asked += 1
         upstream = {"url": URL, "reason": self.reason, "message": "As it is.", "credentials": ""}
-        return web.json_response({"upstreams": [upstream]})
+        clients = {} if self.nodes is None else {"clients": {"nodes": self.nodes, "unmatched": 0, "shared": 0}}
+        return web.json_response({"upstreams": [upstream], **clients})
 
 
 class World:
@@ -178,6 +180,29 @@ async def test_same_answers_enqueue_nothing(world: World, monkeypatch: pytest.Mo
         asked = pod.asked
         await until(lambda: pod.asked > asked + 3)
     assert world.enqueued == ["docker"] * 3
+
+
+async def test_nodes_that_pull_enqueue_by_their_number(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that pulls from both pods counts once. The report of a pod that does not answer stays."""
+    one, two = CachePod(), CachePod()
+    for name, pod in (("docker-0", one), ("docker-1", two)):
+        await world.pod(name, pod.answer)
+    monkeypatch.setattr(cache_poller, "INTERVAL", 0.01)
+    async with world.polling():
+        await until(lambda: world.enqueued == ["docker"])
+        assert world.poller.pulling("docker") is None
+        one.nodes = ["a", "b"]
+        await until(lambda: world.poller.pulling("docker") == 2)
+        one.nodes, two.nodes = ["a"], ["a", "b"]
+        asked = two.asked
+        await until(lambda: two.asked > asked + 3)
+        assert world.enqueued == ["docker"] * 2
+        two.nodes = None
+        asked = two.asked
+        await until(lambda: two.asked > asked + 3)
+        assert world.poller.pulling("docker") == 2
+        world.remove("docker-1")
+        await until(lambda: world.poller.pulling("docker") == 1)
 
 
 async def test_pod_without_cache_counts_as_unanswered(world: World) -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from common.field_errors import INVALID, FieldError
 from common.status import RegistryMirrorStatus
 from controller.model.inputs import MissingInput
-from controller.model.observation import Agent, Observation
+from controller.model.observation import Agent, Observation, Verdict
 from controller.model.results import ApplyResult, ResizePlan, StorageResult
-from controller.status import events
+from controller.status import events, reasons
 from controller.status.status import status_of, status_of_invalid, status_patch
 from tests.support.controller import LATER, NOW, a_daemon_set, a_stateful_set, inputs, merged, parsed, stored
 
@@ -37,6 +37,19 @@ def _observation(ready: int = 2, nodes: int = 3) -> Observation:
 
 def _status(observation: Observation, obj: Json | None = None, now: str = NOW) -> Json:
     return status_of(obj or stored(generation=7), parsed(), observation, "mirrors", now)
+
+
+def test_pulling_nodes_are_counted() -> None:
+    """The last number stays until the cache pods were asked, and goes if addresses do not tell the nodes."""
+    asked = replace(_observation(), verdict=Verdict(reasons.REACHABLE, "It answers."))
+    status = _status(replace(asked, pulling=2))
+    assert status["nodes"] == {"desired": 3, "ready": 3, "pulling": 2}
+    obj = {**stored(generation=7), "status": status}
+    assert _status(_observation(), obj)["nodes"]["pulling"] == 2
+    after = _status(asked, obj)
+    assert "pulling" not in after["nodes"]
+    assert (status_patch(status, after) or {})["nodes"] == {"pulling": None}
+    assert _status(replace(asked, pulling=0))["nodes"]["pulling"] == 0
 
 
 def test_status_of_working_mirror() -> None:

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from common.agent_protocol import State
+from common.agent_protocol import NODE_HEADER, State
 from hostess.dialer import Dialer, is_allowed
 from hostess.health import node_network
 from hostess.health.node_network import NodeNetwork
 from hostess.health.probe import Probe, ProbeError
 from tests.support.kube import until
 from tests.unit.hostess.running_agent import Running
-from tests.unit.hostess.tls_server import HOST_NAME, Server
+from tests.unit.hostess.tls_server import GOOD, HOST_NAME, Server
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -89,6 +90,23 @@ def test_lost_packets_of_the_node_time_out(server: Server, path: Path) -> None:
             Probe(HOST_NAME, port, NodeNetwork(path)).check(IP, server.issuer.certificate)
         for each in waiting:
             each.close()
+
+
+def test_probe_names_the_node_of_its_address(server: Server, path: Path) -> None:
+    """Pulls of the node come from the address of the dialer, and not from that of the agent's pod."""
+    asked: list[bytes] = []
+
+    def answer(client: ssl.SSLSocket) -> None:
+        asked.append(client.recv(4096))
+        client.sendall(GOOD)
+
+    server.behave = answer
+    probe = Probe(HOST_NAME, server.port, NodeNetwork(path), "node-1")
+    probe.check(IP, server.issuer.certificate)
+    serving = Serving(path)
+    probe.check(IP, server.issuer.certificate)
+    serving.stop()
+    assert [f"{NODE_HEADER}: node-1".encode() in each for each in asked] == [False, True]
 
 
 def test_missing_dialer_leaves_a_doubt(server: Server, path: Path) -> None:
