@@ -20,6 +20,7 @@ from controller.apply.applier import Applier
 from controller.caches.cache_poller import CachePoller
 from controller.certificates.expiry import ExpiryWarner
 from controller.certificates.webhook_certificate import Admission
+from controller.faults.fault_finder import FaultFinder
 from controller.health import application, served
 from controller.informer.cluster_cache import ClusterCache
 from controller.kubeclient.client import KubeClient
@@ -90,7 +91,8 @@ def _manager(
     storage = Storage(cluster, settings.namespace, state, time.monotonic)
     caches = CachePoller(state.cache_pods, keys.enqueue, fetch_cache, log)
     node_cleanup = NodeCleanup(cluster, settings, state, applier, agents, recorder, time.monotonic)
-    mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, node_cleanup, caches)
+    faults = FaultFinder(cluster, settings.namespace)
+    mirrors = Reconciler(cluster, settings, state, applier, storage, recorder, agents, node_cleanup, caches, faults)
     expiry_warner = ExpiryWarner(state, settings.lifetimes.warning, log)
     admission = Admission(cluster, settings, state, expiry_warner, log)
 

@@ -63,6 +63,7 @@ class StatusServer:
                 "minFree": self.evictor.floor.of(space.total),
                 "stored": self.evictor.stored_bytes,
                 "writeError": self.disk.error,
+                "crowded": self.evictor.is_crowded,
             },
             "downloads": len(self.downloads),
             "clients": self.clients.report(time.monotonic()),

@@ -110,6 +110,7 @@ class Evictor:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _due: float = 0.0
+    _has_scanned: bool = False
 
     async def run(self) -> None:
         """Scan and evict until cancelled."""
@@ -131,6 +132,12 @@ class Evictor:
     def check(self) -> None:
         """Look at the free space soon: a download has taken some."""
         self._wake.set()
+
+    @property
+    def is_crowded(self) -> bool:
+        """Return True if the files of others leave no room for content. Raises OSError."""
+        space = self.space()
+        return self._has_scanned and space.free + self.stored_bytes < self.floor.of(space.total)
 
     def rescan(self) -> None:
         """Scan soon: the configuration changed, and content of a removed upstream went."""
@@ -161,7 +168,7 @@ class Evictor:
             else:
                 path.unlink(missing_ok=True)
         found = sorted(entries(self.root))
-        self.stored_bytes = sum(each.size for each in found)
+        self.stored_bytes, self._has_scanned = sum(each.size for each in found), True
         now, space = time.time(), self.space()
         floor = self.floor.of(space.total)
         # If other files take the room, an empty store would not help: only what expired goes.

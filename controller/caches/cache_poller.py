@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from common import names
 from common.defaults import dict_at
 from controller import clock
-from controller.caches.cache_status import parse_clients, parse_status, pulling_nodes, verdict_of
+from controller.caches.cache_status import parse_report, parse_status, pulling_nodes, verdict_of
 from controller.pod_http import CONCURRENCY
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from common.logs import Logger
     from common.types import Json
-    from controller.caches.cache_status import Answers, ClientReport
+    from controller.caches.cache_status import Answers, PodReport
     from controller.informer.store import Store
     from controller.model.mirror import Mirror
     from controller.model.observation import Verdict
@@ -44,7 +44,7 @@ class CachePoller:
     fetch: Fetch
     log: Logger
     _answers: dict[str, Answers] = field(default_factory=dict)
-    _clients: dict[str, dict[str, ClientReport]] = field(default_factory=dict)  # by mirror and pod
+    _reports: dict[str, dict[str, PodReport]] = field(default_factory=dict)  # by mirror and pod
     _changed: set[str] = field(default_factory=set)  # mirrors with another pod, or another address of a pod
     _has_changed: asyncio.Event = field(default_factory=asyncio.Event)
     _is_complete: bool = False
@@ -62,13 +62,18 @@ class CachePoller:
         return verdict_of(mirror.upstream.url, answers or {})
 
     def pulling(self, mirror: str) -> int | None:
-        """Return the number of nodes that pulled through a mirror in the last day; None if that is not known."""
-        return pulling_nodes(self._clients.get(mirror, {}).values())
+        """Return the number of nodes that pulled through a mirror in the last day. None means unknown."""
+        return pulling_nodes(self._reports.get(mirror, {}).values())
+
+    def volume_problem(self, mirror: str) -> str:
+        """Return a sentence about the first pod without a usable volume, or an empty string."""
+        reports = sorted(self._reports.get(mirror, {}).items())
+        return next((f"{pod}: {report.volume_problem}" for pod, report in reports if report.volume_problem), "")
 
     async def run(self) -> None:
         """Ask until cancelled. Start without answers."""
         self._answers.clear()
-        self._clients.clear()
+        self._reports.clear()
         self._is_complete = False
         while True:
             began = time.monotonic()
@@ -120,18 +125,19 @@ class CachePoller:
             addresses = pods.get(mirror, {})
             found = await asyncio.gather(*map(status_of, addresses.values()))
             statuses = dict(zip(addresses, found, strict=True))
-            self._record_clients(mirror, {pod: parse_clients(status) for pod, (status, _) in statuses.items()})
+            self._record_report(mirror, {pod: parse_report(status) for pod, (status, _) in statuses.items()})
             self._record(mirror, {pod: parse_status(status, at) for pod, (status, at) in statuses.items()})
 
         await asyncio.gather(*map(ask, mirrors))
 
-    def _record_clients(self, mirror: str, reports: Mapping[str, ClientReport | None]) -> None:
-        """Keep the last report of a pod that does not answer. A pull enqueues the mirror if it changes the number."""
-        before, known = self.pulling(mirror), self._clients.pop(mirror, {})
+    def _record_report(self, mirror: str, reports: Mapping[str, PodReport | None]) -> None:
+        """Record the reports, and enqueue the mirror after a change. A silent pod keeps its last report."""
+        before = self.pulling(mirror), self.volume_problem(mirror)
+        known = self._reports.pop(mirror, {})
         found = {pod: report or known.get(pod) for pod, report in reports.items()}
         if kept := {pod: report for pod, report in found.items() if report is not None}:
-            self._clients[mirror] = kept
-        if self.pulling(mirror) != before:
+            self._reports[mirror] = kept
+        if (self.pulling(mirror), self.volume_problem(mirror)) != before:
             self.enqueue(mirror)
 
     def _record(self, mirror: str, answers: Answers) -> None:

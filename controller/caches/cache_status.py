@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from common.cache_protocol import STATUS_PORT, CredentialsResult, UpstreamReason
+from common.defaults import dict_at
 from controller.model.condition import one_line
 from controller.model.observation import Verdict
 from controller.status import reasons
@@ -82,29 +83,40 @@ def _minute(pause: object, now: datetime) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class ClientReport:
-    """Clients of one cache pod: hashes of the nodes that pulled, and if there are clients without a known node.
+class PodReport:
+    """Clients and volume of one cache pod.
 
-    `shares_addresses`: several nodes ask from one address, so pulls cannot be matched.
+    `nodes` are hashes of pulling nodes, `has_unmatched` means that a client has no node. `shares_addresses`: several
+    nodes ask from one address. `volume_problem` is a sentence about an unusable volume.
     """
 
     nodes: frozenset[str] = frozenset()
     has_unmatched: bool = False
     shares_addresses: bool = False
+    volume_problem: str = ""
 
 
-def parse_clients(status: object) -> ClientReport | None:
-    """Return the clients in the status of a cache pod; None if it has none."""
+def parse_report(status: object) -> PodReport | None:
+    """Return clients and volume in the status of a cache pod, or None without clients."""
     clients = status.get("clients") if isinstance(status, dict) else None
     nodes = clients.get("nodes") if isinstance(clients, dict) else None
     if not isinstance(clients, dict) or not isinstance(nodes, list):
         return None
     named = frozenset(each for each in nodes if isinstance(each, str))
-    return ClientReport(named, bool(clients.get("unmatched")), bool(clients.get("shared")))
+    problem = _volume_problem(dict_at(status, "space"))
+    return PodReport(named, bool(clients.get("unmatched")), bool(clients.get("shared")), problem)
 
 
-def pulling_nodes(reports: Collection[ClientReport]) -> int | None:
-    """Return the number of nodes that pulled through the mirror; None if clients cannot be matched to nodes."""
+def _volume_problem(space: Mapping[str, object]) -> str:
+    """Return a sentence about a volume that takes no content, or an empty string."""
+    error = space.get("writeError")
+    if isinstance(error, str) and error:
+        return f"The volume cannot be written: {one_line(error, MESSAGE_MAX)}."
+    return "The volume is full of files that the cache did not store." if space.get("crowded") is True else ""
+
+
+def pulling_nodes(reports: Collection[PodReport]) -> int | None:
+    """Return the number of pulling nodes. None means that addresses do not show the nodes."""
     nodes = frozenset[str]().union(*(each.nodes for each in reports))
     if not reports or any(each.shares_addresses for each in reports):
         return None

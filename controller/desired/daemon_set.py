@@ -214,6 +214,7 @@ def _container(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> 
             **confined(),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             *_mounts_of_original(),
             *(_mount(name, path) for name, path in _directories(settings).items()),

@@ -129,6 +129,8 @@ def _container(mirror: Mirror, settings: ControllerSettings) -> Json:
         "resources": stored(mirror.cache.resources)
         or {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
         "securityContext": confined(),
+        # The condition repeats the last words of a cache that cannot start.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             {"name": names.CLAIM_TEMPLATE, "mountPath": cache_config.DATA_DIRECTORY},
             {"name": "configuration", "mountPath": cache_config.CONFIGURATION_DIRECTORY, "readOnly": True},

@@ -20,7 +20,8 @@ class Observation:
 
     `agents` are some of those whose nodes are not ready, `unschedulable` all that cannot be scheduled. `lost` names the
     nodes of the latter that had an agent before. `verdict` is what the cache pods say of the upstream, and
-    `pulling` the number of nodes that pulled through them.
+    `pulling` the number of nodes that pulled through them. `volume_problem` says which
+    of them cannot store content, `cache_fault` and `agent_fault` why pods do not run; empty if there is no reason.
     """
 
     inputs: Inputs | MissingInput
@@ -35,6 +36,9 @@ class Observation:
     lost: frozenset[str] = frozenset()
     verdict: Verdict | None = None
     pulling: int | None = None
+    volume_problem: str = ""
+    cache_fault: str = ""
+    agent_fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

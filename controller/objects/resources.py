@@ -35,6 +35,7 @@ BUDGET: Final = Kind("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget")
 POD: Final = Kind("v1", "pods", "Pod")
 LEASE: Final = Kind("coordination.k8s.io/v1", "leases", "Lease")
 EVENT: Final = Kind("events.k8s.io/v1", "events", "Event")
+CORE_EVENT: Final = Kind("v1", "events", "Event")  # has field selectors by object
 MUTATING: Final = Kind(
     "admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", namespaced=False
 )

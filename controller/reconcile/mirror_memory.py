@@ -9,6 +9,7 @@ from controller.apply.applier import ObjectMemory
 from controller.duration_tracker import DurationTracker
 from controller.nodes.node_history import NodeHistory
 from controller.objects.finalizer import is_terminating
+from controller.reconcile.fault_memory import FaultMemory
 from controller.reconcile.node_cleanup_progress import CleanupProgress
 from controller.storage.resizer import StorageMemory
 
@@ -29,6 +30,8 @@ class MirrorMemory:
     cleaned_for: tuple[str, bool] | None = None  # UID, and if the mirror is terminating
     history: NodeHistory | None = None
     history_of_uid: str = ""
+    caches: FaultMemory = field(default_factory=FaultMemory)
+    agents: FaultMemory = field(default_factory=FaultMemory)
 
     def history_of(self, obj: Json, daemon_set: Json | None) -> NodeHistory:
         """Return the history of the mirror's nodes."""

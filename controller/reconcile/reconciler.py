@@ -28,7 +28,8 @@ from controller.reconcile.mirror_memory import MirrorMemory
 from controller.reconcile.node_cleanup import POLL_INTERVAL
 from controller.reconcile.requeue import SURVEY_INTERVAL, is_refused, outcome
 from controller.status import events, reasons
-from controller.status.node_conditions import are_counted, are_pending, node_counts
+from controller.status.conditions import is_serving, lacks_caches, was_available
+from controller.status.node_conditions import are_counted, are_pending, are_silent, node_counts
 from controller.status.status import (
     status_of,
     status_of_failing,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from common.types import Json
     from controller.apply.applier import Applier, MirrorApplier
     from controller.caches.cache_poller import CachePoller
+    from controller.faults.fault_finder import FaultFinder
     from controller.informer.cluster_cache import ClusterCache
     from controller.kubeclient.client import KubeClient
     from controller.model.mirror import Mirror
@@ -75,6 +77,7 @@ class Reconciler:
     agents: Agents
     node_cleanup: NodeCleanup
     caches: CachePoller
+    faults: FaultFinder
     memories: defaultdict[str, MirrorMemory] = field(default_factory=lambda: defaultdict(MirrorMemory))
 
     async def reconcile(self, name: str) -> Outcome:
@@ -93,10 +96,18 @@ class Reconciler:
         inputs = await self._withdraw(obj, inputs, memory)
         observation = await self._apply(obj, mirror, inputs, memory)
         observation = await self._with_agents(obj, mirror, observation, memory)
-        observation = replace(observation, verdict=self.caches.verdict(mirror), pulling=self.caches.pulling(name))
+        observation = await self._with_faults(obj, mirror, observation, memory)
+        observation = replace(
+            observation,
+            verdict=self.caches.verdict(mirror),
+            pulling=self.caches.pulling(name),
+            volume_problem=self.caches.volume_problem(name),
+        )
         await self._publish(obj, status_of(obj, mirror, observation, self.settings.namespace, _stamp(now)))
         refused_for = memory.durations.held_for("refused", is_refused(observation) or None, clock.monotonic())
-        return outcome(observation, self._next_survey(observation), refused_for)
+        searches = (each.next_search(clock.monotonic()) for each in (memory.caches, memory.agents))
+        search = min((each for each in searches if each is not None), default=None)
+        return outcome(observation, self._next_survey(observation), refused_for, search)
 
     async def report_failure(self, name: str, failure: Failure) -> None:
         """Publish in the status that the reconcile fails. Raise ClusterError."""
@@ -190,6 +201,20 @@ class Reconciler:
             history.observe({agent.node for agent in observation.unschedulable}, desired, running)
             return replace(observation, lost=frozenset(history.lost))
         return observation
+
+    async def _with_faults(
+        self, obj: Json, mirror: Mirror, observation: Observation, memory: MirrorMemory
+    ) -> Observation:
+        """Add the faults of pods: after some seconds, or at once after the cache stopped."""
+        stateful_set, daemon_set, now = observation.stateful_set, observation.daemon_set, clock.monotonic()
+        stopped = was_available(obj) and not is_serving(obj, observation)
+        lacking = lacks_caches(mirror, observation)
+        if memory.caches.is_due(lacking=lacking, at_once=stopped, now=now) and stateful_set is not None:
+            memory.caches.note(await self.faults.of_caches(mirror.name, stateful_set), now)
+        lacking = are_silent(observation)
+        if memory.agents.is_due(lacking=lacking, at_once=False, now=now) and daemon_set is not None:
+            memory.agents.note(await self.faults.of_agents(mirror.name, daemon_set), now)
+        return replace(observation, cache_fault=memory.caches.fault, agent_fault=memory.agents.fault)
 
     def _next_survey(self, observation: Observation) -> float | None:
         """Return the seconds until agents must be asked again. Their answers change without an event."""

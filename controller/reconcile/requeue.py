@@ -34,10 +34,10 @@ def is_refused(observation: Observation) -> bool:
     )
 
 
-def outcome(observation: Observation, survey: float | None, refused_for: float) -> Outcome:
+def outcome(observation: Observation, survey: float | None, refused_for: float, search: float | None = None) -> Outcome:
     """Return the outcome of a reconcile.
 
-    `survey` is in how many seconds to ask the agents again. `refused_for` is how long a refusal has lasted.
+    `survey` and `search` are the seconds until the next ones, `refused_for` those since a refusal.
     """
     inputs = observation.inputs
     waits = dict(_for_writes(observation, refused_for))
@@ -45,6 +45,8 @@ def outcome(observation: Observation, survey: float | None, refused_for: float) 
         waits |= _for_inputs(inputs)
         if survey is not None:
             waits[reasons.NODES_PENDING.name] = survey
+        if search is not None:
+            waits["PodsLacking"] = search
     reason = min(waits, key=waits.__getitem__, default=None)
     if reason is None:
         return Stalled(inputs.reason, inputs.message) if isinstance(inputs, MissingInput) else Done()
@@ -55,7 +57,7 @@ def _for_writes(observation: Observation, refused_for: float) -> Iterator[tuple[
     applied, storage = observation.applied, observation.storage
     if is_refused(observation):
         reason = reasons.RESIZE_REFUSED if observation.refused is None else reasons.APPLY_FAILED
-        yield reason.name, _backoff(refused_for, REFUSED_BACKOFF)
+        yield reason.name, backoff(refused_for, REFUSED_BACKOFF)
     if storage is not None and storage.waiting:
         yield "ClaimsRenewing", TERMINATING_REQUEUE
     if applied is not None:
@@ -76,7 +78,7 @@ def _for_objects(applied: ApplyResult) -> Iterator[tuple[str, float]]:
         yield "RepairLimited", applied.wait
 
 
-def _backoff(elapsed: float, bounds: tuple[float, float]) -> float:
+def backoff(elapsed: float, bounds: tuple[float, float]) -> float:
     """Return a wait as long as the time elapsed so far, within the bounds."""
     shortest, longest = bounds
     return min(max(elapsed, shortest), longest)

@@ -61,10 +61,12 @@ def is_uncounted(obj: Json, observation: Observation) -> bool:
 
     Counting takes some milliseconds.
     """
-    served = any(
-        each.get("type") == CACHE_AVAILABLE and each.get("status") == "True" for each in existing_conditions(obj)
-    )
-    return served and not dict_at(observation.stateful_set, "status").get("observedGeneration")
+    return was_available(obj) and not dict_at(observation.stateful_set, "status").get("observedGeneration")
+
+
+def was_available(obj: Json) -> bool:
+    """Return True if CacheAvailable is True in the stored status."""
+    return any((each["type"], each["status"]) == (CACHE_AVAILABLE, "True") for each in existing_conditions(obj))
 
 
 def is_serving(obj: Json, observation: Observation) -> bool:
@@ -90,18 +92,30 @@ def cache_available(obj: Json, mirror: Mirror, observation: Observation) -> Cond
         return Condition(CACHE_AVAILABLE, "True", last["reason"], last["message"])
     ready, desired = ready_replicas(observation.stateful_set), mirror.spec.replicas
     if ready == 0:
-        message = f"None of {desired} cache pods is ready. {pulls(observation)} {describe(mirror, 'statefulset,pod')}"
+        why = observation.cache_fault or describe(mirror, "statefulset,pod")
+        message = f"None of {desired} cache pods is ready. {pulls(observation)} {why}"
         return reasons.NO_REPLICA_READY.condition(message)
     if is_switching_upstream(observation):
         message = f"The cache pods do not serve {mirror.upstream.url} yet. {pulls(observation)} Wait two minutes."
         return reasons.SWITCHING_UPSTREAM.condition(message)
-    return _serving(ready, rolled_replicas(observation.stateful_set), desired)
+    return _serving(ready, desired, observation)
 
 
-def _serving(ready: int, rolled: int, desired: int) -> Condition:
-    message = f"{ready} of {desired} cache pods are ready."
+def lacks_caches(mirror: Mirror, observation: Observation) -> bool:
+    """Return True if the StatefulSet exists and not all of its pods are ready."""
+    return observation.stateful_set is not None and ready_replicas(observation.stateful_set) < mirror.spec.replicas
+
+
+def _serving(ready: int, desired: int, observation: Observation) -> Condition:
+    rolled, count = rolled_replicas(observation.stateful_set), f"{ready} of {desired} cache pods are ready."
+    message = f"{count} {observation.cache_fault}".rstrip()
     if rolled < ready:
         return reasons.ROLLING_OUT.condition(f"{message} {rolled} of them run the current spec. The rollout continues.")
+    if problem := observation.volume_problem:
+        return reasons.STORE_UNWRITABLE.condition(
+            f"{count} {problem} New content is served without being stored. Free space on the volume, or repair it."
+            " More storage in the spec helps against a full volume."
+        )
     reason = reasons.ALL_REPLICAS_READY if ready >= desired else reasons.SOME_REPLICAS_READY
     return reason.condition(message)
 

@@ -51,7 +51,9 @@ _ORDINARY: Final = frozenset(
     )
 )
 # Reasons of conditions that are not False and need attention.
-_WARNINGS: Final = reasons.UNVERIFIED | {reasons.EXPIRES_SOON.name, reasons.AGENTS_UNSCHEDULABLE.name}
+_WARNINGS: Final = reasons.UNVERIFIED | {
+    each.name for each in (reasons.EXPIRES_SOON, reasons.AGENTS_UNSCHEDULABLE, reasons.STORE_UNWRITABLE)
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,8 @@ def _pending(mirror: Mirror, observation: Observation, *, serving: bool) -> Cond
     )
     uses_mirrors = any(agent.reason == agent_protocol.RUNTIME_USES_MIRRORS for agent in agents)
     advice = [reasons.RUNTIME_USES_MIRRORS.action] if uses_mirrors else []
-    answers = agent_status.sentences(agents) or describe(mirror, "daemonset,pod")
+    said = [each for each in (agent_status.sentences(agents), observation.agent_fault) if each]
+    answers = " ".join(said) or describe(mirror, "daemonset,pod")
     without = _without_agent(observation)
     message = " ".join([state, *advice, answers, *([without] if without else [])])
     return Condition(NODES_CONFIGURED, "Unknown" if is_unknown else "False", reason, message)
@@ -162,3 +163,8 @@ def are_pending(observation: Observation) -> bool:
     """Return True if Kubernetes has counted the nodes and some are not ready. Their agents then know why."""
     desired, ready = node_counts(observation.daemon_set)
     return are_counted(observation) and ready < schedulable(desired, observation)
+
+
+def are_silent(observation: Observation) -> bool:
+    """Return True if nodes are not ready, and not all of their agents say why."""
+    return are_pending(observation) and not (observation.agents and all(each.message for each in observation.agents))

@@ -72,11 +72,17 @@ SOME_REPLICAS_READY = _cache(
     "True", "SomeReplicasReady", "At least one cache pod is ready.", "Describe the other cache pods."
 )
 ROLLING_OUT = _cache("True", "RollingOut", "Cache pods are ready, and some still run an older spec.", "Wait.")
+STORE_UNWRITABLE = _cache(
+    "True",
+    "StoreUnwritable",
+    "Cache pods serve and cannot store: a volume is read-only, or full of files of another program.",
+    "Repair the volume, or request more storage in the spec.",
+)
 NO_REPLICA_READY = _cache(
     "False",
     "NoReplicaReady",
     "No cache pod is ready. Nodes pull from the upstream.",
-    "Describe the StatefulSet, its pods and its claims.",
+    "The message repeats the first reason: of the StatefulSet, a pod or a claim.",
 )
 SWITCHING_UPSTREAM = _cache(
     "False",

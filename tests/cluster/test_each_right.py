@@ -105,6 +105,12 @@ def outdated(kube: Kube, name: str) -> None:
         agent.say("pending", REPLACED, "Its hosts file was replaced.")
 
 
+def silent(kube: Kube, name: str) -> None:
+    """Create an agent without a kubelet, so that the controller looks for Events about its pod."""
+    create_node_with_capacity(kube, "silent")
+    made(kube, name)
+
+
 def lease_gone(kube: Kube, _: str) -> None:
     kube.delete(resources.LEASE, CONTROLLER)
 
@@ -128,6 +134,7 @@ TRIGGERS: dict[Right, Callable[[Kube, str], object]] = {
         for resource, kind in OF_A_MIRROR.items()
         if kind is not resources.BUDGET
     },
+    (NAMESPACE, "events", "list"): silent,
     (NAMESPACE, "persistentvolumeclaims", "patch"): grow,
     (NAMESPACE, "persistentvolumeclaims", "delete"): grow,
     (NAMESPACE, "pods", "delete"): outdated,

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from cache.clients import DAY, REMEMBERED, SHARED, Clients
-from controller.caches.cache_status import ClientReport, parse_clients, pulling_nodes
+from controller.caches.cache_status import PodReport, parse_report, pulling_nodes
 from controller.pod_http import ANSWER_MAX
 
 
@@ -17,7 +17,7 @@ def clients() -> Clients:
 
 def pulling(*of: Clients, now: float = 0.0) -> int | None:
     """Return what the controller makes of the reports of these pods."""
-    reports = [parse_clients({"clients": each.report(now)}) for each in of]
+    reports = [parse_report({"clients": each.report(now)}) for each in of]
     return pulling_nodes([each for each in reports if each is not None])
 
 
@@ -95,7 +95,7 @@ def test_report_of_many_nodes_fits_an_answer(clients: Clients) -> None:
 
 @pytest.mark.parametrize("status", [None, [], {}, {"clients": None}, {"clients": []}, {"clients": {"nodes": 1}}])
 def test_foreign_status_has_no_clients(status: object) -> None:
-    assert parse_clients(status) is None
-    assert parse_clients({"clients": {"nodes": [1, {}, "a"], "shared": "x"}}) == ClientReport(
+    assert parse_report(status) is None
+    assert parse_report({"clients": {"nodes": [1, {}, "a"], "shared": "x"}}) == PodReport(
         frozenset("a"), shares_addresses=True
     )

@@ -1,0 +1,1 @@
+"""Search for faults of the pods of a mirror."""

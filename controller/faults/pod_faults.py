@@ -1,0 +1,79 @@
+"""Read the faults of pods from their status and from Events. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from common.defaults import dict_at
+from controller.model.condition import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from common.types import Json
+
+FAULT_MAX: Final = 400  # characters of one fault
+# Reasons of a waiting container without a cause.
+_STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
+
+
+def is_ready(pod: Json) -> bool:
+    """Return True if a pod is ready, or being deleted."""
+    conditions = dict_at(pod, "status").get("conditions") or []
+    ready = any((each.get("type"), each.get("status")) == ("Ready", "True") for each in conditions)
+    return ready or "deletionTimestamp" in pod["metadata"]
+
+
+def waits_for_claim(pod: Json) -> bool:
+    """Return True for a pod with an unbound claim."""
+    return "PersistentVolumeClaim" in (_unscheduled(pod) or "")
+
+
+def fault_of_pod(pod: Json) -> str:
+    """Return the fault in a pod's status, or an empty string."""
+    if (unscheduled := _unscheduled(pod)) is not None:
+        return sentence("FailedScheduling", unscheduled)
+    for container in dict_at(pod, "status").get("containerStatuses") or []:
+        waiting, ended = (dict_at(container, "state").get(each) for each in ("waiting", "terminated"))
+        ended = ended or dict_at(container, "lastState").get("terminated")
+        if waiting and waiting.get("reason") in _STARTING:
+            continue
+        if ended:
+            return _ended((waiting or {}).get("reason") or "Terminated", ended)
+        if waiting:
+            return sentence(waiting.get("reason"), waiting.get("message"))
+    return ""
+
+
+def newest_fault(events: Iterable[Json]) -> str:
+    """Return reason and message of the newest Event, or an empty string."""
+    newest = max(events, key=_time_of, default=None)
+    return "" if newest is None else sentence(newest.get("reason"), newest.get("message"))
+
+
+def sentence(reason: object, message: object) -> str:
+    """Return both as one sentence."""
+    text = one_line(f"{reason}: {message}" if message else str(reason), FAULT_MAX)
+    return text if text.endswith(".") else f"{text}."
+
+
+def _unscheduled(pod: Json) -> str | None:
+    for each in dict_at(pod, "status").get("conditions") or []:
+        if (each.get("type"), each.get("status")) == ("PodScheduled", "False"):
+            return str(each.get("message") or each.get("reason"))
+    return None
+
+
+def _ended(waiting: str, ended: Json) -> str:
+    """Return how the container ended, with its last words. The kubelet's message of a back-off says nothing."""
+    code = f"exit code {ended.get('exitCode')}"
+    reason = ended.get("reason")
+    how = code if reason in (None, "Error", "Completed") else f"{reason}, {code}"
+    words = str(ended.get("message") or "").strip()
+    return sentence(waiting, f"{how}: {words}" if words else how)
+
+
+def _time_of(event: Json) -> str:
+    """Return the time of an Event's last occurrence. RFC 3339 in UTC sorts as text."""
+    seen = dict_at(event, "series").get("lastObservedTime")
+    return str(seen or event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
