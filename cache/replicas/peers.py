@@ -1,8 +1,9 @@
-"""Ask the other replicas. A replica that hangs costs two seconds once, then it is left out for some seconds."""
+"""Ask the other replicas. A replica that answers no ping costs two seconds once. Then it is left out for some."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ PATIENCE: Final = 1.0
 PING_SECONDS: Final = 1.0
 # Seconds for which a replica that failed is left out.
 PAUSE: Final = 10.0
+_FAILURES: Final = (aiohttp.ClientError, OSError, ValueError)
 
 
 @dataclass(slots=True)
@@ -58,9 +60,9 @@ class Peer:
         """Return True if the replica is not left out."""
         return time.monotonic() >= self.paused_until
 
-    def pause(self, seconds: float = PAUSE) -> None:
+    def pause(self) -> None:
         """Leave the replica out for some time."""
-        self.paused_until = time.monotonic() + seconds
+        self.paused_until = time.monotonic() + PAUSE
 
     @asynccontextmanager
     async def ask(
@@ -79,20 +81,30 @@ class Peer:
         task = asyncio.ensure_future(awaited)
         try:
             while not (await asyncio.wait([task], timeout=PATIENCE))[0]:
-                await self._pings.join("", self._ping)[0]  # one for all who wait
+                await self._ping()
             return task.result()
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            self.pause()
+        except _FAILURES as error:
+            if task.done():  # a replica that cut a response may be well
+                with contextlib.suppress(*_FAILURES):
+                    await self._ping()
             raise failure_of(error, self.party) from error
         finally:
             task.cancel()
 
     async def _ping(self) -> None:
+        """Pause the replica if it does not answer."""
+        await self._pings.join("", self._try_connection)[0]  # one for all who wait
+
+    async def _try_connection(self) -> None:
         """Use a new connection: the event loop of a stopped process completes no TLS handshake."""
-        async with asyncio.timeout(PING_SECONDS):
-            async with await self._send("GET", URL(f"{self.url}/v2/"), {"Connection": "close"}) as answer:
-                if not is_success(answer.status):
-                    raise ConnectionError(answer.status)
+        try:
+            async with asyncio.timeout(PING_SECONDS):
+                async with await self._send("GET", URL(f"{self.url}/v2/"), {"Connection": "close"}) as answer:
+                    if not is_success(answer.status):
+                        raise ConnectionError(answer.status)
+        except _FAILURES:
+            self.pause()
+            raise
 
     async def _send(self, method: str, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         return await self.session.current.request(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 
 from tests.cache.images import digest_of
@@ -96,6 +98,20 @@ async def test_replica_with_wrong_content_is_paused(upstream: Registry, pair: tu
     for blob in blobs:
         assert digest_of((await pair[0].ask(f"a/blobs/{blob}")).body) == blob
     assert await pair[1].metric("registrymirror_cache_requests_total", kind="blobs") == 1
+
+
+async def test_bad_blob_pauses_no_replica(upstream: Registry, pair: tuple[Cache, Cache]) -> None:
+    """The upstream sends wrong blobs, so that their owner cuts its responses. All other blobs come from it at once."""
+    _, good = upstream.push("a", layers=MANY)
+    _, bad = upstream.push("b", layers=(2_000_000,) * 8)
+    await pair[1].pull("a")
+    upstream.does.wrong_length = 1
+    for blob in bad:
+        with contextlib.suppress(aiohttp.ClientError):
+            assert (await pair[0].ask(f"b/blobs/{blob}")).status == 502
+    upstream.does.status[""] = 503
+    answers = [await pair[0].ask(f"a/blobs/{blob}") for blob in good]
+    assert [digest_of(each.body) for each in answers] == good
 
 
 async def test_replicas_do_not_wait_for_each_other(upstream: Registry, pair: tuple[Cache, Cache]) -> None:
