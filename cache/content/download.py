@@ -8,6 +8,7 @@ import os
 import time
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
@@ -15,6 +16,7 @@ from typing_extensions import override
 from cache.content.fetch import HOLD_BACK, Fetch
 from cache.model.errors import BAD_GATEWAY, UNAVAILABLE, RegistryError, WrongContentError
 from cache.store.blob_files import NoSpaceError, StoredBlob
+from cache.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -149,7 +151,7 @@ class Download(Fetch):
         if len(piece) <= INLINE:
             self._writer.append(piece, self.written)
         else:
-            await asyncio.to_thread(self._writer.append, piece, self.written)
+            await in_thread(partial(self._writer.append, piece, self.written))
         self.written += len(piece)
         self._notify()
 
@@ -172,8 +174,7 @@ class Download(Fetch):
 
     def _drop_writer(self) -> None:
         if self._writer is not None:
-            self._writer.discard()
-            self._writer.close()
+            self._writer.drop()
             self._writer = None  # its descriptor may soon be another file's
 
 

@@ -62,13 +62,10 @@ class BlobWriter:
         os.fsync(self.fd)
         files.move(self.path, self.target)
 
-    def discard(self) -> None:
-        """Remove the temporary file; a committed one is left alone."""
+    def drop(self) -> None:
+        """Close the file and remove it, unless it was committed."""
         with contextlib.suppress(OSError):
             self.path.unlink()
-
-    def close(self) -> None:
-        """Close the file."""
         os.close(self.fd)
 
 

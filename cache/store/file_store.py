@@ -10,6 +10,7 @@ import stat
 import tempfile
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
@@ -20,6 +21,7 @@ from cache.store import files
 from cache.store.blob_files import BlobWriter, NoSpaceError, StoredBlob, is_full, is_sound
 from cache.store.layout import KINDS, REMOVED, TEMPORARY, Layout, is_area
 from cache.store.store import Store
+from cache.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -106,22 +108,24 @@ class FileStore(Store):
     async def create_blob(self, area: str, digest: Digest, size: int | None) -> BlobWriter:
         try:
             with self.disk.writing():
-                fd, name = await asyncio.to_thread(tempfile.mkstemp, dir=self.temporary)
+                writer = await in_thread(lambda: self._new_writer(area, digest), undo=BlobWriter.drop)
         except OSError as error:
             raise NoSpaceError(str(error)) from error
-        writer = BlobWriter(fd, self.temporary / name, self._layout(area).blob(digest), hashlib.new(digest.algorithm))
         try:
-            await self._reserve(fd, self._sizes.get(digest, 0) if size is None else size)
+            await self._reserve(writer.fd, self._sizes.get(digest, 0) if size is None else size)
         except BaseException:
-            writer.discard()
-            writer.close()
+            writer.drop()
             raise
         return writer
+
+    def _new_writer(self, area: str, digest: Digest) -> BlobWriter:
+        fd, name = tempfile.mkstemp(dir=self.temporary)
+        return BlobWriter(fd, self.temporary / name, self._layout(area).blob(digest), hashlib.new(digest.algorithm))
 
     async def _reserve(self, fd: int, size: int) -> None:
         for _ in range(2 if size else 0):
             try:
-                await asyncio.to_thread(os.posix_fallocate, fd, 0, size)
+                await in_thread(partial(os.posix_fallocate, fd, 0, size))
             except OSError as error:
                 os.ftruncate(fd, 0)  # a part may be reserved
                 if not is_full(error) or not await self.make_room(size):
@@ -132,7 +136,7 @@ class FileStore(Store):
     @override
     async def commit_blob(self, writer: BlobWriter, digest: Digest, size: int) -> None:
         with self.disk.writing():
-            await asyncio.to_thread(writer.commit, size)
+            await in_thread(partial(writer.commit, size))
         self._learn(digest, size)
         self.stored(size)
 
