@@ -131,11 +131,14 @@ def _resources(memory: str) -> Json:
 
 
 def _environment(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> list[Json]:
-    serves_images = inputs.images_holder is None and not settings.hostess_is_original
-    values = {
+    upstream = {
         "UPSTREAM_URL": mirror.upstream.url,
-        # Empty if an older mirror's hosts.toml has this registry. Beside the original agent there is no hosts.toml.
-        "UPSTREAM_HOST": mirror.upstream.image_host if serves_images else "",
+        # Empty if an older mirror's hosts.toml has this registry.
+        "UPSTREAM_HOST": mirror.upstream.image_host if inputs.images_holder is None else "",
+    }
+    values = {
+        # Beside the original agent there is no hosts.toml, and another upstream must not restart it.
+        **({} if settings.hostess_is_original else upstream),
         "CA_FILE": f"{CA_DIRECTORY}/{well_known.CA}",
         "DOCKER_CERTS_DIR": f"{DOCKER_DIRECTORY}/certs.d",
         "CONTAINERD_CERTS_DIR": settings.containerd_certs_dir,

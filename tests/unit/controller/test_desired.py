@@ -214,10 +214,20 @@ def test_original_agent_gets_its_contract_only(image: str) -> None:
     _, beside = pod["containers"]
     assert (beside["name"], beside["image"]) == ("certificate-installation", settings().cache_image)
     assert _environment(beside)["BESIDE_ORIGINAL"] == "true"
-    assert _environment(beside)["UPSTREAM_HOST"] == ""
+    assert not {"UPSTREAM_HOST", "UPSTREAM_URL"} & set(_environment(beside))
     assert beside["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "status"}
     assert beside["securityContext"]["runAsUser"] == 0
     assert beside["securityContext"]["capabilities"]["drop"] == ["ALL"]
+
+
+def test_another_upstream_restarts_no_original_agent() -> None:
+    """It serves masqueradeUrl, whatever the upstream is."""
+    original = settings(HOSTESS_DOCKER_IMAGE="mirror-hostess")
+    pods = [
+        _body(DAEMON_SET, desired_objects(parsed(a_mirror().of(url).known_as("a.b")), original, inputs()))
+        for url in ("quay.io", "registry.example.com:5000")
+    ]
+    assert pods[0] == pods[1]
 
 
 @pytest.mark.parametrize(
