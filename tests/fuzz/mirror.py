@@ -10,7 +10,7 @@ from tests.fuzz.lines import document
 from tests.support.controller import inputs, settings
 from tests.support.places import assert_in_place
 
-CHOSEN, KNOWN = settings(), inputs()
+CHOSEN, KNOWN = settings(HOSTESS_DOCKER_IMAGE="registry-mirror/hostess"), inputs()
 
 
 def one(data: bytes) -> None:

@@ -42,7 +42,7 @@ def assert_configuration(mirror: Mirror, settings: ControllerSettings, document:
     meant = json.loads(cache_config(parsed(), settings))
     pods = [f"{mirror.object_name}-{ordinal}" for ordinal in range(mirror.spec.replicas)]
     domain = f"{mirror.object_name}-headless.{settings.namespace}.svc"
-    meant["ttl"] = mirror.spec.ttl
+    meant |= {"ttl": mirror.spec.ttl, "maxSize": mirror.storage}
     meant["upstreams"][0] |= {"host": mirror.upstream.image_host, "url": mirror.upstream.url}
     meant["peers"]["members"] = {pod: f"https://{pod}.{domain}:{PORT}" for pod in pods}
     meant["peers"]["serverName"] = mirror.masquerade
