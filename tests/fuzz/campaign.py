@@ -10,7 +10,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-TARGETS = ("review", "mirror", "hosts_file", "hosts_toml", "runtime_config", "agent_settings")
+TARGETS = ("review", "mirror", "hosts_file", "hosts_toml", "runtime_config", "registries_conf", "agent_settings")
 # Bytes of an input: longer than any seed, short enough for thousands of runs per second. Unit tests cover long input.
 LONGEST = 4096
 SLOW = 10  # seconds for one input on a busy machine; usual inputs take less than 0.1
