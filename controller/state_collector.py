@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 
 STATUSES: Final = ("True", "False", "Unknown")
 # Name of each metric that repeats a number of the status, its path there, and its meaning.
+# An absent number is 0, except that of _PULLING: then the caches cannot tell.
+_PULLING: Final = "nodes_pulling"
 _COUNTS: Final = (
     ("cache_replicas", ("replicas",), "Cache pods of the mirror."),
     ("cache_replicas_ready", ("readyReplicas",), "Ready cache pods of the mirror."),
     ("nodes_desired", ("nodes", "desired"), "Nodes that should use the mirror."),
     ("nodes_ready", ("nodes", "ready"), "Nodes whose agent is ready."),
+    (_PULLING, ("nodes", "pulling"), "Nodes that pulled through the mirror in the last 24 hours."),
     ("nodes_unschedulable", ("nodes", "unschedulable"), "Nodes without room for their agent."),
 )
 
@@ -83,7 +86,9 @@ def _mirrors(mirrors: list[Json]) -> Iterator[GaugeMetricFamily]:
         if "upstream" in status:
             info.add_metric([mirror, status["upstream"], str(status.get("masqueradeUrl", ""))], 1)
         for name, (*parents, key), _ in _COUNTS:
-            counts[name].add_metric([mirror], int(dict_at(status, *parents).get(key) or 0))
+            number = dict_at(status, *parents).get(key)
+            if number is not None or name != _PULLING:
+                counts[name].add_metric([mirror], number or 0)
         for condition in existing_conditions(obj):
             for each in STATUSES:
                 conditions.add_metric([mirror, condition["type"], each], float(condition["status"] == each))

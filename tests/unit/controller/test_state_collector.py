@@ -23,7 +23,7 @@ STATUS = {
     "masqueradeUrl": "mirror-quay.io",
     "replicas": 2,
     "readyReplicas": 1,
-    "nodes": {"desired": 3, "ready": 2, "unschedulable": 1},
+    "nodes": {"desired": 3, "ready": 2, "pulling": 1, "unschedulable": 1},
     "conditions": [{"type": "Ready", "status": "False", "reason": "NodesPending", "message": "1 of 3"}],
 }
 
@@ -47,6 +47,7 @@ def test_leader_reports_state_of_each_mirror() -> None:
         'registrymirror_cache_replicas_ready{name="quay"} 1.0',
         'registrymirror_nodes_desired{name="quay"} 3.0',
         'registrymirror_nodes_ready{name="quay"} 2.0',
+        'registrymirror_nodes_pulling{name="quay"} 1.0',
         'registrymirror_nodes_unschedulable{name="quay"} 1.0',
         'registrymirror_status_condition{condition="Ready",name="quay",status="True"} 0.0',
         'registrymirror_status_condition{condition="Ready",name="quay",status="False"} 1.0',
@@ -58,7 +59,10 @@ def test_leader_reports_state_of_each_mirror() -> None:
 def test_mirror_without_status_has_counts_only() -> None:
     lines = exposed(is_leader=True, status={})
     assert 'registrymirror_cache_replicas{name="quay"} 0.0' in lines
-    assert not any(line.startswith(("registrymirror_info", "registrymirror_status")) for line in lines)
+    assert not any(
+        line.startswith(("registrymirror_info", "registrymirror_status", "registrymirror_nodes_pulling"))
+        for line in lines
+    )
 
 
 def test_standby_reports_only_that_it_waits() -> None:
