@@ -16,6 +16,7 @@ class Behaviour:
     # By kind: "manifests", "blobs", "token"; "" for all.
     status: dict[str, int] = field(default_factory=dict)
     retry_after: str | None = None
+    remaining: int | None = None  # pulls of 100 that the rate limit still allows; None: the upstream does not say
     hang: bool = False  # accept and never answer
     head: dict[str, int] = field(default_factory=dict)  # statuses of HEAD, by kind
     digest_header: str | None = "right"  # "right", "wrong" or None

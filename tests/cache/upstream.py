@@ -104,6 +104,8 @@ class Registry(Images):
             return web.json_response({"errors": [{"code": "MANIFEST_UNKNOWN"}]}, status=404)
         content, media_type = self.manifests[digest]
         headers = {"Content-Type": media_type}
+        if self.does.remaining is not None:
+            headers |= {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": f"{self.does.remaining};w=21600"}
         if self.does.digest_header:
             right = self.does.digest_header == "right"
             headers["Docker-Content-Digest"] = digest if right else digest_of(b"another")

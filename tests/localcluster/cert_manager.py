@@ -4,14 +4,7 @@ Its webhook is not there. What that refuses beyond the schema is served here, an
 fill in as well.
 """
 
-import json
-import os
-import subprocess
-from collections.abc import Mapping
-from pathlib import Path
-
 from tests.localcluster.cluster import Cluster
-from tests.localcluster.errors import LocalClusterError
 from tests.localcluster.node import programs
 from tests.localcluster.processes import Processes
 
@@ -29,8 +22,9 @@ class CertManager:
 
     def install(self) -> None:
         """Build it if needed, and apply its CustomResourceDefinitions except those for ACME."""
-        programs.build(CERT_MANAGER)  # provides the Go that _crds needs
-        crds = [f"--filename={path}" for path in sorted(_crds(os.environ).glob("cert-manager.io_*.yaml"))]
+        programs.build(CERT_MANAGER)
+        folder = programs.module(MODULE, CERT_MANAGER.folder) / "deploy" / "crds"
+        crds = [f"--filename={path}" for path in sorted(folder.glob("cert-manager.io_*.yaml"))]
         # Server-side: the annotation of client-side apply would be too large for some.
         self.cluster.run_kubectl("apply", "--server-side", *crds)
         self.cluster.run_kubectl("wait", "--for=condition=Established", "--timeout=30s", *crds)
@@ -44,19 +38,3 @@ class CertManager:
     def stop(self) -> None:
         """Stop it; Certificates and their Secrets stay."""
         self._processes.stop([CERT_MANAGER.name])
-
-
-def _crds(environment: Mapping[str, str]) -> Path:
-    """Return the module's folder of CRDs, in the version of go.mod; Go fetches it if needed."""
-    command = [str(programs.compiler_of(environment).command), "mod", "download", "-json", MODULE]
-    done = subprocess.run(
-        command,
-        cwd=CERT_MANAGER.folder,
-        env={**environment, "GOTOOLCHAIN": "local"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise LocalClusterError(f"Go cannot fetch {MODULE}: {done.stdout.strip()}{done.stderr.strip()}")
-    return Path(json.loads(done.stdout)["Dir"]) / "deploy" / "crds"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
     from pathlib import Path
 
-RERUN_SUITES: Final = frozenset({"cluster", "smoke", "node", "e2e", "chaos"})  # folders of tests/
+RERUN_SUITES: Final = frozenset({"cluster", "smoke", "node", "e2e", "monitoring", "chaos"})  # folders of tests/
 FAILED_ATTEMPTS: Final = pytest.StashKey[int]()
 TURN, RUN = 0, 1  # bytes of the lock file
 

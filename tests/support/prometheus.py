@@ -30,7 +30,7 @@ POD_MONITORS = DEPLOY / "overlays" / "monitoring" / "podmonitors.yaml"
 NAME = "prometheus"
 POD_LABEL = "__meta_kubernetes_pod_label_"
 # Variables of Grafana, as it replaces them for "All mirrors" and a short range.
-VARIABLES = {"$__rate_interval": "1m", "$__range": "5m", "$mirror": ".*"}
+VARIABLES = {"$__rate_interval": "20s", "$__range": "2m", "$mirror": ".*"}
 
 
 @cache
@@ -49,19 +49,44 @@ def pod_monitors() -> tuple[Json, ...]:
 def expressions_of_dashboard() -> list[str]:
     """Return the expression of each panel, without Grafana's variables."""
     panels = json.loads(DASHBOARD.read_text())["panels"]
-    return [_without_variables(target["expr"]) for panel in panels for target in panel["targets"]]
+    return [without_variables(target["expr"]) for panel in panels for target in panel["targets"]]
 
 
-def _without_variables(expression: str) -> str:
+def without_variables(expression: str) -> str:
+    """Return an expression without Grafana's variables."""
     for name, value in VARIABLES.items():
         expression = expression.replace(name, value)
     return expression
 
 
-def scrape_configs(kubeconfig: Path, secrets: Path, interval: str) -> list[Json]:
+def target_groups(pods: list[Json]) -> list[Json]:
+    """Return the targets that Prometheus discovers in pods, with the labels that the PodMonitors need.
+
+    Debian builds Prometheus without the discovery of Kubernetes.
+    """
+    return [
+        {
+            "targets": [f"{pod['status']['podIP']}:{port['containerPort']}"],
+            "labels": {
+                "__meta_kubernetes_namespace": pod["metadata"]["namespace"],
+                "__meta_kubernetes_pod_name": pod["metadata"]["name"],
+                "__meta_kubernetes_pod_node_name": pod["spec"].get("nodeName", ""),
+                "__meta_kubernetes_pod_container_name": container["name"],
+                "__meta_kubernetes_pod_container_port_name": port.get("name", ""),
+                **{f"{POD_LABEL}{_label(key)}": value for key, value in pod["metadata"]["labels"].items()},
+            },
+        }
+        for pod in pods
+        if "podIP" in pod["status"]
+        for container in pod["spec"]["containers"]
+        for port in container.get("ports", ())
+    ]
+
+
+def scrape_configs(targets: Path, secrets: Path, interval: str) -> list[Json]:
     """Return the scrape configurations that the Prometheus Operator makes of the PodMonitors.
 
-    `secrets` is a folder with the files of the Secrets that they name.
+    `targets` is a file with target groups, `secrets` a folder with the files of the Secrets that they name.
     """
     return [
         {
@@ -69,9 +94,7 @@ def scrape_configs(kubeconfig: Path, secrets: Path, interval: str) -> list[Json]
             "scrape_interval": interval,
             "scrape_timeout": interval,
             "scheme": endpoint.get("scheme", "http"),
-            "kubernetes_sd_configs": [
-                {"role": "pod", "kubeconfig_file": str(kubeconfig), "namespaces": {"names": [NAMESPACE]}}
-            ],
+            "file_sd_configs": [{"files": [str(targets)], "refresh_interval": "1s"}],
             "relabel_configs": list(_relabelings(monitor, endpoint)),
             **_tls(endpoint, secrets),
         }

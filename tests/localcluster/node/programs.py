@@ -77,6 +77,21 @@ def compiler_of(environment: Mapping[str, str]) -> toolchain.Go:
     return toolchain.find(needed, cache_folder(environment), environment.get("PATH"))
 
 
+def module(name: str, folder: Path | None = None, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the sources of a Go module. Its version is in `name`, as `path@version`, or in go.mod of `folder`.
+
+    Raises LocalClusterError if Go cannot fetch it.
+    """
+    go = compiler_of(environment)
+    toolchain.install(go)
+    command = [str(go.command), "mod", "download", "-json", name]
+    settings = {**environment, "GOTOOLCHAIN": "local"}
+    done = subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LocalClusterError(f"Go cannot fetch {name}: {done.stdout.strip()}{done.stderr.strip()}")
+    return Path(json.loads(done.stdout)["Dir"])
+
+
 def build_key(program: Program, go_version: str) -> str:
     """Return a key of sources or version, Go, flags and machine."""
     sources = sorted(program.folder.iterdir()) if program.folder else []
