@@ -38,9 +38,10 @@ STACK: Final = 512 * 1024
 def run(settings: Settings, log: Log, stopping: threading.Event) -> None:
     """Run the agent until `stopping`, then clean the node if the mirror was removed."""
     api = ApiClient(settings.api_host, settings.api_port, settings.account)
-    containerd = Containerd(settings, api, log)
+    network = NodeNetwork(settings.dialer)
+    containerd = Containerd(settings, api, log, network=network)
     node = NodeOfOriginal(settings) if settings.beside_original else Node(settings)
-    probe = Probe(settings.masquerade, HTTPS, NodeNetwork(settings.dialer), settings.node_name)
+    probe = Probe(settings.masquerade, HTTPS, network, settings.node_name)
     agent = Agent(settings, node, probe, containerd, log)
     leftovers = Leftovers(node, api, log, lambda: agent.knows_mirror)
     status = StatusServer(

@@ -2,7 +2,7 @@
 
 The agents run in networks of pods, and a runtime pulls from the network of the node. One dialer per node serves the
 agents of all mirrors over a Unix socket. A request is one packet, `address port`. The reply is one packet as well: an
-errno, and with errno 0 the connected socket.
+errno, and with errno 0 the connected socket. The request `containerd` asks for the last start of containerd.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import socket
 import socketserver
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from common.agent_protocol import DIALER_SOCKET
+from common.agent_protocol import DIALER_SOCKET, STARTS
+from hostess.containerd import restarts
 from hostess.json_log import Log
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 # Ports of Services and of cache pods. Services of the node itself listen elsewhere or on loopback addresses.
 PORTS: Final = (443, 5000)
+# Seconds between two checks for a start of containerd, also while agents ask often.
+CHECK_INTERVAL: Final = 1.0
 CONNECT_WITHIN: Final = 2.0  # seconds
 REQUEST_MAX: Final = 128  # bytes
 STACK: Final = 512 * 1024  # bytes of a thread's stack
@@ -49,6 +53,9 @@ class Dialer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     def __init__(self, path: Path, allows: Callable[[str, int], bool] = is_allowed) -> None:
         self.path, self.allows = path, allows
+        self.watch = restarts.StartWatch(restarts.Start(time.time()))
+        self._checked = -CHECK_INTERVAL
+        self._check()
         temporary = path.with_suffix(".new")
         temporary.unlink(missing_ok=True)
         mask = os.umask(0o177)
@@ -59,9 +66,16 @@ class Dialer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         temporary.rename(path)
 
     def service_actions(self) -> None:
-        """End if the socket was removed on the node: the kubelet then mounts the folder again."""
+        """Check for a start of containerd. End if the socket was removed: the kubelet then mounts the folder again."""
+        self._check()
         if not self.path.exists():
             threading.Thread(target=self.shutdown, daemon=True).start()
+
+    def _check(self) -> None:
+        if (now := time.monotonic()) - self._checked < CHECK_INTERVAL:
+            return
+        self._checked = now
+        self.watch.update(restarts.inodes(Path(restarts.TABLE).read_text(errors="replace")), time.time())
 
     def handle_error(self, *_: object) -> None:
         """Ignore agents that disconnect."""
@@ -73,7 +87,12 @@ class _Request(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         self.request.settimeout(CONNECT_WITHIN)
         try:
-            address, port = self.request.recv(REQUEST_MAX).decode().split()
+            asked = self.request.recv(REQUEST_MAX).decode()
+            if asked == STARTS:
+                start = self.server.watch.start
+                self.request.send(f"{start.watched_from} {start.seen}".encode())
+                return
+            address, port = asked.split()
             connection = self._connect(address, int(port))
         except (OSError, ValueError) as error:
             self.request.send(str(_errno_of(error)).encode())

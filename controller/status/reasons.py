@@ -312,8 +312,9 @@ RUNTIME_IGNORES_CERTS = _nodes(
 RUNTIME_NOT_VERIFIED = _nodes(
     "Unknown",
     agent_protocol.RUNTIME_NOT_VERIFIED,
-    "All files are written. The agents cannot read the whole configuration of the runtime, which may ignore them.",
-    "Follow the message: make that part of the configuration readable for the agent.",
+    "All files are written. The runtime may ignore them: it did not restart after a change of its configuration, or"
+    " agents cannot read all of that.",
+    "Follow the message: restart containerd, or make that part of the configuration readable for the agent.",
 )
 NODE_NETWORK_NOT_PROBED = _nodes(
     "Unknown",

@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Contents of the files in containerd's order, and a sentence about each file that the agent cannot read."""
+    """Contents of the files in containerd's order, and a sentence about each file that the agent cannot read.
+
+    `changed` is the time of the last change of a file, in seconds since the epoch.
+    """
 
     texts: tuple[bytes, ...] = ()
     doubts: tuple[str, ...] = ()
+    changed: float = field(default=0.0, compare=False)
 
 
 class _Doubt(Exception):
@@ -60,7 +64,9 @@ class _Loader:
                 continue
             for pattern in registry_tables.imports(texts[path]):
                 pending += self._imported(path, pattern)
-        return Configuration(tuple(texts.values()), tuple(dict.fromkeys(self.doubts)))
+        # The time of the inode, because a file that replaces another one may have an old time of its content.
+        changed = max((path.stat().st_ctime for path in texts), default=0.0)
+        return Configuration(tuple(texts.values()), tuple(dict.fromkeys(self.doubts)), changed)
 
     def _content(self, path: Path) -> bytes:
         self._check_inside(path)

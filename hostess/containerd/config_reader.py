@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from hostess.containerd import config_files, config_path
 from hostess.containerd.runtime import CONTAINERD, CRI_O, Runtime, parse_version
+from hostess.health.node_network import NodeNetwork
 
 if TYPE_CHECKING:
     import threading
@@ -35,6 +36,9 @@ class Containerd:
     log: Log
     version_read: bool = False
     runtime: Runtime = field(default_factory=Runtime)
+    network: NodeNetwork = field(default_factory=NodeNetwork)
+    _loaded: Reading | None = None
+    _outdated_at: float = 0.0  # the change that containerd has not read
 
     @property
     def reads_docker(self) -> bool:
@@ -53,7 +57,24 @@ class Containerd:
         folder = self.settings.containerd_certs
         relative = not self.runtime.is_before(config_path.RELATIVE_SINCE)
         found = config_files.read(folder.parent, relative_patterns=relative)
-        return _reading(found.texts, found.doubts, self.runtime, str(folder))
+        loaded, self._loaded = self._loaded, None
+        reading = _reading(found.texts, found.doubts, self.runtime, str(folder))
+        # A change of another part needs no restart.
+        if not reading.doubt and reading != loaded and self._is_outdated(found.changed):
+            return replace(reading, doubt=NOT_RESTARTED)
+        self._loaded = reading
+        return reading
+
+    def _is_outdated(self, changed: float) -> bool:
+        """Return True if containerd has not started since its configuration changed."""
+        start = self.network.last_start() if self.runtime.name == CONTAINERD else None
+        if start is None:
+            return False
+        # A dialer that restarts forgets what it saw.
+        if start.is_before(changed) or (changed == self._outdated_at and start.seen < changed):
+            self._outdated_at = changed
+            return True
+        return False
 
     def run(self, stopping: threading.Event) -> None:
         """Read the version from time to time. In its own thread, since the API server may hang."""
@@ -80,5 +101,6 @@ class Containerd:
         return interval
 
 
+NOT_RESTARTED: Final = "containerd has not started since its configuration changed. Restart containerd."
 # An unchanged file is not parsed again every two seconds.
 _reading = lru_cache(maxsize=2)(config_path.reading)

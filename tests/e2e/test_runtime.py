@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from common.agent_protocol import RUNTIME_USES_MIRRORS
-from tests.localcluster.node.runtime import BY_DEFAULT, DEBIAN, MODULES, TWO_ROOTS
+from tests.localcluster.node.runtime import BY_DEFAULT, CONFIGURATION, DEBIAN, MODULES, TWO_ROOTS
 from tests.support.traces import changed, config_path, configuration, configure, traces
 
 if TYPE_CHECKING:
@@ -130,6 +130,23 @@ def test_import_that_the_agent_cannot_read(clean: Testbed, flavour: str) -> None
         clean.pull(clean.world.push("lib/runtime:unverified", (2.0,)))
         assert clean.counted("runtime") == 0
     with configuration(node, plain):
+        pulls_through_the_mirror(clean)
+        clean.delete("runtime")
+
+
+def test_right_path_without_a_restart(clean: Testbed) -> None:
+    """K1: no byte comes through, and the message says what is missing. Following it makes the node use the mirror."""
+    node, files = clean.node, clean.node.runtime
+    right = replace(files, config_path="/etc/containerd/certs.d").configuration(node.folder)
+    with config_path(node, ANOTHER):
+        assert ANOTHER in pulls_past_the_mirror(clean, "RuntimeIgnoresCerts")
+        node.write(CONFIGURATION, right)
+        condition = clean.becomes("runtime", "NodesConfigured", "RuntimeNotVerified", 120)
+        assert (condition["status"], clean.condition("runtime", "Ready")["status"]) == ("Unknown", "Unknown")
+        assert "Restart containerd." in condition["message"]
+        clean.pull(clean.world.push("lib/runtime:not-restarted", (2.0,)))
+        assert clean.counted("runtime") == 0
+        configure(node, right.encode())
         pulls_through_the_mirror(clean)
         clean.delete("runtime")
 

@@ -37,8 +37,10 @@ class Running:
         self.log = io.StringIO()
         log = Log(self.log)
         api = ApiClient("127.0.0.1", 1, node.root)
-        containerd = Containerd(settings, api, log, version_read=True, runtime=Runtime("containerd", (2, 4)))
-        self.probe = Probe(HOST_NAME, server.port, NodeNetwork(settings.dialer))
+        network = NodeNetwork(settings.dialer)
+        runtime = Runtime("containerd", (2, 4))
+        containerd = Containerd(settings, api, log, version_read=True, runtime=runtime, network=network)
+        self.probe = Probe(HOST_NAME, server.port, network)
         self.agent = Agent(settings, Node(settings), self.probe, containerd, log, QUICK)
         self.toml = node.containerd / settings.upstream_host / "hosts.toml"
         self.stopping = threading.Event()
