@@ -61,8 +61,10 @@ class ApplyResult:
 
 @dataclass(frozen=True, slots=True)
 class ResizePlan:
-    """Steps to the wanted storage, in order: adopt, grow, replace the StatefulSet, recreate, delete surplus claims.
+    """Steps to the wanted storage: adopt, grow, take back, replace the StatefulSet, recreate, delete surplus claims.
 
+    `take_back` are claims that have what is wanted, and still request more than they have. `requested` is the largest
+    of these requests.
     `surplus` are claims of removed pods, `absent` names claims that do not exist. `missing` names claims without the
     wanted storage. `foreign` are those of them that are a user's own. `granted` is what every claim has.
     """
@@ -70,6 +72,8 @@ class ResizePlan:
     wanted: str
     adopt: list[Json] = field(default_factory=list)
     grow: list[Json] = field(default_factory=list)
+    take_back: list[Json] = field(default_factory=list)
+    requested: str = ""
     replace: bool = False
     recreate: list[Json] = field(default_factory=list)
     surplus: list[Json] = field(default_factory=list)

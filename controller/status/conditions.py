@@ -144,7 +144,8 @@ def storage_resized(storage: StorageResult) -> Condition:
     if storage.refused is not None:
         return reasons.RESIZE_REFUSED.condition(storage.refused)
     if not plan.missing:
-        return reasons.STORAGE_GRANTED.condition(f"All claims have at least {plan.wanted}.")
+        asks = f" {plan.take_back[0]['metadata']['name']} still requests {plan.requested}." if plan.take_back else ""
+        return reasons.STORAGE_GRANTED.condition(f"All claims have at least {plan.wanted}.{asks}")
     waiting = [claim for claim in plan.missing if claim not in plan.foreign]
     if not waiting:
         return reasons.CLAIM_FOREIGN.condition(f"{_foreign_claims(plan)} {plan.granted} are granted.")

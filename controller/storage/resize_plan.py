@@ -6,7 +6,7 @@ the new template. The new StatefulSet adopts the pods, which do not restart.
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Final
 
 from common import names, quantity
@@ -42,10 +42,13 @@ def plan(mirror: Mirror, stateful_set: Json | None, claims: Iterable[Json]) -> R
     granted = [capacity for capacity in capacities if capacity is not None]
     missing = [name for name, capacity in zip(expected, capacities, strict=True) if (capacity or 0) < wanted]
     ours = [labelled[name] for name in expected if name in labelled]
+    excessive = [claim for claim in ours if _requests_too_much(claim, wanted)]
     return ResizePlan(
         wanted=mirror.storage,
         adopt=[claim for claim in labelled.values() if _is_adoptable(claim)],
         grow=[claim for claim in ours if _needs_growth(claim, wanted)],
+        take_back=excessive,
+        requested=_request_of(max(excessive, key=_requested)) if excessive else "",
         replace=stateful_set is not None and not _has_template(stateful_set, mirror, wanted),
         recreate=[claim for claim in ours if _is_owned(mirror, claim) and _needs_recreation(claim, wanted)],
         surplus=[labelled[name] for name in removed if name in labelled and _is_owned(mirror, labelled[name])],
@@ -93,6 +96,16 @@ def _needs_growth(claim: Json, wanted: Decimal) -> bool:
     return is_bound(claim) and _requested(claim) != wanted and (capacity_of(claim) or 0) < wanted
 
 
+def _requests_too_much(claim: Json, wanted: Decimal) -> bool:
+    """Return True if a growth that was given up is still requested."""
+    return (capacity_of(claim) or 0) >= wanted and _requested(claim) > least_request(claim)
+
+
+def least_request(claim: Json) -> int:
+    """Return the least request in bytes that the API server accepts for a bound claim with a larger request."""
+    return int((capacity_of(claim) or Decimal(0)).to_integral_value(ROUND_FLOOR)) + 1
+
+
 def _needs_recreation(claim: Json, wanted: Decimal) -> bool:
     return not is_bound(claim) and _requested(claim) != wanted
 
@@ -104,7 +117,11 @@ def _has_template(stateful_set: Json, mirror: Mirror, wanted: Decimal) -> bool:
 
 
 def _requested(claim: Json) -> Decimal:
-    return _rounded(dict_at(claim, "spec", "resources", "requests").get("storage", "0"))
+    return _rounded(_request_of(claim))
+
+
+def _request_of(claim: Json) -> str:
+    return str(dict_at(claim, "spec", "resources", "requests").get("storage", "0"))
 
 
 def _rounded(value: object) -> Decimal:

@@ -6,7 +6,7 @@ The mirror owns the claims, so they outlive the StatefulSet and are garbage coll
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from common import names
@@ -78,6 +78,7 @@ class Storage:
         refused = await self._adopt(mirror, plan, memory)
         plan = resize_plan.plan(mirror, owned, self._claims(mirror))
         refused = refused or await self._grow(plan)
+        plan = await self._take_back(plan)
         if owned is None or refused is not None:
             return StorageResult(plan, refused)
         try:
@@ -130,14 +131,27 @@ class Storage:
 
     async def _grow(self, plan: ResizePlan) -> str | None:
         """Request more storage for every claim. A dry run first, so that a refusal leaves all claims unchanged."""
-        change = {"spec": {"resources": {"requests": {"storage": plan.wanted}}}}
         try:
             for dry_run in (True, False):
                 for claim in plan.grow:
-                    await self._patch(CLAIM, self.state.claims, claim, change, dry_run=dry_run)
+                    await self._patch(CLAIM, self.state.claims, claim, _request(plan.wanted), dry_run=dry_run)
         except (Forbidden, Invalid) as error:
             return f"{plan.wanted} cannot be granted, all claims stay as they are: {error}"
         return None
+
+    async def _take_back(self, plan: ResizePlan) -> ResizePlan:
+        """Request as little as the API server accepts. Return the plan with the claims of which it accepts nothing.
+
+        It accepts less than before with RecoverVolumeExpansionFailure only.
+        """
+        kept = []
+        for claim in plan.take_back:
+            try:
+                change = _request(str(resize_plan.least_request(claim)))
+                await self._patch(CLAIM, self.state.claims, claim, change)
+            except (Forbidden, Invalid):
+                kept.append(claim)
+        return replace(plan, take_back=kept)
 
     async def _replace(self, mirror: Mirror, current: Json, plan: ResizePlan, memory: StorageMemory) -> StorageResult:
         """Delete the StatefulSet without its pods. The next reconcile creates it."""
@@ -239,6 +253,10 @@ def _is_going(mirror: Identity, current: Json, memory: StorageMemory) -> bool:
     """Return True if the mirror's StatefulSet is deleted. The watch may lag behind our own request."""
     is_ours = ownership_of(current, mirror) is not Ownership.NOT_OWNED
     return is_ours and (memory.replaced == current["metadata"]["uid"] or is_terminating(current))
+
+
+def _request(storage: str) -> Json:
+    return {"spec": {"resources": {"requests": {"storage": storage}}}}
 
 
 def _with_version(current: Json, change: Json) -> Json:

@@ -93,6 +93,23 @@ def test_report_of_many_nodes_fits_an_answer(clients: Clients) -> None:
     assert len(orjson.dumps(clients.report(2.0 * REMEMBERED))) < ANSWER_MAX * 0.7
 
 
+@pytest.mark.parametrize(
+    ("space", "problem"),
+    [
+        ({"writeError": "", "crowded": False}, ""),
+        ({"writeError": "Read-only file system"}, "The volume cannot be written: Read-only file system."),
+        ({"crowded": True}, "The volume is full of files that the cache did not store."),
+        ({"writeError": 1, "crowded": "x"}, ""),
+        (None, ""),
+    ],
+)
+def test_volume_problem_is_a_sentence(space: object, problem: str) -> None:
+    """K4: the condition repeats it."""
+    report = parse_report({"clients": {"nodes": []}, "space": space})
+    assert report is not None
+    assert report.volume_problem == problem
+
+
 @pytest.mark.parametrize("status", [None, [], {}, {"clients": None}, {"clients": []}, {"clients": {"nodes": 1}}])
 def test_foreign_status_has_no_clients(status: object) -> None:
     assert parse_report(status) is None

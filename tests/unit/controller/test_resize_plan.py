@@ -37,6 +37,7 @@ class Case:
     granted: str | None = None
     adopt: list[str] = field(default_factory=list)
     surplus: list[str] = field(default_factory=list)
+    take_back: list[str] = field(default_factory=list)
 
 
 def _owned(claim: Json, *owners: Json) -> Json:
@@ -103,7 +104,7 @@ CASES = {
         "60Gi", "20Gi", _claims((20, 50), (20, 100)), grow=[ZERO], replace=True, missing=[ZERO], granted="50Gi"
     ),
     "back from a growth that was not granted": Case(
-        "20Gi", "30Gi", _claims((30, 20), (30, 20)), replace=True, granted="20Gi"
+        "20Gi", "30Gi", _claims((30, 20), (30, 20)), replace=True, granted="20Gi", take_back=[ZERO, ONE]
     ),
     "half way back from a growth that was not granted": Case(
         "25Gi", "30Gi", _claims((30, 20), (30, 20)), grow=[ZERO, ONE], replace=True, missing=[ZERO, ONE], granted="20Gi"
@@ -192,6 +193,17 @@ def test_plan_steps(case: Case) -> None:
     assert plan.granted == case.granted
     assert _names(plan.adopt) == case.adopt
     assert _names(plan.surplus) == case.surplus
+    assert _names(plan.take_back) == case.take_back
+
+
+def test_least_request_is_taken_back_once() -> None:
+    """K9: the API server refuses the capacity itself, and a byte more is the least."""
+    claims = [a_claim(0, "100Ti", "20Gi"), a_claim(1, "20Gi", "20Gi")]
+    plan = _plan("20Gi", "20Gi", claims)
+    assert (_names(plan.take_back), plan.requested) == ([ZERO], "100Ti")
+    least = resize_plan.least_request(claims[0])
+    assert least == 20 * 2**30 + 1
+    assert _plan("20Gi", "20Gi", [a_claim(0, str(least), "20Gi"), claims[1]]).take_back == []
 
 
 def test_template_without_owner_or_claims_is_replaced() -> None:
