@@ -19,6 +19,8 @@ from hostess.metrics import Probes, text_of
 from hostess.node_state import NodeState
 from webhook.metrics import Metrics as WebhookMetrics
 
+TESTS = FOLDER.parent / "tests"
+
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
@@ -26,6 +28,18 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_document_equals_generator_output(name: str) -> None:
     assert (FOLDER / name).read_text() == DOCUMENTS[name](), "run `python -m docs.generate`"
+
+
+def test_tests_of_public_faults_exist() -> None:
+    """Each kind names its tests in the documents."""
+    section = (FOLDER / "development.md").read_text().partition("\n## Public faults\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if re.match(r"\| K\d", line)]
+    defined = {name for path in TESTS.rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())}
+    assert [row.split()[1] for row in rows] == [f"K{number}" for number in range(1, 12)]
+    for row in rows:
+        named = re.findall(r"`(test_\w+)`", row)
+        assert named, row
+        assert set(named) <= defined, set(named) - defined
 
 
 def names_in(registry: CollectorRegistry) -> set[str]:

@@ -296,3 +296,44 @@ def test_malformed_conditions_are_skipped() -> None:
 def test_missing_status_counts_nothing(current: Json | None) -> None:
     assert rollout.ready_replicas(current) == 0
     assert node_conditions.node_counts(current) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("ready", "found", "expected"),
+    [
+        (
+            0,
+            {"cache_fault": "StatefulSet x: FailedCreate: exceeded quota."},
+            (
+                "NoReplicaReady: None of 2 cache pods is ready. Nodes pull from the upstream."
+                " StatefulSet x: FailedCreate: exceeded quota."
+            ),
+        ),
+        (
+            1,
+            {"cache_fault": "Pod x-1: FailedScheduling: no room."},
+            "SomeReplicasReady: 1 of 2 cache pods are ready. Pod x-1: FailedScheduling: no room.",
+        ),
+        (
+            2,
+            {"volume_problem": "x-0: The volume cannot be written: Read-only file system."},
+            (
+                "StoreUnwritable: 2 of 2 cache pods are ready. x-0: The volume cannot be written: Read-only file system."
+                " New content is served without being stored. Free space on the volume, or repair it."
+                " More storage in the spec helps against a full volume."
+            ),
+        ),
+    ],
+)
+def test_reason_of_another_object_is_repeated(ready: int, found: Json, expected: str) -> None:
+    """K4: the message says why, and not only where to find it."""
+    condition = _cache(stateful_set=a_stateful_set(ready=ready), **found)
+    assert f"{condition.reason}: {condition.message}" == expected
+
+
+def test_fault_of_an_agent_is_repeated() -> None:
+    """K4: an agent that cannot start says nothing itself."""
+    fault = "Pod x on node-1: FailedMount: read-only file system."
+    observation = Observation(inputs(), daemon_set=a_daemon_set(3, 2), agent_fault=fault)
+    found = node_conditions.nodes_configured(MIRROR, observation, None, serving=True)
+    assert found.message == f"2 of 3 {OTHERS} {fault}"
