@@ -334,7 +334,7 @@ EXISTING_HOSTS_TOML = _nodes(
     "False",
     agent_protocol.EXISTING_HOSTS_TOML,
     "The node has a hosts.toml of the administrator for this upstream. The agent leaves it unchanged.",
-    "Remove it, or add the mirror to it.",
+    "Remove it if nothing else needs it. CAs and client certificates beside it stay in use.",
 )
 EXISTING_REGISTRIES_CONF = _nodes(
     "False",

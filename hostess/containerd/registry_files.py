@@ -149,8 +149,8 @@ class RegistryFiles:
         if foreign is not None:
             raise NodeConfigError(
                 EXISTING_HOSTS_TOML,
-                f"images of {host} do not come through the mirror: {foreign} is not ours. Add"
-                f" https://{self.settings.masquerade} to it as a host, or remove it if nothing else needs it.",
+                f"images of {host} do not come through the mirror: {foreign} is not ours."
+                " Remove it if nothing else needs it. CAs and client certificates beside it stay in use.",
             )
 
     def _write_hosts_toml(self, host: str) -> None:

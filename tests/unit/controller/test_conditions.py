@@ -318,7 +318,8 @@ def test_missing_status_counts_nothing(current: Json | None) -> None:
             2,
             {"volume_problem": "x-0: The volume cannot be written: Read-only file system."},
             (
-                "StoreUnwritable: 2 of 2 cache pods are ready. x-0: The volume cannot be written: Read-only file system."
+                "StoreUnwritable: 2 of 2 cache pods are ready."
+                " x-0: The volume cannot be written: Read-only file system."
                 " New content is served without being stored. Free space on the volume, or repair it."
                 " More storage in the spec helps against a full volume."
             ),
