@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PYTEST = $(BIN)/python -m pytest --numprocesses=2 --durations=10
 # Tests of clusters and of the cache wait for half of their time: three workers keep two cores busy.
 PYTEST_CLUSTER = $(BIN)/python -m pytest --numprocesses=3 --durations=10
+# What the cache promises: each byte once, and verified. The rest of tests/cache belongs to make slow.
+CACHE_TESTS := $(addprefix tests/cache/test_,content.py damage.py herd.py)
 LOCK := deploy/requirements/dev.txt
 # The stamp has the lock's checksum: a changed lock makes a new environment.
 STAMP := $(VENV)/.installed-$(shell cksum < $(LOCK) | cut -d' ' -f1)
@@ -52,7 +54,7 @@ build: $(STAMP)  ## build the local cluster's programs: minutes the first time, 
 	@$(BIN)/python -m tests.localcluster build
 
 test: check build  ## run checks, unit tests, property tests and tests on a real API server
-	@$(PYTEST_CLUSTER) tests/unit tests/fuzz tests/cluster -m 'not slow' --dist=loadfile
+	@$(PYTEST_CLUSTER) tests/unit tests/fuzz $(CACHE_TESTS) tests/cluster -m 'not slow' --dist=loadfile
 
 smoke: check-node  ## test the system on a real node: install, pulls, uninstall (needs root on Debian)
 ifneq ($(WITHOUT_NODE),)
