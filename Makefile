@@ -16,7 +16,7 @@ CHAOS_SECONDS ?= 1800
 CHAOS_BOUND := $(if $(CHAOS_MINUTES),,timeout --signal=INT --kill-after=60 $(CHAOS_SECONDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help build up down demo test smoke slow e2e chaos verify check-node check unit fuzz bench bench-cache crd manifests plugin audit lock docs docs-tables clean
+.PHONY: help build up down demo test smoke slow e2e chaos verify check-node check unit fuzz bench bench-cache crd manifests plugin images release push audit lock docs docs-tables clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -111,6 +111,17 @@ manifests: crd  ## render deploy/*.yaml and the overlays from deploy/chart (buil
 plugin: $(STAMP)  ## build kubectl registry-mirror into dist/, with archive and manifest for krew
 	@$(BIN)/python -m deploy.plugin dist
 
+images: $(STAMP)  ## build the images for amd64 and arm64 into dist/ (needs root on Debian)
+	@$(BIN)/python -m deploy.images dist
+
+release: $(STAMP)  ## make the files of a release in dist/: VERSION=1.2.3, and REGISTRY=host/path that will have the images
+	@$(BIN)/python -m deploy.release "$(VERSION)" dist "$$($(BIN)/python -m tests.localcluster helm)" $(REGISTRY)
+
+push:  ## push the images and the chart of dist/: VERSION=1.2.3 REGISTRY=host/path
+	@for program in webhook controller hostess cache; do \
+	  skopeo copy --all $(PUSH_OPTIONS) oci:dist/$$program:$(VERSION) docker://$(REGISTRY)/registry-mirror/$$program:$(VERSION) || exit 1; done
+	@"$$($(BIN)/python -m tests.localcluster helm)" push $(HELM_OPTIONS) dist/registry-mirror-$(VERSION).tgz oci://$(REGISTRY)/charts
+
 # OSV, not pip-audit's default PyPI: a mirror of PyPI may omit the vulnerabilities.
 audit: export PIP_AUDIT_VULNERABILITY_SERVICE ?= osv
 audit: $(STAMP)  ## look up known vulnerabilities of all locked packages
@@ -124,4 +135,4 @@ lock: $(STAMP)  ## write deploy/requirements/*.txt from pyproject.toml
 	  --python-version 3.11 --group sbom -o deploy/requirements/sbom.txt
 
 clean:  ## delete the virtual environment and caches, not the build cache of the cluster
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .cache .site
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .cache .site dist

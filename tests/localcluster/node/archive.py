@@ -27,6 +27,7 @@ class Image:
     name: str
     layers: Sequence[bytes]
     settings: Json = field(default_factory=dict)
+    architecture: str = MACHINES.get(platform.machine(), platform.machine())
 
 
 def write(image: Image, path: Path) -> None:
@@ -41,7 +42,7 @@ def write(image: Image, path: Path) -> None:
 
 
 def _files(image: Image) -> dict[str, bytes]:
-    platform_ = {"architecture": MACHINES.get(platform.machine(), platform.machine()), "os": "linux"}
+    platform_ = {"architecture": image.architecture, "os": "linux"}
     digests = [_digest(layer) for layer in image.layers]
     settings = {"Env": [PATH], **image.settings}
     config = _json({**platform_, "config": settings, "rootfs": {"type": "layers", "diff_ids": digests}})

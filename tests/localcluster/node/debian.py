@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.localcluster.errors import LocalClusterError
@@ -36,6 +37,25 @@ NO_QUESTIONS = {"DEBIAN_FRONTEND": "noninteractive"}
 ADDRESS = re.compile(r"^'(?P<url>[^']+)' (?P<file>\S+) (?P<size>\d+) (?P<hash>\S+)$", re.MULTILINE)
 
 
+@dataclass(frozen=True)
+class Foreign:
+    """Another architecture, whose package lists are in a folder of its own."""
+
+    architecture: str
+    lists: Path
+
+    def options(self) -> Mapping[str, str]:
+        """Return the options of apt-get."""
+        (self.lists / "partial").mkdir(parents=True, exist_ok=True)
+        return {
+            "APT::Architecture": self.architecture,
+            "APT::Architectures::": self.architecture,
+            "Dir::State::lists": f"{self.lists}/",
+            "Dir::Cache::pkgcache": "",
+            "Dir::Cache::srcpkgcache": "",
+        }
+
+
 def install(needed: Mapping[str, str] = NEEDED) -> None:
     """Install the packages whose file is missing; raises LocalClusterError with the message of apt-get."""
     missing = [package for package, path in needed.items() if not Path(path).exists()]
@@ -45,16 +65,18 @@ def install(needed: Mapping[str, str] = NEEDED) -> None:
 
 
 @functools.cache  # takes seconds; called for each image with Python
-def closure(packages: tuple[str, ...]) -> list[str]:
+def closure(packages: tuple[str, ...], foreign: Foreign | None = None) -> list[str]:
     """Return the file names of `packages` and all their dependencies, sorted."""
-    output = _updated([*_from_nothing(Path("/nonexistent")), "--print-uris", "install", *packages])
+    options = _from_nothing(Path("/nonexistent"), foreign)
+    output = _updated([*options, "--print-uris", "install", *packages], options if foreign else ())
     return sorted(match["file"] for match in ADDRESS.finditer(output))
 
 
-def fetch(packages: Iterable[str], folder: Path) -> list[Path]:
+def fetch(packages: Iterable[str], folder: Path, foreign: Foreign | None = None) -> list[Path]:
     """Download `packages` and all their dependencies into `folder`; return the files, sorted."""
     (folder / "partial").mkdir(parents=True, exist_ok=True)
-    _updated([*_from_nothing(folder), "--download-only", "install", *packages])
+    options = _from_nothing(folder, foreign)
+    _updated([*options, "--download-only", "install", *packages], options if foreign else ())
     shutil.rmtree(folder / "partial")
     return sorted(folder.glob("*.deb"))
 
@@ -62,14 +84,15 @@ def fetch(packages: Iterable[str], folder: Path) -> list[Path]:
 def unpack(package: str, folder: Path) -> None:
     """Unpack one package into `folder` without installing it; its dependencies must be there."""
     with tempfile.TemporaryDirectory() as name:
-        _updated(["download", "--quiet", "--option=APT::Sandbox::User=root", package], name)
+        _updated(["download", "--quiet", "--option=APT::Sandbox::User=root", package], folder=name)
         (archive,) = Path(name).glob("*.deb")
         subprocess.run(["dpkg", "--extract", str(archive), str(folder)], check=True)
 
 
-def _from_nothing(archives: Path) -> Sequence[str]:
+def _from_nothing(archives: Path, foreign: Foreign | None = None) -> Sequence[str]:
     """Return options with which apt-get resolves all dependencies, as if no package were installed."""
     options = {
+        **(foreign.options() if foreign else {}),
         "Dir::State::status": "/dev/null",
         "Dir::Cache::archives": f"{archives}/",
         "Debug::NoLocking": "1",
@@ -79,11 +102,11 @@ def _from_nothing(archives: Path) -> Sequence[str]:
     return ["--quiet=2", "--yes", *(f"--option={name}={value}" for name, value in options.items())]
 
 
-def _updated(arguments: Sequence[str], folder: str | None = None) -> str:
-    """Run apt-get in a folder; if it fails, update the package lists and run it again."""
+def _updated(arguments: Sequence[str], options: Sequence[str] = (), folder: str | None = None) -> str:
+    """Run apt-get in a folder; if it fails, update the package lists (with `options`) and run it again."""
     done = _apt_get(arguments, folder)
     if done.returncode:
-        _apt_get(["update", "--quiet"])
+        _apt_get(["update", "--quiet", *options])
         done = _apt_get(arguments, folder)
     if done.returncode:
         raise LocalClusterError(f"apt-get cannot do it: {done.stderr.strip()}")

@@ -19,6 +19,7 @@ from tests.localcluster.node.pipconfig import mounts
 REPOSITORY = Path(__file__).parents[3]
 VERSION = "local"
 MORE_FOLDERS = {"cache": ("hostess",)}  # that an image has beside those of its program
+SCRIPTS = ("deploy/sbom.py", "deploy/wheels.py")  # used by the Dockerfiles
 TRUST_ALL = {"default": [{"type": "insecureAcceptAnything"}]}  # local images are not signed
 
 
@@ -76,7 +77,7 @@ def _layers(archive: Path) -> list[tarfile.TarInfo]:
 
 
 def _key(program: str, bases: Sequence[str]) -> str:
-    sources = [REPOSITORY / name for name in (f"Dockerfile.{program}", "deploy/sbom.py")]
+    sources = [REPOSITORY / name for name in (f"Dockerfile.{program}", *SCRIPTS)]
     # The node agent has no packages.
     sources += [
         path

@@ -69,13 +69,19 @@ def _one_file(name: str, binary: Path) -> Tree:
     return tree
 
 
-def _python(packages: Iterable[str], environment: Mapping[str, str], *, pip: bool) -> Tree:
+def python_tree(packages: Iterable[str], foreign: debian.Foreign | None = None) -> Tree:
+    """Return Python with these Debian packages, for this machine or a foreign architecture."""
     tree = _system(Tree().merged())
     with tempfile.TemporaryDirectory() as folder:
-        for deb in debian.fetch(packages, Path(folder)):
+        for deb in debian.fetch(packages, Path(folder), foreign):
             if not deb.name.startswith(NEVER_USED):
                 tree.package(deb)
     tree.link("usr/bin/python3", "python3.11")
+    return tree
+
+
+def _python(packages: Iterable[str], environment: Mapping[str, str], *, pip: bool) -> Tree:
+    tree = python_tree(packages)
     if pip:
         tree.file("usr/bin/busybox", BUSYBOX, 0o755)
         for command in FOR_RUN:

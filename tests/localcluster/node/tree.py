@@ -46,8 +46,14 @@ class Tree:
         unpacked = subprocess.run(["dpkg-deb", "--fsys-tarfile", deb], check=True, stdout=subprocess.PIPE).stdout
         with tarfile.open(fileobj=io.BytesIO(unpacked)) as archive:
             for member in archive:
-                if not _norm(member.name).startswith(LEFT_OUT):
+                name = _norm(member.name)
+                if not name.startswith(LEFT_OUT) or name.endswith("/copyright"):  # licences demand their text
                     self._member(archive, member)
+
+    def contents(self, folder: str) -> list[bytes]:
+        """Return the files below a folder, sorted by path."""
+        found = sorted((path, content) for path, (_, content) in self._entries.items() if path.startswith(f"{folder}/"))
+        return [content for _, content in found if content]
 
     def tar(self) -> bytes:
         """Return a reproducible archive of all files."""
