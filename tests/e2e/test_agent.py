@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from controller.objects.resources import SERVICE
+from common.agent_protocol import METRICS_PATH, STATUS_PORT
+from common.version import VERSION
+from controller.objects.resources import POD, SERVICE
 from hostess.hostsfile import hosts_block
 from tests.support.traces import agents, changed, entry, traces
 
@@ -54,6 +56,14 @@ def test_agent_killed_at_random(testbed: Testbed) -> None:
     assert changed(node, before) == set()
     node.run("rm", "-r", "/etc/containerd/certs.d/elsewhere.local.test")
     node.write("/etc/hosts", before_all)
+
+
+def test_agent_reports_use_of_mirror(testbed: Testbed) -> None:
+    testbed.mirror("counted", testbed.world)
+    address = testbed.kube.get(POD, testbed.agent("counted"))["status"]["podIP"]
+    page = testbed.node.run("curl", "--silent", f"http://{address}:{STATUS_PORT}{METRICS_PATH}").stdout
+    assert "\nregistrymirror_agent_mirror_in_use 1.0\n" in page
+    assert f'registrymirror_build_info{{version="{VERSION}"}}' in page
 
 
 def test_rollout_keeps_hosts_toml_and_pulls(testbed: Testbed) -> None:

@@ -16,13 +16,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 import httpx
+import yaml
 
 from common import names
 from controller.objects import resources, well_known
 from tests.support.components import POD, create_node_with_capacity, set_pod_ready
 from tests.support.kube import text, until
 from tests.support.mirrors import a_mirror
-from tests.support.prometheus import rules, running_prometheus, scrape_configs, target_groups
+from tests.support.prometheus import DEPLOY, rules, running_prometheus, scrape_configs, target_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,6 +84,11 @@ class Scene:
     began: float  # seconds since 1970
     faults: list[Fault] = field(default_factory=list)
 
+    def start_caches(self) -> None:
+        """Start the caches again after a kill."""
+        for pod in self.caches:
+            pod.start()
+
     def stop_controller(self) -> None:
         """Stop the controller."""
         self.running.system.processes.stop(["controller"])
@@ -134,17 +140,16 @@ def create_mirror(running: Running, registry: Registry) -> None:
 
 
 def create_pods_of_programs(running: Running) -> None:
-    """Create pods for webhook and controller, which run as processes at 127.0.0.1."""
-    ports = {"controller": ("metrics", running.system.metrics_port), "webhook": ("https", running.system.webhook_port)}
-    for program, (port_name, port) in ports.items():
-        container = {
-            "name": program,
-            "image": "example.com/none",
-            "ports": [{"name": port_name, "containerPort": port}],
-        }
-        labels = {"app.kubernetes.io/name": f"registrymirror-{program}"}
-        body = {"metadata": {"name": program, "labels": labels}, "spec": {"containers": [container]}}
-        pod = running.kube.create(POD, body)
+    """Create pods of both Deployments. Their programs run as processes at 127.0.0.1, with ports of their own."""
+    ports = {"controller": running.system.metrics_port, "webhook": running.system.webhook_port}
+    for program, number in ports.items():
+        objects = yaml.safe_load_all((DEPLOY / f"{program}.yaml").read_text())
+        (template,) = (each["spec"]["template"] for each in objects if each["kind"] == "Deployment")
+        (container,) = template["spec"]["containers"]
+        ports_of_program = [{**each, "containerPort": number} for each in container["ports"]]
+        spec = {"containers": [{"name": program, "image": container["image"], "ports": ports_of_program}]}
+        metadata = {"name": program, "labels": template["metadata"]["labels"]}
+        pod = running.kube.create(POD, {"metadata": metadata, "spec": spec})
         set_pod_ready(running.kube, pod, ready=True, address="127.0.0.1")
 
 
@@ -193,12 +198,12 @@ class Pulls:
 
 
 def grow(filler: Path) -> bool:
-    """Let a file take what evictions freed. Return True if they cannot free enough any more."""
+    """Let a file take what evictions freed. Return True if it has so much that they cannot keep a tenth free."""
     space = os.statvfs(filler.parent)
     size = filler.stat().st_size + space.f_bavail * space.f_frsize
     with filler.open("r+b") as file, contextlib.suppress(OSError):  # the cache took it meanwhile
         os.posix_fallocate(file.fileno(), 0, size)
-    return filler.stat().st_size > VOLUME * 0.95
+    return filler.stat().st_size > VOLUME * 0.9
 
 
 def now() -> float:

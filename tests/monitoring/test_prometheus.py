@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,6 @@ from tests.support.kube import until
 from tests.support.prometheus import expressions_of_dashboard, rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-
     from tests.monitoring.scene import Scene
 
 # Seconds until an alert follows its fault: the controller asks the caches every 10 s, and a cache asks an upstream
@@ -34,74 +32,59 @@ FOLLOWED = 120.0
 PICTURE = "MONITORING_PICTURE"  # variable with the path of the picture for docs/
 
 
-@contextmanager
-def dead_caches(scene: Scene) -> Iterator[None]:
+# A fault is made by a function, which returns what ends it.
+End = Callable[[], object]
+
+
+def dead_caches(scene: Scene) -> End:
     for pod in scene.caches:
         pod.kill()
-    yield
-    for pod in scene.caches:
-        pod.start()
+    return scene.start_caches
 
 
-@contextmanager
-def unreachable_caches(scene: Scene) -> Iterator[None]:
+def unreachable_caches(scene: Scene) -> End:
     """Hide the caches from the node alone."""
     scene.agent.uses(free_address())
-    yield
-    scene.agent.uses(*(each.address for each in scene.caches))
+    return lambda: scene.agent.uses(*(each.address for each in scene.caches))
 
 
-@contextmanager
-def broken_upstream(scene: Scene) -> Iterator[None]:
-    with _upstream(scene, status={"": 503}):
-        yield
+def broken_upstream(scene: Scene) -> End:
+    return _change_upstream(scene, status={"": 503})
 
 
-@contextmanager
-def limited_upstream(scene: Scene) -> Iterator[None]:
-    with _upstream(scene, status={"": 429}, retry_after="5"):
-        yield
+def limited_upstream(scene: Scene) -> End:
+    return _change_upstream(scene, status={"": 429}, retry_after="5")
 
 
-@contextmanager
-def nearly_limited_upstream(scene: Scene) -> Iterator[None]:
-    with _upstream(scene, remaining=5):
-        yield
+def nearly_limited_upstream(scene: Scene) -> End:
+    return _change_upstream(scene, remaining=5)
 
 
-@contextmanager
-def _upstream(scene: Scene, **changed: object) -> Iterator[None]:
+def _change_upstream(scene: Scene, **changed: object) -> End:
     usual = scene.registry.does
     scene.registry.does = replace(usual, **changed)  # type: ignore[arg-type]
-    yield
-    scene.registry.does = usual
+    return partial(setattr, scene.registry, "does", usual)
 
 
-@contextmanager
-def wrong_password(scene: Scene) -> Iterator[None]:
+def wrong_password(scene: Scene) -> End:
     scene.change_login("wrong")
-    yield
-    scene.change_login(ACCOUNT["password"])
+    return partial(scene.change_login, ACCOUNT["password"])
 
 
-@contextmanager
-def full_volume(scene: Scene) -> Iterator[None]:
+def full_volume(scene: Scene) -> End:
     filler = scene.volumes[0] / "filler"
     filler.touch()
     until(lambda: grow(filler), why="evictions give all they can", seconds=FOLLOWED)
-    yield
-    filler.unlink()
+    return filler.unlink
 
 
-@contextmanager
-def no_controller(scene: Scene) -> Iterator[None]:
+def no_controller(scene: Scene) -> End:
     """Stop the controller. The next one renews the certificates, which live shorter than the week of the alert."""
     scene.stop_controller()
-    yield
-    scene.start_controller()
+    return scene.start_controller
 
 
-FAULTS: dict[str, Callable[[Scene], AbstractContextManager[None]]] = {
+FAULTS: dict[str, Callable[[Scene], End]] = {
     "RegistryMirrorCachesDown": dead_caches,
     "RegistryMirrorNotReady": dead_caches,
     "RegistryMirrorNodesBypassMirror": unreachable_caches,
@@ -157,13 +140,15 @@ def test_short_certificate_is_reported(watched: Scene) -> None:
 @pytest.mark.parametrize("name", FAULTS)
 def test_alert_fires_and_is_resolved(watched: Scene, name: str) -> None:
     watched.prometheus.until_resolved(name, FOLLOWED)
-    began = time.time()
-    with FAULTS[name](watched):
+    began, end = time.time(), FAULTS[name](watched)
+    try:
         alert = watched.prometheus.until_firing(name, FOLLOWED)
         if "mirror" in alert["labels"]:
             assert alert["labels"]["mirror"] == MIRROR
         assert "<" not in alert["annotations"]["description"], "each template has a value"
-    watched.faults.append(picture.Fault(name, began, time.time()))
+        watched.faults.append(picture.Fault(name, began, time.time()))
+    finally:
+        end()
     watched.prometheus.until_resolved(name, FOLLOWED)
 
 
