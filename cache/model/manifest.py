@@ -44,7 +44,7 @@ class Head:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Manifest:
     """A manifest as its bytes. `media_type` is what a client receives."""
 

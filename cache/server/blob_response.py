@@ -6,14 +6,14 @@ import time
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from cache.model.errors import UNAVAILABLE, ClientGoneError, RegistryError
 from cache.model.reference import API_VERSION, DIGEST_HEADER
 from cache.model.results import Result
-from cache.server.body_writer import BodyWriter
+from cache.server.body_writer import PIECE, WHOLE, sending
 from cache.server.byte_range import ByteRange, UnsatisfiableError, requested_range
 from cache.store import files
 from cache.store.blob_files import NoSpaceError
@@ -24,12 +24,8 @@ if TYPE_CHECKING:
     from cache.content.download import Download
     from cache.mirror import Mirror
     from cache.model.reference import Digest, Request
+    from cache.server.body_writer import BodyWriter
     from cache.store.blob_files import StoredBlob
-
-# Bytes per read and write.
-PIECE: Final = 256 * 1024
-# Bytes up to which a whole stored blob is sent in one write with its head.
-WHOLE: Final = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +106,8 @@ class BlobResponse:
                 nonlocal writer
                 if writer is None:
                     length = {} if passed.size is None else {"Content-Length": str(passed.size)}
-                    sending = self._sending(HTTPStatus.OK, {**self._headers(), **length})
-                    writer = await stack.enter_async_context(sending)
+                    head = {**self._headers(), **length}
+                    writer = await stack.enter_async_context(self._sending(HTTPStatus.OK, head))
                 await writer.write(piece)
 
             passed = self.mirror.blobs.passed(self.asked, self.digest, send)
@@ -146,19 +142,12 @@ class BlobResponse:
 
     @asynccontextmanager
     async def _sending(self, status: HTTPStatus, headers: dict[str, str]) -> AsyncIterator[BodyWriter]:
-        """Send the head, then the body. An error closes the connection before the end of the body."""
-        response = web.StreamResponse(status=status, headers=headers)
-        await response.prepare(self.http)
-        writer = BodyWriter(self.http, response)
-        try:
-            with writer.watching():
+        """Send the head, then the body, and count it."""
+        async with sending(self.http, headers, status) as writer:
+            try:
                 yield writer
-                await response.write_eof()
-        except BaseException:
-            writer.cut()
-            raise
-        finally:
-            self.mirror.served(self.asked, writer.size)
+            finally:
+                self.mirror.served(self.asked, writer.size)
 
 
 async def _pieces(blob: StoredBlob, part: ByteRange) -> AsyncIterator[bytes | bytearray]:

@@ -13,6 +13,7 @@ from aiohttp import web
 from typing_extensions import override
 
 from cache.server.acceptor import Acceptor
+from cache.server.body_writer import send_small
 
 if TYPE_CHECKING:
     import ssl
@@ -69,7 +70,10 @@ class _Server(web.Server):
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self._stop_waiting(request.protocol)
-        return await self._handler(request)
+        response = await self._handler(request)
+        if not response.prepared:
+            await send_small(request, response)
+        return response
 
     def _stop_waiting(self, handler: RequestHandler) -> None:
         """Leave a connection to the idle timeout from its first request on."""

@@ -16,6 +16,7 @@ from cache.model.reference import API_VERSION, DIGEST_HEADER, Kind, Request, par
 from cache.model.results import Result
 from cache.replicas.peers import HOP_HEADER
 from cache.server.blob_response import BlobResponse
+from cache.server.body_writer import send_content
 from cache.server.listener import client_address
 from common.agent_protocol import NODE_HEADER
 
@@ -102,7 +103,7 @@ class RegistryServer:
             case _:
                 page = await mirror.pages.get(asked, request.query)
                 mirror.served(asked, len(page.content))
-                return web.Response(body=page.content, headers={**API_VERSION, **page.headers}), page.result
+                return await send_content(request, page.content, {**API_VERSION, **page.headers}), page.result
 
     async def _manifest(
         self, request: web.BaseRequest, mirror: Mirror, asked: Request
@@ -116,7 +117,7 @@ class RegistryServer:
         mirror.served(asked, head.size)
         if not asked.is_hop and head.media_type not in INDEXES:
             self.metrics.pulls.labels(mirror.host).inc()
-        return web.Response(body=answer.manifest.content, headers=headers), answer.result
+        return await send_content(request, answer.manifest.content, headers), answer.result
 
 
 def _refusal(error: RegistryError) -> web.Response:

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
 
 from typing_extensions import override
 
@@ -48,6 +49,8 @@ class FileStore(Store):
     _sizes: dict[Digest, int] = field(default_factory=dict)
     _used: dict[tuple[str, Digest], float] = field(default_factory=dict)
     _layouts: dict[str, Layout] = field(default_factory=dict)
+    # Manifests in use: all responses share one copy.
+    _manifests: WeakValueDictionary[tuple[str, Digest], Manifest] = field(default_factory=WeakValueDictionary)
 
     @property
     def temporary(self) -> Path:
@@ -142,6 +145,12 @@ class FileStore(Store):
 
     @override
     def manifest(self, area: str, digest: Digest) -> Manifest | None:
+        manifest = self._manifests.get((area, digest)) or self._read_manifest(area, digest)
+        if manifest is not None:
+            self._manifests[area, digest] = manifest
+        return manifest
+
+    def _read_manifest(self, area: str, digest: Digest) -> Manifest | None:
         layout = self._layout(area)
         content = files.read_small(layout.manifest(digest))
         if content is None:

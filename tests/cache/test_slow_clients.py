@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cache.images import digest_of
+from tests.cache.kinds import large
 
 if TYPE_CHECKING:
     import ssl
@@ -116,26 +117,50 @@ async def _life(cache: Cache, context: ssl.SSLContext | None, request: bytes) ->
     return time.monotonic() - began
 
 
-@pytest.mark.slow
-async def test_client_that_reads_nothing_is_cut(upstream: Registry, cache: Cache) -> None:
-    """A client that stops reading is cut after a minute, costs little memory, and stops no other client."""
-    _, blobs = upstream.push("a", layers=(30_000_000,))
-    await cache.pull("a")
+STALLED = {"blob": 30_000_000, "manifest": 0, "small blob": 50_000}
+
+
+async def test_silent_clients_cost_little_memory(upstream: Registry, cache: Cache) -> None:
+    """Sixty clients ask for a manifest of 4 MB and read nothing."""
+    digest = large(upstream)
+    await cache.pull_digest("a", digest)
     before = cache.memory()
-    writers = []
-    for _ in range(20):
-        reader, writer = await asyncio.open_connection("localhost", cache.port, ssl=cache.context)
-        writer.write(f"GET /v2/a/blobs/{blobs[1]} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-        writers.append(writer)
-    assert digest_of((await cache.ask(f"a/blobs/{blobs[1]}")).body) == blobs[1]
-    assert cache.memory() - before < 64 * 1024 * 1024
-    assert cache.open_files() > 20
+    with contextlib.ExitStack() as stack:
+        for _ in range(60):
+            await _ask_and_read_nothing(stack, cache, f"a/manifests/{digest}")
+        await asyncio.gather(*(cache.pull_digest("a", digest) for _ in range(10)))
+        assert cache.memory() - before < 100 * 1024 * 1024
 
-    async def cut() -> bool:
-        return cache.open_files(str(cache.root)) == 0
 
-    await cache.until(cut, STALLED_SECONDS + 10)
-    for each in writers:
-        each.transport.abort()
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "size"), STALLED.items())
+async def test_client_that_reads_nothing_is_cut(upstream: Registry, cache: Cache, kind: str, size: int) -> None:
+    """A client that stops reading is cut after a minute, costs little memory, and stops no other client."""
+    _, blobs = upstream.push("a", layers=(size,))
+    digest = large(upstream) if kind == "manifest" else blobs[1]
+    path = f"a/{'manifests' if kind == 'manifest' else 'blobs'}/{digest}"
+    await cache.ask(path)
+    before, sockets = cache.memory(), cache.open_files("socket:")
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            await _ask_and_read_nothing(stack, cache, path, 200)
+        assert digest_of((await cache.ask(path)).body) == digest
+        assert cache.memory() - before < 64 * 1024 * 1024
+        assert cache.open_files("socket:") > sockets + 10
+
+        async def cut() -> bool:
+            return cache.open_files("socket:") <= sockets
+
+        await cache.until(cut, STALLED_SECONDS + 15)
+    assert cache.open_files(str(cache.root)) == 0
     assert cache.problems() == []
+
+
+async def _ask_and_read_nothing(stack: contextlib.ExitStack, cache: Cache, path: str, count: int = 1) -> None:
+    """Send requests with a small buffer for the answers. Return when the first byte has arrived."""
+    plain = stack.enter_context(socket.socket())
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    plain.connect(("127.0.0.1", cache.port))
+    secure = stack.enter_context(cache.context.wrap_socket(plain, server_hostname="localhost"))
+    secure.sendall(f"GET /v2/{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * count)
+    assert await asyncio.to_thread(secure.recv, 1)
