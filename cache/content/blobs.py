@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,7 @@ from cache.upstream.failures import is_success
 from cache.upstream.transfer import BLOBS, Source, UpstreamSource
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from cache.model.reference import Digest, Request
     from cache.replicas.peers import Peers
@@ -59,6 +60,25 @@ class BlobService:
         self.check_space()
         return running or self.downloads.begin(self._new(request, digest)), running is not None
 
+    @asynccontextmanager
+    async def reading(self, request: Request, digest: Digest) -> AsyncIterator[tuple[Download, StoredBlob, bool]]:
+        """Join or begin a download. Yield it with a descriptor, and True if it was in progress.
+
+        If the upstream refuses the repository of a download that was joined, begin again with that of the request.
+        Raises RegistryError, and NoSpaceError if it does not fit.
+        """
+        async with AsyncExitStack() as stack:
+            while True:
+                download, joined = self.download(request, digest)
+                try:
+                    blob = await stack.enter_async_context(download.reading())
+                except RegistryError as error:
+                    if error.is_outage or not joined or download.reference.name == request.reference.name:
+                        raise
+                else:
+                    yield download, blob, joined
+                    return
+
     async def size(self, request: Request, digest: Digest) -> int | None:
         """Return the size of a blob that is not stored, with a HEAD at the upstream. Raises RegistryError."""
         if self.downloads.get(self.area, digest) is None and not request.only_if_cached:
@@ -71,11 +91,10 @@ class BlobService:
                 if not is_success(response.status) and response.status not in _NO_HEAD:
                     raise client.refused(response, BLOBS)
         try:
-            download, _ = self.download(request, digest)
-            await download.settled()
+            async with self.reading(request, digest) as (download, _, _):
+                return download.size
         except NoSpaceError:
             return None
-        return download.size
 
     def passed(self, request: Request, digest: Digest, send: Callable[[bytes], Awaitable[None]]) -> PassedBlob:
         """Return a blob that is sent to one client, because the volume has no room for it."""

@@ -196,7 +196,7 @@ class Downloads:
     def get(self, area: str, digest: Digest) -> Download | None:
         """Return the download of a blob; None if there is none that goes on."""
         running = self._running.get((area, digest))
-        return None if running is None or running.abandoned else running
+        return None if running is None or running.abandoned or running.error is not None else running
 
     def begin(self, download: Download) -> Download:
         """Start a download."""

@@ -113,6 +113,8 @@ class ManifestService:
         """Return a manifest by digest from a replica or the upstream. Raises RegistryError."""
         if request.only_if_cached:
             raise RegistryError(NOT_FOUND, "The manifest is not stored.", "MANIFEST_UNKNOWN")
-        future, joined = self._manifests.join(digest, lambda: self.sources.manifest(request.at(digest), digest))
+        wanted = request.at(digest)
+        # By repository: the upstream may refuse one and not another.
+        future, joined = self._manifests.join(wanted.reference, lambda: self.sources.manifest(wanted, digest))
         manifest, result = await future
         return Answer(manifest.head, manifest, Result.JOINED if joined else result)

@@ -50,8 +50,7 @@ class BlobResponse:
             length = {} if size is None else {"Content-Length": str(size)}
             return web.Response(headers={**self._headers(), **length}), Result.MISS
         try:
-            download, joined = blobs.download(self.asked, self.digest)
-            async with download.reading() as blob:
+            async with blobs.reading(self.asked, self.digest) as (download, blob, joined):
                 response = await (self._stored(blob) if download.verified else self._growing(download, blob))
         except NoSpaceError:
             return await self._passed(), Result.UNSTORED

@@ -15,6 +15,7 @@ class Behaviour:
 
     # By kind: "manifests", "blobs", "token"; "" for all.
     status: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)  # statuses of repositories
     retry_after: str | None = None
     remaining: int | None = None  # pulls of 100 that the rate limit still allows; None: the upstream does not say
     hang: bool = False  # accept and never answer

@@ -38,6 +38,26 @@ async def test_herd_costs_one_download(
     assert all(cache.has(digest) for cache in caches for digest in blobs)
 
 
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_refused_repository_harms_no_other(upstream: Registry, pair: tuple[Cache, Cache], status: int) -> None:
+    """A client asks under a wrong name first. Those with the right name get the content, fetched once."""
+    digest, blobs = upstream.push("team/app", layers=(1_500_000,))
+    upstream.does.refused = {"wrong": status}
+    upstream.does.latency = 0.5
+    for path in [f"manifests/{digest}", *(f"blobs/{blob}" for blob in blobs)]:
+        wrong = asyncio.create_task(pair[0].ask(f"wrong/{path}"))
+
+        async def begun(path: str = path) -> bool:
+            return upstream.count(part=path) > 0
+
+        await pair[0].until(begun)
+        answers = await asyncio.gather(*(cache.ask(f"team/app/{path}") for cache in pair * 2))
+        assert {each.status for each in answers} == {200}
+        assert (await wrong).status == status
+    assert upstream.sent_blobs == {blob: len(upstream.blobs[blob]) for blob in blobs}
+    assert upstream.sent_manifests == {digest: 1}
+
+
 async def test_small_images_cost_one_download(upstream: Registry, pair: tuple[Cache, Cache]) -> None:
     """Many images at once, asked for by many clients in different orders, are fetched once."""
     images = [f"team{number}/app" for number in range(40)]

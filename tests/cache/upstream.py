@@ -85,6 +85,8 @@ class Registry(Images):
 
     async def _content(self, request: web.BaseRequest, kind: str) -> web.StreamResponse:  # noqa: PLR0911 (one per kind)
         name, reference = request.path.removeprefix("/v2/").split(f"/{kind}/")
+        if name in self.does.refused:
+            return web.Response(status=self.does.refused[name])
         if request.method == "HEAD" and (status := self.does.status_of_head(kind)) != 200:
             return web.Response(status=status)
         if kind == "manifests":
