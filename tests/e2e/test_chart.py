@@ -29,6 +29,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with Cluster(tmp_path_factory.mktemp("chart")).start(controllers=False, scheduler=False) as cluster:
         for name in ("namespace", "crd", "priority"):
             cluster.run_kubectl("apply", f"--filename={REPOSITORY}/deploy/{name}.yaml")
+        # The pod of `helm test` needs it, and no controller creates it here.
+        cluster.run_kubectl("create", "serviceaccount", "default", "--namespace=registry-mirror")
         yield cluster
 
 
