@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from common.agent_protocol import DIALER_SOCKET, STARTS
+from common.version import VERSION
 from hostess.containerd import restarts
 from hostess.json_log import Log
 
@@ -121,7 +122,7 @@ def main() -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             # Not here: shutdown waits for the loop, which the signal interrupts.
             signal.signal(number, lambda *_: threading.Thread(target=dialer.shutdown, daemon=True).start())
-        log.info("started", socket=path)
+        log.info("started", version=VERSION, socket=path)
         dialer.serve_forever()
     with suppress(OSError):
         path.unlink()
