@@ -21,7 +21,7 @@ AGENT = daemon_set(parsed(), settings(), inputs())["spec"]["template"]["spec"]
 def test_agents_ask_the_socket_of_the_dialer() -> None:
     """Both mount the same folder of the node at the same path."""
     (socket,) = (each["value"] for each in CONTAINER["env"] if each["name"] == DIALER_SOCKET)
-    asked = {each["name"]: each.get("value") for each in AGENT["containers"][0]["env"]}[DIALER_SOCKET]
+    asked = {each["name"]: each.get("value") for each in AGENT["containers"][-1]["env"]}[DIALER_SOCKET]
     assert socket.replace("$(NAMESPACE)", settings().namespace) == asked
     (volume,) = POD["volumes"]
     assert volume in AGENT["volumes"]
@@ -40,7 +40,7 @@ def test_dialer_has_no_other_power() -> None:
     assert POD["hostNetwork"] is True
     assert POD["automountServiceAccountToken"] is False
     assert not {"hostPID", "hostIPC"} & POD.keys()
-    confined = {key: value for key, value in AGENT["containers"][0]["securityContext"].items() if value is not None}
+    confined = {key: value for key, value in AGENT["containers"][-1]["securityContext"].items() if value is not None}
     confined["capabilities"] = {"drop": ["ALL"]}
     assert CONTAINER["securityContext"] == confined
     assert "ports" not in CONTAINER
