@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -36,6 +37,8 @@ FETCH_SECONDS: Final = 30.0
 # Statuses with which registries refuse HEAD, although GET works.
 _NO_HEAD: Final = frozenset({400, 401, 405, 501})
 _KNOWN_MAX: Final = 10_000
+# Seconds for which one answer decides about HEAD. Each GET in its place counts as a pull at Docker Hub.
+KNOWN_SECONDS: Final = 3600.0
 _ACCEPT: Final = {"Accept": ", ".join(ACCEPTED)}
 
 
@@ -48,15 +51,15 @@ class ManifestSources:
     client: UpstreamClient
     store: Store
     peers: Peers
-    # Repositories by what is known of HEAD, and digests that it named.
-    _without_head: set[str] = field(default_factory=set)
-    _with_wrong_head: set[str] = field(default_factory=set)
-    _named: set[tuple[str, Digest]] = field(default_factory=set)
+    # Repositories by what is known of HEAD, and digests that it named, with the end of that knowledge.
+    _without_head: dict[str, float] = field(default_factory=dict)
+    _with_wrong_head: dict[str, float] = field(default_factory=dict)
+    _named: dict[tuple[str, Digest], float] = field(default_factory=dict)
 
     async def tag(self, request: Request) -> tuple[Head, Result]:
         """Ask the replica that owns a tag, or the upstream, what the tag is now. Raises RegistryError."""
         reference, result = request.reference, Result.PEER
-        alone = request.is_hop or reference.name in self._with_wrong_head
+        alone = request.is_hop or _knows(self._with_wrong_head, reference.name)
         owner = None if alone else self.peers.owner(f"{self.area} {reference.path}")
         head = await self._tag_of_owner(owner, reference) if owner is not None else None
         if head is None:
@@ -76,7 +79,7 @@ class ManifestSources:
             self.client.check(MANIFESTS)
             return await self._fetch(reference), Result.MISS
         except RegistryError as error:
-            if error.status == NOT_FOUND and (reference.name, digest) in self._named:
+            if error.status == NOT_FOUND and _knows(self._named, (reference.name, digest)):
                 _add(self._with_wrong_head, reference.name)
             manifest = await self.stored_elsewhere(request) if error.is_outage else None
             if manifest is None:
@@ -117,7 +120,7 @@ class ManifestSources:
         return None
 
     async def _tag_of_upstream(self, reference: Reference) -> Head:
-        if reference.name in self._without_head | self._with_wrong_head:
+        if _knows(self._without_head, reference.name) or _knows(self._with_wrong_head, reference.name):
             return (await self._fetch(reference)).head
         head = await self._try_head(reference)
         if head is not None:
@@ -172,11 +175,14 @@ class ManifestSources:
         return manifest
 
 
-def _add(known: set[T], value: T) -> None:
-    """Add to a set of limited size."""
+def _knows(known: dict[T, float], key: T) -> bool:
+    return time.monotonic() < known.get(key, 0.0)
+
+
+def _add(known: dict[T, float], key: T) -> None:
     if len(known) >= _KNOWN_MAX:
         known.clear()
-    known.add(value)
+    known[key] = time.monotonic() + KNOWN_SECONDS
 
 
 def digest_of(content: bytes, headers: Mapping[str, str]) -> Digest:

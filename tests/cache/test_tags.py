@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cache import moved_clock
 from tests.cache.behaviour import Behaviour
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from tests.cache.program import Cache
     from tests.cache.upstream import Registry
 
@@ -83,3 +88,32 @@ async def test_wrong_digest_header_is_not_believed_twice(
     await pair[0].pull("team/app")
     upstream.does.status[""] = 503
     await pair[0].pull("team/app")
+
+
+@pytest.mark.parametrize("refused", [True, False])
+async def test_head_is_tried_again_after_an_hour(
+    upstream: Registry, make_cache: Callable[..., Cache], tmp_path: Path, *, refused: bool
+) -> None:
+    """A refused HEAD, or a digest that the upstream no longer has, leads to GET of tags for an hour only."""
+    (tmp_path / "python").mkdir()
+    shutil.copy(moved_clock.__file__, tmp_path / "python" / "sitecustomize.py")
+    cache = make_cache()
+    cache.environment |= {"PYTHONPATH": str(tmp_path / "python"), "HOUR_PASSED": str(tmp_path / "passed")}
+    await cache.start()
+
+    async def gets_of_a_check() -> int:
+        before = upstream.count("GET", "/manifests/latest")
+        assert (await cache.ask("team/app/manifests/latest", "HEAD")).status == 200
+        return upstream.count("GET", "/manifests/latest") - before
+
+    digest, _ = upstream.push("team/app")
+    upstream.does.head = {"manifests": 405} if refused else {}
+    assert await gets_of_a_check() == refused
+    upstream.does.head = {}
+    if not refused:
+        del upstream.manifests[digest]
+        assert (await cache.ask(f"team/app/manifests/{digest}")).status == 404
+        upstream.push("team/app")
+    assert await gets_of_a_check() == 1
+    (tmp_path / "passed").touch()
+    assert await gets_of_a_check() == 0
