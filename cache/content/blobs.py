@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 from cache.content.download import Download, Downloads
 from cache.content.passed_blob import PassedBlob
 from cache.content.suspicion import Suspicions
-from cache.model.errors import NOT_FOUND, RegistryError
+from cache.model.errors import FORBIDDEN, NOT_FOUND, RegistryError
 from cache.replicas.peers import PeerSource
 from cache.store.blob_files import NoSpaceError
-from cache.upstream.failures import is_success
+from cache.upstream.failures import NO_HEAD, is_success
 from cache.upstream.transfer import BLOBS, Source, UpstreamSource
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cache.store.store import Store
     from cache.upstream.client import UpstreamClient
 
-_NO_HEAD: Final = frozenset({400, 401, 403, 405, 501})
+_NO_HEAD_OF_BLOBS: Final = NO_HEAD | {FORBIDDEN}
 
 
 @dataclass(slots=True)
@@ -64,8 +64,7 @@ class BlobService:
     async def reading(self, request: Request, digest: Digest) -> AsyncIterator[tuple[Download, StoredBlob, bool]]:
         """Join or begin a download. Yield it with a descriptor, and True if it was in progress.
 
-        If the upstream refuses the repository of a download that was joined, begin again with that of the request.
-        Raises RegistryError, and NoSpaceError if it does not fit.
+        After the refusal of another repository, begin with that of the request. Raises RegistryError and NoSpaceError.
         """
         async with AsyncExitStack() as stack:
             while True:
@@ -88,7 +87,7 @@ class BlobService:
                 if is_success(response.status) and response.content_length is not None:
                     client.succeeded(BLOBS)
                     return response.content_length
-                if not is_success(response.status) and response.status not in _NO_HEAD:
+                if not is_success(response.status) and response.status not in _NO_HEAD_OF_BLOBS:
                     raise client.refused(response, BLOBS)
         try:
             async with self.reading(request, digest) as (download, _, _):

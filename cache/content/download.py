@@ -217,7 +217,7 @@ class Downloads:
         if isinstance(download.error, NoSpaceError) or (download.verified and not download.is_stored):
             self._unfit[key] = now + UNFIT_SECONDS
 
-    async def stop(self, area: str = "") -> None:
-        """Cancel the downloads of one upstream, or all."""
-        found = [each for each in self._running.values() if area in ("", each.area)]
+    async def stop(self, area: str) -> None:
+        """Cancel the downloads of one upstream."""
+        found = [each for each in self._running.values() if each.area == area]
         await asyncio.gather(*(each.stop() for each in found))

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import aiohttp
 
+from cache.limited_dict import LimitedDict
 from cache.model.errors import BAD_GATEWAY, NOT_FOUND, RegistryError
 from cache.model.manifest import ACCEPTED, Head, Manifest, has_digest, is_media_type, media_type_in
 from cache.model.reference import DIGEST_HEADER, Digest, Reference, Request, parse_digest
 from cache.model.results import Result
 from cache.upstream.body import read_body
-from cache.upstream.failures import failure_of, is_success, not_a_registry
+from cache.upstream.failures import NO_HEAD, failure_of, is_success, not_a_registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +35,6 @@ MANIFEST_MAX: Final = 4 * 1024 * 1024
 STALE_AFTER: Final = 0.8
 # Seconds for one manifest.
 FETCH_SECONDS: Final = 30.0
-# Statuses with which registries refuse HEAD, although GET works.
-_NO_HEAD: Final = frozenset({400, 401, 405, 501})
 _KNOWN_MAX: Final = 10_000
 # Seconds for which one answer decides about HEAD. Each GET in its place counts as a pull at Docker Hub.
 KNOWN_SECONDS: Final = 3600.0
@@ -52,9 +51,9 @@ class ManifestSources:
     store: Store
     peers: Peers
     # Repositories by what is known of HEAD, and digests that it named, with the end of that knowledge.
-    _without_head: dict[str, float] = field(default_factory=dict)
-    _with_wrong_head: dict[str, float] = field(default_factory=dict)
-    _named: dict[tuple[str, Digest], float] = field(default_factory=dict)
+    _without_head: LimitedDict[str, float] = field(default_factory=lambda: LimitedDict(_KNOWN_MAX))
+    _with_wrong_head: LimitedDict[str, float] = field(default_factory=lambda: LimitedDict(_KNOWN_MAX))
+    _named: LimitedDict[tuple[str, Digest], float] = field(default_factory=lambda: LimitedDict(_KNOWN_MAX))
 
     async def tag(self, request: Request) -> tuple[Head, Result]:
         """Ask the replica that owns a tag, or the upstream, what the tag is now. Raises RegistryError."""
@@ -136,7 +135,7 @@ class ManifestSources:
             if is_success(response.status):
                 client.succeeded(MANIFESTS)
                 return _head_in(response)
-            if response.status in _NO_HEAD:
+            if response.status in NO_HEAD:
                 return None
             raise client.refused(response, MANIFESTS)
 
@@ -180,8 +179,6 @@ def _knows(known: dict[T, float], key: T) -> bool:
 
 
 def _add(known: dict[T, float], key: T) -> None:
-    if len(known) >= _KNOWN_MAX:
-        known.clear()
     known[key] = time.monotonic() + KNOWN_SECONDS
 
 

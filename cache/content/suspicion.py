@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from cache.limited_dict import LimitedDict
+
 if TYPE_CHECKING:
     from cache.model.reference import Digest
 
@@ -19,13 +21,11 @@ _SERVED_MAX: Final = 10_000
 class Suspicions:
     """Times of whole responses by blob and client, and of verifications by blob."""
 
-    _served: dict[tuple[Digest, str], float] = field(default_factory=dict)
-    _verified: dict[Digest, float] = field(default_factory=dict)
+    _served: LimitedDict[tuple[Digest, str], float] = field(default_factory=lambda: LimitedDict(_SERVED_MAX))
+    _verified: LimitedDict[Digest, float] = field(default_factory=lambda: LimitedDict(_SERVED_MAX))
 
     def served(self, digest: Digest, client: str, now: float) -> None:
         """Remember a whole response."""
-        if len(self._served) >= _SERVED_MAX:
-            self._served.clear()
         self._served[digest, client] = now
 
     def is_suspect(self, digest: Digest, client: str, now: float) -> bool:
@@ -33,7 +33,5 @@ class Suspicions:
         again = now - self._served.pop((digest, client), now - SUSPICION) < SUSPICION
         if not again or now - self._verified.get(digest, now - SUSPICION) < SUSPICION:
             return False
-        if len(self._verified) >= _SERVED_MAX:
-            self._verified.clear()
         self._verified[digest] = now
         return True

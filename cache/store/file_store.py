@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 
 from typing_extensions import override
 
+from cache.limited_dict import LimitedDict
 from cache.model.manifest import Manifest, descriptors_in, has_digest, media_type_in
 from cache.model.reference import Digest, parse_digest
 from cache.store import files
@@ -46,8 +47,8 @@ class FileStore(Store):
     disk: Disk
     make_room: Callable[[int], Awaitable[bool]]
     stored: Callable[[int], None]
-    _sizes: dict[Digest, int] = field(default_factory=dict)
-    _used: dict[tuple[str, Digest], float] = field(default_factory=dict)
+    _sizes: LimitedDict[Digest, int] = field(default_factory=lambda: LimitedDict(_SIZES_MAX))
+    _used: LimitedDict[tuple[str, Digest], float] = field(default_factory=lambda: LimitedDict(_SIZES_MAX))
     _layouts: dict[str, Layout] = field(default_factory=dict)
     # Manifests in use: all responses share one copy.
     _manifests: WeakValueDictionary[tuple[str, Digest], Manifest] = field(default_factory=WeakValueDictionary)
@@ -104,7 +105,7 @@ class FileStore(Store):
             return True
         sound = await self.verify_blob(area, digest)
         if sound:
-            self._learn(digest, size)
+            self._sizes[digest] = size
         return sound
 
     @override
@@ -140,7 +141,7 @@ class FileStore(Store):
     async def commit_blob(self, writer: BlobWriter, digest: Digest, size: int) -> None:
         with self.disk.writing():
             await in_thread(partial(writer.commit, size))
-        self._learn(digest, size)
+        self._sizes[digest] = size
         self.stored(size)
 
     @override
@@ -205,14 +206,12 @@ class FileStore(Store):
         key = (area, manifest.digest)
         if abs(now - self._used.get(key, 0.0)) < files.USE_RESOLUTION:
             return
-        if len(self._used) >= _SIZES_MAX:
-            self._used.clear()
         self._used[key] = now
         layout = self._layout(area)
         files.mark_used(layout.manifest(manifest.digest), now)
         for each in descriptors_in(manifest.content):
             if each.size is not None and each.digest not in self._sizes:  # a size that was seen is certain
-                self._learn(each.digest, each.size)
+                self._sizes[each.digest] = each.size
             files.mark_used(layout.blob(each.digest), now)
             if (child := self.manifest(area, each.digest)) is not None:
                 self.mark_used(area, child)
@@ -231,11 +230,6 @@ class FileStore(Store):
             size = path.stat().st_size
             path.unlink()
             self.stored(-size)
-
-    def _learn(self, digest: Digest, size: int) -> None:
-        if len(self._sizes) >= _SIZES_MAX:
-            self._sizes.clear()
-        self._sizes[digest] = size
 
     async def _write(self, path: Path, content: bytes) -> None:
         with self.disk.writing():

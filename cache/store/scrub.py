@@ -33,14 +33,14 @@ async def scrub(root: Path, log: Logger, interval: float = PASS_INTERVAL, rest: 
 
 
 def _remove_if_damaged(path: Path) -> bool:
-    digest = digest_of(path)
+    digest = _digest_named_by(path)
     if digest is None or not path.exists() or is_sound(path, digest):
         return False
     path.unlink(missing_ok=True)
     return True
 
 
-def digest_of(path: Path) -> Digest | None:
+def _digest_named_by(path: Path) -> Digest | None:
     """Return the digest that the path of a blob names; None for another file."""
     parts = path.parts
     return Digest(parts[-3], parts[-1]) if len(parts) > 4 and parts[-4] == "blobs" else None  # noqa: PLR2004

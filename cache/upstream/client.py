@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 from yarl import URL
 
+from cache.limited_dict import LimitedDict
 from cache.model.errors import TOO_MANY, UNAUTHORIZED, RegistryError
 from cache.upstream.body import read_body
 from cache.upstream.challenge import Challenge, challenges, preferred
@@ -44,7 +45,7 @@ class UpstreamClient:
     health: Health = field(default_factory=Health)
     login: CredentialsResult = CredentialsResult.NOT_CHECKED
     tokens: TokenCache = field(init=False)
-    _challenges: dict[str, Challenge] = field(default_factory=dict)
+    _challenges: LimitedDict[str, Challenge] = field(default_factory=lambda: LimitedDict(_CHALLENGES_MAX))
 
     def __post_init__(self) -> None:
         self.tokens = TokenCache(self.config.url, self._fetch)
@@ -162,8 +163,6 @@ class UpstreamClient:
             return None
         if challenge.scheme == "bearer" and "scope" not in challenge.parameters:
             challenge = challenge.with_scope(f"repository:{repository}:pull")
-        if len(self._challenges) >= _CHALLENGES_MAX:
-            self._challenges.clear()
         self._challenges[repository] = self._challenges["*"] = challenge
         return challenge
 

@@ -24,6 +24,8 @@ _REFUSALS: Final[dict[int, tuple[Reason | None, str]]] = {
     FORBIDDEN: (Reason.FORBIDDEN, "{party} denies access (403)."),
     NOT_FOUND: (None, "{party} does not have it (404)."),
 }
+# Statuses with which registries refuse HEAD of a manifest, although GET works.
+NO_HEAD: Final = frozenset({400, 401, 405, 501})
 _LONGEST_WAIT: Final = 1_000_000.0  # seconds; a Retry-After beyond this is a mistake
 
 # Reason and message for each kind of exception; the first that matches counts.

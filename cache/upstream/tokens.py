@@ -11,6 +11,7 @@ import orjson
 from yarl import URL
 
 from cache.coalesce import Coalescer
+from cache.limited_dict import LimitedDict
 from cache.model.errors import BAD_GATEWAY, FORBIDDEN, UNAUTHORIZED, RegistryError
 from cache.upstream.failures import is_success, not_a_registry, refusal_of
 from common.cache_protocol import UpstreamReason
@@ -53,7 +54,9 @@ class TokenCache:
 
     upstream: str
     fetch: Callable[[URL, dict[str, str]], Awaitable[tuple[int, Any, bytes]]]
-    _tokens: dict[tuple[tuple[str, str, str], str], Token] = field(default_factory=dict, repr=False)
+    _tokens: LimitedDict[tuple[tuple[str, str, str], str], Token] = field(
+        default_factory=lambda: LimitedDict(_TOKENS_MAX), repr=False
+    )
     _requests: Coalescer[Token] = field(default_factory=Coalescer)
 
     def clear(self) -> None:
@@ -95,8 +98,6 @@ class TokenCache:
             token = _token_in(body, party)
         else:
             raise refusal_of(status, answer, party)
-        if len(self._tokens) >= _TOKENS_MAX:
-            self._tokens.clear()
         self._tokens[challenge.key, basic] = token
         return token
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cache.limited_dict import LimitedDict
 from cache.model.errors import RegistryError
 from cache.replicas.rendezvous import ranked
 from cache.server.byte_range import ByteRange, UnsatisfiableError, requested_range
@@ -144,3 +145,13 @@ def test_refused_image_keeps_a_verdict() -> None:
     health.failed("blobs", OUTAGE, 3.0)
     health.refused("manifests", 10.0)
     assert health.reason == "Reachable"
+
+
+def test_full_dictionary_begins_again() -> None:
+    """A new key beyond the limit removes all others. An old key removes none."""
+    known: LimitedDict[int, str] = LimitedDict(3)
+    for key in (1, 2, 3, 1):
+        known[key] = "a"
+    assert list(known) == [1, 2, 3]
+    known[4] = "b"
+    assert known == {4: "b"}
