@@ -110,12 +110,19 @@ class TlsFiles(Part):
     key: str
 
 
+class CredentialFiles(Part):
+    """Files of an account. Both are absent while there is none."""
+
+    username: str
+    password: str
+
+
 class UpstreamConfig(Part):
-    """One upstream. `host` is what image names start with; `credentials` is a directory with username and password."""
+    """One upstream. `host` is what image names start with."""
 
     host: Annotated[str, AfterValidator(_image_host)]
     url: Annotated[str, AfterValidator(_registry)]
-    credentials: str | None = None
+    credentials: CredentialFiles | None = None
 
     @property
     def image_hosts(self) -> tuple[str, ...]:

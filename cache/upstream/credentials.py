@@ -5,10 +5,12 @@ from __future__ import annotations
 from base64 import b64encode
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cache.file_stamp import Stamp, stamp_of
 
-_FILES = ("username", "password")
+if TYPE_CHECKING:
+    from cache.config import CredentialFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,28 +21,22 @@ class Credentials:
     stamps: tuple[Stamp, ...] = ()
 
 
-def read_credentials(directory: str | None) -> Credentials:
-    """Read the files `username` and `password` of a directory; None means anonymous.
-
-    The bytes of the files are sent as they are.
-    """
-    if directory is None:
+def read_credentials(files: CredentialFiles | None) -> Credentials:
+    """Read the account in two files; None means anonymous. The bytes of the files are sent as they are."""
+    if files is None:
         return Credentials()
-    stamps = _stamps_in(directory)
+    paths = Path(files.username), Path(files.password)
+    stamps = tuple(map(stamp_of, paths))
     while True:
-        credentials = Credentials(_basic_in(directory), stamps)
-        stamps = _stamps_in(directory)
+        credentials = Credentials(_basic_in(paths), stamps)
+        stamps = tuple(map(stamp_of, paths))
         if stamps == credentials.stamps:  # else the Secret changed while it was read
             return credentials
 
 
-def _stamps_in(directory: str) -> tuple[Stamp, ...]:
-    return tuple(stamp_of(Path(directory, name)) for name in _FILES)
-
-
-def _basic_in(directory: str) -> str:
+def _basic_in(paths: tuple[Path, Path]) -> str:
     try:
-        username, password = (Path(directory, name).read_bytes() for name in _FILES)
+        username, password = (path.read_bytes() for path in paths)
     except OSError:
         return ""
     return f"Basic {b64encode(username + b':' + password).decode()}" if username and password else ""

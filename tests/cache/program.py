@@ -251,15 +251,20 @@ class Cache:
             await self.session.close()
 
 
-def credentials(folder: Path, username: bytes = b"robot", password: bytes = b"secret") -> str:
-    """Write a folder with an account and return its path."""
+def credentials(folder: Path, username: bytes = b"robot", password: bytes = b"secret") -> Json:
+    """Write a folder with an account and return its files."""
     folder.mkdir(exist_ok=True)
     (folder / "username").write_bytes(username)
     (folder / "password").write_bytes(password)
-    return str(folder)
+    return credential_files(folder)
 
 
-def a_config(folder: Path, upstream: str, tls: Json | None, *, credentials: str | None = None, **changes: Any) -> Json:
+def credential_files(folder: Path) -> Json:
+    """Return the files of an account in a folder, as in a configuration."""
+    return {name: str(folder / name) for name in ("username", "password")}
+
+
+def a_config(folder: Path, upstream: str, tls: Json | None, *, credentials: Json | None = None, **changes: Any) -> Json:
     """Return a configuration with free ports."""
     return {
         "listen": f"127.0.0.1:{free_port()}",

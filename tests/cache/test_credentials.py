@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from tests.cache.behaviour import Behaviour
-from tests.cache.program import credentials
+from tests.cache.program import credential_files, credentials
 from tests.cache.upstream import Registry, basic, listening
 from tests.support.secret_mount import SecretMount
 
@@ -71,7 +71,7 @@ async def test_change_fails_no_pull(
     mount = SecretMount(tmp_path / "account", ("username", "password"))
     mount.replace({"username": b"robot0", "password": b"secret0"})
     upstream.does = Behaviour(auth=auth, accounts=(b"robot0:secret0",), token_lifetime=1)
-    cache = await make_cache(credentials=str(tmp_path / "account")).start()
+    cache = await make_cache(credentials=credential_files(tmp_path / "account")).start()
     ended = asyncio.Event()
 
     pulled = [0, 0, 0]
@@ -133,7 +133,7 @@ async def test_no_other_upstream_gets_credentials(
         other.url = f"https://localhost:{port}"
         registries = [upstream, other]
         mount = SecretMount(tmp_path / "secret", ("config.json", "username", "password"))
-        cache = make_cache(credentials=str(tmp_path / "secret"))
+        cache = make_cache(credentials=credential_files(tmp_path / "secret"))
 
         def follow(number: int) -> None:
             cache.config["upstreams"][0]["url"] = registries[number].url

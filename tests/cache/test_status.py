@@ -8,6 +8,7 @@ import pytest
 
 from common.agent_protocol import NODE_HEADER
 from tests.cache.behaviour import Behaviour
+from tests.cache.program import credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,11 +69,8 @@ async def test_refused_image_does_not_refuse_credentials(
     upstream: Registry, make_cache: Callable[..., Cache], tmp_path: Path
 ) -> None:
     """401 for one image with a valid login says nothing of the credentials in general."""
-    for name, value in (("username", "robot"), ("password", "secret")):
-        (tmp_path / name).write_text(value)
     upstream.does.auth = "bearer"
-    upstreams = [{"host": "registry.test", "url": upstream.url, "credentials": str(tmp_path)}]
-    cache = await make_cache(upstreams=upstreams).start()
+    cache = await make_cache(credentials=credentials(tmp_path / "account")).start()
 
     async def accepted() -> bool:
         return bool((await _upstream(cache))["credentials"] == "CredentialsAccepted")

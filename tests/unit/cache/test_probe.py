@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cache.config import UpstreamConfig
+from cache.config import CredentialFiles, UpstreamConfig
 from cache.upstream.client import UpstreamClient
 from cache.upstream.credentials import read_credentials
 from cache.upstream.probe import probe
@@ -87,6 +87,11 @@ CASES: list[tuple[str, Front, tuple[str, str], tuple[Reason, Login]]] = [
 ]
 
 
+def files_in(folder: Path) -> CredentialFiles:
+    """Return the files of an account in a folder."""
+    return CredentialFiles(username=str(folder / "username"), password=str(folder / "password"))
+
+
 @asynccontextmanager
 async def client_of(
     url: str, folder: Path, login: tuple[str, str] = NONE, ca: str = "", proxies: Proxies | None = None
@@ -98,7 +103,7 @@ async def client_of(
     config = UpstreamConfig(host="registry.test", url=url)
     session = Session(client_context)
     await session.follow(str(folder / "ca.crt"))
-    yield UpstreamClient(config, session, proxies or proxies_in({}), read_credentials(str(folder)))
+    yield UpstreamClient(config, session, proxies or proxies_in({}), read_credentials(files_in(folder)))
     await session.close()
 
 
@@ -185,7 +190,7 @@ async def test_changed_credentials_are_checked(tmp_path: Path) -> None:
         results = [client.login]
         for password in (RIGHT[1], WRONG[1]):
             (tmp_path / "password").write_text(password)
-            client.follow_credentials(read_credentials(str(tmp_path)))
+            client.follow_credentials(read_credentials(files_in(tmp_path)))
             results.append(client.login)
             assert client.health.begin_probe(1.0)
             await probe(client)
