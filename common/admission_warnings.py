@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from common import quantity, upstream
 
 if TYPE_CHECKING:
-    from common.model import RegistryMirrorSpec
+    from common.model import RegistryMirrorSpec, UpstreamSpec
     from common.placement import AgentPods, CachePods
 
 _TOO_SMALL: Final = 2**20  # bytes: no image and no program fits, so the suffix is missing or wrong (20, 100m)
@@ -16,48 +16,54 @@ _SYSTEM_CLASSES: Final = ("system-node-critical", "system-cluster-critical")
 
 def warnings_for(spec: RegistryMirrorSpec) -> list[str]:
     """Return the warnings for a valid spec."""
-    literal = upstream.parse_literal(spec.upstream_url)
-    parsed = upstream.parse(spec.upstream_url)
+    warnings = _upstream_warnings("spec", spec.upstreams[0])
+    if spec.masquerade_url in upstream.parse(spec.upstream_url).own_names:
+        warnings.append(
+            "spec.masqueradeUrl: is the upstream's own name, so all programs on the nodes reach the mirror instead"
+            " of the upstream while the mirror answers; choose another name"
+        )
+    for number, each in enumerate(spec.additional_upstreams or []):
+        warnings += _upstream_warnings(f"spec.additionalUpstreams[{number}]", each)
+    warnings += _storage_warnings(spec)
+    if spec.cache is not None:
+        warnings += _pod_warnings("spec.cache", spec.cache) + _toleration_warnings(spec.cache)
+    return warnings + _pod_warnings("spec.agent", spec.agent) if spec.agent is not None else warnings
+
+
+def _upstream_warnings(path: str, entry: UpstreamSpec) -> list[str]:
+    """Return the warnings for one upstream; `path` is that of its fields."""
+    literal = upstream.parse_literal(entry.upstream_url)
+    parsed = upstream.parse(entry.upstream_url)
     found = [
         (
             parsed != literal,
             (
-                f"spec.upstreamUrl: {literal.host} is not a registry; the mirror uses {parsed.url}"
+                f"{path}.upstreamUrl: {literal.host} is not a registry; the mirror uses {parsed.url}"
                 f" for images named {parsed.image_host}/..."
             ),
         ),
         (
             parsed.scheme == "http",
-            "spec.upstreamUrl: http:// sends images"
-            + (" and the credentials of spec.credentialsSecret" if spec.credentials_secret else "")
+            f"{path}.upstreamUrl: http:// sends images"
+            + (f" and the credentials of {path}.credentialsSecret" if entry.credentials_secret else "")
             + " unencrypted; use https:// if the registry supports it",
         ),
         (
-            parsed == literal and _authority(spec.upstream_url) not in parsed.image_hosts,
+            parsed == literal and _authority(entry.upstream_url) not in parsed.image_hosts,
             (
-                f"spec.upstreamUrl: images named {_authority(spec.upstream_url)}/... do not use the mirror, because"
+                f"{path}.upstreamUrl: images named {_authority(entry.upstream_url)}/... do not use the mirror, because"
                 f" nodes compare names letter by letter; name them {parsed.image_host}/..."
             ),
         ),
         (
-            spec.masquerade_url in parsed.own_names,
+            entry.credentials_secret is not None,
             (
-                "spec.masqueradeUrl: is the upstream's own name, so all programs on the nodes reach the mirror instead"
-                " of the upstream while the mirror answers; choose another name"
-            ),
-        ),
-        (
-            spec.credentials_secret is not None,
-            (
-                "spec.credentialsSecret: every pod of the cluster can pull all private images that these credentials"
+                f"{path}.credentialsSecret: every pod of the cluster can pull all private images that these credentials"
                 " can read; use an account with access to shared images only"
             ),
         ),
     ]
-    warnings = [warning for applies, warning in found if applies] + _storage_warnings(spec)
-    if spec.cache is not None:
-        warnings += _pod_warnings("spec.cache", spec.cache) + _toleration_warnings(spec.cache)
-    return warnings + _pod_warnings("spec.agent", spec.agent) if spec.agent is not None else warnings
+    return [warning for applies, warning in found if applies]
 
 
 def _authority(upstream_url: str) -> str:

@@ -13,11 +13,13 @@ REQUIRED: Final = "FieldValueRequired"
 INVALID: Final = "FieldValueInvalid"
 NOT_SUPPORTED: Final = "FieldValueNotSupported"
 FORBIDDEN: Final = "FieldValueForbidden"
+DUPLICATE: Final = "FieldValueDuplicate"
 _WORDS: Final = {
     REQUIRED: "Required value",
     INVALID: "Invalid value",
     NOT_SUPPORTED: "Unsupported value",
     FORBIDDEN: "Forbidden",
+    DUPLICATE: "Duplicate value",
 }
 _MAX_SHOWN: Final = 80  # characters of a value
 _ENTRIES: Final = 5  # entries of a list or an object
@@ -39,7 +41,7 @@ class FieldError:
     @property
     def message(self) -> str:
         """Return the error without its path, in the form of Kubernetes' field errors."""
-        shown = f": {show(self.value)}" if self.cause in (INVALID, NOT_SUPPORTED) else ""
+        shown = f": {show(self.value)}" if self.cause in (INVALID, NOT_SUPPORTED, DUPLICATE) else ""
         return f"{_WORDS[self.cause]}{shown}: {self.sentence}"
 
     def __str__(self) -> str:

@@ -8,6 +8,8 @@ from common import names, reserved_names, upstream
 from common.image_hosts import DEFAULT_PORTS, DOCKER_HUB
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from common.upstream import Upstream
 
 _PORT: Final = DEFAULT_PORTS["https"]  # the only port of a mirror
@@ -18,15 +20,26 @@ def default_of(upstream_url: str) -> str:
     return names.default_masquerade(upstream.parse_literal(upstream_url).host)
 
 
-def refusal_reason(name: str, registry: Upstream | None, allowed: tuple[str, ...]) -> str | None:
-    """Return the reason against `name` for a mirror of `registry`; None if it is allowed.
+def refusal_reason(
+    name: str, registry: Upstream | None, additional: Iterable[Upstream], allowed: tuple[str, ...]
+) -> str | None:
+    """Return the reason against `name` for a mirror of these registries; None if it is allowed.
 
     `registry` is None if upstreamUrl is invalid. `allowed` are the domains of MASQUERADE_DOMAINS.
     """
     reason = reserved_names.refusal_reason(name, allowed)
     if reason is None and "." not in name:
         reason = "must have a dot, because names without a dot belong to nodes"
+    reason = reason or next((_additional(name, each) for each in additional if name in each.own_names), None)
     return reason or (None if registry is None else _other_registry(name, registry))
+
+
+def _additional(name: str, registry: Upstream) -> str:
+    """Return the reason against a name of an additional upstream. Without `ns` it stands for the first upstream."""
+    return (
+        f"is a name of {registry.url}, an additional upstream, and images named {name}/... would come from"
+        " spec.upstreamUrl; choose a name that no registry has"
+    )
 
 
 def _other_registry(name: str, registry: Upstream) -> str | None:

@@ -34,6 +34,7 @@ DEFAULT_ACCESS_MODES: Final = ("ReadWriteOnce",)
 DEFAULT_STORAGE: Final = "20Gi"  # room for about 50 images
 DEFAULT_REPLICAS: Final = 2  # one serves while the other is drained or updated
 DEFAULT_TTL: Final = "168h"  # a week
+ADDITIONAL_UPSTREAMS_MAX: Final = 20  # bounds the memory of a cache, and the files on a node
 
 
 class ClaimMetadata(Part):
@@ -126,6 +127,21 @@ class VolumeClaimTemplate(Part):
     spec: ClaimSpec | None = Field(None, description="Spec of the claims: size, access modes and StorageClass.")
 
 
+class UpstreamSpec(Part):
+    """One registry that the mirror serves."""
+
+    upstream_url: UpstreamUrl = Field(
+        description="Registry to mirror, by the rules of spec.upstreamUrl. No two upstreams have the same image names."
+    )
+    credentials_secret: SecretName | None = Field(
+        None,
+        description=(
+            "Secret in the controller's namespace with the keys username and password for this upstream alone."
+            " Default: none."
+        ),
+    )
+
+
 class RegistryMirrorSpec(Part):
     """The registry to mirror, and the settings of its cache."""
 
@@ -153,6 +169,15 @@ class RegistryMirrorSpec(Part):
             " that these credentials can read. Default: none. Example: internal-mirror."
         ),
     )
+    additional_upstreams: list[UpstreamSpec] | None = Field(
+        None,
+        max_length=ADDITIONAL_UPSTREAMS_MAX,
+        description=(
+            "Further registries that the same cache pods and agents serve, each with its own credentials. At most 20."
+            " Example: [{upstreamUrl: quay.io}]."
+        ),
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["upstreamUrl"]},
+    )
     volume_claim_template: VolumeClaimTemplate | None = Field(
         None,
         description="PersistentVolumeClaim of each cache pod. Default: 20Gi of storage, access mode ReadWriteOnce.",
@@ -175,3 +200,9 @@ class RegistryMirrorSpec(Part):
     agent: AgentPods | None = Field(
         None, description="Resources and metadata of the node agents. HOSTESS_NODE_SELECTOR chooses their nodes."
     )
+
+    @property
+    def upstreams(self) -> list[UpstreamSpec]:
+        """Return all upstreams, that of spec.upstreamUrl first."""
+        first = UpstreamSpec(upstream_url=self.upstream_url, credentials_secret=self.credentials_secret)
+        return [first, *(self.additional_upstreams or [])]

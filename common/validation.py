@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from common import field_types, masquerade, names, upstream
 from common.defaults import MAX_DEPTH, dict_at, is_too_deep, without_nulls
-from common.field_errors import FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, FieldError, show
+from common.field_errors import DUPLICATE, FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, FieldError, show
 from common.immutability import immutable_field_errors
-from common.model import RegistryMirrorSpec
+from common.model import ADDITIONAL_UPSTREAMS_MAX, RegistryMirrorSpec
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -27,6 +27,16 @@ _EXPECTED: Final = {
     "spec.upstreamUrl": ("the registry to mirror, as a string host[:port]", "upstreamUrl: quay.io"),
     "spec.masqueradeUrl": ("a DNS name, as a string", "masqueradeUrl: local.docker.io"),
     "spec.credentialsSecret": ("the name of a Secret, as a string", "credentialsSecret: internal-mirror"),
+    "spec.additionalUpstreams": (
+        f"a list of at most {ADDITIONAL_UPSTREAMS_MAX} registries",
+        "additionalUpstreams: [{upstreamUrl: quay.io}]",
+    ),
+    "spec.additionalUpstreams[]": ("a registry, as an object with upstreamUrl", "- upstreamUrl: quay.io"),
+    "spec.additionalUpstreams[].upstreamUrl": ("a registry, as a string host[:port]", "upstreamUrl: quay.io"),
+    "spec.additionalUpstreams[].credentialsSecret": (
+        "the name of a Secret, as a string",
+        "credentialsSecret: internal-mirror",
+    ),
     "spec.replicas": ("an integer from 1 to 10, without quotes", "replicas: 2"),
     "spec.ttl": ("a Go duration, as a string (0s sets no limit)", "ttl: 168h"),
     "spec.volumeClaimTemplate": (
@@ -66,6 +76,7 @@ _TYPES: Final = {
     "model_type": "must be an object",
     "model_attributes_type": "must be an object",
 }
+_INDEX: Final = re.compile(r"\[[0-9]+\]")
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
 
 
@@ -92,6 +103,7 @@ def parse_and_validate(
     spec, found = _parse(mirror.get("spec"))
     found = _name_errors(dict_at(mirror, "metadata")) + found
     found += _not_about(found, _masquerade_errors(dict_at(mirror, "spec"), masquerade_domains))
+    found += _not_about(found, _duplicate_errors(dict_at(mirror, "spec")))
     if old is None or is_too_deep(old):
         return found, spec
     _, stored_errors = _parse(dict_at(old, "spec"))  # invalid fields have no objects, so they can change
@@ -128,7 +140,7 @@ def _field_error(detail: ErrorDetails) -> FieldError:
         return FieldError(path, FORBIDDEN, detail["msg"])
     if kind == "literal_error":
         return FieldError(path, NOT_SUPPORTED, f"must be one of {context['expected']}", value)
-    if path in _EXPECTED:
+    if _any_index(path) in _EXPECTED:
         return FieldError(path, INVALID, f"must be {_expectation(path)}", value)
     return FieldError(path, INVALID, _TYPES.get(kind, detail["msg"]), value)
 
@@ -145,13 +157,19 @@ def _step(step: int | str) -> str:
 
 
 def _expectation(path: str) -> str:
-    if path in _EXPECTED:
-        return _EXPECTED[path][0] + _example(path)
+    if (known := _any_index(path)) in _EXPECTED:
+        return _EXPECTED[known][0] + _example(path)
     return f"set it, or remove {path.rpartition('.')[0]}"
 
 
 def _example(path: str) -> str:
-    return f'; for example "{_EXPECTED[path][1]}"' if path in _EXPECTED else ""
+    known = _any_index(path)
+    return f'; for example "{_EXPECTED[known][1]}"' if known in _EXPECTED else ""
+
+
+def _any_index(path: str) -> str:
+    """Return the path without the numbers of list entries, as in _EXPECTED."""
+    return _INDEX.sub("[]", path)
 
 
 def _name_errors(metadata: Json) -> list[FieldError]:
@@ -183,16 +201,40 @@ def _no_name(metadata: Json) -> str:
 def _masquerade_errors(spec: Json, allowed: tuple[str, ...]) -> list[FieldError]:
     """Validate the host name on the nodes by one rule, whether it is from the spec or the default."""
     given, registry = spec.get("masqueradeUrl"), _upstream(spec.get("upstreamUrl"))
+    additional = [found for _, url in _additional_urls(spec) if (found := _upstream(url))]
     example = f'; for example "masqueradeUrl: mirror.{allowed[0] if allowed else "example.com"}"'
     if given is not None:
-        reason = masquerade.refusal_reason(given, registry, allowed) if isinstance(given, str) else None
+        reason = masquerade.refusal_reason(given, registry, additional, allowed) if isinstance(given, str) else None
         return [FieldError("spec.masqueradeUrl", INVALID, reason + example, given)] if reason else []
     if registry is None:
         return []
     default = masquerade.default_of(spec["upstreamUrl"])
-    reason = masquerade.refusal_reason(default, registry, allowed)
+    reason = masquerade.refusal_reason(default, registry, additional, allowed)
     sentence = f'the default "{default}" {reason}; set another name{example}'
     return [FieldError("spec.masqueradeUrl", REQUIRED, sentence)] if reason else []
+
+
+def _duplicate_errors(spec: Json) -> list[FieldError]:
+    """Return an error for each upstream with image names of an earlier one."""
+    errors, holders = [], dict[str, str]()
+    for path, url in [("spec.upstreamUrl", spec.get("upstreamUrl")), *_additional_urls(spec)]:
+        hosts = found.image_hosts if (found := _upstream(url)) else ()
+        taken = next((host for host in hosts if host in holders), None)
+        if taken is not None:
+            sentence = f"{holders[taken]} has the images named {taken}/... already; remove one of the two"
+            errors.append(FieldError(path, DUPLICATE, sentence, url))
+        holders |= dict.fromkeys(hosts, path) if taken is None else {}
+    return errors
+
+
+def _additional_urls(spec: Json) -> list[tuple[str, Any]]:
+    """Return path and value of each upstreamUrl in spec.additionalUpstreams."""
+    entries = spec.get("additionalUpstreams")
+    return [
+        (f"spec.additionalUpstreams[{number}].upstreamUrl", entry.get("upstreamUrl"))
+        for number, entry in enumerate(entries if isinstance(entries, list) else [])
+        if isinstance(entry, dict)
+    ]
 
 
 def _upstream(url: Any) -> upstream.Upstream | None:

@@ -53,6 +53,11 @@ class MirrorBuilder:
         """Set the upstream."""
         return self.having("spec.upstreamUrl", upstream_url)
 
+    def also_of(self, *upstreams: str | Json) -> MirrorBuilder:
+        """Set the additional upstreams, each by its URL or as an object."""
+        entries = [{"upstreamUrl": each} if isinstance(each, str) else each for each in upstreams]
+        return self.having("spec.additionalUpstreams", entries)
+
     def known_as(self, masquerade_url: str) -> MirrorBuilder:
         """Set the host name on the nodes."""
         return self.having("spec.masqueradeUrl", masquerade_url)

@@ -239,6 +239,7 @@ def specs() -> st.SearchStrategy[Json]:
     optional = {
         "masqueradeUrl": dns_names().map("{}.example".format),
         "credentialsSecret": object_names(),
+        "additionalUpstreams": additional_upstreams(),
         "volumeClaimTemplate": _claims(),
         "replicas": st.integers(1, 10),
         "ttl": durations(),
@@ -248,6 +249,20 @@ def specs() -> st.SearchStrategy[Json]:
     }
     required = st.fixed_dictionaries({"upstreamUrl": upstream_urls().filter(_has_free_masquerade)})
     return st.builds(dict.__or__, _some(optional), required)
+
+
+def additional_upstreams() -> st.SearchStrategy[list[Json]]:
+    """Generate lists of upstreams with different hosts, which no other strategy generates."""
+    hosts = st.lists(st.integers(0, 999), max_size=4, unique=True)
+    entry = _some({"credentialsSecret": object_names()})
+    return st.builds(
+        lambda numbers, entries: [
+            {**each, "upstreamUrl": f"additional-{number}.example.com"}
+            for number, each in zip(numbers, entries, strict=False)
+        ],
+        hosts,
+        st.lists(entry, min_size=4, max_size=4),
+    )
 
 
 def _has_free_masquerade(url: str) -> bool:
@@ -292,6 +307,7 @@ _FIELDS = (
     *("spec.replicas", "spec.credentialsSecret", "spec.volumeClaimTemplate", "spec.volumeClaimTemplate.metadata"),
     *(f"spec.volumeClaimTemplate.metadata.{field}" for field in ("name", "labels", "annotations")),
     *("spec.volumeClaimTemplate.spec", "spec.volumeClaimTemplate.spec.resources", "status", "status.storage"),
+    *("spec.additionalUpstreams", "spec.additionalUpstreams.0"),
     *(f"spec.volumeClaimTemplate.spec.resources.{field}" for field in ("requests", "limits")),
     *(f"spec.volumeClaimTemplate.spec.{field}" for field in ("accessModes", "selector", "volumeMode", "volumeName")),
     *(f"spec.volumeClaimTemplate.spec.{field}" for field in ("storageClassName", "dataSource", "dataSourceRef")),

@@ -28,7 +28,7 @@ SPEC = ROOT["properties"]["spec"]
 # Keywords of structural schemas (apiextensions.k8s.io/v1, JSONSchemaProps) that the CRD uses.
 KEYWORDS = {
     *("type", "description", "properties", "additionalProperties", "items", "required", "enum", "format", "anyOf"),
-    *("pattern", "minLength", "maxLength", "minimum", "maximum", "x-kubernetes-int-or-string"),
+    *("pattern", "minLength", "maxLength", "minimum", "maximum", "maxItems", "x-kubernetes-int-or-string"),
     *("x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
 }
 INT_OR_STRING = [{"type": "integer"}, {"type": "string"}]
@@ -82,7 +82,7 @@ def _limits(schema: dict[str, Any], value: Any) -> dict[str, bool]:
         }
     if isinstance(value, int):
         return {"minimum": value >= schema.get("minimum", 0), "maximum": value <= schema.get("maximum", 0)}
-    return {}
+    return {"maxItems": len(value) <= schema.get("maxItems", 0)} if isinstance(value, list) else {}
 
 
 def test_committed_file_is_current() -> None:
