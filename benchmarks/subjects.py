@@ -57,7 +57,7 @@ def _objects(number: int, settings: ControllerSettings, ca: KeyPair, now: dateti
     mirror = _parsed(number)
     hosts = (mirror.masquerade, *names.service_hosts(mirror.name, settings.namespace))
     tls = ServingCertificate(ca.certificate, issue_certificate(ca, hosts, now))
-    return desired_objects(mirror, settings, Inputs(Credentials(CredentialsState.NOT_REQUIRED), tls))
+    return desired_objects(mirror, settings, Inputs((Credentials(CredentialsState.NOT_REQUIRED),), tls))
 
 
 def _parsed(number: int) -> Mirror:

@@ -9,6 +9,9 @@ from common import names
 
 # Annotation of the mirror's Service. Its value is the UID of a deleted mirror that the agents remove from their nodes.
 CLEANING_ANNOTATION: Final = f"{names.GROUP}/cleaning"
+# Annotation of the mirror's Service. Its value is a JSON list of the registries that the nodes pull through the mirror:
+# `host` of image names (empty if an older mirror has it) and `url` of the upstream. The first is spec.upstreamUrl.
+REGISTRIES_ANNOTATION: Final = f"{names.GROUP}/registries"
 # The kubelet reads the status code, the controller reads the body.
 STATUS_PORT: Final = 8081
 STATUS_PATH: Final = "/readyz"

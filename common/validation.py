@@ -15,6 +15,7 @@ from common.defaults import MAX_DEPTH, dict_at, is_too_deep, without_nulls
 from common.field_errors import DUPLICATE, FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, FieldError, show
 from common.immutability import immutable_field_errors
 from common.model import ADDITIONAL_UPSTREAMS_MAX, RegistryMirrorSpec
+from common.upstream_entries import upstream_entries
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -201,7 +202,7 @@ def _no_name(metadata: Json) -> str:
 def _masquerade_errors(spec: Json, allowed: tuple[str, ...]) -> list[FieldError]:
     """Validate the host name on the nodes by one rule, whether it is from the spec or the default."""
     given, registry = spec.get("masqueradeUrl"), _upstream(spec.get("upstreamUrl"))
-    additional = [found for _, url in _additional_urls(spec) if (found := _upstream(url))]
+    additional = [found for _, each in upstream_entries(spec)[1:] if (found := _upstream(each.get("upstreamUrl")))]
     example = f'; for example "masqueradeUrl: mirror.{allowed[0] if allowed else "example.com"}"'
     if given is not None:
         reason = masquerade.refusal_reason(given, registry, additional, allowed) if isinstance(given, str) else None
@@ -217,7 +218,8 @@ def _masquerade_errors(spec: Json, allowed: tuple[str, ...]) -> list[FieldError]
 def _duplicate_errors(spec: Json) -> list[FieldError]:
     """Return an error for each upstream with image names of an earlier one."""
     errors, holders = [], dict[str, str]()
-    for path, url in [("spec.upstreamUrl", spec.get("upstreamUrl")), *_additional_urls(spec)]:
+    for entry, fields in upstream_entries(spec):
+        path, url = f"{entry}.upstreamUrl", fields.get("upstreamUrl")
         hosts = found.image_hosts if (found := _upstream(url)) else ()
         taken = next((host for host in hosts if host in holders), None)
         if taken is not None:
@@ -225,16 +227,6 @@ def _duplicate_errors(spec: Json) -> list[FieldError]:
             errors.append(FieldError(path, DUPLICATE, sentence, url))
         holders |= dict.fromkeys(hosts, path) if taken is None else {}
     return errors
-
-
-def _additional_urls(spec: Json) -> list[tuple[str, Any]]:
-    """Return path and value of each upstreamUrl in spec.additionalUpstreams."""
-    entries = spec.get("additionalUpstreams")
-    return [
-        (f"spec.additionalUpstreams[{number}].upstreamUrl", entry.get("upstreamUrl"))
-        for number, entry in enumerate(entries if isinstance(entries, list) else [])
-        if isinstance(entry, dict)
-    ]
 
 
 def _upstream(url: Any) -> upstream.Upstream | None:

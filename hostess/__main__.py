@@ -72,8 +72,7 @@ def run(settings: Settings, log: Log, stopping: threading.Event) -> None:
     threading.Thread(target=status.serve_forever, name="status", daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    where = {"mirror": settings.mirror, "node": settings.node_name}
-    log.info("started", version=VERSION, **where, upstream=settings.upstream_host)
+    log.info("started", version=VERSION, mirror=settings.mirror, node=settings.node_name)
     try:
         agent.run(stopping)
         agent.cleanup.finish(lambda: removal_reason(api, settings, seen=agent.saw_removal))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from common.agent_protocol import MIRROR_UNREACHABLE, NODE_FILES_UNWRITABLE, RESERVED_NAME, State
-from hostess import node_state
+from hostess import node_state, registries
 from hostess.containerd.config_path import Reading
 from hostess.fs import atomic
 from hostess.health.probe import ProbeError
@@ -161,6 +161,7 @@ class Agent:
         if self.settings.takes_nodes_name:
             self._refuse_name()
         self.cleanup.reset()
+        self.node.registries = mirror.registries or self.node.registries
         self.node.presence.hold()
         addresses = mirror.addresses or self._remembered_addresses()
         ca = atomic.read_or_none(self.settings.ca_file)
@@ -242,9 +243,10 @@ class Agent:
     def _configure(self, addresses: tuple[str, ...], ca: bytes) -> NodeState:
         """Write all files, then report or raise what prevents their use."""
         problem, found = None, Reading()
+        needs_folder = any(each.host for each in self.node.registries or ())
         version_read = self.containerd.version_read  # until then, write nothing that only some runtimes need
         try:
-            found = self.containerd.reading() if version_read else found
+            found = self.containerd.reading(needs_folder=needs_folder) if version_read else found
         except NodeConfigError as error:
             problem = error
         new = self.node.configure(
@@ -265,7 +267,10 @@ class Agent:
             return node_state.NAME_MISSING
         if time.monotonic() < self._name_known_at:
             return node_state.NAME_IS_NEW
-        return node_state.configured(self.settings.upstream_host, found.doubt, self.probe.network.doubt)
+        if self.node.registries is None:
+            return node_state.REGISTRIES_UNKNOWN
+        images = registries.hosts(self.node.registries)
+        return node_state.configured(images, found.doubt, self.probe.network.doubt)
 
     def _note_name(self, *, changed: bool) -> None:
         if changed:

@@ -25,17 +25,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from hostess.registries import Registry
     from hostess.settings import Settings
 
 
-@dataclass(frozen=True)
+@dataclass
 class Node:
     """Node of one mirror. Methods raise OSError, TimeoutError (the lock), NodeConfigError, MountReplaced.
 
-    Unreadable foreign files are left out. A failure is raised after the other steps.
+    Unreadable foreign files are left out. A failure is raised after the other steps. `registries` are None until the
+    agent knows them: then hosts.toml may be removed, and is not written.
     """
 
     settings: Settings
+    registries: tuple[Registry, ...] | None = None
 
     @cached_property
     def hosts(self) -> HostsFile:
@@ -48,15 +51,20 @@ class Node:
         """Return the lock that shows this agent to those of other mirrors."""
         return self._presence_of(self.settings.mirror)
 
-    @cached_property
+    @property
     def files(self) -> RegistryFiles:
         """Return the mirror's files in certs.d."""
-        return RegistryFiles(self.settings)
+        return RegistryFiles(self.settings, self.registries or ())
 
-    @cached_property
+    @property
+    def hides_upstream(self) -> bool:
+        """Return True if the hosts entry hides the first upstream, or may hide it."""
+        return self.registries is None or self.registries[0].is_named(self.settings.masquerade)
+
+    @property
     def drop_in(self) -> DropIn:
         """Return the mirror's drop-in for podman and CRI-O."""
-        return DropIn(self.settings)
+        return DropIn(self.settings, self.registries or ())
 
     def addresses(self) -> tuple[str, ...]:
         """Return the mirror's last addresses, which a restarted agent probes before the API server answers."""
@@ -75,11 +83,11 @@ class Node:
         return any(path.exists() and path.stat().st_nlink == 0 for path in mounted)
 
     def introduce(self, addresses: tuple[str, ...], ca: bytes, *, reads_docker: bool = True) -> bool:
-        """Publish the mirror's name and CA, unless they would hide the upstream; return True if the name is new.
+        """Publish the mirror's name and CA, unless they may hide an upstream; return True if the name is new.
 
         Before the mirror answers: a runtime written in Go reads the hosts file every five seconds only.
         """
-        if self.settings.hides_upstream or self.files.shares_folder:
+        if self.hides_upstream or self.files.shares_folder:
             return False
         with atomic.locked(self.settings.lock_file):
             is_new = self._introduce(addresses, ca)
@@ -102,21 +110,23 @@ class Node:
         in the way.
         """
         with atomic.locked(self.settings.lock_file):
-            self.files.remove_stale_hosts_tomls()
+            files = self.files
+            if self.registries is not None:
+                files.remove_stale_hosts_tomls()
             is_new = self._introduce(addresses, ca)
             run_all(
                 [
-                    self.files.write_hosts_tomls,
-                    self.files.remove_stale_cas,
+                    files.write_hosts_tomls,
+                    files.remove_stale_cas,
                     partial(self._provide_literal, literal),
                     partial(self._write_docker_ca, ca, needed=reads_docker),
-                    partial(self._write_drop_in, needed=reads_drop_in),
+                    *([partial(self._write_drop_in, needed=reads_drop_in)] if self.registries is not None else []),
                 ]
             )
         return is_new
 
     def withdraw(self) -> None:
-        """Remove the mirror from pulls by the names of the upstream, or of a former upstream."""
+        """Remove the mirror from pulls by the names of its upstreams, or of former ones."""
         files = self.files
         owned = files.owned_folders()
         if not owned and not self.drop_in.exists() and not self._affects_upstream():
@@ -178,11 +188,11 @@ class Node:
             literal_path.provide(literal, self.settings.containerd_certs)
 
     def _affects_upstream(self) -> bool:
-        return self.files.affect_upstream() or (self.settings.hides_upstream and bool(self.addresses()))
+        return self.files.affect_upstream() or (self.hides_upstream and bool(self.addresses()))
 
     def _withdrawing_steps(self, owned: list[Path]) -> Iterator[Callable[[], object]]:
         files = self.files
-        if self.settings.hides_upstream:
+        if self.hides_upstream:
             yield partial(self.hosts.remove, self.settings.mirror)
         # A shared folder would hide foreign settings of the upstream.
         folders = [*files.upstreams, *(files.ca_folders if files.shares_folder else ())]

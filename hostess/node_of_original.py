@@ -12,7 +12,7 @@ from hostess.node_config import Node
 from hostess.steps import run_all
 
 
-@dataclass(frozen=True)
+@dataclass
 class NodeOfOriginal(Node):
     """Node of one mirror whose hosts entry is a foreign line."""
 

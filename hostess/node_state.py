@@ -59,7 +59,12 @@ NAME_IS_NEW: Final = NodeState(
 )
 
 
-def configured(upstream_host: str, doubt: str, network_doubt: str) -> NodeState:
+REGISTRIES_UNKNOWN: Final = NodeState(
+    State.PENDING, "MirrorUnknown", "The mirror's upstreams have not been seen yet; their hosts.toml files stay."
+)
+
+
+def configured(image_hosts: str, doubt: str, network_doubt: str) -> NodeState:
     """Return the state of a node with all files.
 
     `doubt` is a sentence if the runtime may not read them, `network_doubt` if the node may not reach the mirror.
@@ -69,5 +74,5 @@ def configured(upstream_host: str, doubt: str, network_doubt: str) -> NodeState:
         return NodeState(State.UNVERIFIED, RUNTIME_NOT_VERIFIED, message)
     if network_doubt:
         return NodeState(State.UNVERIFIED, NODE_NETWORK_NOT_PROBED, network_doubt)
-    images = f"images of {upstream_host}" if upstream_host else "only images with the mirror's own name"
+    images = f"images of {image_hosts}" if image_hosts else "only images with the mirror's own name"
     return NodeState(State.CONFIGURED, "Configured", f"This node pulls {images} through the mirror.")

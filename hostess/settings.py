@@ -8,11 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from common import names
 from common.agent_protocol import DIALER_SOCKET, STATUS_PORT
-from common.image_hosts import host_name, spellings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,8 +26,7 @@ class SettingsError(Exception):
 class Settings:
     """Settings of one agent.
 
-    `upstream_host` is the host of image names; empty if another mirror serves it. Without `node_name` the runtime's
-    version stays unknown. `account` holds token and CA of the API server.
+    Without `node_name` the runtime's version stays unknown. `account` holds token and CA of the API server.
     """
 
     service: str
@@ -38,8 +35,6 @@ class Settings:
     hosts_file: Path
     backup: Path
     lock_file: Path
-    upstream_host: str
-    upstream_url: str
     node_name: str
     ca_file: Path
     docker_certs: Path
@@ -62,31 +57,11 @@ class Settings:
         """Return True if the mirror has the name of the node or of the API server."""
         return self.masquerade in (self.node_name, self.api_host)
 
-    @property
-    def image_hosts(self) -> tuple[str, ...]:
-        """Return each host in image names whose pulls use the mirror, `upstream_host` first."""
-        return spellings(self.upstream_host, urlsplit(self.upstream_url).scheme) if self.upstream_host else ()
-
-    def fallback_of(self, image_host: str) -> str:
-        """Return the URL that containerd would ask for images of this host without the mirror.
-
-        It is the upstream's URL if that name leads to the mirror.
-        """
-        is_own_name = image_host != self.upstream_host and host_name(image_host) != self.masquerade
-        return f"{urlsplit(self.upstream_url).scheme}://{image_host}" if is_own_name else self.upstream_url
-
-    @property
-    def hides_upstream(self) -> bool:
-        """Return True if the mirror has the upstream's own name, so that the hosts entry hides the upstream."""
-        return bool(self.upstream_url) and urlsplit(self.upstream_url).hostname == self.masquerade
-
 
 def read(environment: Mapping[str, str]) -> Settings:
     """Return the settings; an empty variable counts as unset. Raise SettingsError."""
     reader = _Reader(environment)
     settings = {each.field: reader.take(each) for each in VARIABLES}
-    if settings["upstream_host"] and not settings["upstream_url"] and "UPSTREAM_URL" not in reader.wrong:
-        reader.mistakes.append("UPSTREAM_URL: is required with UPSTREAM_HOST: containerd falls back to it")
     if reader.mistakes:
         raise SettingsError("\n".join(reader.mistakes))
     return Settings(**{**settings, "dialer": settings["dialer"] or None})  # type: ignore[arg-type]
@@ -98,25 +73,20 @@ class _Reader:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.environment = environment
         self.mistakes: list[str] = []
-        self.wrong: set[str] = set()
 
     def take(self, variable: Variable) -> object:
         name = variable.name
         value = self.environment.get(name, "").strip() or variable.default
         if value is None:
-            self._mistake(name, f"{name}: is not set; it is required")
+            self.mistakes.append(f"{name}: is not set; it is required")
             return None
         if value == "":
             return value
         try:
             return variable.parse(value)
         except ValueError as error:
-            self._mistake(name, f"{name}={value!r}: {error}")
+            self.mistakes.append(f"{name}={value!r}: {error}")
             return None
-
-    def _mistake(self, name: str, text: str) -> None:
-        self.wrong.add(name)
-        self.mistakes.append(text)
 
 
 def _object_name(value: str) -> str:
@@ -142,24 +112,6 @@ def _path(value: str) -> Path:
     if not path.is_absolute() or ".." in path.parts or len(path.parts) < len(("/", "folder", "file")):
         raise ValueError("expected an absolute path without .., below a folder of the root")
     return path
-
-
-def _is_plain(value: str) -> bool:
-    return value.isascii() and value.isprintable() and " " not in value
-
-
-def _folder(value: str) -> str:
-    if not _is_plain(value) or "/" in value or value.startswith(".") or value == "_default":
-        raise ValueError("expected host or host:port, as in image names")
-    return value
-
-
-def _url(value: str) -> str:
-    parts = urlsplit(value)
-    is_host_alone = parts.netloc and "@" not in parts.netloc and value.rstrip("/") == f"{parts.scheme}://{parts.netloc}"
-    if not _is_plain(value) or parts.scheme not in ("https", "http") or not is_host_alone or parts.port == 0:
-        raise ValueError("expected https://host[:port] or http://host[:port]")
-    return value
 
 
 def _flag(value: str) -> bool:
@@ -201,17 +153,6 @@ VARIABLES: Final = (
         "Copy of the content that is not from mirrors; it restores an emptied hosts file.",
     ),
     Variable("lock_file", "LOCK_FILE", _path, _FILE, "Lock that agents of other mirrors on the node share."),
-    Variable(
-        "upstream_host",
-        "UPSTREAM_HOST",
-        _folder,
-        "`host[:port]`",
-        "Registry in image names. Empty if another mirror's hosts.toml has this registry.",
-        "",
-    ),
-    Variable(
-        "upstream_url", "UPSTREAM_URL", _url, "URL", "Upstream of the mirror; required if UPSTREAM_HOST is set.", ""
-    ),
     Variable(
         "node_name",
         "NODE_NAME",

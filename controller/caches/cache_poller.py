@@ -53,13 +53,13 @@ class CachePoller:
     def __post_init__(self) -> None:
         self.pods.listen(self._pod_changed)
 
-    def verdict(self, mirror: Mirror) -> Verdict | None:
-        """Return the state of a mirror's upstream by its cache pods; None before the first round."""
+    def verdicts(self, mirror: Mirror) -> tuple[Verdict, ...]:
+        """Return the state of each upstream of a mirror by its cache pods; nothing before the first round."""
         answers = self._answers.get(mirror.name)
         if answers is None and not self._is_complete:
             self._waiting.add(mirror.name)
-            return None
-        return verdict_of(mirror.upstream.url, answers or {})
+            return ()
+        return tuple(verdict_of(each.upstream.url, answers or {}) for each in mirror.sources)
 
     def pulling(self, mirror: str) -> int | None:
         """Return the number of nodes that pulled through a mirror in the last day. None means unknown."""

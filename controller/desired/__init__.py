@@ -35,7 +35,7 @@ def without_certificate(mirror: Mirror, settings: ControllerSettings, inputs: In
 
 def _services(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> list[tuple[Kind, Json]]:
     return [
-        (SERVICE, service(mirror, settings, cleaning=inputs.masquerade_holder is not None)),
+        (SERVICE, service(mirror, settings, inputs)),
         (SERVICE, headless_service(mirror, settings)),
         (BUDGET, budget(mirror, settings)),
     ]
@@ -43,4 +43,4 @@ def _services(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> l
 
 def _agents(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> list[tuple[Kind, Json]]:
     needed = inputs.masquerade_holder is None or inputs.withdrawing
-    return [(DAEMON_SET, daemon_set(mirror, settings, inputs))] if needed else []
+    return [(DAEMON_SET, daemon_set(mirror, settings))] if needed else []

@@ -6,14 +6,15 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from common import cache_protocol, names
-from controller.objects.well_known import BUNDLE_FILE, CA, CERTIFICATE, KEY
+from controller.objects.well_known import BUNDLE_FILE, CA, CERTIFICATE, KEY, credentials_keys
 
 if TYPE_CHECKING:
     from common.types import Json
+    from common.upstream import Upstream
     from controller.model.mirror import Mirror
     from controller.settings import ControllerSettings
 
-# The whole Secret of the mirror: the configuration, username, password and the mirrors' CA.
+# The whole Secret of the mirror: the configuration, the accounts and the mirrors' CA.
 CONFIGURATION_DIRECTORY: Final = "/etc/registry-mirror"
 CERTIFICATE_DIRECTORY: Final = "/etc/registry-mirror-tls"
 BUNDLE_DIRECTORY: Final = "/etc/registry-mirror-ca"
@@ -36,18 +37,21 @@ def cache_config(mirror: Mirror, settings: ControllerSettings) -> str:
         "minFree": MIN_FREE,
         # Some volumes are directories, which enforce no size.
         "maxSize": mirror.storage,
-        "upstreams": [
-            {
-                "host": mirror.upstream.image_host,
-                "url": mirror.upstream.url,
-                # The files are absent while the mirror has no credentials.
-                "credentials": CONFIGURATION_DIRECTORY,
-            }
-        ],
+        "upstreams": [_upstream(each.upstream) for each in mirror.sources],
         "caBundle": f"{BUNDLE_DIRECTORY}/{BUNDLE_FILE}" if settings.ca_certificate_bundle else None,
         "peers": _peers(mirror, settings) if mirror.spec.replicas > 1 else None,
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def _upstream(upstream: Upstream) -> Json:
+    """Return an upstream. The files of its account are absent while it has none."""
+    username, password = (f"{CONFIGURATION_DIRECTORY}/{key}" for key in credentials_keys(upstream.directory))
+    return {
+        "host": upstream.image_host,
+        "url": upstream.url,
+        "credentials": {"username": username, "password": password},
+    }
 
 
 def _peers(mirror: Mirror, settings: ControllerSettings) -> Json:

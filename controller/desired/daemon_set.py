@@ -16,7 +16,6 @@ from controller.objects.resources import DAEMON_SET
 
 if TYPE_CHECKING:
     from common.types import Json
-    from controller.model.inputs import Inputs
     from controller.model.mirror import Mirror
     from controller.settings import ControllerSettings
 
@@ -34,7 +33,7 @@ CA_DIRECTORY: Final = "/etc/registry-mirror"
 CERTIFICATE_INSTALLATION: Final = "certificate-installation"
 
 
-def daemon_set(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
+def daemon_set(mirror: Mirror, settings: ControllerSettings) -> Json:
     """Return the DaemonSet: one agent on every Linux node that is a machine, with all taints tolerated."""
     selector = names.pod_labels(mirror.name, names.HOSTESS)
     # All at once: a node keeps its configuration while its agent is replaced. The original removes its hosts entry at
@@ -46,7 +45,7 @@ def daemon_set(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> 
         "minReadySeconds": ready_seconds,
         "template": {
             "metadata": template_metadata(mirror.agent, selector, names.AGENT),
-            "spec": _pod(mirror, settings, inputs),
+            "spec": _pod(mirror, settings),
         },
     }
     return with_metadata(DAEMON_SET, mirror, settings, {"spec": body}, annotations=recorded_keys(mirror.agent))
@@ -58,7 +57,7 @@ def runs_original(daemon_set: Json) -> bool:
     return any(each.get("name") == CERTIFICATE_INSTALLATION for each in containers)
 
 
-def _pod(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
+def _pod(mirror: Mirror, settings: ControllerSettings) -> Json:
     return {
         **EMPTY_IN_POD,
         # A node without its agent keeps using a dead mirror, so the agent must not be evicted.
@@ -70,7 +69,7 @@ def _pod(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "affinity": agent_affinity(settings.hostess_node_selector),
         "tolerations": [{"operator": "Exists"}],
-        "containers": _containers(mirror, settings, inputs),
+        "containers": _containers(mirror, settings),
         "volumes": [
             # With DirectoryOrCreate, a missing /etc/hosts would become a directory.
             _on_host("etc-hosts", "/etc/hosts", "File"),
@@ -130,15 +129,9 @@ def _resources(memory: str) -> Json:
     return {"requests": {"cpu": "5m", "memory": memory}, "limits": {"memory": "128Mi"}}
 
 
-def _environment(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> list[Json]:
-    upstream = {
-        "UPSTREAM_URL": mirror.upstream.url,
-        # Empty if an older mirror's hosts.toml has this registry.
-        "UPSTREAM_HOST": mirror.upstream.image_host if inputs.images_holder is None else "",
-    }
+def _environment(mirror: Mirror, settings: ControllerSettings) -> list[Json]:
+    # The agent reads the upstreams from the Service: a variable would replace the agents of all nodes at each change.
     values = {
-        # Beside the original agent there is no hosts.toml, and another upstream must not restart it.
-        **({} if settings.hostess_is_original else upstream),
         "CA_FILE": f"{CA_DIRECTORY}/{well_known.CA}",
         "DOCKER_CERTS_DIR": f"{DOCKER_DIRECTORY}/certs.d",
         "CONTAINERD_CERTS_DIR": settings.containerd_certs_dir,
@@ -170,8 +163,8 @@ def _probes() -> Json:
     return {"ports": [port], "readinessProbe": ready, "livenessProbe": alive}
 
 
-def _containers(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> list[Json]:
-    agent = _container(mirror, settings, inputs)
+def _containers(mirror: Mirror, settings: ControllerSettings) -> list[Json]:
+    agent = _container(mirror, settings)
     return _beside_original(mirror, settings, agent) if settings.hostess_is_original else [agent]
 
 
@@ -201,7 +194,7 @@ def _beside_original(mirror: Mirror, settings: ControllerSettings, agent: Json) 
     return [original, beside]
 
 
-def _container(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
+def _container(mirror: Mirror, settings: ControllerSettings) -> Json:
     return {
         **EMPTY_IN_CONTAINER,
         "args": None,
@@ -209,7 +202,7 @@ def _container(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> 
         "name": "mirror-hostess",
         "image": settings.hostess_image,
         "imagePullPolicy": "IfNotPresent",
-        "env": _environment(mirror, settings, inputs),
+        "env": _environment(mirror, settings),
         "resources": stored(mirror.agent.resources) or _resources("32Mi"),
         "securityContext": {
             # The owner of the node's /etc/hosts is root.

@@ -18,20 +18,26 @@ if TYPE_CHECKING:
 
 
 def secret(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
-    """Return the Secret with all files of a cache pod, and the CA for nodes.
-
-    Without credentials, or with a Secret of the user for the certificate, their keys are removed.
-    """
+    """Return the Secret with all files of a cache pod, and the CA for nodes. It has no other keys."""
     pair = inputs.tls.pair if inputs.tls.secret is None else None
     data = {
         well_known.CONFIGURATION: _base64(cache_config(mirror, settings)),
-        well_known.USERNAME: inputs.credentials.username or None,
-        well_known.PASSWORD: inputs.credentials.password or None,
+        **_accounts(mirror, inputs),
         well_known.CERTIFICATE: _base64(pair.certificate) if pair else None,
         well_known.KEY: _base64(pair.key) if pair else None,
         well_known.CA: _base64(inputs.tls.ca),
     }
     return with_metadata(SECRET, mirror, settings, {"type": "Opaque", "data": data})
+
+
+def _accounts(mirror: Mirror, inputs: Inputs) -> Json:
+    """Return user name and password of each upstream that has them."""
+    found: Json = {}
+    for source, credentials in zip(mirror.sources, inputs.credentials, strict=False):
+        if credentials.username:
+            keys = well_known.credentials_keys(source.upstream.directory)
+            found |= dict(zip(keys, (credentials.username, credentials.password), strict=True))
+    return found
 
 
 def _base64(text: str) -> str:

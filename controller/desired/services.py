@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 
 from common import cache_protocol, names
-from common.agent_protocol import CLEANING_ANNOTATION
+from common.agent_protocol import CLEANING_ANNOTATION, REGISTRIES_ANNOTATION
 from controller.desired.object_metadata import with_metadata
 from controller.desired.pod_settings import recorded_keys
 from controller.objects.resources import SERVICE
 
 if TYPE_CHECKING:
     from common.types import Json
+    from controller.model.inputs import Inputs
     from controller.model.mirror import Identity, Mirror
     from controller.settings import ControllerSettings
 
@@ -34,19 +36,32 @@ _INSIDE_ONLY: Final = dict.fromkeys(
 )
 
 
-def service(mirror: Mirror, settings: ControllerSettings, *, cleaning: bool = False) -> Json:
-    """Return the Service of the mirror.
-
-    `cleaning` sets the annotation that makes the agents clean their nodes; otherwise the annotation is removed.
-    """
+def service(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> Json:
+    """Return the Service of the mirror. Its annotations tell the agents what to configure, or to clean their nodes."""
     cache = mirror.cache
     body = {**_spec(mirror), "trafficDistribution": cache.traffic_distribution}
-    order = {CLEANING_ANNOTATION: mirror.uid if cleaning else None}
-    annotations = {**(cache.annotations or {}), **recorded_keys(cache), **order}
+    orders = {
+        CLEANING_ANNOTATION: mirror.uid if inputs.masquerade_holder is not None else None,
+        REGISTRIES_ANNOTATION: _registries(mirror, settings, inputs),
+    }
+    annotations = {**(cache.annotations or {}), **recorded_keys(cache), **orders}
     found = with_metadata(SERVICE, mirror, settings, {"spec": body}, annotations=annotations)
     labels = found["metadata"]["labels"]
     found["metadata"]["labels"] = {**labels, **(cache.labels or {}), **names.labels(mirror.name)}
     return found
+
+
+def _registries(mirror: Mirror, settings: ControllerSettings, inputs: Inputs) -> str:
+    """Return the registries for the nodes. Those of an older mirror have no host.
+
+    Neither has any beside the original agent, which writes no hosts.toml.
+    """
+    upstreams = [source.upstream for source in mirror.sources]
+    elsewhere = (
+        {each.image_host for each in upstreams} if settings.hostess_is_original else inputs.images_holders.keys()
+    )
+    found = [{"host": "" if each.image_host in elsewhere else each.image_host, "url": each.url} for each in upstreams]
+    return json.dumps(found, separators=(",", ":"))
 
 
 def cleaning_service(mirror: Identity, settings: ControllerSettings) -> Json:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from common import names
 from common.defaults import dict_at
-from controller.informer.host_claims import HostClaims, image_host_of
+from common.upstream_entries import upstream_entries
+from controller.informer.host_claims import HostClaims, image_hosts_of
 from controller.informer.store import Store, without_managed_fields
 from controller.model.mirror import parse_mirror
 from controller.objects import docker_config, resources, well_known
@@ -52,7 +53,11 @@ def _secret(current: Json) -> Json:
     """Drop the keys that no mirror uses; other applications' Secrets share the namespace."""
     _trimmed(current)
     data = current.get("data") or {}
-    return {**current, "data": {key: value for key, value in data.items() if key in _SECRET_KEYS}}
+    return {**current, "data": {key: value for key, value in data.items() if _is_used(key)}}
+
+
+def _is_used(key: str) -> bool:
+    return key in _SECRET_KEYS or key.endswith(well_known.CREDENTIALS_SUFFIXES)
 
 
 def _trimmed_child(current: Json) -> Json | None:
@@ -83,9 +88,9 @@ class ClusterCache:
     enqueue: Callable[[str], None]
     shared_secrets: frozenset[str] = frozenset()
     masquerade_domains: tuple[str, ...] = ()
-    credentials_of: dict[str, str] = field(default_factory=dict)
+    credentials_of: dict[str, set[str]] = field(default_factory=dict)
     host_claims: HostClaims = field(default_factory=HostClaims)
-    images: HostClaims = field(default_factory=lambda: HostClaims(image_host_of))
+    images: HostClaims = field(default_factory=lambda: HostClaims(image_hosts_of))
     mirrors: Store = field(default_factory=lambda: Store(_trimmed))
     secrets: Store = field(default_factory=lambda: Store(_secret))
     bundles: Store = field(default_factory=Store)
@@ -123,10 +128,10 @@ class ClusterCache:
 
     def _mirror_changed(self, name: str, _: Json | None, after: Json | None) -> None:
         self.enqueue(name)
-        secret = dict_at(after, "spec").get("credentialsSecret")
         self.credentials_of.pop(name, None)
-        if isinstance(secret, str):
-            self.credentials_of[name] = secret
+        named = [each.get("credentialsSecret") for _, each in upstream_entries(dict_at(after, "spec"))]
+        if secrets := {secret for secret in named if isinstance(secret, str)}:
+            self.credentials_of[name] = secrets
         for rival in self._rivals(name, after):
             self.enqueue(rival)
 
@@ -137,7 +142,9 @@ class ClusterCache:
         rivals = self.host_claims.update(name, claim)
         # A mirror that gains or loses its host name gains or loses the images pulled through it.
         moved = rivals if self.host_claims.holder(name) == holder else [name, *rivals]
-        affected = [other for each in moved for other in self.images.claimants(each)]
+        affected = [
+            other for each in moved for host in self.images.hosts(each) for other in self.images.claimants(host)
+        ]
         return {*rivals, *affected, *self.images.update(name, claim)} - {name}
 
     def _claim(self, obj: Json | None) -> Json | None:
@@ -154,14 +161,18 @@ class ClusterCache:
             for rival in self._rivals(mirror, self.mirrors.get(mirror)):
                 self.enqueue(rival)
 
-    def images_holder(self, mirror: str) -> str | None:
-        """Return the older mirror that serves the images of this one's upstream, or None if this one serves them.
+    def images_holders(self, mirror: str) -> dict[str, str]:
+        """Return the older mirror that serves the images of a host, for each such host of this mirror.
 
         Mirrors without their host name on the nodes do not count.
         """
-        claimants = self.images.claimants(mirror)
-        first = next((each for each in claimants if self.host_claims.holder(each) is None), mirror)
-        return None if first == mirror else first
+        found = {}
+        for host in self.images.hosts(mirror):
+            claimants = self.images.claimants(host)
+            first = next((each for each in claimants if self.host_claims.holder(each) is None), mirror)
+            if first != mirror:
+                found[host] = first
+        return found
 
     def _child_changed(self, kind: Kind, name: str) -> None:
         mirror = mirror_of_child(kind, name)
@@ -178,8 +189,8 @@ class ClusterCache:
             self.enqueue(ADMISSION_KEY)
         if name == MIRRORS_CA or name in self.shared_secrets:
             self.enqueue_all()
-        for mirror, secret in self.credentials_of.items():
-            if secret == name:
+        for mirror, secrets in self.credentials_of.items():
+            if name in secrets:
                 self.enqueue(mirror)
 
     def secret_text(self, name: str, key: str) -> str | None:

@@ -1,7 +1,7 @@
 """Decide which of several mirrors gets a host name on the nodes: the oldest, then the one with the smaller UID.
 
-Mirrors claim two host names: their masquerade host, and the image host of their upstream, for which containerd has one
-hosts.toml. A mirror being deleted keeps its claims until it is gone.
+Mirrors claim two kinds of host names: their masquerade host, and the image hosts of their upstreams, each of which has
+one hosts.toml for containerd. A mirror being deleted keeps its claims until it is gone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from common import masquerade, upstream
 from common.defaults import dict_at
+from common.upstream_entries import upstream_entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,9 +31,19 @@ def masquerade_of(obj: Json | None) -> str | None:
     return (given or None) if isinstance(given, str) else implied
 
 
-def image_host_of(obj: Json | None) -> str | None:
-    """Return the host that image names of the upstream start with, or None for an invalid spec."""
-    url = dict_at(obj, "spec").get("upstreamUrl")
+def masquerades_of(obj: Json | None) -> tuple[str, ...]:
+    """Return the masquerade host of a mirror, if it has one."""
+    found = masquerade_of(obj)
+    return () if found is None else (found,)
+
+
+def image_hosts_of(obj: Json | None) -> tuple[str, ...]:
+    """Return the hosts that image names of the upstreams start with, without those of invalid ones."""
+    urls = [each.get("upstreamUrl") for _, each in upstream_entries(dict_at(obj, "spec"))]
+    return tuple(dict.fromkeys(host for url in urls if (host := _image_host(url)) is not None))
+
+
+def _image_host(url: object) -> str | None:
     try:
         return upstream.parse(url).image_host if isinstance(url, str) else None
     except ValueError:
@@ -41,37 +52,48 @@ def image_host_of(obj: Json | None) -> str | None:
 
 @dataclass(slots=True)
 class HostClaims:
-    """Hold the claims of all mirrors. `host_of` returns the host that a stored mirror claims."""
+    """Hold the claims of all mirrors. `hosts_of` returns the hosts that a stored mirror claims."""
 
-    host_of: Callable[[Json | None], str | None] = masquerade_of
-    _hosts: dict[str, str] = field(default_factory=dict)
+    hosts_of: Callable[[Json | None], tuple[str, ...]] = masquerades_of
+    _hosts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _claimants: dict[str, dict[str, tuple[str, str]]] = field(default_factory=dict)
 
     def update(self, mirror: str, obj: Json | None) -> list[str]:
-        """Update the claim of a mirror (None: deleted). Return the other mirrors whose claims may be affected."""
-        before, now = self._hosts.pop(mirror, None), self.host_of(obj)
+        """Update the claims of a mirror (None: deleted). Return the other mirrors whose claims may be affected."""
+        before, now = self._hosts.pop(mirror, ()), self.hosts_of(obj)
         rivals: set[str] = set()
-        if before is not None and before != now:
-            claimants = self._claimants[before]
-            claimants.pop(mirror)
-            rivals |= claimants.keys()
-            if not claimants:
-                del self._claimants[before]
-        if now is not None and obj is not None:
+        for host in set(before) - set(now):
+            rivals |= self._withdraw(mirror, host)
+        if now and obj is not None:
             self._hosts[mirror] = now
-            claimants = self._claimants.setdefault(now, {})
             age = obj["metadata"]["creationTimestamp"], obj["metadata"]["uid"]
-            if claimants.get(mirror) != age:  # new, or recreated while no watch ran
-                rivals |= claimants.keys()
-            claimants[mirror] = age
+            for host in now:
+                rivals |= self._claim(mirror, host, age)
         return sorted(rivals - {mirror})
 
     def holder(self, mirror: str) -> str | None:
-        """Return the older mirror that holds the host claimed by `mirror`, or None if that is `mirror`."""
-        oldest = next(iter(self.claimants(mirror)), mirror)
+        """Return the older mirror that holds the only host claimed by `mirror`, or None if that is `mirror`."""
+        oldest = next((each for host in self.hosts(mirror) for each in self.claimants(host)), mirror)
         return None if oldest == mirror else oldest
 
-    def claimants(self, mirror: str) -> list[str]:
-        """Return all mirrors that claim the same host as `mirror`, the oldest first."""
-        claimants = self._claimants.get(self._hosts.get(mirror, ""), {})
+    def hosts(self, mirror: str) -> tuple[str, ...]:
+        """Return the hosts that a mirror claims."""
+        return self._hosts.get(mirror, ())
+
+    def claimants(self, host: str) -> list[str]:
+        """Return all mirrors that claim a host, the oldest first."""
+        claimants = self._claimants.get(host, {})
         return sorted(claimants, key=claimants.__getitem__)
+
+    def _withdraw(self, mirror: str, host: str) -> set[str]:
+        claimants = self._claimants[host]
+        del claimants[mirror]
+        if not claimants:
+            del self._claimants[host]
+        return set(claimants)
+
+    def _claim(self, mirror: str, host: str, age: tuple[str, str]) -> set[str]:
+        claimants = self._claimants.setdefault(host, {})
+        is_known = claimants.get(mirror) == age  # else new, or recreated while no watch ran
+        claimants[mirror] = age
+        return set() if is_known else set(claimants)

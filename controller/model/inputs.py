@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class CredentialsState(Enum):
-    """State of a mirror's credentials."""
+    """State of the credentials of an upstream."""
 
     NOT_REQUIRED = auto()
     FOUND = auto()
@@ -22,7 +22,7 @@ class CredentialsState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """User name and password for the upstream; both are empty for anonymous pulls.
+    """User name and password for an upstream; both are empty for anonymous pulls.
 
     They stay in base64, as the user's Secret holds them: a password may have any bytes.
     """
@@ -62,14 +62,15 @@ class MissingInput:
 class Inputs:
     """Inputs of one mirror.
 
-    `masquerade_holder` is an older mirror with the same masqueradeUrl, `images_holder` one with the same upstream.
+    `credentials` are those of each upstream. `masquerade_holder` is an older mirror with the same masqueradeUrl.
+    `images_holders` names the older mirror that has an image host, for each such host of this mirror.
     `withdrawing`: the mirror lost its host name, and agents still remove it from the nodes.
     """
 
-    credentials: Credentials
+    credentials: tuple[Credentials, ...]
     tls: ServingCertificate
     masquerade_holder: str | None = None
-    images_holder: str | None = None
+    images_holders: dict[str, str] = field(default_factory=dict)
     withdrawing: bool = False
 
 

@@ -12,6 +12,8 @@ from common.placement import AgentPods, CachePods
 from common.validation import validate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from common.field_errors import FieldError
     from common.types import Json
 
@@ -30,13 +32,27 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """One upstream of a mirror. `secret` names the Secret with its credentials, `path` its place in the spec."""
+
+    upstream: upstream.Upstream
+    secret: str | None
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Mirror(Identity):
-    """Valid mirror. `claim` is the claim template as JSON, with defaults."""
+    """Valid mirror. `claim` is the claim template as JSON, with defaults. `sources` has the first upstream first."""
 
     spec: RegistryMirrorSpec
     claim: Json
-    upstream: upstream.Upstream
+    sources: tuple[Source, ...]
     masquerade: str
+
+    @property
+    def upstream(self) -> upstream.Upstream:
+        """Return the upstream of spec.upstreamUrl."""
+        return self.sources[0].upstream
 
     @property
     def cache(self) -> CachePods:
@@ -59,6 +75,12 @@ def identity_of(obj: Json) -> Identity:
     return Identity(obj["metadata"]["name"], obj["metadata"]["uid"])
 
 
+def _sources(spec: RegistryMirrorSpec) -> Iterator[Source]:
+    for number, each in enumerate(spec.upstreams):
+        path = f"spec.additionalUpstreams[{number - 1}]" if number else "spec"
+        yield Source(upstream.parse(each.upstream_url), each.credentials_secret, path)
+
+
 def parse_mirror(obj: Json, masquerade_domains: tuple[str, ...]) -> Mirror | list[FieldError]:
     """Return the mirror, or all errors in it. It may have been stored without the webhook."""
     # Labels are checked at admission only; a wrong one must not stop a mirror.
@@ -73,6 +95,6 @@ def parse_mirror(obj: Json, masquerade_domains: tuple[str, ...]) -> Mirror | lis
         uid=obj["metadata"]["uid"],
         spec=spec,
         claim=complete["volumeClaimTemplate"],
-        upstream=upstream.parse(spec.upstream_url),
+        sources=tuple(_sources(spec)),
         masquerade=spec.masquerade_url or masquerade.default_of(spec.upstream_url),
     )

@@ -19,8 +19,9 @@ class Observation:
     """Results of a reconcile, and the mirror's objects after it. `refused` is the API server's message.
 
     `agents` are some of those whose nodes are not ready, `unschedulable` all that cannot be scheduled. `lost` names the
-    nodes of the latter that had an agent before. `verdict` is what the cache pods say of the upstream, and
-    `pulling` the number of nodes that pulled through them. `volume_problem` says which
+    nodes of the latter that had an agent before. `verdicts` are what the cache
+    pods say of each upstream; there are none before the first answers. `pulling` is the number of nodes that pulled
+    through them. `volume_problem` says which
     of them cannot store content, `cache_fault` and `agent_fault` why pods do not run; empty if there is no reason.
     """
 
@@ -34,7 +35,7 @@ class Observation:
     agents: tuple[Agent, ...] = ()
     unschedulable: tuple[Agent, ...] = ()
     lost: frozenset[str] = frozenset()
-    verdict: Verdict | None = None
+    verdicts: tuple[Verdict, ...] = ()
     pulling: int | None = None
     volume_problem: str = ""
     cache_fault: str = ""
@@ -67,9 +68,9 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Answers of the upstream to the cache pods.
+    """Answers of an upstream to the cache pods.
 
-    `is_switching`: every cache pod that answers still serves another upstream.
+    `is_switching`: no cache pod that answers serves this upstream yet.
     """
 
     cause: Reason

@@ -4,8 +4,8 @@ Maps contain the desired keys and may have others. Lists have the desired length
 one; otherwise the patch has the whole list. That removes an added port, container or variable, unlike server-side
 apply. Fields desired to be empty are emptied.
 
-Some fields have no other keys at any depth: one more label in a selector finds other objects, and a field that the user
-removes from an affinity or from resources has to go.
+Some fields have no other keys at any depth: one more label in a selector finds other objects. A field that the user
+removes from an affinity or from resources has to go, and so has the account of a removed upstream from a Secret.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from common.types import Json
 
 _EXACT: Final = frozenset(
-    {"selector", "labelSelector", "matchLabels", "nodeSelector", "affinity", "tolerations", "resources"}
+    {"selector", "labelSelector", "matchLabels", "nodeSelector", "affinity", "tolerations", "resources", "data"}
 )
 # An empty selector of an affinity selects everything, and an absent one nothing.
 _PRESENT: Final = frozenset({"labelSelector", "namespaceSelector"})

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from common.upstream import Upstream
     from controller.certificates.rotation import HeldFor
     from controller.informer.cluster_cache import ClusterCache
-    from controller.model.mirror import Mirror
+    from controller.model.mirror import Mirror, Source
     from controller.settings import ControllerSettings
 
 
@@ -46,10 +46,10 @@ def collect_inputs(
         )
     holder = state.host_claims.holder(mirror.name)
     inputs = Inputs(
-        credentials=credentials_of(mirror, settings, state),
+        credentials=tuple(credentials_of(each, settings, state) for each in mirror.sources),
         tls=_NO_CERTIFICATE if isinstance(tls, MissingInput) else tls,
         masquerade_holder=holder,
-        images_holder=state.images_holder(mirror.name),
+        images_holders=state.images_holders(mirror.name),
         withdrawing=holder is not None and _has_agents(mirror, state),
     )
     return inputs if missing is None else replace(missing, rest=inputs)
@@ -60,17 +60,16 @@ def _has_agents(mirror: Mirror, state: ClusterCache) -> bool:
     return current is not None and ownership_of(current, mirror) is Ownership.OWNED
 
 
-def credentials_of(mirror: Mirror, settings: ControllerSettings, state: ClusterCache) -> Credentials:
-    """Return the user name and password from the mirror's Secret, or the reason for having none."""
-    name = mirror.spec.credentials_secret
-    if name is None:
+def credentials_of(source: Source, settings: ControllerSettings, state: ClusterCache) -> Credentials:
+    """Return user name and password from the Secret of an upstream, or the reason for having none."""
+    if source.secret is None:
         return Credentials(CredentialsState.NOT_REQUIRED)
-    secret = state.secrets.get(name)
+    secret = state.secrets.get(source.secret)
     if secret is None:
         return Credentials(CredentialsState.SECRET_MISSING)
-    if settings.secret_opt_in and not _opted_in(secret, mirror.upstream):
+    if settings.secret_opt_in and not _opted_in(secret, source.upstream):
         return Credentials(CredentialsState.SECRET_NOT_OPTED_IN)
-    username, password = _account(secret, mirror.upstream)
+    username, password = _account(secret, source.upstream)
     if not username or not password:
         return Credentials(CredentialsState.SECRET_INCOMPLETE)
     return Credentials(CredentialsState.FOUND, username, password)

@@ -99,7 +99,7 @@ class Reconciler:
         observation = await self._with_faults(obj, mirror, observation, memory)
         observation = replace(
             observation,
-            verdict=self.caches.verdict(mirror),
+            verdicts=self.caches.verdicts(mirror),
             pulling=self.caches.pulling(name),
             volume_problem=self.caches.volume_problem(name),
         )

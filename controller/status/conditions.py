@@ -70,15 +70,10 @@ def was_available(obj: Json) -> bool:
 
 
 def is_serving(obj: Json, observation: Observation) -> bool:
-    """Return True if at least one cache pod of the current upstream is ready."""
-    current = observation.stateful_set
-    serving = ready_replicas(current) > 0 and not is_switching_upstream(observation)
-    return serving or is_uncounted(obj, observation)
-
-
-def is_switching_upstream(observation: Observation) -> bool:
-    """Return True if all cache pods still serve another upstream. They answer 404 for this one."""
-    return observation.verdict is not None and observation.verdict.is_switching
+    """Return True if at least one cache pod is ready and serves one of the current upstreams."""
+    current, verdicts = observation.stateful_set, observation.verdicts
+    is_switching = bool(verdicts) and all(each.is_switching for each in verdicts)
+    return (ready_replicas(current) > 0 and not is_switching) or is_uncounted(obj, observation)
 
 
 def cache_available(obj: Json, mirror: Mirror, observation: Observation) -> Condition:
@@ -93,10 +88,11 @@ def cache_available(obj: Json, mirror: Mirror, observation: Observation) -> Cond
     ready, desired = ready_replicas(observation.stateful_set), mirror.spec.replicas
     if ready == 0:
         why = observation.cache_fault or describe(mirror, "statefulset,pod")
-        message = f"None of {desired} cache pods is ready. {pulls(observation)} {why}"
+        message = f"None of {desired} cache pods is ready. {pulls(mirror, observation)} {why}"
         return reasons.NO_REPLICA_READY.condition(message)
-    if is_switching_upstream(observation):
-        message = f"The cache pods do not serve {mirror.upstream.url} yet. {pulls(observation)} Wait two minutes."
+    if switching := _switching(mirror, observation):
+        source = pulls(mirror, observation, switching.values())
+        message = f"The cache pods do not serve {', '.join(switching)} yet. {source} Wait two minutes."
         return reasons.SWITCHING_UPSTREAM.condition(message)
     return _serving(ready, desired, observation)
 
@@ -104,6 +100,12 @@ def cache_available(obj: Json, mirror: Mirror, observation: Observation) -> Cond
 def lacks_caches(mirror: Mirror, observation: Observation) -> bool:
     """Return True if the StatefulSet exists and not all of its pods are ready."""
     return observation.stateful_set is not None and ready_replicas(observation.stateful_set) < mirror.spec.replicas
+
+
+def _switching(mirror: Mirror, observation: Observation) -> dict[str, str]:
+    """Return URL and image host of each upstream that no cache pod serves yet. The pods answer 404 for it."""
+    known = zip(mirror.sources, observation.verdicts, strict=False)
+    return {each.upstream.url: each.upstream.image_host for each, verdict in known if verdict.is_switching}
 
 
 def _serving(ready: int, desired: int, observation: Observation) -> Condition:
@@ -120,11 +122,20 @@ def _serving(ready: int, desired: int, observation: Observation) -> Condition:
     return reason.condition(message)
 
 
-def pulls(observation: Observation) -> str:
-    """Return a sentence: where nodes pull from while no cache pod is ready."""
-    holder = observation.inputs.images_holder if isinstance(observation.inputs, Inputs) else None
-    source = "from the upstream" if holder is None else f"through RegistryMirror {holder}"
-    return f"Nodes pull {source}."
+def pulls(mirror: Mirror, observation: Observation, hosts: Iterable[str] = ()) -> str:
+    """Return a sentence: where nodes pull images from that no cache pod serves; `hosts` are by default all of them."""
+    holders = observation.inputs.images_holders if isinstance(observation.inputs, Inputs) else {}
+    every = [each.upstream.image_host for each in mirror.sources]
+    wanted = list(hosts) or every
+    own = [host for host in wanted if host not in holders]
+    images = "" if own == every else f"images of {', '.join(own)} "
+    found = [f"{images}from the upstream{'s' if len(own) > 1 else ''}"] if own else []
+    found += [
+        f"{f'images of {host} ' if len(every) > 1 else ''}through RegistryMirror {holders[host]}"
+        for host in wanted
+        if host in holders
+    ]
+    return f"Nodes pull {', '.join(found)}."
 
 
 def missing_input(missing: MissingInput, refused: str | None = None) -> list[Condition]:

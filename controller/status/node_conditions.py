@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from common import agent_protocol
@@ -65,7 +66,7 @@ def _configured(mirror: Mirror, observation: Observation, *, serving: bool) -> C
     if runs_original(observation.daemon_set or {}):
         return reasons.ORIGINAL_AGENT.condition(_original(mirror, f"{ready} of {desired}", without, serving=serving))
     if not serving:
-        message = f"No cache pod serves the upstream. {pulls(observation)} {without}"
+        message = f"No cache pod serves the upstream. {pulls(mirror, observation)} {without}"
         return reasons.NODES_USE_UPSTREAM.condition(message.rstrip())
     message = f"{ready} of {desired} nodes use the mirror.{_images_elsewhere(mirror, observation.inputs)}"
     if without:
@@ -92,7 +93,7 @@ def _pending(mirror: Mirror, observation: Observation, *, serving: bool) -> Cond
     state = (
         f"{count} use the mirror. {others}"
         if serving
-        else f"{count} are configured. No cache pod serves the upstream. {pulls(observation)}"
+        else f"{count} are configured. No cache pod serves the upstream. {pulls(mirror, observation)}"
     )
     uses_mirrors = any(agent.reason == agent_protocol.RUNTIME_USES_MIRRORS for agent in agents)
     advice = [reasons.RUNTIME_USES_MIRRORS.action] if uses_mirrors else []
@@ -130,12 +131,20 @@ def reason_of(agents: Collection[Agent]) -> str:
 
 
 def _images_elsewhere(mirror: Mirror, inputs: Inputs | MissingInput) -> str:
-    """Return a sentence about the older mirror of the same upstream; empty if there is none."""
-    if isinstance(inputs, MissingInput) or inputs.images_holder is None:
+    """Return sentences about older mirrors with upstreams of this one; empty if there are none."""
+    holders = {} if isinstance(inputs, MissingInput) else inputs.images_holders
+    if not holders:
         return ""
+    by_holder: defaultdict[str, list[str]] = defaultdict(list)
+    for host, holder in holders.items():
+        by_holder[holder].append(host)
+    elsewhere = [
+        f" Images of {', '.join(hosts)} come through RegistryMirror {holder}, which is older."
+        for holder, hosts in by_holder.items()
+    ]
     return (
-        f" Images of {mirror.upstream.image_host} come through RegistryMirror {inputs.images_holder}, which is older."
-        f" This mirror serves {mirror.masquerade}/... and takes over if {inputs.images_holder} is deleted."
+        f"{''.join(elsewhere)} This mirror serves {mirror.masquerade}/... and takes over if"
+        f" {' or '.join(by_holder)} is deleted."
     )
 
 

@@ -87,7 +87,7 @@ NO_REPLICA_READY = _cache(
 SWITCHING_UPSTREAM = _cache(
     "False",
     "SwitchingUpstream",
-    "`spec.upstreamUrl` changed, and no cache pod serves the new upstream yet. Nodes pull from the upstream.",
+    "An upstream was changed or added, and no cache pod serves it yet. Nodes pull its images from the upstream.",
     "Wait two minutes; if it lasts, read the log of the cache pods.",
 )
 APPLY_FAILED = _cache(

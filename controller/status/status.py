@@ -43,7 +43,7 @@ def _nodes(obj: Json, observation: Observation) -> Json:
     desired, ready = node_conditions.node_counts(observation.daemon_set)
     apart = {"unschedulable": len(observation.unschedulable)} if observation.unschedulable else {}
     # The last number stays until the cache pods were asked.
-    known = observation.verdict is not None
+    known = bool(observation.verdicts)
     pulling = observation.pulling if known else dict_at(obj, "status", "nodes").get("pulling")
     pulled = {} if pulling is None else {"pulling": pulling}
     return {"desired": node_conditions.schedulable(desired, observation), "ready": ready, **apart, **pulled}
@@ -59,9 +59,10 @@ def _summary(mirror: Mirror, status: Json) -> Json:
 
 
 def _upstream(obj: Json, mirror: Mirror, observation: Observation) -> str:
-    """Return the upstream in use: the former one until a cache pod serves the new one."""
+    """Return the first upstream in use: the former one until a cache pod serves the new one."""
     former = dict_at(obj, "status").get("upstream")
-    return str(former) if former and conditions.is_switching_upstream(observation) else mirror.upstream.url
+    is_switching = any(each.is_switching for each in observation.verdicts[:1])
+    return str(former) if former and is_switching else mirror.upstream.url
 
 
 def status_of_invalid(obj: Json, problems: list[FieldError], now: str) -> Json:
@@ -100,8 +101,8 @@ def _conditions(obj: Json, mirror: Mirror, observation: Observation, namespace: 
     found = [
         conditions.accepted([]),
         conditions.cache_available(obj, mirror, observation),
-        upstream_conditions.upstream_reachable(obj, mirror, observation.verdict),
-        upstream_conditions.credentials_available(obj, mirror, namespace, observation.inputs, observation.verdict),
+        upstream_conditions.upstream_reachable(obj, mirror, observation.verdicts),
+        upstream_conditions.credentials_available(obj, mirror, namespace, observation.inputs, observation.verdicts),
         node_conditions.nodes_configured(
             mirror,
             observation,

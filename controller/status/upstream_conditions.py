@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
 from common import names
 from common.cache_protocol import CredentialsResult
 from common.defaults import dict_at
-from controller.model.condition import CREDENTIALS_AVAILABLE, UPSTREAM_REACHABLE, Condition, existing_conditions
+from controller.model.condition import (
+    CREDENTIALS_AVAILABLE,
+    UPSTREAM_REACHABLE,
+    Condition,
+    existing_conditions,
+    one_line,
+)
 from controller.model.inputs import CredentialsState
 from controller.status import reasons
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from common.types import Json
     from controller.model.inputs import Inputs
-    from controller.model.mirror import Mirror
+    from controller.model.mirror import Mirror, Source
     from controller.model.observation import Verdict
 
 
@@ -23,6 +33,9 @@ _WITHOUT: Final = {
     CredentialsState.SECRET_NOT_OPTED_IN: reasons.SECRET_NOT_OPTED_IN,
     CredentialsState.SECRET_INCOMPLETE: reasons.SECRET_INCOMPLETE,
 }
+# Upstreams with a sentence in a message, and characters of each. The others are named.
+SENTENCES_MAX: Final = 3
+SENTENCE_MAX: Final = 250
 # A cache with other credentials than those of the Secret has not read them yet. Its result does not count.
 _RESULTS: Final = {
     CredentialsState.FOUND: {
@@ -36,54 +49,104 @@ _RESULTS: Final = {
 }
 
 
-def upstream_reachable(obj: Json, mirror: Mirror, verdict: Verdict | None) -> Condition:
-    """Return UpstreamReachable. Before the first answer the last published condition stays."""
-    if verdict is not None:
-        return verdict.cause.condition(verdict.message)
-    last = _last(obj, mirror, UPSTREAM_REACHABLE)
-    return last or reasons.NOT_ASKED.condition("The controller has not asked the cache pods yet.")
+def upstream_reachable(obj: Json, mirror: Mirror, verdicts: Sequence[Verdict]) -> Condition:
+    """Return UpstreamReachable. Before the first answers the last published condition stays."""
+    if not verdicts:
+        last = _last(obj, mirror, UPSTREAM_REACHABLE)
+        return last or reasons.NOT_ASKED.condition("The controller has not asked the cache pods yet.")
+    found = [each.cause.condition(each.message) for each in verdicts]
+    if len(found) == 1:
+        return found[0]
+    hosts = [each.upstream.image_host for each in mirror.sources]
+    failing = [each for each in zip(hosts, found, strict=True) if each[1].status != "True"]
+    if not failing:
+        return reasons.REACHABLE.condition(f"All {len(found)} upstreams answer.")
+    return _combined(failing, f"{len(found) - len(failing)} of {len(found)} upstreams answer.")
 
 
 def credentials_available(
-    obj: Json, mirror: Mirror, namespace: str, inputs: Inputs, verdict: Verdict | None
+    obj: Json, mirror: Mirror, namespace: str, inputs: Inputs, verdicts: Sequence[Verdict]
 ) -> Condition:
-    """Return CredentialsAvailable from the Secret and from the upstream's answer to it.
+    """Return CredentialsAvailable from the Secrets and from the upstreams' answers to them.
 
-    While no cache pod has asked the upstream, the last published answer stays.
+    While no cache pod has asked the upstreams, the last published answer stays.
     """
-    state = inputs.credentials.state
-    secret = f"Secret {namespace}/{mirror.spec.credentials_secret}"
-    if state in _WITHOUT:
-        return _WITHOUT[state].condition(_without(state, mirror, secret))
-    results = _RESULTS[state]
-    if verdict is not None and verdict.login in results:
-        return results[verdict.login].condition(_with_login(verdict.login, mirror.upstream.url, secret))
-    if verdict is None or verdict.cause is reasons.NOT_ASKED:
+    found = [
+        (source.upstream.image_host, _credentials(source, namespace, credentials.state, verdict))
+        for source, credentials, verdict in zip_longest(mirror.sources, inputs.credentials, verdicts)
+    ]
+    if _are_unasked(inputs, verdicts):
         last = _last(obj, mirror, CREDENTIALS_AVAILABLE)
-        if last is not None and last.reason in {reason.name for reason in results.values()}:
+        if last is not None and last.reason in _answers(inputs):
             return last
+    if len(found) == 1:
+        return found[0][1]
+    failing = [each for each in found if each[1].status != "True"]
+    with_secret = [each for each in found if each[1].reason != reasons.CREDENTIALS_NOT_REQUIRED.name]
+    return _combined(failing or with_secret) if with_secret else found[0][1]
+
+
+def _by_status(condition: Condition) -> tuple[int, bool]:
+    """Order conditions by what an administrator needs to know first."""
+    is_proven = condition.reason == reasons.CREDENTIALS_ACCEPTED.name
+    return ("False", "Unknown", "True").index(condition.status), is_proven
+
+
+def _combined(found: Sequence[tuple[str, Condition]], before: str = "") -> Condition:
+    """Return one condition for several upstreams: the worst status, and a sentence for each."""
+    ordered = sorted(found, key=lambda each: _by_status(each[1]))
+    sentences = [f"{host}: {one_line(condition.message, SENTENCE_MAX)}" for host, condition in ordered[:SENTENCES_MAX]]
+    further = ", ".join(f"{host} ({condition.reason})" for host, condition in ordered[SENTENCES_MAX:])
+    message = " ".join([*([before] if before else []), *sentences, *([f"Further: {further}."] if further else [])])
+    return replace(ordered[0][1], message=message)
+
+
+def _credentials(source: Source, namespace: str, state: CredentialsState, verdict: Verdict | None) -> Condition:
+    """Return the condition of one upstream."""
+    secret = f"Secret {namespace}/{source.secret}"
+    if state in _WITHOUT:
+        return _WITHOUT[state].condition(_without(state, source, secret))
+    if verdict is not None and verdict.login in _RESULTS[state]:
+        return _RESULTS[state][verdict.login].condition(_with_login(verdict.login, source, secret))
     if state is CredentialsState.FOUND:
         return reasons.CREDENTIALS_FOUND.condition(f"{secret} has username and password.")
     return reasons.CREDENTIALS_NOT_REQUIRED.condition("The mirror names no Secret. The cache pulls anonymously.")
 
 
-def _without(state: CredentialsState, mirror: Mirror, secret: str) -> str:
+def _are_unasked(inputs: Inputs, verdicts: Sequence[Verdict]) -> bool:
+    """Return True if no cache pod has asked an upstream."""
+    known = zip(inputs.credentials, verdicts, strict=False)
+    return not any(
+        verdict.cause is not reasons.NOT_ASKED or verdict.login in _RESULTS.get(credentials.state, {})
+        for credentials, verdict in known
+    )
+
+
+def _answers(inputs: Inputs) -> set[str]:
+    """Return the reasons that only an answer of an upstream gives; none if a Secret is incomplete."""
+    states = {each.state for each in inputs.credentials}
+    known = [] if states & _WITHOUT.keys() else [_RESULTS[state] for state in states]
+    return {reason.name for results in known for reason in results.values()}
+
+
+def _without(state: CredentialsState, source: Source, secret: str) -> str:
     return {
         CredentialsState.SECRET_MISSING: (
             f"{secret} does not exist. The cache pulls anonymously. Create it with username and password."
         ),
         CredentialsState.SECRET_NOT_OPTED_IN: (
-            f"{secret} does not list {mirror.upstream.authority} in its annotation {names.GROUP}/upstreams."
+            f"{secret} does not list {source.upstream.authority} in its annotation {names.GROUP}/upstreams."
             " SECRET_OPT_IN requires it. The cache pulls anonymously."
         ),
         CredentialsState.SECRET_INCOMPLETE: (
-            f"{secret} has no username and password for {mirror.upstream.image_host}. The cache pulls anonymously."
+            f"{secret} has no username and password for {source.upstream.image_host}. The cache pulls anonymously."
             " Set both. A Secret of type kubernetes.io/dockerconfigjson needs an entry for that host."
         ),
     }[state]
 
 
-def _with_login(login: CredentialsResult, url: str, secret: str) -> str:
+def _with_login(login: CredentialsResult, source: Source, secret: str) -> str:
+    url, field = source.upstream.url, f"{source.path}.credentialsSecret"
     return {
         CredentialsResult.ACCEPTED: f"{url} accepts the credentials in {secret}.",
         CredentialsResult.REFUSED: (
@@ -91,12 +154,10 @@ def _with_login(login: CredentialsResult, url: str, secret: str) -> str:
             " without a restart."
         ),
         CredentialsResult.REQUIRED: (
-            f"{url} requires credentials. Create a Secret with username and password. Name it in"
-            " spec.credentialsSecret."
+            f"{url} requires credentials. Create a Secret with username and password. Name it in {field}."
         ),
         CredentialsResult.NOT_VERIFIED: (
-            f"{url} gives anonymous tokens for single images only. If pulls fail, name a Secret in"
-            " spec.credentialsSecret."
+            f"{url} gives anonymous tokens for single images only. If pulls fail, name a Secret in {field}."
         ),
     }[login]
 

@@ -50,9 +50,12 @@ class Containerd:
         """Return True if the runtime finds mirrors in registries.conf.d only."""
         return self.runtime.name == CRI_O
 
-    def reading(self) -> Reading:
-        """Return the runtime's use of our folder. Raises NodeConfigError if there is none."""
-        if not self.settings.upstream_host and self.runtime.name not in ("", CONTAINERD):
+    def reading(self, *, needs_folder: bool = True) -> Reading:
+        """Return the runtime's use of our folder. Raises NodeConfigError if there is none.
+
+        Without `needs_folder` the mirror has no hosts.toml.
+        """
+        if not needs_folder and self.runtime.name not in ("", CONTAINERD):
             return config_path.Reading()  # docker and CRI-O need the CA and the hosts entry only
         folder = self.settings.containerd_certs
         relative = not self.runtime.is_before(config_path.RELATIVE_SINCE)

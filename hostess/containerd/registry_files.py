@@ -17,6 +17,7 @@ from hostess.steps import run_all
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hostess.registries import Registry
     from hostess.settings import Settings
 
 
@@ -31,6 +32,7 @@ class RegistryFiles:
     """
 
     settings: Settings
+    registries: tuple[Registry, ...] = ()
 
     @property
     def roots(self) -> tuple[Path, Path]:
@@ -44,12 +46,12 @@ class RegistryFiles:
 
     @property
     def upstreams(self) -> list[Path]:
-        """Return the folders in which containerd looks for hosts.toml of the upstream, by each of its names."""
-        return [self._upstream(host) for host in self.settings.image_hosts]
+        """Return the folders in which containerd looks for hosts.toml of the upstreams, by each of their names."""
+        return [self._upstream(host) for registry in self.registries for host in registry.image_hosts]
 
     @property
     def shares_folder(self) -> bool:
-        """Return True if the mirror has a name of the upstream, so that its CA is in a folder of the upstream."""
+        """Return True if the mirror has a name of an upstream, so that its CA is in a folder of the upstream."""
         return any(folder in self.ca_folders for folder in self.upstreams)
 
     def owned_folders(self) -> list[Path]:
@@ -75,13 +77,13 @@ class RegistryFiles:
             atomic.remove(folder / certs_d.HOSTS_TOML)
 
     def remove_stale_hosts_tomls(self) -> None:
-        """Remove hosts.toml of an earlier upstream."""
+        """Remove hosts.toml of earlier upstreams."""
         for folder in self.owned_folders():
             if folder not in self.upstreams:
                 self._remove_with_folder(folder)
 
     def affect_upstream(self) -> bool:
-        """Return True if own files affect pulls; an empty folder hides foreign settings of the upstream."""
+        """Return True if own files affect pulls; an empty folder hides foreign settings of an upstream."""
         return any(self._is_owner(folder) or self._is_vacant(folder) for folder in self.upstreams)
 
     def write_ca(self, root: Path, ca: bytes) -> None:
@@ -91,19 +93,11 @@ class RegistryFiles:
         self._put(folder / self._certificate, ca)
 
     def write_hosts_tomls(self) -> None:
-        """Write hosts.toml for each name of the upstream, and none if a foreign one has its usual name.
+        """Write hosts.toml for each name of each upstream. Raises NodeConfigError if a foreign one is in the way.
 
-        Raises NodeConfigError if a foreign one is in the way.
+        An upstream gets none if a foreign one has its usual name. The other upstreams do not depend on it.
         """
-        hosts = self.settings.image_hosts
-        try:
-            for host in hosts[:1]:
-                self._write_hosts_toml(host)
-        except NodeConfigError:
-            for folder in self.upstreams:
-                self._remove_with_folder(folder)
-            raise
-        run_all(partial(self._write_other_hosts_toml, host) for host in hosts[1:])
+        run_all(partial(self._write_registry, registry) for registry in self.registries if registry.host)
 
     def remove_stale_cas(self) -> None:
         """Remove CAs of an earlier masqueradeUrl, except those that a hosts.toml still names."""
@@ -153,19 +147,29 @@ class RegistryFiles:
                 " Remove it if nothing else needs it. CAs and client certificates beside it stay in use.",
             )
 
-    def _write_hosts_toml(self, host: str) -> None:
+    def _write_registry(self, registry: Registry) -> None:
+        usual, *others = registry.image_hosts
+        try:
+            self._write_hosts_toml(registry, usual)
+        except NodeConfigError:
+            for host in registry.image_hosts:
+                self._remove_with_folder(self._upstream(host))
+            raise
+        run_all(partial(self._write_other_hosts_toml, registry, host) for host in others)
+
+    def _write_hosts_toml(self, registry: Registry, host: str) -> None:
         self._refuse_foreign(host)
         folder = self._upstream(host)
         owned_directories.ensure(folder)
-        self._put(folder / certs_d.HOSTS_TOML, self._content(host).encode())
+        self._put(folder / certs_d.HOSTS_TOML, self._content(registry, host).encode())
 
-    def _write_other_hosts_toml(self, host: str) -> None:
+    def _write_other_hosts_toml(self, registry: Registry, host: str) -> None:
         """Write hosts.toml for another spelling, unless it is another mirror's own: `host:443` over http."""
         folder = self._upstream(host)
         if _owner(folder) not in (None, self.settings.mirror):
             return
         try:
-            self._write_hosts_toml(host)
+            self._write_hosts_toml(registry, host)
         except NodeConfigError:
             self._remove_with_folder(folder)
             raise
@@ -174,13 +178,13 @@ class RegistryFiles:
         self.remove_hosts_toml(folder)
         owned_directories.release(folder)
 
-    def _content(self, host: str) -> str:
-        settings = self.settings
-        upstream = foreign_config.carry_over(self.roots, host, settings.fallback_of(host))
+    def _content(self, registry: Registry, host: str) -> str:
+        mirror, masquerade = self.settings.mirror, self.settings.masquerade
+        upstream = foreign_config.carry_over(self.roots, host, registry.fallback_of(host, masquerade))
         ca_path = str(self.ca_folders[0] / self._certificate)
         # If the upstream's name leads to the mirror, there is no second host.
-        render = hosts_toml.render_hidden if settings.hides_upstream else hosts_toml.render
-        return render(settings.mirror, settings.masquerade, ca_path, upstream)
+        render = hosts_toml.render_hidden if registry.is_named(masquerade) else hosts_toml.render
+        return render(mirror, masquerade, ca_path, upstream)
 
 
 def _mirror_of_ca(name: str) -> str | None:

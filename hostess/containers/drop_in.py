@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from common import names
 from common.agent_protocol import EXISTING_REGISTRIES_CONF
+from common.image_hosts import host_name
 from hostess.containerd.hosts_toml import owner
 from hostess.containers import registries_conf
-from hostess.containers.registries_conf import Registry
 from hostess.fs import atomic
 from hostess.node_state import NodeConfigError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from hostess.registries import Registry
     from hostess.settings import Settings
 
 # Files that podman and CRI-O need. The mount of a node without them is an empty folder.
@@ -31,6 +32,7 @@ class DropIn:
     """Drop-in of one mirror. Only `remove` needs no lock."""
 
     settings: Settings
+    registries: tuple[Registry, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -61,32 +63,41 @@ class DropIn:
         atomic.remove(self._part)
 
     def write(self) -> None:
-        """Write the drop-in for all names of the upstream that nothing else configures.
+        """Write the drop-in for all names of the upstreams that nothing else configures.
 
-        Raises NodeConfigError if a foreign file configures the upstream.
+        Raises NodeConfigError if a foreign file configures an upstream.
         """
-        hosts = [host for host in self._hosts() if not any(self._configuring(host))]
-        if hosts:
-            self._put(registries_conf.render(self.settings.mirror, map(self._registry, hosts)).encode())
+        tables = [each for registry in self.registries for each in self._tables(registry)]
+        if tables:
+            self._put(registries_conf.render(self.settings.mirror, tables).encode())
         else:
             self.remove()
-        for host in self.settings.image_hosts[:1]:
+        for host in (registry.host for registry in self.registries if registry.host):
             for path in self._configuring(host):
                 raise NodeConfigError(
                     EXISTING_REGISTRIES_CONF,
                     f"images of {host} do not come through the mirror: {path} configures that registry, or cannot be"
-                    f" read. Add {self.settings.masquerade} to it as a mirror, or remove the registry from it.",
+                    f" read. Add {self._location(host)} to it as a mirror, or remove the registry from it.",
                 )
 
-    def _hosts(self) -> Iterator[str]:
-        """Yield the hosts to write: none if the mirror has the upstream's own name, which the hosts entry redirects."""
-        if not self.settings.hides_upstream:
-            yield from filter(registries_conf.is_supported, self.settings.image_hosts)
+    def _tables(self, registry: Registry) -> Iterator[registries_conf.Registry]:
+        """Yield a table for each name of an upstream.
 
-    def _registry(self, host: str) -> Registry:
-        # A client without `ns` gets the first upstream of the mirror.
-        insecure = urlsplit(self.settings.upstream_url).scheme == "http"
-        return Registry(host, self.settings.masquerade, insecure)
+        There is none if the mirror has that name, which the hosts entry redirects. A host with a port has no place in
+        the path of an image.
+        """
+        is_first = registry == self.registries[0]
+        if registry.is_named(self.settings.masquerade) or not (is_first or host_name(registry.host) == registry.host):
+            return
+        insecure = urlsplit(registry.url).scheme == "http"
+        for host in filter(registries_conf.is_supported, registry.image_hosts):
+            if not any(self._configuring(host)):
+                yield registries_conf.Registry(host, self._location(registry.host), insecure)
+
+    def _location(self, host: str) -> str:
+        """Return where the mirror has the images of a host. A client without `ns` gets the first upstream."""
+        masquerade = self.settings.masquerade
+        return masquerade if host == self.registries[0].host else f"{masquerade}/{host}"
 
     def _configuring(self, host: str) -> Iterator[Path]:
         """Yield the foreign files that configure a registry."""

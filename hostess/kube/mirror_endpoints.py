@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from common.agent_protocol import CLEANING_ANNOTATION
+from common.agent_protocol import CLEANING_ANNOTATION, REGISTRIES_ANNOTATION
+from hostess import registries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from common.types import Json
+    from hostess.registries import Registry
 
 
 class Endpoint(NamedTuple):
@@ -25,13 +27,14 @@ class MirrorEndpoints:
     """State of the mirror in the cluster.
 
     `addresses` are the Service's cluster IPs. `endpoints` are the ready cache pods; None until the watch saw them.
-    `removed` is True if the Service is deleted or terminating.
+    `removed` is True if the Service is deleted or terminating. `registries` are None if the Service does not name them.
     """
 
     addresses: tuple[str, ...] = ()
     cleaning: bool = False
     endpoints: tuple[Endpoint, ...] | None = None
     removed: bool = False
+    registries: tuple[Registry, ...] | None = None
 
 
 def parse_endpoints(services: Iterable[Json], slices: Iterable[Json] | None) -> MirrorEndpoints:
@@ -47,7 +50,8 @@ def parse_endpoints(services: Iterable[Json], slices: Iterable[Json] | None) -> 
     family = "IPv6" if addresses and ":" in addresses[0] else "IPv4"
     ready = (each for obj in slices or () if obj.get("addressType") == family for each in _ready(obj))
     endpoints = None if slices is None else tuple(sorted(set(ready)))
-    return MirrorEndpoints(addresses, bool(annotations.get(CLEANING_ANNOTATION)), endpoints, removed)
+    found = registries.parse(annotations.get(REGISTRIES_ANNOTATION))
+    return MirrorEndpoints(addresses, bool(annotations.get(CLEANING_ANNOTATION)), endpoints, removed, found)
 
 
 def _ready(endpoint_slice: Json) -> Iterator[Endpoint]:

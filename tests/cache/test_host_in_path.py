@@ -8,7 +8,7 @@ import pytest
 
 from tests.cache.behaviour import Behaviour
 from tests.cache.program import credentials
-from tests.cache.upstream import Registry, listening
+from tests.cache.upstream import Registry, basic, listening
 
 if TYPE_CHECKING:
     import ssl
@@ -93,3 +93,31 @@ async def test_other_hosts_in_path_lead_nowhere(upstream: Registry, other: Regis
     for path in ("other.test%2Forg/app", "%6fther.test/org/app", "OTHER.test/org/app", "other.test/../org/app"):
         assert (await cache.ask(f"{path}/manifests/latest")).status == 400
     assert {path for _, path in other.requests} <= {"/v2/"}
+
+
+async def test_accounts_stay_with_their_upstream(
+    upstream: Registry, other: Registry, cache: Cache, tmp_path: Path
+) -> None:
+    """No request for one upstream carries the account of another one, also after a refusal or a changed order."""
+    cache.config["upstreams"][0]["credentials"] = credentials(tmp_path / "first", b"first", b"one")
+    cache.write()
+    for registry, account in ((upstream, b"first:one"), (other, b"robot:secret")):
+        registry.push("org/app")
+        registry.does = Behaviour(auth="basic", accounts=(account,))
+
+    async def accepted() -> bool:
+        return (await cache.ask("org/app/manifests/latest")).status == 200
+
+    await cache.until(accepted)
+    upstream.does.accounts = ()
+    cache.config["upstreams"].reverse()
+    cache.write()
+
+    async def other_is_first() -> bool:
+        return bool((await cache.status())["upstreams"][0]["url"] == other.url)
+
+    await cache.until(other_is_first)
+    assert (await cache.ask("org/app/manifests/latest")).status == 200
+    assert (await cache.ask("org/app/manifests/latest?ns=registry.test")).status == 401
+    assert set(upstream.logins) - {""} == {basic(b"first:one")}
+    assert set(other.logins) - {""} == {basic(b"robot:secret")}

@@ -55,6 +55,19 @@ def test_each_error_is_one_line(kube: Kube, name: str) -> None:
     assert kube.find(resources.MIRROR, name) is None
 
 
+def test_additional_upstreams_are_validated(kube: Kube, name: str) -> None:
+    """Also what the API server would refuse itself, such as two equal entries."""
+    builder = a_mirror().named(name).also_of("ghcr.io", "ghcr.io", "quay.io/v2", {"upstreamUrl": "https://quay.io:443"})
+    printed = kube.kubectl("apply", "-f", "-", stdin=builder.raw())
+    for number, error in ((1, "Duplicate value"), (2, "Invalid value"), (3, "Duplicate value")):
+        assert f"spec.additionalUpstreams[{number}].upstreamUrl: {error}" in printed
+    many = a_mirror().named(name).also_of(*(f"registry-{number}.example.com" for number in range(21)))
+    assert "a list of at most 20 registries" in kube.kubectl("apply", "-f", "-", stdin=many.raw())
+    kube.mirror(a_mirror().named(name).also_of("ghcr.io", {"upstreamUrl": "docker.io", "credentialsSecret": "login"}))
+    kube.patch(resources.MIRROR, name, {"spec": {"additionalUpstreams": [{"upstreamUrl": "gcr.io"}]}})
+    assert kube.get(resources.MIRROR, name)["spec"]["additionalUpstreams"] == [{"upstreamUrl": "gcr.io"}]
+
+
 def test_errors_of_two_objects_are_printed(kube: Kube, name: str) -> None:
     printed = kube.apply(
         a_mirror().named(f"{name}a").having("spec", {}).raw(), a_mirror().named(f"{name}b").keeping("7d").raw()

@@ -6,12 +6,14 @@ The nodes have no kubelet. Their agents are HTTP servers of the test. The rest i
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from common.agent_protocol import REGISTRIES_ANNOTATION
 from controller.objects import resources
 from tests.support.agents import Agent, Nodes
 from tests.support.components import create_node_with_capacity, finish_termination, make_pods_ready
@@ -326,9 +328,10 @@ def test_older_mirror_of_upstream_serves_images(own: Running, nodes: Callable[..
 
 
 def _image_host(kube: Kube, mirror: str) -> str:
-    template = kube.get(resources.DAEMON_SET, f"registry-mirror-{mirror}")["spec"]["template"]
-    (container,) = template["spec"]["containers"]
-    return next(str(each.get("value", "")) for each in container["env"] if each["name"] == "UPSTREAM_HOST")
+    """Return the host in image names that the agents of a mirror configure, or an empty one."""
+    service = kube.get(resources.SERVICE, f"registry-mirror-{mirror}")
+    (registry,) = json.loads(service["metadata"]["annotations"][REGISTRIES_ANNOTATION])
+    return str(registry["host"])
 
 
 def _taken_host(own: Running, nodes: Callable[..., Nodes], *names: str) -> Nodes:

@@ -107,8 +107,7 @@ def template(kube: Kube, kind: resources.Kind, mirror: str) -> Json:
 def shape(pod: Json, mirror: str) -> Json:
     """Return a pod without the mirror's name and the agent's variables."""
     (container,) = pod["containers"]
-    variables = {"SHADOW_FQDN", "UPSTREAM_URL", "UPSTREAM_HOST"}
-    env = [{"name": each["name"]} if each["name"] in variables else each for each in container.get("env", ())]
+    env = [{"name": each["name"]} if each["name"] == "SHADOW_FQDN" else each for each in container.get("env", ())]
     whole = json.dumps({**pod, "containers": [{**container, "env": env}]})
     named = whole.replace(f'"registry-mirror-{mirror}"', '"registry-mirror-NAME"').replace(f'"{mirror}"', '"NAME"')
     return dict(json.loads(named))

@@ -14,6 +14,7 @@ from common import upstream
 from controller.desired.cache_config import DATA_DIRECTORY
 from controller.objects import resources
 from tests.cache.behaviour import Behaviour
+from tests.cache.upstream import basic
 from tests.cluster.conftest import clusters
 from tests.localcluster.ports import free_port
 from tests.support.caches import Caches, running_caches
@@ -203,6 +204,53 @@ def test_changed_upstream_needs_no_restart(running: Running, name: str, registry
         assert caches[0].ask("a/manifests/latest", ns=_host(registry)).status_code == 404
         until(lambda: not former.exists(), why="the files of the former upstream are gone")
         assert (pods(kube, name), caches[0].pid) == (before, pid)
+
+
+def test_upstreams_come_and_go_without_restart(running: Running, name: str, registry: Registry, issuer: Issuer) -> None:
+    """Each account is sent to its own registry only, also while the caches have an older list."""
+    kube, accounts = running.kube, (b"one:first", b"two:second")
+    entries = []
+    with running_registry(issuer) as other:
+        for each, account in zip((registry, other), accounts, strict=True):
+            each.push("a")
+            each.does = Behaviour(auth="basic", accounts=(account,))
+            username, password = account.decode().split(":")
+            kube.secret(f"{name}-{username}", username=username, password=password)
+            entries.append({"upstreamUrl": each.url, "credentialsSecret": f"{name}-{username}"})
+        kube.mirror(mirror_of(name, registry.url).logging_in_with(f"{name}-one"))
+        with running_caches(running, name) as caches:
+            kube.until_condition(name, "CredentialsAvailable", "True", "CredentialsAccepted", seconds=FOLLOWED)
+            before, pid = pods(kube, name), caches[0].pid
+            former = caches[0].folder(DATA_DIRECTORY) / upstream.parse(registry.url).directory
+            with caches.held():
+                kube.patch(resources.MIRROR, name, {"spec": {"additionalUpstreams": entries[1:]}})
+                message = kube.until_condition(name, "CacheAvailable", "False", "SwitchingUpstream")
+                assert message.startswith(f"The cache pods do not serve {other.url} yet. Nodes pull images of ")
+                assert caches[0].ask("a/manifests/latest", ns=_host(other)).status_code == 404
+                caches[0].pull("a", ns=_host(registry))
+            kube.until_condition(name, "CacheAvailable", "True", "AllReplicasReady", seconds=FOLLOWED)
+            kube.until_condition(name, "CredentialsAvailable", "True", "CredentialsAccepted", seconds=FOLLOWED)
+            assert kube.conditions(name)["UpstreamReachable"][2] == "All 2 upstreams answer."
+            for each in (registry, other):
+                caches[0].pull("a", ns=_host(each))
+                caches[0].pull(f"{_host(each)}/a")
+
+            swapped = {**entries[1], "additionalUpstreams": entries[:1]}
+            kube.patch(resources.MIRROR, name, {"spec": swapped})
+            until(lambda: kube.get(resources.MIRROR, name)["status"]["upstream"] == other.url, why="the other is first")
+            for each in (registry, other):
+                caches[0].pull("a", ns=_host(each))
+
+            kube.patch(resources.MIRROR, name, {"spec": {"additionalUpstreams": None}})
+            gone = lambda: caches[0].ask("a/manifests/latest", ns=_host(registry)).status_code == 404  # noqa: E731
+            until(gone, why="the removed upstream is not served")
+            until(lambda: not former.exists(), why="its files are gone")
+            data = kube.get(resources.SECRET, f"registry-mirror-{name}")["data"]
+            directory = upstream.parse(other.url).directory
+            assert {key for key in data if "username" in key} == {f"{directory}.username"}
+            assert (pods(kube, name), caches[0].pid) == (before, pid)
+        assert set(registry.logins) - {""} == {basic(accounts[0])}
+        assert set(other.logins) - {""} == {basic(accounts[1])}
 
 
 def test_scaled_mirror_shares_its_content(running: Running, name: str, registry: Registry) -> None:

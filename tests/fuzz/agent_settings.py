@@ -5,11 +5,14 @@ A line of the input is `NAME value` (see lines.py). Missing variables get valid 
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from common import names
 from hostess.settings import SettingsError, read
 from tests.fuzz.lines import text_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 VALID = {
     "SERVICE_NAME": "registry-mirror-docker",
@@ -37,8 +40,4 @@ def one(data: bytes) -> None:
         path: Path = getattr(settings, name)
         assert path.is_absolute()
         assert ".." not in path.parts
-    assert Path("/certs.d", settings.upstream_host or "-").parent == Path("/certs.d")
-    assert settings.hides_upstream in (True, False)
-    assert settings.upstream_url == "" or (settings.upstream_url.isprintable() and " " not in settings.upstream_url)
-    assert settings.upstream_host.isprintable()
     assert 0 < settings.status_port < 65536

@@ -56,18 +56,19 @@ def encoded(value: bytes) -> str:
 
 def inputs(
     *,
-    credentials: Credentials | None = None,
+    credentials: Credentials | tuple[Credentials, ...] | None = None,
     tls: ServingCertificate | None = None,
     holder: str | None = None,
-    images_holder: str | None = None,
+    images_holders: dict[str, str] | None = None,
     withdrawing: bool = False,
 ) -> Inputs:
     """Return inputs without credentials, with an issued certificate, and without other mirrors."""
+    credentials = credentials or Credentials(CredentialsState.NOT_REQUIRED)
     return Inputs(
-        credentials=credentials or Credentials(CredentialsState.NOT_REQUIRED),
+        credentials=credentials if isinstance(credentials, tuple) else (credentials,),
         tls=tls or ServingCertificate(CA, PAIR),
         masquerade_holder=holder,
-        images_holder=images_holder,
+        images_holders=images_holders or {},
         withdrawing=withdrawing,
     )
 

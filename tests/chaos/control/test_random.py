@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from common.upstream import parse
 from controller.objects import resources, well_known
 from tests.support.faults import CHILDREN, complete, events_of, normal_form
 from tests.support.kube import until
@@ -176,5 +177,6 @@ def _uses(kube: Kube, name: str, model: Model) -> bool:
     upstream = built(name, model.mirrors[name]).raw()["spec"]["upstreamUrl"]
     url = upstream if "://" in upstream else f"https://{upstream}"
     password = model.password(name)
-    right = texts.get(well_known.PASSWORD, "") == (password or "")
+    _, key = well_known.credentials_keys(parse(url).directory)
+    right = texts.get(key, "") == (password or "")
     return f'"{url}"' in texts[well_known.CONFIGURATION] and right

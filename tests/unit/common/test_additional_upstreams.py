@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from common.admission_warnings import warnings_for
 from common.model import RegistryMirrorSpec
 from common.validation import validate
 from tests.support.mirrors import MirrorBuilder, a_mirror
+
+if TYPE_CHECKING:
+    from common.types import Json
 
 ENTRY = "spec.additionalUpstreams[0]"
 URL = '; for example "upstreamUrl: quay.io"'
@@ -63,7 +68,7 @@ def test_message_is_complete(message: str) -> None:
 
 
 def test_more_than_twenty_are_refused() -> None:
-    """One line says so, whatever the entries are."""
+    """There is one line, whatever the entries are."""
     (line,) = _lines(a_mirror().also_of(*(f"registry-{number}.example.com" for number in range(21))))
     assert line.startswith("spec.additionalUpstreams: Invalid value: [{...}, ")
     assert "must be a list of at most 20 registries" in line
@@ -119,7 +124,10 @@ def test_list_can_change() -> None:
 
 def test_warnings_name_the_entry() -> None:
     """Each upstream gets the warnings of the first one, with its own path."""
-    entries = [{"upstreamUrl": "http://Reg.example.com", "credentialsSecret": "login"}, "hub.docker.com"]
+    entries: list[str | Json] = [
+        {"upstreamUrl": "http://Reg.example.com", "credentialsSecret": "login"},
+        "hub.docker.com",
+    ]
     spec = RegistryMirrorSpec.model_validate(a_mirror().also_of(*entries).raw()["spec"])
     warned = [warning.split("; ")[0] for warning in warnings_for(spec)]
     for line, start in zip(

@@ -74,7 +74,7 @@ class World:
 
     def verdict(self, mirror: str = "docker") -> Verdict | None:
         """Return what the pods of a mirror report."""
-        return self.poller.verdict(parsed(a_mirror().named(mirror).of(URL)))
+        return next(iter(self.poller.verdicts(parsed(a_mirror().named(mirror).of(URL)))), None)
 
     def reason(self, mirror: str = "docker") -> str | None:
         """Return the reason of the verdict."""

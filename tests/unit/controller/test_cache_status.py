@@ -166,7 +166,7 @@ _STATUSES = strategies.json_values() | st.fixed_dictionaries(
 def test_any_answer_gives_a_condition(statuses: list[Any]) -> None:
     answers = {f"pod-{number}": parse_status(status, CLOCK) for number, status in enumerate(statuses)}
     mirror = parsed(a_mirror().of(URL))
-    found = upstream_conditions.upstream_reachable(stored(), mirror, verdict_of(URL, answers))
+    found = upstream_conditions.upstream_reachable(stored(), mirror, [verdict_of(URL, answers)])
     assert found.reason in set(UpstreamReason)
     assert found.message.isprintable()
     assert len(found.message) < condition.MESSAGE_MAX
@@ -189,6 +189,6 @@ def test_longest_message_fits() -> None:
     name = "m" * 36
     entry = _entry("RateLimited", message="x" * 5000, retryAfterSeconds=3600)
     answers = {f"registry-mirror-{name}-{number}": _answer(each) for number, each in enumerate((_entry(), entry))}
-    found = upstream_conditions.upstream_reachable(stored(), parsed(), verdict_of(URL, answers))
+    found = upstream_conditions.upstream_reachable(stored(), parsed(), [verdict_of(URL, answers)])
     (ready,) = conditions.merged([conditions.ready([found])], [], 1, NOW)
     assert ready["message"].endswith(f"{'x' * (MESSAGE_MAX - 3)}... The cache asks again at 13:01 UTC. {MEANWHILE}")

@@ -22,7 +22,7 @@ from controller.model.inputs import (
 )
 from controller.objects import resources
 from controller.objects.well_known import ADMISSION_KEY, MIRRORS_CA, WEBHOOK_CA, WEBHOOK_CERTIFICATE
-from controller.reconcile.collect_inputs import collect_inputs
+from controller.reconcile.collect_inputs import UPSTREAMS_ANNOTATION, collect_inputs
 from tests.support.controller import encoded, parsed, settings, stored
 from tests.support.mirrors import a_mirror
 
@@ -250,14 +250,48 @@ def test_credentials_are_read_from_the_secret(values: dict[str, str | bytes] | N
     world = _ready()
     if values is not None:
         world.secret("login", **values)
-    assert world.inputs().credentials == found
+    assert world.inputs().credentials == (found,)
+
+
+def test_each_upstream_has_its_own_secret() -> None:
+    """SECRET_OPT_IN counts for each upstream. A change of any of the Secrets requeues the mirror."""
+    world = _ready(SECRET_OPT_IN="true").secret("ghcr-login", username="bob", password="x")
+    annotated = {"annotations": {UPSTREAMS_ANNOTATION: "quay.io, docker.io"}}
+    secret = world.state.secrets.get("ghcr-login")
+    assert secret is not None
+    for number, name in enumerate(("quay-login", "docker-login")):
+        metadata = {**secret["metadata"], "name": name, "resourceVersion": str(100 + number), **annotated}
+        world.state.secrets.put({**secret, "metadata": metadata})
+    builder = (
+        a_mirror()
+        .logging_in_with("quay-login")
+        .also_of(
+            {"upstreamUrl": "ghcr.io", "credentialsSecret": "ghcr-login"},
+            {"upstreamUrl": "gcr.io", "credentialsSecret": "docker-login"},
+            {"upstreamUrl": "hub.docker.com", "credentialsSecret": "docker-login"},
+            "registry.k8s.io",
+        )
+    )
+    world.state.mirrors.put(stored(builder))
+    found = collect_inputs(parsed(builder), world.settings, world.state, NOW)
+    assert isinstance(found, Inputs)
+    assert [each.state.name for each in found.credentials] == [
+        *("FOUND", "SECRET_NOT_OPTED_IN", "SECRET_NOT_OPTED_IN", "FOUND", "NOT_REQUIRED")
+    ]
+    for number, name in enumerate(("quay-login", "ghcr-login", "docker-login")):
+        world.woken()
+        changed = world.state.secrets.get(name)
+        assert changed is not None
+        changed["metadata"]["resourceVersion"] = str(200 + number)
+        world.state.secrets.put({**changed, "data": {"username": "YQ=="}})
+        assert world.woken() == {"docker"}
 
 
 def test_credentials_are_optional() -> None:
     world = _ready().secret("login", username="bob", password="x")
     found = collect_inputs(parsed(), world.settings, world.state, NOW)
     assert isinstance(found, Inputs)
-    assert found.credentials == Credentials(CredentialsState.NOT_REQUIRED)
+    assert found.credentials == (Credentials(CredentialsState.NOT_REQUIRED),)
 
 
 def test_inputs_repr_hides_secrets() -> None:

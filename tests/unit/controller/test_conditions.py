@@ -38,11 +38,11 @@ def _nodes(daemon_set: Json | None, holder: str | None = None, *, serving: bool 
 
 def _credentials(state: CredentialsState) -> Condition:
     known = inputs(credentials=Credentials(state))
-    return upstream_conditions.credentials_available(stored(), MIRROR, "mirrors", known, None)
+    return upstream_conditions.credentials_available(stored(), MIRROR, "mirrors", known, [])
 
 
 def _upstream(verdict: Verdict | None = None) -> Condition:
-    return upstream_conditions.upstream_reachable(stored(), MIRROR, verdict)
+    return upstream_conditions.upstream_reachable(stored(), MIRROR, [] if verdict is None else [verdict])
 
 
 def _storage(
@@ -259,7 +259,7 @@ def test_merged_keeps_order_of_reconcile() -> None:
 
 def test_images_holder_serves_pulls_without_cache() -> None:
     """The nodes pull through the older mirror of the same upstream, not from the upstream."""
-    observation = Observation(inputs(images_holder="older"), daemon_set=a_daemon_set(3, 3))
+    observation = Observation(inputs(images_holders={"quay.io": "older"}), daemon_set=a_daemon_set(3, 3))
     cache = conditions.cache_available(stored(), MIRROR, observation)
     nodes = node_conditions.nodes_configured(MIRROR, observation, None, serving=False)
     assert "Nodes pull through RegistryMirror older." in cache.message

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from cache import config
 from common import duration, names
+from common.agent_protocol import REGISTRIES_ANNOTATION
 from common.cache_protocol import PORT, STATUS_PORT
 from controller.desired import desired_objects
 from controller.desired.cache_config import cache_config
@@ -27,7 +29,7 @@ from controller.model.mirror import Mirror, parse_mirror
 from controller.objects import merge_patch, resources, well_known
 from controller.objects.immutable_fields import immutable_differences, without_immutable
 from controller.objects.ownership import Ownership, owner_reference, ownership_of
-from controller.objects.resources import DAEMON_SET, SECRET, STATEFUL_SET, Kind
+from controller.objects.resources import DAEMON_SET, SECRET, SERVICE, STATEFUL_SET, Kind
 from tests.support import strategies
 from tests.support.controller import CA, PAIR, encoded, inputs, merged, parsed, settings, stored
 from tests.support.mirrors import MirrorBuilder, a_mirror
@@ -43,6 +45,7 @@ FULL_MIRROR = (
     .of("https://hub.docker.io/")
     .known_as("local.docker.io")
     .logging_in_with("docker-login")
+    .also_of({"upstreamUrl": "ghcr.io", "credentialsSecret": "ghcr-login"}, "http://plain.example:5000", "quay.io")
     .replicated(3)
     .keeping("336h")
     .storing("50Gi")
@@ -104,9 +107,15 @@ FULL_SETTINGS = settings(
     NO_PROXY="10.0.0.0/8,.svc",
 )
 FULL_INPUTS = inputs(
-    credentials=Credentials(CredentialsState.FOUND, encoded(b"bob"), encoded('p"ä$s\\\n'.encode())),
+    credentials=(
+        Credentials(CredentialsState.FOUND, encoded(b"bob"), encoded('p"ä$s\\\n'.encode())),
+        Credentials(CredentialsState.FOUND, encoded(b"alice"), encoded(b"another")),
+        *[Credentials(CredentialsState.NOT_REQUIRED)] * 2,
+    ),
+    images_holders={"quay.io": "older"},
     tls=ServingCertificate(CA, PAIR, "wildcard-tls"),
 )
+FULL_DIRECTORIES = [each.upstream.directory for each in parsed(FULL_MIRROR).sources]
 CASES = {
     "minimal": desired_objects(parsed(), settings(), inputs()),
     "full": desired_objects(parsed(FULL_MIRROR), FULL_SETTINGS, FULL_INPUTS),
@@ -185,13 +194,36 @@ def _environment(container: Json) -> dict[str, str | None]:
     ],
 )
 def test_agent_gets_upstream_and_image_host(url: str, host: str) -> None:
-    environment = _environment(_agent(inputs(), url)[1])
-    assert environment["UPSTREAM_HOST"] == host
-    assert environment["UPSTREAM_URL"] == parsed(a_mirror().of(url)).upstream.url
+    mirror = parsed(a_mirror().of(url))
+    assert _registries(mirror, inputs()) == [{"host": host, "url": mirror.upstream.url}]
 
 
-def test_agent_gets_no_host_of_older_mirror() -> None:
-    assert _environment(_agent(inputs(images_holder="older"))[1])["UPSTREAM_HOST"] == ""
+def test_agent_gets_every_upstream() -> None:
+    """Those of an older mirror have no host. The DaemonSet stays as it is, so that no agent restarts."""
+    mirror = parsed(a_mirror().also_of("ghcr.io", "docker.io"))
+    assert _registries(mirror, inputs(images_holders={"ghcr.io": "older"})) == [
+        {"host": "quay.io", "url": "https://quay.io"},
+        {"host": "", "url": "https://ghcr.io"},
+        {"host": "docker.io", "url": "https://registry-1.docker.io"},
+    ]
+    one, other = (desired_objects(each, settings(**OURS), inputs()) for each in (parsed(), mirror))
+    for kind in (DAEMON_SET, STATEFUL_SET):
+        assert _body(kind, one) == _body(kind, other)
+
+
+def test_original_agent_serves_no_images() -> None:
+    """It writes no hosts.toml."""
+    assert _registries(parsed(), inputs(), HOSTESS_DOCKER_IMAGE="mirrors/mirror-hostess") == [
+        {"host": "", "url": "https://quay.io"}
+    ]
+
+
+def _registries(mirror: Mirror, known: Inputs, **variables: str) -> list[Json]:
+    """Return what the agents read from the Service."""
+    objects = desired_objects(mirror, settings(**(variables or OURS)), known)
+    service = next(body for kind, body in objects if kind is SERVICE)
+    found: list[Json] = json.loads(service["metadata"]["annotations"][REGISTRIES_ANNOTATION])
+    return found
 
 
 def test_agent_has_status_port_and_probes() -> None:
@@ -214,7 +246,6 @@ def test_original_agent_gets_its_contract_only(image: str) -> None:
     _, beside = pod["containers"]
     assert (beside["name"], beside["image"]) == ("certificate-installation", settings().cache_image)
     assert _environment(beside)["BESIDE_ORIGINAL"] == "true"
-    assert not {"UPSTREAM_HOST", "UPSTREAM_URL"} & set(_environment(beside))
     assert beside["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "status"}
     assert beside["securityContext"]["runAsUser"] == 0
     assert beside["securityContext"]["capabilities"]["drop"] == ["ALL"]
@@ -406,8 +437,8 @@ def test_names_and_labels_fit_kubernetes_limits(builder: MirrorBuilder, chosen: 
 def test_cache_accepts_its_configuration(builder: MirrorBuilder, chosen: Any) -> None:
     mirror = _parsed(builder)
     found = config.parse(cache_config(mirror, chosen).encode())
-    (upstream,) = found.upstreams
-    assert (upstream.host, upstream.url) == (mirror.upstream.image_host, mirror.upstream.url)
+    upstreams = [each.upstream for each in mirror.sources]
+    assert [(each.host, each.url) for each in found.upstreams] == [(each.image_host, each.url) for each in upstreams]
     assert found.ttl == pytest.approx(duration.parse(mirror.spec.ttl) / 1e9)
     assert (found.listen[1], found.status_listen[1]) == (PORT, STATUS_PORT)
     assert (found.ca_bundle is None) == (chosen.ca_certificate_bundle is None)
@@ -446,25 +477,29 @@ def test_configuration_names_mounted_files(case: str) -> None:
     named = {found.tls.certificate, found.tls.key, found.peers.ca, *pod["containers"][0]["args"]}
     assert named | ({found.ca_bundle} - {None}) <= files
     assert found.root == paths[names.CLAIM_TEMPLATE]
-    directory = found.upstreams[0].credentials
-    assert {f"{directory}/{key}" for key in (well_known.USERNAME, well_known.PASSWORD) if key in data} <= files
-    assert (f"{directory}/{well_known.PASSWORD}" in files) == (case == "full")
+    accounts = [each.credentials for each in found.upstreams if each.credentials]
+    assert len(accounts) == len(found.upstreams) == len({each.username for each in accounts})
+    present = [each.username in files and each.password in files for each in accounts]
+    assert present == ([True, True, False, False] if case == "full" else [False])
 
 
 @given(st.binary(min_size=1), st.binary(min_size=1))
 def test_credentials_are_unchanged(username: bytes, password: bytes) -> None:
     """A password may have bytes that are not UTF-8."""
     known = inputs(credentials=Credentials(CredentialsState.FOUND, encoded(username), encoded(password)))
-    data = _body(SECRET, desired_objects(parsed(), settings(), known))["data"]
-    assert base64.b64decode(data[well_known.USERNAME]) == username
-    assert base64.b64decode(data[well_known.PASSWORD]) == password
+    mirror = parsed()
+    data = _body(SECRET, desired_objects(mirror, settings(), known))["data"]
+    keys = well_known.credentials_keys(mirror.upstream.directory)
+    assert tuple(base64.b64decode(data[key]) for key in keys) == (username, password)
 
 
 def test_vanished_values_are_removed_by_patch() -> None:
     """The user deletes the credentials, and names a Secret with a certificate."""
     before, after = (_body(SECRET, CASES[case]) for case in ("full", "minimal"))
     patch = merge_patch.merge_patch(merged({}, before), after)["data"]
-    assert (patch[well_known.USERNAME], patch[well_known.PASSWORD]) == (None, None)
+    accounts = {key for each in FULL_DIRECTORIES[:2] for key in well_known.credentials_keys(each)}
+    assert {key for key in patch if key.endswith(well_known.CREDENTIALS_SUFFIXES)} == accounts
+    assert {patch[key] for key in accounts} == {None}
     patch = merge_patch.merge_patch(merged({}, after), before)["data"]
     assert (patch[well_known.CERTIFICATE], patch[well_known.KEY]) == (None, None)
 

@@ -9,13 +9,13 @@ import yaml
 from common.agent_protocol import DIALER_SOCKET
 from controller.desired.agent_nodes import agent_affinity
 from controller.desired.daemon_set import LOCK_DIRECTORY, daemon_set
-from tests.support.controller import inputs, parsed, settings
+from tests.support.controller import parsed, settings
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 _, DIALER = yaml.safe_load_all((DEPLOY / "dialer.yaml").read_text())
 POD = DIALER["spec"]["template"]["spec"]
 (CONTAINER,) = POD["containers"]
-AGENT = daemon_set(parsed(), settings(), inputs())["spec"]["template"]["spec"]
+AGENT = daemon_set(parsed(), settings())["spec"]["template"]["spec"]
 
 
 def test_agents_ask_the_socket_of_the_dialer() -> None:

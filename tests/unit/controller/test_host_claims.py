@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from controller.informer.cluster_cache import ClusterCache
-from controller.informer.host_claims import HostClaims, image_host_of, masquerade_of
+from controller.informer.host_claims import HostClaims, image_hosts_of, masquerade_of
 from controller.model.mirror import Mirror, parse_mirror
 from controller.objects import resources
 from tests.support import strategies
@@ -90,7 +90,7 @@ def test_masquerade_of_any_spec(spec: Any, name: str | None) -> None:
 @given(strategies.damaged_mirrors())
 def test_damaged_mirror_raises_no_exception(obj: Any) -> None:
     masquerade_of(obj)
-    image_host_of(obj)
+    image_hosts_of(obj)
 
 
 @given(strategies.mirrors())
@@ -98,7 +98,7 @@ def test_claims_match_the_parsed_mirror(builder: MirrorBuilder) -> None:
     mirror = parse_mirror(stored(builder), ())
     assert isinstance(mirror, Mirror)
     assert masquerade_of(stored(builder)) == mirror.masquerade
-    assert image_host_of(stored(builder)) == mirror.upstream.image_host
+    assert image_hosts_of(stored(builder)) == tuple(each.upstream.image_host for each in mirror.sources)
 
 
 @pytest.mark.parametrize(
@@ -106,26 +106,47 @@ def test_claims_match_the_parsed_mirror(builder: MirrorBuilder) -> None:
     [("quay.io", "http://Quay.io/"), ("docker.io", "registry-1.docker.io"), ("hub.docker.com", "http://docker.io")],
 )
 def test_spellings_of_one_registry_claim_same_images(one: str, other: str) -> None:
-    assert image_host_of(stored(a_mirror().of(one))) == image_host_of(stored(a_mirror().of(other)))
+    assert image_hosts_of(stored(a_mirror().of(one))) == image_hosts_of(stored(a_mirror().of(other)))
 
 
 def test_registries_on_two_ports_differ() -> None:
-    assert image_host_of(stored(a_mirror().of("quay.io"))) != image_host_of(stored(a_mirror().of("quay.io:5000")))
+    assert image_hosts_of(stored(a_mirror().of("quay.io"))) != image_hosts_of(stored(a_mirror().of("quay.io:5000")))
 
 
 def test_older_mirror_of_upstream_holds_images() -> None:
     state, enqueued = _state()
     state.mirrors.put(_of("quay.io", "old", "old.example", 1, version=1))
     state.mirrors.put(_of("quay.io", "young", "young.example", 2, version=2))
-    assert (state.images_holder("old"), state.images_holder("young")) == (None, "old")
+    assert (_holder(state, "old"), _holder(state, "young")) == (None, "old")
     leaving = _of("quay.io", "old", "old.example", 1, version=3)
     leaving["metadata"]["deletionTimestamp"] = "2026-02-01T00:00:00Z"
     state.mirrors.put(leaving)
-    assert state.images_holder("young") == "old"  # its agents still clean the nodes
+    assert _holder(state, "young") == "old"  # its agents still clean the nodes
     enqueued.clear()
     state.mirrors.remove("old", 4)
-    assert state.images_holder("young") is None
+    assert _holder(state, "young") is None
     assert "young" in enqueued
+
+
+def test_each_image_host_has_its_holder() -> None:
+    """Additional upstreams count like the first one, host by host."""
+    state, enqueued = _state()
+    hub = "docker.io"
+    state.mirrors.put(_of("quay.io", "old", "old.example", 1, hub, version=1))
+    state.mirrors.put(_of("ghcr.io", "middle", "middle.example", 2, "gcr.io", version=2))
+    enqueued.clear()
+    state.mirrors.put(_of("gcr.io", "young", "young.example", 3, "quay.io", "hub.docker.com", "k8s.io", version=3))
+    assert set(enqueued) == {"young", "old", "middle"}
+    assert state.images_holders("old") == state.images_holders("middle") == {}
+    assert state.images_holders("young") == {"gcr.io": "middle", "quay.io": "old", hub: "old"}
+    enqueued.clear()
+    state.mirrors.put(_of("quay.io", "old", "old.example", 1, version=4))
+    assert set(enqueued) == {"old", "young"}
+    assert state.images_holders("young") == {"gcr.io": "middle", "quay.io": "old"}
+    enqueued.clear()
+    state.mirrors.remove("middle", 5)
+    assert set(enqueued) == {"middle", "young"}
+    assert state.images_holders("young") == {"quay.io": "old"}
 
 
 def test_mirror_without_host_holds_no_images() -> None:
@@ -133,14 +154,14 @@ def test_mirror_without_host_holds_no_images() -> None:
     state.mirrors.put(_of("ghcr.io", "first", "x.example", 1, version=1))
     state.mirrors.put(_of("quay.io", "shadowed", "x.example", 2, version=2))
     state.mirrors.put(_of("quay.io", "young", "young.example", 3, version=3))
-    assert state.images_holder("young") is None
+    assert _holder(state, "young") is None
     enqueued.clear()
     state.mirrors.put(_of("ghcr.io", "first", "y.example", 1, version=4))
-    assert state.images_holder("young") == "shadowed"
+    assert _holder(state, "young") == "shadowed"
     assert {"shadowed", "young"} <= set(enqueued)
     enqueued.clear()
     state.mirrors.put(_of("quay.io", "shadowed", "y.example", 2, version=5))
-    assert state.images_holder("young") is None
+    assert _holder(state, "young") is None
     assert "young" in enqueued
 
 
@@ -151,17 +172,17 @@ def test_invalid_mirror_claims_only_with_daemon_set() -> None:
     wrong["spec"]["replicas"] = 0
     state.mirrors.put(wrong)
     state.mirrors.put(_of("quay.io", "right", "x.example", 2, version=2))
-    assert (state.images_holder("right"), state.host_claims.holder("right")) == (None, None)
+    assert (_holder(state, "right"), state.host_claims.holder("right")) == (None, None)
     enqueued.clear()
     owner = {"kind": "RegistryMirror", "uid": "wrong", "controller": True}
     metadata = {"name": "registry-mirror-wrong", "uid": "d", "resourceVersion": "3", "ownerReferences": [owner]}
     agents = {"kind": "DaemonSet", "metadata": metadata}
     state.children[resources.DAEMON_SET].put(agents)
-    assert (state.images_holder("right"), state.host_claims.holder("right")) == ("wrong", "wrong")
+    assert (_holder(state, "right"), state.host_claims.holder("right")) == ("wrong", "wrong")
     assert "right" in enqueued
     enqueued.clear()
     state.children[resources.DAEMON_SET].remove("registry-mirror-wrong", 4)
-    assert (state.images_holder("right"), state.host_claims.holder("right")) == (None, None)
+    assert (_holder(state, "right"), state.host_claims.holder("right")) == (None, None)
     assert "right" in enqueued
 
 
@@ -170,8 +191,14 @@ def _state() -> tuple[ClusterCache, list[str]]:
     return ClusterCache(enqueued.append), enqueued
 
 
-def _of(upstream: str, name: str, masquerade: str, second: int, *, version: int) -> Json:
-    obj = stored(a_mirror().named(name).of(upstream).known_as(masquerade), created=f"2026-01-01T00:00:0{second}Z")
+def _holder(state: ClusterCache, mirror: str) -> str | None:
+    """Return the older mirror that has the images of quay.io."""
+    return state.images_holders(mirror).get("quay.io")
+
+
+def _of(upstream: str, name: str, masquerade: str, second: int, *additional: str, version: int) -> Json:
+    builder = a_mirror().named(name).of(upstream).also_of(*additional).known_as(masquerade)
+    obj = stored(builder, created=f"2026-01-01T00:00:0{second}Z")
     obj["metadata"] |= {"uid": name, "resourceVersion": str(version)}
     return obj
 
@@ -217,7 +244,7 @@ class AnyChanges(RuleBasedStateMachine):
         """Compare holders and stored claims."""
         for mirror, holder in self._holders().items():
             assert self.host_claims.holder(mirror) == (None if holder == mirror else holder)
-        assert self.host_claims._hosts == {mirror: host for mirror, (host, _, _) in self.mirrors.items()}
+        assert self.host_claims._hosts == {mirror: (host,) for mirror, (host, _, _) in self.mirrors.items()}
         assert self.host_claims._claimants.keys() == {host for host, _, _ in self.mirrors.values()}
 
 

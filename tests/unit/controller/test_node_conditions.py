@@ -76,7 +76,7 @@ def test_agents_are_asked_while_nodes_are_pending() -> None:
 
 
 def test_younger_mirror_names_images_holder() -> None:
-    found = Observation(inputs(images_holder="older"), daemon_set=a_daemon_set(3, 3))
+    found = Observation(inputs(images_holders={"quay.io": "older"}), daemon_set=a_daemon_set(3, 3))
     condition = node_conditions.nodes_configured(parsed(), found, None, serving=True)
     assert (condition.status, condition.reason) == ("True", "AllNodesReady")
     assert condition.message == (

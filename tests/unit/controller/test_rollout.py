@@ -58,20 +58,20 @@ def test_rollout_is_reported_while_available() -> None:
 def test_caches_of_former_upstream_are_unavailable() -> None:
     """They answer 404 for the new upstream, so nodes pull from it. The status names the upstream in use."""
     verdict = Verdict(reasons.NOT_ASKED, "Not read yet.", is_switching=True)
-    observation = Observation(inputs(), stateful_set=a_stateful_set(ready=2), verdict=verdict)
+    observation = Observation(inputs(), stateful_set=a_stateful_set(ready=2), verdicts=(verdict,))
     obj = {**stored(CHANGED), "status": {"upstream": FORMER}}
     switching = _status(obj, observation)
     assert _cache(switching) == ("False", "SwitchingUpstream")
     assert switching["upstream"] == FORMER
     assert _cache(_status({**obj, "status": switching}, observation)) == ("False", "SwitchingUpstream")
-    served = _status({**obj, "status": switching}, replace(observation, verdict=Verdict(reasons.REACHABLE, "Yes.")))
+    served = _status({**obj, "status": switching}, replace(observation, verdicts=(Verdict(reasons.REACHABLE, "Yes."),)))
     assert _cache(served) == ("True", "AllReplicasReady")
     assert served["upstream"] == NEW
 
 
 def test_switching_needs_ready_pods() -> None:
     verdict = Verdict(reasons.NOT_ASKED, "Not read yet.", is_switching=True)
-    observation = Observation(inputs(), stateful_set=a_stateful_set(ready=0), verdict=verdict)
+    observation = Observation(inputs(), stateful_set=a_stateful_set(ready=0), verdicts=(verdict,))
     assert _cache(_status(stored(CHANGED), observation)) == ("False", "NoReplicaReady")
 
 

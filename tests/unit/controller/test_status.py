@@ -41,7 +41,7 @@ def _status(observation: Observation, obj: Json | None = None, now: str = NOW) -
 
 def test_pulling_nodes_are_counted() -> None:
     """The last number stays until the cache pods were asked, and goes if addresses do not tell the nodes."""
-    asked = replace(_observation(), verdict=Verdict(reasons.REACHABLE, "It answers."))
+    asked = replace(_observation(), verdicts=(Verdict(reasons.REACHABLE, "It answers."),))
     status = _status(replace(asked, pulling=2))
     assert status["nodes"] == {"desired": 3, "ready": 3, "pulling": 2}
     obj = {**stored(generation=7), "status": status}

@@ -10,6 +10,7 @@ from hostess import settings
 from hostess.containerd.hosts_toml import owner
 from hostess.fs import atomic
 from hostess.node_config import Node
+from hostess.registries import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +38,7 @@ class NodeFiles:
         os.utime(self.hosts, (past, past))
 
     def environment(self, mirror: str, **changed: str) -> dict[str, str]:
-        """Return the environment of this mirror's agent."""
+        """Return the environment of this mirror's agent, and its upstream for `node_of`."""
         return {
             "SERVICE_NAME": f"registry-mirror-{mirror}",
             "SERVICE_NAMESPACE": "registry-mirror",
@@ -60,7 +61,7 @@ class NodeFiles:
 
     def agent(self, mirror: str = "one", **changed: str) -> Node:
         """Return the node as this mirror's agent writes it."""
-        return Node(self.settings(mirror, **changed))
+        return node_of(self.environment(mirror, **changed))
 
     def put(self, path: str, content: str | bytes = "by hand") -> Path:
         """Write a foreign file."""
@@ -78,6 +79,12 @@ class NodeFiles:
         for path in self.containerd.glob("*/hosts.toml"):
             if owner(atomic.read_if_ours(path) or b"") is not None:
                 yield path
+
+
+def node_of(environment: dict[str, str]) -> Node:
+    """Return the node of an agent that has seen its upstream."""
+    registry = Registry(environment["UPSTREAM_HOST"], environment["UPSTREAM_URL"])
+    return Node(settings.read(environment), (registry,))
 
 
 def _what(path: Path) -> bytes | None:

@@ -6,10 +6,12 @@ import os
 import random
 import signal
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hostess.node_config import Node
-from hostess.settings import read
+from tests.unit.hostess.node_files import node_of
+
+if TYPE_CHECKING:
+    from hostess.node_config import Node
 
 CHANGES = {"os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.symlink", "os.truncate", "shutil.rmtree"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -20,7 +22,7 @@ def steps(environment: dict[str, str]) -> list[Any]:
     """Return all changes under three settings of one mirror; the last one cleans."""
     own_name = {**environment, "SHADOW_FQDN": environment["UPSTREAM_HOST"]}
     others = {**environment, "UPSTREAM_HOST": "b.example.com:5000"}
-    nodes = [Node(read(each)) for each in (environment, own_name, others)]
+    nodes = [node_of(each) for each in (environment, own_name, others)]
     folder = environment["CONTAINERD_CERTS_DIR"]
     literal = f"{folder}:{environment['DOCKER_CERTS_DIR']}"
 

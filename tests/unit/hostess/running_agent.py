@@ -16,8 +16,8 @@ from hostess.health.probe import Probe
 from hostess.json_log import Log
 from hostess.kube.api_client import ApiClient
 from hostess.kube.mirror_endpoints import Endpoint, MirrorEndpoints
-from hostess.node_config import Node
 from tests.support.kube import until
+from tests.unit.hostess.node_files import node_of
 from tests.unit.hostess.tls_server import HOST_NAME, Server
 
 if TYPE_CHECKING:
@@ -33,16 +33,17 @@ class Running:
 
     def __init__(self, node: NodeFiles, server: Server, mirror: str = "one", **changed: str) -> None:
         ca = node.put("secret/ca.crt", server.issuer.certificate)
-        settings = node.settings(mirror, SHADOW_FQDN=HOST_NAME, CA_FILE=str(ca), **changed)
+        environment = node.environment(mirror, SHADOW_FQDN=HOST_NAME, CA_FILE=str(ca), **changed)
+        own_node = node_of(environment)
         self.log = io.StringIO()
         log = Log(self.log)
         api = ApiClient("127.0.0.1", 1, node.root)
-        network = NodeNetwork(settings.dialer)
+        network = NodeNetwork(own_node.settings.dialer)
         runtime = Runtime("containerd", (2, 4))
-        containerd = Containerd(settings, api, log, version_read=True, runtime=runtime, network=network)
+        containerd = Containerd(own_node.settings, api, log, version_read=True, runtime=runtime, network=network)
         self.probe = Probe(HOST_NAME, server.port, network)
-        self.agent = Agent(settings, Node(settings), self.probe, containerd, log, QUICK)
-        self.toml = node.containerd / settings.upstream_host / "hosts.toml"
+        self.agent = Agent(own_node.settings, own_node, self.probe, containerd, log, QUICK)
+        self.toml = node.containerd / environment["UPSTREAM_HOST"] / "hosts.toml"
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self.agent.run, args=(self.stopping,))
 
@@ -68,6 +69,10 @@ class Running:
             seconds=seconds,
         )
         return time.monotonic() - began
+
+    def says(self, message: str) -> None:
+        """Wait for a message."""
+        until(lambda: self.agent.state.message == message, why=message, seconds=20)
 
     def configured(self) -> None:
         """Wait until the mirror is used."""

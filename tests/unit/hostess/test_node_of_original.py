@@ -10,6 +10,7 @@ from common.agent_protocol import State
 from hostess.hostsfile import hosts_block
 from hostess.kube.mirror_endpoints import MirrorEndpoints
 from hostess.node_of_original import NodeOfOriginal
+from hostess.registries import Registry
 from tests.unit.hostess.node_files import CA, LOCALHOST, NodeFiles
 from tests.unit.hostess.running_agent import UP, Running
 from tests.unit.hostess.tls_server import HOST_NAME
@@ -22,7 +23,8 @@ ENTRY = b"\n10.96.0.7\tmirror-one.example.com\n"
 
 
 def beside(node: NodeFiles, mirror: str = "one") -> NodeOfOriginal:
-    return NodeOfOriginal(node.settings(mirror, UPSTREAM_HOST="", BESIDE_ORIGINAL="true"))
+    settings = node.settings(mirror, BESIDE_ORIGINAL="true")
+    return NodeOfOriginal(settings, (Registry("", f"https://{mirror}.example.com"),))
 
 
 def test_ca_is_installed_and_hosts_file_untouched(node: NodeFiles) -> None:
@@ -89,7 +91,7 @@ def test_other_foreign_lines_stay(line: bytes) -> None:
 
 def test_agent_waits_for_the_entry_of_original(node: NodeFiles, server: Server) -> None:
     agent = Running(node, server, UPSTREAM_HOST="", BESIDE_ORIGINAL="true")
-    agent.agent.node = NodeOfOriginal(agent.agent.settings)
+    agent.agent.node = NodeOfOriginal(agent.agent.settings, agent.agent.node.registries)
     agent.agent.cleanup.node = agent.agent.node
     agent.start()
     try:

@@ -12,6 +12,7 @@ from hostess.containerd.runtime import Runtime, parse_version
 from hostess.containers import registries_conf
 from hostess.containers.registries_conf import Registry
 from hostess.node_state import NodeConfigError
+from hostess.registries import Registry as OfMirror
 from tests.unit.hostess.node_files import CA, NodeFiles
 from tests.unit.hostess.running_agent import UP, Running, wait_withdrawn
 
@@ -71,6 +72,24 @@ def test_each_name_has_a_table(podman: NodeFiles, changed: dict[str, str], expec
         assert (only["prefix"], only["insecure"]) == ("one.example.com:5000", True)
     else:
         assert hosts(podman)[: len(expected)] == expected
+
+
+def test_additional_upstreams_have_their_host_in_the_location(podman: NodeFiles) -> None:
+    """Podman sends no `ns`. A path of an image has no port, so a host with one gets no table."""
+    agent = podman.agent(**HUB)
+    additional = [("quay.io", "https"), ("plain.test", "http"), ("port.test:5000", "https"), ("", "https")]
+    agent.registries = (*(agent.registries or ()), *(OfMirror(host, f"{scheme}://x") for host, scheme in additional))
+    agent.configure(IP, CA, None)
+    locations = {each["prefix"]: each["mirror"][0]["location"] for each in drop_in(podman)}
+    assert {locations[host] for host in locations if host.partition(":")[0].endswith("docker.io")} == {MIRROR}
+    others = {host: location for host, location in locations.items() if location != MIRROR}
+    assert others == {
+        **dict.fromkeys(("quay.io", "quay.io:443"), f"{MIRROR}/quay.io"),
+        **dict.fromkeys(("plain.test", "plain.test:80"), f"{MIRROR}/plain.test"),
+    }
+    agent.registries = None
+    agent.configure(IP, CA, None)
+    assert len(drop_in(podman)) == len(locations), "an agent that starts keeps the drop-in"
 
 
 def test_node_without_podman_gets_no_drop_in(node: NodeFiles) -> None:

@@ -26,11 +26,10 @@ def test_seed_variables_are_enough() -> None:
     assert settings.docker_certs == Path("/etc/docker/certs.d")
     assert settings.containerd_certs == Path("/etc/containerd/certs.d")
     assert (settings.api_host, settings.api_port, settings.status_port) == ("10.96.0.1", 443, 8081)
-    assert not settings.hides_upstream
 
 
 def test_empty_variable_counts_as_unset() -> None:
-    assert read({**SEED, "STATUS_PORT": " ", "NODE_NAME": "", "UPSTREAM_HOST": ""}) == read(SEED)
+    assert read({**SEED, "STATUS_PORT": " ", "NODE_NAME": ""}) == read(SEED)
     with pytest.raises(SettingsError, match=r"^SERVICE_NAME: is not set; it is required$"):
         read({**SEED, "SERVICE_NAME": " "})
 
@@ -43,8 +42,6 @@ def test_all_mistakes_are_reported_together() -> None:
         "HOSTS_FILE": "hosts",
         "HOSTS_FILE_BACKUP": "/etc/../hosts",
         "LOCK_FILE": "/lock",
-        "UPSTREAM_HOST": "a/b",
-        "UPSTREAM_URL": "docker.io",
         "NODE_NAME": "Node",
         "STATUS_PORT": "0",
         "KUBERNETES_SERVICE_PORT": "https",
@@ -56,31 +53,3 @@ def test_all_mistakes_are_reported_together() -> None:
         assert sum(line.startswith(f"{name}={value!r}: expected") for line in lines) == 1
     assert "KUBERNETES_SERVICE_HOST: is not set; it is required" in lines
     assert len(lines) == len(wrong) + 1
-
-
-@pytest.mark.parametrize("host", [".", "..", ".hidden", "a/b", "_default", "a\0b", "a\nb", "a b"])
-def test_invalid_image_hosts_are_refused(host: str) -> None:
-    with pytest.raises(SettingsError, match="UPSTREAM_HOST"):
-        read({**SEED, "UPSTREAM_HOST": host, "UPSTREAM_URL": "https://x"})
-
-
-HOSTILE = ["https://x?y", "https://x#y", "https://u:p@x", "https://x\ny", "https://x y", "https://\u0430.example.com"]
-
-
-@pytest.mark.parametrize("url", ["x.example.com", "ftp://x", "https://", "https://x/path", "https://x:99999", *HOSTILE])
-def test_invalid_upstream_urls_are_refused(url: str) -> None:
-    with pytest.raises(SettingsError, match="UPSTREAM_URL"):
-        read({**SEED, "UPSTREAM_HOST": "x", "UPSTREAM_URL": url})
-
-
-def test_upstream_host_needs_upstream_url() -> None:
-    with pytest.raises(SettingsError, match="UPSTREAM_URL: is required with UPSTREAM_HOST"):
-        read({**SEED, "UPSTREAM_HOST": "docker.io"})
-
-
-@pytest.mark.parametrize(
-    ("url", "hides"),
-    [("https://local.docker.io", True), ("https://LOCAL.docker.io:5000", True), ("https://docker.io", False)],
-)
-def test_mirror_with_upstream_name(url: str, *, hides: bool) -> None:
-    assert read({**SEED, "UPSTREAM_URL": url}).hides_upstream is hides
