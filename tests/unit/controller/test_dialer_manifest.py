@@ -15,7 +15,7 @@ DEPLOY = Path(__file__).parents[3] / "deploy"
 _, DIALER = yaml.safe_load_all((DEPLOY / "dialer.yaml").read_text())
 POD = DIALER["spec"]["template"]["spec"]
 (CONTAINER,) = POD["containers"]
-AGENT = daemon_set(parsed(), settings())["spec"]["template"]["spec"]
+AGENT = daemon_set(parsed(), settings(HOSTESS_DOCKER_IMAGE="registry-mirror/hostess"))["spec"]["template"]["spec"]
 
 
 def test_agents_ask_the_socket_of_the_dialer() -> None:
