@@ -27,6 +27,7 @@ METRICS_PATH: Final = "/metrics"
 REPLACED: Final = "NodeFilesReplaced"
 # Reasons of an agent for a node that an administrator has to repair. They become reasons of NodesConfigured.
 AGENT_STUCK: Final = "AgentStuck"
+EXISTING_HOSTS_ENTRY: Final = "ExistingHostsEntry"
 EXISTING_HOSTS_TOML: Final = "ExistingHostsToml"
 EXISTING_REGISTRIES_CONF: Final = "ExistingRegistriesConf"
 HOSTS_FILE_UNWRITABLE: Final = "HostsFileUnwritable"

@@ -84,6 +84,11 @@ def object_name(mirror: str) -> str:
     return f"{PREFIX}{mirror}"
 
 
+def former_names(mirror: str) -> tuple[str, str]:
+    """Return the names of DaemonSet and Secret that mirror-operator gave to a mirror, and that this product lacks."""
+    return f"{object_name(mirror)}-utils", f"{object_name(mirror)}-secret"
+
+
 def headless_name(mirror: str) -> str:
     """Return the name of the headless Service of the StatefulSet."""
     return f"{object_name(mirror)}{HEADLESS_SUFFIX}"

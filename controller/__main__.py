@@ -35,7 +35,7 @@ from controller.objects.well_known import ADMISSION_KEY
 from controller.pod_http import http_fetch
 from controller.reconcile.node_cleanup import NodeCleanup
 from controller.reconcile.reconciler import Reconciler
-from controller.settings import ControllerSettings
+from controller.settings import ControllerSettings, former_variables
 from controller.state_collector import StateCollector
 from controller.status.events import Recorder
 from controller.storage.resizer import Storage
@@ -123,6 +123,8 @@ def main() -> int:
         sys.stderr.write(f"controller: wrong settings:\n{error}\n")
         return WRONG_SETTINGS
     log = logger(settings.log_level, "controller")
+    for name, advice in former_variables(os.environ).items():
+        log.warning("setting ignored", variable=name, advice=advice)
     try:
         configuration = asyncio.run(load_configuration(settings.kubeconfig))
     except ClusterError as error:

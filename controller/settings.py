@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from pydantic import model_validator
 
@@ -22,7 +22,24 @@ from controller.setting_formats import (
     repository_of,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 ORIGINAL_HOSTESS: Final = "ocadotechnology/mirror-hostess"
+# Variables of mirror-operator that have no effect here, with what to use instead.
+FORMER: Final = {
+    "ADDRESSING_SCHEME": "write http:// or https:// into spec.upstreamUrl of each mirror",
+    "IMAGESWAP_NAMESPACE": "remove it; nodes use the mirror without changed image names",
+    "DOCKER_REGISTRY": "set CACHE_IMAGE and HOSTESS_IMAGE",
+    "SS_DS_LABELS": "set spec.cache.labels and spec.agent.labels of each mirror",
+    "SS_DS_TEMPLATE_LABELS": "set spec.cache.labels and spec.agent.labels of each mirror",
+    "SS_DS_TOLERATIONS": "set spec.cache.tolerations of each mirror; agents tolerate all taints",
+}
+
+
+def former_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of mirror-operator that are set, with what to use instead."""
+    return {name: advice for name, advice in FORMER.items() if environment.get(name, "").strip()}
 
 
 class ControllerSettings(Settings):

@@ -242,6 +242,7 @@ class Agent:
 
     def _configure(self, addresses: tuple[str, ...], ca: bytes) -> NodeState:
         """Write all files, then report or raise what prevents their use."""
+        self.node.refuse_contradiction(addresses)
         problem, found = None, Reading()
         needs_folder = any(each.host for each in self.node.registries or ())
         version_read = self.containerd.version_read  # until then, write nothing that only some runtimes need

@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from common import names
+from common.agent_protocol import EXISTING_HOSTS_ENTRY
 from hostess.containerd import literal_path
 from hostess.containerd.registry_files import RegistryFiles
 from hostess.containers.drop_in import DropIn
@@ -124,6 +125,20 @@ class Node:
                 ]
             )
         return is_new
+
+    def refuse_contradiction(self, addresses: tuple[str, ...]) -> None:
+        """Raise NodeConfigError and withdraw the mirror if a foreign line of the hosts file hides its name.
+
+        A runtime would wait for a wrong address at each pull.
+        """
+        line = self.hosts.contradiction(self.settings.masquerade, addresses)
+        if line:
+            self.withdraw()
+            raise NodeConfigError(
+                EXISTING_HOSTS_ENTRY,
+                f"pulls go to the upstream, because the node's hosts file has the line {line!r} before the mirror's own"
+                " entry. Remove this line from /etc/hosts, or set another spec.masqueradeUrl.",
+            )
 
     def withdraw(self) -> None:
         """Remove the mirror from pulls by the names of its upstreams, or of former ones."""

@@ -21,7 +21,7 @@ from cache.model.manifest import Manifest, descriptors_in, has_digest, media_typ
 from cache.model.reference import Digest, parse_digest
 from cache.store import files
 from cache.store.blob_files import BlobWriter, NoSpaceError, StoredBlob, is_full, is_sound
-from cache.store.layout import KINDS, REMOVED, TEMPORARY, Layout, is_area
+from cache.store.layout import KINDS, REMOVED, TEMPORARY, Layout, is_area, is_of_former_cache
 from cache.store.store import Store
 from cache.threads import in_thread
 
@@ -76,7 +76,7 @@ class FileStore(Store):
                 for child in path.iterdir():
                     if child.name not in KINDS:
                         self._put_aside(child)
-            elif is_area(path.name):
+            elif is_area(path.name) or is_of_former_cache(path.name):
                 self._put_aside(path)
 
     def _put_aside(self, path: Path) -> None:

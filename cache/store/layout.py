@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 TEMPORARY: Final = "tmp"
 REMOVED: Final = "removed-"
 KINDS: Final = frozenset({"blobs", "manifests", "tags", "pages"})
+# What the caches of mirror-operator left in the root of the volume: nginx (`levels=1:2`) and distribution.
+_OF_FORMER_CACHES: Final = re.compile(r"[0-9a-f]|docker|scheduler-state\.json")
 # No component of a repository name starts with an underscore.
 TAGS: Final = "_tags"
 
@@ -55,6 +58,11 @@ class Layout:
         """Return the path of a page of referrers."""
         name = hashlib.sha256(key.encode()).hexdigest()
         return self.directory.joinpath("pages", name[:2], name)
+
+
+def is_of_former_cache(name: str) -> bool:
+    """Return True if a file or directory of the root belongs to a cache of mirror-operator."""
+    return _OF_FORMER_CACHES.fullmatch(name) is not None
 
 
 def is_area(name: str) -> bool:

@@ -185,9 +185,12 @@ class MirrorApplier:
 
     async def _prune(self, kind: Kind, desired: set[tuple[Kind, str]]) -> None:
         store = self.applier.state.children[kind]
-        for name in (names.object_name(self.mirror.name), names.headless_name(self.mirror.name)):
+        mirror = self.mirror.name
+        former = dict.fromkeys(names.former_names(mirror), (Ownership.OWNED, Ownership.ORPHANED))
+        own = dict.fromkeys((names.object_name(mirror), names.headless_name(mirror)), (Ownership.OWNED,))
+        for name, pruned in {**own, **former}.items():
             current = store.get(name)
-            if (kind, name) in desired or current is None or ownership_of(current, self.mirror) is not Ownership.OWNED:
+            if (kind, name) in desired or current is None or ownership_of(current, self.mirror) not in pruned:
                 continue
             await self.applier.cluster.delete(kind, self.applier.namespace, current)
             self.applied.pruned.append(_key(kind, current))
@@ -212,8 +215,12 @@ def _difference(kind: Kind, current: Json, body: Json) -> Json:
 
 
 def _with_other_owners(current: Json, desired: Json) -> Json:
-    """Return `desired` with the owners that others added, without controllers."""
+    """Return `desired` with the owners that others added, without controllers.
+
+    mirror-operator named the mirror as an owner that is no controller.
+    """
     owned_by = desired["metadata"]["ownerReferences"]
     references = current["metadata"].get("ownerReferences") or []
-    others = [reference for reference in references if not reference.get("controller")]
+    ours = {reference["uid"] for reference in owned_by}
+    others = [each for each in references if not each.get("controller") and each["uid"] not in ours]
     return {**desired, "metadata": {**desired["metadata"], "ownerReferences": [*others, *owned_by]}}

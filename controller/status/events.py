@@ -136,7 +136,9 @@ def events_for(applied: ApplyResult, *, first: bool, changed: bool = False) -> l
         record(reasons.REPLACED, f"Replacing {what}. Immutable: {', '.join(fields)}.", "Replace")
         for what, fields in applied.replaced.items()
     ]
-    found += [record(reasons.ADOPTED, f"Adopted {what}, which had no owner.", "Adopt") for what in applied.adopted]
+    found += [
+        record(reasons.ADOPTED, f"Adopted {what}, which no controller owned.", "Adopt") for what in applied.adopted
+    ]
     found += [
         record(reasons.PRUNED, f"Deleted {what}, which the mirror does not need.", "Delete") for what in applied.pruned
     ]

@@ -342,6 +342,12 @@ EXISTING_REGISTRIES_CONF = _nodes(
     "A file of the administrator configures this upstream for CRI-O. The agent leaves it unchanged.",
     "Add the mirror to that file, or remove the registry from it.",
 )
+EXISTING_HOSTS_ENTRY = _nodes(
+    "False",
+    agent_protocol.EXISTING_HOSTS_ENTRY,
+    "A line of the node's hosts file gives masqueradeUrl another address, so pulls would not reach the mirror.",
+    "Remove the line that the message names.",
+)
 RESERVED_NAME = _nodes(
     "False",
     agent_protocol.RESERVED_NAME,
@@ -417,7 +423,7 @@ CREATED = _event("Normal", "Created", "The controller created a missing object a
 UPDATED = _event("Normal", "Updated", "The controller updated an object after a change of the mirror.")
 REPAIRED = _event("Normal", "Repaired", "An object differed from the spec, and the controller repaired it.")
 REPLACED = _event("Normal", "Replaced", "The controller replaces an object with an immutable field.")
-ADOPTED = _event("Normal", "Adopted", "The controller adopted an object without an owner.")
+ADOPTED = _event("Normal", "Adopted", "The controller adopted an object that no controller owned.")
 PRUNED = _event("Normal", "Pruned", "The controller deleted an object that the mirror does not need.")
 CONFLICTING_WRITER = _event(
     "Warning",

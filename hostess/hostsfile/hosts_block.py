@@ -84,6 +84,9 @@ def render(hosts: Hosts) -> bytes:
 def with_entry(content: bytes, mirror: str, host: str, addresses: Iterable[str]) -> bytes:
     """Return `content` with the mirror's block replaced: `host` at these IPv4 or IPv6 addresses.
 
+    Foreign lines with nothing but one of these entries are removed: a killed mirror-hostess of the original project
+    leaves one, which would outlive the mirror.
+
     Raises ValueError if an address or the name is invalid: nothing else may get into a hosts file.
     """
     if not names.is_dns_name(host):
@@ -91,7 +94,22 @@ def with_entry(content: bytes, mirror: str, host: str, addresses: Iterable[str])
     hosts = parse(content)
     lines = "".join(f"{_address(address)}\t{host}\n" for address in addresses)
     hosts.blocks[mirror] = lines.encode("ascii")
+    hosts.foreign = _without_duplicates(hosts.foreign, host, addresses)
     return render(hosts)
+
+
+def contradiction(content: bytes, host: str, addresses: Iterable[str]) -> str:
+    """Return the first foreign line that gives `host` another address; empty without one.
+
+    The first line of a name counts, and blocks are at the end.
+    """
+    foreign, ours = parse(content).foreign, set(map(_address, addresses))
+    for line in _lines(foreign) if host.encode() in foreign.lower() else ():
+        if host.encode() in map(bytes.lower, _names(line)):
+            with contextlib.suppress(ValueError):  # no address: resolvers skip the line
+                if _address(line.split()[0].decode("ascii")) not in ours:
+                    return line.decode("utf-8", "replace").strip()
+    return ""
 
 
 def without_entry(content: bytes, mirror: str) -> bytes:
@@ -122,6 +140,15 @@ def without_name(content: bytes, host: str) -> bytes:
     hosts = parse(content)
     hosts.foreign = b"".join(line for line in _lines(hosts.foreign) if _names(line) != [host.encode()])
     return render(hosts)
+
+
+def _without_duplicates(foreign: bytes, host: str, addresses: Iterable[str]) -> bytes:
+    """Return foreign lines without those that consist of one of the addresses and the name."""
+    name = host.encode()
+    if name not in foreign:  # a file may have a hundred thousand lines
+        return foreign
+    ours = [[_address(address).encode(), name] for address in addresses]
+    return b"".join(line for line in _lines(foreign) if line.split() not in ours)
 
 
 def _names(line: bytes) -> list[bytes]:

@@ -78,6 +78,10 @@ class HostsFile:
         """Return the addresses of `host` in the mirror's block."""
         return hosts_block.addresses(self._read(), mirror, host)
 
+    def contradiction(self, host: str, addresses: tuple[str, ...]) -> str:
+        """Return the first foreign line that gives `host` another address; empty without one."""
+        return hosts_block.contradiction(self._read(), host, addresses)
+
     def mirrors(self) -> list[str]:
         """Return the mirrors that have a block in the file."""
         return list(hosts_block.parse(self._read()).blocks)

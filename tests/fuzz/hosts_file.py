@@ -33,7 +33,7 @@ def one(data: bytes) -> None:
             content = _set(content, *words[1:])
         elif words[0] == "drop" and len(words) == len(("drop", "mirror")):
             after = hosts_block.without_entry(content, words[1])
-            _is_kept(content, after, words[1])
+            _is_kept(content, after, words[1], hosts_block.parse(content).foreign)
             assert words[1] not in hosts_block.parse(after).blocks
             content = after
 
@@ -47,20 +47,33 @@ def _set(content: bytes, mirror: str, host: str, listed: str) -> bytes:
     except ValueError:
         assert not (names.is_dns_name(host) and all(map(_is_address, addresses)))
         return content
-    _is_kept(content, after, mirror)
     expected = tuple(str(ipaddress.ip_address(address)) for address in addresses)
+    old = hosts_block.parse(content).foreign
+    _is_kept(content, after, mirror, b"".join(line for line in _lines(old) if not _repeats(line, host, expected)))
     assert hosts_block.addresses(after, mirror, host) == expected
     assert hosts_block.with_entry(after, mirror, host, addresses) == after
-    assert list(_read(after[len(hosts_block.parse(content).foreign) :], host))[-len(expected) :] or not expected
+    assert list(_read(after[len(hosts_block.parse(after).foreign) :], host))[-len(expected) :] or not expected
     return after
 
 
-def _is_kept(before: bytes, after: bytes, mirror: str) -> None:
+def _is_kept(before: bytes, after: bytes, mirror: str, foreign: bytes) -> None:
     old, new = hosts_block.parse(before), hosts_block.parse(after)
-    assert new.foreign == old.foreign
-    assert after.startswith(old.foreign)
+    assert new.foreign == foreign
+    assert after.startswith(foreign)
     assert {**new.blocks, mirror: b""} == {**old.blocks, mirror: b""}
-    assert list(_foreign(after)) == list(_foreign(before))
+    if foreign == old.foreign:
+        assert list(_foreign(after)) == list(_foreign(before))
+
+
+def _lines(content: bytes) -> Iterator[bytes]:
+    """Yield lines with their ends."""
+    yield from re.findall(rb"[^\n]*\n|[^\n]+", content)
+
+
+def _repeats(line: bytes, host: str, addresses: tuple[str, ...]) -> bool:
+    """Return True if a foreign line has one of our entries and nothing else."""
+    words = re.split(rb"[ \t]+", line.removesuffix(b"\n").strip(b" \t"))
+    return [host.encode()] == words[1:] and words[0].decode("latin-1") in addresses
 
 
 def _foreign(content: bytes) -> Iterator[bytes]:

@@ -129,7 +129,7 @@ def test_changes_post_events() -> None:
         ("Normal", "Created", "Created Service a, which was missing."),
         ("Normal", "Repaired", "Repaired Service b: spec.ports, metadata.labels.app."),
         ("Normal", "Replaced", "Replacing StatefulSet d. Immutable: spec.selector."),
-        ("Normal", "Adopted", "Adopted Secret c, which had no owner."),
+        ("Normal", "Adopted", "Adopted Secret c, which no controller owned."),
         ("Normal", "Pruned", "Deleted DaemonSet e, which the mirror does not need."),
         (
             "Warning",

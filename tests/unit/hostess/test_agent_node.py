@@ -14,7 +14,7 @@ from hostess.health.threshold import FailureThreshold
 from hostess.kube.mirror_endpoints import MirrorEndpoints
 from tests.unit.hostess.node_files import LOCALHOST, NodeFiles
 from tests.unit.hostess.running_agent import AWAY, UP, Running, configure_once, wait_withdrawn
-from tests.unit.hostess.tls_server import GOOD, Server
+from tests.unit.hostess.tls_server import GOOD, HOST_NAME, Server
 
 if TYPE_CHECKING:
     import ssl
@@ -93,6 +93,21 @@ def test_node_problems_are_reported_until_fixed(one: Running, node: NodeFiles) -
     node.hosts.with_name("away").rename(node.hosts)
     one.configured()
     assert node.hosts.read_bytes().startswith(LOCALHOST)
+
+
+def test_foreign_hosts_line_withdraws_the_mirror(one: Running, node: NodeFiles) -> None:
+    """Containerd would connect to the address in this line, and wait at each pull."""
+    one.start().configured()
+    with node.hosts.open("r+b") as hosts:
+        content = hosts.read()
+        hosts.seek(0)
+        hosts.write(b"192.0.2.1 " + HOST_NAME.encode() + b" # by hand\n" + content)
+    one.becomes(State.BLOCKED, "ExistingHostsEntry")
+    assert f"192.0.2.1 {HOST_NAME} # by hand" in one.agent.state.message
+    assert not one.toml.exists()
+    node.hosts.write_bytes(LOCALHOST)
+    one.configured()
+    assert one.toml.exists()
 
 
 def test_mirror_without_ca_is_withdrawn(one: Running, node: NodeFiles) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostess.hostsfile.hosts_block import addresses, parse, render, with_entry, without_entry
+from hostess.hostsfile.hosts_block import addresses, contradiction, parse, render, with_entry, without_entry
 
 FOREIGN = st.binary().filter(lambda content: b"registry-mirror" not in content)
 NAMES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
@@ -95,3 +95,56 @@ def test_addresses_are_read_from_whole_lines(
     assert addresses(written, mirror, "b.example.com") == ()
     cut = written[: data.draw(st.integers(0, len(written)))]
     assert set(addresses(cut, mirror, "a.example.com")) <= set(given_addresses)
+
+
+@pytest.mark.parametrize(
+    "line", [b"10.0.0.1 m.example.com\n", b" 10.0.0.1\tm.example.com \n", b"fd00::7   m.example.com"]
+)
+def test_line_of_the_original_agent_is_removed(line: bytes) -> None:
+    """The original mirror-hostess leaves its line if it is killed."""
+    before, after = b"127.0.0.1 localhost\n", b"10.0.0.2 other.example.com\n"
+    for content in (before + line, before + line.rstrip() + b"\n" + after):
+        written = with_entry(content, "docker", "m.example.com", ["10.0.0.1", "fd00::7"])
+        assert parse(written).foreign == content.replace(line.rstrip() + b"\n", b"").replace(line, b"")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"10.0.0.9 m.example.com\n",
+        b"10.0.0.1 m.example.com other\n",
+        b"10.0.0.1 m.example.com # by hand\n",
+        b"10.0.0.1 other.m.example.com\n",
+        b"10.0.0.1 m.example.com.other\n",
+        b"10.0.0.11 m.example.com\n",
+        b"110.0.0.1 m.example.com\n",
+        b"# 10.0.0.1 m.example.com\n",
+    ],
+)
+def test_other_foreign_line_stays(line: bytes) -> None:
+    assert parse(with_entry(line, "docker", "m.example.com", ["10.0.0.1"])).foreign == line
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"", ""),
+        (b"127.0.0.1 localhost\n10.0.0.1 m.example.com\n", ""),
+        (b"10.0.0.9 m.example.com.other\n10.0.0.9 other.m.example.com\n", ""),
+        (b"10.0.0.9 other # m.example.com\n#10.0.0.9 m.example.com\n", ""),
+        (b"nonsense m.example.com\n", ""),
+        (b"FD00:0::7 m.example.com\n", ""),
+        (b"10.0.0.1 m.example.com\n 10.0.0.9\tother M.example.com # x\n", "10.0.0.9\tother M.example.com # x"),
+        (b"10.0.0.9 m.example.com", "10.0.0.9 m.example.com"),
+        (b"10.0.0.9 m.example.com\r\n", "10.0.0.9 m.example.com"),
+        (b"\xff\n::1 m.example.com\n", "::1 m.example.com"),
+    ],
+)
+def test_foreign_line_with_another_address_is_found(content: bytes, line: str) -> None:
+    written = with_entry(content, "docker", "m.example.com", ["10.0.0.1", "fd00::7"])
+    assert contradiction(written, "m.example.com", ["10.0.0.1", "fd00::7"]) == line
+
+
+@given(FOREIGN)
+def test_contradiction_is_sought_in_any_content(content: bytes) -> None:
+    assert isinstance(contradiction(content, "m.example.com", ["10.0.0.1"]), str)

@@ -1,0 +1,155 @@
+"""Test the migration from mirror-operator: start from its objects, and end with ours."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from controller.objects import resources
+from controller.settings import FORMER
+from tests.support.components import create_storage_class, create_volumes, make_pods_ready
+from tests.support.faults import log_of, one
+from tests.support.kube import Kube, until
+
+if TYPE_CHECKING:
+    from common.types import Json
+    from tests.cluster.conftest import Running
+
+NAME = "former"
+CHILD = f"registry-mirror-{NAME}"
+LABELS = {"app": "docker-registry", "mirror": NAME}
+PRUNED = (("DaemonSet", "utils"), ("Secret", "secret"))
+CLAIMS = [f"image-store-{CHILD}-{ordinal}" for ordinal in (0, 1)]
+
+
+def created(kube: Kube, mirror: Json) -> dict[str, Json]:
+    """Create the objects that mirror-operator made for a mirror. Its owner references name no controller."""
+    owner = {key: mirror[key] for key in ("apiVersion", "kind")} | {
+        key: mirror["metadata"][key] for key in ("name", "uid")
+    }
+    metadata: Json = {"labels": LABELS, "ownerReferences": [owner]}
+    pods = {**LABELS, "component": "registry"}
+    container = {"name": "registry", "image": "registry.example.com/nginx:1"}
+    template = {"metadata": {"labels": pods}, "spec": {"containers": [container]}}
+    claim = {
+        "metadata": {"name": "image-store"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "by-hand",
+            "resources": {"requests": {"storage": "20Gi"}},
+        },
+    }
+    spec: Json = {"replicas": 2, "selector": {"matchLabels": pods}, "template": template}
+    ports = [{"name": "https", "port": 443, "targetPort": 5000}]
+    bodies: list[tuple[resources.Kind, str, Json]] = [
+        (resources.SECRET, f"{CHILD}-secret", {"stringData": {"username": "robot", "password": "x"}}),
+        (resources.SERVICE, CHILD, {"spec": {"selector": pods, "ports": ports}}),
+        (resources.SERVICE, f"{CHILD}-headless", {"spec": {"selector": pods, "clusterIP": "None", "ports": ports}}),
+        (
+            resources.STATEFUL_SET,
+            CHILD,
+            {"spec": {**spec, "serviceName": f"{CHILD}-headless", "volumeClaimTemplates": [claim]}},
+        ),
+        (resources.DAEMON_SET, f"{CHILD}-utils", {"spec": _agents()}),
+    ]
+    return {name: kube.create(kind, {"metadata": {"name": name, **metadata}, **body}) for kind, name, body in bodies}
+
+
+def _agents() -> Json:
+    labels = {**LABELS, "component": "hostess-certificate"}
+    containers = [
+        {"name": "mirror-hostess", "image": "ghcr.io/ocadotechnology/mirror-hostess:1.4.0"},
+        {"name": "certificate-installation", "image": "registry.example.com/alpine:3"},
+    ]
+    return {
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}},
+    }
+
+
+@pytest.fixture
+def former(own: Running) -> dict[str, Json]:
+    """Return the objects of mirror-operator, whose claims are bound. The controller does not run yet."""
+    kube = own.kube
+    own.system.processes.stop(["controller"])
+    create_storage_class(kube, "by-hand", growing=True)
+    create_volumes(kube, "by-hand", ["one", "two"], "20Gi")
+    objects = created(kube, kube.mirror(one(NAME).on_class("by-hand").replicated(2)))
+    until(lambda: len(bound(kube)) == 2, why="the claims are bound")
+    return objects
+
+
+def bound(kube: Kube) -> dict[str, str]:
+    """Return the bound claims with their UIDs."""
+    found = [kube.find(resources.CLAIM, name) for name in CLAIMS]
+    return {
+        each["metadata"]["name"]: each["metadata"]["uid"]
+        for each in found
+        if each and each.get("status", {}).get("phase") == "Bound"
+    }
+
+
+def test_objects_of_mirror_operator_are_taken_over(own: Running, former: dict[str, Json]) -> None:
+    kube, claims = own.kube, bound(own.kube)
+    own.system.start_controller(**dict.fromkeys(FORMER, "x"))
+    make_pods_ready(kube, NAME, "registry", 2)
+    kube.until_condition(NAME, "CacheAvailable", "True", "AllReplicasReady", seconds=60)
+
+    service, mirror = kube.get(resources.SERVICE, CHILD), kube.get(resources.MIRROR, NAME)
+    assert service["spec"]["clusterIP"] == former[CHILD]["spec"]["clusterIP"]
+    (owner,) = service["metadata"]["ownerReferences"]
+    assert (owner["uid"], owner["controller"]) == (mirror["metadata"]["uid"], True)
+    assert bound(kube) == claims
+    kube.until_gone(resources.DAEMON_SET, f"{CHILD}-utils")
+    kube.until_gone(resources.SECRET, f"{CHILD}-secret")
+    for kind in resources.CHILDREN:
+        kube.get(kind, CHILD)
+
+    pruned = {f"Deleted {kind} {CHILD}-{what}, which the mirror does not need." for kind, what in PRUNED}
+    until(lambda: pruned <= notes(kube), why=f"Events; {notes(kube)}")
+    until(lambda: f"Adopted Service {CHILD}, which no controller owned." in notes(kube), why=f"an Event; {notes(kube)}")
+
+    ignored = {each["variable"] for each in log_of(own, "controller") if each["event"] == "setting ignored"}
+    assert ignored == FORMER.keys()
+    kube.delete(resources.MIRROR, NAME)
+    kube.until_gone(resources.MIRROR, NAME)
+    until(lambda: not remains(kube), why=f"nothing is left; {remains(kube)}")
+
+
+def notes(kube: Kube) -> set[str]:
+    """Return the notes of all Events of the mirror."""
+    return {each[2] for each in kube.events(NAME)}
+
+
+def remains(kube: Kube) -> list[str]:
+    """Return the objects of the mirror."""
+    kinds = (*resources.CHILDREN, resources.CLAIM)
+    return [each["metadata"]["name"] for kind in kinds for each in kube.every(kind, labelSelector=f"mirror={NAME}")]
+
+
+def test_mirror_with_a_former_name_keeps_its_objects(own: Running) -> None:
+    """The DaemonSet of the mirror `a-utils` has the name of mirror-operator's DaemonSet of `a`."""
+    kube = own.kube
+    for name in ("a-utils", "a-secret", "a"):
+        kube.mirror(one(name))
+    for name in ("a-utils", "a-secret", "a"):
+        kube.until_there(resources.DAEMON_SET, f"registry-mirror-{name}")
+        kube.until_there(resources.SECRET, f"registry-mirror-{name}")
+    until(lambda: kube.conditions("a"), why="the last mirror was reconciled")
+    assert not any(each[1] == "Pruned" for name in ("a", "a-utils", "a-secret") for each in kube.events(name))
+
+
+def test_former_fields_are_refused_by_name(own: Running) -> None:
+    """The API server answers before a webhook could accept them. docs/migration.md has the renames."""
+    fields: dict[str, Json] = {
+        "priorityClass": {"priorityClass": "x"},
+        "access_modes": {"volumeClaimTemplate": {"spec": {"access_modes": ["ReadWriteOnce"]}}},
+        "storage_class_name": {"volumeClaimTemplate": {"spec": {"storage_class_name": "x"}}},
+    }
+    for name, spec in fields.items():
+        body = {**one("refused").raw(), "spec": {"upstreamUrl": "quay.io", **spec}}
+        answer = own.kube.kubectl("create", "-f", "-", "--dry-run=server", stdin=json.dumps(body))
+        assert "unknown field" in answer
+        assert name in answer
