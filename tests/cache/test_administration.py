@@ -14,6 +14,8 @@ from cache.config import parse
 from tests.cache.program import REPOSITORY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from common.types import Json
     from tests.cache.program import Cache
     from tests.cache.upstream import Registry
@@ -138,6 +140,24 @@ async def test_metrics_are_those_of_the_running_cache(upstream: Registry, cache:
     status, out, err = await administer(cache, "metrics")
     assert (status, err) == (0, "")
     assert "registrymirror_cache_requests_total{" in out
+
+
+async def test_files_of_former_caches_are_removed(make_cache: Callable[..., Cache]) -> None:
+    """Nginx and distribution of mirror-operator left them in the root of the volume."""
+    cache = make_cache()
+    former = ["0/a1/00", "f/b3/" + "0" * 32, "docker/registry/v2/blobs/x", "scheduler-state.json"]
+    kept = ["lost+found/x", "0a/x", "backup/x"]
+    for name in (*former, *kept):
+        path = cache.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    await cache.start()
+
+    async def removed() -> bool:
+        left = {str(each.relative_to(cache.root)) for each in cache.root.rglob("*") if each.is_file()}
+        return left == set(kept)
+
+    await cache.until(removed)
 
 
 @pytest.mark.parametrize(

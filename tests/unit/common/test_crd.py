@@ -215,3 +215,8 @@ def test_upstream_pattern_accepts_valid_urls(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "a b", "https://", "quay.io/v2", "bob@quay.io", "quay.io?a", "quay.io#a", "a//"])
 def test_schema_refuses_dangerous_upstreams(text: str) -> None:
     assert _violations(_at("spec.upstreamUrl"), text)
+
+
+def test_definition_prunes_unknown_fields() -> None:
+    """A definition that was created as v1beta1 keeps all fields, unless this is set."""
+    assert crd.definition()["spec"]["preserveUnknownFields"] is False

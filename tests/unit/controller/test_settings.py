@@ -8,7 +8,7 @@ import pytest
 
 from common.settings import SettingsError, read
 from controller.model.certificate_lifetimes import DEFAULT, Lifetimes
-from controller.settings import ControllerSettings
+from controller.settings import FORMER, ControllerSettings, former_variables
 from tests.support.controller import settings
 
 
@@ -177,3 +177,9 @@ def test_all_mistakes_are_reported() -> None:
 def test_other_variables_are_ignored() -> None:
     found = read(ControllerSettings, {"PATH": "/bin", "http_proxy": "http://shell:1", "namespace": "X Y"})
     assert found == settings()
+
+
+def test_variables_of_mirror_operator_are_named() -> None:
+    environment = {"SS_DS_LABELS": "a=b", "ADDRESSING_SCHEME": " ", "NAMESPACE": "default"}
+    assert former_variables(environment) == {"SS_DS_LABELS": FORMER["SS_DS_LABELS"]}
+    assert not FORMER.keys() & {field.alias for field in ControllerSettings.model_fields.values()}
