@@ -18,6 +18,7 @@ AGENT: Final = "hostess-certificate"
 PREFIX: Final = "registry-mirror-"
 CONTROLLER: Final = "registrymirror-controller"
 WEBHOOK: Final = "registrymirror-webhook"
+DIALER: Final = "registrymirror-dialer"
 # Label and value of the system's own objects.
 NAME_LABEL: Final = "app.kubernetes.io/name"
 EVENT_NAMESPACE: Final = "default"

@@ -24,6 +24,9 @@ class NodeOfOriginal(Node):
         """Return True if the original has written the hosts entry."""
         return self.hosts.has_name(self.settings.masquerade)
 
+    def refuse_contradiction(self, addresses: tuple[str, ...]) -> None:
+        """Accept any line: the original writes a line of its own, and corrects it."""
+
     def is_clean(self) -> bool:
         """Return True if nothing of the mirror is on the node, also of the original."""
         return super().is_clean() and not self.has_name()

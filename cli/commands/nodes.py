@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from cli.kubectl import Json
     from cli.session import Session
 
-# Logs are read by this many processes at a time, and so many lines of each.
+# Logs that are read at a time, and the lines of each.
 _READERS: Final = 8
-_LINES: Final = 200
+_ALL: Final = ("--all-containers", "--tail=200")
 # Event of the agent's log with its state, reason and message.
 STATE_EVENT: Final = "node state changed"
 CONFIGURED: Final = "configured"
@@ -91,7 +91,7 @@ def _state(session: Session, pod: Json) -> Json:
     if reason:
         return {"state": "no agent", "reason": reason, "message": message}
     try:
-        log = session.kubectl.text("logs", name_of(pod), f"--namespace={session.namespace}", f"--tail={_LINES}")
+        log = session.kubectl.text("logs", name_of(pod), f"--namespace={session.namespace}", *_ALL)
     except KubectlError as error:
         return {"state": "unknown", "reason": "NoLog", "message": f"The log of the agent cannot be read: {error}"}
     return last_state(log)

@@ -28,6 +28,7 @@ COLUMNS: Final = (
     Column("CACHE", lambda item: f"{item['cache']['ready']}/{item['cache']['desired']}"),
     Column("NODES", lambda item: f"{item['nodes']['ready']}/{item['nodes']['desired']}"),
     Column("AGE", lambda item: item["age"]),
+    Column("PULLING", lambda item: item["nodes"].get("pulling", ""), wide=True),
     Column("MASQUERADE", lambda item: item["masqueradeUrl"], wide=True),
     Column("STORAGE", lambda item: item["storage"], wide=True),
     Column("TTL", lambda item: item["ttl"], wide=True),

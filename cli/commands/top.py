@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from cli.session import Session
 
 PREFIX: Final = "registrymirror_cache_"
-# Results of requests that needed no request to the upstream. A request to another replica is counted there.
-_HITS: Final = frozenset({"hit", "joined", "stale"})
-_COUNTED: Final = _HITS | {"miss"}
+# Results of requests that a request to the upstream preceded, at this replica or at the one that it asked.
+_FETCHED: Final = ("miss", "unstored")
+_REFUSED: Final = "refused"
+_NODE: Final = "node"
 
 COLUMNS: Final = (
     Column("MIRROR", lambda item: item["mirror"]),
     Column("UPSTREAM", lambda item: item["upstream"]),
+    Column("PULLS", lambda item: item["pulls"]),
     Column("REQUESTS", lambda item: item["requests"]),
     Column("HIT RATE", lambda item: percent(item["hitRate"])),
     Column("SERVED", lambda item: bytes_text(item["servedBytes"])),
@@ -71,20 +73,19 @@ def traffic(mirror: str, found: list[Sample], pods: int) -> list[Json]:
 
 def _of_upstream(mirror: str, upstream: str, found: list[Sample], pods: int) -> Json:
     requests = f"{PREFIX}requests_total"
-    counted = sum(total(found, requests, upstream=upstream, result=result) for result in _COUNTED)
-    hits = sum(total(found, requests, upstream=upstream, result=result) for result in _HITS)
-    received = f"{PREFIX}received_bytes_total"
-    fetched = total(found, received, upstream=upstream, source="upstream")
-    # What a replica sent to another one was served twice.
-    served = total(found, f"{PREFIX}served_bytes_total", upstream=upstream)
-    served -= total(found, received, upstream=upstream, source="peer")
+    counted = total(found, requests, upstream=upstream, client=_NODE)
+    counted -= total(found, requests, upstream=upstream, client=_NODE, result=_REFUSED)
+    misses = sum(total(found, requests, upstream=upstream, result=result) for result in _FETCHED)
+    fetched = total(found, f"{PREFIX}received_bytes_total", upstream=upstream, source="upstream")
+    served = total(found, f"{PREFIX}served_bytes_total", upstream=upstream, client=_NODE)
     free = [each.value for each in found if each.name == f"{PREFIX}free_bytes"]
     return {
         "mirror": mirror,
         "upstream": upstream,
+        "pulls": int(total(found, f"{PREFIX}pulls_total", upstream=upstream)),
         "requests": int(counted),
-        "hitRate": hits / counted if counted else None,
-        "servedBytes": int(max(0, served)),
+        "hitRate": max(0.0, 1 - misses / counted) if counted else None,
+        "servedBytes": int(served),
         "fetchedBytes": int(fetched),
         "savedBytes": int(max(0, served - fetched)),
         "storedBytes": int(total(found, f"{PREFIX}stored_bytes")),

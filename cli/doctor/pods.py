@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cli.doctor.finding import ERROR, Finding
-from cli.objects import MIRROR_LABEL, at, is_ready, label, name_of, restarts, waiting_reason
+from cli.objects import DIALER, MIRROR_LABEL, NAME_LABEL, at, is_ready, label, name_of, restarts, waiting_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,9 +53,10 @@ def stuck(pod: Json, snapshot: Snapshot) -> Finding | None:
 
 
 def check(snapshot: Snapshot) -> Iterator[Finding]:
-    """Yield the pods of mirrors that do not run, and workloads without some of their pods."""
+    """Yield the pods of mirrors and dialers that do not run, and workloads without some of their pods."""
     for pod in snapshot.of_kind("Pod"):
-        if label(pod, MIRROR_LABEL) and (found := stuck(pod, snapshot)):
+        of_system = label(pod, NAME_LABEL) == DIALER
+        if (label(pod, MIRROR_LABEL) or of_system) and (found := stuck(pod, snapshot)):
             yield found
     for kind in ("StatefulSet", "DaemonSet", "ReplicaSet"):
         for workload in snapshot.of_kind(kind):

@@ -10,11 +10,15 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 PAGE = """\
 # HELP registrymirror_cache_requests_total Requests.
 # TYPE registrymirror_cache_requests_total counter
-registrymirror_cache_requests_total{kind="blobs",result="hit",upstream="quay.io"} 6.0
-registrymirror_cache_requests_total{kind="blobs",result="miss",upstream="quay.io"} 2.0
-registrymirror_cache_requests_total{kind="blobs",result="peer",upstream="quay.io"} 1.0
-registrymirror_cache_requests_total{kind="blobs",result="refused",upstream="quay.io"} 5.0
-registrymirror_cache_served_bytes_total{upstream="quay.io"} 1000.0
+registrymirror_cache_requests_total{client="node",kind="blobs",result="hit",upstream="quay.io"} 6.0
+registrymirror_cache_requests_total{client="node",kind="blobs",result="peer",upstream="quay.io"} 2.0
+registrymirror_cache_requests_total{client="node",kind="blobs",result="refused",upstream="quay.io"} 5.0
+registrymirror_cache_requests_total{client="replica",kind="blobs",result="hit",upstream="quay.io"} 1.0
+registrymirror_cache_requests_total{client="replica",kind="blobs",result="miss",upstream="quay.io"} 1.0
+registrymirror_cache_requests_total{client="node",kind="blobs",result="miss",upstream="quay.io"} 1.0
+registrymirror_cache_pulls_total{upstream="quay.io"} 3.0
+registrymirror_cache_served_bytes_total{client="node",upstream="quay.io"} 950.0
+registrymirror_cache_served_bytes_total{client="replica",upstream="quay.io"} 50.0
 registrymirror_cache_received_bytes_total{source="upstream",upstream="quay.io"} 100.0
 registrymirror_cache_received_bytes_total{source="peer",upstream="quay.io"} 50.0
 registrymirror_cache_free_bytes 7e+03
@@ -25,20 +29,21 @@ registrymirror_cache_repository_requests_total{name="b",upstream="quay.io"} 4.0
 
 def test_page_of_prometheus_is_read() -> None:
     found = list(samples(PAGE))
-    assert len(found) == 10
+    assert len(found) == 14
     assert found[-2] == Sample(
         "registrymirror_cache_repository_requests_total", {"name": 'a"b}', "upstream": "quay.io"}, 3
     )
-    assert total(found, "registrymirror_cache_requests_total", upstream="quay.io") == 14
+    assert total(found, "registrymirror_cache_requests_total", upstream="quay.io") == 16
     assert total(found, "registrymirror_cache_free_bytes") == 7000
 
 
 def test_traffic_counts_each_byte_once() -> None:
-    """A replica that asks another one counts as peer, and the other one counts the hit or miss."""
+    """Traffic between replicas is none of nodes, but misses of replicas are fetches."""
     (item,) = top.traffic("a", list(samples(PAGE)), 2)
-    assert (item["requests"], item["hitRate"]) == (8, 0.75)
+    assert (item["requests"], item["hitRate"]) == (9, 7 / 9)
+    assert item["pulls"] == 3
     assert (item["servedBytes"], item["fetchedBytes"], item["savedBytes"]) == (950, 100, 850)
-    assert top.percent(item["hitRate"]) == "75.0 %"
+    assert top.percent(item["hitRate"]) == "77.8 %"
     assert top.percent(None) == ""
 
 
