@@ -41,7 +41,13 @@ def created(kube: Kube, mirror: Json) -> dict[str, Json]:
             "resources": {"requests": {"storage": "20Gi"}},
         },
     }
-    spec: Json = {"replicas": 2, "selector": {"matchLabels": pods}, "template": template}
+    # In parallel, so that both claims exist without a kubelet.
+    spec: Json = {
+        "replicas": 2,
+        "podManagementPolicy": "Parallel",
+        "selector": {"matchLabels": pods},
+        "template": template,
+    }
     ports = [{"name": "https", "port": 443, "targetPort": 5000}]
     bodies: list[tuple[resources.Kind, str, Json]] = [
         (resources.SECRET, f"{CHILD}-secret", {"stringData": {"username": "robot", "password": "x"}}),
