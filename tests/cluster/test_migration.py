@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from common.types import Json
     from tests.cluster.conftest import Running
 
+    Objects = dict[tuple[resources.Kind, str], Json]
+
 NAME = "former"
 CHILD = f"registry-mirror-{NAME}"
 LABELS = {"app": "docker-registry", "mirror": NAME}
@@ -25,7 +27,7 @@ PRUNED = (("DaemonSet", "utils"), ("Secret", "secret"))
 CLAIMS = [f"image-store-{CHILD}-{ordinal}" for ordinal in (0, 1)]
 
 
-def created(kube: Kube, mirror: Json) -> dict[str, Json]:
+def created(kube: Kube, mirror: Json) -> Objects:
     """Create the objects that mirror-operator made for a mirror. Its owner references name no controller."""
     owner = {key: mirror[key] for key in ("apiVersion", "kind")} | {
         key: mirror["metadata"][key] for key in ("name", "uid")
@@ -61,7 +63,8 @@ def created(kube: Kube, mirror: Json) -> dict[str, Json]:
         ),
         (resources.DAEMON_SET, f"{CHILD}-utils", {"spec": _agents()}),
     ]
-    return {name: kube.create(kind, {"metadata": {"name": name, **metadata}, **body}) for kind, name, body in bodies}
+    made = ((kind, name, {"metadata": {"name": name, **metadata}, **body}) for kind, name, body in bodies)
+    return {(kind, name): kube.create(kind, body) for kind, name, body in made}
 
 
 def _agents() -> Json:
@@ -77,7 +80,7 @@ def _agents() -> Json:
 
 
 @pytest.fixture
-def former(own: Running) -> dict[str, Json]:
+def former(own: Running) -> Objects:
     """Return the objects of mirror-operator, whose claims are bound. The controller does not run yet."""
     kube = own.kube
     own.system.processes.stop(["controller"])
@@ -98,13 +101,13 @@ def bound(kube: Kube) -> dict[str, str]:
     }
 
 
-def test_objects_of_mirror_operator_are_taken_over(own: Running, former: dict[str, Json]) -> None:
+def test_objects_of_mirror_operator_are_taken_over(own: Running, former: Objects) -> None:
     kube, claims = own.kube, bound(own.kube)
     own.system.start_controller(**dict.fromkeys(FORMER, "x"))
     until(lambda: serves(kube), why=f"the caches are replaced; {kube.conditions(NAME)}", seconds=60)
 
     service, mirror = kube.get(resources.SERVICE, CHILD), kube.get(resources.MIRROR, NAME)
-    assert service["spec"]["clusterIP"] == former[CHILD]["spec"]["clusterIP"]
+    assert service["spec"]["clusterIP"] == former[resources.SERVICE, CHILD]["spec"]["clusterIP"]
     (owner,) = service["metadata"]["ownerReferences"]
     assert (owner["uid"], owner["controller"]) == (mirror["metadata"]["uid"], True)
     assert bound(kube) == claims
