@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from common.agent_protocol import REGISTRIES_ANNOTATION
 from controller.objects import resources
 from controller.objects.resources import Kind
 from hostess.containerd.config_reader import Containerd
@@ -98,9 +100,10 @@ class Watched:
 
 
 def service(running: Running, **more: Any) -> Json:
-    return running.kube.create(
-        resources.SERVICE, {"metadata": {"name": SERVICE}, "spec": {"ports": [{"name": "https", "port": 443}], **more}}
-    )
+    registries = json.dumps([{"host": "quay.io", "url": "https://quay.io"}])
+    metadata = {"name": SERVICE, "annotations": {REGISTRIES_ANNOTATION: registries}}
+    ports = [{"name": "https", "port": 443}]
+    return running.kube.create(resources.SERVICE, {"metadata": metadata, "spec": {"ports": ports, **more}})
 
 
 def annotate(running: Running, value: str | None) -> None:

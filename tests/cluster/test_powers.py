@@ -14,7 +14,7 @@ from common import names
 from controller.objects import resources
 from tests.cluster.conftest import Running
 from tests.localcluster.cluster import Cluster
-from tests.support.kube import NAMESPACE, Kube, text, until
+from tests.support.kube import NAMESPACE, Kube, account_keys, text, until
 from tests.support.mirrors import CLAIM, MirrorBuilder, a_mirror
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def test_controller_refuses_stored_invalid_mirrors(running: Running) -> None:
 def _credentials(kube: Kube, mirror: str) -> list[str]:
     """Return username and password of a mirror's cache; empty if it pulls anonymously."""
     secret = kube.get(resources.SECRET, f"registry-mirror-{mirror}")
-    return [text(secret, key) for key in ("username", "password") if key in secret["data"]]
+    return [text(secret, key) for key in account_keys(secret)]
 
 
 def test_new_restrictions_apply_to_existing_mirrors(running: Running) -> None:

@@ -12,6 +12,7 @@ import httpx
 import yaml
 
 from controller.objects import resources
+from controller.objects.well_known import CREDENTIALS_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,11 @@ def until(probe: Callable[[], T], *, why: str, seconds: float = DEADLINE) -> T:
 def text(secret: Json, key: str) -> str:
     """Return a text of a Secret."""
     return base64.b64decode(secret["data"][key]).decode()
+
+
+def account_keys(secret: Json) -> list[str]:
+    """Return the keys of user name and password of each upstream in the Secret of a mirror."""
+    return [key for suffix in CREDENTIALS_SUFFIXES for key in sorted(secret["data"]) if key.endswith(suffix)]
 
 
 class Kube:
