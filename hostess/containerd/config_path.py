@@ -95,8 +95,8 @@ def _literal(texts: tuple[bytes, ...], runtime: Runtime, folder: str) -> str | N
     found = [path for registry in registries if isinstance(path := registry.get("config_path"), str)]
     section = f'[plugins."{section_to_set(texts, runtime)}".registry]'
     _check_old_settings(_old_settings(registries, runtime), section, folder, is_path_set=any(found))
-    # An empty path of a later file changes nothing, and alone it means the default.
-    path = next((each for each in reversed(found) if each), _default(runtime))
+    # An empty path means the default, also in a later file.
+    path = (found[-1] if found else "") or _default(runtime)
     if path is None:
         return None
     _check_path(path, section, folder)

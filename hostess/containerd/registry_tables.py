@@ -46,7 +46,18 @@ def _sections(file: dict[str, Any], files: list[dict[str, Any]], runtime: Runtim
         return (OLDEST, OLD, NEW)
     if runtime.is_before(SECOND_MAJOR):
         return (OLD,) if _common_format(files) >= _FULL_NAMES_SINCE else (OLDEST,)
-    return _migrated(file, runtime)
+    return _merged_sections(files) if runtime.is_before(_FOURTH_FORMAT_SINCE) else _migrated(file, runtime)
+
+
+def _merged_sections(files: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Return the section that containerd 2.0 to 2.2 reads: it merges all files, then migrates format 2.
+
+    The last file that names a format decides. Alone, a file without one is not migrated.
+    """
+    formats = [found for file in files if (found := _format(file)) >= _FULL_NAMES_SINCE]
+    is_old = formats[-1:] == [_FULL_NAMES_SINCE]
+    has_old = any("registry" in table_at(table_at(file, "plugins"), OLD) for file in files)
+    return (OLD,) if is_old and has_old else (NEW,)
 
 
 def _migrated(file: dict[str, Any], runtime: Runtime) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FOLDER: Final = "/etc/containerd"
 CERTS: Final = f"{FOLDER}/certs.d"
 USED, NOT_SURE = "used", "not sure"
+AS_ONE = "used by a link: two roots are taken for one folder"
 REFUSED = "refused"  # containerd does not start with it
 OLD, NEW = '"io.containerd.grpc.v1.cri"', '"io.containerd.cri.v1.images"'
 TWO = f"{CERTS}:/etc/docker/certs.d"
@@ -156,8 +157,10 @@ def judge(found: Mapping[str, Any], version: tuple[int, int]) -> str:
     if found.get("mirrors") or (has_tls and version < (2, 0)):
         return "RuntimeUsesMirrors"
     default = "" if version < (2, 2) else config_path.TWO_ROOTS
-    roots = [root.rstrip("/") for root in (found.get("config_path") or default).split(":")]
-    return USED if CERTS in roots else "RuntimeIgnoresCerts"
+    path = found.get("config_path") or default
+    if CERTS not in [root.rstrip("/") for root in path.split(":")]:
+        return "RuntimeIgnoresCerts"
+    return AS_ONE if ":" in path and version >= (2, 1) else USED
 
 
 def verdict_of_agent(runtime: str, case: Path) -> str:
@@ -171,9 +174,10 @@ def _conclusion(runtime: str) -> str:
     relative = not known.is_before(config_path.RELATIVE_SINCE)
     found = config_files.read(Path(FOLDER), relative_patterns=relative)
     try:
-        return NOT_SURE if config_path.reading(found.texts, found.doubts, known, CERTS).doubt else USED
+        reading = config_path.reading(found.texts, found.doubts, known, CERTS)
     except NodeConfigError as error:
         return error.reason
+    return NOT_SURE if reading.doubt else AS_ONE if reading.literal else USED
 
 
 if __name__ == "__main__":
