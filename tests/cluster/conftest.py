@@ -12,6 +12,7 @@ import pytest
 from controller.objects import resources
 from tests.localcluster.cluster import Cluster
 from tests.localcluster.system import System
+from tests.support.certificates import Issuer
 from tests.support.flaky import failed_attempts
 from tests.support.kube import Kube
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Making = Callable[..., "Running"]
+
+BUNDLE = "upstream-ca"  # the ConfigMap with the CA of the upstreams
 
 
 class Running:
@@ -94,6 +97,24 @@ def own(fresh: Making) -> Running:
     running = fresh()
     running.system.start()
     return running
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Issuer:
+    """Return the CA of the upstreams."""
+    return Issuer()
+
+
+@pytest.fixture(scope="module")
+def trusting(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, issuer: Issuer
+) -> Iterator[Running]:
+    """Yield a module's own system, not started, that trusts the upstreams' CA."""
+    with clusters(request, tmp_path_factory) as make:
+        made = make(CA_CERTIFICATE_BUNDLE=BUNDLE)
+        bundle = {"metadata": {"name": BUNDLE}, "data": {"ca-certificates.crt": issuer.certificate.decode()}}
+        made.kube.create(resources.CONFIG_MAP, bundle)
+        yield made
 
 
 _NUMBERS = itertools.count(1)

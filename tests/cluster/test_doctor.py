@@ -14,10 +14,8 @@ import pytest
 from common.names import short_hash
 from controller.objects import resources
 from tests.cache.behaviour import Behaviour
-from tests.cluster.conftest import clusters
 from tests.support.agents import Agent, Nodes
 from tests.support.caches import running_caches
-from tests.support.certificates import Issuer
 from tests.support.components import (
     POD,
     create_node_with_capacity,
@@ -37,32 +35,20 @@ if TYPE_CHECKING:
 
     from common.types import Json
     from tests.cluster.conftest import Running
+    from tests.support.certificates import Issuer
 
-BUNDLE = "upstream-ca"
 CLASS = "by-hand"
 QUOTA = resources.Kind("v1", "resourcequotas", "ResourceQuota")
 CORE_EVENT = resources.Kind("v1", "events", "Event")
 
 
 @pytest.fixture(scope="module")
-def issuer() -> Issuer:
-    """Return the CA of the upstreams."""
-    return Issuer()
-
-
-@pytest.fixture(scope="module")
-def running(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, issuer: Issuer
-) -> Iterator[Running]:
-    """Yield a system of its own: findings are about the whole cluster."""
-    with clusters(request, tmp_path_factory) as make:
-        made = make(CA_CERTIFICATE_BUNDLE=BUNDLE)
-        bundle = {"metadata": {"name": BUNDLE}, "data": {"ca-certificates.crt": issuer.certificate.decode()}}
-        made.kube.create(resources.CONFIG_MAP, bundle)
-        create_storage_class(made.kube, CLASS, growing=True)
-        create_node_with_capacity(made.kube, "first")
-        made.system.start()
-        yield made
+def running(trusting: Running) -> Running:
+    """Return a system of its own: findings are about the whole cluster."""
+    create_storage_class(trusting.kube, CLASS, growing=True)
+    create_node_with_capacity(trusting.kube, "first")
+    trusting.system.start()
+    return trusting
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from controller.desired.cache_config import DATA_DIRECTORY
 from controller.objects import resources
 from tests.cache.behaviour import Behaviour
 from tests.cache.upstream import basic
-from tests.cluster.conftest import clusters
+from tests.cluster.conftest import BUNDLE
 from tests.localcluster.ports import free_port
 from tests.support.caches import Caches, running_caches
 from tests.support.certificates import Issuer
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from tests.cluster.conftest import Running
     from tests.support.mirrors import MirrorBuilder
 
-BUNDLE = "upstream-ca"
 # Seconds until a condition follows an upstream that no node asks: the cache probes a failing one every 30, and the
 # controller asks the cache every 10.
 FOLLOWED = 70.0
@@ -41,22 +40,10 @@ LAYERS = tuple(range(1000, 1020))  # sizes; of 20 blobs each of two replicas own
 
 
 @pytest.fixture(scope="module")
-def issuer() -> Issuer:
-    """Return the CA of the upstreams."""
-    return Issuer()
-
-
-@pytest.fixture(scope="module")
-def running(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, issuer: Issuer
-) -> Iterator[Running]:
-    """Yield a system that trusts the upstreams' CA."""
-    with clusters(request, tmp_path_factory) as make:
-        made = make(CA_CERTIFICATE_BUNDLE=BUNDLE)
-        bundle = {"metadata": {"name": BUNDLE}, "data": {"ca-certificates.crt": issuer.certificate.decode()}}
-        made.kube.create(resources.CONFIG_MAP, bundle)
-        made.system.start()
-        yield made
+def running(trusting: Running) -> Running:
+    """Return a system that trusts the upstreams' CA."""
+    trusting.system.start()
+    return trusting
 
 
 _NUMBERS = itertools.count(1)
