@@ -91,7 +91,7 @@ ifeq ($(WITHOUT_NODE),)
 	@$(BIN)/python -m tests.localcluster check-node
 endif
 
-fuzz: $(STAMP)  ## fuzz all parsers, FUZZ_SECONDS=60 per target
+fuzz: $(STAMP)  ## fuzz parsers of webhook, controller and agent, FUZZ_SECONDS=60 per target
 	@$(BIN)/python -m tests.fuzz
 
 bench: build  ## run the benchmarks, with the limit measured in the same run

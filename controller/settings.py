@@ -133,6 +133,12 @@ class ControllerSettings(Settings):
         "image, with a tag or digest",
         "Image of the caches. `deploy/` sets it.",
     )
+    count_repositories: bool = setting(
+        "COUNT_REPOSITORIES",
+        False,
+        "`true` or `false`",
+        "If true, caches count requests by repository. Each repository is one more time series.",
+    )
     https_proxy: str = setting(
         "HTTPS_PROXY",
         "",

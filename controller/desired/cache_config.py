@@ -37,6 +37,7 @@ def cache_config(mirror: Mirror, settings: ControllerSettings) -> str:
         "minFree": MIN_FREE,
         # Some volumes are directories, which enforce no size.
         "maxSize": mirror.storage,
+        "countRepositories": settings.count_repositories,
         "upstreams": [_upstream(each.upstream) for each in mirror.sources],
         "caBundle": f"{BUNDLE_DIRECTORY}/{BUNDLE_FILE}" if settings.ca_certificate_bundle else None,
         "peers": _peers(mirror, settings) if mirror.spec.replicas > 1 else None,

@@ -14,9 +14,11 @@ from cli.doctor.finding import ERROR, WARNING, Finding
 from cli.doctor.snapshot import Snapshot
 from cli.objects import CONTROLLER, MIRRORS, WEBHOOK
 from common import quantity
+from controller.status.reasons import every as every_reason
 
 if TYPE_CHECKING:
     from common.types import Json
+    from controller.model.condition import Reason
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 NAMESPACE: Json = {"kind": "Namespace", "metadata": {"name": "registry-mirror"}}
@@ -122,6 +124,21 @@ def test_unreadable_kinds_give_no_findings() -> None:
 def test_missing_installation_is_found() -> None:
     found = {each.reason for each in findings(Snapshot("registry-mirror", NOW))}
     assert found == {"KindMissing", "NamespaceMissing", "NotRegistered"}
+
+
+@pytest.mark.parametrize("condition", [each for each in every_reason() if each.status == "True" and each.action])
+def test_condition_that_needs_attention_is_found(condition: Reason) -> None:
+    """OriginalAgent is a choice, RollingOut serves, and NodesUseUpstream means that CacheAvailable is False."""
+    mirror: Json = {
+        "metadata": {"name": "a", "generation": 1, "creationTimestamp": NOW.isoformat()},
+        "status": {
+            "observedGeneration": 1,
+            "conditions": [{"type": condition.type, "status": "True", "reason": condition.name, "message": "x"}],
+        },
+    }
+    is_silent = condition.type == "Stalled" or condition.name in {"OriginalAgent", "RollingOut", "NodesUseUpstream"}
+    expected = [] if is_silent else [(WARNING, condition.name)]
+    assert reasons(mirrors=[mirror], unread=frozenset({"statefulsets"})) == expected
 
 
 def claim(asked: str, granted: str) -> Json:
