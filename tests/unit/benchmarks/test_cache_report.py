@@ -9,9 +9,11 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks import drawing
-from benchmarks.cache import plots, report
+from benchmarks.cache import document, plots, report
 from benchmarks.cache.figures import CACHE, DISTRIBUTION, LARGE, OPENSSL, SMALL, TAG, Herd, Rate, Run, SmallImages
+from benchmarks.cache.run import Plan
 from benchmarks.charts import Source
+from docs.generate import FOLDER
 
 ONCE = Herd(CACHE, 20, 1, 200.0, 5.0, 0.3, 1.0, 1.0, 1.0, 20.0, 1.1, 50.0, 100.0, 0.5)
 ASKED = Rate(CACHE, LARGE, 8, 10.0, 600.0, 1.0, 60.0)
@@ -97,3 +99,21 @@ def test_plots_have_a_bar_per_figure() -> None:
 
 def test_plots_leave_out_empty_charts() -> None:
     assert plots.stored_charts(Run(0.0, [], [], [])) == []
+
+
+def test_document_gets_tables_and_plots() -> None:
+    """A second run replaces the part of the first one, and nothing else."""
+    written, plan = (FOLDER / "performance.md").read_text(), Plan(3, 200, [1], 200, 3.0)
+    generated = [
+        document.section(report.markdown(a_run()), machine, "2026-01-31", plan) for machine in ("first", "2nd")
+    ]
+    before, _, after = (part.partition(document.END) for part in written.partition(document.BEGIN))
+    twice = document.replaced(document.replaced(written, generated[0]), generated[1])
+    assert twice == "".join([before[0], document.BEGIN, generated[1], document.END, after[2]])
+    for each in (report.markdown(a_run()), f"]({document.HERD_PLOT})", f"]({document.STORED_PLOT})", "50 MB/s"):
+        assert each in generated[1]
+
+
+def test_document_without_marks_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs the lines"):
+        document.replaced(document.BEGIN, "")
