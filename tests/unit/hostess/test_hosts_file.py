@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import os
@@ -156,18 +157,24 @@ def test_replaced_mount_is_not_written(tmp_path: Path) -> None:
     assert gone.read_bytes() == b"new\n"
 
 
-@pytest.fixture
-def no_file_longer_than() -> Iterator[object]:
-    """Limit the size of files, so that a write ends in the middle as on a full disk."""
+@contextlib.contextmanager
+def no_file_longer_than(size: int) -> Iterator[None]:
+    """Limit the size of files during the block, so that a write ends in the middle as on a full disk.
+
+    Not in a fixture: pytest would write its report under the limit.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("room", [0, 1, 30])
-def test_full_disk_leaves_the_file_unchanged(file: HostsFile, no_file_longer_than: object, room: int) -> None:
-    no_file_longer_than(len(FOREIGN) + room)  # type: ignore[operator]
-    with pytest.raises(NodeConfigError, match="cannot be written") as caught:
+def test_full_disk_leaves_the_file_unchanged(file: HostsFile, room: int) -> None:
+    full = no_file_longer_than(len(FOREIGN) + room)
+    with full, pytest.raises(NodeConfigError, match="cannot be written") as caught:
         file._overwrite(FOREIGN, written(FOREIGN, ["a"]))
     assert caught.value.reason == "HostsFileUnwritable"
     assert file.path.read_bytes() == FOREIGN
@@ -188,12 +195,10 @@ def test_partial_writes_are_continued(file: HostsFile) -> None:
     assert file.path.read_bytes() == after
 
 
-def test_file_without_backup_is_not_touched(file: HostsFile, no_file_longer_than: object) -> None:
-    no_file_longer_than(10)  # type: ignore[operator]
-    with pytest.raises(OSError, match="File too large"):
+def test_file_without_backup_is_not_touched(file: HostsFile) -> None:
+    with no_file_longer_than(10), pytest.raises(OSError, match="File too large"):
         file.set("a", "a.example.com", IP)
     assert file.path.read_bytes() == FOREIGN
-    no_file_longer_than(1 << 20)  # type: ignore[operator]
     file.set("a", "a.example.com", IP)
     file.remove("a")
     file.delete_backup()
