@@ -12,7 +12,7 @@ from tests.localcluster.errors import LocalClusterError
 from tests.localcluster.locks import exclusive
 from tests.localcluster.node import programs
 from tests.localcluster.node.node import Node
-from tests.localcluster.node.requirements import unmet_requirement
+from tests.localcluster.node.requirements import lack_of_inotify, unmet_requirement
 
 
 def up(folder: Path, flavour: str | None = None) -> int:
@@ -63,8 +63,8 @@ def helm(_: Path) -> int:
 
 
 def check_node(_: Path) -> int:
-    """Print if this machine can run a node; return 0 if it can."""
-    reason = unmet_requirement()
+    """Print if this machine can run a node now; return 0 if it can."""
+    reason = unmet_requirement() or lack_of_inotify()
     print(reason or "This machine can run a node.")
     return 1 if reason else 0
 

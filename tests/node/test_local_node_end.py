@@ -1,4 +1,4 @@
-"""Test that a node leaves nothing behind."""
+"""Test how a node starts if it cannot, and that it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.localcluster.cluster import Cluster
+from tests.localcluster.node.requirements import INOTIFY_INSTANCES
 from tests.support.pods import eventually
 
 REPOSITORY = Path(__file__).parents[2]
@@ -68,6 +69,21 @@ def test_up_with_a_node_and_down(tmp_path: Path) -> None:
     local("down", folder=folder)
     assert not traces(folder)
     assert not folder.exists()
+
+
+def test_lack_of_inotify_instances_is_reported() -> None:
+    """A user namespace has a limit of its own, so other programs of this machine keep theirs."""
+    enough, message = "lack_of_inotify() is None", "lack_of_inotify() or 'none'"
+    assert check_inotify(INOTIFY_INSTANCES, enough) == "True\n"
+    assert f"A node needs {INOTIFY_INSTANCES} inotify instances, and root has 7 left." in check_inotify(7, message)
+
+
+def check_inotify(limit: int, expression: str) -> str:
+    """Print an expression in a user namespace with this limit of inotify instances."""
+    code = f"from tests.localcluster.node.requirements import lack_of_inotify; print({expression})"
+    script = 'echo "$1" > /proc/sys/user/max_inotify_instances && exec "$2" -c "$3"'
+    command = ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh", str(limit), sys.executable, code]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
 
 
 def local(*arguments: str, folder: Path) -> None:

@@ -28,7 +28,7 @@ from tests.localcluster.layout import Layout
 from tests.localcluster.node import cleanup, images, kubelet, runtime
 from tests.localcluster.node.inside import NAMES, Inside
 from tests.localcluster.node.public_ca import BUNDLE, public_ca_file
-from tests.localcluster.node.requirements import unmet_requirement
+from tests.localcluster.node.requirements import lack_of_inotify, unmet_requirement
 from tests.localcluster.node.runtime import Runtime
 from tests.localcluster.node.sandbox import DNS_ADDRESS, NAME
 from tests.localcluster.pki import CertificateAuthority, Identity
@@ -81,7 +81,7 @@ class Node(Inside):
 
         Builds missing programs first and prints the progress to stderr. A failed start leaves nothing running.
         """
-        if reason := unmet_requirement():
+        if reason := unmet_requirement() or lack_of_inotify():
             raise LocalClusterError(reason)
         _ = self.runtime  # builds it if needed
         archives = images.base_images()

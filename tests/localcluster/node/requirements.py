@@ -1,5 +1,6 @@
 """Check that this machine can run a node."""
 
+import ctypes
 import os
 import shutil
 import sys
@@ -8,6 +9,9 @@ from pathlib import Path
 NET_ADMIN, SYS_ADMIN = 12, 21  # numbers of capabilities(7)
 CONTROLLERS = ("cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids")
 CGROUPS = Path("/sys/fs/cgroup")
+# inotify instances of a node and its control plane: 18 with containerd 1.6, 19 with 2.x.
+INOTIFY_INSTANCES = 20
+INOTIFY_LIMIT = "fs.inotify.max_user_instances"
 
 
 def unmet_requirement() -> str | None:
@@ -23,6 +27,30 @@ def unmet_requirement() -> str | None:
     if not shutil.which("apt-get"):
         return "A node needs Debian or what is made of it: containerd, runc and the images' contents come by apt-get."
     return None
+
+
+def lack_of_inotify() -> str | None:
+    """Return a message if too few inotify instances are left for a node. The kubelet ends without one.
+
+    This is not an unmet requirement: other programs of the user take and release them.
+    """
+    left = _available_inotify_instances(INOTIFY_INSTANCES)
+    if left == INOTIFY_INSTANCES:
+        return None
+    return (
+        f"A node needs {INOTIFY_INSTANCES} inotify instances, and root has {left} left. "
+        f"Stop other local clusters, or raise the limit: `sysctl {INOTIFY_LIMIT}=512`."
+    )
+
+
+def _available_inotify_instances(wanted: int) -> int:
+    """Return how many instances this user can create, at most `wanted`. No file shows how many exist."""
+    library = ctypes.CDLL(None)
+    created = [library.inotify_init1(os.O_CLOEXEC) for _ in range(wanted)]
+    opened = [descriptor for descriptor in created if descriptor >= 0]
+    for descriptor in opened:
+        os.close(descriptor)
+    return len(opened)
 
 
 def _may(capability: int) -> bool:
