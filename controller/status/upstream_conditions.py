@@ -36,6 +36,8 @@ _WITHOUT: Final = {
 # Upstreams with a sentence in a message, and characters of each. The others are named.
 SENTENCES_MAX: Final = 3
 SENTENCE_MAX: Final = 250
+# A rate limit ends by itself, and it has an alert of its own. It must not hide an upstream that is down.
+_LAST_OF_STATUS: Final = (reasons.RATE_LIMITED.name, reasons.CREDENTIALS_ACCEPTED.name)
 # A cache with other credentials than those of the Secret has not read them yet. Its result does not count.
 _RESULTS: Final = {
     CredentialsState.FOUND: {
@@ -69,7 +71,7 @@ def credentials_available(
 ) -> Condition:
     """Return CredentialsAvailable from the Secrets and from the upstreams' answers to them.
 
-    While no cache pod has asked the upstreams, the last published answer stays.
+    The last published answer stays while no cache pod has asked the upstreams, or one of those with a Secret.
     """
     found = [
         (source.upstream.image_host, _credentials(source, namespace, credentials.state, verdict))
@@ -88,8 +90,7 @@ def credentials_available(
 
 def _by_status(condition: Condition) -> tuple[int, bool]:
     """Order conditions by what an administrator needs to know first."""
-    is_proven = condition.reason == reasons.CREDENTIALS_ACCEPTED.name
-    return ("False", "Unknown", "True").index(condition.status), is_proven
+    return ("False", "Unknown", "True").index(condition.status), condition.reason in _LAST_OF_STATUS
 
 
 def _combined(found: Sequence[tuple[str, Condition]], before: str = "") -> Condition:
@@ -114,12 +115,16 @@ def _credentials(source: Source, namespace: str, state: CredentialsState, verdic
 
 
 def _are_unasked(inputs: Inputs, verdicts: Sequence[Verdict]) -> bool:
-    """Return True if no cache pod has asked an upstream."""
-    known = zip(inputs.credentials, verdicts, strict=False)
-    return not any(
-        verdict.cause is not reasons.NOT_ASKED or verdict.login in _RESULTS.get(credentials.state, {})
-        for credentials, verdict in known
-    )
+    """Return True if no cache pod has asked the upstreams, or one of those with a Secret.
+
+    An upstream that no cache pod serves yet does not count: the last answer says nothing about it.
+    """
+    unasked = [
+        (credentials.state, verdict.is_switching)
+        for credentials, verdict in zip(inputs.credentials, verdicts, strict=False)
+        if verdict.cause is reasons.NOT_ASKED and verdict.login not in _RESULTS.get(credentials.state, {})
+    ]
+    return len(unasked) == len(verdicts) or (CredentialsState.FOUND, False) in unasked
 
 
 def _answers(inputs: Inputs) -> set[str]:

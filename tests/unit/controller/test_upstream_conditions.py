@@ -150,6 +150,19 @@ def test_failing_upstreams_are_named() -> None:
     assert (unknown.status, unknown.reason) == ("Unknown", "NotAsked")
 
 
+def test_rate_limit_hides_no_other_failure() -> None:
+    """The alert about unreachable upstreams is off while the reason is RateLimited."""
+    limited = Verdict(reasons.RATE_LIMITED, "quay.io answers 429.")
+    away = Verdict(reasons.NAME_NOT_FOUND, "No name server knows docker.io.")
+    late = Verdict(reasons.NOT_ASKED, "No cache pod has asked ghcr.io yet.")
+    found = upstream_reachable(stored(), MANY, _verdicts(quay=limited, docker=away, ghcr=late))
+    assert (found.status, found.reason) == ("False", "NameNotFound")
+    assert found.message == (
+        "1 of 4 upstreams answer. docker.io: No name server knows docker.io. quay.io: quay.io answers 429."
+        " ghcr.io: No cache pod has asked ghcr.io yet."
+    )
+
+
 def test_message_of_many_failures_stays_short() -> None:
     """Three have a sentence, and the others their reason."""
     many = parsed(a_mirror().also_of(*(f"registry-{number}.example.com" for number in range(20))))
@@ -186,6 +199,19 @@ def test_accepted_credentials_of_several_upstreams() -> None:
     )
     both = credentials_available(stored(), MANY, "mirrors", known, _verdicts(quay=accepted, ghcr=accepted))
     assert (both.status, both.reason) == ("True", "CredentialsAccepted")
+
+
+def test_login_result_waits_for_each_secret() -> None:
+    """After a restart of the caches one upstream answers before the other."""
+    obj = published("CredentialsAvailable", "False", "CredentialsRefused")
+    known = inputs(credentials=_states("FOUND", "NOT_REQUIRED", "FOUND", "NOT_REQUIRED"))
+    accepted = Verdict(reasons.REACHABLE, "Yes.", CredentialsResult.ACCEPTED)
+    early = _verdicts(quay=accepted, ghcr=NOT_ASKED)
+    assert credentials_available(obj, MANY, "mirrors", known, early).message == "as it was"
+    anonymous = _verdicts(quay=accepted, ghcr=accepted, docker=NOT_ASKED)
+    assert credentials_available(obj, MANY, "mirrors", known, anonymous).reason == "CredentialsAccepted"
+    added = _verdicts(quay=accepted, ghcr=replace(NOT_ASKED, is_switching=True))
+    assert credentials_available(obj, MANY, "mirrors", known, added).reason == "Found"
 
 
 def test_several_upstreams_need_no_credentials() -> None:
