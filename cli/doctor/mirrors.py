@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 # Conditions that repeat others.
 _SUMMARIES: Final = frozenset({"Ready", "Stalled"})
 # Reasons of conditions that are True and still need attention.
-_WARNINGS: Final = frozenset({"AgentsUnschedulable", "ExpiresSoon", "SomeReplicasReady", "StoreUnwritable"})
+_WARNINGS: Final = frozenset(
+    {"AgentsUnschedulable", "ExpiresSoon", "SomeReplicasReady", "StoreUnwritable", "SwitchingUpstream"}
+)
 # Reasons of conditions that are Unknown for a moment, or by nature.
 _ORDINARY: Final = frozenset({"CredentialsNotVerified"})
 # Seconds that the controller has for a new mirror or a changed spec.

@@ -21,6 +21,7 @@ from controller.model.inputs import Inputs
 from controller.objects.resources import DAEMON_SET
 from controller.objects.rollout import ready_replicas, rolled_replicas
 from controller.status import reasons
+from controller.status.failures import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +35,10 @@ if TYPE_CHECKING:
     from controller.status.failures import Failure
 
 
-_WITHOUT_NODES: Final = (reasons.AGENTS_UNSCHEDULABLE.name, reasons.NO_AGENT_SCHEDULED.name)
+# Reasons of conditions that are not False and that Ready repeats. Ready stays True.
+_REPEATED: Final = frozenset(
+    each.name for each in (reasons.ADDING_UPSTREAM, reasons.AGENTS_UNSCHEDULABLE, reasons.NO_AGENT_SCHEDULED)
+)
 
 
 def accepted(problems: list[FieldError]) -> Condition:
@@ -78,8 +82,6 @@ def is_serving(obj: Json, observation: Observation) -> bool:
 
 def cache_available(obj: Json, mirror: Mirror, observation: Observation) -> Condition:
     """Return CacheAvailable."""
-    if observation.refused is not None:
-        return reasons.APPLY_FAILED.condition(f"The API server refused: {observation.refused}")
     if foreign := foreign_objects(observation, nodes=False):
         return reasons.CACHE_OBJECT_NOT_OWNED.condition(foreign)
     if is_uncounted(obj, observation):
@@ -87,13 +89,14 @@ def cache_available(obj: Json, mirror: Mirror, observation: Observation) -> Cond
         return Condition(CACHE_AVAILABLE, "True", last["reason"], last["message"])
     ready, desired = ready_replicas(observation.stateful_set), mirror.spec.replicas
     if ready == 0:
-        why = observation.cache_fault or describe(mirror, "statefulset,pod")
+        why = observation.cache_fault or refusal(observation) or describe(mirror, "statefulset,pod")
         message = f"None of {desired} cache pods is ready. {pulls(mirror, observation)} {why}"
         return reasons.NO_REPLICA_READY.condition(message)
     if switching := _switching(mirror, observation):
         source = pulls(mirror, observation, switching.values())
         message = f"The cache pods do not serve {', '.join(switching)} yet. {source} Wait two minutes."
-        return reasons.SWITCHING_UPSTREAM.condition(message)
+        is_first = mirror.upstream.url in switching
+        return (reasons.SWITCHING_UPSTREAM if is_first else reasons.ADDING_UPSTREAM).condition(message)
     return _serving(ready, desired, observation)
 
 
@@ -138,13 +141,9 @@ def pulls(mirror: Mirror, observation: Observation, hosts: Iterable[str] = ()) -
     return f"Nodes pull {', '.join(found)}."
 
 
-def missing_input(missing: MissingInput, refused: str | None = None) -> list[Condition]:
-    """Return CacheAvailable, and CertificateValid if the certificate is missing.
-
-    `refused` is the API server's refusal of the mirror's other objects.
-    """
-    message = missing.message if refused is None else f"{missing.message} The API server also refused: {refused}"
-    found = [Condition(CACHE_AVAILABLE, "False", missing.reason, message)]
+def missing_input(missing: MissingInput) -> list[Condition]:
+    """Return CacheAvailable, and CertificateValid if the certificate is missing."""
+    found = [Condition(CACHE_AVAILABLE, "False", missing.reason, missing.message)]
     unknown = (each.condition(missing.message) for each in reasons.CERTIFICATE_UNKNOWN if each.name == missing.reason)
     return [*found, *unknown]
 
@@ -182,14 +181,14 @@ def ready(others: Iterable[Condition]) -> Condition:
     """Return Ready: False if any condition except UpstreamReachable is False.
 
     It is Unknown if no agent can tell whether its node uses the mirror; other conditions that are Unknown are ignored.
-    A mirror serves without its upstream, and without nodes that have no room for an agent. Reason and message then name
-    the fault.
+    A mirror serves without its upstream, before it serves an added upstream, and without nodes that have no room for an
+    agent. Reason and message then name the fault.
     """
     faults, unverified = [], None
     for condition in others:
         if condition.status == "False" and condition.type != UPSTREAM_REACHABLE:
             return Condition(READY, "False", condition.reason, f"{condition.type}: {condition.message}")
-        if condition.status == "False" or condition.reason in _WITHOUT_NODES:
+        if condition.status == "False" or condition.reason in _REPEATED:
             faults.append(condition)
         if condition.reason in reasons.UNVERIFIED:
             unverified = condition

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from controller.kubeclient.errors import ClusterError, Conflict, NotLeader
 from controller.status import reasons
 
 if TYPE_CHECKING:
+    from controller.model.observation import Observation
     from controller.model.results import ApplyResult
 
 # Failures in a row. A restarted API server refuses once or twice; with the queue's backoff five take a second.
@@ -46,6 +47,19 @@ def persistent_failure(error: Exception, in_a_row: int, seconds: float) -> Failu
         reasons.RECONCILE_FAILED.name,
         f"Reconcile keeps failing and is retried with backoff. Last error: {error}",
     )
+
+
+def failure_of(observation: Observation) -> Failure | None:
+    """Return why objects of the mirror are not as desired; None if they are."""
+    stuck, refused = stuck_deletions(observation.applied), refusal(observation)
+    if stuck is not None:
+        return replace(stuck, message=f"{stuck.message} {refused}".rstrip())
+    return Failure(reasons.APPLY_FAILED.name, refused) if refused else None
+
+
+def refusal(observation: Observation) -> str:
+    """Return a sentence about the objects that the API server refused; empty if there are none."""
+    return "" if observation.refused is None else f"The API server refused: {observation.refused}"
 
 
 def stuck_deletions(applied: ApplyResult | None) -> Failure | None:

@@ -63,6 +63,12 @@ RECONCILE_FAILED = _reconciled(
     "The API server keeps answering with an error.",
     "Read the error in the message; often an admission webhook does not answer.",
 )
+APPLY_FAILED = _reconciled(
+    "False",
+    "ApplyFailed",
+    "The API server refuses an object of the mirror.",
+    "Read its error in the message; often a quota or an admission policy refuses it.",
+)
 INTERNAL_ERROR = _reconciled(
     "False", "InternalError", "The controller has a bug.", "Report it with the log event `reconcile crashed`."
 )
@@ -87,14 +93,15 @@ NO_REPLICA_READY = _cache(
 SWITCHING_UPSTREAM = _cache(
     "False",
     "SwitchingUpstream",
-    "An upstream was changed or added, and no cache pod serves it yet. Nodes pull its images from the upstream.",
+    "`spec.upstreamUrl` was changed, and no cache pod serves it yet. Nodes pull its images from the upstream.",
     "Wait two minutes; if it lasts, read the log of the cache pods.",
 )
-APPLY_FAILED = _cache(
-    "False",
-    "ApplyFailed",
-    "The API server refuses an object of the mirror.",
-    "Read its error in the message; often a quota or an admission policy refuses it.",
+ADDING_UPSTREAM = _cache(
+    "True",
+    SWITCHING_UPSTREAM.name,
+    "An additional upstream was changed or added, and no cache pod serves it yet. Nodes pull its images from the"
+    " upstream.",
+    SWITCHING_UPSTREAM.action,
 )
 CACHE_OBJECT_NOT_OWNED = _cache(
     "False",
@@ -473,7 +480,8 @@ INTRODUCTION: Final = """\
 nodes. `Ready` is False if any condition except `UpstreamReachable` is False. It repeats the first one's reason.
 `Ready` is Unknown while `NodesConfigured` has the reason `RuntimeNotVerified` or `NodeNetworkNotProbed`.
 While the upstream is down, `Ready` stays True and has the reason of `UpstreamReachable`. It also stays True while
-nodes have no room for an agent, with the reason of `NodesConfigured`.
+nodes have no room for an agent, with the reason of `NodesConfigured`, and until the cache pods serve an added
+upstream, with the reason of `CacheAvailable`.
 """
 EVENTS: Final = """\
 A condition that needs attention, or no longer needs it, also posts an Event with its reason. It is a Warning if the

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def status_of(obj: Json, mirror: Mirror, observation: Observation, namespace: str, now: str) -> Json:
     """Return the status of a valid mirror. Transition times of the stored `obj` are kept; `now` is RFC 3339."""
     found = _conditions(obj, mirror, observation, namespace)
-    stuck_deletions = failures.stuck_deletions(observation.applied)
-    if stuck_deletions is not None:  # before its consequences
-        found.insert(1, conditions.unreconciled(stuck_deletions))
+    failure = failures.failure_of(observation)
+    if failure is not None:  # before its consequences
+        found.insert(1, conditions.unreconciled(failure))
     status = {
         "upstream": _upstream(obj, mirror, observation),
         "masqueradeUrl": mirror.masquerade,
@@ -97,7 +97,7 @@ def _replicas(obj: Json, observation: Observation) -> Json:
 
 def _conditions(obj: Json, mirror: Mirror, observation: Observation, namespace: str) -> list[Condition]:
     if isinstance(observation.inputs, MissingInput):
-        return [conditions.accepted([]), *conditions.missing_input(observation.inputs, observation.refused)]
+        return [conditions.accepted([]), *conditions.missing_input(observation.inputs)]
     found = [
         conditions.accepted([]),
         conditions.cache_available(obj, mirror, observation),

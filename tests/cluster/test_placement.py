@@ -243,7 +243,7 @@ def test_refusal_of_api_server_is_named(kube: Kube, name: str) -> None:
     """The API server checks the content of some annotations."""
     annotations = {"scheduler.alpha.kubernetes.io/tolerations": "wrong"}
     kube.mirror(one(name).placing_caches(annotations=annotations))
-    message = kube.until_condition(name, "CacheAvailable", "False", "ApplyFailed")
+    message = kube.until_condition(name, "Reconciled", "False", "ApplyFailed")
     assert "scheduler.alpha.kubernetes.io/tolerations" in message
     assert kube.condition(name, "Ready") == ("False", "ApplyFailed")
     child(kube, resources.DAEMON_SET, name)

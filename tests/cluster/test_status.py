@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from controller.objects import resources
+from tests.support import policies
 from tests.support.components import NODE, create_node_with_capacity, make_pods_ready, pods_of, set_pod_ready
-from tests.support.kube import Kube, until
+from tests.support.kube import NAMESPACE, Kube, until
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
@@ -131,10 +132,33 @@ def test_refused_object_is_retried(kube: Kube, name: str) -> None:
     kube.create(quota, {"metadata": {"name": name}, "spec": statefulsets})
     until(lambda: kube.get(quota, name).get("status", {}).get("hard"), why="the quota is counted")
     kube.mirror(one(name))
-    message = kube.until_condition(name, "CacheAvailable", "False", "ApplyFailed")
+    message = kube.until_condition(name, "Reconciled", "False", "ApplyFailed")
     assert "exceeded quota" in message
+    assert "exceeded quota" in kube.until_condition(name, "CacheAvailable", "False", "NoReplicaReady")
     kube.until_event(name, "Warning", "ApplyFailed")
     kube.delete(quota, name)
     # A change of the mirror reconciles it at once; otherwise it takes up to a minute.
     kube.patch(resources.MIRROR, name, {"metadata": {"annotations": {"try": "again"}}})
-    until(lambda: kube.condition(name, "CacheAvailable")[1] == "NoReplicaReady", why="created")
+    kube.until_condition(name, "Reconciled", "True", "Reconciled")
+    assert kube.get(resources.STATEFUL_SET, f"registry-mirror-{name}")
+
+
+def test_refusal_leaves_serving_caches_available(kube: Kube, name: str) -> None:
+    """An alert about caches must not fire: the nodes pull through them."""
+    kube.mirror(one(name))
+    make_pods_ready(kube, name, "registry", 2)
+    kube.until_condition(name, "CacheAvailable", "True", "AllReplicasReady")
+    service = f"registry-mirror-{name}"
+    policies.refuse(kube, name, policies.rule("", "services", "UPDATE", name=service))
+    change = ("annotate", "service", service, "-n", NAMESPACE, "a=b", "--dry-run=server")
+    until(lambda: "denied" in kube.kubectl(*change), why="the policy acts")
+    kube.patch(resources.MIRROR, name, {"spec": {"cache": {"labels": {"team": "a"}}}})
+    message = kube.until_condition(name, "Reconciled", "False", "ApplyFailed")
+    assert f"ValidatingAdmissionPolicy '{name}'" in message
+    assert kube.condition(name, "CacheAvailable")[0] == "True"
+    assert kube.condition(name, "Ready") == ("False", "ApplyFailed")
+    policies.lift(kube, name)
+    until(lambda: "denied" not in kube.kubectl(*change), why="the policy is gone")
+    kube.patch(resources.MIRROR, name, {"metadata": {"annotations": {"try": "again"}}})
+    kube.until_condition(name, "Reconciled", "True", "Reconciled")
+    assert kube.get(resources.SERVICE, service)["metadata"]["labels"]["team"] == "a"

@@ -211,7 +211,7 @@ def test_upstreams_come_and_go_without_restart(running: Running, name: str, regi
             former = caches[0].folder(DATA_DIRECTORY) / upstream.parse(registry.url).directory
             with caches.held():
                 kube.patch(resources.MIRROR, name, {"spec": {"additionalUpstreams": entries[1:]}})
-                message = kube.until_condition(name, "CacheAvailable", "False", "SwitchingUpstream")
+                message = kube.until_condition(name, "CacheAvailable", "True", "SwitchingUpstream")
                 assert message.startswith(f"The cache pods do not serve {other.url} yet. Nodes pull images of ")
                 assert caches[0].ask("a/manifests/latest", ns=_host(other)).status_code == 404
                 caches[0].pull("a", ns=_host(registry))

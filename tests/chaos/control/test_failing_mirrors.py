@@ -51,7 +51,7 @@ BAD = (
     Bad("credentials Secret missing", "missing", "CredentialsAvailable", "SecretMissing"),
     Bad("credentials Secret without a user name", "garbled", "CredentialsAvailable", "SecretIncomplete"),
     Bad("credentials Secret with an empty password", "empty", "CredentialsAvailable", "SecretIncomplete"),
-    Bad("admission policy refuses its StatefulSet", "refused", "CacheAvailable", "ApplyFailed"),
+    Bad("admission policy refuses its StatefulSet", "refused", "Reconciled", "ApplyFailed"),
     Bad("admission policy refuses the mirror's finalizer", "unheld", "Reconciled", "ReconcileFailed"),
     Bad("StorageClass that cannot grow", "fixed", "StorageResized", "ResizeRefused"),
     Bad("host name of an older mirror", "younger", "NodesConfigured", "MasqueradeConflict"),
@@ -98,7 +98,7 @@ def test_failing_mirrors_do_not_slow_others(running: Running, chaos: Chaos) -> N
         for name in ("refused", "unheld", "stuck", "foreign"):
             until(lambda name=name: complete(kube, name), why=f"{name} is complete after its cause is gone", seconds=90)  # type: ignore[misc]
             recovered[name] = time.monotonic() - began
-    for name in ("unheld", "stuck", "hung0"):
+    for name in ("refused", "unheld", "stuck", "hung0"):
         kube.until_condition(name, "Reconciled", "True", "Reconciled")
     assert conflict_reported(kube, "contested")
     if not any_within(alone, beside):  # the machine may be slower now, by other tests

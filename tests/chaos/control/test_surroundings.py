@@ -232,7 +232,7 @@ def test_terminating_namespace(proxied: Proxied, chaos: Chaos) -> None:
 
 def _reports_refusal(kube: Kube, name: str) -> bool:
     conditions = kube.conditions(name)
-    refused = conditions.get("CacheAvailable", ("", "", ""))[1] in ("ApplyFailed", "CAFailed")
+    refused = conditions.get("CacheAvailable", ("", "", ""))[1] == "CAFailed"
     return refused or conditions.get("Reconciled", ("", "", ""))[0] == "False"
 
 

@@ -90,7 +90,14 @@ EVERY = [
     (_cache(stateful_set=None), NO_REPLICA),
     (
         _cache(refused="exceeded quota: storage", stateful_set=a_stateful_set(ready=2)),
-        "CacheAvailable False ApplyFailed: The API server refused: exceeded quota: storage",
+        "CacheAvailable True AllReplicasReady: 2 of 2 cache pods are ready.",
+    ),
+    (
+        _cache(refused="exceeded quota: storage", stateful_set=None),
+        (
+            "CacheAvailable False NoReplicaReady: None of 2 cache pods is ready. Nodes pull from the upstream."
+            " The API server refused: exceeded quota: storage"
+        ),
     ),
     (
         _cache(applied=ApplyResult(foreign={"Service b": "belongs to Deployment web", "Secret a": "has no owner"})),

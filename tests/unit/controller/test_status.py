@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from common.field_errors import INVALID, FieldError
 from common.status import RegistryMirrorStatus
-from controller.model.inputs import MissingInput
+from controller.model.inputs import Credentials, CredentialsState, MissingInput
 from controller.model.observation import Agent, Observation, Verdict
 from controller.model.results import ApplyResult, ResizePlan, StorageResult
 from controller.status import events, reasons
+from controller.status.failures import STUCK_AFTER
 from controller.status.status import status_of, status_of_invalid, status_patch
 from tests.support.controller import LATER, NOW, a_daemon_set, a_stateful_set, inputs, merged, parsed, stored
+from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
     from common.types import Json
@@ -97,10 +99,44 @@ def test_ready_repeats_first_false_condition(observation: Observation) -> None:
     assert ready["message"] == f"{first['type']}: {first['message']}"
 
 
-def test_missing_input_message_includes_refusal() -> None:
-    status = _status(Observation(MissingInput("CABundleMissing", "Create it."), refused="Service x: a quota"))
-    message = next(entry["message"] for entry in status["conditions"] if entry["type"] == "CacheAvailable")
-    assert message == "Create it. The API server also refused: Service x: a quota"
+def test_refusal_leaves_serving_caches_available() -> None:
+    """The nodes pull through them. Ready is False, because the mirror does not match its spec."""
+    obj = {**stored(), "status": _status(_observation())}
+    refused = _status(replace(_observation(), refused="Service x: a quota"), obj)
+    found = {entry["type"]: (entry["status"], entry["reason"]) for entry in refused["conditions"]}
+    assert found["CacheAvailable"] == ("True", "AllReplicasReady")
+    assert found["Reconciled"] == found["Ready"] == ("False", "ApplyFailed")
+    (event,) = events.transitions(obj, refused)
+    assert (event.kind, event.note) == ("Warning", "The API server refused: Service x: a quota")
+    again = {entry["type"]: entry for entry in _status(_observation(), {**obj, "status": refused})["conditions"]}
+    assert again["Reconciled"]["status"] == again["Ready"]["status"] == "True"
+
+
+def test_refusal_is_reported_beside_other_faults() -> None:
+    deleting = ApplyResult(deleting={"Secret a": ("12:00", [], STUCK_AFTER)})
+    for observation in (
+        Observation(MissingInput("CABundleMissing", "Create it."), refused="Service x: a quota"),
+        replace(_observation(), applied=deleting, refused="Service x: a quota"),
+    ):
+        entry = next(each for each in _status(observation)["conditions"] if each["type"] == "Reconciled")
+        assert entry["status"] == "False"
+        assert "The API server refused: Service x: a quota" in entry["message"]
+
+
+def test_added_upstream_leaves_mirror_ready() -> None:
+    """Nodes pull images of the other upstreams through the mirror, so no alert fires and no Event is posted."""
+    builder = a_mirror().also_of("ghcr.io")
+    answers, absent = Verdict(reasons.REACHABLE, "Yes."), Verdict(reasons.NOT_ASKED, "No.", is_switching=True)
+    inputs_of_both = inputs(credentials=(Credentials(CredentialsState.NOT_REQUIRED),) * 2)
+    observation = replace(_observation(), inputs=inputs_of_both, verdicts=(answers, absent))
+    obj = {**stored(builder), "status": _status(_observation())}
+    added = status_of(obj, parsed(builder), observation, "mirrors", LATER)
+    found = {entry["type"]: (entry["status"], entry["reason"]) for entry in added["conditions"]}
+    assert found["CacheAvailable"] == found["Ready"] == ("True", "SwitchingUpstream")
+    assert events.transitions(obj, added) == []
+    first = status_of(obj, parsed(builder), replace(observation, verdicts=(absent, answers)), "mirrors", LATER)
+    found = {entry["type"]: (entry["status"], entry["reason"]) for entry in first["conditions"]}
+    assert found["CacheAvailable"] == found["Ready"] == ("False", "SwitchingUpstream")
 
 
 def test_missing_input_hides_other_conditions() -> None:
