@@ -15,6 +15,7 @@ from cli.doctor.snapshot import Snapshot
 from cli.objects import CONTROLLER, MIRRORS, WEBHOOK
 from common import quantity
 from controller.status.reasons import every as every_reason
+from controller.storage.resize_plan import least_request
 
 if TYPE_CHECKING:
     from common.types import Json
@@ -166,6 +167,15 @@ def test_claim_that_asks_for_too_much_is_found() -> None:
     assert reasons(claim("20Gi", "20Gi"), mirrors=[wanting("20Gi")]) == []
     assert reasons(claim("100Ti", "20Gi"), mirrors=[wanting("20Gi")]) == [(WARNING, "StorageNotGranted")]
     assert reasons(claim("100Ti", "20Gi"), mirrors=[wanting("100Ti")]) == [(WARNING, "StorageNotGranted")]
+
+
+@pytest.mark.parametrize("granted", ["20Gi", "19.5Gi", "20971520500m"])
+def test_growth_that_was_taken_back_is_no_finding(granted: str) -> None:
+    """Kubernetes accepts no smaller request, so no advice can be followed."""
+    least = str(least_request(claim("100Ti", granted)))
+    assert reasons(claim(least, granted), mirrors=[wanting("19Gi")]) == []
+    more = str(int(least) + 1)
+    assert reasons(claim(more, granted), mirrors=[wanting("19Gi")]) == [(WARNING, "StorageNotGranted")]
 
 
 def test_lost_volume_is_found() -> None:
