@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cli.doctor.finding import ERROR, Finding
-from cli.objects import DIALER, MIRROR_LABEL, NAME_LABEL, at, is_ready, label, name_of, restarts, waiting_reason
+from cli.objects import (
+    DIALER,
+    MIRROR_LABEL,
+    NAME_LABEL,
+    at,
+    is_ready,
+    label,
+    name_of,
+    restarts,
+    seconds_since,
+    waiting_reason,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,12 +41,16 @@ _ACTIONS_OF_EVENTS: Final = {
     "FailedCreatePodSandBox": "Look at the network plugin and the container runtime of the node.",
     "Failed": "Correct what the message names, for example a path of the node that is read-only.",
 }
+# Seconds after the grace period. A kubelet unmounts volumes in a few, and clocks differ.
+_OVERDUE_AFTER: Final = 30.0
 _PULL_REASONS: Final = frozenset({"ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "RegistryUnavailable"})
 
 
 def stuck(pod: Json, snapshot: Snapshot) -> Finding | None:
     """Return the reason of a pod that does not run; None without one."""
-    if is_ready(pod) or at(pod, "metadata", "deletionTimestamp"):
+    if due := at(pod, "metadata", "deletionTimestamp"):
+        return _overdue(pod, due, snapshot)
+    if is_ready(pod):
         return None
     name = name_of(pod)
     reason, message = waiting_reason(pod)
@@ -50,6 +65,23 @@ def stuck(pod: Json, snapshot: Snapshot) -> Finding | None:
             action = _ACTIONS_OF_EVENTS[event["reason"]]
             return Finding(ERROR, event["reason"], f"pod/{name}", str(event.get("message", "")), action)
     return None
+
+
+def _overdue(pod: Json, due: str, snapshot: Snapshot) -> Finding | None:
+    """Return a finding about a pod that stays after the end `due` of its grace period."""
+    if seconds_since(due, snapshot.now) < _OVERDUE_AFTER:
+        return None
+    name, node, finalizers = name_of(pod), at(pod, "spec", "nodeName"), at(pod, "metadata", "finalizers")
+    if finalizers:
+        message = f"Its deletion was due at {due}, and finalizers hold it: {', '.join(finalizers)}."
+        action = "Find out why the controller of that finalizer does not remove it."
+    else:
+        message = f"Its deletion was due at {due}, and the kubelet of {node} does not confirm it."
+        action = (
+            f"If the node is gone, delete it: kubectl delete node {node}. Or delete the pod: kubectl delete pod"
+            f" -n {snapshot.namespace} {name} --force"
+        )
+    return Finding(ERROR, "Terminating", f"pod/{name}", message, action)
 
 
 def check(snapshot: Snapshot) -> Iterator[Finding]:

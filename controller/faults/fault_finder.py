@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from common import names
 from common.defaults import dict_at
+from controller import clock
 from controller.faults import pod_faults
 from controller.kubeclient.errors import Forbidden, Gone
 from controller.objects.resources import CLAIM, CORE_EVENT, DAEMON_SET, POD, STATEFUL_SET
@@ -50,7 +51,7 @@ class FaultFinder:
         labels = names.selector({names.MIRROR_LABEL: mirror, names.COMPONENT_LABEL: component})
         async for pods, _ in self.cluster.pages(POD, self.namespace, "", labels):
             count += len(pods)
-            unready = unready or next((pod for pod in pods if not pod_faults.is_ready(pod)), None)
+            unready = unready or next((pod for pod in pods if not pod_faults.is_ready(pod, clock.now())), None)
         return count, unready
 
     async def _fault_of(self, pod: Json) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from common.defaults import dict_at
@@ -13,15 +14,18 @@ if TYPE_CHECKING:
     from common.types import Json
 
 FAULT_MAX: Final = 400  # characters of one fault
+# After the grace period a kubelet unmounts volumes. It needs seconds. Clocks of the control plane may differ.
+_OVERDUE_AFTER: Final = timedelta(seconds=30)
 # Reasons of a waiting container without a cause.
 _STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
 
 
-def is_ready(pod: Json) -> bool:
-    """Return True if a pod is ready, or being deleted."""
+def is_ready(pod: Json, now: datetime) -> bool:
+    """Return True if a pod is ready, or being deleted within its grace period."""
     conditions = dict_at(pod, "status").get("conditions") or []
     ready = any((each.get("type"), each.get("status")) == ("Ready", "True") for each in conditions)
-    return ready or "deletionTimestamp" in pod["metadata"]
+    due = pod["metadata"].get("deletionTimestamp")  # the end of the grace period
+    return ready or (due is not None and now < datetime.fromisoformat(due) + _OVERDUE_AFTER)
 
 
 def waits_for_claim(pod: Json) -> bool:
@@ -30,7 +34,9 @@ def waits_for_claim(pod: Json) -> bool:
 
 
 def fault_of_pod(pod: Json) -> str:
-    """Return the fault in a pod's status, or an empty string."""
+    """Return the fault in the metadata or status of an unready pod, or an empty string."""
+    if due := pod["metadata"].get("deletionTimestamp"):
+        return sentence("Terminating", _overdue(due, pod["metadata"].get("finalizers")))
     if (unscheduled := _unscheduled(pod)) is not None:
         return sentence("FailedScheduling", unscheduled)
     for container in dict_at(pod, "status").get("containerStatuses") or []:
@@ -43,6 +49,16 @@ def fault_of_pod(pod: Json) -> str:
         if waiting:
             return sentence(waiting.get("reason"), waiting.get("message"))
     return ""
+
+
+def _overdue(due: str, finalizers: list[str] | None) -> str:
+    """Return why a pod still exists after its grace period."""
+    if finalizers:
+        return f"its deletion was due at {due}, and finalizers hold it: {', '.join(finalizers)}."
+    return (
+        f"its deletion was due at {due}, and the kubelet does not confirm it. If the node is gone, delete the Node, or"
+        " delete the pod with --force."
+    )
 
 
 def newest_fault(events: Iterable[Json]) -> str:

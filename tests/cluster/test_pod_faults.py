@@ -10,7 +10,14 @@ from controller.objects import resources
 from controller.objects.resources import Kind
 from tests.cluster.conftest import clusters
 from tests.support import policies
-from tests.support.components import create_node_with_capacity, pods_of, set_capacity, set_pod_ready
+from tests.support.components import (
+    create_node_with_capacity,
+    create_storage_class,
+    create_volumes,
+    pods_of,
+    set_capacity,
+    set_pod_ready,
+)
 from tests.support.kube import NAMESPACE, Kube, until
 from tests.support.mirrors import a_mirror
 
@@ -57,14 +64,14 @@ def _limit(kind: Kind, spec: Json) -> Callable[[Kube], tuple[Kind, str]]:
     return create
 
 
-def says(kube: Kube, mirror: str, *words: str, kind: str = "CacheAvailable") -> str:
+def says(kube: Kube, mirror: str, *words: str, kind: str = "CacheAvailable", seconds: float = SOON) -> str:
     """Wait until the message of a condition has these words; return the reason."""
 
     def reason() -> str:
         _, reason, message = kube.conditions(mirror).get(kind, ("", "", ""))
         return reason if all(word in message for word in words) else ""
 
-    return until(reason, why=f"{kind} of {mirror} says {words}; {kube.conditions(mirror)}", seconds=SOON)
+    return until(reason, why=f"{kind} of {mirror} says {words}; {kube.conditions(mirror)}", seconds=seconds)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +152,23 @@ def test_image_and_last_words_are_named(kube: Kube, name: str) -> None:
     assert "ImagePullBackOff" in kube.until_event(name, "Warning", "NoReplicaReady")
     set_pod_ready(kube, first, ready=True)
     says(kube, name, "CrashLoopBackOff: exit code 1", "No space left on device")
+
+
+def test_pod_of_a_dead_node_is_named(kube: Kube, name: str) -> None:
+    """Kubernetes deletes the pods of a node that died, and no kubelet confirms it."""
+    create_storage_class(kube, name, growing=False)
+    create_volumes(kube, name, [name], "20Gi")
+    kube.mirror(a_mirror().named(name).of(f"{name}.example.com").on_class(name).replicated(1))
+    (pod,) = until(lambda: pods_of(kube, name, "registry"), why="one pod", seconds=SOON)
+    until(lambda: kube.get(resources.POD, pod["metadata"]["name"])["spec"].get("nodeName"), why="it has a node")
+    set_pod_ready(kube, pod, ready=True)
+    kube.until_condition(name, "CacheAvailable", "True", "AllReplicasReady")
+    set_pod_ready(kube, pod, ready=False)
+    kube.delete(resources.POD, pod["metadata"]["name"], gracePeriodSeconds=1)
+    words = (f"Pod registry-mirror-{name}-0 on {NODE}", "Terminating", "If the node is gone, delete the Node")
+    assert says(kube, name, *words, seconds=RETRY) == "NoReplicaReady"
+    kube.delete(resources.POD, pod["metadata"]["name"], gracePeriodSeconds=0)
+    until(lambda: "Terminating" not in kube.conditions(name)["CacheAvailable"][2], why="it is gone", seconds=RETRY)
 
 
 def test_mount_that_fails_is_named(kube: Kube, name: str) -> None:

@@ -188,6 +188,24 @@ def test_quantity_is_that_of_the_controller(text: str) -> None:
     assert storage.parsed(text) == Fraction(quantity.parse(text))
 
 
+@pytest.mark.parametrize(
+    ("seconds", "finalizers", "action"),
+    [
+        (29, [], None),
+        (30, [], "kubectl delete pod -n registry-mirror p --force"),
+        (30, ["example.com/hold"], "Find out why"),
+    ],
+)
+def test_pod_that_stays_terminating_is_found(seconds: int, finalizers: list[str], action: str | None) -> None:
+    """K4: after a node died its pods are deleted, and no kubelet confirms it."""
+    due = (NOW - timedelta(seconds=seconds)).isoformat()
+    metadata = {"name": "p", "labels": {"mirror": "a"}, "deletionTimestamp": due, "finalizers": finalizers}
+    pod = {"kind": "Pod", "metadata": metadata, "spec": {"nodeName": "n"}}
+    found = findings(Snapshot("registry-mirror", NOW, objects=[*HEALTHY, pod], namespace_object=NAMESPACE))
+    assert [(each.severity, each.reason) for each in found] == ([(ERROR, "Terminating")] if action else [])
+    assert all((action or "") in each.action for each in found)
+
+
 def test_unready_node_is_found() -> None:
     node = {
         "kind": "Node",

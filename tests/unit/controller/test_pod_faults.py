@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from controller.reconcile.fault_memory import SEARCH_AFTER, FaultMemory
 if TYPE_CHECKING:
     from common.types import Json
 
+DUE = datetime(2026, 1, 1, tzinfo=UTC)
 STARTING = {"state": {"waiting": {"reason": "ContainerCreating"}}}
 
 
@@ -78,9 +80,25 @@ def test_newest_event_counts() -> None:
 
 
 def test_terminating_pod_has_no_fault() -> None:
-    assert not is_ready(a_pod(STARTING))
-    assert is_ready({"metadata": {"deletionTimestamp": "now"}})
-    assert is_ready(a_pod(conditions=[a_condition("Ready", "True")]))
+    assert not is_ready(a_pod(STARTING), DUE)
+    assert is_ready({"metadata": {"deletionTimestamp": DUE.isoformat()}}, DUE + timedelta(seconds=29))
+    assert is_ready(a_pod(conditions=[a_condition("Ready", "True")]), DUE)
+
+
+@pytest.mark.parametrize(
+    ("finalizers", "words"),
+    [
+        ([], "kubelet does not confirm it. If the node is gone,"),
+        (["example.com/hold"], "hold it: example.com/hold."),
+    ],
+)
+def test_pod_that_stays_terminating_is_named(finalizers: list[str], words: str) -> None:
+    """K4: the pods of a node that died keep the status that its kubelet has written."""
+    metadata = {"name": "x-0", "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": finalizers}
+    pod = {**a_pod({"state": {"running": {}}}), "metadata": metadata}
+    assert not is_ready(pod, DUE + timedelta(seconds=30))
+    assert fault_of_pod(pod).startswith("Terminating: its deletion was due at 2026-01-01T00:00:00Z, and ")
+    assert words in fault_of_pod(pod)
 
 
 def test_pod_waits_for_its_claim() -> None:
