@@ -135,6 +135,9 @@ def _answers(inputs: Inputs) -> set[str]:
 
 
 def _without(state: CredentialsState, source: Source, secret: str) -> str:
+    host, url = source.upstream.image_host, source.upstream.url
+    # An entry without a scheme is for https, so that no account of it is sent in clear text.
+    entry = url if url.startswith("http://") else host
     return {
         CredentialsState.SECRET_MISSING: (
             f"{secret} does not exist. The cache pulls anonymously. Create it with username and password."
@@ -144,8 +147,8 @@ def _without(state: CredentialsState, source: Source, secret: str) -> str:
             " SECRET_OPT_IN requires it. The cache pulls anonymously."
         ),
         CredentialsState.SECRET_INCOMPLETE: (
-            f"{secret} has no username and password for {source.upstream.image_host}. The cache pulls anonymously."
-            " Set both. A Secret of type kubernetes.io/dockerconfigjson needs an entry for that host."
+            f"{secret} has no username and password for {host}. The cache pulls anonymously. Set both. A Secret of type"
+            f" kubernetes.io/dockerconfigjson needs an entry for {entry}."
         ),
     }[state]
 

@@ -132,7 +132,7 @@ EVERY = [
             "CredentialsAvailable False SecretIncomplete:"
             " Secret mirrors/login has no username and password for quay.io."
             " The cache pulls anonymously. Set both. A Secret of type kubernetes.io/dockerconfigjson needs an entry for"
-            " that host."
+            " quay.io."
         ),
     ),
     (_nodes(a_daemon_set(3, 3)), "NodesConfigured True AllNodesReady: 3 of 3 nodes use the mirror."),

@@ -47,7 +47,10 @@ def account(registry: str, server: str, entry: Any = BOB) -> tuple[str, str]:
         ("quay.io", "https://index.docker.io/v1/", NONE),
         ("quay.io", "quay.io/team", NONE),
         ("quay.io", "*.io", NONE),
+        # An account for https is not sent in clear text.
         ("http://quay.io", "quay.io", NONE),
+        ("http://reg.example.com:5000", "reg.example.com:5000", NONE),
+        ("http://reg.example.com:5000", "http://reg.example.com:5000", FOUND),
     ],
 )
 def test_entry_of_the_upstream_is_used(registry: str, server: str, expected: tuple[str, str]) -> None:

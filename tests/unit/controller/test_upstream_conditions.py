@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 from common.cache_protocol import CredentialsResult
 from controller.model.inputs import Credentials, CredentialsState
 from controller.model.observation import Observation, Verdict
+from controller.objects import docker_config
 from controller.status import reasons
 from controller.status.conditions import cache_available, is_serving
 from controller.status.upstream_conditions import credentials_available, upstream_reachable
@@ -109,6 +111,17 @@ def test_login_result_becomes_condition(state: str, login: str, expected: tuple[
     assert (found.status, found.reason) == expected
     assert found.message.endswith(".")
     assert (URL in found.message) == (found.reason.startswith("Credentials"))
+
+
+def test_entry_of_an_http_upstream_has_its_scheme() -> None:
+    """An entry for the host alone exists often, and is for https."""
+    mirror = parsed(a_mirror().of("http://reg.test:5000").logging_in_with("login"))
+    known = inputs(credentials=Credentials(CredentialsState.SECRET_INCOMPLETE))
+    found = credentials_available(stored(), mirror, "mirrors", known, [])
+    assert found.message.endswith("needs an entry for http://reg.test:5000.")
+    body = {"auths": {"http://reg.test:5000": {"username": "bob", "password": "secret"}}}
+    data = {docker_config.KEY: encoded(json.dumps(body).encode())}
+    assert docker_config.account_of({"data": data}, mirror.upstream) == (encoded(b"bob"), encoded(b"secret"))
 
 
 # Several upstreams
