@@ -124,6 +124,15 @@ class UpstreamClient:
             url = target.with_user(None)
         raise not_a_registry(self.party, "too many redirects")
 
+    def challenge_in(self, response: aiohttp.ClientResponse) -> Challenge | None:
+        """Return the challenge to answer; None if it cannot be answered.
+
+        The target of a redirect must not choose the token service, which gets the credentials.
+        """
+        if response.url.origin() != URL(self.config.url).origin():
+            return None
+        return preferred(challenges(response.headers.getall("WWW-Authenticate", [])))
+
     def _record(self, kind: str, error: RegistryError) -> None:
         now = time.monotonic()
         if error.is_outage:
@@ -158,7 +167,7 @@ class UpstreamClient:
 
     def _choose(self, response: aiohttp.ClientResponse, repository: str, *, has_credentials: bool) -> Challenge | None:
         """Return the challenge to answer, and remember it for the next request; None if it cannot be answered."""
-        challenge = preferred(challenges(response.headers.getall("WWW-Authenticate", [])))
+        challenge = self.challenge_in(response)
         if challenge is None or (challenge.scheme == "basic" and not has_credentials):
             return None
         if challenge.scheme == "bearer" and "scope" not in challenge.parameters:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 
 from cache.model.errors import FORBIDDEN, UNAUTHORIZED, RegistryError
-from cache.upstream.challenge import Challenge, challenges, preferred
 from cache.upstream.failures import failure_of, is_success, not_a_registry, refusal_of
 from common.cache_protocol import CredentialsResult, UpstreamReason
 
 if TYPE_CHECKING:
+    from cache.upstream.challenge import Challenge
     from cache.upstream.client import UpstreamClient
 
 # Seconds for a whole probe. A registry answers in one.
@@ -90,7 +90,7 @@ async def _ping(client: UpstreamClient, authorization: str) -> tuple[int, Challe
     response = await client.follow("GET", "/v2/", {}, authorization)
     try:
         if response.status == UNAUTHORIZED or (authorization and response.status == FORBIDDEN):
-            return response.status, preferred(challenges(response.headers.getall("WWW-Authenticate", [])))
+            return response.status, client.challenge_in(response)
         if not is_success(response.status):
             raise _refusal(response, client.party)
         if response.content_type == "text/html":

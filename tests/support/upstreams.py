@@ -36,6 +36,7 @@ class Front:
     header: str = ""  # WWW-Authenticate, where it is not the ordinary one
     hangs: bool = False
     breaks: bool = False
+    moved: str = ""  # URL of the server that every path is redirected to
     takes_tokens: int = 200  # status of /v2/ with a token
     page: str = "application/json"  # media type of /v2/
     port: int = 0
@@ -57,6 +58,8 @@ class Front:
             request.transport.abort()
         if self.status:
             return web.Response(status=self.status)
+        if self.moved:
+            return web.Response(status=307, headers={"Location": f"{self.moved}{request.path}"})
         return self._token(request) if request.path == "/token" else self._ping(request)
 
     def _token(self, request: web.Request) -> web.Response:

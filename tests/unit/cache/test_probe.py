@@ -171,6 +171,29 @@ async def test_failing_proxy_is_reported(tmp_path: Path) -> None:
     assert client.health.reason is Reason.PROXY_FAILED
 
 
+@pytest.mark.parametrize("wants", ["basic", "bearer"])
+async def test_redirect_target_gets_no_credentials(wants: str, tmp_path: Path) -> None:
+    """Its challenge would name a token service of its own. The 401 is passed on."""
+    target, front = Front(wants, scheme="http"), Front(scheme="http")
+    async with serving(target), serving(front), client_of(front.url, tmp_path, RIGHT) as client:
+        front.moved = target.url
+        async with client.ask("GET", "/v2/a/manifests/latest", "a", "manifests") as response:
+            assert response.status == 401
+        await probe(client)
+    assert target.requests == ["/v2/a/manifests/latest", "/v2/"]
+    assert (client.health.reason, client.login) == (Reason.UNAUTHORIZED, Login.NOT_CHECKED)
+
+
+async def test_token_service_may_have_another_host(tmp_path: Path) -> None:
+    """Docker Hub names auth.docker.io. The upstream itself chooses who gets the credentials."""
+    service, front = Front("bearer", scheme="http"), Front("bearer", scheme="http")
+    async with serving(service), serving(front), client_of(front.url, tmp_path, RIGHT) as client:
+        front.header = f'Bearer realm="{service.url}/token",service="here"'
+        await probe(client)
+    assert service.requests == ["/token"]
+    assert (client.health.reason, client.login) == (Reason.REACHABLE, Login.ACCEPTED)
+
+
 async def test_login_survives_an_outage(tmp_path: Path) -> None:
     """An upstream that is away says nothing of the credentials."""
     front = Front("basic")
