@@ -18,7 +18,7 @@ from cache.upstream.challenge import Challenge, challenges, preferred
 from cache.upstream.credentials import Credentials
 from cache.upstream.failures import failure_of, not_a_registry, refusal_of
 from cache.upstream.health import Health
-from cache.upstream.session import SILENCE_SECONDS
+from cache.upstream.session import CONNECT_SECONDS, SILENCE_SECONDS
 from cache.upstream.tokens import ANSWER_MAX, TokenCache
 from common.cache_protocol import CredentialsResult
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from cache.upstream.session import Session
 
 REDIRECTS_MAX: Final = 5
+# Seconds until the headers of an answer. The limits of the session do not count while a proxy opens a tunnel.
+HEADERS_SECONDS: Final = CONNECT_SECONDS + SILENCE_SECONDS
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _CHALLENGES_MAX: Final = 10_000
 
@@ -181,9 +183,10 @@ class UpstreamClient:
         return f"Bearer {await self.tokens.token(challenge, basic)}"
 
     async def _send(self, method: str, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
-        return await self.session.current.request(
-            method, url, headers=headers, allow_redirects=False, proxy=self.proxies.of(str(url))
-        )
+        async with asyncio.timeout(HEADERS_SECONDS):
+            return await self.session.current.request(
+                method, url, headers=headers, allow_redirects=False, proxy=self.proxies.of(str(url))
+            )
 
     async def _fetch(self, url: URL, headers: dict[str, str]) -> tuple[int, Any, bytes]:
         """Get the answer of a token service. Raises RegistryError."""

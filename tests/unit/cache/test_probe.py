@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cache.config import CredentialFiles, UpstreamConfig
+from cache.model.errors import RegistryError
 from cache.upstream.client import UpstreamClient
 from cache.upstream.credentials import read_credentials
 from cache.upstream.probe import probe
@@ -17,6 +18,7 @@ from cache.upstream.session import Session
 from cache.upstream.trust import client_context
 from common.cache_protocol import CredentialsResult as Login
 from common.cache_protocol import UpstreamReason as Reason
+from tests.cache.relay import Mode, relaying
 from tests.localcluster.ports import free_port
 from tests.support.upstreams import TOKEN, Front, serving
 
@@ -192,6 +194,19 @@ async def test_token_service_may_have_another_host(tmp_path: Path) -> None:
         await probe(client)
     assert service.requests == ["/token"]
     assert (client.health.reason, client.login) == (Reason.REACHABLE, Login.ACCEPTED)
+
+
+async def test_silent_proxy_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that accepts and opens no tunnel ends in an error."""
+    monkeypatch.setattr("cache.upstream.client.HEADERS_SECONDS", 0.3)
+    async with relaying(0) as (proxy, port):
+        proxy.change(Mode.SILENT)
+        proxies = proxies_in({"HTTPS_PROXY": f"http://127.0.0.1:{port}"})
+        async with client_of("https://registry.invalid", tmp_path, proxies=proxies) as client:
+            with pytest.raises(RegistryError) as refused:
+                async with asyncio.timeout(20), client.ask("GET", "/v2/a/manifests/latest", "a", "manifests"):
+                    pass
+    assert (refused.value.status, refused.value.reason) == (504, Reason.TIMED_OUT)
 
 
 async def test_login_survives_an_outage(tmp_path: Path) -> None:
