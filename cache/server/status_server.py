@@ -10,6 +10,7 @@ import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from cache.store.eviction import Space
 from common import cache_protocol
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class StatusServer:
 
     def status(self) -> dict[str, Any]:
         """Return the state of upstreams and volume. It holds nothing of a Secret."""
-        space = self.evictor.space()
+        space, error = self._space()
         return {
             "upstreams": [_upstream(each) for each in self.mirrors.by_host.values()],
             "space": {
@@ -62,15 +63,22 @@ class StatusServer:
                 "free": space.free,
                 "minFree": self.evictor.floor.of(space.total),
                 "stored": self.evictor.stored_bytes,
-                "writeError": self.disk.error,
-                "crowded": self.evictor.is_crowded,
+                "writeError": self.disk.error or error,
+                "crowded": not error and self.evictor.is_crowded(space),
             },
             "downloads": len(self.downloads),
             "clients": self.clients.report(time.monotonic()),
         }
 
+    def _space(self) -> tuple[Space, str]:
+        """Return the space of the volume; zeros and the error if the volume does not tell it."""
+        try:
+            return self.evictor.space(), ""
+        except OSError as error:
+            return Space(0, 0, 0, 0), error.strerror or str(error)
+
     def _measure(self) -> None:
-        metrics, space = self.metrics, self.evictor.space()
+        metrics, (space, _) = self.metrics, self._space()
         metrics.downloads.set(len(self.downloads))
         metrics.stored_bytes.set(self.evictor.stored_bytes)
         metrics.free_bytes.set(space.free)

@@ -133,10 +133,8 @@ class Evictor:
         """Look at the free space soon: a download has taken some."""
         self._wake.set()
 
-    @property
-    def is_crowded(self) -> bool:
-        """Return True if the files of others leave no room for content. Raises OSError."""
-        space = self.space()
+    def is_crowded(self, space: Space) -> bool:
+        """Return True if the files of others leave no room for content."""
         return self._has_scanned and space.free + self.stored_bytes < self.floor.of(space.total)
 
     def rescan(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -241,3 +242,16 @@ async def test_read_only_volume(upstream: Registry, small: Cache, volume: Path) 
     upstream.push("b", layers=(10,))
     await small.pull("b")
     assert (await small.status())["space"]["writeError"] == ""
+
+
+async def test_unreadable_volume_is_reported(upstream: Registry, cache: Cache) -> None:
+    """The status names the error of a volume that does not even tell its space, and pulls go on."""
+    assert (await cache.status())["space"]["writeError"] == ""
+    await asyncio.to_thread(shutil.rmtree, cache.root)
+    space = (await cache.status())["space"]
+    assert (space["total"], space["free"], space["crowded"]) == (0, 0, False)
+    assert space["writeError"] == "No such file or directory"
+    assert await cache.metric("registrymirror_cache_volume_bytes") == 0
+    upstream.push("a", layers=(1_000_000,))
+    await cache.pull("a")
+    assert await cache.is_ready()
