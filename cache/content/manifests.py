@@ -45,18 +45,18 @@ class ManifestService:
                     raise
                 # The upstream named a digest that it does not have. From now on it is asked for the content instead.
                 answer = await self._find(request)
-        self._mark_used(answer)
+        await self._mark_used(answer)
         return answer
 
     async def head(self, request: Request) -> Answer:
         """Return the head of a manifest, and the manifest too if it is stored. Raises RegistryError."""
         answer = await self._find(request)
-        self._mark_used(answer)
+        await self._mark_used(answer)
         return answer
 
-    def _mark_used(self, answer: Answer) -> None:
+    async def _mark_used(self, answer: Answer) -> None:
         if answer.manifest is not None:
-            self.sources.store.mark_used(self.sources.area, answer.manifest)
+            await self.sources.store.mark_used(self.sources.area, answer.manifest)
 
     async def _find(self, request: Request) -> Answer:
         digest = request.reference.digest

@@ -11,13 +11,14 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from typing_extensions import override
 
 from cache.limited_dict import LimitedDict
-from cache.model.manifest import Manifest, descriptors_in, has_digest, media_type_in
+from cache.model.manifest import INDEXES, Manifest, descriptors_in, has_digest, media_type_in
 from cache.model.reference import Digest, parse_digest
 from cache.store import files
 from cache.store.blob_files import BlobWriter, NoSpaceError, StoredBlob, is_full, is_sound
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 # Sizes that are remembered: some 20 MB at most.
 _SIZES_MAX: Final = 200_000
+# Manifests that the use of an index renews. Each has 4 MiB at most; an index names some thirty.
+_RENEWED_MAX: Final = 200
 
 
 @dataclass(slots=True)
@@ -49,6 +52,7 @@ class FileStore(Store):
     stored: Callable[[int], None]
     _sizes: LimitedDict[Digest, int] = field(default_factory=lambda: LimitedDict(_SIZES_MAX))
     _used: LimitedDict[tuple[str, Digest], float] = field(default_factory=lambda: LimitedDict(_SIZES_MAX))
+    _renewing: asyncio.Lock = field(default_factory=asyncio.Lock)  # a parsed manifest may take 100 MB
     _layouts: dict[str, Layout] = field(default_factory=dict)
     # Manifests in use: all responses share one copy.
     _manifests: WeakValueDictionary[tuple[str, Digest], Manifest] = field(default_factory=WeakValueDictionary)
@@ -201,20 +205,36 @@ class FileStore(Store):
             await self._write(self._layout(area).page(key), files.sealed(content))
 
     @override
-    def mark_used(self, area: str, manifest: Manifest) -> None:
+    async def mark_used(self, area: str, manifest: Manifest) -> None:
         now = time.time()
-        key = (area, manifest.digest)
-        if abs(now - self._used.get(key, 0.0)) < files.USE_RESOLUTION:
+        if self._is_renewed(area, manifest.digest, now):
             return
-        self._used[key] = now
-        layout = self._layout(area)
-        files.mark_used(layout.manifest(manifest.digest), now)
-        for each in descriptors_in(manifest.content):
-            if each.size is not None and each.digest not in self._sizes:  # a size that was seen is certain
-                self._sizes[each.digest] = each.size
-            files.mark_used(layout.blob(each.digest), now)
-            if (child := self.manifest(area, each.digest)) is not None:
-                self.mark_used(area, child)
+        self._used[area, manifest.digest] = now
+        async with self._renewing:
+            await in_thread(partial(self._renew, area, manifest, now))
+
+    def _is_renewed(self, area: str, digest: Digest, now: float) -> bool:
+        return abs(now - self._used.get((area, digest), 0.0)) < files.USE_RESOLUTION
+
+    def _renew(self, area: str, manifest: Manifest, now: float) -> None:
+        """Renew a manifest, its content, and the manifests of an index. Called in a thread."""
+        layout, waiting = self._layout(area), list[Digest]()
+        current: Manifest | None = manifest
+        for _ in range(_RENEWED_MAX):
+            if current is not None:
+                self._used[area, current.digest] = now
+                files.mark_used(layout.manifest(current.digest), now)
+                named = {each.digest: each.size for each in descriptors_in(current.content)}
+                for digest, size in named.items():
+                    if size is not None and digest not in self._sizes:  # a size that was seen is certain
+                        self._sizes[digest] = size
+                    files.mark_used(layout.blob(digest), now)
+                if current.media_type in INDEXES:
+                    waiting += islice(named, _RENEWED_MAX - len(waiting))
+            if not waiting:
+                return
+            digest = waiting.pop()
+            current = None if self._is_renewed(area, digest, now) else self._read_manifest(area, digest)
 
     @override
     async def verify_blob(self, area: str, digest: Digest) -> bool:

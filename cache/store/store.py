@@ -43,7 +43,7 @@ class Store(Protocol):
     async def put_page(self, area: str, key: str, content: bytes) -> None:
         """Store a page of referrers; an error of the disk is ignored."""
 
-    def mark_used(self, area: str, manifest: Manifest) -> None:
+    async def mark_used(self, area: str, manifest: Manifest) -> None:
         """Renew a manifest and all content that it refers to."""
 
     async def verify_blob(self, area: str, digest: Digest) -> bool:

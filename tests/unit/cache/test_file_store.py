@@ -1,0 +1,87 @@
+"""Test the store on a real directory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+
+from cache.config import Floor
+from cache.metrics import Metrics
+from cache.model.manifest import OCI_INDEX, OCI_MANIFEST, Manifest
+from cache.model.reference import Digest
+from cache.store import files
+from cache.store.disk import Disk
+from cache.store.eviction import Evictor
+from cache.store.file_store import FileStore
+from common.logs import logger
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AREA = "0" * 12
+BLOB = Digest("sha256", "a" * 64)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FileStore:
+    """Return an empty store."""
+    log = logger("ERROR", "cache")
+    evictor = Evictor(tmp_path, 0.0, Floor(), None, log, Metrics().count_eviction)
+    store = FileStore(tmp_path, Disk(log, lambda: None), evictor.evict, evictor.note_stored)
+    store.prepare()
+    return store
+
+
+def manifest_of(media_type: str, **document: object) -> Manifest:
+    """Return a manifest with this content."""
+    content = orjson.dumps({"mediaType": media_type, **document})
+    return Manifest(Digest("sha256", hashlib.sha256(content).hexdigest()), content, media_type)
+
+
+def index_of(*manifests: Manifest) -> Manifest:
+    """Return an index of manifests."""
+    return manifest_of(OCI_INDEX, manifests=[{"digest": str(each.digest)} for each in manifests])
+
+
+async def test_children_of_an_index_are_read_once(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index may name few manifests thousands of times. No read delays other requests."""
+    children = [manifest_of(OCI_MANIFEST, number=number, layers=[{"digest": str(BLOB)}]) for number in range(2)]
+    nested = index_of(*children * 100)
+    index = index_of(nested, *children * 100)
+    for each in (*children, nested):
+        await store.put_manifest(AREA, each)
+    reads: list[str] = []
+    read_small = files.read_small
+
+    def counted(path: Path) -> bytes | None:
+        assert threading.current_thread() is not threading.main_thread()
+        reads.append(path.name)
+        return read_small(path)
+
+    monkeypatch.setattr(files, "read_small", counted)
+    for _ in range(2):
+        await store.mark_used(AREA, index)
+    assert sorted(reads) == sorted(each.digest.hex for each in (*children, nested))
+
+
+async def test_layers_of_nested_indexes_are_renewed(store: FileStore, tmp_path: Path) -> None:
+    """Blobs of all platforms stay as long as the index is used. Those of other images age."""
+    other = Digest("sha256", "b" * 64)
+    blobs = []
+    for each in (BLOB, other):
+        writer = await store.create_blob(AREA, each, 1)
+        await store.commit_blob(writer, each, 1)
+        writer.drop()
+        blobs.append(tmp_path / AREA / "blobs" / each.algorithm / each.hex[:2] / each.hex)
+        os.utime(blobs[-1], (1.0, 1.0))
+    image = manifest_of(OCI_MANIFEST, layers=[{"digest": str(BLOB)}])
+    index = index_of(image)
+    for manifest in (image, index):
+        await store.put_manifest(AREA, manifest)
+    await store.mark_used(AREA, index_of(index))
+    assert [path.stat().st_mtime > 1.0 for path in blobs] == [True, False]
