@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cache.upstream.credentials import Credentials
     from cache.upstream.proxies import Proxies
     from cache.upstream.session import Session
+    from cache.upstream.tokens import LoginMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Parts:
     proxies: Proxies
     session: Session
     peers: Peers
+    logins: LoginMemory
     check_space: Callable[[], None]
 
 
@@ -99,7 +101,7 @@ class Mirrors:
 
 
 def _mirror_of(config: UpstreamConfig, parts: Parts) -> Mirror:
-    client = UpstreamClient(config, parts.session, parts.proxies)
+    client = UpstreamClient(config, parts.session, parts.proxies, memory=parts.logins)
     area, metrics = config.directory, parts.metrics
     metrics.prepare(config.host)
 

@@ -27,6 +27,7 @@ from cache.upstream.credentials import Credentials, read_credentials
 from cache.upstream.probe import probe
 from cache.upstream.proxies import proxies_in
 from cache.upstream.session import Session
+from cache.upstream.tokens import LoginMemory
 from cache.upstream.trust import client_context, peer_context
 from common.version import VERSION
 
@@ -68,6 +69,7 @@ class Program:
                 proxies=proxies_in(environment),
                 session=self._upstream_session,
                 peers=self._peers,
+                logins=LoginMemory(),
                 check_space=self._evictor.check,
             )
         )

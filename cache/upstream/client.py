@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 from yarl import URL
 
-from cache.limited_dict import LimitedDict
 from cache.model.errors import TOO_MANY, UNAUTHORIZED, RegistryError
 from cache.upstream.body import read_body
 from cache.upstream.challenge import Challenge, challenges, preferred
@@ -19,7 +18,7 @@ from cache.upstream.credentials import Credentials
 from cache.upstream.failures import failure_of, not_a_registry, refusal_of
 from cache.upstream.health import Health
 from cache.upstream.session import CONNECT_SECONDS, SILENCE_SECONDS
-from cache.upstream.tokens import ANSWER_MAX, TokenCache
+from cache.upstream.tokens import ANSWER_MAX, LoginMemory, TokenCache
 from common.cache_protocol import CredentialsResult
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ REDIRECTS_MAX: Final = 5
 # Seconds until the headers of an answer. The limits of the session do not count while a proxy opens a tunnel.
 HEADERS_SECONDS: Final = CONNECT_SECONDS + SILENCE_SECONDS
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_CHALLENGES_MAX: Final = 10_000
 
 
 @dataclass(slots=True)
@@ -47,10 +45,10 @@ class UpstreamClient:
     health: Health = field(default_factory=Health)
     login: CredentialsResult = CredentialsResult.NOT_CHECKED
     tokens: TokenCache = field(init=False)
-    _challenges: LimitedDict[str, Challenge] = field(default_factory=lambda: LimitedDict(_CHALLENGES_MAX))
+    memory: LoginMemory = field(default_factory=LoginMemory)
 
     def __post_init__(self) -> None:
-        self.tokens = TokenCache(self.config.url, self._fetch)
+        self.tokens = TokenCache(self.config.url, self._fetch, self.memory)
 
     @property
     def party(self) -> str:
@@ -164,7 +162,7 @@ class UpstreamClient:
 
     def _challenge_for(self, repository: str) -> Challenge | None:
         """Return the last challenge of a repository, or that of another with the scope changed."""
-        known, other = self._challenges.get(repository), self._challenges.get("*")
+        known, other = (self.memory.challenges.get((self.config.url, name)) for name in (repository, "*"))
         return known or (other.with_scope(f"repository:{repository}:pull") if other else None)
 
     def _choose(self, response: aiohttp.ClientResponse, repository: str, *, has_credentials: bool) -> Challenge | None:
@@ -174,7 +172,8 @@ class UpstreamClient:
             return None
         if challenge.scheme == "bearer" and "scope" not in challenge.parameters:
             challenge = challenge.with_scope(f"repository:{repository}:pull")
-        self._challenges[repository] = self._challenges["*"] = challenge
+        for name in (repository, "*"):
+            self.memory.challenges[self.config.url, name] = challenge
         return challenge
 
     async def _authorization(self, challenge: Challenge, basic: str) -> str:

@@ -29,7 +29,8 @@ MARGIN: Final = 10.0
 REFUSAL_SECONDS: Final = 30.0
 # Bytes of an answer. Tokens have a few kilobytes.
 ANSWER_MAX: Final = 256 * 1024
-_TOKENS_MAX: Final = 10_000
+# Repositories of all upstreams together: some 35 MB with tokens of Docker Hub's size.
+_REMEMBERED_MAX: Final = 10_000
 
 
 class TokenRefusedError(RegistryError):
@@ -45,32 +46,41 @@ class Token:
     refusal: TokenRefusedError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LoginMemory:
+    """Tokens and challenges of all upstreams, so that one limit bounds them. Keys begin with the upstream's URL.
+
+    Tokens are kept by scope and credentials: a change of these may come while a request is in progress.
+    """
+
+    tokens: LimitedDict[tuple[str, tuple[str, str, str], str], Token] = field(
+        default_factory=lambda: LimitedDict(_REMEMBERED_MAX), repr=False
+    )
+    challenges: LimitedDict[tuple[str, str], Challenge] = field(default_factory=lambda: LimitedDict(_REMEMBERED_MAX))
+
+
 @dataclass(slots=True)
 class TokenCache:
-    """Tokens of one upstream by scope and credentials: a change of these may come while a request is in progress.
-
-    `fetch(url, headers)` returns status, headers and body of a GET.
-    """
+    """The tokens of one upstream. `fetch(url, headers)` returns status, headers and body of a GET."""
 
     upstream: str
     fetch: Callable[[URL, dict[str, str]], Awaitable[tuple[int, Any, bytes]]]
-    _tokens: LimitedDict[tuple[tuple[str, str, str], str], Token] = field(
-        default_factory=lambda: LimitedDict(_TOKENS_MAX), repr=False
-    )
+    memory: LoginMemory
     _requests: Coalescer[Token] = field(default_factory=Coalescer)
 
     def clear(self) -> None:
         """Forget all tokens: the credentials changed."""
-        self._tokens.clear()
+        for key in [each for each in self.memory.tokens if each[0] == self.upstream]:
+            del self.memory.tokens[key]
 
     def forget(self, challenge: Challenge, basic: str) -> None:
         """Forget the token of one scope: the upstream refused it."""
-        self._tokens.pop((challenge.key, basic), None)
+        self.memory.tokens.pop((self.upstream, challenge.key, basic), None)
 
     async def token(self, challenge: Challenge, basic: str) -> str:
         """Return the token of a scope. All who ask at once share one request. Raises RegistryError."""
-        key = (challenge.key, basic)
-        token = self._tokens.get(key)
+        key = (self.upstream, challenge.key, basic)
+        token = self.memory.tokens.get(key)
         if token is None or token.until <= time.monotonic():
             token = await self._requests.join(key, lambda: self.request(challenge, basic))[0]
         if token.refusal is not None:
@@ -98,7 +108,7 @@ class TokenCache:
             token = _token_in(body, party)
         else:
             raise refusal_of(status, answer, party)
-        self._tokens[challenge.key, basic] = token
+        self.memory.tokens[self.upstream, challenge.key, basic] = token
         return token
 
 

@@ -10,18 +10,15 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from cache.config import Floor
-from cache.metrics import Metrics
 from cache.model.manifest import OCI_INDEX, OCI_MANIFEST, Manifest
 from cache.model.reference import Digest
 from cache.store import files
-from cache.store.disk import Disk
-from cache.store.eviction import Evictor
-from cache.store.file_store import FileStore
-from common.logs import logger
+from tests.support.stores import a_store
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from cache.store.file_store import FileStore
 
 AREA = "0" * 12
 BLOB = Digest("sha256", "a" * 64)
@@ -30,11 +27,7 @@ BLOB = Digest("sha256", "a" * 64)
 @pytest.fixture
 def store(tmp_path: Path) -> FileStore:
     """Return an empty store."""
-    log = logger("ERROR", "cache")
-    evictor = Evictor(tmp_path, 0.0, Floor(), None, log, Metrics().count_eviction)
-    store = FileStore(tmp_path, Disk(log, lambda: None), evictor.evict, evictor.note_stored)
-    store.prepare()
-    return store
+    return a_store(tmp_path)[0]
 
 
 def manifest_of(media_type: str, **document: object) -> Manifest:
