@@ -56,7 +56,7 @@ class Program:
         self._metrics = Metrics()
         self._evictor = Evictor(root, config.ttl, config.min_free, config.max_size, log, self._metrics.count_eviction)
         self._disk = Disk(log, self._metrics.store_errors.inc)
-        self._store = FileStore(root, self._disk, self._evictor.evict, self._evictor.note_stored)
+        self._store = FileStore(root, self._disk, self._evictor.evict, self._evictor.take, self._evictor.note_stored)
         self._downloads = Downloads()
         # A replica whose upstream is slow is silent, too. Pings find out if it is alive.
         self._upstream_session, self._peer_session = Session(client_context), Session(peer_context, silence=None)

@@ -148,6 +148,7 @@ class Download(Fetch):
     @override
     async def _append(self, piece: bytes) -> None:
         assert self._writer is not None  # noqa: S101 (_begin has made it)
+        self._writer.extend(self.written + len(piece))
         if len(piece) <= INLINE:
             self._writer.append(piece, self.written)
         else:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from cache.store import files
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from cache.model.reference import Digest
@@ -41,12 +42,29 @@ class StoredBlob:
 
 @dataclass(slots=True)
 class BlobWriter:
-    """A blob that is being received, in a temporary file that readers may open."""
+    """A blob that is being received, in a temporary file that readers may open.
+
+    `take` counts more bytes of the room, and returns False if there are none. `taken` is what this file has.
+    """
 
     fd: int
     path: Path
     target: Path
     hasher: hashlib._Hash = field(repr=False)
+    take: Callable[[int], bool] = field(repr=False)
+    taken: int = 0
+
+    def extend(self, end: int) -> None:
+        """Count the bytes up to `end` as well. Raises OSError if there is no room."""
+        if end > self.taken:
+            if not self.take(end - self.taken):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self.taken = end
+
+    def give_back(self) -> None:
+        """Count no bytes any more."""
+        self.take(-self.taken)
+        self.taken = 0
 
     def append(self, content: bytes, offset: int) -> None:
         """Hash and write the next bytes. Called in a thread. Raises OSError."""
@@ -64,6 +82,7 @@ class BlobWriter:
 
     def drop(self) -> None:
         """Close the file and remove it, unless it was committed."""
+        self.give_back()
         with contextlib.suppress(OSError):
             self.path.unlink()
         os.close(self.fd)

@@ -107,6 +107,7 @@ class Evictor:
     log: Logger
     evicted: Callable[[str, int], None]
     stored_bytes: int = 0
+    unfinished_bytes: int = 0
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _due: float = 0.0
@@ -135,7 +136,7 @@ class Evictor:
 
     def is_crowded(self, space: Space) -> bool:
         """Return True if the files of others leave no room for content."""
-        return self._has_scanned and space.free + self.stored_bytes < self.floor.of(space.total)
+        return self._has_scanned and space.free + self.stored_bytes + self.unfinished_bytes < self.floor.of(space.total)
 
     def rescan(self) -> None:
         """Scan soon: the configuration changed, and content of a removed upstream went."""
@@ -147,12 +148,20 @@ class Evictor:
         space = space_of(self.root)
         if self.max_size is None:
             return space
-        room = max(0, self.max_size - self.stored_bytes)
+        room = max(0, self.max_size - self.stored_bytes - self.unfinished_bytes)
         return replace(space, total=min(space.total, self.max_size), free=min(space.free, room))
 
     def note_stored(self, size: int) -> None:
         """Count bytes that were stored, or removed as damaged. The next scan corrects the sum."""
         self.stored_bytes += size
+
+    def take(self, size: int) -> bool:
+        """Count bytes of an unfinished file, or give them back. Return False if they exceed `max_size`."""
+        used = self.stored_bytes + self.unfinished_bytes
+        if size > 0 and self.max_size is not None and used + size > self.max_size:
+            return False
+        self.unfinished_bytes += size
+        return True
 
     async def evict(self, wanted: int = 0) -> bool:
         """Delete what was put aside, and evict until `wanted` bytes more fit. Return True if they do."""

@@ -43,12 +43,14 @@ _RENEWED_MAX: Final = 200
 class FileStore(Store):
     """A store in a directory.
 
-    `make_room` evicts so many bytes and returns True if it could. `stored` is called with the bytes that were added.
+    `make_room` evicts until so many bytes fit, and returns True if they do. `take` counts bytes of unfinished files. It
+    returns False if there is no room for them. `stored` is called with the bytes that were added.
     """
 
     root: Path
     disk: Disk
     make_room: Callable[[int], Awaitable[bool]]
+    take: Callable[[int], bool]
     stored: Callable[[int], None]
     _sizes: LimitedDict[Digest, int] = field(default_factory=lambda: LimitedDict(_SIZES_MAX))
     _used: LimitedDict[tuple[str, Digest], float] = field(default_factory=lambda: LimitedDict(_SIZES_MAX))
@@ -120,7 +122,7 @@ class FileStore(Store):
         except OSError as error:
             raise NoSpaceError(str(error)) from error
         try:
-            await self._reserve(writer.fd, self._sizes.get(digest, 0) if size is None else size)
+            await self._reserve(writer, self._sizes.get(digest, 0) if size is None else size)
         except BaseException:
             writer.drop()
             raise
@@ -128,15 +130,18 @@ class FileStore(Store):
 
     def _new_writer(self, area: str, digest: Digest) -> BlobWriter:
         fd, name = tempfile.mkstemp(dir=self.temporary)
-        return BlobWriter(fd, self.temporary / name, self._layout(area).blob(digest), hashlib.new(digest.algorithm))
+        target, hasher = self._layout(area).blob(digest), hashlib.new(digest.algorithm)
+        return BlobWriter(fd, self.temporary / name, target, hasher, self.take)
 
-    async def _reserve(self, fd: int, size: int) -> None:
-        for _ in range(2 if size else 0):
+    async def _reserve(self, writer: BlobWriter, size: int) -> None:
+        for is_last in (False, True) if size else ():
             try:
-                await in_thread(partial(os.posix_fallocate, fd, 0, size))
+                writer.extend(size)
+                await in_thread(partial(os.posix_fallocate, writer.fd, 0, size))
             except OSError as error:
-                os.ftruncate(fd, 0)  # a part may be reserved
-                if not is_full(error) or not await self.make_room(size):
+                writer.give_back()
+                os.ftruncate(writer.fd, 0)  # a part may be reserved
+                if is_last or not is_full(error) or not await self.make_room(size):
                     raise NoSpaceError(str(error)) from error
             else:
                 return
@@ -146,6 +151,7 @@ class FileStore(Store):
         with self.disk.writing():
             await in_thread(partial(writer.commit, size))
         self._sizes[digest] = size
+        writer.give_back()
         self.stored(size)
 
     @override

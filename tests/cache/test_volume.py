@@ -190,6 +190,26 @@ async def test_directory_keeps_its_size(upstream: Registry, make_cache: Callable
     assert await _evictions(cache) > 0
 
 
+async def test_downloads_at_once_keep_the_size(upstream: Registry, make_cache: Callable[..., Cache]) -> None:
+    """Blobs that do not fit beside those that are arriving are passed on."""
+    cache = await make_cache(maxSize="20M", minFree="0").start()
+    for number in range(6):
+        upstream.push(f"a{number}", layers=(8_000_000,))
+    upstream.does.rate = 20_000_000
+    pulls = asyncio.gather(*(cache.pull(f"a{number}") for number in range(6)))
+    largest = 0
+    while not pulls.done():
+        used = 0
+        for path in cache.root.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):  # it gets its name meanwhile
+                used += path.stat().st_blocks * 512 if path.is_file() else 0
+        largest = max(largest, used)
+        await asyncio.sleep(0.02)
+    await pulls
+    assert 8_000_000 < largest < 21_000_000  # with the manifests, and whole blocks
+    assert await cache.metric("registrymirror_cache_requests_total", result="unstored") >= 1
+
+
 async def test_expired_content_goes_on_a_full_volume(
     upstream: Registry, make_cache: Callable[..., Cache], volume: Path
 ) -> None:

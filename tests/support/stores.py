@@ -19,6 +19,6 @@ def a_store(root: Path, max_size: int | None = None) -> tuple[FileStore, Evictor
     """Return an empty store that keeps no space free, and what evicts from it."""
     log, metrics = logger("ERROR", "cache"), Metrics()
     evictor = Evictor(root, 0.0, Floor(), max_size, log, metrics.count_eviction)
-    store = FileStore(root, Disk(log, metrics.store_errors.inc), evictor.evict, evictor.note_stored)
+    store = FileStore(root, Disk(log, metrics.store_errors.inc), evictor.evict, evictor.take, evictor.note_stored)
     store.prepare()
     return store, evictor

@@ -13,6 +13,7 @@ import pytest
 from cache.model.manifest import OCI_INDEX, OCI_MANIFEST, Manifest
 from cache.model.reference import Digest
 from cache.store import files
+from cache.store.blob_files import NoSpaceError
 from tests.support.stores import a_store
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from cache.store.file_store import FileStore
 
 AREA = "0" * 12
-BLOB = Digest("sha256", "a" * 64)
+BLOB, OTHER = (Digest("sha256", letter * 64) for letter in "ab")
+MIB = 1024 * 1024
 
 
 @pytest.fixture
@@ -64,9 +66,8 @@ async def test_children_of_an_index_are_read_once(store: FileStore, monkeypatch:
 
 async def test_layers_of_nested_indexes_are_renewed(store: FileStore, tmp_path: Path) -> None:
     """Blobs of all platforms stay as long as the index is used. Those of other images age."""
-    other = Digest("sha256", "b" * 64)
     blobs = []
-    for each in (BLOB, other):
+    for each in (BLOB, OTHER):
         writer = await store.create_blob(AREA, each, 1)
         await store.commit_blob(writer, each, 1)
         writer.drop()
@@ -78,3 +79,44 @@ async def test_layers_of_nested_indexes_are_renewed(store: FileStore, tmp_path: 
         await store.put_manifest(AREA, manifest)
     await store.mark_used(AREA, index_of(index))
     assert [path.stat().st_mtime > 1.0 for path in blobs] == [True, False]
+
+
+async def test_unfinished_files_count(tmp_path: Path) -> None:
+    """Downloads at the same time do not exceed the size of the claim together."""
+    store, evictor = a_store(tmp_path, max_size=10 * MIB)
+    first = await store.create_blob(AREA, BLOB, 6 * MIB)
+    with pytest.raises(NoSpaceError):
+        await store.create_blob(AREA, OTHER, 6 * MIB)
+    assert evictor.space().free == 4 * MIB
+    assert _used_on_disk(tmp_path) == 6 * MIB
+    first.drop()
+    assert evictor.space().free == 10 * MIB
+    (await store.create_blob(AREA, OTHER, 6 * MIB)).drop()
+
+
+async def test_stored_content_makes_room(tmp_path: Path) -> None:
+    """It is evicted before the bytes of another blob are reserved."""
+    store, evictor = a_store(tmp_path, max_size=10 * MIB)
+    first = await store.create_blob(AREA, BLOB, 6 * MIB)
+    await store.commit_blob(first, BLOB, 6 * MIB)
+    first.drop()
+    assert evictor.space().free == 4 * MIB
+    second = await store.create_blob(AREA, OTHER, 6 * MIB)
+    assert _used_on_disk(tmp_path) == 6 * MIB
+    second.drop()
+    assert evictor.space().free == 10 * MIB
+
+
+async def test_blob_of_unknown_size_ends_at_the_limit(tmp_path: Path) -> None:
+    store, evictor = a_store(tmp_path, max_size=10 * MIB)
+    writer = await store.create_blob(AREA, BLOB, None)
+    writer.extend(10 * MIB)
+    with pytest.raises(OSError, match="No space left"):
+        writer.extend(10 * MIB + 1)
+    assert evictor.space().free == 0
+    writer.drop()
+    assert evictor.space().free == 10 * MIB
+
+
+def _used_on_disk(root: Path) -> int:
+    return sum(path.stat().st_blocks * 512 for path in root.rglob("*") if path.is_file())
