@@ -16,7 +16,7 @@ from hostess.containerd.runtime import Runtime
 from hostess.health.probe import Probe
 from hostess.json_log import Log
 from hostess.kube.api_client import ApiClient
-from hostess.kube.mirror_endpoints import Endpoint, MirrorEndpoints
+from hostess.kube.mirror_endpoints import Endpoint, MirrorEndpoints, parse_endpoints
 from hostess.node_config import Node
 from hostess.status_server import StatusServer
 from tests.support.agents import free_address
@@ -57,8 +57,10 @@ class NodeAgent:
 
     def uses(self, *addresses: str) -> None:
         """Let the mirror have cache pods at these addresses."""
+        service = self._running.kube.until_there(resources.SERVICE, f"registry-mirror-{self._mirror}")
         endpoints = tuple(Endpoint(each, cache_protocol.PORT) for each in addresses)
-        self.agent.update(MirrorEndpoints(addresses[:1], endpoints=endpoints))
+        named = parse_endpoints([service], None).registries
+        self.agent.update(MirrorEndpoints(addresses[:1], endpoints=endpoints, registries=named))
 
     def start(self) -> NodeAgent:
         """Start the agent once its pod exists."""
