@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import os
 import shutil
 import time
@@ -10,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from cache.store import files
 from cache.store.layout import KINDS, REMOVED, TEMPORARY, is_area
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from cache.config import Floor
     from common.logs import Logger
@@ -32,15 +34,11 @@ EXPIRED, LEAST_USED = "expired", "space"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Entry:
-    """A stored file, ordered by its last use in seconds since the epoch.
-
-    `used` is the modification time, or the time of the scan if that one is in the future.
-    """
+    """A stored file, ordered by its last use in seconds since the epoch."""
 
     used: float
     size: int
     path: str = field(compare=False)
-    modified: float = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +72,41 @@ def space_of(root: Path) -> Space:
 
 
 def entries(root: Path) -> Iterator[Entry]:
-    """Yield all stored files. A last use in the future counts as now: the clock was set back."""
-    now = time.time()
+    """Yield all stored files. A last use in the future becomes now: the clock was set back."""
     with os.scandir(root) as areas:
         folders = [Path(area.path, kind) for area in areas if is_area(area.name) for kind in sorted(KINDS)]
     for folder in folders:
-        yield from _files_below(folder, now)
+        yield from _files_below(folder)
 
 
-def _files_below(folder: Path, now: float) -> Iterator[Entry]:
+def _files_below(folder: Path) -> Iterator[Entry]:
     for parent, _, names in os.walk(folder):
         for name in names:
             path = f"{parent}/{name}"
             try:
                 found = os.stat(path)  # noqa: PTH116 (a million of them)
+                if found.st_mtime > time.time():
+                    files.mark_used(Path(path))
+                    found = os.stat(path)  # noqa: PTH116
             except OSError:
                 continue
-            yield Entry(min(found.st_mtime, now), found.st_blocks * 512, path, found.st_mtime)
+            yield Entry(found.st_mtime, found.st_blocks * 512, path)
+
+
+def least_used(found: Iterable[Entry], size: int, count: int) -> list[Entry]:
+    """Return the least recently used files that have `size` bytes together, and are `count` at least.
+
+    Only these are kept in memory: a volume may have a million files.
+    """
+    newest_first: list[tuple[float, Entry]] = []
+    for each in found:
+        if size <= 0 and len(newest_first) >= count and (not newest_first or each.used >= -newest_first[0][0]):
+            continue
+        heapq.heappush(newest_first, (-each.used, each))
+        size -= each.size
+        while len(newest_first) > count and size + newest_first[0][1].size <= 0:
+            size += heapq.heappop(newest_first)[1].size
+    return [each for _, each in newest_first]
 
 
 @dataclass(slots=True)
@@ -174,27 +190,32 @@ class Evictor:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-        found = sorted(entries(self.root))
-        self.stored_bytes, self._has_scanned = sum(each.size for each in found), True
-        now, space = time.time(), self.space()
+        for each in self._scan():
+            self._remove(each, EXPIRED)
+        space = self.space()
         floor = self.floor.of(space.total)
-        # If other files take the room, an empty store would not help: only what expired goes.
+        # If other files take the room, an empty store would not help.
         helps = wanted <= space.free + self.stored_bytes - floor
-        lacks = helps and space.lacks(self.floor, wanted)
-        needed = int(HEADROOM * floor) + wanted - space.free if lacks else 0
-        files_needed = space.missing_inodes if lacks else 0
-        for each in found:
-            expired = self.ttl > 0 and now - each.used > self.ttl
-            if not expired and needed <= 0 and files_needed <= 0:
-                break
-            if self._remove(each, EXPIRED if expired else LEAST_USED):
-                needed, files_needed = needed - each.size, files_needed - 1
+        if helps and space.lacks(self.floor, wanted):
+            missing = int(HEADROOM * floor) + wanted - space.free
+            for each in least_used(entries(self.root), missing, space.missing_inodes):
+                self._remove(each, LEAST_USED)
         return helps and self.space().free >= wanted
+
+    def _scan(self) -> list[Entry]:
+        """Count the bytes of the store, and return what expired."""
+        now, total, expired = time.time(), 0, list[Entry]()
+        for each in entries(self.root):
+            total += each.size
+            if self.ttl > 0 and now - each.used > self.ttl:
+                expired.append(each)
+        self.stored_bytes, self._has_scanned = total, True
+        return expired
 
     def _remove(self, entry: Entry, cause: str) -> bool:
         path = Path(entry.path)
         try:
-            if path.stat().st_mtime != entry.modified:
+            if path.stat().st_mtime != entry.used:
                 return False  # it was used since the scan
             path.unlink()
         except OSError:

@@ -25,7 +25,8 @@ async def scrub(root: Path, log: Logger, interval: float = PASS_INTERVAL, rest: 
     """Hash all blobs, one after another, until cancelled."""
     while True:
         await asyncio.sleep(interval * random.uniform(0.5, 1.0))  # noqa: S311 (replicas do not scrub at the same time)
-        for entry in await asyncio.to_thread(lambda: list(entries(root))):
+        found = entries(root)
+        while entry := await asyncio.to_thread(next, found, None):
             started = time.monotonic()
             if await asyncio.to_thread(_remove_if_damaged, Path(entry.path)):
                 log.warning("damaged blob removed", path=entry.path)

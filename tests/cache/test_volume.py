@@ -100,6 +100,22 @@ async def test_download_in_progress_is_not_evicted(upstream: Registry, small: Ca
     assert small.sound_blobs() > 0
 
 
+async def test_space_is_reserved_before_first_byte(upstream: Registry, small: Cache, volume: Path) -> None:
+    """A volume that others fill during a download does not stop it."""
+    _, blobs = upstream.push("a", layers=(10_000_000,))
+    upstream.does.rate = 5_000_000
+    asked = asyncio.create_task(small.ask(f"a/blobs/{blobs[1]}"))
+
+    async def begun() -> bool:
+        return upstream.sent > 0
+
+    await small.until(begun)
+    _fill(volume)
+    assert upstream.sent < 5_000_000
+    assert digest_of((await asked).body) == blobs[1]
+    assert await small.metric("registrymirror_cache_requests_total", result="miss") == 1
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_blob_larger_than_the_volume_is_streamed(upstream: Registry, small: Cache, *, chunked: bool) -> None:
     """It is passed on, verified, to each client. What is stored stays, because its room would not suffice."""
@@ -227,15 +243,18 @@ async def test_expired_content_goes_on_a_full_volume(
 
 
 async def test_future_use_is_evicted(upstream: Registry, small: Cache) -> None:
-    """Files that were used while the clock was a year ahead go like others."""
+    """The clock was a year ahead, and is set back. What was used then goes before what is used now."""
     for number in range(5):
         upstream.push(f"a{number}", layers=(5_000_000,))
         await small.pull(f"a{number}")
     _age(small, -365 * 24 * 3600)
-    for number in range(5, 10):
+    later = []
+    for number in range(5, 12):
         _, blobs = upstream.push(f"a{number}", layers=(5_000_000,))
         await small.pull(f"a{number}")
         assert small.has(blobs[1])
+        later.append(blobs[1])
+    assert all(small.has(each) for each in later[-4:])
 
 
 def _age(cache: Cache, seconds: float) -> None:
