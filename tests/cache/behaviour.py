@@ -26,6 +26,7 @@ class Behaviour:
     html: bool = False  # each path is a web page
     moved: bool = False  # each path is a redirect to a web page
     gzip_manifests: bool = False
+    gzip_blobs: bool = False
     cut_at: int | None = None  # close the connection after so many bytes of a blob, once
     never_ends: bool = False  # close the connection in place of the end of a body
     stall_at: int | None = None  # send nothing more after so many bytes of a blob, once

@@ -132,7 +132,7 @@ class Cache:
         parsed: Json = json.loads((await self.status_page("status"))[1])
         return parsed
 
-    async def metric(self, name: str, **labels: str) -> float:
+    async def metric(self, name: str, /, **labels: str) -> float:
         """Return the sum of a metric over all series with the labels."""
         page = (await self.status_page("metrics"))[1].decode()
         lines = [line for line in page.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]

@@ -48,6 +48,23 @@ async def test_dripping_blob_is_delivered(upstream: Registry, pair: tuple[Cache,
     assert upstream.sent == SIZE
 
 
+async def test_range_is_sent_while_it_arrives(upstream: Registry, cache: Cache) -> None:
+    """The first byte of a range is sent when it arrives, its last 512 KiB after the digest was verified."""
+    _, blobs = upstream.push("team/app", layers=(3_000_000,))
+    upstream.does.rate, upstream.does.piece = 500_000, 10_000
+    answers = await asyncio.gather(
+        *(
+            cache.ask(f"team/app/blobs/{blobs[1]}", headers={"Range": f"bytes={first}-{first + 1_499_999}"})
+            for first in (0, 1_500_000)
+        )
+    )
+    assert [each.status for each in answers] == [206, 206]
+    assert b"".join(each.body for each in answers) == upstream.blobs[blobs[1]]
+    assert answers[0].first_byte < FIRST_BYTE_SECONDS
+    assert 2.5 < answers[1].first_byte < 3 + FIRST_BYTE_SECONDS
+    assert all(each.seconds > 5.5 for each in answers)
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("size", [10_000, 3_000_000])
 async def test_pauses_of_the_upstream_do_not_matter(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cache.images import digest_of
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from tests.cache.upstream import Registry
 
 LAYERS = (1_500_000, 2_000_000, 700_000, 10)
+TRANSFERS_MAX = 32
 
 
 @pytest.mark.parametrize(("replicas", "clients"), [(1, 1), (1, 20), (2, 20), (2, 50), (3, 20)])
@@ -127,6 +130,15 @@ async def test_slow_upstream_delays_no_other(upstream: Registry, make_cache: Cal
     assert max(each.seconds for each in await cache.pull("a")) < 2
     for each in asked:
         each.cancel()
+
+
+async def test_transfers_of_an_upstream_are_bounded(upstream: Registry, cache: Cache) -> None:
+    """Fifty cold blobs are fetched 32 at a time. The others wait for their turn, and all arrive."""
+    blobs = [upstream.add_blob(b"%d" % number * 1000) for number in range(50)]
+    upstream.does.rate = 40_000
+    answers = await asyncio.gather(*(cache.ask(f"a/blobs/{digest}") for digest in blobs))
+    assert [digest_of(each.body) for each in answers] == blobs
+    assert upstream.most_transfers == TRANSFERS_MAX
 
 
 async def test_range_of_a_growing_blob(upstream: Registry, cache: Cache) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.cache.program import Cache
 
 SIZES = (1000, 400_000, 600_000, 2_000_000) * 3  # the liar owns half of them
+NAMES = [f"a{number}" for number in range(8)]  # and half of their tags
 LIES: dict[str, Callable[[bytes], bytes]] = {
     "other bytes": lambda content: os.urandom(len(content)),
     "one other byte": lambda content: content[:-1] + bytes([content[-1] ^ 1]),
@@ -104,11 +105,36 @@ async def test_useless_replica_fails_no_pull(
 ) -> None:
     """A replica that answers with anything else than content costs a request."""
     upstream.push("a", layers=SIZES)
+    for name in NAMES:
+        upstream.push(name, layers=())
     _lie(upstream, liar, bytes)
     liar.does = does
-    await deceived.pull("a")
-    assert deceived.sound_blobs() == len(SIZES) + 1
+    for name in ("a", *NAMES):
+        await deceived.pull(name)
+    assert deceived.sound_blobs() == len(SIZES) + 1 + len(NAMES)
     assert (await deceived.status())["upstreams"][0]["reason"] == "Reachable"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_wrong_tag_of_a_replica_is_replaced(
+    upstream: Registry, liar: Registry, deceived: Cache, method: str
+) -> None:
+    """A replica names a digest that no registry has. A GET gets the upstream's image, a pull the second time."""
+    wrong = digest_of(b"wrong")
+    images = {name: upstream.push(name)[0] for name in NAMES}
+    liar.tags = dict.fromkeys(upstream.tags, wrong)
+    liar.manifests = {wrong: (b"{}", MANIFEST)}
+    for name, digest in images.items():
+        answer = await deceived.ask(f"{name}/manifests/latest", method)
+        named = answer.headers["Docker-Content-Digest"]
+        if method == "HEAD" and named == wrong:
+            assert (await deceived.ask(f"{name}/manifests/{wrong}")).status == 404
+        else:
+            assert (answer.status, named) == (200, digest)
+        await deceived.pull(name)
+        assert (await deceived.ask(f"{name}/manifests/latest")).body == upstream.manifests[digest][0]
+    assert liar.count("HEAD", "/manifests/latest") > 0
+    assert not deceived.has(wrong, "manifests")
 
 
 async def test_endless_manifest_costs_no_memory(upstream: Registry, liar: Registry, deceived: Cache) -> None:

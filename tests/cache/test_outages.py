@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,10 +38,12 @@ async def test_stored_image_is_served(upstream: Registry, cache: Cache, outage: 
     await cache.pull("team/app")
 
 
-async def test_rate_limit_is_passed_on(upstream: Registry, cache: Cache) -> None:
+@pytest.mark.parametrize("is_date", [False, True])
+async def test_rate_limit_is_passed_on(upstream: Registry, cache: Cache, *, is_date: bool) -> None:
     """429 keeps its Retry-After, and the upstream is not asked again meanwhile."""
     digest, blobs = upstream.push("team/app")
-    upstream.does = Behaviour(status={"": 429}, retry_after="120")
+    retry_after = formatdate(time.time() + 120, usegmt=True) if is_date else "120"
+    upstream.does = Behaviour(status={"": 429}, retry_after=retry_after)
     for path in ("manifests/latest", f"manifests/{digest}", f"blobs/{blobs[1]}"):
         answer = await cache.ask(f"team/app/{path}")
         assert (answer.status, answer.code) == (429, "TOOMANYREQUESTS")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.cache.upstream import Registry
 
 REQUESTS = "registrymirror_cache_requests_total"
+NAMES = ["team/app", "team"]
 
 
 async def _upstream(cache: Cache) -> Json:
@@ -100,6 +101,32 @@ async def test_nodes_that_pulled_are_reported(upstream: Registry, cache: Cache) 
     assert len((await clients())["nodes"]) == 1
     assert (await cache.ask("", headers={NODE_HEADER: "node-2"})).status == 200
     assert await clients() == {**nothing, "shared": 1}
+
+
+@pytest.mark.parametrize("counted", [True, False])
+async def test_repositories_are_counted_on_demand(
+    upstream: Registry, make_cache: Callable[..., Cache], *, counted: bool
+) -> None:
+    """Without `countRepositories` no metric has the name of a repository."""
+    upstream.push("team/app", layers=(10,))
+    cache = await make_cache(countRepositories=counted).start()
+    await cache.pull("team/app")  # the tag, the manifest and two blobs
+    counts = [await cache.metric("registrymirror_cache_repository_requests_total", name=name) for name in NAMES]
+    assert counts == ([4, 0] if counted else [0, 0])
+    assert ("team/app" in (await cache.status_page("metrics"))[1].decode()) is counted
+
+
+async def test_rate_limit_of_the_upstream_is_reported(upstream: Registry, cache: Cache) -> None:
+    """Status and metrics follow the headers of answers. Without them there is no series."""
+    assert (await _upstream(cache))["rateLimit"] == {"limit": None, "remaining": None}
+    assert b"registrymirror_cache_rate_limit{" not in (await cache.status_page("metrics"))[1]
+    for remaining in (76, 75, 0):
+        upstream.does.remaining = remaining
+        upstream.push("a")
+        await cache.pull("a")
+        assert (await _upstream(cache))["rateLimit"] == {"limit": 100, "remaining": remaining}
+        limits = [await cache.metric(f"registrymirror_cache_rate_limit{name}") for name in ("", "_remaining")]
+        assert limits == [100, remaining]
 
 
 async def test_stored_bytes_follow(upstream: Registry, cache: Cache) -> None:

@@ -99,6 +99,15 @@ async def test_wrong_body_never_completes(
     assert digest_of((await cache.ask(f"team/app/blobs/{blobs[1]}")).body) == blobs[1]
 
 
+async def test_compressed_blob_is_refused(upstream: Registry, cache: Cache) -> None:
+    """The cache asks for bytes without compression. Others do not have the digest."""
+    _, blobs = upstream.push("team/app", layers=(1_500_000,))
+    upstream.does = Behaviour(gzip_blobs=True)
+    assert (await cache.ask(f"team/app/blobs/{blobs[1]}")).status == 502
+    assert not cache.has(blobs[1])
+    assert (await cache.status())["upstreams"][0]["reason"] == "NotARegistry"
+
+
 @pytest.mark.parametrize("does", [Behaviour(html=True), Behaviour(moved=True)], ids=["here", "elsewhere"])
 async def test_web_page_is_no_registry(upstream: Registry, cache: Cache, does: Behaviour) -> None:
     """A portal that answers 200 to everything, or redirects to its page, is reported as one."""

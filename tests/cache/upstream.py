@@ -7,7 +7,7 @@ import base64
 import gzip
 import os
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -17,7 +17,7 @@ from tests.cache.images import INDEX, Images, digest_of
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 
 class Registry(Images):
@@ -31,6 +31,7 @@ class Registry(Images):
         self.sent = 0
         self.offsets: list[int] = []  # where each transfer of a blob began
         self.sent_blobs: dict[str, int] = {}  # bytes
+        self.transfers = self.most_transfers = 0  # of blobs, at the same time
         self.sent_manifests: dict[str, int] = {}  # answers to GET
         self.tokens: dict[str, tuple[str, float]] = {}  # scope and end
         self.token_requests = 0
@@ -151,16 +152,28 @@ class Registry(Images):
             if start >= len(content):
                 return web.Response(status=416)
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        if does.gzip_blobs:
+            content, headers["Content-Encoding"] = gzip.compress(content), "gzip"
         if not does.chunked:
             headers["Content-Length"] = str(len(content) - start)
         response = web.StreamResponse(status=status, headers=headers)
         await response.prepare(request)
         if request.method == "GET":
             self.offsets.append(start)
-            await self._send(request, response, content[start:], digest)
+            with self._transferring():
+                await self._send(request, response, content[start:], digest)
             if self.does.never_ends and request.transport is not None:
                 request.transport.close()
         return response
+
+    @contextmanager
+    def _transferring(self) -> Iterator[None]:
+        self.transfers += 1
+        self.most_transfers = max(self.transfers, self.most_transfers)
+        try:
+            yield
+        finally:
+            self.transfers -= 1
 
     def _with_wrong_length(self, content: bytes) -> bytes:
         length = self.does.wrong_length

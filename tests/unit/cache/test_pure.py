@@ -76,6 +76,32 @@ def test_retry_after(header: str | None, expected: float | None) -> None:
     assert retry_after(header, datetime(2026, 11, 30, 12, 0, tzinfo=UTC)) == expected
 
 
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("76;w=21600", 76),
+        ("0;w=21600", 0),
+        (" 5 ", 5),
+        ("5", 5),
+        ("", None),
+        ("-1;w=21600", None),
+        ("many", None),
+        ("\u0661", None),
+        ("9" * 5000, None),
+    ],
+)
+def test_rate_limit_headers(header: str, expected: int | None) -> None:
+    """A number before a semicolon counts. An answer without one changes nothing."""
+    health = Health()
+    health.note_limit({"ratelimit-limit": header, "ratelimit-remaining": header})
+    assert health.remaining == expected
+    assert health.limit == (expected or None)
+    health.note_limit({"ratelimit-limit": "200", "ratelimit-remaining": "100"})
+    for headers in ({}, {"ratelimit-limit": "x", "ratelimit-remaining": "y"}):
+        health.note_limit(headers)
+        assert (health.limit, health.remaining) == (200, 100)
+
+
 def test_outage_pauses_all_requests() -> None:
     """Pauses double up to a limit, and one success ends them."""
     health = Health()
