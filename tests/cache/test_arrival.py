@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cache.images import digest_of
+from tests.cache.program import STATE_SECONDS
 
 if TYPE_CHECKING:
     from tests.cache.program import Cache
@@ -35,7 +36,7 @@ async def test_dripping_blob_is_delivered(upstream: Registry, pair: tuple[Cache,
     async def half() -> bool:
         return upstream.sent > SIZE / 2
 
-    await pair[0].until(half, duration)
+    await pair[0].until(half, duration + STATE_SECONDS)
     late = [asyncio.create_task(cache.ask(path)) for cache in pair * 5]
     answers = await asyncio.gather(*early, *late)
     assert {digest_of(each.body) for each in answers} == {blobs[1]}
