@@ -57,7 +57,7 @@ class RegistryServer:
             if node := request.headers.get(NODE_HEADER):
                 self.clients.note_agent(client_address(request), node, time.monotonic())
             return web.Response(body=b"{}", content_type="application/json", headers=API_VERSION)
-        mirror, reference = self._resource(request, path)
+        mirror, reference, is_named = self._resource(request, path)
         asked = Request(
             reference,
             is_hop=HOP_HEADER in request.headers,
@@ -72,24 +72,24 @@ class RegistryServer:
         self.metrics.count(mirror.host, asked, result)
         if not asked.is_hop:
             self.metrics.duration.labels(mirror.host, reference.kind.value).observe(time.monotonic() - began)
-            if "ns" in request.query:  # as containerd asks for another registry's images
+            if is_named:  # as runtimes ask for another registry's images
                 self.clients.note_pull(client_address(request), time.monotonic())
         return response
 
-    def _resource(self, request: web.BaseRequest, path: str) -> tuple[Mirror, Reference]:
-        """Return the upstream and the resource there.
+    def _resource(self, request: web.BaseRequest, path: str) -> tuple[Mirror, Reference, bool]:
+        """Return the upstream, the resource there, and True if the request names the upstream.
 
         `ns` chooses the upstream. Without it the first component of the repository does, if it is a host of the
         mirror. It is then no part of the repository.
         """
         hosts = request.query.getall("ns", [])
         if not hosts and (parts := split_host(path)) and (mirror := self.mirrors.of(parts[0])):
-            return mirror, parse_path(parts[1])
+            return mirror, parse_path(parts[1]), True
         reference = parse_path(path)
         chosen = self.mirrors.of(hosts[0] if hosts else None) if len(hosts) < 2 else None  # noqa: PLR2004
         if chosen is None:
             raise RegistryError(NOT_FOUND, "The cache does not serve this registry.", "NAME_UNKNOWN")
-        return chosen, reference
+        return chosen, reference, bool(hosts)
 
     async def _serve(
         self, request: web.BaseRequest, mirror: Mirror, asked: Request

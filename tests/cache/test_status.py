@@ -83,8 +83,9 @@ async def test_refused_image_does_not_refuse_credentials(
     assert (state["credentials"], state["reason"]) == ("CredentialsAccepted", "Reachable")
 
 
-async def test_nodes_that_pulled_are_reported(upstream: Registry, cache: Cache) -> None:
-    """A request of a pull names the registry by `ns`. Others and refused ones are no pulls."""
+@pytest.mark.parametrize("path", ["a/manifests/latest?ns=registry.test", "registry.test/a/manifests/latest"])
+async def test_nodes_that_pulled_are_reported(upstream: Registry, cache: Cache, path: str) -> None:
+    """Runtimes name the registry by `ns`, or in the path. Other requests and refused ones are no pulls."""
     upstream.push("a")
     agent = {NODE_HEADER: "node-1"}
 
@@ -93,11 +94,11 @@ async def test_nodes_that_pulled_are_reported(upstream: Registry, cache: Cache) 
         return found
 
     nothing = {"nodes": [], "unmatched": 0, "shared": 0}
-    for path, status in (("a/manifests/latest", 200), ("a/manifests/no?ns=registry.test", 404), ("x?ns=y", 404)):
-        assert (await cache.ask(path)).status == status
+    for other, status in (("a/manifests/latest", 200), (path.replace("latest", "no"), 404), ("x?ns=y", 404)):
+        assert (await cache.ask(other)).status == status
     assert (await cache.ask("", headers=agent)).status == 200
     assert await clients() == nothing
-    assert (await cache.ask("a/manifests/latest?ns=registry.test", "HEAD")).status == 200
+    assert (await cache.ask(path, "HEAD")).status == 200
     assert len((await clients())["nodes"]) == 1
     assert (await cache.ask("", headers={NODE_HEADER: "node-2"})).status == 200
     assert await clients() == {**nothing, "shared": 1}
