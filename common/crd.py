@@ -140,8 +140,6 @@ def definition() -> Json:
         "spec": {
             "group": names.GROUP,
             "scope": "Cluster",
-            # A definition that was created as v1beta1 keeps True, unless it is set.
-            "preserveUnknownFields": False,
             "names": {
                 "kind": names.KIND,
                 "listKind": f"{names.KIND}List",

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
+import re
+import subprocess
+import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
+from common import names
 from controller.objects import resources
 from controller.settings import FORMER
+from tests.localcluster.cluster import Cluster
+from tests.localcluster.system import REPOSITORY
 from tests.support.components import create_storage_class, create_volumes, pods_of, set_pod_ready
 from tests.support.faults import log_of, one
 from tests.support.kube import Kube, until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from common.types import Json
     from tests.cluster.conftest import Running
 
@@ -170,3 +181,37 @@ def test_former_fields_are_refused_by_name(own: Running) -> None:
         answer = own.kube.kubectl("create", "-f", "-", "--dry-run=server", stdin=json.dumps(body))
         assert "unknown field" in answer
         assert name in answer
+
+
+def test_crd_from_before_v1_is_updated(tmp_path: Path) -> None:
+    """The API server keeps its `preserveUnknownFields`. The command of the documents sets it with the schema."""
+    name = f"{names.PLURAL}.{names.GROUP}"
+    kinds = {"kind": names.KIND, "listKind": f"{names.KIND}List", "plural": names.PLURAL, "singular": names.SINGULAR}
+    spec = {"group": names.GROUP, "scope": "Cluster", "names": kinds, "version": "v1", "preserveUnknownFields": True}
+    versions = [{"name": "v1", "served": True, "storage": True}]
+    metadata = {"name": name, "uid": str(uuid.uuid4()), "creationTimestamp": "2018-06-01T00:00:00Z"}
+    stored: Json = {
+        "apiVersion": "apiextensions.k8s.io/v1beta1",
+        "kind": "CustomResourceDefinition",
+        "metadata": metadata,
+        "spec": {**spec, "versions": versions},
+        "status": {"conditions": [], "acceptedNames": kinds, "storedVersions": ["v1"]},
+    }
+    with Cluster(tmp_path / "cluster").start(controllers=False, scheduler=False) as cluster:
+        write_to_etcd(cluster, f"apiextensions.k8s.io/customresourcedefinitions/{name}", stored)
+        asked = cluster.run_kubectl("get", "crd", name, "-o", "jsonpath={.spec.preserveUnknownFields}")
+        assert asked.stdout == "true"
+        refused = cluster.run_kubectl("apply", f"--filename={REPOSITORY}/deploy/crd.yaml", check=False)
+        assert "preserveUnknownFields" in refused.stderr
+        (command,) = re.findall(r"`(sed .+?)`", (REPOSITORY / "docs" / "migration.md").read_text())
+        environment = {**cluster.client_environment, "PATH": f"{cluster.kubectl.parent}:{os.environ['PATH']}"}
+        subprocess.run(["sh", "-c", command], cwd=REPOSITORY, env=environment, check=True)
+        cluster.run_kubectl("apply", f"--filename={REPOSITORY}/deploy/crd.yaml")
+
+
+def write_to_etcd(cluster: Cluster, key: str, value: Json) -> None:
+    """Store an object as an earlier API server has stored it."""
+    pair = {"key": f"/registry/{key}", "value": json.dumps(value)}
+    encoded = {name: base64.b64encode(text.encode()).decode() for name, text in pair.items()}
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(cluster.folder / "etcd.sock"))) as etcd:
+        etcd.post("http://etcd/v3/kv/put", json=encoded).raise_for_status()
