@@ -1,7 +1,11 @@
-"""`python -m controller`: read the environment, connect the parts and run them until SIGTERM."""
+"""`python -m controller`: read the environment, connect the parts and run them until SIGTERM.
+
+`python -m controller drain` deletes all mirrors, before the system is removed.
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import signal
@@ -9,6 +13,7 @@ import socket
 import sys
 import time
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING
 
 from common import agent_protocol, cache_protocol
@@ -20,6 +25,7 @@ from controller.apply.applier import Applier
 from controller.caches.cache_poller import CachePoller
 from controller.certificates.expiry import ExpiryWarner
 from controller.certificates.webhook_certificate import Admission
+from controller.drain import Drain
 from controller.faults.fault_finder import FaultFinder
 from controller.health import application, served
 from controller.informer.cluster_cache import ClusterCache
@@ -48,6 +54,7 @@ if TYPE_CHECKING:
     from controller.pod_http import Fetch
     from controller.status.failures import Failure
 
+DRAIN_TIMEOUT = 300.0  # seconds; more than the default of NODE_CLEANUP_DEADLINE
 WRONG_SETTINGS = 2  # exit status of a command with wrong arguments
 
 
@@ -115,8 +122,18 @@ def _manager(
     return Manager(watched, state, leadership, workers, caches, recorder, metrics, forget)
 
 
-def main() -> int:
-    """Return the exit status: 0 after SIGTERM, 1 without access to a cluster, 2 for wrong settings."""
+async def drain(settings: ControllerSettings, configuration: client.Configuration, seconds: float) -> bool:
+    """Delete all mirrors; return True once none is left."""
+    async with KubeClient(configuration) as cluster:
+        return await Drain(cluster, settings.namespace, partial(print, flush=True)).run(seconds)
+
+
+def main(arguments: list[str]) -> int:
+    """Return the exit status: 0 after SIGTERM, 1 without access to a cluster, 2 for wrong settings.
+
+    With the argument `drain` it is 0 once no mirror is left, and 1 if the time is over.
+    """
+    options = _parser().parse_args(arguments)
     try:
         settings = read(ControllerSettings, os.environ)
     except SettingsError as error:
@@ -127,6 +144,8 @@ def main() -> int:
         log.warning("setting ignored", variable=name, advice=advice)
     try:
         configuration = asyncio.run(load_configuration(settings.kubeconfig))
+        if options.command == "drain":
+            return 0 if asyncio.run(drain(settings, configuration, options.timeout)) else 1
     except ClusterError as error:
         sys.stderr.write(f"controller: {error}\n")
         return 1
@@ -134,5 +153,14 @@ def main() -> int:
     return 0
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m controller", description="Run the controller of registry-mirror.")
+    command = parser.add_subparsers(dest="command", metavar="COMMAND").add_parser(
+        "drain", help="delete all RegistryMirrors and wait until the nodes are clean"
+    )
+    command.add_argument("--timeout", type=float, default=DRAIN_TIMEOUT, metavar="SECONDS", help="default: %(default)s")
+    return parser
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

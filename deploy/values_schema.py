@@ -98,6 +98,8 @@ def schema() -> Json:
             }
         ),
         "certManager": _closed({"enabled": BOOLEAN, "dnsNames": {"type": "array", "items": {"type": "string"}}}),
+        "deletionProtection": _closed({"enabled": BOOLEAN}),
+        "drain": _closed({"enabled": BOOLEAN, "timeoutSeconds": POSITIVE}),
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

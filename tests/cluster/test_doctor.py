@@ -28,6 +28,7 @@ from tests.support.components import (
 from tests.support.faults import one
 from tests.support.kube import NAMESPACE, Kube, until
 from tests.support.plugin import Plugin
+from tests.support.protection import unprotect
 from tests.support.registries import running_registry
 
 if TYPE_CHECKING:
@@ -272,6 +273,7 @@ def test_interrupted_removal_is_found(fresh: Callable[..., Running]) -> None:
     assert found(plugin, "registrymirror/docker", "ObjectsMissing")
     unreachable = found(plugin, "deployment/registrymirror-webhook", "WebhookUnreachable")
     assert "failed calling webhook" in unreachable["message"]
+    unprotect(running.cluster)
     kube.kubectl("delete", "crd", "registrymirrors.k8s.osp.tech", "--wait=false")
     kube.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
     kube.kubectl("delete", "validatingwebhookconfiguration", "registrymirror")

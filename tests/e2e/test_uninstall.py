@@ -11,6 +11,7 @@ from tests.localcluster.cluster import Cluster
 from tests.localcluster.node.installed import Installed
 from tests.localcluster.node.node import Node
 from tests.localcluster.node.upstream import PUBLIC, Upstream
+from tests.support.protection import unprotect
 from tests.support.testbed import Testbed
 from tests.support.traces import changed, object_names, traces
 
@@ -50,11 +51,12 @@ def two_mirrors(node: Node, world: Upstream) -> Iterator[Testbed]:
 def test_removing_everything_cleans_nodes(bare: Node, command: tuple[str, ...]) -> None:
     """Agents clean the node when their namespace ends, and pulls go to the upstream at once.
 
-    The mirrors stay: their finalizer waits for a controller.
+    The user took the protection against it away. The mirrors stay: their finalizer waits for a controller.
     """
     world = world_of(bare)
     files = traces(bare)
     with two_mirrors(bare, world) as testbed:
+        unprotect(bare.cluster)
         arguments = [each.format(folder=testbed.system.folder) for each in command]
         bare.cluster.run_kubectl(*arguments, "--wait=false")
         testbed.until(lambda: not testbed.hosts_toml(world.host), CLEAN_WITHIN)

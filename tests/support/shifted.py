@@ -26,4 +26,4 @@ vars(clock)["time"] = SimpleNamespace(**{**vars(time), "time": wall})
 vars(manager)["RESYNC_INTERVAL"] = 1.0
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main([]))

@@ -19,6 +19,7 @@ from tests.support.audit import requests
 from tests.support.conflicts import conflicting_writer
 from tests.support.faults import CHILDREN, one
 from tests.support.kube import Kube, until
+from tests.support.protection import unprotect
 from tests.support.proxied import MANY, USER, Proxied, proxy_before
 
 if TYPE_CHECKING:
@@ -180,6 +181,7 @@ def _conflicts_reported(kube: Kube, name: str) -> set[str]:
 def test_deleted_crd(proxied: Proxied, chaos: Chaos) -> None:
     """Its deletion deletes all mirrors and their objects; later mirrors are reconciled."""
     kube = proxied.kube
+    unprotect(proxied.running.cluster)
     kube.kubectl("delete", "crd", "registrymirrors.k8s.osp.tech", "--timeout=60s")
     for kind in resources.CHILDREN:
         left = lambda kind=kind: kube.every(kind, labelSelector="app=docker-registry")  # noqa: E731
@@ -203,6 +205,7 @@ def test_terminating_namespace(proxied: Proxied, chaos: Chaos) -> None:
     kube.create(resources.CONFIG_MAP, held)
     mirrors = [each["metadata"]["name"] for each in kube.every(resources.MIRROR)]
     began = time.monotonic()
+    unprotect(running.cluster)
     kube.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
     reported = lambda: all(_reports_refusal(kube, name) for name in mirrors)  # noqa: E731
     until(reported, why="each mirror reports the refusal", seconds=30)
