@@ -50,6 +50,7 @@ CONTAINERD_2 = tuple(
     for name in ("containerd", "containerd-shim-runc-v2", "ctr")
 )
 HELM = Program("helm", "helm.sh/helm/v4/cmd/helm@v4.3.1")
+LUA = Program("glua", "github.com/yuin/gopher-lua/cmd/glua@v1.1.2")  # the interpreter of Argo CD
 # Releases between Debian's 1.6 and the newest, for comparison with what the agent concludes.
 CONTAINERD_1_7 = Program("containerd", "containerd17")
 CONTAINERD_2_1 = Program("containerd", "containerd21")
