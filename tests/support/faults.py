@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tests.cluster.conftest import Running
     from tests.support.kube import Kube
 
+CREDENTIALS_KEY = re.compile(rf"[0-9a-f]{{12}}({'|'.join(map(re.escape, well_known.CREDENTIALS_SUFFIXES))})")
 CHILDREN = (*((kind, "") for kind in resources.CHILDREN), (resources.SERVICE, "-headless"))
 
 
@@ -61,7 +63,9 @@ def _normal(obj: Json, name: str) -> Json:
     data = obj.get("data", {})
     configuration = json.loads(base64.b64decode(data.get(well_known.CONFIGURATION, "bnVsbA==")))
     whole = {**kept, "keys": sorted(data), "configuration": configuration}
-    parsed: Json = json.loads(json.dumps(whole, sort_keys=True).replace(name, "NAME"))
+    # The keys of credentials begin with a hash of the upstream, which has the name of the mirror.
+    text = CREDENTIALS_KEY.sub(r"HASH\1", json.dumps(whole, sort_keys=True).replace(name, "NAME"))
+    parsed: Json = json.loads(text)
     return parsed
 
 
