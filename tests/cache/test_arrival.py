@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.cache.upstream import Registry
 
 SIZE = 2_000_000
-FIRST_BYTE_SECONDS = 2.0  # below 1.0 on a machine that does nothing else
+FIRST_BYTE_SECONDS = 1.0
 HELD_BACK = 512 * 1024  # bytes that are sent after the digest was verified
 
 
@@ -62,7 +62,7 @@ async def test_range_is_sent_while_it_arrives(upstream: Registry, cache: Cache) 
     assert [each.status for each in answers] == [206, 206]
     assert b"".join(each.body for each in answers) == upstream.blobs[blobs[1]]
     assert answers[0].first_byte < FIRST_BYTE_SECONDS
-    assert 2.5 < answers[1].first_byte < 3 + FIRST_BYTE_SECONDS
+    assert 0.4 < answers[1].first_byte / answers[1].seconds < 0.75
     assert all(each.seconds > 5.5 for each in answers)
 
 

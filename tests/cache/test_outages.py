@@ -26,7 +26,7 @@ OUTAGES = {
 
 @pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES.keys())
 async def test_stored_image_is_served(upstream: Registry, cache: Cache, outage: Behaviour) -> None:
-    """A stored tag, or the referrers of an image, take less than a second longer than usual."""
+    """A stored tag, or the referrers of an image, are answered within a second."""
     digest, _ = upstream.push("team/app", layers=(100_000,))
     upstream.referrers[digest] = {"manifests": []}
     await cache.pull("team/app")
@@ -34,7 +34,7 @@ async def test_stored_image_is_served(upstream: Registry, cache: Cache, outage: 
     upstream.does = outage
     for path in ("manifests/latest", f"manifests/{digest}", f"referrers/{digest}"):
         answer = await cache.ask(f"team/app/{path}")
-        assert (answer.status, answer.seconds < 1.5) == (200, True)
+        assert (answer.status, answer.seconds < 1) == (200, True)
     await cache.pull("team/app")
 
 
