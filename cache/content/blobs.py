@@ -82,13 +82,13 @@ class BlobService:
         """Return the size of a blob that is not stored, with a HEAD at the upstream. Raises RegistryError."""
         if self.downloads.get(self.area, digest) is None and not request.only_if_cached:
             client, reference = self.client, request.reference
-            client.check(BLOBS)
+            client.check(BLOBS, reference.name)
             async with client.ask("HEAD", reference.path, reference.name, BLOBS) as response:
                 if is_success(response.status) and response.content_length is not None:
                     client.succeeded(BLOBS)
                     return response.content_length
                 if not is_success(response.status) and response.status not in _NO_HEAD_OF_BLOBS:
-                    raise client.refused(response, BLOBS)
+                    raise client.refused(response, BLOBS, reference.name)
         try:
             async with self.reading(request, digest) as (download, _, _):
                 return download.size

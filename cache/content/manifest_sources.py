@@ -75,7 +75,7 @@ class ManifestSources:
         if manifest is not None:
             return manifest, Result.PEER
         try:
-            self.client.check(MANIFESTS)
+            self.client.check(MANIFESTS, reference.name)
             return await self._fetch(reference), Result.MISS
         except RegistryError as error:
             if error.status == NOT_FOUND and _knows(self._named, (reference.name, digest)):
@@ -137,7 +137,7 @@ class ManifestSources:
                 return _head_in(response)
             if response.status in NO_HEAD:
                 return None
-            raise client.refused(response, MANIFESTS)
+            raise client.refused(response, MANIFESTS, reference.name)
 
     async def _fetch(self, reference: Reference) -> Manifest:
         """Get a manifest from the upstream by tag or digest, and store it. Raises RegistryError."""
@@ -148,7 +148,7 @@ class ManifestSources:
                 client.ask("GET", reference.path, reference.name, MANIFESTS, _ACCEPT) as response,
             ):
                 if not is_success(response.status):
-                    raise client.refused(response, MANIFESTS)
+                    raise client.refused(response, MANIFESTS, reference.name)
                 content, headers = await read_body(response, MANIFEST_MAX, client.party), response.headers
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             failure = failure_of(error, client.party)

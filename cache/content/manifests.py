@@ -70,7 +70,7 @@ class ManifestService:
                 raise RegistryError(NOT_FOUND, "The tag is not stored.", "MANIFEST_UNKNOWN")
             return Answer(stored.head, stored, Result.STALE)
         try:
-            self.sources.client.check(MANIFESTS)
+            self.sources.client.check(MANIFESTS, request.reference.name)
             return await self._current(request, stored)
         except RegistryError as error:
             # A replica that asks has a tag of its own, which may be newer.

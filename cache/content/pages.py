@@ -79,11 +79,11 @@ class PageService:
         return Page(body, {"Content-Type": media_type.decode("ascii", "replace")}, Result.STALE)
 
     async def _ask(self, reference: Reference, url: URL) -> Page:
-        self.client.check(MANIFESTS)
+        self.client.check(MANIFESTS, reference.name)
         try:
             async with self.client.ask("GET", url.raw_path_qs, reference.name, MANIFESTS) as response:
                 if not is_success(response.status):
-                    raise self.client.refused(response, MANIFESTS)
+                    raise self.client.refused(response, MANIFESTS, reference.name)
                 if "json" not in response.content_type:
                     raise not_a_registry(self.client.party, "a page that is not JSON")
                 content = await read_body(response, PAGE_MAX, self.client.party)

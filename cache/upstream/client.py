@@ -86,16 +86,16 @@ class UpstreamClient:
             self.health.renew()
             self.login = CredentialsResult.NOT_CHECKED
 
-    def check(self, kind: str) -> None:
-        """Raise the last error while requests of this kind are paused."""
-        error = self.health.refusal(kind, time.monotonic())
+    def check(self, kind: str, repository: str) -> None:
+        """Raise the last error while requests of this kind, or for this repository, are paused."""
+        error = self.health.refusal(kind, time.monotonic(), repository)
         if error is not None:
             raise error
 
-    def refused(self, response: aiohttp.ClientResponse, kind: str) -> RegistryError:
+    def refused(self, response: aiohttp.ClientResponse, kind: str, repository: str) -> RegistryError:
         """Record an answer other than success and return its error."""
         error = refusal_of(response.status, response.headers, self.party)
-        self._record(kind, error)
+        self._record(kind, error, repository)
         return error
 
     def succeeded(self, kind: str) -> None:
@@ -133,10 +133,10 @@ class UpstreamClient:
             return None
         return preferred(challenges(response.headers.getall("WWW-Authenticate", [])))
 
-    def _record(self, kind: str, error: RegistryError) -> None:
+    def _record(self, kind: str, error: RegistryError, repository: str = "") -> None:
         now = time.monotonic()
         if error.is_outage:
-            self.health.failed(kind, error, now)
+            self.health.failed(kind, error, now, repository)
         else:
             self.health.refused(kind, now)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from cache.limited_dict import LimitedDict
 from cache.model.errors import TOO_MANY, RegistryError
 from common.cache_protocol import UpstreamReason as Reason
 
@@ -20,6 +21,7 @@ LONGEST_LIMIT: Final = 3600.0
 # Seconds between two probes of an upstream that is reachable, and of one that is not.
 PROBE_INTERVAL: Final = 300.0
 RETRY_INTERVAL: Final = 30.0
+_REPOSITORIES_MAX: Final = 1000
 # Results of a probe that a refusal of one image does not disprove.
 _VERDICTS: Final = frozenset({Reason.UNAUTHORIZED, Reason.FORBIDDEN, Reason.NOT_A_REGISTRY, Reason.NO_TOKEN})
 
@@ -44,13 +46,15 @@ class Health:
     limit: int | None = None
     remaining: int | None = None
     _circuits: dict[str, Circuit] = field(default_factory=dict)
+    _repositories: LimitedDict[str, Circuit] = field(default_factory=lambda: LimitedDict(_REPOSITORIES_MAX))
+    _failing: str = ""  # the repository that failed last, if no answer was usable since
 
-    def refusal(self, kind: str, now: float) -> RegistryError | None:
+    def refusal(self, kind: str, now: float, repository: str = "") -> RegistryError | None:
         """Return the last error while requests of this kind are paused; None if the upstream may be asked.
 
         Everything is paused after an outage, and only the same kind after a rate limit.
         """
-        for circuit in (self._circuits.get(kind), self._circuits.get("")):
+        for circuit in (self._repositories.get(repository), self._circuits.get(kind), self._circuits.get("")):
             if circuit is not None and now < circuit.until:
                 error = circuit.error
                 retry_after = circuit.until - now if error.status == TOO_MANY else None
@@ -92,11 +96,19 @@ class Health:
         self._close("", now)
         self._report(error)
 
-    def failed(self, kind: str, error: RegistryError, now: float) -> None:
-        """Record an outage or a rate limit, and pause requests."""
+    def failed(self, kind: str, error: RegistryError, now: float, repository: str = "") -> None:
+        """Record an outage or a rate limit, and pause requests.
+
+        An error that the upstream answers for one repository pauses that one, until another one fails as well.
+        """
         self.asked = now
         self._report(error)
         limited = error.status == TOO_MANY
+        is_first = not limited and "" not in self._circuits and self._failing in ("", repository)
+        if repository and is_first:
+            self._failing = repository
+            self._repositories[repository] = Circuit(error, now + FIRST_PAUSE, 1)
+            return
         kind = kind if limited else ""
         last = self._circuits.get(kind)
         failures = last.failures if last is not None else 0
@@ -116,6 +128,7 @@ class Health:
 
     def _close(self, kind: str, now: float) -> None:
         self.asked = now
+        self._failing = ""
         self._circuits.pop(kind, None)
         self._circuits.pop("", None)
 

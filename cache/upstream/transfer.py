@@ -63,11 +63,11 @@ class UpstreamSource:
     async def open(self, reference: Reference, offset: int) -> AsyncIterator[Transfer]:
         """Open the body with one GET. Raises RegistryError."""
         if offset == 0:
-            self.client.check(BLOBS)
+            self.client.check(BLOBS, reference.name)
         headers = range_header(offset)
         async with self.client.ask("GET", reference.path, reference.name, BLOBS, headers) as response:
             if not is_success(response.status):
-                raise self.client.refused(response, BLOBS)
+                raise self.client.refused(response, BLOBS, reference.name)
             try:
                 transfer = transfer_of(response, offset, self.client.party)
             except RegistryError as error:

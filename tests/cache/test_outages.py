@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cache.upstream.health import FIRST_PAUSE
 from tests.cache.behaviour import Behaviour
 
 if TYPE_CHECKING:
@@ -95,6 +96,17 @@ async def test_status_of_the_upstream_is_passed_on(upstream: Registry, cache: Ca
     assert (await cache.ask("team/app/manifests/latest")).status == status
     upstream.does.status = {"blobs": status}
     assert (await cache.ask(f"team/app/blobs/{blobs[1]}")).status in (status, 503)
+
+
+async def test_failing_image_pauses_no_other(upstream: Registry, cache: Cache) -> None:
+    """An upstream may answer 500 for one image only. That one is not asked for again at once."""
+    for name in ("good", "bad"):
+        upstream.push(name)
+    upstream.does.refused, began = {"bad": 500}, time.monotonic()
+    for _ in range(3):
+        assert (await cache.ask("bad/manifests/latest")).status == 500
+    await cache.pull("good")
+    assert upstream.count(part="/bad/") <= 1 + (time.monotonic() - began) / FIRST_PAUSE
 
 
 async def test_unknown_ca_is_reported(upstream: Registry, make_cache: Callable[..., Cache]) -> None:

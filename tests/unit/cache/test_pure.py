@@ -123,6 +123,32 @@ def test_failures_of_one_moment_count_once() -> None:
     assert health.refusal("blobs", 2.0) is None
 
 
+def test_failing_image_pauses_its_repository() -> None:
+    """An upstream that fails for one image may serve all others."""
+    health = Health()
+    for number in range(0, 30, 3):
+        health.failed("manifests", OUTAGE, float(number), "bad")
+        assert health.refusal("blobs", number + 1.9, "bad") is not None
+        assert health.refusal("blobs", number + 2.0, "bad") is None
+        assert health.refusal("manifests", float(number), "good") is None
+    assert health.reason == Reason.SERVER_ERROR
+
+
+def test_two_failing_repositories_pause_all() -> None:
+    """Failures of two images are no outage if another one was served in between."""
+    health = Health()
+    health.failed("manifests", OUTAGE, 0.0, "bad")
+    health.succeeded("blobs", 1.0)
+    health.failed("blobs", OUTAGE, 10.0, "worse")
+    assert health.refusal("manifests", 10.0, "good") is None
+    health.failed("blobs", OUTAGE, 11.0, "bad")
+    assert health.refusal("manifests", 12.9, "good") is not None
+    for time, until in ((13.0, 17.0), (17.0, 25.0)):
+        health.failed("manifests", OUTAGE, time, "good")
+        assert health.refusal("blobs", until - 0.1, "other") is not None
+        assert health.refusal("blobs", until, "other") is None
+
+
 def test_rate_limit_pauses_its_kind() -> None:
     """Other kinds go on, and the reason stays until the pause ends."""
     health = Health()
