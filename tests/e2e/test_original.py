@@ -11,7 +11,6 @@ import pytest
 
 from tests.localcluster.node import archive, dockerfiles, images
 from tests.localcluster.node.tree import Tree
-from tests.support import stand_in_hostess
 from tests.support.traces import changed, entry, traces
 
 if TYPE_CHECKING:
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("no_mirror")
 
+# A program of the image, which needs the environment of its pod.
+STAND_IN = Path(__file__).parents[1] / "support" / "stand_in_hostess.py"
 IMAGE = "local.test/stand-in/mirror-hostess:1"
 LOCK = "/var/lock/mirror-hostess/mirror-hostess "
 SOON = 60.0
@@ -32,7 +33,7 @@ def stand_in(folder: Path) -> Path:
         names = json.load(packed.extractfile("manifest.json"))[0]["Layers"]  # type: ignore[arg-type]
         base = [packed.extractfile(name).read() for name in names]  # type: ignore[union-attr]
     program = Tree()
-    program.file("stand_in.py", Path(stand_in_hostess.__file__))
+    program.file("stand_in.py", STAND_IN)
     settings = {"Entrypoint": ["python3", "-u", "/stand_in.py"]}
     path = folder / "stand-in.tar"
     archive.write(archive.Image(IMAGE, [*base, program.tar()], settings), path)
