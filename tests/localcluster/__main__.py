@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.localcluster.errors import LocalClusterError
+from tests.localcluster.families import CHOICES, SINGLE
 from tests.localcluster.node.runtime import FLAVOURS
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 def _further(options: argparse.Namespace) -> dict[str, Any]:
     """Return the further arguments of a command."""
     if options.command == "up":
-        return {"flavour": options.node}
+        return {"flavour": options.node, "families": CHOICES[options.family]}
     if options.command == "build":
         return {"cert_manager": options.cert_manager}
     return {"node": not options.no_node} if options.command == "demo" else {}
@@ -85,6 +86,11 @@ def _add_node(command: argparse.ArgumentParser) -> None:
         const=FLAVOURS[0],
         choices=FLAVOURS,
         help=f"run a node, which needs root on Linux; the default container runtime is {FLAVOURS[0]}",
+    )
+    default = ",".join(SINGLE.order)
+    choices = f"{', '.join(CHOICES)}; default: {default}"
+    command.add_argument(
+        "--family", choices=CHOICES, default=default, metavar="FAMILIES", help=f"the primary one first: {choices}"
     )
 
 

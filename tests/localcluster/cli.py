@@ -9,19 +9,20 @@ from tests.localcluster import build as builder
 from tests.localcluster.cert_manager import CERT_MANAGER
 from tests.localcluster.cluster import Cluster
 from tests.localcluster.errors import LocalClusterError
+from tests.localcluster.families import SINGLE, Families
 from tests.localcluster.locks import exclusive
 from tests.localcluster.node import programs
 from tests.localcluster.node.node import Node
 from tests.localcluster.node.requirements import lack_of_inotify, unmet_requirement
 
 
-def up(folder: Path, flavour: str | None = None) -> int:
+def up(folder: Path, flavour: str | None = None, families: Families = SINGLE) -> int:
     """Start the cluster if it is not up, and leave it running. An interrupted start leaves nothing behind.
 
     `flavour` is the node's container runtime, None for a cluster without a node.
     """
     with _alone():
-        return _up(Cluster(folder), flavour)
+        return _up(Cluster(folder), flavour, families)
 
 
 def down(folder: Path) -> int:
@@ -69,7 +70,7 @@ def check_node(_: Path) -> int:
     return 1 if reason else 0
 
 
-def _up(cluster: Cluster, flavour: str | None) -> int:
+def _up(cluster: Cluster, flavour: str | None, families: Families) -> int:
     alive = {name: cluster.alive(name) for name in cluster.components}
     if alive and all(alive.values()):
         print(f"The cluster in {cluster.folder} is already up at {cluster.url}.")
@@ -80,7 +81,7 @@ def _up(cluster: Cluster, flavour: str | None) -> int:
             "Run `make down`, then start it again."
         )
     else:
-        _start(cluster, flavour)
+        _start(cluster, flavour, families)
     print(f"Stop it with `make down`.\nexport KUBECONFIG={cluster.kubeconfig}")
     return 0
 
@@ -90,12 +91,12 @@ def _alone() -> AbstractContextManager[None]:
     return exclusive(builder.cache_folder(os.environ) / "up.lock", "another `up` or `down`")
 
 
-def _start(cluster: Cluster, flavour: str | None) -> None:
+def _start(cluster: Cluster, flavour: str | None, families: Families) -> None:
     cluster.remove()  # remains of a crash
     begun = time.monotonic()
-    node = Node(cluster, flavour=flavour) if flavour else None
+    node = Node(cluster, flavour=flavour, families=families) if flavour else None
     try:
-        (node or cluster).start()
+        node.start() if node else cluster.start(extra_apiserver_args=families.api_server_arguments)
     except KeyboardInterrupt:
         cluster.remove()  # other failures keep the logs until the next `up` or `down`
         raise

@@ -22,7 +22,7 @@ from tests.localcluster.guard import Guard
 from tests.localcluster.layout import Layout
 from tests.localcluster.node import cleanup
 from tests.localcluster.pki import CertificateAuthority
-from tests.localcluster.probe import address_of, port_of
+from tests.localcluster.probe import url_of
 from tests.localcluster.processes import Processes, resident_bytes
 from tests.localcluster.starter import Starter
 
@@ -59,8 +59,7 @@ class Cluster:
     @property
     def url(self) -> str:
         """Return the API server's URL: `https://127.0.0.1:<port>`."""
-        argv = self._processes.record(commands.API_SERVER).argv
-        return f"https://{address_of(argv)}:{port_of(argv)}"
+        return url_of(self._processes.record(commands.API_SERVER).argv)
 
     @property
     def ca_file(self) -> Path:

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.localcluster.families import SINGLE
 from tests.localcluster.layout import Layout
 from tests.localcluster.ports import LOOPBACK
 
-SERVICE_RANGE = "10.96.0.0/16"  # 65534 Services; kubeadm has /12
-SERVICE_OF_API_SERVER = "10.96.0.1"  # always the first address of the range
 # Relative to the cluster's folder, the working directory of all components: a socket's path has at most 107
 # characters.
 ETCD_URL = "unix://etcd.sock"
@@ -54,7 +53,7 @@ def api_server(layout: Layout, port: int, address: str = LOOPBACK, *, audit: boo
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
         "--allow-privileged=true",
-        f"--service-cluster-ip-range={SERVICE_RANGE}",
+        *SINGLE.api_server_arguments,  # the network of a node overrides it
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-key-file={layout.signing_key}",
         f"--service-account-signing-key-file={layout.signing_key}",

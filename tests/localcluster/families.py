@@ -39,7 +39,7 @@ class Families:
 
 
 SINGLE = Families()
-CHOICES = {",".join(order): Families(order) for order in ((IPV4,), (IPV4, IPV6), (IPV6, IPV4))}
+CHOICES = {",".join(order): Families(order) for order in ((IPV4,), (IPV6,), (IPV4, IPV6), (IPV6, IPV4))}
 
 
 def url_host(address: str) -> str:

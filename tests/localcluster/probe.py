@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tests.localcluster import commands
+from tests.localcluster.families import url_host
 from tests.localcluster.layout import Layout
 
 TIMEOUT = 5.0  # seconds; a starting component may take two
@@ -53,6 +54,11 @@ class Probe:
         finally:
             os.close(directory)
         return True
+
+
+def url_of(argv: Sequence[str]) -> str:
+    """Return the URL of the server started by `argv`."""
+    return f"https://{url_host(address_of(argv))}:{port_of(argv)}"
 
 
 def port_of(argv: Sequence[str]) -> int:

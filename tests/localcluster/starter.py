@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.localcluster import commands, kubeconfig
+from tests.localcluster import commands, families, kubeconfig
 from tests.localcluster.api_server_network import HOST_NETWORK, ApiServerNetwork
 from tests.localcluster.errors import LocalClusterError
 from tests.localcluster.layout import Layout
 from tests.localcluster.pki import CertificateAuthority, Identity, create_signing_key
 from tests.localcluster.ports import LOOPBACK, free_port
-from tests.localcluster.probe import DEFAULT_SERVICE_ACCOUNT, Probe, address_of, port_of
+from tests.localcluster.probe import DEFAULT_SERVICE_ACCOUNT, Probe, url_of
 from tests.localcluster.processes import Processes
 
 ATTEMPTS = 3  # another program may take the port before the component listens
@@ -72,7 +72,7 @@ class Starter:
         ca = CertificateAuthority(self.layout.ca)
         create_signing_key(self.layout.signing_key)
         names = [f"kubernetes{suffix}" for suffix in ("", ".default", ".default.svc", ".default.svc.cluster.local")]
-        ca.server("serving", [*names, "localhost", *{LOOPBACK, address}, commands.SERVICE_OF_API_SERVER])
+        ca.server("serving", [*names, "localhost", *{LOOPBACK, address}, *families.API_SERVER.values()])
         ca.client("admin", [ADMINISTRATORS], name=self.layout.admin.certificate.stem)
 
     def _command_lines(
@@ -117,8 +117,7 @@ class Starter:
         return path
 
     def _write_kubeconfig(self, path: Path, identity: Identity) -> None:
-        argv = self.processes.record(commands.API_SERVER).argv
-        url = f"https://{address_of(argv)}:{port_of(argv)}"
+        url = url_of(self.processes.record(commands.API_SERVER).argv)
         kubeconfig.write(path, url, self.layout.ca.certificate, identity)
 
     def _wait_for_service_account(self) -> None:

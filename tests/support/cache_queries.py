@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from common.cache_protocol import PORT, STATUS_PORT
 from controller.objects.resources import POD, SERVICE, STATEFUL_SET
+from tests.localcluster.families import url_host
 from tests.support.kube import Kube
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ class CacheQueries:
 
     def counted_at(self, address: str, metric: str = SERVED, **labels: str) -> int:
         """Return a metric of one cache; 0 if it is dead or has just started."""
-        page = self.node.run("curl", "--silent", f"http://{address}:{STATUS_PORT}/metrics", check=False).stdout
+        page = self.node.run(
+            "curl", "--silent", f"http://{url_host(address)}:{STATUS_PORT}/metrics", check=False
+        ).stdout
         samples = (each for family in text_string_to_metric_families(page) for each in family.samples)
         found = (each for each in samples if each.name == METRICS + metric)
         return int(sum(each.value for each in found if labels.items() <= each.labels.items()))
@@ -84,7 +87,7 @@ class CacheQueries:
         path, _, tag = image.partition("/")[2].rpartition(":")
         accept = "Accept: application/vnd.oci.image.manifest.v1+json"
         ask = ("curl", "--silent", "--show-error", "--fail", "--insecure", "--header", accept)
-        repository = f"https://{address}:{PORT}/v2/{path}"
+        repository = f"https://{url_host(address)}:{PORT}/v2/{path}"
         manifest = json.loads(self.node.run(*ask, f"{repository}/manifests/{tag}").stdout)
         for blob in (manifest["config"], *manifest["layers"]):
             self.node.run(*ask, "--output", "/dev/null", f"{repository}/blobs/{blob['digest']}")
@@ -104,7 +107,7 @@ class CacheQueries:
     def _status(self, name: str, path: str, host: str = "") -> int:
         accept = "Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json"
         ask = ("curl", "--silent", "--insecure", "--max-time", "10", "--header", accept)
-        url = f"https://{self.address(name)}/v2/{path}{f'?ns={host}' if host else ''}"
+        url = f"https://{url_host(self.address(name))}/v2/{path}{f'?ns={host}' if host else ''}"
         output = self.node.run(*ask, "--output", "/dev/null", "--write-out", "%{http_code}", url, check=False)
         return int(output.stdout or 0)
 
@@ -112,7 +115,7 @@ class CacheQueries:
         """Return the digests of an image's layers, the topmost last."""
         accept = "Accept: application/vnd.oci.image.manifest.v1+json"
         ask = ("curl", "--silent", "--insecure", "--header", accept)
-        output = self.node.run(*ask, f"https://{upstream.address}/v2/{path}/manifests/{tag}").stdout
+        output = self.node.run(*ask, f"https://{url_host(upstream.address)}/v2/{path}/manifests/{tag}").stdout
         return [layer["digest"] for layer in json.loads(output)["layers"]]
 
     def fill(self, volume: Path, leaving: int) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.localcluster.cluster import Cluster
+from tests.localcluster.families import SINGLE, Families
 from tests.localcluster.node.accounts import Account
 from tests.localcluster.node.installed import NAMESPACE, Installed
 from tests.localcluster.node.node import Node
@@ -34,12 +35,12 @@ def mark_node_tests(items: list[pytest.Item], here: Path) -> None:
 
 
 @contextmanager
-def start_testbed(folder: Path, flavour: str, **environment: str) -> Iterator[Testbed]:
+def start_testbed(folder: Path, flavour: str, families: Families = SINGLE, **environment: str) -> Iterator[Testbed]:
     """Start a node, three registries outside of the cluster, and the system, which trusts the private one.
 
     `environment` extends the controller's environment.
     """
-    with Node(Cluster(folder), flavour=flavour).start() as node:
+    with Node(Cluster(folder), flavour=flavour, families=families).start() as node:
         upstreams = upstreams_of(node)
         for upstream in upstreams:
             upstream.prepare().start()

@@ -9,7 +9,7 @@ import pytest
 
 from controller.kubeclient.client import WATCH_SILENCE
 from controller.objects.resources import LEASE, POD
-from tests.localcluster.commands import SERVICE_OF_API_SERVER
+from tests.localcluster.families import API_SERVER, IPV4
 from tests.support.audit import entries
 from tests.support.pulling import pulling, pushed
 from tests.support.traces import traces
@@ -29,11 +29,11 @@ WITHDRAWN = 12.0  # seconds until a dead mirror is withdrawn
 def cut_off(testbed: Testbed, pod: str) -> Iterator[str]:
     """Drop all packets of a pod to the API server during the block; yield the pod's address."""
     address: str = testbed.kube.get(POD, pod)["status"]["podIP"]
-    testbed.node.drop_packets(SERVICE_OF_API_SERVER, source=address)
+    testbed.node.drop_packets(API_SERVER[IPV4], source=address)
     try:
         yield address
     finally:
-        testbed.node.let_packets(SERVICE_OF_API_SERVER, source=address)
+        testbed.node.let_packets(API_SERVER[IPV4], source=address)
 
 
 def leader(testbed: Testbed) -> str:
@@ -121,13 +121,13 @@ def test_controllers_lose_half_of_packets(world: Testbed, chaos: Chaos) -> None:
     """Half of the packets to the API server are lost, and changes are still reconciled."""
     addresses = [pod["status"]["podIP"] for pod in world.kube.every(POD, labelSelector=CONTROLLER)]
     for address in addresses:
-        world.node.drop_packets(SERVICE_OF_API_SERVER, source=address, share=0.5)
+        world.node.drop_packets(API_SERVER[IPV4], source=address, share=0.5)
     try:
         world.change("world", ttl="101h")
         reported = world.until(lambda: world.condition("world", "Accepted")["status"] == "True", RECONCILED_WITHIN)
     finally:
         for address in addresses:
-            world.node.let_packets(SERVICE_OF_API_SERVER, source=address, share=0.5)
+            world.node.let_packets(API_SERVER[IPV4], source=address, share=0.5)
     world.change("world", ttl=None)
     recovered = world.until(lambda: world.condition("world", "Ready")["status"] == "True", RECONCILED_WITHIN)
     chaos.row("half of the controllers' packets lost", lost="0 of 2 changes", condition=reported, recovered=recovered)

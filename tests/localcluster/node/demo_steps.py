@@ -70,8 +70,8 @@ class PullSteps:
 
     @cached_property
     def _hub(self) -> Upstream:
-        roles = {"tokens": True, "public": True}
-        return Upstream(self._node, HUB, account=Account(), auth_host="auth.docker.io", ca=PUBLIC, **roles)
+        account, auth_host = Account(), "auth.docker.io"
+        return Upstream(self._node, HUB, account=account, tokens=True, public=True, auth_host=auth_host, ca=PUBLIC)
 
     def prepare(self) -> None:
         """Start the registry, push an image and create volumes for the first mirror."""

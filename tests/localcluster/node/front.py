@@ -204,6 +204,7 @@ def _pieces(answer: http.client.HTTPResponse) -> Iterator[bytes]:
 def main(settings: Settings) -> None:
     """Serve until this process is ended."""
     Handler.front = Front(settings)
+    Server.address_family = socket.AF_INET6 if ":" in settings.address else socket.AF_INET
     Server((settings.address, settings.port), Handler).serve_forever()
 
 

@@ -13,21 +13,27 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-FORWARDING = Path("/proc/sys/net/ipv4")
-SWITCHES = {"ip_forward": "1", "conf/all/rp_filter": "0", "conf/default/rp_filter": "0"}
+FORWARDING = Path("/proc/sys/net")
+SWITCHES = {"ipv4/ip_forward": "1", "ipv4/conf/all/rp_filter": "0", "ipv4/conf/default/rp_filter": "0"}
+# The gateway of a new pod is usable at once, and not after a second of looking for another owner.
+SWITCHES_OF_IPV6 = {"ipv6/conf/all/forwarding": "1", "ipv6/conf/default/dad_transmits": "0"}
 # Folders of the node's own, below its folder.
 OWN_FOLDERS = {"/var/lib/kubelet": "kubelet", "/var/log": "log", "/opt": "opt"}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The node's `folder`, cgroup v1 `controllers`, the file `ready` to create at the end, and the DNS server."""
+    """The node's `folder`, cgroup v1 `controllers`, the file `ready` to create at the end, and the DNS server.
+
+    `ipv6`: the cluster has addresses of that family.
+    """
 
     name: str
     folder: str
     controllers: list[str]
     ready: str
     dns: str
+    ipv6: bool
 
 
 def main(settings: Settings) -> None:
@@ -41,7 +47,7 @@ def main(settings: Settings) -> None:
     _mount_run()
     _mount_etc(folder, settings)
     _mount_folders(folder)
-    _set_up_network()
+    _set_up_network(ipv6=settings.ipv6)
     Path(settings.ready).touch()
     _bury_orphans()
 
@@ -94,15 +100,16 @@ def _mount_folders(folder: Path) -> None:
         _run("mount", "--bind", str(folder / name), target)
 
 
-def _set_up_network() -> None:
+def _set_up_network(*, ipv6: bool) -> None:
     """Start the loopback and a default route that leads nowhere: Services need one, and no packet leaves the node."""
     _run("ip", "link", "set", "lo", "up")
     # A veth, as some kernels have no dummy device.
     _run("ip", "link", "add", "nowhere", "arp", "off", "type", "veth", "peer", "name", "nobody")
     for name in ("nobody", "nowhere"):
         _run("ip", "link", "set", name, "up")
-    _run("ip", "route", "add", "default", "dev", "nowhere")
-    for name, value in SWITCHES.items():
+    for version in ("-4", "-6") if ipv6 else ("-4",):
+        _run("ip", version, "route", "add", "default", "dev", "nowhere")
+    for name, value in {**SWITCHES, **(SWITCHES_OF_IPV6 if ipv6 else {})}.items():
         FORWARDING.joinpath(name).write_text(value)
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from common.types import Json
 from tests.localcluster.cluster import Cluster
 from tests.localcluster.errors import LocalClusterError
+from tests.localcluster.families import DNS, Families
 from tests.localcluster.node import volumes
-from tests.localcluster.node.sandbox import DNS_ADDRESS, Sandbox
+from tests.localcluster.node.sandbox import Sandbox
 from tests.localcluster.processes import Processes, resident_bytes
 
 NAMES = "/etc/local-names/hosts"  # names that CoreDNS serves besides those of the cluster
@@ -24,17 +25,23 @@ CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.ar
 class Inside:
     """The running node called `name`, with its files in `folder`. Methods raise LocalClusterError."""
 
-    def __init__(self, cluster: Cluster, folder: Path, name: str) -> None:
+    def __init__(self, cluster: Cluster, folder: Path, name: str, families: Families) -> None:
         self.cluster = cluster
         self.folder = folder
         self.name = name
         self.processes = Processes(cluster.folder)
-        self.sandbox = Sandbox(name, folder, self.processes)
+        self.families = families
+        self.sandbox = Sandbox(name, folder, self.processes, families)
 
     @property
     def address(self) -> str:
-        """Return the node's address, which this machine can reach."""
-        return self.sandbox.link.address(1)
+        """Return the node's first address, which this machine can reach."""
+        return self.addresses[0]
+
+    @property
+    def addresses(self) -> list[str]:
+        """Return the node's address of each family of the cluster."""
+        return [self.sandbox.link.address(1, family) for family in self.families.order]
 
     def run(self, *argv: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command in the node; with `check`, raises LocalClusterError if it fails."""
@@ -93,7 +100,7 @@ class Inside:
         found = self.read(NAMES).decode().splitlines(keepends=True)
         kept = [line for line in found if line.split()[1:] != [name]]
         self.write(NAMES, "".join([*kept, f"{address} {name}\n"]))
-        ask = ("busybox", "nslookup", name, DNS_ADDRESS)
+        ask = ("busybox", "nslookup", name, DNS[self.families.first])
         self.wait_for(f"{name} is {address}", lambda: f" {address}\n" in self.run(*ask, check=False).stdout)
 
     def add_volumes(self, count: int, size: str = "20Gi", *, megabytes: int | None = None) -> list[Path]:
@@ -129,4 +136,4 @@ class Inside:
             sender = ("--source", source) if source else ()
             chance = ("-m", "statistic", "--mode", "random", "--probability", str(share)) if share < 1 else ()
             rule = (*sender, "--destination", address, *chance, "--jump", "DROP")
-            self.run("iptables", "--wait", "--table", "raw", what, chain, *rule)
+            self.run("ip6tables" if ":" in address else "iptables", "--wait", "--table", "raw", what, chain, *rule)

@@ -3,15 +3,15 @@
 from pathlib import Path
 
 from common.types import Json
+from tests.localcluster.families import DNS, POD_RANGE, Families
 from tests.localcluster.layout import Layout
 from tests.localcluster.node.runtime import SOCKET
-from tests.localcluster.node.sandbox import DNS_ADDRESS
 from tests.localcluster.pki import Identity
 
 KUBELET, KUBE_PROXY = "kubelet", "kube-proxy"
 
 
-def kubelet_settings(layout: Layout, serving: Identity) -> Json:
+def kubelet_settings(layout: Layout, serving: Identity, families: Families) -> Json:
     """Return the KubeletConfiguration."""
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -30,7 +30,7 @@ def kubelet_settings(layout: Layout, serving: Identity) -> Json:
         },
         "authorization": {"mode": "Webhook"},
         "clusterDomain": "cluster.local",
-        "clusterDNS": [DNS_ADDRESS],
+        "clusterDNS": [DNS[families.first]],
         "resolvConf": "/etc/resolv.conf",
         # The disk is this machine's; ignore its usage.
         "evictionHard": {
@@ -49,13 +49,13 @@ def kubelet_settings(layout: Layout, serving: Identity) -> Json:
     }
 
 
-def proxy_settings(name: str, kubeconfig: Path) -> Json:
+def proxy_settings(name: str, kubeconfig: Path, families: Families) -> Json:
     """Return the KubeProxyConfiguration for the node `name`."""
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "mode": "iptables",
-        "clusterCIDR": "10.244.0.0/16",
+        "clusterCIDR": families.joined(POD_RANGE),
         "hostnameOverride": name,
         "clientConnection": {"kubeconfig": str(kubeconfig)},
         # 0: keep the kernel's settings, which are this machine's.
@@ -64,9 +64,10 @@ def proxy_settings(name: str, kubeconfig: Path) -> Json:
     }
 
 
-def apiserver_arguments(layout: Layout, client: Identity) -> tuple[str, ...]:
+def apiserver_arguments(layout: Layout, client: Identity, families: Families) -> tuple[str, ...]:
     """Return arguments that let pods reach the API server, and it the kubelet for logs and exec."""
     return (
+        *families.api_server_arguments,
         "--endpoint-reconciler-type=lease",
         f"--kubelet-client-certificate={client.certificate}",
         f"--kubelet-client-key={client.key}",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.localcluster.errors import LocalClusterError
+from tests.localcluster.families import IPV4, PREFIX, Families
 
 # 198.18.0.0/15 is for benchmarks (RFC 2544), so no machine has these addresses. Each node has a /24 of the upper half.
 NETWORK = "198.19"
@@ -15,7 +16,7 @@ TAKEN = "File exists"  # the kernel's message for an existing interface
 
 @dataclass(frozen=True)
 class Link:
-    """The network 198.19.`number`.0/24."""
+    """The networks 198.19.`number`.0/24 and 2001:db8:19:`number`::/64, as far as the cluster has the family."""
 
     number: int
 
@@ -24,12 +25,12 @@ class Link:
         """Return the interface of this machine."""
         return f"rm-node{self.number}"
 
-    def address(self, host: int) -> str:
+    def address(self, host: int, family: str = IPV4) -> str:
         """Return an address: 1 is the node, 254 this machine, others are for servers in the node."""
-        return f"{NETWORK}.{self.number}.{host}"
+        return f"{NETWORK}.{self.number}.{host}" if family == IPV4 else f"{PREFIX}:19:{self.number:x}::{host:x}"
 
 
-def connect(pid: int, folder: Path, number: int | None = None) -> Link:
+def connect(pid: int, folder: Path, families: Families, number: int | None = None) -> Link:
     """Connect this machine to the network of process `pid` in the node of the cluster in `folder`, and record it.
 
     `number` is that of an earlier network of the node.
@@ -39,7 +40,7 @@ def connect(pid: int, folder: Path, number: int | None = None) -> Link:
         made = _ip("link", "add", link.interface, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
         if made.returncode == 0:
             folder.joinpath(RECORD).write_text(str(each))
-            _address(link, pid)
+            _address(link, pid, families)
             return link
         if TAKEN not in made.stderr:
             raise LocalClusterError(f"Cannot create a network interface for the node: {made.stderr.strip()}")
@@ -62,12 +63,18 @@ def disconnect(folder: Path) -> None:
         record.unlink()
 
 
-def _address(link: Link, pid: int) -> None:
+def _address(link: Link, pid: int, families: Families) -> None:
     inside = ("nsenter", f"--net=/proc/{pid}/ns/net", "--")
-    _must("ip", "address", "add", f"{link.address(254)}/24", "dev", link.interface)
-    _must("ip", "link", "set", link.interface, "up")
-    _must(*inside, "ip", "address", "add", f"{link.address(1)}/24", "dev", "eth0")
-    _must(*inside, "ip", "link", "set", "eth0", "up")
+    for prefix, interface, host in (((), link.interface, 254), (inside, "eth0", 1)):
+        for family in families.order:
+            address = with_prefix(link.address(host, family), "24", "64")
+            _must(*prefix, "ip", "address", "add", *address, "dev", interface)
+        _must(*prefix, "ip", "link", "set", interface, "up")
+
+
+def with_prefix(address: str, length4: str, length6: str) -> tuple[str, ...]:
+    """Return the arguments of `ip address` for an address. `nodad`: it is usable at once."""
+    return (f"{address}/{length6}", "nodad") if ":" in address else (f"{address}/{length4}",)
 
 
 def _ip(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -24,13 +24,14 @@ from tests.localcluster.api_server_network import ApiServerNetwork
 from tests.localcluster.build import build
 from tests.localcluster.cluster import Cluster
 from tests.localcluster.errors import LocalClusterError
+from tests.localcluster.families import API_SERVER, DNS, IPV4, SINGLE, Families
 from tests.localcluster.layout import Layout
 from tests.localcluster.node import cleanup, images, kubelet, runtime
 from tests.localcluster.node.inside import NAMES, Inside
 from tests.localcluster.node.public_ca import BUNDLE, public_ca_file
 from tests.localcluster.node.requirements import lack_of_inotify, unmet_requirement
 from tests.localcluster.node.runtime import Runtime
-from tests.localcluster.node.sandbox import DNS_ADDRESS, NAME
+from tests.localcluster.node.sandbox import NAME
 from tests.localcluster.pki import CertificateAuthority, Identity
 
 CONTAINERD, KUBELET, KUBE_PROXY = "containerd", kubelet.KUBELET, kubelet.KUBE_PROXY
@@ -55,8 +56,9 @@ class Node(Inside):
         *,
         config_path: str | None = None,
         name: str = "node1",
+        families: Families = SINGLE,
     ) -> None:
-        super().__init__(cluster, (folder or cluster.folder / "node").absolute(), name)
+        super().__init__(cluster, (folder or cluster.folder / "node").absolute(), name, families)
         self.flavour = flavour
         self.timings: dict[str, float] = {}
         self._config_path = config_path
@@ -167,12 +169,14 @@ class Node(Inside):
         self.sandbox.start()
         self.write(runtime.CONFIGURATION, self.runtime.configuration(self.folder))
         self.append(BUNDLE, public_ca_file().read_bytes())  # Go programs read it once
-        self.write(f"{runtime.CNI_FOLDER}/10-pods.conflist", json.dumps(runtime.NETWORK))
+        self.write(f"{runtime.CNI_FOLDER}/10-pods.conflist", json.dumps(runtime.pod_network(self.families)))
         self.write(NAMES, "")
         self.sandbox.launch(CONTAINERD, self._containerd(), {"PATH": self.runtime.path})
         ca = CertificateAuthority(self._layout.ca)
         client = ca.client("apiserver-kubelet-client", ["system:masters"], name="apiserver-kubelet-client")
-        return ApiServerNetwork(self.address, self.sandbox.network, kubelet.apiserver_arguments(self._layout, client))
+        return ApiServerNetwork(
+            self.address, self.sandbox.network, kubelet.apiserver_arguments(self._layout, client, self.families)
+        )
 
     def _import(self, archives: Iterable[Path]) -> None:
         self.wait_for("containerd answers", lambda: self.ctr("version", check=False).returncode == 0)
@@ -187,22 +191,24 @@ class Node(Inside):
         ca = CertificateAuthority(self._layout.ca)
         self._write_kubeconfig(KUBELET, ca.client(f"system:node:{self.name}", ["system:nodes"], name=KUBELET))
         self._write_kubeconfig(KUBE_PROXY, ca.client("system:kube-proxy", name=KUBE_PROXY))
-        serving = ca.server("kubelet-serving", [self.name, self.address])
-        self._write_settings(KUBELET, kubelet.kubelet_settings(self._layout, serving))
-        self._write_settings(KUBE_PROXY, kubelet.proxy_settings(self.name, self._layout.kubeconfigs / KUBE_PROXY))
+        serving = ca.server("kubelet-serving", [self.name, *self.addresses])
+        self._write_settings(KUBELET, kubelet.kubelet_settings(self._layout, serving, self.families))
+        proxy_kubeconfig = self._layout.kubeconfigs / KUBE_PROXY
+        self._write_settings(KUBE_PROXY, kubelet.proxy_settings(self.name, proxy_kubeconfig, self.families))
         self.start_component(KUBELET)
-        self.cluster.run_kubectl("apply", f"--filename={OBJECTS}")
+        objects = OBJECTS.read_text().replace(DNS[IPV4], DNS[self.families.first])
+        self.cluster.run_kubectl("apply", "--filename=-", stdin=objects)
         self.start_component(KUBE_PROXY)
         self.wait_for("the node is Ready", lambda: self._prints("True", "node", self.name, "-o", READY))
 
     def _wait_for_services(self) -> None:
         """Wait for kube-proxy, which takes up to a second; a failed pull is retried only after ten."""
-        self.wait_for("the API server's Service answers", lambda: self.answers(commands.SERVICE_OF_API_SERVER, 443))
+        self.wait_for("the API server's Service answers", lambda: self.answers(API_SERVER[self.families.first], 443))
 
     def _wait_for_names(self) -> None:
         deployment = ("-n", "kube-system", "deployment", "coredns", "-o", "jsonpath={.status.readyReplicas}")
         self.wait_for("CoreDNS is ready", lambda: self._prints("1", *deployment))
-        self.wait_for("CoreDNS' Service answers", lambda: self.answers(DNS_ADDRESS, 53))
+        self.wait_for("CoreDNS' Service answers", lambda: self.answers(DNS[self.families.first], 53))
 
     def _prints(self, expected: str, *arguments: str) -> bool:
         return self.cluster.run_kubectl("get", *arguments, check=False).stdout == expected
@@ -216,7 +222,7 @@ class Node(Inside):
             f"--config={self._settings(KUBELET)}",
             f"--kubeconfig={self._layout.kubeconfigs / KUBELET}",
             f"--hostname-override={self.name}",
-            f"--node-ip={self.address}",
+            f"--node-ip={','.join(self.addresses)}",
         ]
 
     def _kube_proxy(self) -> list[str]:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.types import Json
 from tests.localcluster.errors import LocalClusterError
+from tests.localcluster.families import ALL, POD_RANGE, Families
 from tests.localcluster.node import debian, images, programs
 from tests.localcluster.node.sandbox import PATH
 
@@ -15,7 +17,6 @@ FLAVOURS = (DEBIAN, MODULES)
 SOCKET = "/run/containerd/containerd.sock"
 CNI_PLUGINS = "/usr/lib/cni"
 CNI_FOLDER = "/etc/cni/net.d"
-POD_NETWORK = "10.244.0.0/24"  # the same in each node, as each has its own network
 CONFIGURATION = "/etc/containerd/config.toml"  # in the node's /etc; the agent reads it too
 TWO_ROOTS = "/etc/containerd/certs.d:/etc/docker/certs.d"  # the default of 2.2 and newer
 ONE_ROOT = "/etc/containerd/certs.d"
@@ -128,20 +129,20 @@ REGISTRY_2 = """[plugins."io.containerd.cri.v1.images".registry]
 
 CONFIGURATIONS = {DEBIAN: (CONFIGURATION_1, REGISTRY_1), MODULES: (CONFIGURATION_2, REGISTRY_2)}
 
-NETWORK = {
-    "cniVersion": "0.4.0",
-    "name": "pods",
-    "plugins": [
-        {
-            "type": "ptp",
-            "ipMasq": False,
-            "ipam": {
-                "type": "host-local",
-                "dataDir": "/run/cni-ipam",
-                "ranges": [[{"subnet": POD_NETWORK}]],
-                "routes": [{"dst": "0.0.0.0/0"}],
-            },
-        },
-        {"type": "portmap", "capabilities": {"portMappings": True}},
-    ],
-}
+
+def pod_network(families: Families) -> Json:
+    """Return the CNI configuration: each pod has an address of each family."""
+    ipam = {
+        "type": "host-local",
+        "dataDir": "/run/cni-ipam",
+        "ranges": [[{"subnet": subnet}] for subnet in families.each(POD_RANGE)],
+        "routes": [{"dst": destination} for destination in families.each(ALL)],
+    }
+    return {
+        "cniVersion": "0.4.0",
+        "name": "pods",
+        "plugins": [
+            {"type": "ptp", "ipMasq": False, "ipam": ipam},
+            {"type": "portmap", "capabilities": {"portMappings": True}},
+        ],
+    }

@@ -11,11 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.localcluster.errors import LocalClusterError
+from tests.localcluster.families import DNS, IPV6, Families
 from tests.localcluster.node import cgroups, init, link
 from tests.localcluster.node.link import Link
 from tests.localcluster.processes import GRACE, POLL, Processes
 
-DNS_ADDRESS = "10.96.0.10"  # the Service of CoreDNS, same address as with kubeadm
 NAME = "node"  # of the first process
 NAMESPACES = ("--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup")
 # kubelet, containerd and kube-proxy need programs such as iptables and mount.
@@ -27,9 +27,10 @@ JOIN = 'groups=$1; shift; for group in $groups; do echo $$ > "$group/cgroup.proc
 class Sandbox:
     """The namespaces of the node called `name`, with its files in `folder`."""
 
-    def __init__(self, name: str, folder: Path, processes: Processes) -> None:
+    def __init__(self, name: str, folder: Path, processes: Processes, families: Families) -> None:
         self.name = name
         self.folder = folder
+        self.families = families
         self._processes = processes
 
     def start(self, number: int | None = None) -> None:
@@ -41,12 +42,13 @@ class Sandbox:
         ready = self.folder / "ready"
         ready.unlink(missing_ok=True)
         cgroups.create(self._processes.folder)
-        settings = init.Settings(self.name, str(self.folder), cgroups.controllers(), str(ready), DNS_ADDRESS)
+        dns, has_ipv6 = DNS[self.families.first], IPV6 in self.families.order
+        settings = init.Settings(self.name, str(self.folder), cgroups.controllers(), str(ready), dns, has_ipv6)
         first = [sys.executable, "-I", "-S", str(Path(init.__file__)), json.dumps(asdict(settings))]
         unshare = ["unshare", *NAMESPACES, "--fork", "--kill-child", "--propagation=private", "--", *first]
         self._processes.start(NAME, self._joined(unshare), {**os.environ, "PATH": PATH})
         self._processes.wait_ready(NAME, ready.exists)
-        link.connect(self.pid, self._processes.folder, number)
+        link.connect(self.pid, self._processes.folder, self.families, number)
         self._net.unlink(missing_ok=True)
         self._net.symlink_to(f"/proc/{self.pid}/ns/net")
 

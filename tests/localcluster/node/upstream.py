@@ -18,6 +18,7 @@ from tests.localcluster.node import archive, front, programs, tokens
 from tests.localcluster.node.accounts import Account, htpasswd
 from tests.localcluster.node.faults import TOKEN_PATH, Faults, Record
 from tests.localcluster.node.inside import Inside
+from tests.localcluster.node.link import with_prefix
 from tests.localcluster.node.public_ca import public_ca, public_ca_file
 from tests.localcluster.node.testimages import sized_image
 from tests.localcluster.pki import CertificateAuthority
@@ -40,7 +41,7 @@ class Upstream:
     `auth_host`, as Docker Hub does, else passwords. `public` allows pulls without an account. Without `account`
     everything is allowed. `ca` is CLUSTER, which is not trusted by default, or PUBLIC, which node, caches and our
     programs trust. A `front` counts requests and simulates faults; `direct` leaves it out, for benchmarks, and has no
-    tokens.
+    tokens. `family` is that of its address, by default the cluster's primary one.
     """
 
     def __init__(  # noqa: PLR0913 - properties that tests choose
@@ -55,11 +56,12 @@ class Upstream:
         auth_host: str | None = None,
         ca: str = CLUSTER,
         direct: bool = False,
+        family: str | None = None,
     ) -> None:
         self.node = node
         self.host = host
         self.number = number
-        self.address = node.sandbox.link.address(number)
+        self.address = node.sandbox.link.address(number, family or node.families.first)
         self.account = account
         self.tokens = tokens
         self.public = public
@@ -86,8 +88,8 @@ class Upstream:
 
     def start(self) -> "Upstream":
         """Start it; return itself when it accepts connections."""
-        # A /32: an address with the node's prefix could become the source of its packets.
-        self.node.run("ip", "address", "replace", f"{self.address}/32", "dev", "eth0")
+        # A host's prefix: an address with that of the node could become the source of its packets.
+        self.node.run("ip", "address", "replace", *with_prefix(self.address, "32", "128"), "dev", "eth0")
         binary = programs.build(programs.REGISTRY)
         command = [str(binary), "serve", str(self._config)]
         self.node.sandbox.launch(self._name, command, {"OTEL_TRACES_EXPORTER": "none"})
