@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 PROBE_INTERVAL: Final = 2.0
 # Seconds until the next round while the last probes contradict the state.
 RETRY_INTERVAL: Final = 0.5
+# Seconds between two probes of the mirror's second address in a dual-stack cluster.
+SECOND_INTERVAL: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Agent:
     _probe_error: str = ""
     _unreachable_since: float | None = None
     _name_known_at: float = 0.0  # by the monotonic clock
+    _second_due: float = 0.0  # by the monotonic clock
     _last_round: float = field(default_factory=time.monotonic)
     _wake: threading.Event = field(default_factory=threading.Event)
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -170,7 +173,7 @@ class Agent:
             return node_state.CA_UNKNOWN
         if not addresses:
             return node_state.MIRROR_UNKNOWN
-        self._health = self._check(addresses[0], ca, mirror)
+        self._health = self._check(addresses, ca, mirror)
         gone = seen is not None and not mirror.addresses  # of `seen`: self._mirror may be newer than the probe
         if not self._health.alive:
             return self._withdraw(mirror, () if gone else addresses, ca)
@@ -205,12 +208,12 @@ class Agent:
             return NodeState(State.PENDING, "MirrorSilent", f"The mirror has not answered yet: {self._probe_error}.")
         return self._withdrawn_state(mirror)
 
-    def _check(self, address: str, ca: bytes, mirror: MirrorEndpoints) -> FailureThreshold:
+    def _check(self, addresses: tuple[str, ...], ca: bytes, mirror: MirrorEndpoints) -> FailureThreshold:
         if mirror.endpoints == ():
             self._probe_error = "none of its cache pods is ready"
             return DEAD
         try:
-            self._probe(address, ca)
+            self._probe(addresses[0], ca)
             self._probe_pods(mirror.endpoints or (), ca)
         except ProbeError as error:
             self._probe_error = str(error)
@@ -218,7 +221,19 @@ class Agent:
             return self._health.after(answered=False)
         self.probes.count(time.time(), answered=True)
         self._has_answered, self._unreachable_since = True, None
+        self._name_node(addresses[1:], ca)
         return self._health.after(answered=True)
+
+    def _name_node(self, addresses: tuple[str, ...], ca: bytes) -> None:
+        """Probe the second address: the caches learn the node's address of that family, from which it may pull.
+
+        Its failure does not count, because runtimes then use the first address.
+        """
+        if addresses and time.monotonic() > self._second_due:
+            self._second_due = time.monotonic() + SECOND_INTERVAL
+            for address in addresses:
+                with contextlib.suppress(ProbeError):
+                    self._probe(address, ca)
 
     def _probe_pods(self, endpoints: tuple[Endpoint, ...], ca: bytes) -> None:
         """Probe pods one by one until the first failure, so that ten pods take hardly longer than two."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -198,6 +199,15 @@ def test_rollout_of_replicas_withdraws_nothing(one: Running, server: Server, tmp
     end = time.monotonic() + 2 * PROBE_INTERVAL
     while time.monotonic() < end:
         assert one.toml.exists()
+
+
+def test_second_address_is_probed_and_may_fail(one: Running, server: Server) -> None:
+    """The first address decides alone if the mirror is used."""
+    with socket.create_server(("127.0.0.2", server.port)) as second:
+        second.settimeout(AWAY)
+        one.start(replace(UP, addresses=("127.0.0.1", "127.0.0.2")))
+        second.accept()[0].close()
+    one.configured()
 
 
 def test_stuck_loop_reports_stuck(one: Running) -> None:
