@@ -102,8 +102,10 @@ class Processes:
         left = ", ".join(f"{name} (process {self.record(name).pid})" for name in names if self.alive(name))
         raise LocalClusterError(f"SIGKILL does not end these: {left}.")
 
-    def wait_ready(self, name: str, ready: Callable[[], bool], deadline: float = START_DEADLINE) -> None:
-        """Wait until `ready` returns True.
+    def wait_ready(
+        self, name: str, ready: Callable[[], bool], deadline: float = START_DEADLINE, pause: float = POLL
+    ) -> None:
+        """Poll until `ready` returns True.
 
         Raises LocalClusterError with the end of the log if the process ends or the deadline passes.
         """
@@ -113,7 +115,7 @@ class Processes:
                 raise LocalClusterError(f"{name} ended while starting. {self.last_lines(name)}")
             if time.monotonic() > limit:
                 raise LocalClusterError(f"{name} was not ready within {deadline:.0f} s. {self.last_lines(name)}")
-            time.sleep(POLL)
+            time.sleep(pause)
 
     def log(self, name: str) -> Path:
         """Return the log file of `name`."""

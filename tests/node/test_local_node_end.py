@@ -5,9 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pytest
+
 from tests.localcluster.cluster import Cluster
+from tests.localcluster.errors import LocalClusterError
+from tests.localcluster.node import kubelet
+from tests.localcluster.node.inside import DEADLINE
+from tests.localcluster.node.node import Node
 from tests.localcluster.node.requirements import INOTIFY_INSTANCES
 from tests.support.pods import eventually
 
@@ -69,6 +76,15 @@ def test_up_with_a_node_and_down(tmp_path: Path) -> None:
     local("down", folder=folder)
     assert not traces(folder)
     assert not folder.exists()
+
+
+def test_start_names_the_kubelet_that_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last words are in the message, and nothing waits for the deadline."""
+    monkeypatch.setattr(kubelet, "kubelet_settings", lambda *_: {"kind": "Unknown"})
+    node, begun = Node(Cluster(tmp_path / "cluster")), time.monotonic()
+    with pytest.raises(LocalClusterError, match=r"(?s)^kubelet ended while starting\..*failed to load kubelet config"):
+        node.start()
+    assert time.monotonic() - begun < DEADLINE
 
 
 def test_lack_of_inotify_instances_is_reported() -> None:

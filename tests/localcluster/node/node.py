@@ -27,7 +27,7 @@ from tests.localcluster.errors import LocalClusterError
 from tests.localcluster.families import API_SERVER, DNS, IPV4, SINGLE, Families
 from tests.localcluster.layout import Layout
 from tests.localcluster.node import cleanup, images, kubelet, runtime
-from tests.localcluster.node.inside import NAMES, Inside
+from tests.localcluster.node.inside import NAMES, PAUSE, Inside
 from tests.localcluster.node.public_ca import BUNDLE, public_ca_file
 from tests.localcluster.node.requirements import lack_of_inotify, unmet_requirement
 from tests.localcluster.node.runtime import Runtime
@@ -138,7 +138,7 @@ class Node(Inside):
         commands = {CONTAINERD: self._containerd, KUBELET: self._kubelet, KUBE_PROXY: self._kube_proxy}
         self.sandbox.launch(name, commands[name](), {"PATH": self.runtime.path})
         if name == CONTAINERD:
-            self.wait_for("containerd answers", lambda: self.ctr("version", check=False).returncode == 0)
+            self._wait_for_containerd()
 
     def cut_power(self) -> None:
         """Kill all processes of the node and the API server with SIGKILL. Disks stay."""
@@ -179,7 +179,7 @@ class Node(Inside):
         )
 
     def _import(self, archives: Iterable[Path]) -> None:
-        self.wait_for("containerd answers", lambda: self.ctr("version", check=False).returncode == 0)
+        self._wait_for_containerd()
         for archive in archives:
             self.import_image(archive)
         self.ctr("images", "label", images.PAUSE_IMAGE, PINNED)
@@ -199,11 +199,18 @@ class Node(Inside):
         objects = OBJECTS.read_text().replace(DNS[IPV4], DNS[self.families.first])
         self.cluster.run_kubectl("apply", "--filename=-", stdin=objects)
         self.start_component(KUBE_PROXY)
-        self.wait_for("the node is Ready", lambda: self._prints("True", "node", self.name, "-o", READY))
+        self._wait_for(KUBELET, lambda: self._prints("True", "node", self.name, "-o", READY))
+
+    def _wait_for(self, name: str, ready: Callable[[], bool]) -> None:
+        """Wait for the effect of a program. Raises LocalClusterError with the end of its log if it ends before."""
+        self.processes.wait_ready(name, ready, pause=PAUSE)
+
+    def _wait_for_containerd(self) -> None:
+        self._wait_for(CONTAINERD, lambda: self.ctr("version", check=False).returncode == 0)
 
     def _wait_for_services(self) -> None:
         """Wait for kube-proxy, which takes up to a second; a failed pull is retried only after ten."""
-        self.wait_for("the API server's Service answers", lambda: self.answers(API_SERVER[self.families.first], 443))
+        self._wait_for(KUBE_PROXY, lambda: self.answers(API_SERVER[self.families.first], 443))
 
     def _wait_for_names(self) -> None:
         deployment = ("-n", "kube-system", "deployment", "coredns", "-o", "jsonpath={.status.readyReplicas}")
