@@ -158,9 +158,11 @@ def test_pod_of_a_dead_node_is_named(kube: Kube, name: str) -> None:
     """Kubernetes deletes the pods of a node that died, and no kubelet confirms it."""
     create_storage_class(kube, name, growing=False)
     create_volumes(kube, name, [name], "20Gi")
-    kube.mirror(a_mirror().named(name).of(f"{name}.example.com").on_class(name).replicated(1))
+    everywhere = [{"operator": "Exists"}]  # Kubernetes taints a node without a kubelet after some time
+    mirror = a_mirror().named(name).of(f"{name}.example.com").on_class(name).replicated(1)
+    kube.mirror(mirror.placing_caches(tolerations=everywhere))
     (pod,) = until(lambda: pods_of(kube, name, "registry"), why="one pod", seconds=SOON)
-    until(lambda: kube.get(resources.POD, pod["metadata"]["name"])["spec"].get("nodeName"), why="it has a node")
+    until(lambda: kube.get(resources.POD, pod["metadata"]["name"])["spec"].get("nodeName"), why="a node", seconds=RETRY)
     set_pod_ready(kube, pod, ready=True)
     kube.until_condition(name, "CacheAvailable", "True", "AllReplicasReady")
     set_pod_ready(kube, pod, ready=False)
