@@ -58,14 +58,16 @@ def clusters(
         running.system.install()
         return running
 
-    yield make
-    for running in made:
-        running.stop()
-        if failed_attempts(request.session) == failed:
-            running.cluster.remove()
-        else:
-            running.cluster.stop()
-            sys.stderr.write(f"\nA test failed: its cluster's logs and data stay in {running.cluster.folder}.\n")
+    try:
+        yield make
+    finally:
+        for running in made:
+            running.stop()
+            if failed_attempts(request.session) == failed:
+                running.cluster.remove()
+            else:
+                running.cluster.stop()
+                sys.stderr.write(f"\nA test failed: its cluster's logs and data stay in {running.cluster.folder}.\n")
 
 
 @pytest.fixture(scope="session")
