@@ -126,6 +126,7 @@ def test_hosts_file_replaced_by_rename(testbed: Testbed) -> None:
 def test_hosts_file_and_folder_removed(testbed: Testbed) -> None:
     """The runtime creates no directory in place of the missing file."""
     testbed.node.run("chmod", "644", "/etc/hosts")  # the mode of the file written below
+    testbed.node.run("mkdir", "--parents", "/etc/docker/certs.d")
     before = traces(testbed.node)
     testbed.mirror("removed", testbed.world)
     written, first = hosts_block.parse(testbed.node.read("/etc/hosts")).foreign, testbed.agent("removed")
