@@ -187,16 +187,23 @@ class Node:
         return self.hosts.set(self.settings.mirror, self.settings.masquerade, addresses)
 
     def _write_docker_ca(self, ca: bytes, *, needed: bool) -> None:
-        with contextlib.nullcontext() if needed else contextlib.suppress(OSError):
+        """Write the CA for docker. Without docker's folder in the runtime's path, its problems do not count."""
+        try:
             self.files.write_ca(self.settings.docker_certs, ca)
+        except OSError:
+            if needed or self.is_outdated:
+                raise
 
     def _write_drop_in(self, *, needed: bool) -> None:
         """Write the drop-in. Without CRI-O, problems of podman are no problems of the mirror."""
         if needed:
             self.drop_in.write()
         elif self.drop_in.is_used():
-            with contextlib.suppress(OSError, NodeConfigError):
+            try:
                 self.drop_in.write()
+            except (OSError, NodeConfigError):
+                if self.is_outdated:
+                    raise
 
     def _provide_literal(self, literal: str | None) -> None:
         if literal is not None:
