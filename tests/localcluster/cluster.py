@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.localcluster import binaries, commands, kubeconfig
+from tests.localcluster import binaries, clients, commands, kubeconfig
 from tests.localcluster.api_server_network import HOST_NETWORK, ApiServerNetwork
 from tests.localcluster.errors import LocalClusterError
 from tests.localcluster.guard import Guard
@@ -92,8 +92,14 @@ class Cluster:
 
     @property
     def client_environment(self) -> dict[str, str]:
-        """Return the environment for clients: no proxies, KUBECONFIG, and kubectl's cache in the cluster's folder."""
-        return {**self._direct, "KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(self._layout.kubectl_cache)}
+        """Return the environment for clients: no proxies, KUBECONFIG, and their files in the cluster's folder."""
+        return {**self._direct, "KUBECONFIG": str(self.kubeconfig), **clients.files_in(self.folder)}
+
+    @property
+    def shell_environment(self) -> dict[str, str]:
+        """Return the environment for commands that a user types, with the cluster's programs in PATH."""
+        path = f"{self._layout.bin}{os.pathsep}{self._direct.get('PATH', os.defpath)}"
+        return {**self.client_environment, "PATH": path}
 
     def run_kubectl(
         self, *arguments: str, stdin: str | None = None, check: bool = True, kubeconfig: Path | None = None

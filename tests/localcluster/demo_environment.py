@@ -10,8 +10,9 @@ from tests.localcluster import build as kubernetes
 from tests.localcluster.cluster import Cluster
 from tests.localcluster.demo_shell import DEADLINE_OF_PODS, DemoShell
 from tests.localcluster.demo_steps import STEPS, Step
-from tests.localcluster.node import dockerfiles, images, programs
-from tests.localcluster.node.demo_steps import HUB, PullSteps
+from tests.localcluster.node import dockerfiles, images, programs, release
+from tests.localcluster.node.demo_steps import PullSteps
+from tests.localcluster.node.hub import HUB
 from tests.localcluster.node.installed import Installed
 from tests.localcluster.node.installed import programs as ours
 from tests.localcluster.node.node import Node
@@ -87,7 +88,8 @@ class WithNode:
         kubernetes.build()
         _ = self._node.runtime
         images.base_images()
-        programs.build(programs.REGISTRY)
+        for each in (programs.REGISTRY, programs.HELM):
+            programs.build(each)
         for program in ours():
             dockerfiles.build(program)
 
@@ -99,9 +101,9 @@ class WithNode:
         shell.run("kubectl get nodes -o wide")
         output.note(f"A registry on this machine replaces {HUB}; no pull leaves the machine.")
         output.note(f"Commands after `{self._node.name}#` run on the node.")
-        self._system.install()
+        release.install(self._system, shell.run)
         shell.run("kubectl get pods -n registry-mirror")
-        shell.met("The images are built, deploy/ is applied with their names, and all pods are ready")
+        shell.met("The images are built, the chart is installed with their registry, and all pods are ready")
         return shell
 
     def last_lines(self, program: str) -> str:

@@ -33,9 +33,7 @@ class DemoShell:
         self.output = output
         self._deadline = deadline
         self._started = time.monotonic()
-        # Commands find kubectl, so that they work when copied after `export KUBECONFIG=...`.
-        path = f"{cluster.kubectl.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        self._environment = {**cluster.client_environment, "PATH": path}
+        self._environment = cluster.shell_environment
 
     def run(self, command: str) -> str:
         """Run a command and print it with its output; return the output."""

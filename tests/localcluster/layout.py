@@ -76,8 +76,3 @@ class Layout:
     def etcd_socket(self) -> Path:
         """Return etcd's socket. Only the owner can access its folder, as etcd has no authentication."""
         return self.folder / "etcd.sock"
-
-    @property
-    def kubectl_cache(self) -> Path:
-        """Return kubectl's cache, so that it is deleted with the cluster."""
-        return self.folder / "kubectl-cache"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from deploy.manifests import CHART, RELEASE
+from tests.localcluster import clients
 from tests.localcluster.node import programs
 
 if TYPE_CHECKING:
@@ -27,8 +28,7 @@ class Helm:
 
     def __init__(self, folder: Path, cluster: Cluster | None = None) -> None:
         self.binary = programs.build(programs.HELM)
-        own = {f"HELM_{name}_HOME": str(folder / name.lower()) for name in ("CACHE", "CONFIG", "DATA")}
-        self._environment = {**(cluster.client_environment if cluster else os.environ), **own}
+        self._environment = {**(cluster.client_environment if cluster else os.environ), **clients.files_in(folder)}
 
     def run(
         self, *arguments: str | Path, check: bool = True, namespace: str = RELEASE

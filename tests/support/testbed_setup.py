@@ -10,6 +10,7 @@ import pytest
 from tests.localcluster.cluster import Cluster
 from tests.localcluster.families import SINGLE, Families
 from tests.localcluster.node.accounts import Account
+from tests.localcluster.node.hub import docker_hub
 from tests.localcluster.node.installed import NAMESPACE, Installed
 from tests.localcluster.node.node import Node
 from tests.localcluster.node.requirements import unmet_requirement
@@ -57,10 +58,9 @@ def start_testbed(folder: Path, flavour: str, families: Families = SINGLE, **env
 
 def upstreams_of(node: Node) -> tuple[Upstream, Upstream, Upstream]:
     """Return the registries: a public one, one in Docker Hub's place, a private one."""
-    hub = {"tokens": True, "public": True, "auth_host": "auth.docker.io"}
     return (
         Upstream(node, "world.local.test", 9, ca=PUBLIC),
-        Upstream(node, "registry-1.docker.io", 4, ACCOUNT, ca=PUBLIC, **hub),  # type: ignore[arg-type]
+        docker_hub(node, 4, ACCOUNT),
         Upstream(node, "private.local.test", 5, ACCOUNT),
     )
 

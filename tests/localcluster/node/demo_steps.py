@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from functools import cached_property
+from itertools import islice
 from typing import NamedTuple
 
 from tests.localcluster.demo_shell import DEADLINE_OF_PODS, DemoShell
@@ -18,13 +19,12 @@ from tests.localcluster.demo_steps import (
     delete_mirrors,
     show_objects,
 )
-from tests.localcluster.node.accounts import Account
+from tests.localcluster.node.hub import HUB, docker_hub
 from tests.localcluster.node.installed import NAMESPACE
 from tests.localcluster.node.node import Node
 from tests.localcluster.node.runtime import ONE_ROOT
-from tests.localcluster.node.upstream import PUBLIC, Upstream
+from tests.localcluster.node.upstream import Upstream
 
-HUB = "registry-1.docker.io"
 IMAGE = "docker.io/library/hello:1"
 MEGABYTES = 5.0  # of the largest layer of IMAGE
 HERD_IMAGE = "docker.io/library/new:1"
@@ -70,8 +70,7 @@ class PullSteps:
 
     @cached_property
     def _hub(self) -> Upstream:
-        account, auth_host = Account(), "auth.docker.io"
-        return Upstream(self._node, HUB, account=account, tokens=True, public=True, auth_host=auth_host, ca=PUBLIC)
+        return docker_hub(self._node)
 
     def prepare(self) -> None:
         """Start the registry, push an image and create volumes for the first mirror."""
@@ -131,16 +130,19 @@ class PullSteps:
 
     def _herd(self, shell: DemoShell) -> None:
         self._hub.push(HERD_IMAGE.removeprefix("docker.io/"), (HERD_MEGABYTES,))
-        sent = self._hub.bytes("blob")
+        before = self._hub.count()
         self._hub.slow(UPSTREAM_RATE)
         self._run_on_node(shell, HERD)
         self._hub.slow(None)
-        served, sent = _counted(shell).served - self._before.served, self._hub.bytes("blob") - sent
+        served = _counted(shell).served - self._before.served
+        downloads = [each for each in islice(self._hub.records(), before, None) if each.kind == "blob" and each.size]
+        sent = sum(each.size for each in downloads)
         shell.output.note(f"served to {CLIENTS} clients: {served / 1e6:6.1f} MB")
-        shell.output.note(f"sent by the upstream: {sent / 1e6:6.1f} MB")
+        shell.output.note(f"sent by the upstream: {sent / 1e6:6.1f} MB, in {len(downloads)} downloads")
         least = int(HERD_MEGABYTES * 1e6)
         shell.expect(f"Each client has more than {least} bytes", served / CLIENTS > least, expected=True)
         shell.expect("The upstream sent the bytes of one client", round(CLIENTS * sent / served, 2), 1.0)
+        shell.expect("The upstream sent each blob once", len({each.path for each in downloads}), len(downloads))
 
     def _without_upstream(self, shell: DemoShell) -> None:
         self._forget(shell)

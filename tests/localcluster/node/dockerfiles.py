@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from common.version import VERSION
 from tests.localcluster.build import cache_folder
 from tests.localcluster.errors import LocalClusterError
 from tests.localcluster.locks import exclusive
@@ -17,15 +18,15 @@ from tests.localcluster.node import debian, images
 from tests.localcluster.node.pipconfig import mounts
 
 REPOSITORY = Path(__file__).parents[3]
-VERSION = "local"
+REGISTRY = "local.test"
 MORE_FOLDERS = {"cache": ("hostess",)}  # that an image has beside those of its program
 SCRIPTS = ("deploy/sbom.py", "deploy/wheels.py")  # used by the Dockerfiles
 TRUST_ALL = {"default": [{"type": "insecureAcceptAnything"}]}  # local images are not signed
 
 
 def image_name(program: str) -> str:
-    """Return the name of the image of `webhook`, `controller`, ..."""
-    return f"local.test/registry-mirror/{program}:{VERSION}"
+    """Return the name of the image of `webhook`, `controller`, ..., as in a release for the registry."""
+    return f"{REGISTRY}/registry-mirror/{program}:{VERSION}"
 
 
 def build(program: str, environment: Mapping[str, str] = os.environ) -> Path:

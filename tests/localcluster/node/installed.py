@@ -31,9 +31,17 @@ class Installed:
 
     def install(self) -> "Installed":
         """Build and import the images, apply deploy/, wait until all replicas are ready; return itself."""
+        self.import_images()
+        self.apply()
+        return self.settle()
+
+    def import_images(self) -> None:
+        """Build the images and import them into the node."""
         for program in programs():
             self.node.import_image(dockerfiles.build(program))
-        self.apply()
+
+    def settle(self) -> "Installed":
+        """Let Kubernetes collect the garbage of the new kind, and wait for all pods; return itself."""
         self.node.cluster.restart_controllers()  # otherwise garbage collection of mirrors takes half a minute
         return self.wait()
 
