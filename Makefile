@@ -28,8 +28,8 @@ $(STAMP): $(LOCK)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(LOCK)
 	@touch $@
 
-up: $(STAMP)  ## start Kubernetes on this machine and keep it running (NODE=1: with a node; FAMILY=ipv6,ipv4: dual stack)
-	@$(BIN)/python -m tests.localcluster up $(if $(filter-out 0,$(NODE)),--node) $(if $(FAMILY),--family=$(FAMILY))
+up: $(STAMP)  ## start Kubernetes on this machine and keep it running (NODE=1: with a node; SYSTEM=1: with the system too; FAMILY=ipv6,ipv4: dual stack)
+	@$(BIN)/python -m tests.localcluster up $(if $(filter-out 0,$(NODE)),--node) $(if $(filter-out 0,$(SYSTEM)),--system) $(if $(FAMILY),--family=$(FAMILY))
 
 down: $(STAMP)  ## stop it and delete its files
 	@$(BIN)/python -m tests.localcluster down

@@ -21,7 +21,7 @@ INTERRUPTED = 130  # exit status of a program that SIGINT ended
 
 # Each command takes the cluster's folder and returns the exit status. It is imported when it is called.
 COMMANDS = {
-    "up": ("cli:up", "start the cluster; the last line sets KUBECONFIG"),
+    "up": ("cli:up", "start the cluster; the output ends with the commands to type next"),
     "down": ("cli:down", "stop the cluster and remove its files"),
     "status": ("cli:status", "list the running components with their memory"),
     "build": ("cli:build", "build the components; `up` does it if needed"),
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 def _further(options: argparse.Namespace) -> dict[str, Any]:
     """Return the further arguments of a command."""
     if options.command == "up":
-        return {"flavour": options.node, "families": CHOICES[options.family]}
+        return {"flavour": options.node, "families": CHOICES[options.family], "system": options.system}
     if options.command == "build":
         return {"cert_manager": options.cert_manager}
     return {"node": not options.no_node} if options.command == "demo" else {}
@@ -91,6 +91,9 @@ def _add_node(command: argparse.ArgumentParser) -> None:
     choices = f"{', '.join(CHOICES)}; default: {default}"
     command.add_argument(
         "--family", choices=CHOICES, default=default, metavar="FAMILIES", help=f"the primary one first: {choices}"
+    )
+    command.add_argument(
+        "--system", action="store_true", help="run a node with the whole system, an upstream and Prometheus, to try it"
     )
 
 

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tests.localcluster import build as builder
+from tests.localcluster import trial
 from tests.localcluster.cert_manager import CERT_MANAGER
 from tests.localcluster.cluster import Cluster
 from tests.localcluster.errors import LocalClusterError
@@ -14,15 +15,19 @@ from tests.localcluster.locks import exclusive
 from tests.localcluster.node import programs
 from tests.localcluster.node.node import Node
 from tests.localcluster.node.requirements import lack_of_inotify, unmet_requirement
+from tests.localcluster.node.runtime import FLAVOURS
+
+FIRST_COMMANDS = "first-commands.sh"
 
 
-def up(folder: Path, flavour: str | None = None, families: Families = SINGLE) -> int:
+def up(folder: Path, flavour: str | None = None, families: Families = SINGLE, *, system: bool = False) -> int:
     """Start the cluster if it is not up, and leave it running. An interrupted start leaves nothing behind.
 
-    `flavour` is the node's container runtime, None for a cluster without a node.
+    `flavour` is the node's container runtime, None for a cluster without a node. With `system` it has the whole system,
+    and the output ends with commands to try it.
     """
     with _alone():
-        return _up(Cluster(folder), flavour, families)
+        return _up(Cluster(folder), flavour, families, system=system)
 
 
 def down(folder: Path) -> int:
@@ -70,9 +75,12 @@ def check_node(_: Path) -> int:
     return 1 if reason else 0
 
 
-def _up(cluster: Cluster, flavour: str | None, families: Families) -> int:
+def _up(cluster: Cluster, flavour: str | None, families: Families, *, system: bool) -> int:
     alive = {name: cluster.alive(name) for name in cluster.components}
+    commands = cluster.folder / FIRST_COMMANDS
     if alive and all(alive.values()):
+        if system and not commands.exists():
+            raise LocalClusterError(f"The cluster in {cluster.folder} is up without the system. Run `make down` first.")
         print(f"The cluster in {cluster.folder} is already up at {cluster.url}.")
     elif any(alive.values()):
         dead = ", ".join(name for name, lives in alive.items() if not lives)
@@ -81,8 +89,9 @@ def _up(cluster: Cluster, flavour: str | None, families: Families) -> int:
             "Run `make down`, then start it again."
         )
     else:
-        _start(cluster, flavour, families)
-    print(f"Stop it with `make down`.\nexport KUBECONFIG={cluster.kubeconfig}")
+        _start(cluster, flavour, families, system=system)
+    print("Stop it with `make down`.")
+    print(commands.read_text() if commands.exists() else f"export KUBECONFIG={cluster.kubeconfig}")
     return 0
 
 
@@ -91,12 +100,15 @@ def _alone() -> AbstractContextManager[None]:
     return exclusive(builder.cache_folder(os.environ) / "up.lock", "another `up` or `down`")
 
 
-def _start(cluster: Cluster, flavour: str | None, families: Families) -> None:
+def _start(cluster: Cluster, flavour: str | None, families: Families, *, system: bool) -> None:
     cluster.remove()  # remains of a crash
     begun = time.monotonic()
-    node = Node(cluster, flavour=flavour, families=families) if flavour else None
+    node = Node(cluster, flavour=flavour or FLAVOURS[0], families=families) if flavour or system else None
     try:
         node.start() if node else cluster.start(extra_apiserver_args=families.api_server_arguments)
+        if node and system:
+            print("Installing the system. The first time, this builds its images and helm.", flush=True)
+            (cluster.folder / FIRST_COMMANDS).write_text(trial.start(node))
     except KeyboardInterrupt:
         cluster.remove()  # other failures keep the logs until the next `up` or `down`
         raise

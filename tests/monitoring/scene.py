@@ -20,10 +20,11 @@ import yaml
 
 from common import names
 from controller.objects import resources, well_known
+from tests.localcluster.scraping import DEPLOY, rules, scrape_configs, target_groups
 from tests.support.components import POD, create_node_with_capacity, set_pod_ready
 from tests.support.kube import text, until
 from tests.support.mirrors import a_mirror
-from tests.support.prometheus import DEPLOY, rules, running_prometheus, scrape_configs, target_groups
+from tests.support.prometheus import running_prometheus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,11 +17,12 @@ import pytest
 from common import agent_protocol, cache_protocol
 from controller.objects import resources
 from tests.localcluster.prometheus import programs
+from tests.localcluster.scraping import rules
 from tests.monitoring import picture
 from tests.monitoring.scene import ACCOUNT, MIRROR, NODE, grow
 from tests.support.agents import free_address
 from tests.support.kube import until
-from tests.support.prometheus import expressions_of_dashboard, rules
+from tests.support.prometheus import expressions_of_dashboard
 
 if TYPE_CHECKING:
     from tests.monitoring.scene import Scene

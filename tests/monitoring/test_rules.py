@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tests.localcluster.prometheus import programs
+from tests.localcluster.scraping import RULES, rules
 from tests.localcluster.system import REPOSITORY
-from tests.support.prometheus import RULES, expressions_of_dashboard, rules
+from tests.support.prometheus import expressions_of_dashboard
 
 if TYPE_CHECKING:
     from pathlib import Path

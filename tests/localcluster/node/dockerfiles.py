@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from common.version import VERSION
+from common import version
 from tests.localcluster.build import cache_folder
 from tests.localcluster.errors import LocalClusterError
 from tests.localcluster.locks import exclusive
@@ -19,6 +19,7 @@ from tests.localcluster.node.pipconfig import mounts
 
 REPOSITORY = Path(__file__).parents[3]
 REGISTRY = "local.test"
+VERSION = version.VERSION  # of a release
 MORE_FOLDERS = {"cache": ("hostess",)}  # that an image has beside those of its program
 SCRIPTS = ("deploy/sbom.py", "deploy/wheels.py")  # used by the Dockerfiles
 TRUST_ALL = {"default": [{"type": "insecureAcceptAnything"}]}  # local images are not signed
