@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
@@ -58,17 +59,24 @@ def test_removing_everything_cleans_nodes(bare: Node, command: tuple[str, ...]) 
     with two_mirrors(bare, world) as testbed:
         unprotect(bare.cluster)
         arguments = [each.format(folder=testbed.system.folder) for each in command]
-        bare.cluster.run_kubectl(*arguments, "--wait=false")
+        bare.cluster.run_kubectl(*arguments, "--ignore-not-found", "--wait=false")
         testbed.until(lambda: not testbed.hosts_toml(world.host), CLEAN_WITHIN)
         assert testbed.pull(world.push("lib/after:1", (2.0,))) < PULL_WITHIN
         testbed.until(lambda: changed(bare, files) == set(), CLEAN_WITHIN, lambda: changed(bare, files))
 
 
-def test_uninstall_leaves_nothing(bare: Node) -> None:
-    """No object in the cluster, no file on the node."""
+def test_uninstall_after_refusal_leaves_nothing(bare: Node) -> None:
+    """Pulls use the mirror after a refused removal. After the printed command, it leaves no object and no file."""
     world = world_of(bare)
     before, files = object_names(bare), traces(bare)
     with two_mirrors(bare, world) as testbed:
-        testbed.system.uninstall()
+        remove = ("delete", f"--kustomize={testbed.system.folder}", "--ignore-not-found")
+        refused = bare.cluster.run_kubectl(*remove, check=False).stderr
+        counted = testbed.counted("first")
+        testbed.pull(world.push("lib/refused:1", (2.0,)))
+        assert testbed.counted("first") > counted + 2_000_000
+        (command,) = set(re.findall(r"first run: kubectl (.+)", refused))
+        bare.cluster.run_kubectl(*command.split())
+        bare.cluster.run_kubectl(*remove, "--timeout=120s")
     assert {each for each in object_names(bare) ^ before if not each.startswith("PersistentVolume ")} == set()
     assert changed(bare, files) == set()

@@ -63,6 +63,12 @@ def test_install_makes_mirror_ready(system: Testbed) -> None:
     assert system.hosts_toml(system.world.host)
 
 
+def test_running_system_has_no_difference(system: Testbed) -> None:
+    """Tools that compare with the manifests ignore all that webhook and controller have written."""
+    for flags in ((), ("--server-side", "--field-manager=gitops")):
+        system.node.cluster.run_kubectl("diff", f"--kustomize={system.system.folder}", *flags)
+
+
 def test_pull_goes_through_mirror(system: Testbed, images: list[str]) -> None:
     """The cache counts the bytes; a second pull takes no blob from the upstream."""
     system.pull(images[0])
