@@ -7,6 +7,7 @@ kernel ends all processes, mounts and interfaces of the node.
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,6 +85,8 @@ def _mount_etc(folder: Path, settings: Settings) -> None:
 
 
 def _furnish_etc(settings: Settings) -> None:
+    # A folder of the machine's own docker keeps its link count when it is removed in the overlay.
+    shutil.rmtree("/etc/docker", ignore_errors=True)
     for certs in ("/etc/containerd/certs.d", "/etc/docker/certs.d"):
         Path(certs).mkdir(parents=True, exist_ok=True)
     Path("/etc/hosts").write_text(f"127.0.0.1 localhost {settings.name}\n")
