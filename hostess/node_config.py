@@ -18,7 +18,7 @@ from hostess.containers.drop_in import DropIn
 from hostess.fs import atomic, owned_directories
 from hostess.fs.presence import Presence
 from hostess.hostsfile import mountinfo
-from hostess.hostsfile.hosts_file import HostsFile
+from hostess.hostsfile.hosts_file import HostsFile, MountReplaced
 from hostess.node_state import NodeConfigError
 from hostess.steps import run_all
 
@@ -187,23 +187,25 @@ class Node:
         return self.hosts.set(self.settings.mirror, self.settings.masquerade, addresses)
 
     def _write_docker_ca(self, ca: bytes, *, needed: bool) -> None:
-        """Write the CA for docker. Without docker's folder in the runtime's path, its problems do not count."""
-        try:
+        with contextlib.nullcontext() if needed else self._ignoring(OSError):
             self.files.write_ca(self.settings.docker_certs, ca)
-        except OSError:
-            if needed or self.is_outdated:
-                raise
 
     def _write_drop_in(self, *, needed: bool) -> None:
         """Write the drop-in. Without CRI-O, problems of podman are no problems of the mirror."""
         if needed:
             self.drop_in.write()
         elif self.drop_in.is_used():
-            try:
+            with self._ignoring(OSError, NodeConfigError):
                 self.drop_in.write()
-            except (OSError, NodeConfigError):
-                if self.is_outdated:
-                    raise
+
+    @contextlib.contextmanager
+    def _ignoring(self, *problems: type[Exception]) -> Iterator[None]:
+        """Ignore problems of a folder that the runtime does not need. Raises MountReplaced if the node has lost it."""
+        try:
+            yield
+        except problems as error:
+            if self.is_outdated:
+                raise MountReplaced from error
 
     def _provide_literal(self, literal: str | None) -> None:
         if literal is not None:

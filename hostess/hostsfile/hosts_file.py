@@ -35,7 +35,7 @@ _OVERLAP: Final = 100  # bytes; longer than the first line of a block
 
 
 class MountReplaced(Exception):
-    """The mounted hosts file is no longer the node's: it was removed or replaced there."""
+    """A mounted file or folder is no longer the node's: it was removed or replaced there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tomllib
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
 
 from hostess.hostsfile.hosts_block import parse
+from hostess.hostsfile.hosts_file import MountReplaced
 from hostess.node_state import NodeConfigError
 from tests.unit.hostess.node_files import CA, LOCALHOST, NodeFiles
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 IP = ("10.96.0.7",)
 
@@ -29,6 +36,22 @@ def test_configured_node_is_cleaned_without_trace(node: NodeFiles) -> None:
     assert agent.addresses() == IP
     agent.clean()
     assert node.tree() == before
+
+
+def test_lost_folder_that_no_runtime_reads(node: NodeFiles, tmp_path: Path) -> None:
+    """A mount of a folder that the node has removed stays in the pod, as an open folder does."""
+    lost = tmp_path / "docker"
+    lost.mkdir()
+    opened = os.open(lost, os.O_RDONLY)
+    try:
+        agent = node.agent(DOCKER_CERTS_DIR=f"/proc/self/fd/{opened}/certs.d")
+        agent.configure(IP, CA, None, reads_docker=False)
+        assert (lost / "certs.d/mirror-one.example.com/registry-mirror-one.crt").exists()
+        shutil.rmtree(lost)
+        with pytest.raises(MountReplaced):
+            agent.configure(IP, CA, None, reads_docker=False)
+    finally:
+        os.close(opened)
 
 
 @pytest.mark.parametrize(
