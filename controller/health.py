@@ -87,7 +87,7 @@ async def _one_request(request: web.Request, handler: Handler) -> web.StreamResp
 
 
 def application(registry: CollectorRegistry, not_ready: Callable[[], list[str]]) -> web.Application:
-    """Return the application. `not_ready` returns the kinds not listed yet; empty means ready."""
+    """Return the application. `not_ready` returns what it waits for; empty means ready."""
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -95,7 +95,7 @@ def application(registry: CollectorRegistry, not_ready: Callable[[], list[str]])
     async def readyz(_: web.Request) -> web.Response:
         missing = not_ready()
         if missing:
-            return web.Response(status=503, text=f"not listed yet: {', '.join(missing)}\n")
+            return web.Response(status=503, text=f"{', '.join(missing)}\n")
         return web.Response(text="ok\n")
 
     async def metrics(_: web.Request) -> web.Response:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from common import names
+from controller.certificates.ca_bundle import bundles_in
 from controller.informer.reflector import Reflector
 from controller.leader_election import LEASE_NAME
 from controller.objects import resources
@@ -82,8 +83,14 @@ class Manager:
     forget: Callable[[], None]  # drops what this process remembers of an earlier term as leader
 
     def not_ready(self) -> list[str]:
-        """Return the kinds not listed yet."""
-        return [each.kind.name for each in self.reflectors if not each.synced.is_set()]
+        """Return what this process or the installation waits for.
+
+        Without a caBundle the API server refuses each mirror, although the pods of the webhook may be ready.
+        """
+        kinds = [f"{each.kind.name} not listed yet" for each in self.reflectors if not each.synced.is_set()]
+        stores = (self.state.mutating, self.state.validating)
+        published = all(bundle for store in stores for bundle in bundles_in(store))
+        return kinds if published else [*kinds, "caBundle not published yet"]
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Watch, and reconcile while leading, until `stopping` is set."""

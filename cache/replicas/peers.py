@@ -48,6 +48,7 @@ class Peer:
     session: Session
     server_name: str | None = None
     paused_until: float = 0.0
+    _heard_at: float = 0.0  # when it last sent anything, on the monotonic clock
     _pings: Coalescer[None] = field(default_factory=Coalescer)
 
     @property
@@ -77,12 +78,18 @@ class Peer:
             response.release() if response.content.at_eof() else response.close()
 
     async def alive(self, awaited: Awaitable[T]) -> T:
-        """Wait for something as long as the replica answers pings. Raises RegistryError."""
-        task = asyncio.ensure_future(awaited)
+        """Wait for something as long as the replica sends anything or answers pings. Raises RegistryError."""
+        task, timeout = asyncio.ensure_future(awaited), PATIENCE
         try:
-            while not (await asyncio.wait([task], timeout=PATIENCE))[0]:
-                await self._ping()
-            return task.result()
+            while not (await asyncio.wait([task], timeout=timeout))[0]:
+                # A busy replica may send bodies and be late with a new connection.
+                timeout = self._heard_at + PATIENCE - time.monotonic()
+                if timeout <= 0:
+                    await self._ping()
+                    timeout = PATIENCE
+            result = task.result()
+            self._heard_at = time.monotonic()
+            return result
         except _FAILURES as error:
             if task.done():  # a replica that cut a response may be well
                 with contextlib.suppress(*_FAILURES):

@@ -188,25 +188,29 @@ class Admission:
         if wait := self._limit(what, desired, current):
             return wait, CONFLICT
         stored = await self._store(WEBHOOK_CERTIFICATE, step.serving, {well_known.CA: step.bundle})
-        self.memory.versions[what] = stored["metadata"]["resourceVersion"]
+        self._record(what, desired, current, stored)
         if step.serving != trust.serving:
             self.log.info("certificate issued", secret=f"{self.settings.namespace}/{WEBHOOK_CERTIFICATE}")
         return None
 
     def _limit(self, what: str, desired: int, current: Json | None) -> float:
-        """Return the seconds until an object may be written, or count the repair and return 0.
-
-        The next step of a rotation is no repair: no other writer has changed the object since the last one.
-        """
-        if current is None or current["metadata"]["resourceVersion"] == self.memory.versions.get(what):
+        """Return the seconds until an object may be written, 0 if now."""
+        if not self._is_foreign(what, current):
             return 0.0
         now = clock.monotonic()
         wait = self.memory.limiter.wait(what, desired, now)
-        if not wait:
-            self.memory.limiter.record_repair(what, desired, now)
-        elif self.memory.limiter.is_new_conflict(what, now):
+        if wait and self.memory.limiter.is_new_conflict(what, now):
             self.log.warning("conflicting writer", object=what, retry_in=round(wait))
         return wait
+
+    def _record(self, what: str, desired: int, current: Json | None, stored: Json) -> None:
+        """Remember a write. It is a repair if another writer made the former version, as in no step of a rotation."""
+        if self._is_foreign(what, current):
+            self.memory.limiter.record_repair(what, desired, clock.monotonic())
+        self.memory.versions[what] = stored["metadata"]["resourceVersion"]
+
+    def _is_foreign(self, what: str, current: Json | None) -> bool:
+        return current is not None and current["metadata"]["resourceVersion"] != self.memory.versions.get(what)
 
     async def _store(self, name: str, pair: KeyPair, more: dict[str, str]) -> Json:
         texts = {well_known.CERTIFICATE: pair.certificate, well_known.KEY: pair.key, **more}
@@ -243,7 +247,7 @@ class Admission:
             return wait, CONFLICT
         body = {"metadata": preconditions(current), "webhooks": webhooks}
         stored = await self.cluster.patch(kind, None, CONFIGURATIONS, body)
-        self.memory.versions[what] = stored["metadata"]["resourceVersion"]
+        self._record(what, desired, current, stored)
         store.put(stored, quietly=True)
         self.log.info("CA bundle published", configuration=what)
         return None

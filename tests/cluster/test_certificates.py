@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from common.types import Json
+    from controller.objects.resources import Kind
     from tests.cluster.conftest import Running
 
 WEBHOOK_CA, WEBHOOK_TLS, MIRRORS_CA = "registrymirror-webhook-ca", "registrymirror-webhook-tls", "registrymirror-ca"
@@ -228,13 +229,32 @@ def test_clock_two_years_ahead_causes_no_refusals(hurried: Running, tmp_path: Pa
     assert client.refusals == []
 
 
+def test_controller_not_ready_without_published_bundle(hurried: Running) -> None:
+    """Helm waits for ready pods. The API server trusts no webhook without a bundle."""
+    kube, port, name = hurried.kube, hurried.system.metrics_port, "registrymirror"
+    matched = policies.rule("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "UPDATE", name=name)
+    policies.refuse(kube, "kept", matched, unless="!has(object.webhooks[0].clientConfig.caBundle)")
+    _in_force(kube, resources.MUTATING, name)
+    assert page(port, "/readyz") == "ok\n"
+    kube.patch(resources.MUTATING, name, {"webhooks": with_bundle(kube.get(resources.MUTATING, name)["webhooks"], "")})
+    until(lambda: page(port, "/readyz") is None, why="a bundle is missing")
+    policies.lift(kube, "kept")
+    until(lambda: page(port, "/readyz") == "ok\n", why="it is published again")
+    assert is_at_rest(kube)
+
+
 def _enforced(kube: Kube) -> None:
     """Install a policy that refuses writes of the mirrors' CA."""
     policies.refuse(kube, "kept", policies.rule("", "secrets", "CREATE", "UPDATE", name=MIRRORS_CA))
+    _in_force(kube, resources.SECRET, MIRRORS_CA)
+
+
+def _in_force(kube: Kube, kind: Kind, name: str) -> None:
+    """Wait until a policy refuses a change of an object."""
 
     def is_refused() -> bool:
         with suppress(AssertionError):
-            kube.patch(resources.SECRET, MIRRORS_CA, {"metadata": {"labels": {"tried": str(time.time_ns())}}})
+            kube.patch(kind, name, {"metadata": {"labels": {"tried": str(time.time_ns())}}})
             return False
         return True
 

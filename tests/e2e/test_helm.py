@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # The CRD, and what the API server adds to it.
 KIND = {"CustomResourceDefinition <none> registrymirrors.k8s.osp.tech", "APIService <none> v1.k8s.osp.tech"}
+EXAMPLE = CHART.parent / "examples" / "infra.yaml"
 NEXT = "0.2.0"
 # Images built here, as a private registry: one value for the host, one tag for each image.
 IMAGES = {name: {"image": {"tag": dockerfiles.VERSION}} for name in ("webhook", "controller", "agent", "cache")}
@@ -170,6 +171,8 @@ def test_uninstall_cleans_nodes(testbed: Testbed, helm: Helm, before: tuple[set[
 def test_reinstall_adopts_crd(testbed: Testbed, helm: Helm, values: str) -> None:
     helm.run("install", RELEASE, CHART, values, "--wait", "--timeout=3m")
     assert testbed.kubectl("get", "rm") == ""
+    # The webhook's pods find their former Secret. The controller is ready once the API server trusts them.
+    assert "created" in testbed.kubectl("apply", "--dry-run=server", "-f", str(EXAMPLE))
     helm.run("uninstall", RELEASE, "--timeout=3m")
 
 
