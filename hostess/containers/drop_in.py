@@ -95,9 +95,12 @@ class DropIn:
                 yield registries_conf.Registry(host, self._location(registry.host), insecure)
 
     def _location(self, host: str) -> str:
-        """Return where the mirror has the images of a host. A client without `ns` gets the first upstream."""
+        """Return where the mirror has the images of a host. It counts pulls of nodes that name the host.
+
+        A client that names none gets the first upstream.
+        """
         masquerade = self.settings.masquerade
-        return masquerade if host == self.registries[0].host else f"{masquerade}/{host}"
+        return f"{masquerade}/{host}" if host_name(host) == host else masquerade
 
     def _configuring(self, host: str) -> Iterator[Path]:
         """Yield the foreign files that configure a registry."""

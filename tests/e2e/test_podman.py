@@ -54,6 +54,7 @@ def test_podman_pulls_through_the_mirror(podman: Testbed) -> None:
     pull(podman, image)
     passed = podman.counted("podman")
     assert passed > 2_000_000
+    podman.until(lambda: podman.kubectl("get", "rm", "podman", "-o", "jsonpath={.status.nodes.pulling}") == "1")
     other = podman.world.push("lib/podman:2", (2.0,))
     pull(podman, other.replace(host, f"mirror-{host}"))
     assert podman.counted("podman") > passed + 2_000_000

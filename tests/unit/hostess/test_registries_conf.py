@@ -49,7 +49,8 @@ def hosts(node: NodeFiles) -> list[str]:
 def test_mirror_comes_before_the_upstream(podman: NodeFiles) -> None:
     podman.agent().configure(IP, CA, None)
     first, second = drop_in(podman)
-    assert first == {"prefix": "one.example.com", "location": "one.example.com", "mirror": [{"location": MIRROR}]}
+    location = f"{MIRROR}/one.example.com"
+    assert first == {"prefix": "one.example.com", "location": "one.example.com", "mirror": [{"location": location}]}
     assert second["prefix"] == second["location"] == "one.example.com:443"
     assert (podman.docker / f"{MIRROR}/registry-mirror-one.crt").read_bytes() == CA
 
@@ -70,26 +71,27 @@ def test_each_name_has_a_table(podman: NodeFiles, changed: dict[str, str], expec
     if expected is None:
         (only,) = drop_in(podman)
         assert (only["prefix"], only["insecure"]) == ("one.example.com:5000", True)
+        assert only["mirror"][0]["location"] == MIRROR
     else:
         assert hosts(podman)[: len(expected)] == expected
 
 
-def test_additional_upstreams_have_their_host_in_the_location(podman: NodeFiles) -> None:
-    """Podman sends no `ns`. A path of an image has no port, so a host with one gets no table."""
+def test_location_has_the_host_of_the_upstream(podman: NodeFiles) -> None:
+    """Podman sends no `ns`. A path of an image has no port: the first upstream is the default of the mirror."""
     agent = podman.agent(**HUB)
     additional = [("quay.io", "https"), ("plain.test", "http"), ("port.test:5000", "https"), ("", "https")]
     agent.registries = (*(agent.registries or ()), *(OfMirror(host, f"{scheme}://x") for host, scheme in additional))
     agent.configure(IP, CA, None)
     locations = {each["prefix"]: each["mirror"][0]["location"] for each in drop_in(podman)}
-    assert {locations[host] for host in locations if host.partition(":")[0].endswith("docker.io")} == {MIRROR}
-    others = {host: location for host, location in locations.items() if location != MIRROR}
-    assert others == {
+    hub = {host for host in locations if host.partition(":")[0].endswith("docker.io")}
+    assert {locations.pop(host) for host in hub} == {f"{MIRROR}/docker.io"}
+    assert locations == {
         **dict.fromkeys(("quay.io", "quay.io:443"), f"{MIRROR}/quay.io"),
         **dict.fromkeys(("plain.test", "plain.test:80"), f"{MIRROR}/plain.test"),
     }
     agent.registries = None
     agent.configure(IP, CA, None)
-    assert len(drop_in(podman)) == len(locations), "an agent that starts keeps the drop-in"
+    assert len(drop_in(podman)) == len(locations) + len(hub), "an agent that starts keeps the drop-in"
 
 
 def test_node_without_podman_gets_no_drop_in(node: NodeFiles) -> None:
