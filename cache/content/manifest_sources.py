@@ -30,8 +30,8 @@ T = TypeVar("T")
 MANIFESTS: Final = "manifests"
 # Bytes. The specification asks registries to accept 4 MiB; distribution and Docker Hub accept no more.
 MANIFEST_MAX: Final = 4 * 1024 * 1024
-# Seconds after which a stored tag or page is served although the upstream has not answered yet. Its answer still counts
-# for the next request.
+# Seconds after which a stored tag or page is served although the upstream has not answered yet. The next request gets
+# what it answered.
 STALE_AFTER: Final = 0.8
 # Seconds for one manifest.
 FETCH_SECONDS: Final = 30.0
@@ -193,6 +193,7 @@ def digest_of(content: bytes, headers: Mapping[str, str]) -> Digest:
 def _head_in(response: aiohttp.ClientResponse) -> Head | None:
     digest, size = parse_digest(response.headers.get(DIGEST_HEADER, "")), response.content_length
     media_type = response.headers.get("Content-Type", "")
-    if digest is None or not size or not is_media_type(media_type) or "html" in media_type:
+    is_compressed = response.headers.get("Content-Encoding", "identity") != "identity"  # the size is not the content's
+    if digest is None or not size or is_compressed or not is_media_type(media_type) or "html" in media_type:
         return None
     return Head(digest, media_type, size)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cache.coalesce import Coalescer
 from cache.content.manifest_sources import MANIFESTS, STALE_AFTER, ManifestSources
-from cache.model.errors import NOT_FOUND, RegistryError
+from cache.model.errors import BAD_GATEWAY, NOT_FOUND, RegistryError
 from cache.model.results import Result
 from cache.upstream.failures import failure_of
 
@@ -33,6 +33,7 @@ class ManifestService:
     sources: ManifestSources
     _tags: Coalescer[tuple[Head, Result]] = field(default_factory=Coalescer)
     _manifests: Coalescer[tuple[Manifest, Result]] = field(default_factory=Coalescer)
+    _late: Coalescer[None] = field(default_factory=Coalescer)
 
     async def get(self, request: Request) -> Answer:
         """Return a manifest. Raises RegistryError."""
@@ -45,6 +46,9 @@ class ManifestService:
                     raise
                 # The upstream named a digest that it does not have. From now on it is asked for the content instead.
                 answer = await self._find(request)
+        if answer.manifest is None:  # and the volume stores nothing
+            party = self.sources.client.party
+            raise RegistryError(BAD_GATEWAY, f"{party} names a digest that it does not have.")
         await self._mark_used(answer)
         return answer
 
@@ -82,8 +86,8 @@ class ManifestService:
 
     async def stop(self) -> None:
         """Cancel what is in progress."""
-        await self._tags.stop()
-        await self._manifests.stop()
+        for each in (self._late, self._tags, self._manifests):
+            await each.stop()
 
     def _stored(self, digest: Digest) -> Manifest | None:
         return self.sources.store.manifest(self.sources.area, digest)
@@ -103,11 +107,18 @@ class ManifestService:
             async with asyncio.timeout(STALE_AFTER if stored else None):
                 head, result = await future
         except TimeoutError:
+            self._late.join(request.reference, lambda: self._follow(request))[0].cancel()
             raise failure_of(TimeoutError(), self.sources.client.party) from None
         manifest = stored if stored and stored.digest == head.digest else self._stored(head.digest)
         if manifest is not None:
-            return Answer(head, manifest, Result.HIT)
+            return Answer(manifest.head, manifest, Result.HIT)
         return Answer(head, None, Result.JOINED if joined else result)
+
+    async def _follow(self, request: Request) -> None:
+        """Get the manifest that a late answer names. An upstream that is always late would never change a tag."""
+        head, _ = await self._tags.join(request.reference, lambda: self.sources.tag(request))[0]
+        if self._stored(head.digest) is None:
+            await self._fetched(request, head.digest)
 
     async def _fetched(self, request: Request, digest: Digest) -> Answer:
         """Return a manifest by digest from a replica or the upstream. Raises RegistryError."""

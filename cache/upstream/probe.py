@@ -24,6 +24,7 @@ PROBE_SECONDS: Final = 10.0
 # A rate limit of probes is none of images.
 _PROBE: Final = "probe"
 _REFUSALS: Final = frozenset({UNAUTHORIZED, FORBIDDEN})
+_PAGES: Final = frozenset({"text/html", "application/xhtml+xml", "application/xml", "text/xml"})
 
 
 async def probe(client: UpstreamClient) -> None:
@@ -93,7 +94,7 @@ async def _ping(client: UpstreamClient, authorization: str) -> tuple[int, Challe
             return response.status, client.challenge_in(response)
         if not is_success(response.status):
             raise _refusal(response, client.party)
-        if response.content_type == "text/html":
+        if response.content_type in _PAGES:
             raise not_a_registry(client.party, "a web page")
         return response.status, None
     finally:

@@ -77,7 +77,8 @@ def _resized(claim: Json, where: str, snapshot: Snapshot) -> Iterator[Finding]:
     why = f" {failed[0].get('message', '')}" if failed else ""
     if parsed(asked) > parsed(wanted):
         message = f"The claim still asks for {asked}, {granted} are granted, and the mirror wants {wanted}.{why}"
-        action = f"Set its request to {wanted}: kubectl edit pvc -n {snapshot.namespace} {name_of(claim)}"
+        least = wanted if parsed(wanted) > parsed(granted) else int(parsed(granted)) + 1  # Kubernetes refuses less
+        action = f"Set its request to {least}: kubectl edit pvc -n {snapshot.namespace} {name_of(claim)}"
     else:
         message = f"The claim asks for {asked}, and {granted} are granted.{why}"
         action = "Wait. If it lasts, look at the storage driver, or restore the size in the spec."

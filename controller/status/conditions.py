@@ -11,6 +11,7 @@ from common.defaults import dict_at
 from controller.model.condition import (
     CACHE_AVAILABLE,
     MESSAGE_MAX,
+    NODES_CONFIGURED,
     READY,
     RECONCILED,
     UPSTREAM_REACHABLE,
@@ -184,8 +185,10 @@ def ready(others: Iterable[Condition]) -> Condition:
     A mirror serves without its upstream, before it serves an added upstream, and without nodes that have no room for an
     agent. Reason and message then name the fault.
     """
-    faults, unverified = [], None
+    faults, unverified, nodes = [], None, ""
     for condition in others:
+        if condition.type == NODES_CONFIGURED:
+            nodes = condition.message
         if condition.status == "False" and condition.type != UPSTREAM_REACHABLE:
             return Condition(READY, "False", condition.reason, f"{condition.type}: {condition.message}")
         if condition.status == "False" or condition.reason in _REPEATED:
@@ -197,7 +200,7 @@ def ready(others: Iterable[Condition]) -> Condition:
     if faults:
         listed = " ".join(f"{each.type}: {each.message}" for each in faults)
         return Condition(READY, "True", faults[0].reason, f"The cache serves. {listed}")
-    return reasons.IS_READY.condition("The cache serves and all nodes use it.")
+    return reasons.IS_READY.condition(f"The cache serves. {nodes}".rstrip())
 
 
 def stalled(others: Iterable[Condition]) -> list[Condition]:
@@ -238,7 +241,7 @@ def foreign_objects(observation: Observation, *, nodes: bool) -> str:
     if not foreign:
         return ""
     listed = "; ".join(f"{name} {why}" for name, why in sorted(foreign.items()))
-    return f"{listed}. Rename or delete {'it' if len(foreign) == 1 else 'them'}, or rename the mirror."
+    return f"{listed}. Delete {'it' if len(foreign) == 1 else 'them'}, or create the mirror under another name."
 
 
 def describe(mirror: Mirror, kinds: str) -> str:

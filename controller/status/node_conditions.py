@@ -97,7 +97,9 @@ def _pending(mirror: Mirror, observation: Observation, *, serving: bool) -> Cond
     )
     uses_mirrors = any(agent.reason == agent_protocol.RUNTIME_USES_MIRRORS for agent in agents)
     advice = [reasons.RUNTIME_USES_MIRRORS.action] if uses_mirrors else []
-    said = [each for each in (agent_status.sentences(agents), observation.agent_fault) if each]
+    # A pod that has not started, or whose node is down, cannot answer: its fault is the cause.
+    answering = [each for each in agents if not observation.agent_fault or each.message != agent_status.SILENT]
+    said = [each for each in (agent_status.sentences(answering), observation.agent_fault) if each]
     answers = " ".join(said) or describe(mirror, "daemonset,pod")
     without = _without_agent(observation)
     message = " ".join([state, *advice, answers, *([without] if without else [])])
@@ -176,4 +178,5 @@ def are_pending(observation: Observation) -> bool:
 
 def are_silent(observation: Observation) -> bool:
     """Return True if nodes are not ready, and not all of their agents say why."""
-    return are_pending(observation) and not (observation.agents and all(each.message for each in observation.agents))
+    said = [each.message not in ("", agent_status.SILENT) for each in observation.agents]
+    return are_pending(observation) and not (said and all(said))

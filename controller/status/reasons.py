@@ -43,7 +43,7 @@ _certificate = partial(Reason, CERTIFICATE_VALID)
 _storage = partial(Reason, STORAGE_RESIZED)
 _event = partial(Reason, EVENT)
 
-IS_READY = _ready("True", "Ready", "The cache serves and all nodes use it.")
+IS_READY = _ready("True", "Ready", "The cache serves. The message says what the nodes do.")
 
 SPEC_VALID = _accepted("True", "Valid", "The spec is valid.")
 SPEC_INVALID = _accepted(
@@ -107,7 +107,7 @@ CACHE_OBJECT_NOT_OWNED = _cache(
     "False",
     "ObjectNotOwned",
     "An object with a name that the cache needs belongs to another owner.",
-    "Rename or delete that object, or rename the mirror.",
+    "Delete that object, or create the mirror under another name.",
 )
 CA_PENDING = _cache("False", "CAPending", "The controller is creating the CA of the mirrors.", "Wait.")
 CA_FAILED = _cache(
@@ -303,7 +303,7 @@ AGENT_OBJECT_NOT_OWNED = _nodes(
     "False",
     "ObjectNotOwned",
     "The DaemonSet's name is taken by an object of another owner.",
-    "Rename or delete that object, or rename the mirror.",
+    "Delete that object, or create the mirror under another name.",
 )
 MASQUERADE_CONFLICT = _nodes(
     "False",

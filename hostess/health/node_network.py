@@ -67,7 +67,7 @@ class NodeNetwork:
             return ""
         return (
             "The mirror answers the agent. It is not known if it answers the node itself, because no pod of DaemonSet"
-            " registrymirror-dialer serves this node. Apply deploy/ again, or make room for that pod."
+            " registrymirror-dialer serves this node. Describe that DaemonSet and its pods, or apply deploy/ again."
         )
 
 

@@ -30,6 +30,35 @@ async def test_changed_tag_is_seen(upstream: Registry, cache: Cache) -> None:
     assert answer.headers[DIGEST] == second != first
 
 
+async def test_tag_of_a_slow_upstream_changes(upstream: Registry, cache: Cache) -> None:
+    """A check that takes too long gives the stored image. The next pull gets what it answered."""
+    first, _ = upstream.push("team/app")
+    await cache.pull("team/app")
+    upstream.does.latency = 1.2  # seconds
+    second, blobs = upstream.push("team/app")
+
+    async def is_known() -> bool:
+        return cache.has(second, "manifests")
+
+    for digest in (first, second):
+        answer = await cache.ask("team/app/manifests/latest", "HEAD")
+        assert answer.headers[DIGEST] == digest
+        await cache.until(is_known, 10)
+    await cache.pull("team/app")
+    assert all(cache.has(each) for each in blobs)
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+async def test_head_has_the_size_of_the_manifest(upstream: Registry, cache: Cache, *, is_stored: bool) -> None:
+    """The upstream may compress although it was asked not to. Its Content-Length is not that of the content."""
+    upstream.does.gzip_manifests = True
+    digest, _ = upstream.push("team/app")
+    if is_stored:
+        await cache.pull("team/app")
+    answer = await cache.ask("team/app/manifests/latest", "HEAD")
+    assert int(answer.headers["Content-Length"]) == len(upstream.manifests[digest][0])
+
+
 async def test_one_check_for_many_clients(upstream: Registry, cache: Cache) -> None:
     """Clients that ask for a tag at the same moment share one request."""
     upstream.push("team/app")

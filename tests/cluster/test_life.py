@@ -336,7 +336,8 @@ def test_not_owned_object_stays(kube: Kube, name: str) -> None:
     )
     kube.mirror(one(name))
     message = kube.until_condition(name, "CacheAvailable", "False", "ObjectNotOwned")
-    assert message == (f"Service {child} belongs to Secret {name}-owner. Rename or delete it, or rename the mirror.")
+    advice = "Delete it, or create the mirror under another name."
+    assert message == f"Service {child} belongs to Secret {name}-owner. {advice}"
     assert kube.get(resources.SERVICE, child)["metadata"]["resourceVersion"] == foreign["metadata"]["resourceVersion"]
     kube.delete(resources.SERVICE, child)
     until(

@@ -84,6 +84,7 @@ CASES: list[tuple[str, Front, tuple[str, str], tuple[Reason, Login]]] = [
     ("500", Front(status=500), NONE, (Reason.SERVER_ERROR, Login.NOT_CHECKED)),
     ("503", Front(status=503), NONE, (Reason.SERVER_ERROR, Login.NOT_CHECKED)),
     ("web page", Front(page="text/html"), NONE, (Reason.NOT_A_REGISTRY, Login.NOT_CHECKED)),
+    ("XML page", Front(page="application/xhtml+xml"), NONE, (Reason.NOT_A_REGISTRY, Login.NOT_CHECKED)),
     ("web page after login", Front("basic", page="text/html"), RIGHT, (Reason.NOT_A_REGISTRY, Login.NOT_CHECKED)),
     ("cut off", Front(breaks=True), NONE, (Reason.CONNECTION_BROKEN, Login.NOT_CHECKED)),
 ]

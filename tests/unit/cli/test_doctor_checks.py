@@ -62,12 +62,17 @@ HEALTHY: list[Json] = [
 ]
 
 
-def reasons(*changed: Json, **fields: Any) -> list[tuple[str, str]]:
-    """Return severity and reason of the findings in a healthy cluster with changed or further objects."""
+def found(*changed: Json, **fields: Any) -> list[Finding]:
+    """Return the findings in a healthy cluster with changed or further objects."""
     replaced = {(each["kind"], each["metadata"]["name"]) for each in changed}
     objects = [each for each in HEALTHY if (each["kind"], each["metadata"]["name"]) not in replaced]
     known = {"namespace_object": NAMESPACE, "objects": [*objects, *changed], **fields}
-    return [(each.severity, each.reason) for each in findings(Snapshot("registry-mirror", NOW, **known))]
+    return list(findings(Snapshot("registry-mirror", NOW, **known)))
+
+
+def reasons(*changed: Json, **fields: Any) -> list[tuple[str, str]]:
+    """Return severity and reason of the findings."""
+    return [(each.severity, each.reason) for each in found(*changed, **fields)]
 
 
 def test_healthy_cluster_has_no_findings() -> None:
@@ -167,6 +172,8 @@ def test_claim_that_asks_for_too_much_is_found() -> None:
     assert reasons(claim("20Gi", "20Gi"), mirrors=[wanting("20Gi")]) == []
     assert reasons(claim("100Ti", "20Gi"), mirrors=[wanting("20Gi")]) == [(WARNING, "StorageNotGranted")]
     assert reasons(claim("100Ti", "20Gi"), mirrors=[wanting("100Ti")]) == [(WARNING, "StorageNotGranted")]
+    (finding,) = found(claim("100Ti", "20Gi"), mirrors=[wanting("20Gi")])
+    assert f"Set its request to {20 * 2**30 + 1}:" in finding.action, "Kubernetes accepts no less"
 
 
 @pytest.mark.parametrize("granted", ["20Gi", "19.5Gi", "20971520500m"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,8 +13,9 @@ from common.status import Condition as StoredCondition
 from controller.model import condition
 from controller.model.condition import Condition, Reason
 from controller.model.inputs import Credentials, CredentialsState, MissingInput
-from controller.model.observation import Observation, Verdict
+from controller.model.observation import Agent, Observation, Verdict
 from controller.model.results import ApplyResult, ResizePlan, StorageResult
+from controller.nodes.agent_status import with_answer
 from controller.objects import rollout
 from controller.status import conditions, node_conditions, reasons, upstream_conditions
 from tests.support.controller import LATER, NOW, a_claim, a_daemon_set, a_stateful_set, inputs, parsed, stored
@@ -103,7 +105,8 @@ EVERY = [
         _cache(applied=ApplyResult(foreign={"Service b": "belongs to Deployment web", "Secret a": "has no owner"})),
         (
             "CacheAvailable False ObjectNotOwned:"
-            " Secret a has no owner; Service b belongs to Deployment web. Rename or delete them, or rename the mirror."
+            " Secret a has no owner; Service b belongs to Deployment web. Delete them, or create the mirror under"
+            " another name."
         ),
     ),
     (
@@ -192,7 +195,14 @@ EVERY = [
         _storage([CLAIM], refused="30Gi cannot be granted: only dynamically provisioned pvc can be resized"),
         "StorageResized False ResizeRefused: 30Gi cannot be granted: only dynamically provisioned pvc can be resized",
     ),
-    (conditions.ready([]), "Ready True Ready: The cache serves and all nodes use it."),
+    (
+        conditions.ready([_nodes(a_daemon_set(3, 3))]),
+        "Ready True Ready: The cache serves. 3 of 3 nodes use the mirror.",
+    ),
+    (
+        conditions.ready([_nodes(a_daemon_set(0, 0))]),
+        "Ready True Ready: The cache serves. No node matches the agent's node selector. Check HOSTESS_NODE_SELECTOR.",
+    ),
 ]
 
 
@@ -345,3 +355,13 @@ def test_fault_of_an_agent_is_repeated() -> None:
     observation = Observation(inputs(), daemon_set=a_daemon_set(3, 2), agent_fault=fault)
     found = node_conditions.nodes_configured(MIRROR, observation, None, serving=True)
     assert found.message == f"2 of 3 {OTHERS} {fault}"
+
+
+def test_fault_explains_a_silent_agent() -> None:
+    """K4: the pod of an agent that was killed has an address, at which nothing answers."""
+    silent = with_answer(Agent("node-1", "10.0.0.1"), None)
+    found = Observation(inputs(), daemon_set=a_daemon_set(3, 2), agents=(silent,))
+    assert node_conditions.are_silent(found)
+    fault = "Pod x on node-1: CrashLoopBackOff: OOMKilled, exit code 137."
+    condition = node_conditions.nodes_configured(MIRROR, replace(found, agent_fault=fault), None, serving=True)
+    assert condition.message == f"2 of 3 {OTHERS} {fault}"
