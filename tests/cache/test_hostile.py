@@ -66,7 +66,7 @@ BAD_HOSTS = [
     "localhost",
     "169.254.169.254",
     "[::1]",
-    "registry.test:443",
+    "registry.test:80",
     "REGISTRY.test",
 ]
 
@@ -88,13 +88,14 @@ async def test_writes_are_refused(cache: Cache, method: str) -> None:
 
 
 async def test_other_hosts_are_unknown(upstream: Registry, cache: Cache) -> None:
-    """`ns` names a host of the configuration, or gets 404. Nothing is asked of another host."""
+    """`ns` names a host of the configuration, also with its default port, or gets 404. No other host is asked."""
     upstream.push("a")
     for host in [*BAD_HOSTS, upstream.url, upstream.other_url.removeprefix("https://"), "n" * 5000, "%00", "a&ns=b"]:
         for path in ("a/manifests/latest", f"a/blobs/{SHA}"):
             assert (await cache.ask(f"{path}?ns={host}")).status == 404
     assert all(path == "/v2/" for _, path in upstream.requests)
-    assert (await cache.ask("a/manifests/latest?ns=registry.test")).status == 200
+    for host in ("registry.test", "registry.test:443"):
+        assert (await cache.ask(f"a/manifests/latest?ns={host}")).status == 200
     assert (await cache.ask("a/manifests/latest?ns=registry.test&ns=other.test")).status == 404
 
 
