@@ -271,6 +271,7 @@ class Agent:
             found.literal,
             reads_docker=self.containerd.reads_docker,
             reads_drop_in=self.containerd.reads_drop_in,
+            searches_docker=found.searches_docker,
         )
         self._note_name(changed=new)
         self._last_addresses = addresses

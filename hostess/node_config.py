@@ -103,15 +103,16 @@ class Node:
         *,
         reads_docker: bool = True,
         reads_drop_in: bool = False,
+        searches_docker: bool = True,
     ) -> bool:
         """Configure the node for the mirror; return True if the mirror's name is new.
 
         `literal` is a list of roots that the runtime takes for one folder's name. The runtime needs docker's folder
-        with `reads_docker` only, and the drop-in with `reads_drop_in` only. Raises NodeConfigError if foreign files are
-        in the way.
+        with `reads_docker` only, and the drop-in with `reads_drop_in` only. Without `searches_docker`, containerd
+        ignores foreign files in docker's folder. Raises NodeConfigError if foreign files are in the way.
         """
         with atomic.locked(self.settings.lock_file):
-            files = self.files
+            files = replace(self.files, searches_docker=searches_docker)
             if self.registries is not None:
                 files.remove_stale_hosts_tomls()
             is_new = self._introduce(addresses, ca)

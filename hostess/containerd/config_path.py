@@ -35,11 +35,13 @@ CRI_O_RELOADS: Final = (
 class Reading:
     """Describe how containerd reads the folder. `literal` is a list of roots that it takes for one folder's name.
 
-    `doubt` is a sentence about missing knowledge; it is empty if the answer is certain.
+    `doubt` is a sentence about missing knowledge; it is empty if the answer is certain. Without `searches_docker`,
+    containerd certainly reads no other folder, such as docker's.
     """
 
     literal: str | None = None
     doubt: str = ""
+    searches_docker: bool = True
 
 
 def reading(texts: tuple[bytes, ...], doubts: tuple[str, ...], runtime: Runtime, folder: str) -> Reading:
@@ -58,11 +60,14 @@ def reading(texts: tuple[bytes, ...], doubts: tuple[str, ...], runtime: Runtime,
         )
     doubt = _doubt(texts, doubts, runtime, folder)
     try:
-        return Reading(_literal(texts, runtime, folder), doubt)
+        path = _path(texts, runtime, folder)
     except NodeConfigError:
         if not doubt:
             raise
         return Reading(doubt=doubt)
+    is_list = path is None or ":" in path
+    is_literal = path is not None and is_list and not runtime.is_before(_LITERAL_SINCE)
+    return Reading(path if is_literal else None, doubt, searches_docker=is_list or bool(doubt))
 
 
 def _doubt(texts: tuple[bytes, ...], doubts: tuple[str, ...], runtime: Runtime, folder: str) -> str:
@@ -84,8 +89,8 @@ def _doubt(texts: tuple[bytes, ...], doubts: tuple[str, ...], runtime: Runtime, 
     return ""
 
 
-def _literal(texts: tuple[bytes, ...], runtime: Runtime, folder: str) -> str | None:
-    """Return the list of roots that the runtime takes for one folder's name; None if it has none.
+def _path(texts: tuple[bytes, ...], runtime: Runtime, folder: str) -> str | None:
+    """Return the config_path in use; None if it is unknown.
 
     Raises NodeConfigError if the runtime ignores the folder by these files.
     """
@@ -97,10 +102,9 @@ def _literal(texts: tuple[bytes, ...], runtime: Runtime, folder: str) -> str | N
     _check_old_settings(_old_settings(registries, runtime), section, folder, is_path_set=any(found))
     # An empty path means the default, also in a later file.
     path = (found[-1] if found else "") or _default(runtime)
-    if path is None:
-        return None
-    _check_path(path, section, folder)
-    return path if ":" in path and not runtime.is_before(_LITERAL_SINCE) else None
+    if path is not None:
+        _check_path(path, section, folder)
+    return path
 
 
 def _check_old_settings(settings: str, section: str, folder: str, *, is_path_set: bool) -> None:

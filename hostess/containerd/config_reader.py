@@ -64,7 +64,7 @@ class Containerd:
         reading = _reading(found.texts, found.doubts, self.runtime, str(folder))
         # A change of another part needs no restart.
         if not reading.doubt and reading != loaded and self._is_outdated(found.changed):
-            return replace(reading, doubt=NOT_RESTARTED)
+            return replace(reading, doubt=NOT_RESTARTED, searches_docker=True)
         self._loaded = reading
         return reading
 

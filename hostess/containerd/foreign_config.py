@@ -18,13 +18,22 @@ if TYPE_CHECKING:
 
 
 def find_foreign_hosts_toml(roots: Iterable[Path], host: str) -> Path | None:
-    """Return a foreign hosts.toml in containerd's search path; None without one.
+    """Return a foreign hosts.toml that containerd reads, or would read without ours; None without one.
 
     A link or a linked folder is foreign: it may lead to a folder outside of the agent's mounts. So is what the agent
     cannot read: containerd can.
     """
-    paths = (folder / certs_d.HOSTS_TOML for folder in certs_d.search_path(roots, host))
-    return next((path for path in paths if _is_foreign(path)), None)
+    for folder in certs_d.search_path(roots, host):
+        if _is_foreign(folder / certs_d.HOSTS_TOML):
+            return folder / certs_d.HOSTS_TOML
+        if _is_administrators(folder, _foreign_files(folder)):
+            break
+    return None
+
+
+def _is_administrators(folder: Path, foreign_files: Iterable[Path]) -> bool:
+    """Return True if containerd reads this folder also without the agent, and then no later one."""
+    return any(True for _ in foreign_files) or (folder.is_dir() and not is_owned(folder))
 
 
 def _is_foreign(path: Path) -> bool:
@@ -41,7 +50,7 @@ def carry_over(roots: Iterable[Path], host: str, url: str) -> Upstream:
     """Return the upstream with its foreign CAs and client certificates: containerd ignores them beside a hosts.toml."""
     for folder in certs_d.search_path(roots, host):
         present = sorted(_foreign_files(folder))
-        if present or (folder.is_dir() and not is_owned(folder)):
+        if _is_administrators(folder, present):
             ca_files = tuple(str(path) for path in present if path.suffix == ".crt" and _is_file(path))
             return Upstream(url, ca_files, tuple(_client_pairs(present)))
     return Upstream(url)

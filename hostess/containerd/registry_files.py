@@ -33,11 +33,17 @@ class RegistryFiles:
 
     settings: Settings
     registries: tuple[Registry, ...] = ()
+    searches_docker: bool = True
 
     @property
     def roots(self) -> tuple[Path, Path]:
         """Return containerd's folder, which each pull needs, and docker's."""
         return self.settings.containerd_certs, self.settings.docker_certs
+
+    @property
+    def searched(self) -> tuple[Path, ...]:
+        """Return the folders in which containerd may find foreign settings of an upstream."""
+        return self.roots if self.searches_docker else self.roots[:1]
 
     @property
     def ca_folders(self) -> tuple[Path, ...]:
@@ -139,13 +145,18 @@ class RegistryFiles:
             atomic.replace(path, content, self._part)
 
     def _refuse_foreign(self, host: str) -> None:
-        foreign = foreign_config.find_foreign_hosts_toml(self.roots, host)
-        if foreign is not None:
-            raise NodeConfigError(
-                EXISTING_HOSTS_TOML,
-                f"images of {host} do not come through the mirror: {foreign} is not ours."
-                " Remove it if nothing else needs it. CAs and client certificates beside it stay in use.",
+        foreign = foreign_config.find_foreign_hosts_toml(self.searched, host)
+        if foreign is None:
+            return
+        if not os.path.lexists(foreign):
+            what = "cannot be read by the agent. Its folder must be readable for root, and no link."
+        else:
+            what = (
+                "is not ours. Remove it if nothing else needs it. CAs and client certificates beside it stay in use."
             )
+        raise NodeConfigError(
+            EXISTING_HOSTS_TOML, f"images of {host} do not come through the mirror: {foreign} {what}"
+        )
 
     def _write_registry(self, registry: Registry) -> None:
         usual, *others = registry.image_hosts
@@ -180,7 +191,7 @@ class RegistryFiles:
 
     def _content(self, registry: Registry, host: str) -> str:
         mirror, masquerade = self.settings.mirror, self.settings.masquerade
-        upstream = foreign_config.carry_over(self.roots, host, registry.fallback_of(host, masquerade))
+        upstream = foreign_config.carry_over(self.searched, host, registry.fallback_of(host, masquerade))
         ca_path = str(self.ca_folders[0] / self._certificate)
         # If the upstream's name leads to the mirror, there is no second host.
         render = hosts_toml.render_hidden if registry.is_named(masquerade) else hosts_toml.render

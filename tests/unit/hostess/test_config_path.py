@@ -217,6 +217,18 @@ def test_empty_config_path_means_default() -> None:
         of("1.6.20", toml(""))
 
 
+@pytest.mark.parametrize("version", ["1.6.20", "2.0.5", "2.4.2"])
+@pytest.mark.parametrize(("path", "searches"), [(FOLDER, False), (f"{FOLDER}/", False), (TWO_ROOTS, True)])
+def test_one_root_excludes_the_folder_of_docker(version: str, path: str, *, searches: bool) -> None:
+    runtime = parse_version(f"containerd://{version}")
+    assert reading((toml(path),), (), runtime, FOLDER).searches_docker is searches
+    assert reading((toml(path),), ("a doubt",), runtime, FOLDER).searches_docker
+
+
+def test_unknown_config_path_searches_the_folder_of_docker() -> None:
+    assert reading((), (), parse_version("containerd://1.7.23-k3s2"), K3S).searches_docker
+
+
 def test_last_config_path_counts() -> None:
     assert of("1.7.0", toml("/opt"), toml(FOLDER), b"version = 2") is None
     with pytest.raises(NodeConfigError, match="/opt"):

@@ -79,6 +79,16 @@ def test_own_hosts_toml_is_not_foreign(node: NodeFiles) -> None:
     assert of_others(node) is None
 
 
+@pytest.mark.parametrize("own", ["", "ca.crt"])
+def test_folder_of_the_host_hides_later_ones(node: NodeFiles, own: str) -> None:
+    """containerd reads the first folder only, also an empty one."""
+    node.put("etc/containerd/certs.d/_default/hosts.toml")
+    (node.containerd / SPELLINGS[0]).mkdir()
+    if own:
+        node.put(f"etc/containerd/certs.d/{SPELLINGS[0]}/{own}")
+    assert of_others(node) is None
+
+
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_dangling_hosts_toml_link_is_foreign(node: NodeFiles, spelling: str) -> None:
     folder = node.put(f"etc/containerd/certs.d/{spelling}/notes.txt").parent

@@ -84,7 +84,8 @@ def test_foreign_file_of_own_host(node: NodeFiles, folder: str, foreign: Callabl
     before = node.tree()
     with without_capabilities():
         agent = node.agent()
-        with pytest.raises(NodeConfigError, match=f"{path}/hosts.toml is not ours"):
+        why = "cannot be read by the agent" if foreign is a_private_folder else "is not ours"
+        with pytest.raises(NodeConfigError, match=f"{path}/hosts.toml {why}"):
             agent.configure(IP, CA, None)
         assert agent.addresses() == IP
         agent.withdraw()
@@ -114,6 +115,19 @@ def test_foreign_folder_of_docker(node: NodeFiles, foreign: Callable[[Path], Non
         agent.introduce(IP, CA, reads_docker=reads_docker)
     agent.clean()
     assert node.tree() == before
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_folder_that_containerd_ignores(node: NodeFiles, *, private: bool) -> None:
+    """containerd with the only root /etc/containerd/certs.d reads nothing of docker's."""
+    toml = node.put("etc/docker/certs.d/one.example.com/hosts.toml")
+    if private:
+        give_away(node.docker, 0o700)
+    with without_capabilities():
+        node.agent().configure(IP, CA, None, reads_docker=False, searches_docker=False)
+        assert (node.containerd / "one.example.com/hosts.toml").exists()
+        with pytest.raises(NodeConfigError, match=f"{toml} {'cannot be read' if private else 'is not ours'}"):
+            node.agent().configure(IP, CA, None, reads_docker=False)
 
 
 @pytest.mark.parametrize("root", ["containerd", "docker"])
