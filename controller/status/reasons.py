@@ -342,7 +342,9 @@ EXISTING_HOSTS_TOML = _nodes(
     "False",
     agent_protocol.EXISTING_HOSTS_TOML,
     "The node has a hosts.toml of the administrator for this upstream. The agent leaves it unchanged.",
-    "Remove it if nothing else needs it. CAs and client certificates beside it stay in use.",
+    "Remove it if nothing else needs it. CAs and client certificates beside it stay in use."
+    " Keep one in `_default`: create the folder that the message names. containerd then ignores `_default` for this"
+    " registry, also without the mirror.",
 )
 EXISTING_REGISTRIES_CONF = _nodes(
     "False",

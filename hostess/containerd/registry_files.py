@@ -144,19 +144,20 @@ class RegistryFiles:
         if atomic.read_or_none(path) != content:
             atomic.replace(path, content, self._part)
 
-    def _refuse_foreign(self, host: str) -> None:
+    def _refuse_foreign(self, registry: Registry, host: str) -> None:
         foreign = foreign_config.find_foreign_hosts_toml(self.searched, host)
-        if foreign is None:
+        is_default = foreign is not None and foreign.parent.name == certs_d.DEFAULT
+        # An administrator who took the usual host out of _default means its other names too.
+        if foreign is None or (is_default and host != registry.host):
             return
         if not os.path.lexists(foreign):
             what = "cannot be read by the agent. Its folder must be readable for root, and no link."
+        elif is_default:
+            name = certs_d.folder_name(host)
+            what = f"is not ours. Keep it, and create the folder {name} beside _default: {host} then ignores _default."
         else:
-            what = (
-                "is not ours. Remove it if nothing else needs it. CAs and client certificates beside it stay in use."
-            )
-        raise NodeConfigError(
-            EXISTING_HOSTS_TOML, f"images of {host} do not come through the mirror: {foreign} {what}"
-        )
+            what = "is not ours. Remove it if nothing else needs it. CAs and client certificates beside it stay in use."
+        raise NodeConfigError(EXISTING_HOSTS_TOML, f"images of {host} do not come through the mirror: {foreign} {what}")
 
     def _write_registry(self, registry: Registry) -> None:
         usual, *others = registry.image_hosts
@@ -169,7 +170,7 @@ class RegistryFiles:
         run_all(partial(self._write_other_hosts_toml, registry, host) for host in others)
 
     def _write_hosts_toml(self, registry: Registry, host: str) -> None:
-        self._refuse_foreign(host)
+        self._refuse_foreign(registry, host)
         folder = self._upstream(host)
         owned_directories.ensure(folder)
         self._put(folder / certs_d.HOSTS_TOML, self._content(registry, host).encode())

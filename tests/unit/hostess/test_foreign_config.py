@@ -81,7 +81,7 @@ def test_own_hosts_toml_is_not_foreign(node: NodeFiles) -> None:
 
 @pytest.mark.parametrize("own", ["", "ca.crt"])
 def test_folder_of_the_host_hides_later_ones(node: NodeFiles, own: str) -> None:
-    """containerd reads the first folder only, also an empty one."""
+    """Containerd reads the first folder only, also an empty one."""
     node.put("etc/containerd/certs.d/_default/hosts.toml")
     (node.containerd / SPELLINGS[0]).mkdir()
     if own:

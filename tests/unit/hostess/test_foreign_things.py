@@ -119,7 +119,7 @@ def test_foreign_folder_of_docker(node: NodeFiles, foreign: Callable[[Path], Non
 
 @pytest.mark.parametrize("private", [True, False])
 def test_folder_that_containerd_ignores(node: NodeFiles, *, private: bool) -> None:
-    """containerd with the only root /etc/containerd/certs.d reads nothing of docker's."""
+    """Containerd with the only root /etc/containerd/certs.d reads nothing of docker's."""
     toml = node.put("etc/docker/certs.d/one.example.com/hosts.toml")
     if private:
         give_away(node.docker, 0o700)

@@ -135,6 +135,23 @@ def test_foreign_file_stops_its_host_only(node: NodeFiles, foreign: str) -> None
     assert _folders(node) & usual == usual - {foreign}
 
 
+@pytest.mark.parametrize("root", ["containerd", "docker"])
+def test_advice_for_default_keeps_it(node: NodeFiles, root: str) -> None:
+    """K3: following the advice makes all names use the mirror, and _default stays."""
+    default = node.put(f"etc/{root}/certs.d/_default/hosts.toml", 'server = "https://by.hand"')
+    agent = node.agent()
+    agent.registries = (HUB,)
+    with pytest.raises(NodeConfigError, match="create the folder") as error:
+        agent.configure(IP, CA, None)
+    assert "Remove" not in error.value.message
+    (default.parents[1] / error.value.message.partition("create the folder ")[2].split()[0]).mkdir()
+    agent.configure(IP, CA, None)
+    assert _folders(node) == {each.replace(":443", "_443_") for each in HUB.image_hosts}
+    agent.clean()
+    assert _folders(node) == set()
+    assert default.read_text() == 'server = "https://by.hand"'
+
+
 def test_registry_of_another_mirror_is_skipped(node: NodeFiles) -> None:
     """An empty host belongs to an older mirror, which may share the node."""
     older, younger = node.agent("two"), node.agent()
