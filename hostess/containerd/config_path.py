@@ -5,7 +5,9 @@ The answer is never a guess: a part without certainty becomes a doubt.
 
 from __future__ import annotations
 
+import os.path
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from common.agent_protocol import RUNTIME_IGNORES_CERTS, RUNTIME_USES_MIRRORS
@@ -23,6 +25,7 @@ TWO_ROOTS: Final = "/etc/containerd/certs.d:/etc/docker/certs.d"
 # From 2.2 on the default is two roots; from 2.1 on the default puller takes such a list for the name of one folder.
 _TWO_ROOTS_SINCE: Final = (2, 2)
 _LITERAL_SINCE: Final = (2, 1)
+_PARENTS_MIN: Final = 2  # as in controller/setting_formats.py
 # Before, containerd looks for relative patterns in its working directory.
 RELATIVE_SINCE: Final = (1, 7)
 CRI_O_RELOADS: Final = (
@@ -65,9 +68,12 @@ def reading(texts: tuple[bytes, ...], doubts: tuple[str, ...], runtime: Runtime,
         if not doubt:
             raise
         return Reading(doubt=doubt)
-    is_list = path is None or ":" in path
-    is_literal = path is not None and is_list and not runtime.is_before(_LITERAL_SINCE)
-    return Reading(path if is_literal else None, doubt, searches_docker=is_list or bool(doubt))
+    literal = path if path is not None and _is_literal(path, runtime) else None
+    return Reading(literal, doubt, searches_docker=path is None or ":" in path or bool(doubt))
+
+
+def _is_literal(path: str, runtime: Runtime) -> bool:
+    return ":" in path and not runtime.is_before(_LITERAL_SINCE)
 
 
 def _doubt(texts: tuple[bytes, ...], doubts: tuple[str, ...], runtime: Runtime, folder: str) -> str:
@@ -103,7 +109,7 @@ def _path(texts: tuple[bytes, ...], runtime: Runtime, folder: str) -> str | None
     # An empty path means the default, also in a later file.
     path = (found[-1] if found else "") or _default(runtime)
     if path is not None:
-        _check_path(path, section, folder)
+        _check_path(path, section, folder, is_literal=_is_literal(path, runtime))
     return path
 
 
@@ -124,7 +130,7 @@ def _check_old_settings(settings: str, section: str, folder: str, *, is_path_set
     )
 
 
-def _check_path(path: str, section: str, folder: str) -> None:
+def _check_path(path: str, section: str, folder: str, *, is_literal: bool) -> None:
     """Raise NodeConfigError if a config_path does not lead to `folder`."""
     if path == "":
         raise NodeConfigError(
@@ -132,12 +138,19 @@ def _check_path(path: str, section: str, folder: str) -> None:
             f'containerd has no config_path and so reads no hosts.toml. Set config_path = "{folder}" under'
             f" {section} and restart containerd.",
         )
-    if path.rstrip("/") != folder and folder not in [root.rstrip("/") for root in path.split(":")]:
-        raise NodeConfigError(
-            RUNTIME_IGNORES_CERTS,
-            f"containerd reads {path}, not {folder}. Set the controller's CONTAINERD_CERTS_DIR to {path}, or"
-            f" containerd's config_path to {folder}.",
+    roots = [os.path.normpath(root) for root in path.split(":")]
+    if folder in roots:
+        return
+    advice = f'Set config_path = "{folder}" under {section} and restart containerd'
+    # The setting takes no folder whose parent, which the agent mounts, is / or a folder such as /etc. With it, the
+    # agent no longer sees this config_path, which it needs for a literal list.
+    is_settable = roots[0].startswith("/") and len(PurePosixPath(roots[0]).parents) > _PARENTS_MIN
+    if is_settable and not is_literal:
+        advice = (
+            f"Set the controller's CONTAINERD_CERTS_DIR to {roots[0]}, for all nodes. Or set this node's config_path to"
+            f" {folder} and restart containerd"
         )
+    raise NodeConfigError(RUNTIME_IGNORES_CERTS, f"containerd reads {path}, not {folder}. {advice}.")
 
 
 def _default(runtime: Runtime) -> str | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import TypeAdapter
 
 from common.agent_protocol import RUNTIME_USES_MIRRORS
 from controller.nodes.agent_status import SENTENCE_MAX
+from controller.setting_formats import NodePath
 from hostess.containerd import registry_tables
 from hostess.containerd.config_path import TWO_ROOTS, reading
 from hostess.containerd.config_reader import AFTER_FAILURE, Containerd
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from tests.unit.hostess.node_files import NodeFiles
 
 FOLDER = "/etc/containerd/certs.d"
+_certs_dir = TypeAdapter(NodePath).validate_python
 SECTIONS = {1: "cri", 2: "io.containerd.grpc.v1.cri", 3: "io.containerd.cri.v1.images"}
 K3S = "/var/lib/rancher/k3s/agent/etc/containerd/certs.d"
 
@@ -208,6 +212,44 @@ def test_list_of_roots_by_version(version: str, literal: str | None) -> None:
 def test_other_folder_is_reported(path: str) -> None:
     with pytest.raises(NodeConfigError, match="config_path"):
         of("2.4.2", toml(path))
+
+
+@pytest.mark.parametrize(
+    ("path", "root"),
+    [
+        ("/opt/x/certs.d", "/opt/x/certs.d"),
+        ("/opt/x/certs.d/", "/opt/x/certs.d"),
+        ("/opt//x/./certs.d", "/opt/x/certs.d"),
+        ("/opt/x/certs.d:/opt/y/certs.d", "/opt/x/certs.d"),
+        ("/etc/certs.d", None),
+        ("/etc/certs.d/", None),
+        ("certs.d/a/b/c", None),
+        ("/opt/x:/opt/y/certs.d", None),
+    ],
+)
+def test_advice_names_a_folder_that_the_setting_takes(path: str, root: str | None) -> None:
+    """Following it works: the controller takes the value, and the agent then finds its folder."""
+    with pytest.raises(NodeConfigError) as caught:
+        of("1.7.0", toml(path))
+    message = caught.value.message
+    assert len(message) <= SENTENCE_MAX
+    assert re.search(f'config_path (to {FOLDER}|= "{FOLDER}") ', message)
+    named = re.search(r"CONTAINERD_CERTS_DIR to (\S+), for all nodes", message)
+    assert (named and named[1]) == root
+    if root is not None:
+        assert _certs_dir(root) == root
+        assert of("1.7.0", toml(path), folder=root) is None
+    else:
+        with pytest.raises(ValueError, match="expected"):
+            _certs_dir(path.partition(":")[0])
+
+
+def test_literal_list_of_other_roots_changes_config_path() -> None:
+    """With another CONTAINERD_CERTS_DIR the agent would not see that it must link the list."""
+    with pytest.raises(NodeConfigError) as caught:
+        of("2.4.2", toml("/opt/x/certs.d:/opt/y/certs.d"))
+    assert "CONTAINERD_CERTS_DIR" not in caught.value.message
+    assert f'Set config_path = "{FOLDER}" under' in caught.value.message
 
 
 def test_empty_config_path_means_default() -> None:
