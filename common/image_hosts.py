@@ -8,7 +8,7 @@ DOCKER_HUB: Final = "registry-1.docker.io"
 DOCKER_HUB_IMAGES: Final = "docker.io"
 DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 # Hosts that serve Docker Hub's registry API, so that image names may start with them.
-_DOCKER_HUB_HOSTS: Final = (DOCKER_HUB, "index.docker.io")
+DOCKER_HUB_HOSTS: Final = (DOCKER_HUB, "index.docker.io", "registry.hub.docker.com")
 
 
 def spellings(image_host: str, scheme: str) -> tuple[str, ...]:
@@ -16,7 +16,7 @@ def spellings(image_host: str, scheme: str) -> tuple[str, ...]:
 
     A runtime looks for settings under the spelling of the image name: `host` and `host:443` have two folders.
     """
-    hosts = [image_host, *(_DOCKER_HUB_HOSTS if image_host == DOCKER_HUB_IMAGES else ())]
+    hosts = [image_host, *(DOCKER_HUB_HOSTS if image_host == DOCKER_HUB_IMAGES else ())]
     # Nothing serves the registry API at docker.io:443.
     served = [host for host in hosts if host != DOCKER_HUB_IMAGES and not _has_port(host)]
     return (*hosts, *(f"{host}:{DEFAULT_PORTS[scheme]}" for host in served))

@@ -149,7 +149,8 @@ class RegistryMirrorSpec(Part):
         description=(
             "Registry to mirror, as host[:port]. https:// is assumed; http:// is accepted. User information, query and"
             " fragment are refused. A path is refused too: keep it in the image names. docker.io, hub.docker.io,"
-            " hub.docker.com and index.docker.io mean Docker Hub, https://registry-1.docker.io. Example: quay.io."
+            " hub.docker.com, index.docker.io and registry.hub.docker.com mean Docker Hub, https://registry-1.docker.io."
+            " Example: quay.io."
         ),
     )
     masquerade_url: MasqueradeUrl | None = Field(

@@ -13,10 +13,10 @@ from functools import lru_cache
 from typing import Final
 
 from common import names
-from common.image_hosts import DEFAULT_PORTS, DOCKER_HUB, DOCKER_HUB_IMAGES, spellings
+from common.image_hosts import DEFAULT_PORTS, DOCKER_HUB, DOCKER_HUB_HOSTS, DOCKER_HUB_IMAGES, spellings
 
 # Common names of Docker Hub in upstreamUrl.
-DOCKER_HUB_ALIASES: Final = frozenset({"docker.io", "hub.docker.io", "hub.docker.com", "index.docker.io"})
+DOCKER_HUB_ALIASES: Final = frozenset({"docker.io", "hub.docker.io", "hub.docker.com", *DOCKER_HUB_HOSTS[1:]})
 
 _MAX_LENGTH: Final = 512  # characters: limits the work for hostile input; a DNS name has at most 253
 _AUTHORITY: Final = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>[^:]*))?")

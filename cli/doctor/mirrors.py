@@ -21,6 +21,7 @@ _WARNINGS: Final = frozenset(
 )
 # Reasons of conditions that are Unknown for a moment, or by nature.
 _ORDINARY: Final = frozenset({"CredentialsNotVerified"})
+_OTHER_NAMES_OF_HUB: Final = ("docker.io", "index.docker.io", "registry.hub.docker.com")
 # Seconds that the controller has for a new mirror or a changed spec.
 _PATIENCE: Final = 10.0
 _PREFIX_OF_URL: Final = "://"
@@ -91,7 +92,7 @@ def _masquerade(mirror: Json) -> Iterator[Finding]:
     """Yield a mirror with the name of its upstream. The webhook warns about it at admission only."""
     masquerade, upstream = at(mirror, "status", "masqueradeUrl"), at(mirror, "status", "upstream", default="")
     host = upstream.partition(_PREFIX_OF_URL)[2].partition(":")[0]
-    names = {host, *(("docker.io", "index.docker.io") if host == "registry-1.docker.io" else ())}
+    names = {host, *(_OTHER_NAMES_OF_HUB if host == "registry-1.docker.io" else ())}
     if masquerade in names:
         yield Finding(
             WARNING,

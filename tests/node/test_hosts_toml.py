@@ -19,7 +19,8 @@ VERSIONS = ("1.6", "2")
 IP = ("10.96.0.7",)
 MIRROR = "https://mirror-one.example.com/v2"
 HUB = {"UPSTREAM_HOST": "docker.io", "UPSTREAM_URL": "https://registry-1.docker.io"}
-HUB_HOSTS = ("docker.io", "index.docker.io", "registry-1.docker.io", "index.docker.io:443", "registry-1.docker.io:443")
+_HUB_HOSTS = ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
+HUB_HOSTS = ("docker.io", *_HUB_HOSTS, *(f"{host}:443" for host in _HUB_HOSTS))
 
 
 @pytest.fixture

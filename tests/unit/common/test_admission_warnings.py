@@ -18,7 +18,8 @@ SAME_NAME = (
     "spec.masqueradeUrl: is the upstream's own name, so all programs on the nodes reach the mirror instead of the"
     " upstream while the mirror answers; choose another name"
 )
-HUB_NAMES = ["docker.io", "registry-1.docker.io", "index.docker.io", "hub.docker.com", "hub.docker.io"]
+HUB_ALIASES = ["docker.io", "hub.docker.io", "hub.docker.com", "index.docker.io", "registry.hub.docker.com"]
+HUB_NAMES = [*HUB_ALIASES, "registry-1.docker.io"]
 OTHER_SPELLING = (
     "spec.upstreamUrl: images named {}/... do not use the mirror, because nodes compare names letter by letter; name"
     " them {}/..."
@@ -45,7 +46,7 @@ def test_usual_spec_has_no_warning(mirror: MirrorBuilder) -> None:
     assert _warnings(mirror) == []
 
 
-@pytest.mark.parametrize("host", ["docker.io", "hub.docker.io", "hub.docker.com", "index.docker.io"])
+@pytest.mark.parametrize("host", HUB_ALIASES)
 @pytest.mark.parametrize("spelling", ["{}", "https://{}/", "http://{}", "{}:443"])
 def test_docker_hub_alias_is_warned_about(host: str, spelling: str) -> None:
     assert _warnings(a_mirror().of(spelling.format(host))) == [f"spec.upstreamUrl: {host} {HUB}"]

@@ -32,6 +32,7 @@ READ = {
     "[::1]:443": "https://[::1]",
 }
 HUB = ["docker.io", "hub.docker.io", "hub.docker.com", "index.docker.io", "https://Docker.io/", "http://docker.io:80"]
+HUB.append("registry.hub.docker.com")  # an old name, still in image names of public manifests
 
 HOST, PORT, ASCII = "must name a host", "must have a port from 1 to 65535", "printable ASCII without spaces"
 USER, PATH, SCHEME = "must not contain user information", "must not have a path", "has an incomplete scheme"
@@ -86,7 +87,10 @@ def test_other_host_is_not_docker_hub(text: str) -> None:
         ("[2001:db8::1]:5000", ["[2001:db8::1]:5000"]),
         (
             "docker.io",
-            ["docker.io", "registry-1.docker.io", "index.docker.io", "registry-1.docker.io:443", "index.docker.io:443"],
+            [
+                *("docker.io", "registry-1.docker.io", "index.docker.io", "registry.hub.docker.com"),
+                *("registry-1.docker.io:443", "index.docker.io:443", "registry.hub.docker.com:443"),
+            ],
         ),
     ],
 )

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from common.image_hosts import DOCKER_HUB_HOSTS
 from hostess.hostsfile.hosts_block import parse
 from hostess.hostsfile.hosts_file import MountReplaced
 from hostess.node_state import NodeConfigError
@@ -63,7 +64,7 @@ def test_lost_folder_that_no_runtime_reads(node: NodeFiles, tmp_path: Path) -> N
         (
             "docker.io",
             "https://registry-1.docker.io",
-            {"docker.io", *(f"{host}.docker.io{port}" for host in ("registry-1", "index") for port in ("", "_443_"))},
+            {"docker.io", *(f"{host}{port}" for host in DOCKER_HUB_HOSTS for port in ("", "_443_"))},
         ),
     ],
 )

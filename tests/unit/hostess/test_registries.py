@@ -97,6 +97,8 @@ def test_each_registry_has_its_own_server(node: NodeFiles) -> None:
         "docker.io": 'server = "https://registry-1.docker.io"',
         "index.docker.io": 'server = "https://index.docker.io"',
         "index.docker.io_443_": 'server = "https://index.docker.io:443"',
+        "registry.hub.docker.com": 'server = "https://registry.hub.docker.com"',
+        "registry.hub.docker.com_443_": 'server = "https://registry.hub.docker.com:443"',
         "registry-1.docker.io": 'server = "https://registry-1.docker.io"',
         "registry-1.docker.io_443_": 'server = "https://registry-1.docker.io:443"',
         "quay.io": 'server = "https://quay.io"',

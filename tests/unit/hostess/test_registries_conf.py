@@ -58,7 +58,7 @@ def test_mirror_comes_before_the_upstream(podman: NodeFiles) -> None:
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
-        (HUB, ["docker.io", "registry-1.docker.io", "index.docker.io"]),
+        (HUB, ["docker.io", "registry-1.docker.io", "index.docker.io", "registry.hub.docker.com"]),
         ({"UPSTREAM_HOST": "one.example.com:5000", "UPSTREAM_URL": "http://one.example.com:5000"}, None),
         ({"UPSTREAM_HOST": "[fd00::1]", "UPSTREAM_URL": "https://[fd00::1]"}, []),
         ({"UPSTREAM_HOST": ""}, []),
@@ -83,7 +83,7 @@ def test_location_has_the_host_of_the_upstream(podman: NodeFiles) -> None:
     agent.registries = (*(agent.registries or ()), *(OfMirror(host, f"{scheme}://x") for host, scheme in additional))
     agent.configure(IP, CA, None)
     locations = {each["prefix"]: each["mirror"][0]["location"] for each in drop_in(podman)}
-    hub = {host for host in locations if host.partition(":")[0].endswith("docker.io")}
+    hub = {host for host in locations if host.partition(":")[0].endswith(("docker.io", "docker.com"))}
     assert {locations.pop(host) for host in hub} == {f"{MIRROR}/docker.io"}
     assert locations == {
         **dict.fromkeys(("quay.io", "quay.io:443"), f"{MIRROR}/quay.io"),
