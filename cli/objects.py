@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 MIRRORS: Final = "registrymirrors.k8s.osp.tech"
 MIRROR_LABEL: Final = "mirror"
+COMPONENT_LABEL: Final = "component"
 OBJECTS: Final = "app=docker-registry"
 CACHE: Final = "registry"
 AGENT: Final = "hostess-certificate"
@@ -49,7 +50,7 @@ def label(obj: Json, key: str) -> str:
 
 def selector(mirror: str, component: str = "") -> str:
     """Return the label selector of the objects of a mirror, or of the pods of one component."""
-    return f"{OBJECTS},{MIRROR_LABEL}={mirror}" + (f",component={component}" if component else "")
+    return f"{OBJECTS},{MIRROR_LABEL}={mirror}" + (f",{COMPONENT_LABEL}={component}" if component else "")
 
 
 def condition(obj: Json, kind: str) -> Json:

@@ -7,11 +7,24 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from cli.kubectl import KubectlError
-from cli.objects import AGENT, age_of, at, is_ready, name_of, restarts, selector, waiting_reason
+from cli.objects import (
+    AGENT,
+    CACHE,
+    COMPONENT_LABEL,
+    age_of,
+    at,
+    is_ready,
+    label,
+    name_of,
+    restarts,
+    selector,
+    waiting_reason,
+)
 from cli.output import Column, Listing
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Iterable
 
     from cli.kubectl import Json
     from cli.session import Session
@@ -49,11 +62,13 @@ def run(session: Session, options: Namespace) -> int:
 
 def nodes_of(session: Session, mirror: str) -> list[Json]:
     """Return one item for each agent of a mirror and its node."""
-    pods = session.kubectl.items("pods", f"--namespace={session.namespace}", f"--selector={selector(mirror, AGENT)}")
+    found = session.kubectl.items("pods", f"--namespace={session.namespace}", f"--selector={selector(mirror)}")
+    pods = [each for each in found if label(each, COMPONENT_LABEL) == AGENT]
+    ready = state_of_ready(each for each in found if label(each, COMPONENT_LABEL) == CACHE)
     runtimes = _runtimes(session)
     with ThreadPoolExecutor(_READERS) as readers:
-        states = list(readers.map(lambda pod: _state(session, pod), pods))
-    found = [
+        states = list(readers.map(lambda pod: ready if is_ready(pod) else _state(session, pod), pods))
+    items = [
         {
             "node": node_of(pod),
             **state,
@@ -64,7 +79,7 @@ def nodes_of(session: Session, mirror: str) -> list[Json]:
         }
         for pod, state in zip(pods, states, strict=True)
     ]
-    return sorted(found, key=lambda item: (item["state"] == CONFIGURED, item["node"]))
+    return sorted(items, key=lambda item: (item["state"] == CONFIGURED, item["node"]))
 
 
 def node_of(pod: Json) -> str:
@@ -84,9 +99,15 @@ def _runtimes(session: Session) -> dict[str, str]:
     return {name_of(each): at(each, "status", "nodeInfo", "containerRuntimeVersion", default="") for each in nodes}
 
 
-def _state(session: Session, pod: Json) -> Json:
-    if is_ready(pod):
+def state_of_ready(caches: Iterable[Json]) -> Json:
+    """Return the state of nodes with a ready agent, which is ready also while it waits for a cache pod."""
+    if any(map(is_ready, caches)):
         return {"state": CONFIGURED, "reason": "Configured", "message": "The node uses the mirror."}
+    message = "No cache pod is ready. Pulls go to the upstream until one is."
+    return {"state": CONFIGURED, "reason": "MirrorAway", "message": message}
+
+
+def _state(session: Session, pod: Json) -> Json:
     reason, message = waiting_reason(pod)
     if reason:
         return {"state": "no agent", "reason": reason, "message": message}

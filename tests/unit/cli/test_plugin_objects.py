@@ -49,6 +49,14 @@ def test_last_state_of_an_agent_is_found() -> None:
     assert nodes.last_state("")["reason"] == "Starting"
 
 
+@pytest.mark.parametrize(
+    ("caches", "reason"), [([], "MirrorAway"), (["False"], "MirrorAway"), (["False", "True"], "Configured")]
+)
+def test_ready_agent_without_cache_waits_for_one(caches: list[str], reason: str) -> None:
+    pods = [{"status": {"conditions": [{"type": "Ready", "status": each}]}} for each in caches]
+    assert nodes.state_of_ready(pods)["reason"] == reason
+
+
 def mirror(**changes: Any) -> dict[str, Any]:
     """Return a mirror whose latest spec was processed."""
     ready = {"type": "Ready", "status": "True", "reason": "Ready", "message": "It works."}
