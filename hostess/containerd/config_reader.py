@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from hostess.containerd import config_files, config_path
 from hostess.containerd.runtime import CONTAINERD, CRI_O, Runtime, parse_version
+from hostess.fs import owned_directories
 from hostess.health.node_network import NodeNetwork
 
 if TYPE_CHECKING:
     import threading
+    from pathlib import Path
 
     from hostess.containerd.config_path import Reading
     from hostess.json_log import Log
@@ -61,7 +63,10 @@ class Containerd:
         relative = not self.runtime.is_before(config_path.RELATIVE_SINCE)
         found = config_files.read(folder.parent, relative_patterns=relative)
         loaded, self._loaded = self._loaded, None
-        reading = _reading(found.texts, found.doubts, self.runtime, str(folder))
+        doubts = found.doubts
+        if not (found.texts or doubts) and str(folder) != config_path.DEFAULT_FOLDER and _is_alone(folder):
+            doubts = (NOTHING_ELSE.format(folder=folder, parent=folder.parent, marker=owned_directories.MARKER),)
+        reading = _reading(found.texts, doubts, self.runtime, str(folder))
         # A change of another part needs no restart.
         if not reading.doubt and reading != loaded and self._is_outdated(found.changed):
             return replace(reading, doubt=NOT_RESTARTED, searches_docker=True)
@@ -104,6 +109,19 @@ class Containerd:
         return interval
 
 
+def _is_alone(folder: Path) -> bool:
+    """Return True if only agents wrote in the folder's parent, which the kubelet creates for the mount."""
+    try:
+        names = {each.name for each in folder.parent.iterdir() if not each.name.startswith(owned_directories.MARKER)}
+    except OSError:
+        return False
+    return not names or (names == {folder.name} and owned_directories.is_owned(folder))
+
+
+NOTHING_ELSE: Final = (
+    "{parent} has the agent's files only. Compare CONTAINERD_CERTS_DIR with `containerd config dump`. If they agree,"
+    " remove {folder}/{marker}."
+)
 NOT_RESTARTED: Final = "containerd has not started since its configuration changed. Restart containerd."
 # An unchanged file is not parsed again every two seconds.
 _reading = lru_cache(maxsize=2)(config_path.reading)

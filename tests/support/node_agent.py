@@ -46,6 +46,7 @@ class NodeAgent:
         masquerade = running.kube.get(resources.MIRROR, mirror)["status"]["masqueradeUrl"]
         secret = running.kube.until_there(resources.SECRET, f"registry-mirror-{mirror}")
         ca = files.put("secret/ca.crt", text(secret, well_known.CA))
+        files.put("etc/containerd/by-hand")  # so that CONTAINERD_CERTS_DIR counts as right
         settings = files.settings(mirror, SHADOW_FQDN=masquerade, CA_FILE=str(ca), NODE_NAME=node)
         log, api = Log(io.StringIO()), ApiClient("127.0.0.1", 1, folder)
         containerd = Containerd(settings, api, log, version_read=True, runtime=Runtime("containerd", (2, 4)))

@@ -33,6 +33,7 @@ class Running:
 
     def __init__(self, node: NodeFiles, server: Server, mirror: str = "one", **changed: str) -> None:
         ca = node.put("secret/ca.crt", server.issuer.certificate)
+        node.put("etc/containerd/by-hand")  # so that CONTAINERD_CERTS_DIR counts as right
         environment = node.environment(mirror, SHADOW_FQDN=HOST_NAME, CA_FILE=str(ca), **changed)
         own_node = node_of(environment)
         self.log = io.StringIO()

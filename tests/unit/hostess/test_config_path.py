@@ -321,6 +321,25 @@ def test_strange_configuration_is_parsed(text: bytes) -> None:
     assert registry_tables.is_toml(text) == (text in STRANGE)
 
 
+def test_folder_of_agents_alone_is_no_proof(node: NodeFiles) -> None:
+    """K1: the kubelet creates the parent of a wrong CONTAINERD_CERTS_DIR, and the agent the rest."""
+    api = ApiClient("127.0.0.1", 1, node.root)
+    containerd = Containerd(node.settings(), api, Log(io.StringIO()), runtime=Runtime("containerd", (2, 4)))
+    assert "Compare CONTAINERD_CERTS_DIR" in containerd.reading().doubt
+    node.agent().configure(("10.0.0.1",), b"ca", None)
+    assert f"remove {node.containerd}/.registry-mirror" in containerd.reading().doubt
+    (node.containerd / ".registry-mirror").unlink()
+    assert containerd.reading().doubt == ""
+
+
+def test_file_beside_the_folder_is_trusted(node: NodeFiles) -> None:
+    """As with k0s, whose containerd.d has no config.toml."""
+    node.put("etc/containerd/registry.toml")
+    api = ApiClient("127.0.0.1", 1, node.root)
+    containerd = Containerd(node.settings(), api, Log(io.StringIO()), runtime=Runtime("containerd", (2, 4)))
+    assert containerd.reading().doubt == ""
+
+
 @pytest.mark.parametrize(
     "answer",
     [b"[]", b'"node"', b'{"status":{"nodeInfo":[]}}', b'{"status":{"nodeInfo":{"containerRuntimeVersion":2}}}'],
