@@ -103,7 +103,10 @@ class RegistryServer:
             case _:
                 page = await mirror.pages.get(asked, request.query)
                 mirror.served(asked, len(page.content))
-                return await send_content(request, page.content, {**API_VERSION, **page.headers}), page.result
+                headers = {**API_VERSION, **page.headers}
+                if link := headers.get("Link"):
+                    headers["Link"] = _as_asked(link, request, reference)
+                return await send_content(request, page.content, headers), page.result
 
     async def _manifest(
         self, request: web.BaseRequest, mirror: Mirror, asked: Request
@@ -118,6 +121,15 @@ class RegistryServer:
         if not asked.is_hop and head.media_type not in INDEXES:
             self.metrics.pulls.labels(mirror.host).inc()
         return await send_content(request, answer.manifest.content, headers), answer.result
+
+
+def _as_asked(link: str, request: web.BaseRequest, reference: Reference) -> str:
+    """Return the link to the next page with the registry named as in the request, by the path or by `ns`."""
+    prefix = request.rel_url.raw_path.removesuffix(reference.path.removeprefix("/v2"))
+    target, bracket, parameters = link.removeprefix("</v2").partition(">")
+    if hosts := request.query.getall("ns", []):  # a host of the configuration, so it needs no quotes
+        target += f"{'&' if '?' in target else '?'}ns={hosts[0]}"
+    return f"<{prefix}{target}{bracket}{parameters}"
 
 
 def _refusal(error: RegistryError) -> web.Response:

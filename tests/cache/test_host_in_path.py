@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -93,6 +94,20 @@ async def test_other_hosts_in_path_lead_nowhere(upstream: Registry, other: Regis
     for path in ("other.test%2Forg/app", "%6fther.test/org/app", "OTHER.test/org/app", "other.test/../org/app"):
         assert (await cache.ask(f"{path}/manifests/latest")).status == 400
     assert {path for _, path in other.requests} <= {"/v2/"}
+
+
+@pytest.mark.parametrize("first", ["other.test/org/app/tags/list?n=1", "org/app/tags/list?n=1&ns=other.test:5000"])
+async def test_next_page_is_of_the_same_registry(upstream: Registry, other: Registry, cache: Cache, first: str) -> None:
+    """The link to the next page names the registry as the request did."""
+    for tag in ("1", "2", "3"):
+        other.push("org/app", tag)
+    path, tags = first, []
+    while path:
+        answer = await cache.ask(path)
+        tags += json.loads(answer.body)["tags"]
+        path = answer.headers.get("Link", "").removeprefix("</v2/").removesuffix('>; rel="next"')
+    assert tags == ["1", "2", "3"]
+    assert upstream.count(part="app") == 0
 
 
 async def test_accounts_stay_with_their_upstream(

@@ -99,8 +99,15 @@ class Registry(Images):
         if kind == "referrers" and reference in self.referrers:
             return web.json_response(self.referrers[reference], content_type=INDEX)
         if kind == "tags":
-            return web.json_response({"name": name, "tags": [tag for of, tag in self.tags if of == name]})
+            return self._page_of_tags(request, name)
         return web.json_response({"errors": []}, status=404)
+
+    def _page_of_tags(self, request: web.BaseRequest, name: str) -> web.Response:
+        """Return one page, and a link to the next one as distribution writes it."""
+        tags = [tag for of, tag in self.tags if of == name and tag > request.query.get("last", "")]
+        page = tags[: int(request.query.get("n", len(tags)))]
+        link = f'</v2/{name}/tags/list?last={page[-1]}&n={len(page)}>; rel="next"' if page != tags else ""
+        return web.json_response({"name": name, "tags": page}, headers={"Link": link} if link else {})
 
     def _manifest(self, request: web.BaseRequest, digest: str) -> web.StreamResponse:
         if digest not in self.manifests:
