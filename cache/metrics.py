@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from cache.model.results import Result
 from common.metrics import new_registry
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from cache.model.reference import Request
-    from cache.model.results import Result
 
 # Seconds. A stored manifest takes 0.001; a layer of some GB from a slow upstream takes minutes.
 _BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -98,7 +98,8 @@ class Metrics:
     def count(self, host: str, asked: Request, result: Result) -> None:
         """Count a request."""
         self.requests.labels(host, asked.reference.kind.value, client_of(asked), result.value).inc()
-        if self.counts_repositories:
+        # Any name can be refused: such series would have no bound.
+        if self.counts_repositories and result is not Result.REFUSED:
             self.repository_requests.labels(host, asked.reference.name).inc()
 
     def count_eviction(self, cause: str, size: int) -> None:

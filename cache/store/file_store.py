@@ -69,7 +69,8 @@ class FileStore(Store):
         self.temporary.mkdir(parents=True, exist_ok=True)
         for path in self.temporary.iterdir():
             if not path.is_dir():
-                path.unlink()
+                with contextlib.suppress(OSError):  # a read-only volume still serves
+                    path.unlink()
 
     def retain(self, areas: Iterable[str]) -> None:
         """Put aside the content of all other upstreams, and what other programs left in our directories.

@@ -7,10 +7,12 @@ import contextlib
 import os
 import random
 import signal
+import statistics
 import time
 from typing import TYPE_CHECKING
 
 import aiohttp
+import pytest
 
 from tests.cache.images import has_digest
 
@@ -34,6 +36,7 @@ async def _pull_for_ever(upstream: Registry, cache: Cache, number: int) -> None:
                 await cache.pull(name, tag)
 
 
+@pytest.mark.timeout(max(300, 5 * KILLS))
 async def test_kills_leave_sound_files(upstream: Registry, cache: Cache) -> None:
     """After kill -9 at any point under load each stored file is right, and the next start serves within a second.
 
@@ -62,5 +65,5 @@ async def test_kills_leave_sound_files(upstream: Registry, cache: Cache) -> None
     assert stored > KILLS
     # Other processes may use the processors: the time of this one counts.
     assert max(cpu) < START_SECONDS
-    assert min(starts) < START_SECONDS
+    assert statistics.median(starts) < START_SECONDS
     await cache.pull("always")

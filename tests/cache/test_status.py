@@ -108,13 +108,15 @@ async def test_nodes_that_pulled_are_reported(upstream: Registry, cache: Cache, 
 async def test_repositories_are_counted_on_demand(
     upstream: Registry, make_cache: Callable[..., Cache], *, counted: bool
 ) -> None:
-    """Without `countRepositories` no metric has the name of a repository."""
+    """Without `countRepositories` no metric has the name of a repository, and never one that is refused."""
     upstream.push("team/app", layers=(10,))
     cache = await make_cache(countRepositories=counted).start()
     await cache.pull("team/app")  # the tag, the manifest and two blobs
+    assert (await cache.ask("no/such/manifests/latest")).status == 404
     counts = [await cache.metric("registrymirror_cache_repository_requests_total", name=name) for name in NAMES]
     assert counts == ([4, 0] if counted else [0, 0])
-    assert ("team/app" in (await cache.status_page("metrics"))[1].decode()) is counted
+    metrics = (await cache.status_page("metrics"))[1].decode()
+    assert [name in metrics for name in ("team/app", "no/such")] == [counted, False]
 
 
 async def test_rate_limit_of_the_upstream_is_reported(upstream: Registry, cache: Cache) -> None:

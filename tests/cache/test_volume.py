@@ -267,7 +267,10 @@ async def test_read_only_volume(upstream: Registry, small: Cache, volume: Path) 
     """A volume that becomes read-only, as after an error of the disk, is served from, and passed by."""
     _, stored = upstream.push("stored", layers=(1_000_000,))
     await small.pull("stored")
+    (small.root / "tmp" / "unfinished").touch()
     await asyncio.to_thread(subprocess.run, ["mount", "-o", "remount,ro", str(volume)], check=True)
+    await small.stop()
+    await small.start()
     upstream.push("a", layers=(1_000_000, 10))
     await small.pull("a")
     before = upstream.sent_blobs[stored[1]]
