@@ -154,6 +154,7 @@ def test_image_and_last_words_are_named(kube: Kube, name: str) -> None:
     says(kube, name, "CrashLoopBackOff: exit code 1", "No space left on device")
 
 
+@pytest.mark.slow
 def test_pod_of_a_dead_node_is_named(kube: Kube, name: str) -> None:
     """Kubernetes deletes the pods of a node that died, and no kubelet confirms it."""
     create_storage_class(kube, name, growing=False)
