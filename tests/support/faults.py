@@ -62,9 +62,10 @@ def _normal(obj: Json, name: str) -> Json:
     kept = {"labels": obj["metadata"]["labels"], "owners": len(obj["metadata"]["ownerReferences"]), "spec": spec}
     data = obj.get("data", {})
     configuration = json.loads(base64.b64decode(data.get(well_known.CONFIGURATION, "bnVsbA==")))
-    whole = {**kept, "keys": sorted(data), "configuration": configuration}
     # The keys of credentials begin with a hash of the upstream, which has the name of the mirror.
-    text = CREDENTIALS_KEY.sub(r"HASH\1", json.dumps(whole, sort_keys=True).replace(name, "NAME"))
+    keys = sorted(CREDENTIALS_KEY.sub(r"HASH\1", key) for key in data)
+    whole = {**kept, "keys": keys, "configuration": configuration}
+    text = CREDENTIALS_KEY.sub(r"HASH\1", json.dumps(whole).replace(name, "NAME"))
     parsed: Json = json.loads(text)
     return parsed
 
