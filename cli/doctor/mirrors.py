@@ -24,6 +24,8 @@ _ORDINARY: Final = frozenset({"CredentialsNotVerified"})
 _OTHER_NAMES_OF_HUB: Final = ("docker.io", "index.docker.io", "registry.hub.docker.com")
 # Seconds that the controller has for a new mirror or a changed spec.
 _PATIENCE: Final = 10.0
+# Seconds within which new cache pods ask their upstreams, and the controller asks the pods.
+_NOT_ASKED, _ASKED_WITHIN = "NotAsked", 30.0
 _PREFIX_OF_URL: Final = "://"
 
 
@@ -32,14 +34,16 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
     for mirror in snapshot.mirrors:
         yield from _deletion(mirror, snapshot)
         yield from _progress(mirror, snapshot)
-        yield from _conditions(mirror)
+        yield from _conditions(mirror, snapshot)
         yield from _masquerade(mirror)
 
 
-def _conditions(mirror: Json) -> Iterator[Finding]:
+def _conditions(mirror: Json, snapshot: Snapshot) -> Iterator[Finding]:
     for each in at(mirror, "status", "conditions", default=()):
         kind, status, reason = each.get("type"), each.get("status"), each.get("reason", "")
         if kind in _SUMMARIES or reason in _ORDINARY or (status == "True" and reason not in _WARNINGS):
+            continue
+        if reason == _NOT_ASKED and seconds_since(each.get("lastTransitionTime", ""), snapshot.now) < _ASKED_WITHIN:
             continue
         severity = ERROR if status == "False" else WARNING
         action = f"Follow the message. docs/conditions.md explains {reason} of {kind}."

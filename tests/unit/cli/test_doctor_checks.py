@@ -147,6 +147,15 @@ def test_condition_that_needs_attention_is_found(condition: Reason) -> None:
     assert reasons(mirrors=[mirror], unread=frozenset({"statefulsets"})) == expected
 
 
+@pytest.mark.parametrize(("seconds", "expected"), [(5, []), (60, [(WARNING, "NotAsked")])])
+def test_new_cache_may_not_have_asked(seconds: float, expected: list[tuple[str, str]]) -> None:
+    """The cache is ready a few seconds before it has asked the upstream."""
+    changed = (NOW - timedelta(seconds=seconds)).isoformat()
+    condition = {"type": "UpstreamReachable", "status": "Unknown", "reason": "NotAsked", "lastTransitionTime": changed}
+    status = {"observedGeneration": 1, "conditions": [condition]}
+    assert reasons(mirrors=[{"metadata": {"name": "a", "generation": 1}, "status": status}]) == expected
+
+
 def claim(asked: str, granted: str) -> Json:
     """Return a bound claim of the mirror `a`."""
     return {
