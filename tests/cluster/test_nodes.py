@@ -93,6 +93,8 @@ def test_finalizer_stays_until_nodes_are_clean(own: Running, nodes: Callable[...
     kube.mirror(one("docker"))
     group = nodes("docker", "first", "second")
     ready(own, group)
+    message = kube.until_condition("docker", "Ready", "True", "Ready")
+    assert message == "The cache serves. 2 of 2 nodes use the mirror."
     assert kube.get(resources.MIRROR, "docker")["metadata"]["finalizers"] == [FINALIZER]
     assert not group.is_cleaning()
 

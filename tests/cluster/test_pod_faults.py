@@ -37,7 +37,7 @@ RETRY = 120.0  # seconds until Kubernetes tries to create pods again
 def kube(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
     """Yield the client of a cluster with one node, whose limits no other test has."""
     with clusters(request, tmp_path_factory) as make:
-        running = make()
+        running = make(NODE_CLEANUP_DEADLINE="4")  # seconds: no agent of these tests cleans its node
         running.system.start()
         create_node_with_capacity(running.kube, NODE)
         yield running.kube
@@ -191,6 +191,17 @@ def test_mount_that_fails_is_named(kube: Kube, name: str) -> None:
     }
     kube.create(resources.CORE_EVENT, event, NAMESPACE)
     says(kube, name, f"on {NODE}", "FailedMount", "read-only file system", kind="NodesConfigured")
+
+
+def test_killed_agent_is_named(kube: Kube, name: str) -> None:
+    """The pod keeps its address, at which nothing answers."""
+    kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
+    (pod,) = until(lambda: pods_of(kube, name, "hostess-certificate"), why="an agent", seconds=SOON)
+    set_pod_ready(kube, pod, ready=False, address="127.0.0.9")
+    ended = {"exitCode": 137, "reason": "OOMKilled"}
+    _container_of(kube, pod, {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": ended}})
+    says(kube, name, f"on {NODE}", "CrashLoopBackOff: OOMKilled, exit code 137", kind="NodesConfigured")
+    assert "network policies" not in kube.conditions(name)["NodesConfigured"][2]
 
 
 def _two(pods: list[Json]) -> list[Json]:
