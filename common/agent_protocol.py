@@ -20,6 +20,8 @@ NODE_HEADER: Final = "X-Registry-Mirror-Node"
 # Variable of agents and dialers: the Unix socket over which the dialer of a node serves the agents.
 DIALER_SOCKET: Final = "DIALER_SOCKET"
 STARTS: Final = "containerd"  # request for the last start of containerd
+# The agent mounts the parent of containerd's folder, which must not be / or a folder such as /etc.
+CERTS_DIR_PARENTS_MIN: Final = 3
 ALIVE_PATH: Final = "/livez"  # for the kubelet: 200 while the agent's loop runs
 METRICS_PATH: Final = "/metrics"
 # Reason for a new agent pod: the mounted files are no longer the node's. A container restart is unsafe, because the

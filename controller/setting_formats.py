@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BeforeValidator, JsonValue, WithJsonSchema
 
 from common import duration, names, selector_syntax
+from common.agent_protocol import CERTS_DIR_PARENTS_MIN
 from common.field_types import string_schema
 from common.selectors import NodeSelectorRequirement
 from common.settings import Names, dns_label, object_name
@@ -19,7 +20,6 @@ _PATH_PART: Final = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
 IMAGE_PATH: Final = rf"(([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(:[0-9]{{1,5}})?/)?{_PATH_PART}(/{_PATH_PART})*"
 IMAGE_TAG: Final = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 IMAGE: Final = rf"{IMAGE_PATH}(:{IMAGE_TAG})?(@sha256:[0-9a-f]{{64}})?"
-_PARENTS_MIN: Final = 2  # of a path in a folder of the root
 
 
 def _selector(value: object) -> object:
@@ -46,7 +46,7 @@ def _absolute(value: str) -> str:
 
 
 def _certs_dir(value: str) -> str:
-    if len(PurePosixPath(_absolute(value)).parents) <= _PARENTS_MIN:
+    if len(PurePosixPath(_absolute(value)).parents) < CERTS_DIR_PARENTS_MIN:
         raise ValueError(
             "expected a folder at least three levels deep, such as /etc/containerd/certs.d: the agent mounts the folder"
             " above it, which must not be / or a folder such as /etc"

@@ -107,7 +107,7 @@ class ManifestService:
             async with asyncio.timeout(STALE_AFTER if stored else None):
                 head, result = await future
         except TimeoutError:
-            self._late.join(request.reference, lambda: self._follow(request))[0].cancel()
+            self._late.join(request.reference, lambda: self._follow(request))[0].cancel()  # the task goes on
             raise failure_of(TimeoutError(), self.sources.client.party) from None
         manifest = stored if stored and stored.digest == head.digest else self._stored(head.digest)
         if manifest is not None:

@@ -24,8 +24,9 @@ _ORDINARY: Final = frozenset({"CredentialsNotVerified"})
 _OTHER_NAMES_OF_HUB: Final = ("docker.io", "index.docker.io", "registry.hub.docker.com")
 # Seconds that the controller has for a new mirror or a changed spec.
 _PATIENCE: Final = 10.0
+_NOT_ASKED: Final = "NotAsked"
 # Seconds within which new cache pods ask their upstreams, and the controller asks the pods.
-_NOT_ASKED, _ASKED_WITHIN = "NotAsked", 30.0
+_ASKED_WITHIN: Final = 30.0
 _PREFIX_OF_URL: Final = "://"
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
-from common.agent_protocol import RUNTIME_IGNORES_CERTS, RUNTIME_USES_MIRRORS
+from common.agent_protocol import CERTS_DIR_PARENTS_MIN, RUNTIME_IGNORES_CERTS, RUNTIME_USES_MIRRORS
 from hostess.containerd.registry_tables import SECOND_MAJOR, registry_tables, section_to_set, table_at, unusable
 from hostess.containerd.runtime import CONTAINERD, CRI_O
 from hostess.node_state import NodeConfigError
@@ -25,7 +25,6 @@ TWO_ROOTS: Final = "/etc/containerd/certs.d:/etc/docker/certs.d"
 # From 2.2 on the default is two roots; from 2.1 on the default puller takes such a list for the name of one folder.
 _TWO_ROOTS_SINCE: Final = (2, 2)
 _LITERAL_SINCE: Final = (2, 1)
-_PARENTS_MIN: Final = 2  # as in controller/setting_formats.py
 # Before, containerd looks for relative patterns in its working directory.
 RELATIVE_SINCE: Final = (1, 7)
 CRI_O_RELOADS: Final = (
@@ -142,9 +141,8 @@ def _check_path(path: str, section: str, folder: str, *, is_literal: bool) -> No
     if folder in roots:
         return
     advice = f'Set config_path = "{folder}" under {section} and restart containerd'
-    # The setting takes no folder whose parent, which the agent mounts, is / or a folder such as /etc. With it, the
-    # agent no longer sees this config_path, which it needs for a literal list.
-    is_settable = roots[0].startswith("/") and len(PurePosixPath(roots[0]).parents) > _PARENTS_MIN
+    # With the setting the agent no longer sees this config_path, which it needs for a literal list.
+    is_settable = roots[0].startswith("/") and len(PurePosixPath(roots[0]).parents) >= CERTS_DIR_PARENTS_MIN
     if is_settable and not is_literal:
         advice = (
             f"Set the controller's CONTAINERD_CERTS_DIR to {roots[0]}, for all nodes. Or set this node's config_path to"

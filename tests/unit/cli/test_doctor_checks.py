@@ -14,6 +14,8 @@ from cli.doctor.finding import ERROR, WARNING, Finding
 from cli.doctor.snapshot import Snapshot
 from cli.objects import CONTROLLER, MIRRORS, WEBHOOK
 from common import quantity
+from common.cache_protocol import UpstreamReason
+from common.image_hosts import spellings
 from controller.status.reasons import every as every_reason
 from controller.storage.resize_plan import least_request
 
@@ -151,9 +153,17 @@ def test_condition_that_needs_attention_is_found(condition: Reason) -> None:
 def test_new_cache_may_not_have_asked(seconds: float, expected: list[tuple[str, str]]) -> None:
     """The cache is ready a few seconds before it has asked the upstream."""
     changed = (NOW - timedelta(seconds=seconds)).isoformat()
-    condition = {"type": "UpstreamReachable", "status": "Unknown", "reason": "NotAsked", "lastTransitionTime": changed}
+    reason = UpstreamReason.NOT_ASKED.value
+    condition = {"type": "UpstreamReachable", "status": "Unknown", "reason": reason, "lastTransitionTime": changed}
     status = {"observedGeneration": 1, "conditions": [condition]}
     assert reasons(mirrors=[{"metadata": {"name": "a", "generation": 1}, "status": status}]) == expected
+
+
+@pytest.mark.parametrize("name", spellings("docker.io", "https")[:4])
+def test_each_name_of_docker_hub_is_found(name: str) -> None:
+    """The plugin has its own list of the names, because it imports no common code."""
+    status = {"observedGeneration": 1, "upstream": "https://registry-1.docker.io", "masqueradeUrl": name}
+    assert len(reasons(mirrors=[{"metadata": {"name": "a", "generation": 1}, "status": status}])) == 1
 
 
 def claim(asked: str, granted: str) -> Json:
