@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # The CRD, and what the API server adds to it.
 KIND = {"CustomResourceDefinition <none> registrymirrors.k8s.osp.tech", "APIService <none> v1.k8s.osp.tech"}
+SOCKET = "/registry-mirror.dialer "
 EXAMPLE = CHART.parent / "examples" / "infra.yaml"
 NEXT = "0.2.0"
 # Images built here, as a private registry: one value for the host, one tag for each image.
@@ -164,7 +165,8 @@ def test_uninstall_cleans_nodes(testbed: Testbed, helm: Helm, before: tuple[set[
     objects, files = before
     done = helm.run("uninstall", RELEASE, "--timeout=4m")
     assert "No RegistryMirror is left." in done.stdout + done.stderr
-    # Helm waits for no pod. The last of the dialer removes its socket.
+    # Helm waits for no pod. The dialer's pod removes its socket when it ends.
+    assert [each for each in changed(testbed.node, files) if SOCKET not in each] == []
     testbed.until(lambda: not changed(testbed.node, files), describe=lambda: changed(testbed.node, files))
     testbed.until(lambda: not _ours(testbed.node, objects), describe=lambda: _ours(testbed.node, objects))
 
