@@ -156,7 +156,7 @@ class ManifestSources:
             raise failure from error
         if not headers.get("Content-Type", "").endswith("json") and not media_type_in(content):
             unlike = not_a_registry(client.party, "a manifest that is not JSON")
-            client.failed(MANIFESTS, unlike)
+            client.failed(MANIFESTS, unlike, reference.name)
             raise unlike
         digest = reference.digest or digest_of(content, headers)
         if not has_digest(content, digest):

@@ -19,7 +19,7 @@ from cache.upstream.failures import failure_of, not_a_registry, refusal_of
 from cache.upstream.health import Health
 from cache.upstream.session import CONNECT_SECONDS, SILENCE_SECONDS
 from cache.upstream.tokens import ANSWER_MAX, LoginMemory, TokenCache
-from common.cache_protocol import CredentialsResult
+from common.cache_protocol import CredentialsResult, UpstreamReason
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -66,7 +66,8 @@ class UpstreamClient:
         try:
             response = await self._with_login(method, path, repository, dict(headers or {}))
         except RegistryError as error:
-            self._record(kind, error)
+            # A redirect may be wrong for one repository. The other errors are those of the token service.
+            self._record(kind, error, repository if error.reason is UpstreamReason.NOT_A_REGISTRY else "")
             raise
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failure = failure_of(error, self.party)
@@ -102,9 +103,9 @@ class UpstreamClient:
         """Record a usable answer."""
         self.health.succeeded(kind, time.monotonic())
 
-    def failed(self, kind: str, error: RegistryError) -> None:
+    def failed(self, kind: str, error: RegistryError, repository: str = "") -> None:
         """Record an answer that turned out to be unusable."""
-        self._record(kind, error)
+        self._record(kind, error, repository)
 
     async def follow(
         self, method: str, path: str, headers: dict[str, str], authorization: str

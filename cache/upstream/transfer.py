@@ -71,7 +71,7 @@ class UpstreamSource:
             try:
                 transfer = transfer_of(response, offset, self.client.party)
             except RegistryError as error:
-                self.client.failed(BLOBS, error)
+                self.client.failed(BLOBS, error, reference.name)
                 raise
             self.client.succeeded(BLOBS)
             yield transfer

@@ -95,7 +95,7 @@ async def test_status_of_the_upstream_is_passed_on(upstream: Registry, cache: Ca
     upstream.does.status[""] = status
     assert (await cache.ask("team/app/manifests/latest")).status == status
     upstream.does.status = {"blobs": status}
-    assert (await cache.ask(f"team/app/blobs/{blobs[1]}")).status in (status, 503)
+    assert (await cache.ask(f"team/app/blobs/{blobs[1]}")).status == status
 
 
 async def test_failing_image_pauses_no_other(upstream: Registry, cache: Cache) -> None:
@@ -107,6 +107,21 @@ async def test_failing_image_pauses_no_other(upstream: Registry, cache: Cache) -
         assert (await cache.ask("bad/manifests/latest")).status == 500
     await cache.pull("good")
     assert upstream.count(part="/bad/") <= 1 + (time.monotonic() - began) / FIRST_PAUSE
+
+
+@pytest.mark.parametrize(
+    "does",
+    [Behaviour(redirect="loop"), Behaviour(redirect="downgrade"), Behaviour(gzip_blobs=True)],
+    ids=["loop", "downgrade", "compressed"],
+)
+async def test_unusable_blob_pauses_no_other(upstream: Registry, cache: Cache, does: Behaviour) -> None:
+    """A wrong redirect, or a compressed blob, may be that of one repository."""
+    _, blobs = upstream.push("bad")
+    upstream.push("good")
+    upstream.does = does
+    assert (await cache.ask(f"bad/blobs/{blobs[1]}")).status == 502
+    upstream.does = Behaviour()
+    await cache.pull("good")
 
 
 async def test_unknown_ca_is_reported(upstream: Registry, make_cache: Callable[..., Cache]) -> None:
