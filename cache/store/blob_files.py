@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _PIECE: Final = 1024 * 1024
 
 
+# Errors that mean damage, beside a wrong digest. EBADMSG and EUCLEAN are checksums and structures of the file system.
+_DAMAGED: Final = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN})
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -94,12 +96,14 @@ def is_full(error: OSError) -> bool:
 
 
 def is_sound(path: Path, digest: Digest) -> bool:
-    """Hash a file; return True if it has the digest. Return False if it cannot be read."""
+    """Hash a file; return True if it has the digest. Raises OSError if nothing is known of the content."""
     hasher = hashlib.new(digest.algorithm)
     try:
         with path.open("rb") as file:
             while piece := file.read(_PIECE):
                 hasher.update(piece)
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno in _DAMAGED:
+            return False
+        raise
     return hasher.hexdigest() == digest.hex

@@ -246,7 +246,10 @@ class FileStore(Store):
     @override
     async def verify_blob(self, area: str, digest: Digest) -> bool:
         path = self._layout(area).blob(digest)
-        sound = await asyncio.to_thread(is_sound, path, digest)
+        try:
+            sound = await asyncio.to_thread(is_sound, path, digest)
+        except OSError:  # too many open files, for example
+            return False
         if not sound:
             self.remove_blob(path)
         return sound

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from pathlib import Path
@@ -35,10 +36,11 @@ async def scrub(root: Path, log: Logger, interval: float = PASS_INTERVAL, rest: 
 
 def _remove_if_damaged(path: Path) -> bool:
     digest = _digest_named_by(path)
-    if digest is None or not path.exists() or is_sound(path, digest):
-        return False
-    path.unlink(missing_ok=True)
-    return True
+    with contextlib.suppress(OSError):  # it was evicted meanwhile, or cannot be read
+        if digest is not None and not is_sound(path, digest):
+            path.unlink()
+            return True
+    return False
 
 
 def _digest_named_by(path: Path) -> Digest | None:

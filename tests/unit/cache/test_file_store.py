@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
@@ -13,12 +15,10 @@ import pytest
 from cache.model.manifest import OCI_INDEX, OCI_MANIFEST, Manifest
 from cache.model.reference import Digest
 from cache.store import files
-from cache.store.blob_files import NoSpaceError
+from cache.store.blob_files import NoSpaceError, is_sound
 from tests.support.stores import a_store
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cache.store.file_store import FileStore
 
 AREA = "0" * 12
@@ -116,6 +116,29 @@ async def test_blob_of_unknown_size_ends_at_the_limit(tmp_path: Path) -> None:
     assert evictor.space().free == 0
     writer.drop()
     assert evictor.space().free == 10 * MIB
+
+
+async def test_unreadable_blob_stays(store: FileStore) -> None:
+    """Too many open files say nothing of a blob. A wrong digest does."""
+    writer = await store.create_blob(AREA, BLOB, 1)
+    await store.commit_blob(writer, BLOB, 1)
+    writer.drop()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        assert not await store.verify_blob(AREA, BLOB)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert writer.target.exists()
+    assert not await store.verify_blob(AREA, BLOB)
+    assert not writer.target.exists()
+
+
+def test_read_error_means_damage() -> None:
+    """The first page of a process's memory answers EIO. A file that is absent is not damaged."""
+    assert not is_sound(Path("/proc/self/mem"), BLOB)
+    with pytest.raises(FileNotFoundError):
+        is_sound(Path("/proc/self/none"), BLOB)
 
 
 def _used_on_disk(root: Path) -> int:
