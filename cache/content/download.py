@@ -8,7 +8,6 @@ import os
 import time
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
@@ -16,7 +15,6 @@ from typing_extensions import override
 from cache.content.fetch import HOLD_BACK, Fetch
 from cache.model.errors import BAD_GATEWAY, UNAVAILABLE, RegistryError, WrongContentError
 from cache.store.blob_files import NoSpaceError, StoredBlob
-from cache.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
     from cache.store.blob_files import BlobWriter
     from cache.store.store import Store
 
-# Bytes up to which a piece is hashed and written at once, in 0.1 ms; larger ones take a thread, which costs as much.
-INLINE: Final = 64 * 1024
 # Bytes up to which a download is finished although no client waits for it any more.
 SMALL: Final = 256 * 1024 * 1024
 # Transfers at a time from one upstream.
@@ -148,11 +144,7 @@ class Download(Fetch):
     @override
     async def _append(self, piece: bytes) -> None:
         assert self._writer is not None  # noqa: S101 (_begin has made it)
-        self._writer.extend(self.written + len(piece))
-        if len(piece) <= INLINE:
-            self._writer.append(piece, self.written)
-        else:
-            await in_thread(partial(self._writer.append, piece, self.written))
+        await self.store.append_blob(self._writer, piece, self.written)
         self.written += len(piece)
         self._notify()
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from cache.model.reference import Reference
     from cache.store.disk import Disk
 
+# Bytes up to which a piece is hashed and written at once, in 0.1 ms; larger ones take a thread, which costs as much.
+_INLINE: Final = 64 * 1024
 # Sizes that are remembered: some 20 MB at most.
 _SIZES_MAX: Final = 200_000
 # Manifests that the use of an index renews. Each has 4 MiB at most; an index names some thirty.
@@ -138,7 +140,8 @@ class FileStore(Store):
         for is_last in (False, True) if size else ():
             try:
                 writer.extend(size)
-                await in_thread(partial(os.posix_fallocate, writer.fd, 0, size))
+                with self.disk.writing():
+                    await in_thread(partial(os.posix_fallocate, writer.fd, 0, size))
             except OSError as error:
                 writer.give_back()
                 os.ftruncate(writer.fd, 0)  # a part may be reserved
@@ -146,6 +149,15 @@ class FileStore(Store):
                     raise NoSpaceError(str(error)) from error
             else:
                 return
+
+    @override
+    async def append_blob(self, writer: BlobWriter, piece: bytes, offset: int) -> None:
+        writer.extend(offset + len(piece))
+        with self.disk.writing():
+            if len(piece) <= _INLINE:
+                writer.append(piece, offset)
+            else:
+                await in_thread(partial(writer.append, piece, offset))
 
     @override
     async def commit_blob(self, writer: BlobWriter, digest: Digest, size: int) -> None:

@@ -19,6 +19,9 @@ class Store(Protocol):
     async def create_blob(self, area: str, digest: Digest, size: int | None) -> BlobWriter:
         """Reserve space and return a writer. Raises NoSpaceError."""
 
+    async def append_blob(self, writer: BlobWriter, piece: bytes, offset: int) -> None:
+        """Hash and write the next bytes. Raises OSError."""
+
     async def commit_blob(self, writer: BlobWriter, digest: Digest, size: int) -> None:
         """Make a verified blob part of the store. Raises OSError."""
 

@@ -286,6 +286,22 @@ async def test_read_only_volume(upstream: Registry, small: Cache, volume: Path) 
     assert (await small.status())["space"]["writeError"] == ""
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_refused_write_of_a_blob_is_reported(
+    upstream: Registry, make_cache: Callable[..., Cache], *, chunked: bool
+) -> None:
+    """The volume refuses the room of a blob, or its bytes if the size is unknown. A later write clears the error."""
+    cache = make_cache()
+    cache.prefix = ("prlimit", "--fsize=300000")
+    await cache.start()
+    _, blobs = upstream.push("a", layers=(400_000, 10))
+    upstream.does.chunked = chunked
+    for blob, error in ((blobs[1], "File too large"), (blobs[2], "")):
+        assert digest_of((await cache.ask(f"a/blobs/{blob}")).body) == blob
+        assert (await cache.status())["space"]["writeError"] == error
+    assert await cache.metric("registrymirror_cache_store_errors_total") == 1
+
+
 async def test_unreadable_volume_is_reported(upstream: Registry, cache: Cache) -> None:
     """The status names the error of a volume that does not even tell its space, and pulls go on."""
     assert (await cache.status())["space"]["writeError"] == ""
