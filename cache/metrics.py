@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 # Seconds. A stored manifest takes 0.001; a layer of some GB from a slow upstream takes minutes.
 _BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
+# Repositories that have a series of their own. Those beyond share one, whose name is not that of a repository.
+_REPOSITORIES_MAX: Final = 1000
+_OTHER: Final = "(other)"
+
 NODE, REPLICA = "node", "replica"  # values of the label `client`
 
 
@@ -44,6 +48,7 @@ class Metrics:
     upstream_reason: Gauge = field(init=False)
     rate_limit: Gauge = field(init=False)
     rate_limit_remaining: Gauge = field(init=False)
+    _repositories: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -100,7 +105,13 @@ class Metrics:
         self.requests.labels(host, asked.reference.kind.value, client_of(asked), result.value).inc()
         # Any name can be refused: such series would have no bound.
         if self.counts_repositories and result is not Result.REFUSED:
-            self.repository_requests.labels(host, asked.reference.name).inc()
+            self.repository_requests.labels(host, self._counted_name(host, asked.reference.name)).inc()
+
+    def _counted_name(self, host: str, name: str) -> str:
+        """Return the name of a repository, or that of the series for all beyond the limit."""
+        if len(self._repositories) < _REPOSITORIES_MAX:
+            self._repositories.add((host, name))
+        return name if (host, name) in self._repositories else _OTHER
 
     def count_eviction(self, cause: str, size: int) -> None:
         """Count an evicted file."""
