@@ -22,6 +22,7 @@ from cache.server.status_server import StatusServer
 from cache.store.disk import Disk
 from cache.store.eviction import Evictor
 from cache.store.file_store import FileStore
+from cache.store.files import use_resolution
 from cache.store.scrub import scrub
 from cache.upstream.credentials import Credentials, read_credentials
 from cache.upstream.probe import probe
@@ -122,6 +123,7 @@ class Program:
         self._config = config
         self._metrics.counts_repositories = config.count_repositories
         self._evictor.ttl, self._evictor.floor, self._evictor.max_size = config.ttl, config.min_free, config.max_size
+        self._store.resolution = use_resolution(config.ttl)
         self._peers.follow(config.peers)
         await self._follow_cas()
         await self._mirrors.follow(upstreams)

@@ -46,7 +46,8 @@ class FileStore(Store):
     """A store in a directory.
 
     `make_room` evicts until so many bytes fit, and returns True if they do. `take` counts bytes of unfinished files. It
-    returns False if there is no room for them. `stored` is called with the bytes that were added.
+    returns False if there is no room for them. `stored` is called with the bytes that were added. A use is noted once
+    per `resolution` (seconds).
     """
 
     root: Path
@@ -54,6 +55,7 @@ class FileStore(Store):
     make_room: Callable[[int], Awaitable[bool]]
     take: Callable[[int], bool]
     stored: Callable[[int], None]
+    resolution: float = files.USE_RESOLUTION
     _sizes: LimitedDict[Digest, int] = field(default_factory=lambda: LimitedDict(_SIZES_MAX))
     _used: LimitedDict[tuple[str, Digest], float] = field(default_factory=lambda: LimitedDict(_SIZES_MAX))
     _renewing: asyncio.Lock = field(default_factory=asyncio.Lock)  # a parsed manifest may take 100 MB
@@ -104,8 +106,8 @@ class FileStore(Store):
         if not stat.S_ISREG(found.st_mode) or not await self._has_right_size(area, digest, blob.size):
             blob.close()
             return None
-        if abs(time.time() - found.st_mtime) > files.USE_RESOLUTION:
-            files.mark_used(path)
+        if abs(time.time() - found.st_mtime) > self.resolution:
+            files.mark_used(path, resolution=self.resolution)
         return blob
 
     async def _has_right_size(self, area: str, digest: Digest, size: int) -> bool:
@@ -212,7 +214,7 @@ class FileStore(Store):
 
     @override
     def mark_tag_used(self, area: str, reference: Reference) -> None:
-        files.mark_used(self._layout(area).tag(reference))
+        files.mark_used(self._layout(area).tag(reference), resolution=self.resolution)
 
     @override
     def page(self, area: str, key: str) -> bytes | None:
@@ -233,7 +235,7 @@ class FileStore(Store):
             await in_thread(partial(self._renew, area, manifest, now))
 
     def _is_renewed(self, area: str, digest: Digest, now: float) -> bool:
-        return abs(now - self._used.get((area, digest), 0.0)) < files.USE_RESOLUTION
+        return abs(now - self._used.get((area, digest), 0.0)) < self.resolution
 
     def _renew(self, area: str, manifest: Manifest, now: float) -> None:
         """Renew a manifest, its content, and the manifests of an index. Called in a thread."""
@@ -242,12 +244,12 @@ class FileStore(Store):
         for _ in range(_RENEWED_MAX):
             if current is not None:
                 self._used[area, current.digest] = now
-                files.mark_used(layout.manifest(current.digest), now)
+                files.mark_used(layout.manifest(current.digest), now, self.resolution)
                 named = {each.digest: each.size for each in descriptors_in(current.content)}
                 for digest, size in named.items():
                     if size is not None and digest not in self._sizes:  # a size that was seen is certain
                         self._sizes[digest] = size
-                    files.mark_used(layout.blob(digest), now)
+                    files.mark_used(layout.blob(digest), now, self.resolution)
                 if current.media_type in INDEXES:
                     waiting += islice(named, _RENEWED_MAX - len(waiting))
             if not waiting:

@@ -78,9 +78,14 @@ def unsealed(content: bytes | None) -> bytes | None:
     return rest if hashlib.sha256(rest).hexdigest().encode() == checksum else None
 
 
-def mark_used(path: Path, now: float | None = None) -> None:
+def use_resolution(ttl: float) -> float:
+    """Return how often a use is noted. It may be noted two resolutions late, which is half of a short ttl."""
+    return min(USE_RESOLUTION, ttl / 4) if ttl else USE_RESOLUTION
+
+
+def mark_used(path: Path, now: float | None = None, resolution: float = USE_RESOLUTION) -> None:
     """Set the last use of a file, if it is older than the resolution or in the future. A missing file is ignored."""
     now = time.time() if now is None else now
     with contextlib.suppress(OSError):
-        if abs(now - path.stat().st_mtime) > USE_RESOLUTION:
+        if abs(now - path.stat().st_mtime) > resolution:
             os.utime(path, (now, now))

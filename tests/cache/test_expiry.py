@@ -70,6 +70,16 @@ async def test_other_content_stays(upstream: Registry, cache: Cache, ttl: str) -
     assert cache.sound_blobs() == 2
 
 
+async def test_short_ttl_notes_each_use(upstream: Registry, cache: Cache) -> None:
+    """A use counts although the last one is half an hour old. Otherwise content in use would expire."""
+    upstream.push("a")
+    await cache.pull("a")
+    await _restart(cache, "1h", HOUR / 2)
+    await cache.ask("a/manifests/latest", "HEAD")  # a node that has the image
+    ages = [time.time() - each.stat().st_mtime for each in cache.files()]
+    assert [age < HOUR / 4 for age in ages] == [True] * 4  # two blobs, the manifest and the tag
+
+
 async def test_used_tag_survives_an_outage(upstream: Registry, cache: Cache) -> None:
     """An image that nodes pull during an outage stays, even if the outage is longer than ttl."""
     upstream.push("a")

@@ -81,6 +81,12 @@ async def test_layers_of_nested_indexes_are_renewed(store: FileStore, tmp_path: 
     assert [path.stat().st_mtime > 1.0 for path in blobs] == [True, False]
 
 
+@pytest.mark.parametrize(("ttl", "expected"), [(0.0, 3600.0), (7 * 86400.0, 3600.0), (3600.0, 900.0)])
+def test_short_ttl_has_a_finer_resolution(ttl: float, expected: float) -> None:
+    """A ttl of zero never ends, so that uses need no finer time."""
+    assert files.use_resolution(ttl) == expected
+
+
 async def test_unfinished_files_count(tmp_path: Path) -> None:
     """Downloads at the same time do not exceed the size of the claim together."""
     store, evictor = a_store(tmp_path, max_size=10 * MIB)
