@@ -161,11 +161,13 @@ class Cache:
         """
         head = await self.ask(f"{name}/manifests/{tag}", "HEAD")
         assert head.status == 200, (head.status, self.log())
-        return await self.pull_digest(name, head.headers["Docker-Content-Digest"])
+        return await self.pull_digest(name, head.headers["Docker-Content-Digest"], head.headers["Content-Length"])
 
-    async def pull_digest(self, name: str, digest: str) -> list[Answer]:
-        """Pull the manifest of a digest and all that it refers to."""
-        document = json.loads((await self._verified(f"{name}/manifests/", digest)).body)
+    async def pull_digest(self, name: str, digest: str, size: str | None = None) -> list[Answer]:
+        """Pull the manifest of a digest, of `size` bytes if that is known, and all that it refers to."""
+        manifest = await self._verified(f"{name}/manifests/", digest)
+        assert size in (None, str(len(manifest.body)))
+        document = json.loads(manifest.body)
         answers = []
         for each in document.get("manifests", []):
             answers += await self.pull_digest(name, each["digest"])
@@ -177,6 +179,7 @@ class Cache:
         answer = await self.ask(path + digest)
         assert answer.status == 200, (answer.status, answer.body, self.log())
         assert has_digest(answer.body, digest)
+        assert answer.headers.get("Content-Length") in (None, str(len(answer.body)))  # None: the upstream names no size
         return answer
 
     def send_signal(self, number: int) -> None:

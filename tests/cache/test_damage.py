@@ -114,7 +114,10 @@ async def test_damaged_small_files_are_replaced(upstream: Registry, content: Con
         _flip(each)
     upstream.does.status[""] = 503
     answer = await cache.ask(f"team/app/referrers/{content.digest}")
-    assert (answer.status, answer.body) in ((503, answer.body), (200, json.dumps(REFERRERS).encode()))
+    if kind == SMALL_FILES["pages"]:
+        assert answer.status == 503
+    else:
+        assert (answer.status, answer.body) == (200, json.dumps(REFERRERS).encode())
     assert '"level":"error"' not in cache.log()
 
 
