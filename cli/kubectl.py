@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import subprocess
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 Json = dict[str, Any]
 # Characters that are read from a watch at a time.
@@ -58,14 +59,9 @@ class Kubectl:
     def watch(self, *arguments: str) -> Iterator[Json]:
         """Yield each object, then each changed object, until the watch ends."""
         command = [self.program, *self.flags, "get", *arguments, "--watch", "--output=json"]
-        decoder, buffer = json.JSONDecoder(), ""
         with self._started(command, stdout=subprocess.PIPE) as process:
             try:
-                while piece := process.stdout.read1(_PIECE):  # type: ignore[union-attr]
-                    buffer += piece.decode()
-                    while found := _first(decoder, buffer):
-                        buffer = found[1]
-                        yield found[0]
+                yield from documents(iter(lambda: process.stdout.read1(_PIECE), b""))  # type: ignore[union-attr]
             finally:
                 process.terminate()
         if process.returncode > 0:
@@ -89,6 +85,16 @@ class Kubectl:
             return subprocess.Popen(command, stdout=stdout)
         except OSError as error:
             raise _missing(error) from None
+
+
+def documents(pieces: Iterable[bytes]) -> Iterator[Json]:
+    """Yield each JSON object as soon as it is complete. A piece may end within a character."""
+    decoder, buffer = json.JSONDecoder(), ""
+    for text in codecs.iterdecode(pieces, "utf-8"):
+        buffer += text
+        while found := _first(decoder, buffer):
+            buffer = found[1]
+            yield found[0]
 
 
 def _message(stderr: str) -> str:
