@@ -7,7 +7,7 @@ import pkgutil
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from cli.objects import CONTROLLER, OBJECTS, WEBHOOK, at, name_of
+from cli.objects import CONTROLLER, OBJECTS, WEBHOOK, at, label, name_of
 from cli.output import Column, Listing
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ COLUMNS: Final = (
     Column("IMAGE", lambda item: item["image"]),
     Column("OBJECTS", lambda item: item["objects"] or "", wide=True),
 )
+# The chart and the controller write it. An image of a released chart has a digest and no tag.
+_VERSION_LABEL: Final = "app.kubernetes.io/version"
 _PROGRAMS: Final = {"StatefulSet": "cache", "DaemonSet": "agent"}
 _SYSTEM: Final = {CONTROLLER: "controller", WEBHOOK: "webhook"}
 
@@ -55,23 +57,28 @@ def installed(session: Session) -> list[Json]:
     namespace = f"--namespace={session.namespace}"
     found = session.kubectl.items("deployments", namespace)
     found += session.kubectl.items("statefulsets,daemonsets", namespace, f"--selector={OBJECTS}")
+    return programs(found)
+
+
+def programs(found: list[Json]) -> list[Json]:
+    """Return each program, version and image of Deployments, StatefulSets and DaemonSets once."""
     images = Counter(
-        (program, str(each.get("image", "")))
+        (program, version_of(str(each.get("image", "")), label(obj, _VERSION_LABEL)), str(each.get("image", "")))
         for obj in found
         if (program := _PROGRAMS.get(obj["kind"]) or _SYSTEM.get(name_of(obj)))
         for each in at(obj, "spec", "template", "spec", "containers", default=())[:1]
     )
     return [
-        {"program": program, "version": version_of(image), "image": image, "objects": count}
-        for (program, image), count in sorted(images.items())
+        {"program": program, "version": version, "image": image, "objects": count}
+        for (program, version, image), count in sorted(images.items())
     ]
 
 
-def version_of(image: str) -> str:
-    """Return the tag of an image, or the start of its digest."""
+def version_of(image: str, labelled: str = "") -> str:
+    """Return the tag of an image, or the label of its object, or the start of its digest."""
     name, _, digest = image.partition("@")
     tag = name.rpartition("/")[2].partition(":")[2]
-    return tag or digest[:19]
+    return tag or labelled or digest[:19]
 
 
 def _kubernetes(session: Session) -> list[Json]:

@@ -94,3 +94,12 @@ def test_summary_of_a_deleted_mirror_is_deleting() -> None:
 )
 def test_version_is_the_tag_or_digest(image: str, shown: str) -> None:
     assert version.version_of(image) == shown
+
+
+def test_version_of_a_digest_is_labelled() -> None:
+    """Images of a released chart have a digest and no tag."""
+    image = "host/cache@sha256:0123"
+    metadata = {"name": "registry-mirror-a", "labels": {"app.kubernetes.io/version": "0.1.0"}}
+    containers = {"spec": {"template": {"spec": {"containers": [{"image": image}]}}}}
+    (found,) = version.programs([{"kind": "StatefulSet", "metadata": metadata, **containers}])
+    assert found == {"program": "cache", "version": "0.1.0", "image": image, "objects": 1}
