@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cli.kubectl import KubectlError
-from cli.objects import CACHE, at, name_of, selector
+from cli.objects import CACHE, at, name_of, selector, waiting_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,30 +17,69 @@ if TYPE_CHECKING:
 
 _CONTAINER: Final = "cache"
 _AT_A_TIME: Final = 10
-RUNNING: Final = "Running"
+# How kubectl ends the message of a command of the cache that refuses its arguments.
+_WRONG_ARGUMENTS: Final = "exit code 2"
 
 
-def pods_of(session: Session, mirror: str) -> list[Json]:
-    """Return the running cache pods. Raises KubectlError without one."""
+@dataclass
+class Caches:
+    """The cache pods of a mirror. `silent` has those that do not answer, with the reason."""
+
+    pods: list[Json]
+    silent: dict[str, str]
+
+    @classmethod
+    def of(cls, found: list[Json]) -> Caches:
+        """Return the pods that run, and the others."""
+        silent = {name_of(each): reason for each in found if (reason := why_silent(each))}
+        return cls([each for each in found if name_of(each) not in silent], silent)
+
+    def ask(self, work: Callable[[Json], str]) -> dict[str, str]:
+        """Return the results of the pods by name. A pod that fails becomes silent."""
+
+        def tried(pod: Json) -> str | None:
+            try:
+                return work(pod)
+            except KubectlError as error:
+                if error.is_forbidden or str(error).endswith(_WRONG_ARGUMENTS):
+                    raise
+                self.silent[name_of(pod)] = str(error)
+                return None
+
+        with ThreadPoolExecutor(_AT_A_TIME) as workers:
+            results = dict(zip(map(name_of, self.pods), workers.map(tried, self.pods), strict=True))
+        self.pods = [each for each in self.pods if name_of(each) not in self.silent]
+        return {name: result for name, result in results.items() if result is not None}
+
+
+def caches_of(session: Session, mirror: str) -> Caches:
+    """Return the cache pods of a mirror."""
     arguments = f"--namespace={session.namespace}", f"--selector={selector(mirror, CACHE)}"
-    running = [pod for pod in session.kubectl.items("pods", *arguments) if _runs(pod)]
-    if not running:
-        raise KubectlError(f"No cache pod of {mirror} runs. Find out why: kubectl registry-mirror doctor")
-    return running
+    return Caches.of(session.kubectl.items("pods", *arguments))
 
 
-def _runs(pod: Json) -> bool:
-    return at(pod, "status", "phase") == RUNNING and not at(pod, "metadata", "deletionTimestamp")
+def why_silent(pod: Json) -> str:
+    """Return why no command can run in a pod; empty if one can."""
+    if at(pod, "metadata", "deletionTimestamp"):
+        return "It is being deleted."
+    statuses = at(pod, "status", "containerStatuses", default=())
+    if any(each.get("name") == _CONTAINER and at(each, "state", "running") is not None for each in statuses):
+        return ""
+    reason, message = waiting_reason(pod)
+    return f"{reason}: {message}" if reason else "Its container does not run."
 
 
-def administered(session: Session, pods: list[Json], command: str, *arguments: str) -> dict[str, str]:
-    """Run a command of the cache in each pod; return the outputs by pod. Raises KubectlError if one fails."""
-    return _each(pods, lambda pod: _run(session, pod, command, *arguments))
+def name_silent(session: Session, caches: Caches, mirror: str) -> None:
+    """Print the pods that do not answer, or that there is none."""
+    for name, reason in sorted(caches.silent.items()):
+        session.hint(f"{name} does not answer. {reason}")
+    if not caches.pods:
+        session.hint(f"No cache pod of {mirror} answers. Find out why: kubectl registry-mirror doctor")
 
 
-def _each(pods: list[Json], work: Callable[[Json], str]) -> dict[str, str]:
-    with ThreadPoolExecutor(_AT_A_TIME) as workers:
-        return dict(zip(map(name_of, pods), workers.map(work, pods), strict=True))
+def administered(session: Session, caches: Caches, command: str, *arguments: str) -> dict[str, str]:
+    """Run a command of the cache in each pod; return the outputs by pod."""
+    return caches.ask(lambda pod: _run(session, pod, command, *arguments))
 
 
 def _run(session: Session, pod: Json, command: str, *arguments: str) -> str:
@@ -51,5 +91,6 @@ def _run(session: Session, pod: Json, command: str, *arguments: str) -> str:
             "exec", name_of(pod), f"--namespace={session.namespace}", f"--container={_CONTAINER}", "--", *program
         )
     except KubectlError as error:
-        hint = " You need the permission to create pods/exec." if error.is_forbidden else ""
-        raise KubectlError(f"{name_of(pod)}: {error}{hint}") from None
+        if not error.is_forbidden:
+            raise
+        raise KubectlError(f"{name_of(pod)}: {error} You need the permission to create pods/exec.") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from cli.caches import administered, pods_of
+from cli.caches import administered, caches_of, name_silent
 from cli.objects import age, seconds_since
 from cli.output import Column, Listing, bytes_text
 
@@ -34,9 +34,13 @@ COLUMNS: Final = (
 
 
 def run(session: Session, options: Namespace) -> int:
-    """Print the images, the last used first."""
+    """Print the images, the last used first. Return 1 if no cache pod answers."""
     session.mirror(options.name)
-    outputs = administered(session, pods_of(session, options.name), "images")
+    caches = caches_of(session, options.name)
+    outputs = administered(session, caches, "images")
+    name_silent(session, caches, options.name)
+    if not outputs:
+        return 1
     items = merged({pod: json.loads(output)["images"] for pod, output in outputs.items()}, session.now)
     session.print(Listing(COLUMNS, items, name_of), f"The caches of {options.name} have stored no images.")
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from cli.caches import administered, pods_of
+from cli.caches import administered, caches_of
 from cli.kubectl import KubectlError
 from cli.objects import at, name_of, selector
 from cli.output import Column, Listing, bytes_text
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cli.kubectl import Json
     from cli.session import Session
 
-NOTHING_FOUND: Final = 1
+INCOMPLETE: Final = 1
 # A replica may fetch content from another one that is not purged yet.
 _ROUNDS: Final = 5
 COLUMNS: Final = (
@@ -27,14 +27,13 @@ COLUMNS: Final = (
 
 
 def run(session: Session, options: Namespace) -> int:
-    """Purge all replicas until none has the content. Return 1 if none had it."""
+    """Purge all replicas until none has the content. Return 1 if none had it, or a pod does not answer."""
     session.mirror(options.name)
-    pods = pods_of(session, options.name)
-    removed = {name_of(pod): {"pod": name_of(pod), "files": 0, "bytes": 0} for pod in pods}
+    caches = caches_of(session, options.name)
+    removed = {name_of(pod): {"pod": name_of(pod), "files": 0, "bytes": 0} for pod in caches.pods}
     for _ in range(_ROUNDS):
-        outputs = {
-            pod: json.loads(output) for pod, output in administered(session, pods, "purge", options.image).items()
-        }
+        answers = administered(session, caches, "purge", options.image)
+        outputs = {pod: json.loads(answer) for pod, answer in answers.items()}
         for pod, output in outputs.items():
             removed[pod]["files"] += output["files"]
             removed[pod]["bytes"] += output["bytes"]
@@ -43,15 +42,19 @@ def run(session: Session, options: Namespace) -> int:
     else:
         raise KubectlError("The caches keep fetching the content, because nodes ask for it. Stop these pulls first.")
     session.print(Listing(COLUMNS, list(removed.values()), lambda item: f"pod/{item['pod']}"))
-    if absent := _replicas_without_pod(session, options.name, pods):
-        session.hint(f"{absent} cache pods do not run. Their volumes are unchanged; purge again when they run.")
+    arguments = f"--namespace={session.namespace}", f"--selector={selector(options.name)}"
+    expected = replicas_of(session.kubectl.items("statefulsets", *arguments))
+    silent = {**dict.fromkeys(expected - removed.keys(), "It does not exist."), **caches.silent}
+    for name, reason in sorted(silent.items()):
+        session.hint(f"{name} may still have the content. {reason} Purge again when it runs.")
     if any(each["files"] for each in removed.values()):
         session.hint("Content of other images was kept. Nodes keep the images that they have pulled.")
-        return 0
-    session.hint(f"No cache of {options.name} has {options.image}. kubectl registry-mirror images {options.name}")
-    return NOTHING_FOUND
+        return INCOMPLETE if silent else 0
+    which = "No cache that answers" if silent or not removed else f"No cache of {options.name}"
+    session.hint(f"{which} has {options.image}. kubectl registry-mirror images {options.name}")
+    return INCOMPLETE
 
 
-def _replicas_without_pod(session: Session, mirror: str, pods: list[Json]) -> int:
-    sets = session.kubectl.items("statefulsets", f"--namespace={session.namespace}", f"--selector={selector(mirror)}")
-    return sum(int(at(each, "spec", "replicas", default=0)) for each in sets) - len(pods)
+def replicas_of(sets: list[Json]) -> set[str]:
+    """Return the names of the pods that StatefulSets want."""
+    return {f"{name_of(each)}-{number}" for each in sets for number in range(at(each, "spec", "replicas", default=1))}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cli.caches import administered, pods_of
-from cli.kubectl import KubectlError
+from cli.caches import administered, caches_of, name_silent
 from cli.metrics import samples, total
 from cli.objects import name_of
 from cli.output import Column, Listing, bytes_text
@@ -46,15 +45,14 @@ REPOSITORY_COLUMNS: Final = (
 
 
 def run(session: Session, options: Namespace) -> int:
-    """Print one row for each upstream of each mirror, or for each repository."""
+    """Print one row for each upstream of each mirror, or for each repository. Return 1 if no cache pod answers."""
     items: list[Json] = []
-    for mirror in session.mirrors(options.name):
-        try:
-            pods = pods_of(session, name_of(mirror))
-        except KubectlError as error:
-            session.hint(str(error))
-            continue
-        pages = {pod: list(samples(text)) for pod, text in administered(session, pods, "metrics").items()}
+    mirrors, answers = session.mirrors(options.name), 0
+    for mirror in mirrors:
+        caches = caches_of(session, name_of(mirror))
+        pages = {pod: list(samples(text)) for pod, text in administered(session, caches, "metrics").items()}
+        name_silent(session, caches, name_of(mirror))
+        answers += len(pages)
         found = [sample for page in pages.values() for sample in page]
         if options.repositories:
             items += repositories(name_of(mirror), found)
@@ -63,7 +61,7 @@ def run(session: Session, options: Namespace) -> int:
     columns = REPOSITORY_COLUMNS if options.repositories else COLUMNS
     nothing = "The caches do not count requests by repository." if options.repositories else "No cache answers."
     session.print(Listing(columns, items, lambda item: f"registrymirror.k8s.osp.tech/{item['mirror']}"), nothing)
-    return 0
+    return 1 if mirrors and not answers else 0
 
 
 def traffic(mirror: str, found: list[Sample], pods: int) -> list[Json]:

@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from cli.commands import images, top
+import pytest
+
+from cli.caches import Caches
+from cli.commands import images, purge, top
+from cli.kubectl import KubectlError
 from cli.metrics import Sample, samples, total
 from cli.redact import BLANK, without_logins, without_secrets
+
+if TYPE_CHECKING:
+    from cli.kubectl import Json
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 PAGE = """\
@@ -61,6 +70,48 @@ def test_images_of_replicas_are_merged() -> None:
     first, second = images.merged({"p-0": [older, other], "p-1": [{**newer, "size": 7}]}, NOW)
     assert (first["pods"], first["size"], first["idle"]) == (["p-0", "p-1"], 7, "60m")
     assert (images.name_of(first), images.name_of(second)) == ("quay.io/a:1", "sha256:1")
+
+
+def cache(name: str, **state: dict[str, str]) -> Json:
+    """Return a cache pod whose container has a state."""
+    status = {"phase": "Running", "containerStatuses": [{"name": "cache", "state": state}]}
+    return {"metadata": {"name": name}, "status": status}
+
+
+def test_silent_cache_does_not_hide_the_others() -> None:
+    crashing = cache("a-1", waiting={"reason": "CrashLoopBackOff", "message": "back-off 5m0s"})
+    leaving = cache("a-3", running={})
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    caches = Caches.of([cache("a-0", running={}), crashing, cache("a-2", running={}), leaving])
+
+    def work(pod: Json) -> str:
+        if pod["metadata"]["name"] == "a-2":
+            raise KubectlError("error dialing backend")
+        return "text"
+
+    assert caches.ask(work) == {"a-0": "text"}
+    assert caches.silent == {
+        "a-1": "CrashLoopBackOff: back-off 5m0s",
+        "a-2": "error dialing backend",
+        "a-3": "It is being deleted.",
+    }
+    assert [each["metadata"]["name"] for each in caches.pods] == ["a-0"], "the others are not asked again"
+
+
+@pytest.mark.parametrize("text", ["pods is forbidden: no", "invalid image\ncommand terminated with exit code 2"])
+def test_refusal_of_the_user_is_no_silence(text: str) -> None:
+    """All pods refuse it."""
+
+    def work(_: Json) -> str:
+        raise KubectlError(text)
+
+    with pytest.raises(KubectlError, match=re.escape(text)):
+        Caches.of([cache("a-0", running={})]).ask(work)
+
+
+def test_missing_replica_is_known() -> None:
+    sets = [{"metadata": {"name": "registry-mirror-a"}, "spec": {"replicas": 2}}]
+    assert purge.replicas_of(sets) == {"registry-mirror-a-0", "registry-mirror-a-1"}
 
 
 def test_secret_keeps_its_keys_only() -> None:
