@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from cli.kubectl import KubectlError
 from cli.objects import EVENT_NAMESPACE, PREFIX, age, at, seconds_since
 from cli.output import Column, Listing
 
@@ -36,10 +37,19 @@ def run(session: Session, options: Namespace) -> int:
 
 
 def events_of(session: Session, mirror: str | None) -> list[Json]:
-    """Return the Events of mirrors and of their objects, the oldest first."""
-    selector = f"--field-selector=involvedObject.kind={KIND}"
-    found = session.kubectl.items("events", f"--namespace={EVENT_NAMESPACE}", selector)
-    found += session.kubectl.items("events", f"--namespace={session.namespace}")
+    """Return the Events of mirrors and of their objects, the oldest first. Raises KubectlError if all are refused."""
+    found: list[Json] = []
+    refused: list[KubectlError] = []
+    of_mirrors = f"--namespace={EVENT_NAMESPACE}", f"--field-selector=involvedObject.kind={KIND}"
+    for arguments in (of_mirrors, (f"--namespace={session.namespace}",)):
+        try:
+            found += session.kubectl.items("events", *arguments)
+        except KubectlError as error:
+            if refused or not error.is_forbidden:
+                raise
+            refused.append(error)
+    for each in refused:
+        session.hint(f"Some Events are missing. {each}")
     items = [summary(each, age(seconds_since(last_of(each), session.now))) for each in found if concerns(each, mirror)]
     return sorted(items, key=lambda item: str(item["last"]))
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 _OF_MIRROR: Final = {"cache": CACHE, "agent": AGENT, None: ""}
 _OF_SYSTEM: Final = {"controller": CONTROLLER, "webhook": WEBHOOK}
-# Pods whose logs kubectl follows at a time.
-_REQUESTS: Final = 50
+# Containers that kubectl follows at a time: more than the largest cluster of Kubernetes has nodes.
+_REQUESTS: Final = 10_000
 
 
 def run(session: Session, options: Namespace) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli import arguments
+from common import names
 from controller.objects import resources
 from tests.support.components import make_pods_ready
 from tests.support.faults import one
@@ -114,15 +115,55 @@ def test_unreachable_cluster_exits_with_two(plugin: Plugin) -> None:
     assert len(done.stderr.splitlines()) == 1, "without the log of kubectl"
 
 
-def test_reader_without_namespaces_finds_the_default(plugin: Plugin, kube: Kube, mirror: str) -> None:
-    """The user may not list Deployments of all namespaces."""
+@pytest.fixture(scope="module")
+def reader(shared: Running) -> Path:
+    """Return the kubeconfig of a user who may read the mirrors and the namespace of the system."""
+    kube = shared.kube
     rule = {"apiGroups": ["k8s.osp.tech"], "resources": ["registrymirrors"], "verbs": ["get", "list"]}
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole"}
     kube.apply({**role, "metadata": {"name": "plugin-reader"}, "rules": [rule]})
     kube.kubectl("create", "clusterrolebinding", "plugin-reader", "--clusterrole=plugin-reader", "--user=reader")
     kube.kubectl("create", "rolebinding", "plugin-reader", "--clusterrole=view", "--user=reader", "-n", NAMESPACE)
-    done = plugin.run("nodes", mirror, kubeconfig=plugin.cluster.kubeconfig_for("reader"))
+    return shared.cluster.kubeconfig_for("reader")
+
+
+def test_reader_without_namespaces_finds_the_default(plugin: Plugin, reader: Path, mirror: str) -> None:
+    """The user may not list Deployments of all namespaces."""
+    done = plugin.run("nodes", mirror, kubeconfig=reader)
     assert (done.returncode, done.stderr) == (0, "No node has an agent of this mirror.\n")
+
+
+def test_reader_sees_events_of_one_namespace(plugin: Plugin, reader: Path, mirror: str) -> None:
+    """Events of mirrors are in `default`, those of their objects in the namespace of the system."""
+    until(lambda: plugin.items("events", mirror), why="Events of the objects")
+    done = plugin.run("events", mirror, kubeconfig=reader)
+    assert done.returncode == 0
+    assert mirror in done.stdout
+    assert done.stderr.startswith("Some Events are missing. ")
+    assert 'in the namespace "default"' in done.stderr
+
+
+@pytest.mark.parametrize("command", [["images"], ["top"], ["purge", "nginx:1"]])
+def test_silent_caches_are_named(plugin: Plugin, mirror: str, command: list[str]) -> None:
+    """There is no kubelet, so no cache pod runs."""
+    name, *arguments = command
+    done = plugin.run(name, mirror, *arguments)
+    assert done.returncode == 1
+    for number in (0, 1):
+        assert f"registry-mirror-{mirror}-{number} " in done.stderr
+
+
+def test_logs_of_many_pods_are_followed(plugin: Plugin, kube: Kube, mirror: str) -> None:
+    """A limit of kubectl counts containers. The pods have no node, so they have no logs."""
+    metadata = {"namespace": NAMESPACE, "labels": names.pod_labels(mirror, names.REGISTRY)}
+    spec = {"schedulerName": "none", "containers": [{"name": "cache", "image": "x"}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "spec": spec}
+    extra = [f"{mirror}-{number}" for number in range(51)]
+    kube.apply(*({**pod, "metadata": {**metadata, "name": each}} for each in extra))
+    try:
+        assert "--max-log-requests" not in plugin.run("logs", mirror, "--follow").stderr
+    finally:
+        kube.kubectl("delete", "pods", "-n", NAMESPACE, *extra, "--wait=false", "--grace-period=0", "--force")
 
 
 def test_completion_offers_mirrors(plugin: Plugin, mirror: str) -> None:
