@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -39,12 +39,14 @@ class Listing:
     items: list[Json]
     name: Callable[[Json], str]
     single: bool = False
+    # Further fields of the JSON or YAML document.
+    fields: Json = field(default_factory=dict)
 
 
 def rendered(listing: Listing, form: str = TABLE) -> str:
     """Return the text of a listing, with a line break at its end; empty if a table has no rows."""
     if form in (JSON, YAML):
-        document = listing.items[0] if listing.single and listing.items else {"items": listing.items}
+        document = listing.items[0] if listing.single and listing.items else {"items": listing.items, **listing.fields}
         return as_json(document) if form == JSON else as_yaml(document)
     if form == NAME:
         return "".join(f"{listing.name(each)}\n" for each in listing.items)

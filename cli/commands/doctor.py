@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from cli.doctor import installation, mirrors, nodes, pods, snapshot, storage
 from cli.doctor.finding import SEVERITIES
+from cli.objects import MIRRORS
 from cli.output import TABLE, Column, Listing
 
 if TYPE_CHECKING:
@@ -25,23 +26,31 @@ COLUMNS: Final = (
     Column("MESSAGE", lambda item: item["message"]),
     Column("ACTION", lambda item: item["action"]),
 )
+FINDINGS, NOT_ASKED = 1, 2
 _WIDTH: Final = 110  # characters of a line of text
 
 
 def run(session: Session, _: Namespace) -> int:
-    """Print the findings. Return 1 if there is one."""
-    taken = snapshot.take(session)
-    found = findings(taken)
+    """Print the findings. Return 1 if there is one, and 2 if the user may not list the mirrors."""
+    return reported(session, snapshot.take(session))
+
+
+def reported(session: Session, taken: Snapshot) -> int:
+    """Print the findings of a snapshot, and return the exit status."""
+    found, unread = findings(taken), sorted(taken.unread)
     if session.form == TABLE:
         session.out.write(as_text(found))
     else:
         items = [each.as_json() for each in found]
-        session.print(Listing(COLUMNS, items, lambda item: f"{item['object']}:{item['reason']}"))
-    if taken.unread:
-        session.hint(f"Not checked, because you may not list it: {', '.join(sorted(taken.unread))}.")
+        fields = {"notChecked": unread}
+        session.print(Listing(COLUMNS, items, lambda item: f"{item['object']}:{item['reason']}", fields=fields))
+    if unread:
+        session.hint(f"Not checked, because you may not list it: {', '.join(unread)}.")
+    if MIRRORS.partition(".")[0] in unread:
+        return NOT_ASKED
     if not found:
-        session.hint(f"No findings. {_counted(taken)}")
-    return 1 if found else 0
+        session.hint(f"No findings{' in the rest' if unread else ''}. {_counted(taken)}")
+    return FINDINGS if found else 0
 
 
 def findings(taken: Snapshot) -> list[Finding]:

@@ -42,7 +42,9 @@ def run(session: Session, options: Namespace) -> int:
         return _watch(session, options.name)
     items = [summary(each, session.now) for each in session.mirrors(options.name)]
     listing = Listing(COLUMNS, items, _resource, single=options.name is not None)
-    session.print(listing, "There are no mirrors. docs/usage.md describes how to create one.")
+    session.print(
+        listing, "There are no mirrors. Create a RegistryMirror with the host of a registry in spec.upstreamUrl."
+    )
     if options.name is not None and session.form not in (JSON, YAML, NAME):
         session.out.write(f"\n{_conditions(items[0], session.now)}")
     return 0

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 # Seconds. The leader renews its lease every few seconds, and another replica takes it over within half a minute.
 _LEASE_MAX: Final = 60.0
 _REGISTRATION: Final = "registrymirror"
-_INSTALL: Final = "Install the system: kubectl apply -k deploy/"
+# Users of the chart have no deploy/.
+_INSTALL: Final = (
+    "Install the system as before. With Helm: helm upgrade --install registry-mirror CHART -n {namespace}, with your"
+    " values. Otherwise: kubectl apply -k deploy/"
+)
+_RELEASE: Final = 'kubectl patch rm NAME --type=merge -p \'{"metadata":{"finalizers":null}}\''
 _REGISTRATIONS: Final = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 
 
@@ -30,12 +35,16 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
     yield from _admission(snapshot)
 
 
+def _install(snapshot: Snapshot) -> str:
+    return f"{_INSTALL.format(namespace=snapshot.namespace)}."
+
+
 def _kind(snapshot: Snapshot) -> Iterator[Finding]:
-    if "customresourcedefinitions" in snapshot.unread:
+    if "customresourcedefinitions" in snapshot.unread and snapshot.kind_is_served:
         return
     found, name = snapshot.find("CustomResourceDefinition", MIRRORS), f"customresourcedefinition/{MIRRORS}"
     if found is None:
-        yield Finding(ERROR, "KindMissing", name, "The kind RegistryMirror is not installed.", f"{_INSTALL}.")
+        yield Finding(ERROR, "KindMissing", name, "The kind RegistryMirror is not installed.", _install(snapshot))
     elif at(found, "metadata", "deletionTimestamp"):
         yield Finding(
             ERROR,
@@ -43,7 +52,7 @@ def _kind(snapshot: Snapshot) -> Iterator[Finding]:
             name,
             "The kind RegistryMirror is being deleted. It waits for mirrors, which wait for their finalizer.",
             "Install the system again and delete the mirrors first, or remove the finalizer of each mirror:"
-            ' kubectl patch rm NAME --type=merge -p \'{"metadata":{"finalizers":null}}\'',
+            f" {_RELEASE}",
         )
     elif condition(found, "Established").get("status") != "True":
         message = condition(found, "NamesAccepted").get("message") or "The API server does not serve the kind."
@@ -55,7 +64,7 @@ def _namespace(snapshot: Snapshot) -> Iterator[Finding]:
         return
     name, found = f"namespace/{snapshot.namespace}", snapshot.namespace_object
     if found is None:
-        action = f"{_INSTALL}. If the system has another namespace, name it with -n."
+        action = f"{_install(snapshot)} If the system has another namespace, name it with -n."
         yield Finding(ERROR, "NamespaceMissing", name, "The namespace of the system does not exist.", action)
     elif at(found, "metadata", "deletionTimestamp"):
         yield Finding(
@@ -63,7 +72,8 @@ def _namespace(snapshot: Snapshot) -> Iterator[Finding]:
             "NamespaceTerminating",
             name,
             "The namespace of the system is being deleted. Nodes pull from the upstream.",
-            "Wait until it is gone, then install the system again, or finish the removal: docs/install.md.",
+            "Wait until it is gone, then install the system again. To remove it for good, delete the mirrors, and"
+            f" remove the finalizer of those that stay: {_RELEASE}",
         )
 
 
@@ -77,7 +87,7 @@ def _deployments(snapshot: Snapshot) -> Iterator[Finding]:
         found = snapshot.deployment(name)
         where = f"deployment/{name}"
         if found is None:
-            yield Finding(ERROR, "DeploymentMissing", where, f"It does not exist. {effect}", f"{_INSTALL}.")
+            yield Finding(ERROR, "DeploymentMissing", where, f"It does not exist. {effect}", _install(snapshot))
             continue
         desired, ready = at(found, "spec", "replicas", default=1), at(found, "status", "readyReplicas", default=0)
         scale = f"kubectl scale deployment {name} -n {snapshot.namespace} --replicas=2"
@@ -115,8 +125,8 @@ def _leader(snapshot: Snapshot) -> Iterator[Finding]:
             "NoLeader",
             name,
             f"No controller leads.{since} No mirror is created, repaired or deleted.",
-            f"Read its log: kubectl logs -n {snapshot.namespace} deployment/{CONTROLLER}. A slow API server, another"
-            " clock on this machine, or missing permissions can be the cause.",
+            f"Read its log: kubectl logs -n {snapshot.namespace} deployment/{CONTROLLER}. A slow API server,"
+            " another clock on its node, or missing permissions can be the cause.",
         )
 
 
@@ -127,7 +137,7 @@ def _registrations(snapshot: Snapshot) -> Iterator[Finding]:
         name, found = f"{kind.lower()}/{_REGISTRATION}", snapshot.find(kind, _REGISTRATION)
         if found is None:
             message = "The webhook is not registered. Mistakes in a mirror are found late, and defaults are missing."
-            yield Finding(ERROR, "NotRegistered", name, message, f"{_INSTALL}.")
+            yield Finding(ERROR, "NotRegistered", name, message, _install(snapshot))
             continue
         for webhook in found.get("webhooks", ()):
             client = webhook.get("clientConfig", {})
@@ -152,7 +162,7 @@ def _registrations(snapshot: Snapshot) -> Iterator[Finding]:
 
 def _admission(snapshot: Snapshot) -> Iterator[Finding]:
     refusal = snapshot.admission_refusal
-    if not refusal or snapshot.find("CustomResourceDefinition", MIRRORS) is None:
+    if not refusal or not snapshot.kind_is_served:
         return
     if "failed calling webhook" in refusal:
         action = "Start the pods of the webhook. Behind a firewall, open the port of its pods for the API server."

@@ -47,7 +47,7 @@ def _conditions(mirror: Json, snapshot: Snapshot) -> Iterator[Finding]:
         if reason == _NOT_ASKED and seconds_since(each.get("lastTransitionTime", ""), snapshot.now) < _ASKED_WITHIN:
             continue
         severity = ERROR if status == "False" else WARNING
-        action = f"Follow the message. docs/conditions.md explains {reason} of {kind}."
+        action = f"Follow the message. Read all conditions and Events: kubectl describe rm {name_of(mirror)}"
         yield Finding(severity, reason, _object(mirror), f"{kind}: {each.get('message', '')}", action)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from cli.doctor.finding import ERROR, Finding
 from cli.objects import (
+    CONTROLLER,
     DIALER,
     MIRROR_LABEL,
     NAME_LABEL,
@@ -25,15 +27,26 @@ if TYPE_CHECKING:
     from cli.kubectl import Json
 
 _LOGS: Final = "Read its log: kubectl logs -n {namespace} {pod} --previous"
+_CONTROLLER_CREATES: Final = (
+    f"The controller creates the Secret, or cert-manager if you use it. Look at the controller's pods: kubectl get pods"
+    f" -n {{namespace}} -l {NAME_LABEL}={CONTROLLER}"
+)
 _ACTIONS: Final = {
-    "ErrImagePull": "Check the image's name, and the pull Secret in IMAGE_PULL_SECRETS of the controller.",
-    "InvalidImageName": "Correct the image's name in the variables of the controller.",
+    "ErrImagePull": "Check the image's name, and the pull Secret in IMAGE_PULL_SECRETS of the controller (chart:"
+    " global.imageRegistry, global.imagePullSecrets).",
+    "InvalidImageName": "Correct CACHE_IMAGE or HOSTESS_IMAGE of the controller (chart: cache.image, agent.image).",
     "CreateContainerConfigError": "Create the object that the message names.",
     "CreateContainerError": "Correct what the message names, for example a path of the node that is read-only.",
     "CrashLoopBackOff": _LOGS,
     "RunContainerError": "Correct what the message names, for example a path of the node that is read-only.",
     "Unschedulable": "Make room on the nodes, or change nodeSelector, tolerations or volume of the pod.",
     "SchedulerError": "Correct what the message names.",
+}
+# Those of webhook, controller and dialer, which the controller does not create.
+_ACTIONS_OF_SYSTEM: Final = {
+    "ErrImagePull": "Check the image's name (chart: global.imageRegistry and the image values), then the pull Secret in"
+    " imagePullSecrets of the pod (chart: global.imagePullSecrets).",
+    "InvalidImageName": "Correct the image's name (chart: global.imageRegistry and the image values).",
 }
 _ACTIONS_OF_EVENTS: Final = {
     "FailedMount": "Create the object, or make the path of the node writable, that the message names.",
@@ -43,6 +56,8 @@ _ACTIONS_OF_EVENTS: Final = {
 }
 # Seconds after the grace period. A kubelet unmounts volumes in a few, and clocks differ.
 _OVERDUE_AFTER: Final = 30.0
+# A Secret that the controller or cert-manager creates, in a message of the kubelet.
+_OWN_SECRET: Final = re.compile(r'secret "registry-?mirror-')
 _PULL_REASONS: Final = frozenset({"ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "RegistryUnavailable"})
 
 
@@ -56,14 +71,17 @@ def stuck(pod: Json, snapshot: Snapshot) -> Finding | None:
     reason, message = waiting_reason(pod)
     if reason:
         known = "ErrImagePull" if reason in _PULL_REASONS else reason
-        action = _ACTIONS.get(known, "Correct what the message names.")
+        actions = _ACTIONS if label(pod, MIRROR_LABEL) else {**_ACTIONS, **_ACTIONS_OF_SYSTEM}
+        action = actions.get(known, "Correct what the message names.")
         action = action.format(namespace=snapshot.namespace, pod=name)
         message = message or f"The container was restarted {restarts(pod)} times."
         return Finding(ERROR, reason, f"pod/{name}", message, action)
     for event in snapshot.warnings_about("Pod", name):
         if event.get("reason") in _ACTIONS_OF_EVENTS:
-            action = _ACTIONS_OF_EVENTS[event["reason"]]
-            return Finding(ERROR, event["reason"], f"pod/{name}", str(event.get("message", "")), action)
+            message, action = str(event.get("message", "")), _ACTIONS_OF_EVENTS[event["reason"]]
+            if _OWN_SECRET.search(message):
+                action = _CONTROLLER_CREATES.format(namespace=snapshot.namespace)
+            return Finding(ERROR, event["reason"], f"pod/{name}", message, action)
     return None
 
 

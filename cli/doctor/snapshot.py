@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from cli.kubectl import KubectlError
 from cli.objects import MIRRORS, NAME_LABEL, at, label, name_of
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from cli.kubectl import Json, Kubectl
     from cli.session import Session
 
@@ -40,6 +39,7 @@ class Snapshot:
     namespace_object: Json | None = None
     admission_refusal: str = ""
     unread: frozenset[str] = frozenset()
+    kind_is_served: bool = True
 
     def of_kind(self, kind: str) -> list[Json]:
         """Return the objects of a kind: those of the namespace, or of the cluster."""
@@ -70,25 +70,43 @@ def take(session: Session) -> Snapshot:
     kubectl, unread = session.kubectl, set[str]()
     kubectl.text("get", "--raw=/version")
     objects = _listed(kubectl, unread, _OF_CLUSTER)
-    mirrors = _listed(kubectl, unread, MIRRORS)
+    mirrors, refusal = kubectl.readable_items(MIRRORS)
+    kind_is_served = _NO_KIND not in refusal
+    if kind_is_served:
+        _note_refused(unread, refusal)
     objects += _listed(kubectl, unread, _OF_NAMESPACE, f"--namespace={session.namespace}")
     return Snapshot(
         namespace=session.namespace,
-        now=session.now,
+        now=_time_of(kubectl) or session.now,
         mirrors=mirrors,
         objects=objects,
         namespace_object=_namespace(kubectl, unread, session.namespace),
         admission_refusal=_refusal_of_a_mirror(kubectl, unread),
         unread=frozenset(unread),
+        kind_is_served=kind_is_served,
     )
 
 
 def _listed(kubectl: Kubectl, unread: set[str], kinds: str, *arguments: str) -> list[Json]:
     found, refusal = kubectl.readable_items(kinds, *arguments)
-    unread.update(_REFUSED.findall(refusal))
-    if refusal and not _REFUSED.search(refusal) and _NO_KIND not in refusal:
-        raise KubectlError(refusal)
+    _note_refused(unread, refusal)
     return found
+
+
+def _note_refused(unread: set[str], refusal: str) -> None:
+    refused = _REFUSED.findall(refusal)
+    unread.update(refused)
+    if refusal and not refused:
+        raise KubectlError(refusal)
+
+
+def _time_of(kubectl: Kubectl) -> datetime | None:
+    """Return the API server's time. Every user may create this review. None if the API server refuses it."""
+    try:
+        review = json.loads(kubectl.text("auth", "whoami", "--output=json"))
+        return datetime.fromisoformat(at(review, "metadata", "creationTimestamp"))
+    except (KubectlError, TypeError, ValueError):
+        return None
 
 
 def _namespace(kubectl: Kubectl, unread: set[str], name: str) -> Json | None:

@@ -5,12 +5,17 @@ The nodes have no kubelet: a test reports what one would. The rest is real.
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
+from cli.doctor import snapshot
+from cli.kubectl import Kubectl
+from cli.session import Session
 from common.names import short_hash
 from controller.objects import resources
 from tests.cache.behaviour import Behaviour
@@ -244,16 +249,26 @@ def test_missing_deployments_are_found(plugin: Plugin) -> None:
     shown = plugin.run("doctor")
     assert shown.returncode == 1
     assert "ERROR   deployment/registrymirror-controller  DeploymentMissing\n" in shown.stdout
-    assert "  -> Install the system: kubectl apply -k deploy/.\n" in shown.stdout
+    assert "  -> Install the system as before. With Helm: helm upgrade --install registry-mirror" in shown.stdout
 
 
 def test_user_with_few_rights_gets_a_hint(plugin: Plugin, kube: Kube) -> None:
     kube.kubectl("create", "rolebinding", "doctor", "--clusterrole=view", "--user=viewer", "-n", NAMESPACE)
     done = plugin.run("doctor", "-n", NAMESPACE, kubeconfig=plugin.cluster.kubeconfig_for("viewer"))
+    assert done.returncode == 2, "the mirrors were not checked"
     hint = done.stderr.splitlines()[-1]
     assert hint.startswith("Not checked, because you may not list it: ")
     for kind in ("admission", "customresourcedefinitions", "nodes", "registrymirrors"):
         assert kind in hint
+
+
+def test_time_is_that_of_the_api_server(plugin: Plugin) -> None:
+    """The clock of this machine is off by years. Each user may ask for the API server's time."""
+    flags = (f"--kubeconfig={plugin.cluster.kubeconfig_for('clock')}",)
+    kubectl = Kubectl(flags, str(plugin.folder / "kubectl"))
+    year_2000 = datetime(2000, 1, 1, tzinfo=UTC)
+    taken = snapshot.take(Session(kubectl, io.StringIO(), io.StringIO(), given_namespace=NAMESPACE, now=year_2000))
+    assert abs(taken.now - datetime.now(UTC)) < timedelta(minutes=1)
 
 
 @pytest.mark.slow
@@ -286,3 +301,6 @@ def test_interrupted_removal_is_found(fresh: Callable[..., Running]) -> None:
     assert program == "kubectl"
     assert "patched" in kube.kubectl(*arguments), "the advice works as it is written"
     found(plugin, "customresourcedefinition/", "KindMissing")
+    unprivileged = plugin.run("doctor", kubeconfig=running.cluster.kubeconfig_for("viewer"))
+    assert unprivileged.returncode == 1
+    assert "KindMissing" in unprivileged.stdout

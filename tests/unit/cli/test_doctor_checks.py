@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import json
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cli.commands.doctor import as_text, findings
+from cli.commands.doctor import as_text, findings, reported
 from cli.doctor import storage
 from cli.doctor.finding import ERROR, WARNING, Finding
 from cli.doctor.snapshot import Snapshot
-from cli.objects import CONTROLLER, MIRRORS, WEBHOOK
+from cli.kubectl import Kubectl
+from cli.objects import CONTROLLER, DIALER, MIRRORS, WEBHOOK
+from cli.session import Session
 from common import quantity
 from common.cache_protocol import UpstreamReason
 from common.image_hosts import spellings
@@ -132,6 +136,73 @@ def test_unreadable_kinds_give_no_findings() -> None:
 def test_missing_installation_is_found() -> None:
     found = {each.reason for each in findings(Snapshot("registry-mirror", NOW))}
     assert found == {"KindMissing", "NamespaceMissing", "NotRegistered"}
+
+
+def shown(form: str = "table", **fields: Any) -> tuple[int, str, str]:
+    """Return the exit status of `doctor` in a healthy cluster, and what it prints to stdout and stderr."""
+    known = {"namespace_object": NAMESPACE, "objects": HEALTHY, **fields}
+    session = Session(Kubectl(), io.StringIO(), io.StringIO(), form)
+    status = reported(session, Snapshot("registry-mirror", NOW, **known))
+    return status, session.out.getvalue(), session.err.getvalue()  # type: ignore[attr-defined]
+
+
+def test_unread_kinds_are_named() -> None:
+    status, _, hints = shown(unread=frozenset({"pods"}))
+    assert status == 0
+    assert hints.startswith("Not checked, because you may not list it: pods.\nNo findings in the rest.")
+    status, document, _ = shown("json", unread=frozenset({"pods"}))
+    assert (status, json.loads(document)) == (0, {"items": [], "notChecked": ["pods"]})
+
+
+def test_unread_mirrors_are_no_success() -> None:
+    status, _, hints = shown(unread=frozenset({"registrymirrors"}))
+    assert (status, hints) == (2, "Not checked, because you may not list it: registrymirrors.\n")
+
+
+def test_missing_kind_is_found_without_rights() -> None:
+    """The user may not list CustomResourceDefinitions, but each user may ask which kinds exist."""
+    (finding,) = found(kind_is_served=False, unread=frozenset({"customresourcedefinitions"}), objects=HEALTHY[1:])
+    assert finding.reason == "KindMissing"
+    assert "helm upgrade --install registry-mirror CHART -n registry-mirror," in finding.action
+    assert "kubectl apply -k deploy/." in finding.action
+
+
+def test_refused_mirror_is_found_without_rights() -> None:
+    """The user may create mirrors, and may not list CustomResourceDefinitions."""
+    unread = frozenset({"customresourcedefinitions"})
+    refusal = 'failed calling webhook "x"'
+    assert reasons(admission_refusal=refusal, unread=unread, objects=HEALTHY[1:]) == [(ERROR, "WebhookUnreachable")]
+
+
+def waiting_pod(labels: dict[str, str], reason: str) -> Json:
+    """Return a pod whose container waits."""
+    status = {"containerStatuses": [{"state": {"waiting": {"reason": reason, "message": "x"}}}]}
+    return {"kind": "Pod", "metadata": {"name": "p", "labels": labels}, "status": status}
+
+
+@pytest.mark.parametrize("reason", ["ImagePullBackOff", "InvalidImageName"])
+@pytest.mark.parametrize("program", [CONTROLLER, WEBHOOK, DIALER])
+def test_image_of_the_system_is_a_value(program: str, reason: str) -> None:
+    """IMAGE_PULL_SECRETS holds for caches and agents only."""
+    pod = waiting_pod({"app.kubernetes.io/name": program}, reason)
+    (finding,) = found(pod) if program == DIALER else found(pod, deployment(program, ready=0))
+    assert "global.imageRegistry" in finding.action
+    assert "IMAGE_PULL_SECRETS" not in finding.action
+
+
+def test_image_of_a_cache_is_a_setting() -> None:
+    (finding,) = found(waiting_pod({"mirror": "a"}, "ImagePullBackOff"))
+    assert "IMAGE_PULL_SECRETS of the controller" in finding.action
+
+
+def test_secret_of_the_webhook_needs_the_controller() -> None:
+    message = 'MountVolume.SetUp failed for volume "certificate" : secret "registrymirror-webhook-tls" not found'
+    involved = {"kind": "Pod", "name": "p"}
+    event = {"kind": "Event", "metadata": {"name": "e"}, "type": "Warning", "reason": "FailedMount"}
+    pod = {"kind": "Pod", "metadata": {"name": "p", "labels": {"app.kubernetes.io/name": WEBHOOK}}}
+    (finding,) = found(pod, {**event, "involvedObject": involved, "message": message}, deployment(WEBHOOK, ready=0))
+    assert finding.action.startswith("The controller creates the Secret")
+    assert "kubectl get pods -n registry-mirror -l app.kubernetes.io/name=registrymirror-controller" in finding.action
 
 
 @pytest.mark.parametrize("condition", [each for each in every_reason() if each.status == "True" and each.action])
