@@ -24,12 +24,14 @@ class CredentialsState(Enum):
 class Credentials:
     """User name and password for an upstream; both are empty for anonymous pulls.
 
-    They stay in base64, as the user's Secret holds them: a password may have any bytes.
+    `lacking` names the key that an incomplete Secret lacks; empty if it lacks both. The values stay in base64, as
+    the user's Secret holds them: a password may have any bytes.
     """
 
     state: CredentialsState
     username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
+    lacking: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,8 @@ def credentials_of(source: Source, settings: ControllerSettings, state: ClusterC
         return Credentials(CredentialsState.SECRET_NOT_OPTED_IN)
     username, password = _account(secret, source.upstream)
     if not username or not password:
-        return Credentials(CredentialsState.SECRET_INCOMPLETE)
+        lacking = PASSWORD if username else USERNAME if password else ""
+        return Credentials(CredentialsState.SECRET_INCOMPLETE, lacking=lacking)
     return Credentials(CredentialsState.FOUND, username, password)
 
 

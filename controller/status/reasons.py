@@ -247,7 +247,7 @@ SECRET_INCOMPLETE = _credentials(
     "False",
     "SecretIncomplete",
     "The Secret lacks `username` or `password` for the upstream, or one is empty. The cache pulls anonymously.",
-    "Set both. A Secret of type `kubernetes.io/dockerconfigjson` needs an entry of the upstream's host,"
+    "Set what is missing. A Secret of type `kubernetes.io/dockerconfigjson` needs an entry of the upstream's host,"
     " with `http://` for an upstream with it.",
 )
 SECRET_NOT_OPTED_IN = _credentials(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from common.types import Json
-    from controller.model.inputs import Inputs
+    from controller.model.inputs import Credentials, Inputs
     from controller.model.mirror import Mirror, Source
     from controller.model.observation import Verdict
 
@@ -74,7 +74,7 @@ def credentials_available(
     The last published answer stays while no cache pod has asked the upstreams, or one of those with a Secret.
     """
     found = [
-        (source.upstream.image_host, _credentials(source, namespace, credentials.state, verdict))
+        (source.upstream.image_host, _credentials(source, namespace, credentials, verdict))
         for source, credentials, verdict in zip_longest(mirror.sources, inputs.credentials, verdicts)
     ]
     if _are_unasked(inputs, verdicts):
@@ -102,11 +102,11 @@ def _combined(found: Sequence[tuple[str, Condition]], before: str = "") -> Condi
     return replace(ordered[0][1], message=message)
 
 
-def _credentials(source: Source, namespace: str, state: CredentialsState, verdict: Verdict | None) -> Condition:
+def _credentials(source: Source, namespace: str, credentials: Credentials, verdict: Verdict | None) -> Condition:
     """Return the condition of one upstream."""
-    secret = f"Secret {namespace}/{source.secret}"
+    state, secret = credentials.state, f"Secret {namespace}/{source.secret}"
     if state in _WITHOUT:
-        return _WITHOUT[state].condition(_without(state, source, secret))
+        return _WITHOUT[state].condition(_without(credentials, source, secret))
     if verdict is not None and verdict.login in _RESULTS[state]:
         return _RESULTS[state][verdict.login].condition(_with_login(verdict.login, source, secret))
     if state is CredentialsState.FOUND:
@@ -134,8 +134,10 @@ def _answers(inputs: Inputs) -> set[str]:
     return {reason.name for results in known for reason in results.values()}
 
 
-def _without(state: CredentialsState, source: Source, secret: str) -> str:
+def _without(credentials: Credentials, source: Source, secret: str) -> str:
     host, url = source.upstream.image_host, source.upstream.url
+    if credentials.lacking:
+        return f"{secret} has no {credentials.lacking} for {host}. The cache pulls anonymously. Set it."
     # An entry without a scheme is for https, so that no account of it is sent in clear text.
     entry = url if url.startswith("http://") else host
     return {
@@ -150,7 +152,7 @@ def _without(state: CredentialsState, source: Source, secret: str) -> str:
             f"{secret} has no username and password for {host}. The cache pulls anonymously. Set both. A Secret of type"
             f" kubernetes.io/dockerconfigjson needs an entry for {entry}."
         ),
-    }[state]
+    }[credentials.state]
 
 
 def _with_login(login: CredentialsResult, source: Source, secret: str) -> str:

@@ -237,9 +237,9 @@ def test_ca_bundle_is_found() -> None:
     [
         (None, Credentials(CredentialsState.SECRET_MISSING)),
         ({}, Credentials(CredentialsState.SECRET_INCOMPLETE)),
-        ({"username": "bob"}, Credentials(CredentialsState.SECRET_INCOMPLETE)),
-        ({"username": "bob", "password": ""}, Credentials(CredentialsState.SECRET_INCOMPLETE)),
-        ({"username": "", "password": "x"}, Credentials(CredentialsState.SECRET_INCOMPLETE)),
+        ({"username": "bob"}, Credentials(CredentialsState.SECRET_INCOMPLETE, lacking="password")),
+        ({"username": "bob", "password": ""}, Credentials(CredentialsState.SECRET_INCOMPLETE, lacking="password")),
+        ({"username": "", "password": "x"}, Credentials(CredentialsState.SECRET_INCOMPLETE, lacking="username")),
         (
             {"username": "bob", "password": b"\xff\x00\n"},
             Credentials(CredentialsState.FOUND, _encoded("bob"), _encoded(b"\xff\x00\n")),

@@ -113,6 +113,12 @@ def test_login_result_becomes_condition(state: str, login: str, expected: tuple[
     assert (URL in found.message) == (found.reason.startswith("Credentials"))
 
 
+def test_only_the_missing_key_is_named() -> None:
+    known = inputs(credentials=Credentials(CredentialsState.SECRET_INCOMPLETE, lacking="password"))
+    found = credentials_available(stored(), MIRROR, "mirrors", known, [])
+    assert found.message == "Secret mirrors/login has no password for quay.io. The cache pulls anonymously. Set it."
+
+
 def test_entry_of_an_http_upstream_has_its_scheme() -> None:
     """An entry for the host alone exists often, and is for https."""
     mirror = parsed(a_mirror().of("http://reg.test:5000").logging_in_with("login"))
