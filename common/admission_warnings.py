@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from common.model import RegistryMirrorSpec, UpstreamSpec
     from common.placement import AgentPods, CachePods
 
-_TOO_SMALL: Final = 2**20  # bytes: no image and no program fits, so the suffix is missing or wrong (20, 100m)
+_SMALL_STORAGE: Final = 100 * 2**20  # bytes: most images are larger
+_SMALL_MEMORY: Final = 32 * 2**20  # bytes: what an agent needs; a cache needs more
 _SYSTEM_CLASSES: Final = ("system-node-critical", "system-cluster-critical")
 
 
@@ -76,22 +77,20 @@ def _storage_warnings(spec: RegistryMirrorSpec) -> list[str]:
     requests = (claim and claim.resources and claim.resources.requests) or {}
     path = "spec.volumeClaimTemplate.spec.resources.requests.storage"
     return [
-        f"{path}: {amount} is too small for any image (no suffix: bytes; m: thousandths); 20Gi holds about 50 images"
+        f"{path}: {amount} is too small for most images; 20Gi holds about 50 images"
         for amount in requests.values()
-        if quantity.parse(amount) < _TOO_SMALL
+        if quantity.parse(amount) < _SMALL_STORAGE
     ]
 
 
 def _pod_warnings(path: str, pods: AgentPods | CachePods) -> list[str]:
-    resources = pods.resources
-    given = {"requests": resources.requests, "limits": resources.limits} if resources else {}
-    memory = {kind: amounts["memory"] for kind, amounts in given.items() if amounts and "memory" in amounts}
-    found = [
-        f"{path}.resources.{kind}.memory: {amount} is too small for any program (no suffix: bytes; m: thousandths);"
-        " write a suffix, as in 64Mi"
-        for kind, amount in memory.items()
-        if quantity.parse(amount) < _TOO_SMALL
-    ]
+    limit = ((pods.resources and pods.resources.limits) or {}).get("memory", "0")
+    found = []
+    if 0 < quantity.parse(limit) < _SMALL_MEMORY:
+        found.append(
+            f"{path}.resources.limits.memory: {limit} is too small for the program, so its pods may not start; leave it"
+            " out for the default"
+        )
     if pods.priority_class_name in _SYSTEM_CLASSES:
         found.append(
             f"{path}.priorityClassName: {pods.priority_class_name} evicts pods of other applications from full nodes;"

@@ -63,7 +63,7 @@ def _modes_of(claim: Json) -> list[str]:
 def _storage_of(claim: Json) -> Any:
     amount = dict_at(claim, "resources", "requests").get("storage")
     try:
-        return amount if quantity.parse(amount) > 0 else None
+        return amount if quantity.parse(amount) >= quantity.LEAST_BYTES else None
     except ValueError:
         return None
 

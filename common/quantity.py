@@ -20,6 +20,7 @@ _DECIMAL: Final = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T"
 # Kubernetes caps only binary quantities, at 63 bits. It rounds fractions of a nano away from zero.
 LARGEST: Final = Decimal(2**63 - 1)
 FINEST: Final = Decimal("1e-9")
+LEAST_BYTES: Final = Decimal(2**20)  # no image and no program fits into less
 MAX_LENGTH: Final = 128  # characters: limits the work for hostile input
 # Digits for the longest text with the largest exponent and nine decimals. The default of 28 would round.
 _EXACT: Final = Context(prec=MAX_LENGTH + 1024)
@@ -35,6 +36,15 @@ def parse(value: object) -> Decimal:
     if match is None:
         raise ValueError("is not a quantity: use a number and a suffix (Ki Mi Gi Ti Pi Ei or k M G T P E), as in 20Gi")
     return _amount(Decimal(match["number"]), match["suffix"] or "")
+
+
+def refuse_few_bytes(value: object, example: str) -> None:
+    """Raise ValueError with the fix for an amount below LEAST_BYTES. Zero passes, because it may mean no limit."""
+    amount = parse(value)
+    if 0 < amount < LEAST_BYTES:
+        suggested = re.sub(r"[^0-9.].*", "", str(value).lstrip("+")) + example[-len("Gi") :]
+        fix = suggested if parse(suggested) >= LEAST_BYTES else example
+        raise ValueError(f"is {amount.normalize():f} bytes; write {fix}")
 
 
 def _amount(number: Decimal, suffix: str) -> Decimal:

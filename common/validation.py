@@ -6,11 +6,12 @@ Accept any JSON and never raise, because older objects may be invalid.
 from __future__ import annotations
 
 import re
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
-from common import field_types, masquerade, names, upstream
+from common import field_types, masquerade, names, quantity, upstream
 from common.defaults import MAX_DEPTH, dict_at, is_too_deep, without_nulls
 from common.field_errors import DUPLICATE, FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, FieldError, show
 from common.immutability import immutable_field_errors
@@ -105,6 +106,7 @@ def parse_and_validate(
     found = _name_errors(dict_at(mirror, "metadata")) + found
     found += _not_about(found, _masquerade_errors(dict_at(mirror, "spec"), masquerade_domains))
     found += _not_about(found, _duplicate_errors(dict_at(mirror, "spec")))
+    found += _not_about(found, _size_errors(dict_at(mirror, "spec")))
     if old is None or is_too_deep(old):
         return found, spec
     _, stored_errors = _parse(dict_at(old, "spec"))  # invalid fields have no objects, so they can change
@@ -227,6 +229,25 @@ def _duplicate_errors(spec: Json) -> list[FieldError]:
             errors.append(FieldError(path, DUPLICATE, sentence, url))
         holders |= dict.fromkeys(hosts, path) if taken is None else {}
     return errors
+
+
+def _size_errors(spec: Json) -> list[FieldError]:
+    """Return an error for each volume that is too small for any image, and memory for any program."""
+    errors = []
+    for (path, resource, example), kind in product(_SIZES, ("requests", "limits")):
+        amount = dict_at(spec, *path.split("."), "resources", kind).get(resource) or 0
+        try:
+            quantity.refuse_few_bytes(amount, example)
+        except ValueError as error:
+            errors.append(FieldError(f"spec.{path}.resources.{kind}.{resource}", INVALID, str(error), amount))
+    return errors
+
+
+_SIZES: Final = (
+    ("volumeClaimTemplate.spec", "storage", "20Gi"),
+    ("cache", "memory", "64Mi"),
+    ("agent", "memory", "64Mi"),
+)
 
 
 def _upstream(url: Any) -> upstream.Upstream | None:

@@ -24,7 +24,7 @@ OTHER_SPELLING = (
     "spec.upstreamUrl: images named {}/... do not use the mirror, because nodes compare names letter by letter; name"
     " them {}/..."
 )
-TINY = "is too small for any image (no suffix: bytes; m: thousandths); 20Gi holds about 50 images"
+SMALL = "is too small for most images; 20Gi holds about 50 images"
 
 
 def _warnings(mirror: MirrorBuilder) -> list[str]:
@@ -38,7 +38,7 @@ def _warnings(mirror: MirrorBuilder) -> list[str]:
         a_mirror().of("registry-1.docker.io"),
         a_mirror().of("HTTPS://quay.io:443/"),
         a_mirror().keeping("1ns").storing("20Gi").replicated(10).known_as("local.docker.io"),
-        a_mirror().storing("1Mi").on_class(""),
+        a_mirror().storing("100Mi").on_class(""),
     ],
     ids=lambda mirror: str(mirror.raw()["spec"])[:60],
 )
@@ -69,8 +69,8 @@ def test_docker_hub_alias_is_warned_about(host: str, spelling: str) -> None:
         (a_mirror().of("https://QUAY.io/"), [OTHER_SPELLING.format("QUAY.io", "quay.io")]),
         (a_mirror().of("quay.io:0443"), [OTHER_SPELLING.format("quay.io:0443", "quay.io")]),
         (a_mirror().of("[2001:0DB8::1]"), [OTHER_SPELLING.format("[2001:0DB8::1]", "[2001:db8::1]")]),
-        (a_mirror().storing("100m"), [f"{CLAIM}.resources.requests.storage: 100m {TINY}"]),
-        (a_mirror().storing(20), [f"{CLAIM}.resources.requests.storage: 20 {TINY}"]),
+        (a_mirror().storing("20Mi"), [f"{CLAIM}.resources.requests.storage: 20Mi {SMALL}"]),
+        (a_mirror().storing(2**20), [f"{CLAIM}.resources.requests.storage: 1048576 {SMALL}"]),
     ],
 )
 def test_warning_has_this_message(mirror: MirrorBuilder, expected: list[str]) -> None:

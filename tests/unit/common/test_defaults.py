@@ -125,7 +125,7 @@ def test_update_keeps_stored_claim_fields() -> None:
 
 
 @pytest.mark.parametrize("modes", ["ReadWriteMany", ["RWX"], [5], [[]], [{}], {}, []])
-@pytest.mark.parametrize("storage", ["junk", 0, -1, True, [], None])
+@pytest.mark.parametrize("storage", ["junk", 0, 20, -1, True, [], None])
 def test_invalid_stored_claim_is_not_kept(modes: Any, storage: Any) -> None:
     old = a_mirror().having(f"{CLAIM}.accessModes", modes).having(STORAGE, storage)
     assert with_defaults(a_mirror().raw(), old.raw()) == with_defaults(a_mirror().raw())

@@ -126,11 +126,13 @@ def test_surprising_placement_is_warned_about() -> None:
     found = _warnings(
         tolerations=[{"key": "infra"}, {"operator": "Exists"}],
         priorityClassName="system-node-critical",
-        resources={"requests": {"memory": "512m"}, "limits": {"memory": 64}},
+        resources={"requests": {"memory": "5Mi"}, "limits": {"memory": "5Mi"}},
     )
     assert [each.partition(": ")[::2] for each in found] == [
-        ("spec.cache.resources.requests.memory", f"512m {TINY}"),
-        ("spec.cache.resources.limits.memory", f"64 {TINY}"),
+        (
+            "spec.cache.resources.limits.memory",
+            "5Mi is too small for the program, so its pods may not start; leave it out for the default",
+        ),
         (
             "spec.cache.priorityClassName",
             (
@@ -149,6 +151,3 @@ def test_surprising_placement_is_warned_about() -> None:
     spec = a_mirror().placing_agents(priorityClassName="system-cluster-critical").raw()["spec"]
     (warning,) = warnings_for(RegistryMirrorSpec.model_validate(spec))
     assert warning.startswith("spec.agent.priorityClassName: system-cluster-critical evicts")
-
-
-TINY = "is too small for any program (no suffix: bytes; m: thousandths); write a suffix, as in 64Mi"

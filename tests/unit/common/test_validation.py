@@ -169,6 +169,7 @@ def test_whole_claim_is_accepted() -> None:
         a_mirror().logging_in_with("x" * 64),
         a_mirror().keeping("24h0m0s"),
         a_mirror().limited_to("100Gi").storing(21474836480),
+        a_mirror().placing_caches(resources={"requests": {"memory": None}, "limits": {"memory": "1Mi"}}),
         a_mirror().with_claims_labelled({"app.kubernetes.io/part-of": "a_b.C-1", "empty": ""}),
         a_mirror().with_claims_annotated({"example.com/Any_thing": "any\nthing at all ☃"}),
         a_mirror().having(f"{CLAIM}.volumeMode", "Filesystem"),

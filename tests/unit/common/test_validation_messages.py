@@ -99,6 +99,18 @@ MESSAGES: dict[str, MirrorBuilder] = {
     f"{CLAIM}.resources.requests.storage: Invalid value: 0: must be greater than zero, as in 20Gi": (
         a_mirror().storing(0)
     ),
+    f"{CLAIM}.resources.requests.storage: Invalid value: 20: is 20 bytes; write 20Gi": a_mirror().storing(20),
+    f'{CLAIM}.resources.requests.storage: Invalid value: "100m": is 0.1 bytes; write 100Gi': a_mirror().storing("100m"),
+    f'{CLAIM}.resources.limits.storage: Invalid value: ".5": is 0.5 bytes; write .5Gi': a_mirror().limited_to(".5"),
+    "spec.cache.resources.limits.memory: Invalid value: 512: is 512 bytes; write 512Mi": (
+        a_mirror().placing_caches(resources={"limits": {"memory": 512}})
+    ),
+    'spec.agent.resources.requests.memory: Invalid value: "+64k": is 64000 bytes; write 64Mi': (
+        a_mirror().placing_agents(resources={"requests": {"memory": "+64k"}})
+    ),
+    'spec.agent.resources.limits.memory: Invalid value: "0.5Ki": is 512 bytes; write 64Mi': (
+        a_mirror().placing_agents(resources={"limits": {"memory": "0.5Ki"}})
+    ),
     f'{CLAIM}.resources.requests.cpu: Forbidden: a volume has no resource except "storage"; remove this one': (
         a_mirror().having(f"{CLAIM}.resources.requests.cpu", "1")
     ),
