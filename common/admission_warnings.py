@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _SMALL_STORAGE: Final = 100 * 2**20  # bytes: most images are larger
 _SMALL_MEMORY: Final = 32 * 2**20  # bytes: what an agent needs; a cache needs more
+# The webhook refuses Docker Hub's names for another upstream.
+_PUBLIC: Final = frozenset({"quay.io", "ghcr.io", "gcr.io", "registry.k8s.io", "public.ecr.aws", "mcr.microsoft.com"})
 _SYSTEM_CLASSES: Final = ("system-node-critical", "system-cluster-critical")
 
 
@@ -22,6 +24,11 @@ def warnings_for(spec: RegistryMirrorSpec) -> list[str]:
         warnings.append(
             "spec.masqueradeUrl: is the upstream's own name, so all programs on the nodes reach the mirror instead"
             " of the upstream while the mirror answers; choose another name"
+        )
+    elif spec.masquerade_url in _PUBLIC:
+        warnings.append(
+            "spec.masqueradeUrl: is the name of another registry, so nodes get its images from the mirror's upstream;"
+            " choose a name that no registry has"
         )
     for number, each in enumerate(spec.additional_upstreams or []):
         warnings += _upstream_warnings(f"spec.additionalUpstreams[{number}]", each)

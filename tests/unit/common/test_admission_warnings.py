@@ -18,6 +18,10 @@ SAME_NAME = (
     "spec.masqueradeUrl: is the upstream's own name, so all programs on the nodes reach the mirror instead of the"
     " upstream while the mirror answers; choose another name"
 )
+OTHER_NAME = (
+    "spec.masqueradeUrl: is the name of another registry, so nodes get its images from the mirror's upstream; choose a"
+    " name that no registry has"
+)
 HUB_ALIASES = ["docker.io", "hub.docker.io", "hub.docker.com", "index.docker.io", "registry.hub.docker.com"]
 HUB_NAMES = [*HUB_ALIASES, "registry-1.docker.io"]
 OTHER_SPELLING = (
@@ -65,6 +69,7 @@ def test_docker_hub_alias_is_warned_about(host: str, spelling: str) -> None:
         ),
         (a_mirror().logging_in_with("internal"), [SHARED]),
         (a_mirror().known_as("quay.io"), [SAME_NAME]),
+        (a_mirror().of("quay.io").known_as("ghcr.io"), [OTHER_NAME]),
         *((a_mirror().of("registry-1.docker.io").known_as(name), [SAME_NAME]) for name in HUB_NAMES),
         (a_mirror().of("https://QUAY.io/"), [OTHER_SPELLING.format("QUAY.io", "quay.io")]),
         (a_mirror().of("quay.io:0443"), [OTHER_SPELLING.format("quay.io:0443", "quay.io")]),
