@@ -73,8 +73,7 @@ class Store:
         layout = target / program
         shutil.rmtree(layout, ignore_errors=True)
         self.buildah("manifest", "push", "--all", "--quiet", self.trust, name, f"oci:{layout}:{VERSION}")
-        (entry,) = json.loads((layout / "index.json").read_text())["manifests"]
-        return str(entry["digest"])
+        return digest(layout)
 
     def _build_one(self, program: str, architecture: str, image: str) -> None:
         """Build for one architecture. No RUN of the Dockerfile uses the base, so it may be foreign."""
@@ -102,6 +101,12 @@ class Store:
         """Run buildah in this store."""
         store = ["--root", f"{self.folder}/root", "--runroot", f"{self.folder}/run", "--storage-driver", "vfs"]
         return _run(["buildah", *store, *arguments])
+
+
+def digest(layout: Path) -> str:
+    """Return the digest of the only index of an OCI layout."""
+    (entry,) = json.loads((layout / "index.json").read_text())["manifests"]
+    return str(entry["digest"])
 
 
 def labels(program: str) -> dict[str, str]:
@@ -148,8 +153,8 @@ def _run(command: Sequence[str]) -> str:
 
 def main(folder: str) -> None:
     """Build all images and print their digests."""
-    for program, digest in build(Path(folder)).items():
-        print(f"{program} {digest}")
+    for program, built in build(Path(folder)).items():
+        print(f"{program} {built}")
 
 
 if __name__ == "__main__":

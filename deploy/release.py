@@ -62,9 +62,15 @@ def with_images(values: str, digests: Mapping[str, str], registry: str | None) -
 
 
 def make(version: str, folder: Path, helm: Path, registry: str | None) -> None:
-    """Write the files of a release."""
+    """Build the images, then write the files of a release."""
     shutil.rmtree(folder, ignore_errors=True)
-    digests = images.build(folder)
+    images.build(folder)
+    complete(version, folder, helm, registry)
+
+
+def complete(version: str, folder: Path, helm: Path, registry: str | None) -> None:
+    """Write the files of a release beside the OCI layouts of its images."""
+    digests = {program: images.digest(folder / program) for program in images.PROGRAMS}
     for program in digests:
         _pack(folder / program, folder / f"registry-mirror-{program}-{version}.oci.tar")
     _package_chart(version, folder, helm, with_images((CHART / "values.yaml").read_text(), digests, registry))
@@ -73,7 +79,7 @@ def make(version: str, folder: Path, helm: Path, registry: str | None) -> None:
     (folder / "NOTES.md").write_text(notes(version, (REPOSITORY / "CHANGELOG.md").read_text()) + "\n")
     files = sorted(each for each in folder.iterdir() if each.is_file() and not each.is_symlink())
     (folder / SUMS).write_text("".join(f"{_sha256(each)}  {each.name}\n" for each in files))
-    _sign(folder / SUMS)
+    sign(folder / SUMS)
 
 
 def _package_chart(version: str, folder: Path, helm: Path, values: str) -> None:
@@ -96,7 +102,7 @@ def _pack(layout: Path, file: Path) -> None:
                 archive.addfile(header, content)
 
 
-def _sign(file: Path) -> None:
+def sign(file: Path) -> None:
     """Sign the checksums, which cover all files."""
     if not shutil.which("cosign"):
         print(f"cosign is not in PATH, so {file.name} is not signed.")

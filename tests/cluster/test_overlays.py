@@ -11,6 +11,7 @@ import yaml
 
 from common import agent_protocol, cache_protocol, names
 from common.settings import read
+from common.version import VERSION
 from controller.settings import ControllerSettings
 from tests.localcluster.system import REPOSITORY
 from webhook.settings import WebhookSettings
@@ -58,7 +59,7 @@ def test_overlay_is_accepted(kube: Kube, with_overlays: Path) -> None:
     accepted = [line for line in printed.splitlines() if line.endswith("(server dry run)")]
     assert len(accepted) == len(objects), printed
     for program in ("webhook", "controller"):
-        assert container(objects, program)["image"] == f"registry.example.com/registry-mirror/{program}:0.1.0"
+        assert container(objects, program)["image"] == f"registry.example.com/registry-mirror/{program}:{VERSION}"
 
 
 @pytest.mark.parametrize("overlays", [("hardened",)], ids="+".join)

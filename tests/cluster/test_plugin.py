@@ -14,6 +14,7 @@ import pytest
 
 from cli import arguments
 from common import names
+from common.version import VERSION
 from controller.objects import resources
 from tests.support.components import make_pods_ready
 from tests.support.faults import one
@@ -95,7 +96,7 @@ def test_events_are_those_of_the_mirror(plugin: Plugin, mirror: str) -> None:
 
 def test_version_names_the_installed_images(plugin: Plugin, mirror: str) -> None:
     versions = {each["program"]: each["version"] for each in plugin.items("version")}
-    assert versions["cache"] == versions["agent"] == "0.1.0"
+    assert versions["cache"] == versions["agent"] == VERSION
     assert versions["kubernetes"].startswith("v1.")
     assert mirror
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.cluster.conftest import Running
 
-NEXT = "registry.example.com/registry-mirror/cache:0.2.0"
+NEXT = "registry.example.com/registry-mirror/cache:99.0.0"
 BUNDLE = "upstream-ca"
 
 

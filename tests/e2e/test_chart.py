@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from common.version import VERSION
 from deploy import manifests
 from tests.localcluster.cluster import Cluster
 from tests.localcluster.system import REPOSITORY
@@ -96,7 +97,7 @@ def test_image_is_one_value(helm: Helm) -> None:
     variables = {each["name"]: each.get("value") for each in container["env"]}
     assert container["image"] == f"r.example:5000/team/registry-mirror/controller:2.0@{digest}"
     assert variables["HOSTESS_IMAGE"] == f"r.example:5000/team/registry-mirror/hostess:2.0@{digest}"
-    assert variables["CACHE_IMAGE"] == "r.example:5000/team/registry-mirror/cache:0.1.0"
+    assert variables["CACHE_IMAGE"] == f"r.example:5000/team/registry-mirror/cache:{VERSION}"
 
 
 def test_settings_become_variables(helm: Helm) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from common.version import VERSION
 from controller.objects.well_known import MIRRORS_CA, WEBHOOK_CA, WEBHOOK_CERTIFICATE
 from deploy.manifests import CHART, RELEASE
 from tests.localcluster.cluster import Cluster
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 KIND = {"CustomResourceDefinition <none> registrymirrors.k8s.osp.tech", "APIService <none> v1.k8s.osp.tech"}
 SOCKET = "/registry-mirror.dialer "
 EXAMPLE = CHART.parent / "examples" / "infra.yaml"
-NEXT = "0.2.0"
+NEXT = "99.0.0"
 # Images built here, as a private registry: one value for the host, one tag for each image.
 IMAGES = {name: {"image": {"tag": dockerfiles.VERSION}} for name in ("webhook", "controller", "agent", "cache")}
 VALUES = {"global": {"imageRegistry": "local.test"}, **IMAGES}
@@ -136,7 +137,7 @@ def test_upgrade_and_rollback_during_pulls(testbed: Testbed, helm: Helm, values:
         helm.run("upgrade", RELEASE, later, values, "--wait", "--timeout=3m")
         assert versions(testbed) == {NEXT}
         helm.run("rollback", RELEASE, "1", "--wait", "--timeout=3m")
-        assert versions(testbed) == {"0.1.0"}
+        assert versions(testbed) == {VERSION}
     testbed.wait_ready("first")
     testbed.mirror("second", testbed.world, masqueradeUrl="second.local.test")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -41,6 +43,21 @@ NOT_VALUES = CHART_SETS - {
     "HOSTESS_PRIORITY_CLASS",
     "IMAGE_PULL_SECRETS",
     "MASQUERADE_DOMAINS",
+}
+# Files that may name the version of a release, as a tag, in a file's name or as a value.
+NAMING = ("*.md", "*.yaml", "*.yml", "*.py", "Makefile", ":!CHANGELOG.md", ":!tests")
+NAMED = re.compile(
+    r"(?:registry[-_]mirror[\w/$-]*[:-]|--version[ =]|\bVERSION="
+    r"|(?:newTag|targetRevision|placeholder): |^(?:appV|v)ersion: )v?(\d+\.\d+\.\d+)|semver: (\S+)",
+    re.MULTILINE,
+)
+NAMES_VERSION = {
+    ".github/ISSUE_TEMPLATE/bug.yml",
+    "README.md",
+    "controller/settings.py",
+    *(f"deploy/{name}.yaml" for name in ("chart/Chart", "controller", "dialer", "kustomization", "webhook")),
+    *(f"deploy/gitops/{name}.yaml" for name in ("argocd", "flux")),
+    *(f"docs/{name}.md" for name in ("configuration", "install", "plugin")),
 }
 CHECKED = [(kind, name) for kind in PROGRAMS for name in settings_of(kind) if name not in NOT_VALUES]
 
@@ -131,11 +148,16 @@ def test_variables_set_by_chart_exist() -> None:
 
 
 def test_versions_are_one() -> None:
-    """Chart, kustomization and the default image of caches have the version of the programs."""
-    chart = yaml.safe_load((FILE.parent / "Chart.yaml").read_text())
-    images = yaml.safe_load((REPOSITORY / "deploy" / "kustomization.yaml").read_text())["images"]
-    tags = [*(each["newTag"] for each in images), read(ControllerSettings, {}).cache_image.rpartition(":")[2]]
-    assert {chart["version"], chart["appVersion"], *tags} == {VERSION}
+    """Documents, manifests and defaults name the version of the programs, or the example 1.2.3."""
+    listed = subprocess.run(["git", "ls-files", *NAMING], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    named = {
+        (file, each[1] or each[2])
+        for file in listed.stdout.split()
+        for each in NAMED.finditer((REPOSITORY / file).read_text())
+    }
+    ours = {VERSION, f"{VERSION.rpartition('.')[0]}.x"}
+    assert {each for each in named if each[1] not in {*ours, "1.2.3"}} == set()
+    assert {file for file, version in named if version in ours} >= NAMES_VERSION
 
 
 def test_each_template_is_in_kustomization() -> None:

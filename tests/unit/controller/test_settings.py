@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from common.settings import SettingsError, read
+from common.version import VERSION
 from controller.model.certificate_lifetimes import DEFAULT, Lifetimes
 from controller.settings import FORMER, ControllerSettings, former_variables
 from tests.support.controller import settings
@@ -20,7 +21,7 @@ def test_defaults_equal_the_seed() -> None:
     assert found.hostess_image == "docker.io/ocadotechnology/mirror-hostess:1.1.0"
     assert found.image_pull_secrets == ()
     assert found.ca_certificate_bundle is None
-    assert found.cache_image == "registry.example.com/registry-mirror/cache:0.1.0"
+    assert found.cache_image == f"registry.example.com/registry-mirror/cache:{VERSION}"
     assert (found.https_proxy, found.http_proxy, found.no_proxy) == ("", "", "")
     assert (found.metrics_port, found.log_level, found.kubeconfig) == (8080, "INFO", None)
     assert found.containerd_certs_dir == "/etc/containerd/certs.d"
