@@ -101,6 +101,7 @@ SCENES = (
     Scene("docs/install.md", "Overlays"),
     Scene("docs/install.md", "Apply"),
     Scene("docs/install.md", "Name the images", (2,)),
+    Scene("docs/install.md", "Upgrade"),
     Scene("docs/install.md", "Remove", (1,), before=MIRROR),
 )
 ALL = (TRY_IT, *SCENES, BY_HAND)

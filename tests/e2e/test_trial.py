@@ -59,7 +59,7 @@ class Trial:
         done = subprocess.run(
             ["bash", "-euxc", script],
             cwd=self.checkout,
-            env={**environment, "PATH": path, "REGISTRY": dockerfiles.REGISTRY},
+            env={**environment, "PATH": path, "REGISTRY": dockerfiles.REGISTRY, "TAG": dockerfiles.VERSION},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

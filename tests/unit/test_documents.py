@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+import os
+import re
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
 
-from tests.documents import ALL, CHECKED, commands, coverage, exempt, is_complete
+import pytest
+import yaml
+
+from deploy.images import PROGRAMS
+from tests.documents import ALL, CHECKED, ROOT, Scene, commands, coverage, exempt, is_complete
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize("document", CHECKED)
@@ -26,3 +37,24 @@ def test_scenes_and_rows_have_commands() -> None:
 )
 def test_complete_commands_are_found(text: str, complete: bool) -> None:  # noqa: FBT001 - a parameter of the test
     assert is_complete(text) == complete
+
+
+def test_commands_change_each_image(tmp_path: Path) -> None:
+    """The commands of Install for kustomize, for a new registry and for a new tag."""
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    scenes = (Scene("docs/install.md", "Name the images", (0,)), Scene("docs/install.md", "Upgrade"))
+    script = "\n".join(each for scene in scenes for each in scene.commands() if each.startswith("sed "))
+    environment = {**os.environ, "REGISTRY": "r.example:5000/team", "TAG": "9.9-a"}
+    subprocess.run(["bash", "-euc", script], cwd=tmp_path, env=environment, check=True)
+    found = images(tmp_path / "deploy")
+    assert set(found) == {f"r.example:5000/team/registry-mirror/{program}:9.9-a" for program in PROGRAMS}
+    assert len(found) == len(images(ROOT / "deploy"))
+
+
+def images(folder: Path) -> list[str]:
+    """Return the images that the manifests name, as kustomize replaces them."""
+    replaced = yaml.safe_load((folder / "kustomization.yaml").read_text())["images"]
+    named = {each["name"]: f"{each['newName']}:{each['newTag']}" for each in replaced}
+    text = "".join(each.read_text() for each in folder.glob("*.yaml"))
+    found = re.findall(r"(?:image|value): (\S*registry-mirror/\w+)([:@]\S+)", text)
+    return [named.get(name, name + version) for name, version in found]
