@@ -58,3 +58,8 @@ def images(folder: Path) -> list[str]:
     text = "".join(each.read_text() for each in folder.glob("*.yaml"))
     found = re.findall(r"(?:image|value): (\S*registry-mirror/\w+)([:@]\S+)", text)
     return [named.get(name, name + version) for name, version in found]
+
+
+def test_readme_is_short() -> None:
+    """Details belong to docs/."""
+    assert len((ROOT / "README.md").read_text().split()) <= 640
