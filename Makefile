@@ -119,7 +119,7 @@ release: $(STAMP)  ## make the files of a release in dist/: VERSION=1.2.3, and R
 
 push:  ## push the images and the chart of dist/: VERSION=1.2.3 REGISTRY=host/path
 	@for program in webhook controller hostess cache; do \
-	  skopeo copy --all $(PUSH_OPTIONS) oci:dist/$$program:$(VERSION) docker://$(REGISTRY)/registry-mirror/$$program:$(VERSION) || exit 1; done
+	  skopeo copy --all --preserve-digests $(PUSH_OPTIONS) oci:dist/$$program:$(VERSION) docker://$(REGISTRY)/registry-mirror/$$program:$(VERSION) || exit 1; done
 	@"$$($(BIN)/python -m tests.localcluster helm)" push $(HELM_OPTIONS) dist/registry-mirror-$(VERSION).tgz oci://$(REGISTRY)/charts
 
 # OSV, not pip-audit's default PyPI: a mirror of PyPI may omit the vulnerabilities.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import tarfile
 from contextlib import contextmanager
@@ -84,7 +85,10 @@ def test_archives_are_layouts(dist: Path) -> None:
 
 
 def test_workflow_pushes_with_one_login(dist: Path, tmp_path: Path) -> None:
-    """A registry that demands the account gets images and chart from the workflow's own commands."""
+    """A registry that demands the account gets images and chart from the workflow's own commands.
+
+    The images keep the digests that the chart names.
+    """
     debian.install({"skopeo": debian.NEEDED["skopeo"]})
     (home := tmp_path / "home").mkdir()
     (checkout := tmp_path / "checkout").mkdir()
@@ -104,7 +108,9 @@ def test_workflow_pushes_with_one_login(dist: Path, tmp_path: Path) -> None:
         command = ["sh", "-ec", step("Push images and chart")["run"]]
         done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-        with httpx.Client(verify=ca, trust_env=False, auth=(ACCOUNT.username, ACCOUNT.password)) as http:
+        with httpx.Client(
+            verify=ssl.create_default_context(cafile=ca), trust_env=False, auth=(ACCOUNT.username, ACCOUNT.password)
+        ) as http:
             for program, digest in digests(dist).items():
                 url = f"https://{address}/v2/team/registry-mirror/{program}/manifests/{VERSION}"
                 found = http.head(url, headers={"Accept": archive.MANIFEST})
@@ -141,7 +147,7 @@ def registry(folder: Path) -> Iterator[tuple[str, str]]:
         (folder / name).write_bytes(content)
     configuration = {
         "version": 0.1,
-        "log": {"level": "warn"},
+        "log": {"level": "error", "accesslog": {"disabled": True}},
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
         "http": {"addr": address, "tls": {"certificate": str(folder / "crt"), "key": str(folder / "key")}},
         "auth": {"htpasswd": {"realm": "registry", "path": str(folder / "users")}},
@@ -150,15 +156,18 @@ def registry(folder: Path) -> Iterator[tuple[str, str]]:
     command = [str(programs.build(programs.REGISTRY)), "serve", str(folder / "config.json")]
     with subprocess.Popen(command, env={**os.environ, "OTEL_TRACES_EXPORTER": "none"}) as process:
         try:
-            until(lambda: answers(f"https://{address}/v2/", folder / "ca"), why="the registry answers", seconds=30)
+            until(lambda: answers(f"https://{address}/v2/", str(folder / "ca")), why="the registry answers", seconds=30)
             yield address, str(folder / "ca")
         finally:
             process.kill()
 
 
-def answers(url: str, ca: Path) -> bool:
+def answers(url: str, ca: str) -> bool:
     """Return True if a registry demands an account."""
     try:
-        return httpx.get(url, verify=str(ca), trust_env=False).status_code == httpx.codes.UNAUTHORIZED
+        return (
+            httpx.get(url, verify=ssl.create_default_context(cafile=ca), trust_env=False).status_code
+            == httpx.codes.UNAUTHORIZED
+        )
     except httpx.TransportError:
         return False
