@@ -36,7 +36,7 @@ class Drain:
     namespace: str
     report: Callable[[str], None]
     election: Election = field(default_factory=lambda: Election("drain"))
-    _left: tuple[str, ...] | None = None
+    _left: tuple[str, ...] = ()
 
     async def run(self, seconds: float) -> bool:
         """Return True once no mirror is left; False after `seconds`, or if no controller leads."""
@@ -57,11 +57,14 @@ class Drain:
         try:
             mirrors = [each async for page, _ in self.cluster.pages(MIRROR, None) for each in page]
         except NotFound:  # no CustomResourceDefinition
-            return []
+            mirrors = []
         for each in mirrors:
             if "deletionTimestamp" not in each["metadata"]:
                 await self._delete_one(each)
         names = tuple(each["metadata"]["name"] for each in mirrors)
+        for name in self._left:
+            if name not in names:
+                self.report(f"Deleted RegistryMirror {name}.")
         if names and names != self._left:
             self.report(f"Waiting for the nodes to be cleaned of {len(names)} RegistryMirrors: {', '.join(names)}.")
         self._left = names
@@ -72,7 +75,7 @@ class Drain:
             await self.cluster.delete(MIRROR, None, mirror)
         except Conflict:
             return  # its status changed; the next round deletes it
-        self.report(f"Deleted RegistryMirror {mirror['metadata']['name']}.")
+        self.report(f"Requested the deletion of RegistryMirror {mirror['metadata']['name']}.")
 
     async def _is_led(self, now: float) -> bool:
         """Return True if a controller holds the lease."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from tests.support.kube import until
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.cluster.conftest import Running
 
 DEPLOY = f"--kustomize={REPOSITORY / 'deploy'}"
@@ -66,12 +69,28 @@ def test_removal_waits_for_mirrors(own: Running) -> None:
     assert (drained.returncode, drained.stdout) == (0, "No RegistryMirror is left.\n")
 
 
+def test_policy_protects_namespace_of_kustomize(own: Running, tmp_path: Path) -> None:
+    """The `namespace` of a kustomization changes no expression of the policy."""
+    kube = own.kube
+    kube.mirror(a_mirror().named("docker"))
+    (tmp_path / "base").symlink_to(REPOSITORY / "deploy")
+    (tmp_path / "kustomization.yaml").write_text(json.dumps({"namespace": "mirrors", "resources": ["base"]}))
+    kube.kubectl("apply", f"--kustomize={tmp_path}")
+    command = ("delete", "--namespace=mirrors", "--dry-run=server")
+    until(lambda: FIRST in kube.kubectl(*command, "namespace/mirrors"), why="the namespace is protected", seconds=60)
+    for each in ("serviceaccount/registrymirror-hostess", "role/registrymirror-controller"):
+        assert FIRST in kube.kubectl(*command, each)
+
+
 def test_drain_deletes_all_mirrors(own: Running) -> None:
     for name in ("docker", "quay"):
         own.kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
     drained = drain(own)
     assert drained.returncode == 0, drained.stdout + drained.stderr
-    assert {f"Deleted RegistryMirror {name}." for name in ("docker", "quay")} < set(drained.stdout.splitlines())
+    lines = drained.stdout.splitlines()
+    for name in ("docker", "quay"):
+        requested = lines.index(f"Requested the deletion of RegistryMirror {name}.")
+        assert lines.index(f"Deleted RegistryMirror {name}.") > requested
     assert own.kube.every(resources.MIRROR) == []
 
 
@@ -82,6 +101,8 @@ def test_drain_needs_a_controller(own: Running) -> None:
     own.system.processes.stop(["controller"])
     drained = drain(own, LEADERLESS_MAX * 4)
     assert drained.returncode == 1
+    assert "Requested the deletion of RegistryMirror docker." in drained.stdout
+    assert "Deleted" not in drained.stdout
     assert f"kubectl scale deployment/registrymirror-controller --replicas=2 -n {NAMESPACE}" in drained.stdout
     out = drained.stdout.splitlines()[-1].strip()
     assert out.startswith("kubectl patch rm docker ")
