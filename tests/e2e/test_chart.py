@@ -103,7 +103,7 @@ def test_image_is_one_value(helm: Helm) -> None:
 def test_settings_become_variables(helm: Helm) -> None:
     values = {
         "global": {"masqueradeDomains": ["a.internal", "b.internal"], "imagePullSecrets": [{"name": "pull"}]},
-        "controller": {"settings": {"nodeCleanupDeadline": 300, "secretOptIn": True, "caLifetime": "9000h"}},
+        "controller": {"settings": {"nodeCleanupDeadline": 200, "secretOptIn": True, "caLifetime": "9000h"}},
         "webhook": {"settings": {"logLevel": "DEBUG"}},
         "agent": {"nodeSelector": {"pool": "a", "disk": "b"}},
     }
@@ -112,7 +112,7 @@ def test_settings_become_variables(helm: Helm) -> None:
     assert (
         controller.items()
         >= {
-            "NODE_CLEANUP_DEADLINE": "300",
+            "NODE_CLEANUP_DEADLINE": "200",
             "SECRET_OPT_IN": "true",
             "CA_LIFETIME": "9000h",
             "MASQUERADE_DOMAINS": "a.internal,b.internal",
@@ -137,6 +137,9 @@ def _variables(objects: dict[tuple[str, str], Json], program: str) -> Json:
         ("agent.nodeSelector=a in ()", "nodeSelector"),
         ("webhook.image.digest=1.0", "digest"),
         ("controler.replicas=3", "controler"),
+        ("controller.settings.nodeCleanupDeadline=240", "drain.timeoutSeconds (240)"),
+        ("drain.timeoutSeconds=120", "controller.settings.nodeCleanupDeadline (120)"),
+        ("webhook.autoscaling.enabled=true,webhook.autoscaling.minReplicas=7", "maxReplicas (6)"),
     ],
 )
 def test_helm_refuses_wrong_values(helm: Helm, value: str, named: str) -> None:
@@ -144,6 +147,56 @@ def test_helm_refuses_wrong_values(helm: Helm, value: str, named: str) -> None:
     done = helm.run("template", manifests.RELEASE, manifests.CHART, "--set", value, check=False)
     assert done.returncode != 0
     assert named in done.stderr
+
+
+def test_classes_are_left_out_without_create(helm: Helm) -> None:
+    """Kubernetes refuses pods that name a missing PriorityClass. A given name stays."""
+    values = {"priorityClasses": {"create": False}, "controller": {"priorityClassName": "given"}}
+    objects = by_name(helm.template(values))
+    named = {name: _pod(objects, name).get("priorityClassName") for name in ("webhook", "controller", "dialer")}
+    assert named == {"webhook": None, "controller": "given", "dialer": None}
+    assert "HOSTESS_PRIORITY_CLASS" not in _variables(objects, "controller")
+
+
+def test_labels_of_chart_win(helm: Helm) -> None:
+    labels = {"app.kubernetes.io/name": "other", "app.kubernetes.io/version": "other", "team": "a"}
+    objects = by_name(helm.template({name: {"podLabels": labels} for name in ("webhook", "controller")}))
+    for name in ("webhook", "controller"):
+        workload = objects["Deployment", f"registrymirror-{name}"]["spec"]
+        found = workload["template"]["metadata"]["labels"]
+        assert found.items() >= {**workload["selector"]["matchLabels"], "team": "a"}.items()
+        assert found["app.kubernetes.io/version"] != "other"
+
+
+def _pod(objects: dict[tuple[str, str], Json], program: str) -> Json:
+    kind = "DaemonSet" if program == "dialer" else "Deployment"
+    spec: Json = objects[kind, f"registrymirror-{program}"]["spec"]["template"]["spec"]
+    return spec
+
+
+def test_numbers_as_names_stay_texts(helm: Helm) -> None:
+    """YAML would read an unquoted `123` as a number, which the API server refuses."""
+    values = [f"--values={each}" for each in EXAMPLES.glob("*.yaml")]
+    printed = helm.run(
+        "template", "123", manifests.CHART, *values, "--set=namespace.create=true", namespace="456"
+    ).stdout
+    numbers = [
+        f"{each['kind']} {path}"
+        for each in yaml.safe_load_all(printed)
+        if each and each["kind"] != "CustomResourceDefinition"
+        for path, value in leaves(each)
+        if value in (123, 456)
+    ]
+    assert numbers == []
+
+
+def leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the values that have no parts."""
+    if isinstance(value, dict | list):
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(each, f"{path}.{key}")
+    else:
+        yield path, value
 
 
 def test_namespace_of_release_is_everywhere(helm: Helm) -> None:

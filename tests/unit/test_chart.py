@@ -11,6 +11,8 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
 
+from common.admission_warnings import warnings_for
+from common.model import RegistryMirrorSpec
 from common.settings import Settings, SettingsError, read
 from common.version import VERSION
 from controller.settings import ControllerSettings
@@ -139,6 +141,11 @@ def paths_of_values(value: object, path: str = "") -> set[str]:
     if not isinstance(value, dict) or not value or path.endswith(".resources"):
         return {path}
     return set().union(*(paths_of_values(each, f"{path}.{name}") for name, each in value.items()))
+
+
+def test_notes_name_an_upstream_without_warnings() -> None:
+    (upstream,) = re.findall(r"upstreamUrl: (\S+)", (TEMPLATES / "NOTES.txt").read_text())
+    assert warnings_for(RegistryMirrorSpec.model_validate({"upstreamUrl": upstream})) == []
 
 
 def test_variables_set_by_chart_exist() -> None:

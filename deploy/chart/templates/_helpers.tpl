@@ -3,7 +3,7 @@
 app.kubernetes.io/name: {{ .name }}
 app.kubernetes.io/part-of: registry-mirror
 {{- if .root.Values.global.helmLabels }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ toYaml .root.Release.Name }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version | replace "+" "_" }}
@@ -24,6 +24,14 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version | replace "+" "_" }
 - name: {{ $name | snakecase | upper }}
   value: {{ kindIs "slice" $value | ternary (join "," $value) (toString $value) | quote }}
 {{- end }}
+{{- end }}
+
+{{/* PriorityClass of a value, or the chart's own if it creates one. Call with (dict "root" $ "name" "" "own" "registrymirror"). */}}
+{{- define "registry-mirror.priority-class" -}}
+{{- .name | default (ternary .own "" .root.Values.priorityClasses.create) }}
+{{- end }}
+{{- define "registry-mirror.priority" -}}
+{{- with include "registry-mirror.priority-class" . }}priorityClassName: {{ toYaml . }}{{ end }}
 {{- end }}
 
 {{/* Fields of a pod that webhook and controller share. Call with (dict "root" $ "group" .Values.webhook). */}}
