@@ -131,7 +131,8 @@ def _commands(document: str, lines: list[str]) -> Iterator[Command]:
 def is_complete(text: str) -> bool:
     """Return True if a shell would run the text without reading a further line."""
     checked = subprocess.run(["bash", "-n", "-c", text], capture_output=True, check=False)
-    return checked.returncode == 0 and not text.endswith("\\")
+    # Without the end of a here-document, bash warns.
+    return checked.returncode == 0 and not checked.stderr and not text.endswith("\\")
 
 
 @cache

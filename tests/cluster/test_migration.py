@@ -170,7 +170,10 @@ def test_mirror_with_a_former_name_keeps_its_objects(own: Running) -> None:
 
 
 def test_former_fields_are_refused_by_name(own: Running) -> None:
-    """The API server answers before a webhook could accept them. docs/migration.md has the renames."""
+    """The API server answers before a webhook could accept them. The command of docs/migration.md finds them."""
+    (pattern,) = re.findall(
+        r"get registrymirrors .+ grep -nE '(.+?)'", (REPOSITORY / "docs" / "migration.md").read_text()
+    )
     fields: dict[str, Json] = {
         "priorityClass": {"priorityClass": "x"},
         "access_modes": {"volumeClaimTemplate": {"spec": {"access_modes": ["ReadWriteOnce"]}}},
@@ -181,6 +184,7 @@ def test_former_fields_are_refused_by_name(own: Running) -> None:
         answer = own.kube.kubectl("create", "-f", "-", "--dry-run=server", stdin=json.dumps(body))
         assert "unknown field" in answer
         assert name in answer
+        assert re.search(pattern, f"{name}: x")
 
 
 def test_crd_from_before_v1_is_updated(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
+from common import names
 from common.version import VERSION
 from deploy import manifests
+from tests import documents
 from tests.localcluster.cluster import Cluster
 from tests.localcluster.system import REPOSITORY
 from tests.support.helm import BASE, EXAMPLES, Helm, by_name
@@ -84,6 +87,64 @@ def test_examples_are_accepted(helm: Helm, cluster: Cluster, values: Path) -> No
     objects = [each for each in helm.template(values, hooks=True) if each["apiVersion"] not in MISSING]
     printed = cluster.run_kubectl("apply", "--dry-run=server", "--filename=-", stdin=yaml.safe_dump_all(objects)).stdout
     assert printed.count("(server dry run)") == len(objects)
+
+
+# The CRD of mirror-operator.
+FORMER_CRD: Json = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": f"{names.PLURAL}.{names.GROUP}"},
+    "spec": {
+        "group": names.GROUP,
+        "scope": "Cluster",
+        "names": {"kind": names.KIND, "plural": names.PLURAL, "singular": names.SINGULAR},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+            }
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("document", ["migration", "install"])
+def test_documented_command_takes_over(helm: Helm, tmp_path: Path, document: str) -> None:
+    """Helm takes over a foreign CRD, and all objects of `kubectl apply -k`. An upgrade creates no mirror."""
+    commands = documents.commands(f"docs/{document}.md")
+    (command,) = (each.text for each in commands if "--take-ownership" in each.text)
+    with Cluster(tmp_path / "cluster").start(controllers=False, scheduler=False) as cluster:
+        if document == "migration":
+            cluster.run_kubectl("create", "--filename=-", stdin=yaml.safe_dump(FORMER_CRD))
+        else:
+            cluster.run_kubectl("apply", f"--kustomize={REPOSITORY}/deploy")
+        plain = command.replace("--take-ownership", "").replace("--force-conflicts", "")
+        assert "invalid ownership metadata" in run(cluster, helm, plain).stderr
+        installed = run(cluster, helm, command)
+        assert installed.returncode == 0, installed.stderr
+        assert "rm/docker" in installed.stdout
+        upgraded = run(cluster, helm, command.replace("install", "upgrade"))
+        assert upgraded.returncode == 0, upgraded.stderr
+        assert "rm/docker" not in upgraded.stdout
+        crd = yaml.safe_load(cluster.run_kubectl("get", "crd", FORMER_CRD["metadata"]["name"], "--output=yaml").stdout)
+        assert crd["metadata"]["annotations"].items() >= {"meta.helm.sh/release-name": manifests.RELEASE}.items()
+        assert "spec" in crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+
+
+def run(cluster: Cluster, helm: Helm, command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the documents without a wait for pods, which this cluster does not run."""
+    environment = {**cluster.client_environment, "PATH": f"{helm.binary.parent}:/usr/bin:/bin"}
+    environment["REGISTRY"] = "registry.other.example.com"
+    return subprocess.run(
+        ["bash", "-c", command.replace("--wait", "")],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_image_is_one_value(helm: Helm) -> None:
