@@ -38,7 +38,8 @@ SOCKET = "/registry-mirror.dialer "
 EXAMPLE = CHART.parent / "examples" / "infra.yaml"
 NEXT = "99.0.0"
 # Images built here, as a private registry: one value for the host, one tag for each image.
-IMAGES = {name: {"image": {"tag": dockerfiles.VERSION}} for name in ("webhook", "controller", "agent", "cache")}
+PROGRAMS = ("webhook", "controller", "agent", "cache")
+IMAGES = {name: {"image": {"tag": dockerfiles.VERSION}} for name in PROGRAMS}
 VALUES = {"global": {"imageRegistry": "local.test"}, **IMAGES}
 
 
@@ -48,6 +49,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     with Node(Cluster(tmp_path_factory.mktemp("helm") / "cluster"), flavour=MODULES).start() as started:
         for program in programs():
             started.import_image(dockerfiles.build(program))
+            name = dockerfiles.image_name(program)
+            started.ctr("images", "tag", name, name.replace(dockerfiles.VERSION, NEXT))
         yield started
 
 
@@ -121,7 +124,7 @@ def test_install_and_first_mirror(testbed: Testbed, helm: Helm, values: str) -> 
     """The notes name the check of containerd and the first mirror; `helm test` passes; a pull uses the mirror."""
     printed = helm.run("install", RELEASE, CHART, values, "--create-namespace", "--wait", "--timeout=3m").stdout
     assert "containerd config dump | grep config_path" in printed
-    assert "upstreamUrl: hub.docker.io" in printed
+    assert "upstreamUrl: registry-1.docker.io" in printed
     testbed.node.cluster.restart_controllers()  # otherwise garbage collection of mirrors takes half a minute
     tested = helm.run("test", RELEASE, "--timeout=2m").stdout
     assert "Phase:          Succeeded" in tested
@@ -131,15 +134,29 @@ def test_install_and_first_mirror(testbed: Testbed, helm: Helm, values: str) -> 
 
 
 def test_upgrade_and_rollback_during_pulls(testbed: Testbed, helm: Helm, values: str, later: Path) -> None:
-    """No pull fails, and the mirror stays Ready."""
+    """No pull fails while all pods are replaced, those of the mirror too. The mirror becomes Ready."""
     image = testbed.world.push("lib/during:1", (2.0,))
+    tags = [f"--set={program}.image.tag={NEXT}" for program in PROGRAMS]
     with pulling(testbed, image):
-        helm.run("upgrade", RELEASE, later, values, "--wait", "--timeout=3m")
-        assert versions(testbed) == {NEXT}
+        printed = helm.run("upgrade", RELEASE, later, values, *tags, "--wait", "--timeout=3m").stdout
+        assert "rm/docker" not in printed
+        until_replaced(testbed, NEXT)
         helm.run("rollback", RELEASE, "1", "--wait", "--timeout=3m")
-        assert versions(testbed) == {VERSION}
-    testbed.wait_ready("first")
+        until_replaced(testbed, dockerfiles.VERSION)
     testbed.mirror("second", testbed.world, masqueradeUrl="second.local.test")
+
+
+def until_replaced(testbed: Testbed, version: str) -> None:
+    """Wait until all pods run the images of a version, and the mirror is Ready."""
+    assert versions(testbed) == {version}
+    testbed.until(lambda: not others(testbed, version), 180, describe=lambda: others(testbed, version))
+    testbed.wait_ready("first")
+
+
+def others(testbed: Testbed, version: str) -> list[str]:
+    """Return the images of other versions that pods run."""
+    images = testbed.kubectl("get", "pods", "-o", "jsonpath={.items[*].spec.containers[*].image}").split()
+    return [each for each in images if not each.endswith(f":{version}")]
 
 
 def versions(testbed: Testbed) -> set[str]:
