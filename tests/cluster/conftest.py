@@ -11,13 +11,17 @@ import pytest
 
 from controller.objects import resources
 from tests.localcluster.cluster import Cluster
+from tests.localcluster.commands import SERVERS
 from tests.localcluster.system import System
 from tests.support.certificates import Issuer
+from tests.support.components import NODE
 from tests.support.flaky import failed_attempts
-from tests.support.kube import Kube
+from tests.support.kube import NAMESPACE, Kube, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import httpx
 
     Making = Callable[..., "Running"]
 
@@ -36,6 +40,37 @@ class Running:
         """Stop the programs. The cluster keeps running."""
         self.kube.close()
         self.system.stop()
+
+    def renew(self) -> None:
+        """Stop the programs, and delete the mirrors, nodes, Events and leases that a test left."""
+        self.system.stop()
+        for component in SERVERS:
+            if not self.cluster.alive(component):
+                self.cluster.start_component(component)
+        for mirror in self.kube.every(resources.MIRROR):
+            name = mirror["metadata"]["name"]
+            self.kube.patch(resources.MIRROR, name, {"metadata": {"finalizers": None}})
+            self.kube.http.delete(resources.MIRROR.path(NAMESPACE, name))
+        until(self._is_empty, why="nothing of a mirror is left")
+        for kind, namespace in (
+            (NODE, NAMESPACE),
+            (resources.POD, "default"),
+            (resources.EVENT, "default"),
+            (resources.LEASE, NAMESPACE),
+        ):
+            self._delete_every(kind, namespace).raise_for_status()
+
+    def _is_empty(self) -> bool:
+        """Delete the pods, as no kubelet does; return True if no object of a mirror is left."""
+        self._delete_every(resources.POD, NAMESPACE)  # an admission policy of the test may end later
+        return not any(
+            "registry-mirror-" in each["metadata"]["name"]
+            for kind in (*resources.CHILDREN, resources.CLAIM, resources.POD)
+            for each in self.kube.every(kind)
+        )
+
+    def _delete_every(self, kind: resources.Kind, namespace: str) -> httpx.Response:
+        return self.kube.http.request("DELETE", kind.path(namespace), json={"gracePeriodSeconds": 0})
 
 
 @contextmanager
@@ -99,6 +134,29 @@ def own(fresh: Making) -> Running:
     running = fresh()
     running.system.start()
     return running
+
+
+@pytest.fixture(scope="module")
+def reused(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Yield a module's own cluster, with no running programs."""
+    with clusters(request, tmp_path_factory) as make:
+        yield make()
+
+
+@pytest.fixture
+def renewed(reused: Running) -> Iterator[Making]:
+    """Yield a function that starts the system on the module's cluster. Keywords are settings of the programs.
+
+    A start of a cluster takes 8 s of CPU. Only tests that change nothing but mirrors and nodes may share one.
+    """
+
+    def start(**environment: str) -> Running:
+        reused.system.environment = environment
+        reused.system.start()
+        return reused
+
+    yield start
+    reused.renew()
 
 
 @pytest.fixture(scope="module")

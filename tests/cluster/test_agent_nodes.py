@@ -35,11 +35,9 @@ CONFIGURED = ("configured", "Configured", "The node is configured.")
 
 
 @pytest.fixture
-def own(fresh: Callable[..., Running]) -> Running:
+def own(renewed: Callable[..., Running]) -> Running:
     """Return a cluster of its own: nodes affect every mirror of a cluster."""
-    running = fresh()
-    running.system.start()
-    return running
+    return renewed()
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+import pytest
+
 from controller.objects import resources
 from controller.storage.resizer import FIRST_PAUSE, RENEWED_ANNOTATION
 from tests.localcluster.commands import CONTROLLER_MANAGER
@@ -18,6 +20,8 @@ from tests.support.kube import NAMESPACE, Kube, until
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from common.types import Json
     from tests.cluster.conftest import Running
     from tests.support.mirrors import MirrorBuilder
@@ -151,6 +155,12 @@ def all_gone(kube: Kube, name: str) -> None:
     until(lambda: not kube.every(POD, labelSelector=f"mirror={name}"), why="no pod is left")
 
 
+@pytest.fixture
+def own(renewed: Callable[..., Running]) -> Running:
+    """Return a cluster whose components a test may stop."""
+    return renewed()
+
+
 def test_scaling_down_deletes_claims_of_removed_pods(own: Running) -> None:
     """Once the pod is gone, which its kubelet delays here, and not the other pod's claim."""
     kube, name, last = own.kube, "down", "registry-mirror-down-1"
@@ -220,6 +230,7 @@ def test_pods_refused_during_deletion_are_reported(own: Running) -> None:
     kube.kubectl("delete", "rm", name, "--timeout=60s")
     notes = lambda: [note for _, reason, note in kube.events(name) if reason == "CleanupIncomplete"]  # noqa: E731
     assert f"Pod {pod}: " in until(notes, why="an Event names the pods")[0]
+    policies.lift(kube, name)
 
 
 def test_orphaning_deletion_leaves_claims(kube: Kube, name: str) -> None:
