@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from common.version import VERSION
 from controller.objects.well_known import MIRRORS_CA, WEBHOOK_CA, WEBHOOK_CERTIFICATE
 from deploy.manifests import CHART, RELEASE
 from tests.localcluster.cluster import Cluster
