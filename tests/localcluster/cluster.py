@@ -26,6 +26,9 @@ from tests.localcluster.probe import url_of
 from tests.localcluster.processes import Processes, resident_bytes
 from tests.localcluster.starter import Starter
 
+# Garbage collection takes a quarter of the CPU time in which a cluster starts.
+RARE_COLLECTION = {"GOGC": "400"}
+
 
 class Cluster:
     """A cluster with all its state in `folder`, which is new, empty or that of an earlier cluster.
@@ -44,7 +47,7 @@ class Cluster:
         self._environment = environment
         # All addresses are local: no proxy.
         self._direct = {name: value for name, value in environment.items() if not name.lower().endswith("_proxy")}
-        self._starter = Starter(self._layout, self._processes, self._direct)
+        self._starter = Starter(self._layout, self._processes, {**RARE_COLLECTION, **self._direct})
         self._guard: Guard | None = None
 
     def __enter__(self) -> Self:
