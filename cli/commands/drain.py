@@ -68,15 +68,16 @@ def _until_gone(session: Session, uids: dict[str, str], seconds: float) -> dict[
 
 
 def _not_cleaned(session: Session, mirrors: list[Json]) -> list[str]:
-    """Return what Events say about nodes that could not be cleaned."""
+    """Return what Events say about nodes that could not be cleaned, or that the user may not read them."""
     selector = f"--field-selector=involvedObject.kind={KIND},reason={_NOT_CLEANED}"
-    found = session.kubectl.items("events", f"--namespace={EVENT_NAMESPACE}", selector)
+    found, refusal = session.kubectl.readable_items("events", f"--namespace={EVENT_NAMESPACE}", selector)
     uids = {at(each, "metadata", "uid") for each in mirrors}
-    return [
+    notes = [
         f"{at(each, 'involvedObject', 'name')}: {each.get('message', '')}"
         for each in found
         if at(each, "involvedObject", "uid") in uids
     ]
+    return [*notes, f"It is not known whether all nodes are clean. {refusal}"] if refusal else notes
 
 
 def _explained(session: Session, mirror: Json) -> str:

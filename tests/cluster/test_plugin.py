@@ -213,6 +213,15 @@ def test_drain_deletes_all_mirrors(own: Running) -> None:
     assert plugin.run("drain").stderr == "There are no mirrors.\n"
 
     kube.mirror(one("docker"))
+    kube.kubectl(
+        "create", "clusterrole", "deleter", "--verb=get,list,delete", "--resource=registrymirrors.k8s.osp.tech"
+    )
+    kube.kubectl("create", "clusterrolebinding", "deleter", "--clusterrole=deleter", "--user=deleter")
+    unsure = plugin.run("drain", "--yes", kubeconfig=own.cluster.kubeconfig_for("deleter"))
+    assert (unsure.returncode, unsure.stdout) == (1, "registrymirror.k8s.osp.tech/docker deleted\n")
+    assert "It is not known whether all nodes are clean. Error from server (Forbidden)" in unsure.stderr
+
+    kube.mirror(one("docker"))
     until(lambda: kube.get(resources.MIRROR, "docker")["metadata"].get("finalizers"), why="a finalizer")
     own.system.processes.stop(["controller"])
     stuck = plugin.run("drain", "--yes", "--timeout=1")
