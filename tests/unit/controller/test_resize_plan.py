@@ -260,7 +260,7 @@ def _names(claims: list[Json]) -> list[str]:
     return [claim["metadata"]["name"] for claim in claims]
 
 
-@pytest.mark.parametrize("wanted", ["123456789.123456789", "1.0000000001", "1n", "0.0001Ki"])
+@pytest.mark.parametrize("wanted", ["123456789.123456789", "1048577.0000000001", "1048576000000001n", "1024.0001Ki"])
 def test_amount_finer_than_stored_is_no_growth(wanted: str) -> None:
     """The API server stores it rounded up to thousandths of a byte."""
     kept = f"{int(resize_plan._rounded(wanted) * 1000)}m"
