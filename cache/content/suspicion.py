@@ -10,9 +10,10 @@ from cache.limited_dict import LimitedDict
 if TYPE_CHECKING:
     from cache.model.reference import Digest
 
-# Seconds within which a client that asks for the same whole blob again is taken to have refused it, and seconds between
-# two verifications of one blob.
+# Seconds within which a client that asks for the same whole blob again is taken to have refused it.
 SUSPICION: Final = 600.0
+# Seconds between two verifications of one blob. Many nodes may ask for a sound blob again.
+VERIFICATION_PAUSE: Final = 10.0
 # Blobs and clients that are remembered.
 _SERVED_MAX: Final = 10_000
 
@@ -31,7 +32,7 @@ class Suspicions:
     def is_suspect(self, digest: Digest, client: str, now: float) -> bool:
         """Return True if the blob should be verified before it is sent; at most once in a while."""
         again = now - self._served.pop((digest, client), now - SUSPICION) < SUSPICION
-        if not again or now - self._verified.get(digest, now - SUSPICION) < SUSPICION:
+        if not again or now - self._verified.get(digest, now - VERIFICATION_PAUSE) < VERIFICATION_PAUSE:
             return False
         self._verified[digest] = now
         return True

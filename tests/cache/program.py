@@ -30,6 +30,7 @@ REPOSITORY = Path(__file__).parents[2]
 # Deadlines for a machine that does much else.
 START_SECONDS = 120.0
 STATE_SECONDS = 30.0
+WRONG_CONTENT = "the content does not have its digest"
 
 
 @dataclass
@@ -178,7 +179,7 @@ class Cache:
     async def _verified(self, path: str, digest: str) -> Answer:
         answer = await self.ask(path + digest)
         assert answer.status == 200, (answer.status, answer.body, self.log())
-        assert has_digest(answer.body, digest)
+        assert has_digest(answer.body, digest), WRONG_CONTENT
         assert answer.headers.get("Content-Length") in (None, str(len(answer.body)))  # None: the upstream names no size
         return answer
 
