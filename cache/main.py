@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import resource
 import signal
 import sys
@@ -21,13 +20,12 @@ from common.logs import logger
 from common.settings import SettingsError, read
 
 if TYPE_CHECKING:
-    from cache.config import CacheConfig
-    from common.logs import Logger
+    from collections.abc import Mapping
 
 INVALID_SETTINGS = 2  # exit status, as for wrong arguments of a command
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], environment: Mapping[str, str]) -> int:
     """Run the cache and return its exit status."""
     if arguments and arguments[0] in administration.COMMANDS:
         return administration.main(arguments)
@@ -36,7 +34,7 @@ def main(arguments: list[str]) -> int:
         return INVALID_SETTINGS
     path = Path(arguments[0])
     try:
-        settings, config = read(CacheSettings, os.environ), load(path)
+        settings, config = read(CacheSettings, environment), load(path)
     except (SettingsError, ConfigError) as error:
         sys.stderr.write(f"{error}\n")
         return INVALID_SETTINGS
@@ -45,7 +43,7 @@ def main(arguments: list[str]) -> int:
     gc.freeze()  # what was imported stays
     gc.enable()
     try:
-        uvloop.run(_run(path, config, log))
+        uvloop.run(_run(Program(path, config, environment, log)))
     except OSError as error:
         log.error("cannot serve", error=str(error))  # noqa: TRY400 (the message suffices)
         return 1
@@ -58,8 +56,8 @@ def _allow_many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _run(path: Path, config: CacheConfig, log: Logger) -> None:
+async def _run(program: Program) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    await Program(path, config, os.environ, log).run(stopping)
+    await program.run(stopping)
