@@ -73,7 +73,8 @@ class Trial:
 
 def make(command: str, folder: Path) -> str:
     """Run a command of README with the cluster in a folder; return its output."""
-    environment = {**os.environ, "LOCAL_CLUSTER": str(folder)}
+    # Below another make, as in `make e2e`, it would print its directory.
+    environment = {**os.environ, "LOCAL_CLUSTER": str(folder), "MAKEFLAGS": "--no-print-directory"}
     done = subprocess.run(
         ["bash", "-c", command], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
     )
