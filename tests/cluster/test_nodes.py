@@ -53,9 +53,11 @@ def nodes(own: Running) -> Iterator[Callable[..., Nodes]]:
 
 
 @pytest.fixture
-def own(renewed: Callable[..., Running], request: pytest.FixtureRequest) -> Running:
+def own(fresh: Callable[..., Running], request: pytest.FixtureRequest) -> Running:
     """Return a cluster of its own: nodes affect every mirror of a cluster."""
-    return renewed(NODE_CLEANUP_DEADLINE=str(getattr(request, "param", 120)))
+    running = fresh(NODE_CLEANUP_DEADLINE=str(getattr(request, "param", 120)))
+    running.system.start()
+    return running
 
 
 def ready(running: Running, nodes: Nodes) -> None:
@@ -256,9 +258,11 @@ def test_foreign_finalizers_stay(own: Running) -> None:
     gone(kube, "docker")
 
 
-def test_original_agent_is_reported_and_cleaned_up(renewed: Callable[..., Running]) -> None:
+def test_original_agent_is_reported_and_cleaned_up(fresh: Callable[..., Running]) -> None:
     """The container beside it answers and cleans as the project's agent does."""
-    kube = renewed(HOSTESS_IMAGE="registry.example/private/mirror-hostess:1").kube
+    running = fresh(HOSTESS_IMAGE="registry.example/private/mirror-hostess:1")
+    running.system.start()
+    kube = running.kube
     kube.mirror(one("docker"))
     group = Nodes(kube, "docker", {"only": Agent("only")})
     create_node_with_capacity(kube, "only")
