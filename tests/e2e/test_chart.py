@@ -89,25 +89,12 @@ def test_examples_are_accepted(helm: Helm, cluster: Cluster, values: Path) -> No
     assert printed.count("(server dry run)") == len(objects)
 
 
-# The CRD of mirror-operator.
-FORMER_CRD: Json = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": f"{names.PLURAL}.{names.GROUP}"},
-    "spec": {
-        "group": names.GROUP,
-        "scope": "Cluster",
-        "names": {"kind": names.KIND, "plural": names.PLURAL, "singular": names.SINGULAR},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-            }
-        ],
-    },
-}
+def former_crd() -> Json:
+    """Return a CRD without metadata of Helm, which accepts any spec as that of mirror-operator."""
+    crd: Json = yaml.safe_load((REPOSITORY / "deploy" / "crd.yaml").read_text())
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = anything
+    return crd
 
 
 @pytest.mark.parametrize("document", ["migration", "install"])
@@ -117,7 +104,7 @@ def test_documented_command_takes_over(helm: Helm, tmp_path: Path, document: str
     (command,) = (each.text for each in commands if "--take-ownership" in each.text)
     with Cluster(tmp_path / "cluster").start(controllers=False, scheduler=False) as cluster:
         if document == "migration":
-            cluster.run_kubectl("create", "--filename=-", stdin=yaml.safe_dump(FORMER_CRD))
+            cluster.run_kubectl("create", "--filename=-", stdin=yaml.safe_dump(former_crd()))
         else:
             cluster.run_kubectl("apply", f"--kustomize={REPOSITORY}/deploy")
         plain = command.replace("--take-ownership", "").replace("--force-conflicts", "")
@@ -128,7 +115,7 @@ def test_documented_command_takes_over(helm: Helm, tmp_path: Path, document: str
         upgraded = run(cluster, helm, command.replace("install", "upgrade"))
         assert upgraded.returncode == 0, upgraded.stderr
         assert "rm/docker" not in upgraded.stdout
-        crd = yaml.safe_load(cluster.run_kubectl("get", "crd", FORMER_CRD["metadata"]["name"], "--output=yaml").stdout)
+        crd = yaml.safe_load(cluster.run_kubectl("get", "crd", f"{names.PLURAL}.{names.GROUP}", "--output=yaml").stdout)
         assert crd["metadata"]["annotations"].items() >= {"meta.helm.sh/release-name": manifests.RELEASE}.items()
         assert "spec" in crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
 
