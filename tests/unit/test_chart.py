@@ -154,6 +154,12 @@ def test_variables_set_by_chart_exist() -> None:
     assert value_name("NODE_CLEANUP_DEADLINE") == "nodeCleanupDeadline"
 
 
+def test_drain_knows_the_default_deadline() -> None:
+    """The chart compares its own value with it, because it does not set the variable."""
+    (number,) = re.findall(r'"nodeCleanupDeadline" (\d+)', (TEMPLATES / "hooks" / "drain.yaml").read_text())
+    assert float(number) == ControllerSettings.model_fields["node_cleanup_deadline"].default
+
+
 def test_versions_are_one() -> None:
     """Documents, manifests and defaults name the version of the programs, or the example 1.2.3."""
     listed = subprocess.run(["git", "ls-files", *NAMING], cwd=REPOSITORY, capture_output=True, text=True, check=True)
