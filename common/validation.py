@@ -78,6 +78,12 @@ _TYPES: Final = {
     "model_type": "must be an object",
     "model_attributes_type": "must be an object",
 }
+# Parent of `resources`, the resource, and an example of an amount.
+_SIZES: Final = (
+    ("volumeClaimTemplate.spec", "storage", "20Gi"),
+    ("cache", "memory", "64Mi"),
+    ("agent", "memory", "64Mi"),
+)
 _INDEX: Final = re.compile(r"\[[0-9]+\]")
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
 
@@ -241,13 +247,6 @@ def _size_errors(spec: Json) -> list[FieldError]:
         except ValueError as error:
             errors.append(FieldError(f"spec.{path}.resources.{kind}.{resource}", INVALID, str(error), amount))
     return errors
-
-
-_SIZES: Final = (
-    ("volumeClaimTemplate.spec", "storage", "20Gi"),
-    ("cache", "memory", "64Mi"),
-    ("agent", "memory", "64Mi"),
-)
 
 
 def _upstream(url: Any) -> upstream.Upstream | None:

@@ -147,7 +147,8 @@ def reused(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def renewed(reused: Running) -> Iterator[Making]:
     """Yield a function that starts the system on the module's cluster. Keywords are settings of the programs.
 
-    A start of a cluster takes 8 s of CPU. Only tests that change nothing but mirrors and nodes may share one.
+    A start of a cluster takes 7 s of CPU. Tests may share one if no object of a mirror is left without its owner, and
+    if other objects have names of their own.
     """
 
     def start(**environment: str) -> Running:
