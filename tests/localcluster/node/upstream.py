@@ -154,6 +154,12 @@ class Upstream:
         path.unlink()
         return full
 
+    def blob_bytes(self, name: str) -> int:
+        """Return the bytes of the blobs of an image `path:tag`."""
+        image = f"docker://127.0.0.1:{self._registry_port}/{name}"
+        manifest = json.loads(self.node.run("skopeo", "inspect", "--raw", "--tls-verify=false", image).stdout)
+        return sum(each["size"] for each in (manifest["config"], *manifest["layers"]))
+
     def push_archive(self, path: Path, name: str) -> None:
         """Push an OCI archive as `path:tag`, not through the front."""
         credentials = [f"--dest-creds={self.account.username}:{self.account.password}"] if self.account else []
