@@ -11,6 +11,8 @@ LOCK := deploy/requirements/dev.txt
 # The stamp has the lock's checksum: a changed lock makes a new environment.
 STAMP := $(VENV)/.installed-$(shell cksum < $(LOCK) | cut -d' ' -f1)
 WITHOUT_NODE := $(filter 0,$(NODE))
+# Outside the tree: mypy goes by the contents of files, so a new clone is checked in seconds.
+export MYPY_CACHE_DIR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/registry-mirror/mypy
 # At SIGINT pytest prints its report and stops its clusters, within a minute.
 CHAOS_SECONDS ?= 1800
 CHAOS_BOUND := $(if $(CHAOS_MINUTES),,timeout --signal=INT --kill-after=60 $(CHAOS_SECONDS))

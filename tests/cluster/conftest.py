@@ -45,8 +45,10 @@ class Running:
         """Stop the programs, and delete the mirrors, nodes, Events and leases that a test left."""
         self.system.stop()
         for component in SERVERS:
-            if not self.cluster.alive(component):
+            if component in self.cluster.components and not self.cluster.alive(component):
                 self.cluster.start_component(component)
+        mirrors = resources.MIRROR.path(NAMESPACE)
+        until(lambda: self.kube.http.get(mirrors).is_success, why="the API server serves mirrors")
         for mirror in self.kube.every(resources.MIRROR):
             name = mirror["metadata"]["name"]
             self.kube.patch(resources.MIRROR, name, {"metadata": {"finalizers": None}})
@@ -61,13 +63,18 @@ class Running:
             self._delete_every(kind, namespace).raise_for_status()
 
     def _is_empty(self) -> bool:
-        """Delete the pods, as no kubelet does; return True if no object of a mirror is left."""
+        """Delete pods, as no kubelet does, and objects of deleted mirrors; return True if none is left."""
         self._delete_every(resources.POD, NAMESPACE)  # an admission policy of the test may end later
-        return not any(
-            "registry-mirror-" in each["metadata"]["name"]
+        left = [
+            (kind, each["metadata"]["name"])
             for kind in (*resources.CHILDREN, resources.CLAIM, resources.POD)
             for each in self.kube.every(kind)
-        )
+            if "registry-mirror-" in each["metadata"]["name"]
+        ]
+        for kind, name in left:
+            if kind in resources.CHILDREN:  # a mirror may be deleted without its objects
+                self.kube.http.delete(kind.path(NAMESPACE, name))
+        return not left
 
     def _delete_every(self, kind: resources.Kind, namespace: str) -> httpx.Response:
         return self.kube.http.request("DELETE", kind.path(namespace), json={"gracePeriodSeconds": 0})
@@ -143,12 +150,26 @@ def reused(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield make()
 
 
+@pytest.fixture(scope="module")
+def reused_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Yield a module's own API server, with no controllers and no running programs."""
+    with clusters(request, tmp_path_factory) as make:
+        yield make(controllers=False)
+
+
+@pytest.fixture
+def server_only(reused_server: Running) -> Iterator[Running]:
+    """Yield the module's API server. What the test leaves of a mirror is deleted."""
+    yield reused_server
+    reused_server.renew()
+
+
 @pytest.fixture
 def renewed(reused: Running) -> Iterator[Making]:
     """Yield a function that starts the system on the module's cluster. Keywords are settings of the programs.
 
-    A start of a cluster takes 7 s of CPU. Tests may share one if no object of a mirror is left without its owner, and
-    if other objects have names of their own.
+    A start of a cluster takes 7 s of CPU. Tests may share one if objects that belong to no mirror have names of their
+    own.
     """
 
     def start(**environment: str) -> Running:

@@ -24,8 +24,6 @@ from tests.support.faults import CHILDREN, complete, one
 from tests.support.kube import NAMESPACE, Kube, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.cluster.conftest import Running
 
 NAME, SERVICE = "registry-mirror-again", "registry-mirror-docker"
@@ -57,11 +55,10 @@ def pruned(kube: Kube) -> list[str]:
     return [note for _, reason, note in kube.events("again") if reason == "Pruned"]
 
 
-def test_objects_of_an_earlier_mirror_are_replaced(fresh: Callable[..., Running]) -> None:
+def test_objects_of_an_earlier_mirror_are_replaced(server_only: Running) -> None:
     """Without the garbage collector."""
-    running = fresh(controllers=False)
-    kube = running.kube
-    running.system.start()
+    kube = server_only.kube
+    server_only.system.start()
     first = created(kube)
     deleted(kube)
     assert owners(kube) == {first}
@@ -77,11 +74,10 @@ def test_objects_of_an_earlier_mirror_are_replaced(fresh: Callable[..., Running]
     )
 
 
-def test_objects_restored_in_a_loop_are_limited(fresh: Callable[..., Running]) -> None:
+def test_objects_restored_in_a_loop_are_limited(server_only: Running) -> None:
     """A restored backup has the owner references of its time."""
-    running = fresh(controllers=False)
-    kube = running.kube
-    running.system.start()
+    kube = server_only.kube
+    server_only.system.start()
     uid = created(kube)
     budget = kube.get(resources.BUDGET, NAME)
     stale = {**budget["metadata"]["ownerReferences"][0], "uid": str(uuid.uuid4())}
@@ -102,33 +98,31 @@ def test_objects_restored_in_a_loop_are_limited(fresh: Callable[..., Running]) -
     assert kube.get(resources.BUDGET, NAME)["metadata"]["ownerReferences"] == [stale]
 
 
-async def test_objects_of_a_later_mirror_stay(fresh: Callable[..., Running]) -> None:
+async def test_objects_of_a_later_mirror_stay(server_only: Running) -> None:
     """A leader whose watch lags behind sees objects of a mirror that it does not know."""
-    running = fresh(controllers=False)
-    kube = running.kube
-    running.system.start()
+    kube = server_only.kube
+    server_only.system.start()
     kube.mirror(one("again"))
     former = kube.get(resources.MIRROR, "again")
     until(lambda: complete(kube, "again"), why="complete")
     deleted(kube)
     later = created(kube)
-    running.system.processes.stop(["controller"])
+    server_only.system.processes.stop(["controller"])
     mirror = parse_mirror(former, ())
     assert isinstance(mirror, Mirror)
     state = ClusterCache(lambda _: None)
     budget = kube.get(resources.BUDGET, NAME)
     state.children[resources.BUDGET].put(budget)
-    async with KubeClient(await load_configuration(str(running.cluster.kubeconfig))) as client:
+    async with KubeClient(await load_configuration(str(server_only.cluster.kubeconfig))) as client:
         applier = Applier(client, NAMESPACE, state, time.monotonic).to(mirror, ObjectMemory(), ApplyResult())
         with pytest.raises(Conflict, match="was deleted since it was read"):
             await applier.apply_part([(resources.BUDGET, budget)])
     assert owners(kube) == {later}
 
 
-async def test_mutated_object_is_reported_once(fresh: Callable[..., Running]) -> None:
+async def test_mutated_object_is_reported_once(server_only: Running) -> None:
     """The write is repeated with a backoff, until the policy is gone."""
-    running = fresh(controllers=False)
-    kube = running.kube
+    kube = server_only.kube
     relabels = "Object{metadata: Object.metadata{labels: {'app': 'theirs'}}}"
     policies.alter(kube, "plain", policies.rule("", "services", "CREATE", "UPDATE"), relabels)
     body = {"metadata": {"name": "probe"}, "spec": {"ports": [{"port": 1}]}}
@@ -140,7 +134,7 @@ async def test_mutated_object_is_reported_once(fresh: Callable[..., Running]) ->
     mirror, now = parsed(), 0.0
     everything = desired_objects(mirror, settings(NAMESPACE=NAMESPACE), inputs())
     objects = [each for each in everything if each[1]["metadata"]["name"] == SERVICE and each[0] is resources.SERVICE]
-    async with KubeClient(await load_configuration(str(running.cluster.kubeconfig))) as client:
+    async with KubeClient(await load_configuration(str(server_only.cluster.kubeconfig))) as client:
         state = ClusterCache(lambda _: None)
         applier, memory = Applier(client, NAMESPACE, state, lambda: now), ObjectMemory()
 

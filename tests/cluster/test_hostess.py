@@ -30,7 +30,7 @@ from tests.unit.hostess.node_files import LOCALHOST, NodeFiles
 from tests.unit.hostess.tls_server import HOST_NAME, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from common.types import Json
     from tests.cluster.conftest import Running
@@ -64,8 +64,9 @@ class Account:
 
 
 @pytest.fixture
-def running(fresh: Callable[..., Running]) -> Running:
-    return fresh(controllers=False)
+def running(server_only: Running) -> Iterator[Running]:
+    yield server_only
+    server_only.kube.http.delete(SLICE.path(NAMESPACE, f"{SERVICE}-x"))  # no garbage collector runs
 
 
 @pytest.fixture

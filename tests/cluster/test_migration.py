@@ -24,6 +24,7 @@ from tests.support.faults import log_of, one
 from tests.support.kube import Kube, until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from common.types import Json
@@ -88,6 +89,12 @@ def _agents() -> Json:
         "selector": {"matchLabels": labels},
         "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}},
     }
+
+
+@pytest.fixture
+def own(renewed: Callable[..., Running]) -> Running:
+    """Return the cluster of this module."""
+    return renewed()
 
 
 @pytest.fixture

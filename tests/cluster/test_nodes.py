@@ -53,11 +53,9 @@ def nodes(own: Running) -> Iterator[Callable[..., Nodes]]:
 
 
 @pytest.fixture
-def own(fresh: Callable[..., Running], request: pytest.FixtureRequest) -> Running:
-    """Return a cluster of its own: nodes affect every mirror of a cluster."""
-    running = fresh(NODE_CLEANUP_DEADLINE=str(getattr(request, "param", 120)))
-    running.system.start()
-    return running
+def own(renewed: Callable[..., Running], request: pytest.FixtureRequest) -> Running:
+    """Return the cluster of this module: nodes affect every mirror of a cluster."""
+    return renewed(NODE_CLEANUP_DEADLINE=str(getattr(request, "param", 120)))
 
 
 def ready(running: Running, nodes: Nodes) -> None:
@@ -258,11 +256,9 @@ def test_foreign_finalizers_stay(own: Running) -> None:
     gone(kube, "docker")
 
 
-def test_original_agent_is_reported_and_cleaned_up(fresh: Callable[..., Running]) -> None:
+def test_original_agent_is_reported_and_cleaned_up(renewed: Callable[..., Running]) -> None:
     """The container beside it answers and cleans as the project's agent does."""
-    running = fresh(HOSTESS_IMAGE="registry.example/private/mirror-hostess:1")
-    running.system.start()
-    kube = running.kube
+    kube = renewed(HOSTESS_IMAGE="registry.example/private/mirror-hostess:1").kube
     kube.mirror(one("docker"))
     group = Nodes(kube, "docker", {"only": Agent("only")})
     create_node_with_capacity(kube, "only")

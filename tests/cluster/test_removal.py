@@ -15,6 +15,7 @@ from tests.support.kube import until
 from tests.support.mirrors import a_mirror
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.cluster.conftest import Running
@@ -82,7 +83,8 @@ def test_policy_protects_namespace_of_kustomize(own: Running, tmp_path: Path) ->
         assert FIRST in kube.kubectl(*command, each)
 
 
-def test_drain_deletes_all_mirrors(own: Running) -> None:
+def test_drain_deletes_all_mirrors(renewed: Callable[..., Running]) -> None:
+    own = renewed()
     for name in ("docker", "quay"):
         own.kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
     drained = drain(own)
@@ -94,8 +96,9 @@ def test_drain_deletes_all_mirrors(own: Running) -> None:
     assert own.kube.every(resources.MIRROR) == []
 
 
-def test_drain_needs_a_controller(own: Running) -> None:
+def test_drain_needs_a_controller(renewed: Callable[..., Running]) -> None:
     """It ends early, and prints how to start the controller and how to go on without."""
+    own = renewed()
     own.kube.mirror(a_mirror().named("docker"))
     own.kube.patch(resources.MIRROR, "docker", {"metadata": {"finalizers": ["example.com/held"]}})
     own.system.processes.stop(["controller"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.localcluster.node import debian
 from tests.localcluster.node.runtime import FLAVOURS
 from tests.support.canary import traces
 from tests.support.testbed_setup import ACCOUNT, mark_node_tests, start_testbed
@@ -26,7 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", params=FLAVOURS)
 def flavour(request: pytest.FixtureRequest) -> str:
-    """Name the container runtime."""
+    """Name the container runtime. Podman's files are there before any test compares the node's files."""
+    debian.install(debian.FOR_PODMAN)
     return str(request.param)
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.localcluster.node import debian
 from tests.localcluster.node.fake_server import fake_server
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ PULL = 15.0  # seconds of a small pull on a loaded machine
 @pytest.fixture
 def podman(testbed: Testbed) -> Iterator[Testbed]:
     """Provide a mirror `podman` of the public upstream on a node with podman."""
-    debian.install(debian.FOR_PODMAN)
     testbed.mirror("podman", testbed.world)
     testbed.until(lambda: testbed.node.exists(DROP_IN))
     yield testbed

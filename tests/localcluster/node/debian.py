@@ -115,5 +115,6 @@ def _updated(arguments: Sequence[str], options: Sequence[str] = (), folder: str 
 
 def _apt_get(arguments: Sequence[str], folder: str | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **NO_QUESTIONS}
-    command = ["apt-get", *arguments]
+    # Another worker may be installing; apt-get waits for its lock.
+    command = ["apt-get", "--option=DPkg::Lock::Timeout=120", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
