@@ -12,6 +12,7 @@ import pytest
 from tests.localcluster import build, compiler, toolchain
 from tests.localcluster.errors import LocalClusterError
 from tests.localcluster.progress import Progress
+from tests.support.kube import until
 
 # It lists three packages, and compiles two of them: the third is in its cache.
 GO = """#!/bin/sh
@@ -85,12 +86,11 @@ def test_an_interrupted_build_takes_its_compilers_along(tmp_path: Path) -> None:
         text=True,
     ) as program:
         marker = tmp_path / "cache" / "compiler"
-        while not (marker.exists() and marker.read_text()):
-            assert program.poll() is None
+        until(lambda: marker.exists() and marker.read_text(), why="a compiler runs")
         program.send_signal(signal.SIGINT)
         assert "Interrupted." in program.communicate()[1]
     assert program.returncode == 130
-    assert not is_running(marker.read_text().strip())
+    until(lambda: not is_running(marker.read_text().strip()), why="the compiler ends")
     assert [path.name for path in (tmp_path / "cache" / "registry-mirror").iterdir()] == ["build.lock"]
 
 
