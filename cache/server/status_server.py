@@ -88,15 +88,16 @@ class StatusServer:
             gauge.clear()  # of former upstreams and reasons
         for mirror in self.mirrors.by_host.values():
             health = mirror.client.health
+            rate = health.rate_limit(time.monotonic())
             metrics.upstream_reason.labels(mirror.host, health.reason.value).set(1)
-            for gauge, value in ((metrics.rate_limit, health.limit), (metrics.rate_limit_remaining, health.remaining)):
+            for gauge, value in ((metrics.rate_limit, rate.limit), (metrics.rate_limit_remaining, rate.remaining)):
                 if value is not None:
                     gauge.labels(mirror.host).set(value)
 
 
 def _upstream(mirror: Mirror) -> dict[str, Any]:
     health, now = mirror.client.health, time.monotonic()
-    paused = health.paused_until(now)
+    paused, rate = health.paused_until(now), health.rate_limit(now)
     return {
         "host": mirror.host,
         "url": mirror.config.url,
@@ -106,5 +107,5 @@ def _upstream(mirror: Mirror) -> dict[str, Any]:
         # Not rounded, so that the controller computes the same time from all answers.
         "retryAfterSeconds": None if paused is None else paused - now,
         "credentials": mirror.client.login.value,
-        "rateLimit": {"limit": health.limit, "remaining": health.remaining},
+        "rateLimit": {"limit": rate.limit, "remaining": rate.remaining},
     }

@@ -74,7 +74,7 @@ class UpstreamClient:
             self._record(kind, failure)
             raise failure from error
         try:
-            self.health.note_limit(response.headers)
+            self.health.note_limit(response.headers, time.monotonic())
             yield response
         finally:
             response.release() if response.content.at_eof() else response.close()

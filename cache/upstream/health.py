@@ -18,6 +18,9 @@ LONGEST_PAUSE: Final = 30.0
 # Seconds without a request after 429 that names no time, and the longest time that is believed.
 LIMIT_PAUSE: Final = 30.0
 LONGEST_LIMIT: Final = 3600.0
+# Seconds of the period of a rate limit whose answer names none: that of Docker Hub.
+LIMIT_PERIOD: Final = 21600.0
+LONGEST_PERIOD: Final = 86400.0
 # Seconds between two probes of an upstream that is reachable, and of one that is not.
 PROBE_INTERVAL: Final = 300.0
 RETRY_INTERVAL: Final = 30.0
@@ -35,6 +38,18 @@ class Circuit:
     failures: int
 
 
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """The rate limit that an upstream named: requests per period, and those that were left. None: not named."""
+
+    limit: int | None = None
+    remaining: int | None = None
+    until: float = 0.0
+
+
+NO_LIMIT: Final = RateLimit()
+
+
 @dataclass(slots=True)
 class Health:
     """State of one upstream. `asked` and `probed` are times of the monotonic clock."""
@@ -43,8 +58,7 @@ class Health:
     message: str = "The upstream was not asked yet."
     asked: float | None = None
     probed: float | None = None
-    limit: int | None = None
-    remaining: int | None = None
+    _rate_limit: RateLimit = NO_LIMIT
     _circuits: dict[str, Circuit] = field(default_factory=dict)
     _repositories: LimitedDict[str, Circuit] = field(default_factory=lambda: LimitedDict(_REPOSITORIES_MAX))
     _failing: str = ""  # the repository that failed last, if no answer was usable since
@@ -76,6 +90,7 @@ class Health:
     def renew(self) -> None:
         """Follow new credentials or a new configuration: limits end, and a probe is due."""
         self.probed = None
+        self._rate_limit = NO_LIMIT
         self._circuits = {kind: each for kind, each in self._circuits.items() if not kind}
 
     def succeeded(self, kind: str, now: float) -> None:
@@ -120,11 +135,16 @@ class Health:
             pause = min(FIRST_PAUSE * 2**failures, LONGEST_PAUSE)
         self._circuits[kind] = Circuit(error, now + pause, failures + 1)
 
-    def note_limit(self, headers: Mapping[str, str]) -> None:
+    def note_limit(self, headers: Mapping[str, str], now: float) -> None:
         """Remember the rate limit that an answer names, as Docker Hub does: `ratelimit-remaining: 76;w=21600`."""
-        self.limit = _count(headers.get("ratelimit-limit")) or self.limit
-        remaining = _count(headers.get("ratelimit-remaining"))
-        self.remaining = self.remaining if remaining is None else remaining
+        limit, remaining = headers.get("ratelimit-limit"), headers.get("ratelimit-remaining")
+        if _count(remaining) is not None:
+            before = self.rate_limit(now).limit
+            self._rate_limit = RateLimit(_count(limit) or before, _count(remaining), now + _period(remaining))
+
+    def rate_limit(self, now: float) -> RateLimit:
+        """Return the last rate limit that was named. After its period nothing is known."""
+        return self._rate_limit if now < self._rate_limit.until else NO_LIMIT
 
     def _close(self, kind: str, now: float) -> None:
         self.asked = now
@@ -134,6 +154,12 @@ class Health:
 
     def _report(self, error: RegistryError) -> None:
         self.reason, self.message = error.reason or Reason.NOT_A_REGISTRY, error.message
+
+
+def _period(header: str | None) -> float:
+    """Return the seconds after `w=`, as long as they are believed."""
+    seconds = _count((header or "").partition("w=")[2])
+    return min(float(seconds), LONGEST_PERIOD) if seconds else LIMIT_PERIOD
 
 
 def _count(header: str | None) -> int | None:

@@ -41,9 +41,19 @@ class Running:
         self.kube.close()
         self.system.stop()
 
+    def start(self, **environment: str) -> None:
+        """Start the controller with these settings, and the webhook if it does not run."""
+        self.system.environment = environment
+        processes = self.system.processes
+        if "webhook" in processes.names() and processes.alive("webhook"):
+            self.system.start_controller()
+        else:
+            self.system.start()
+
     def renew(self) -> None:
-        """Stop the programs, and delete the mirrors, nodes, Events and leases that a test left."""
-        self.system.stop()
+        """Stop the controllers, and delete the mirrors, nodes, Events and leases that a test left."""
+        processes = self.system.processes
+        processes.stop([name for name in processes.names() if name.startswith("controller")])
         for component in SERVERS:
             if component in self.cluster.components and not self.cluster.alive(component):
                 self.cluster.start_component(component)
@@ -173,8 +183,7 @@ def renewed(reused: Running) -> Iterator[Making]:
     """
 
     def start(**environment: str) -> Running:
-        reused.system.environment = environment
-        reused.system.start()
+        reused.start(**environment)
         return reused
 
     yield start

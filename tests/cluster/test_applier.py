@@ -58,7 +58,7 @@ def pruned(kube: Kube) -> list[str]:
 def test_objects_of_an_earlier_mirror_are_replaced(server_only: Running) -> None:
     """Without the garbage collector."""
     kube = server_only.kube
-    server_only.system.start()
+    server_only.start()
     first = created(kube)
     deleted(kube)
     assert owners(kube) == {first}
@@ -77,7 +77,7 @@ def test_objects_of_an_earlier_mirror_are_replaced(server_only: Running) -> None
 def test_objects_restored_in_a_loop_are_limited(server_only: Running) -> None:
     """A restored backup has the owner references of its time."""
     kube = server_only.kube
-    server_only.system.start()
+    server_only.start()
     uid = created(kube)
     budget = kube.get(resources.BUDGET, NAME)
     stale = {**budget["metadata"]["ownerReferences"][0], "uid": str(uuid.uuid4())}
@@ -101,7 +101,7 @@ def test_objects_restored_in_a_loop_are_limited(server_only: Running) -> None:
 async def test_objects_of_a_later_mirror_stay(server_only: Running) -> None:
     """A leader whose watch lags behind sees objects of a mirror that it does not know."""
     kube = server_only.kube
-    server_only.system.start()
+    server_only.start()
     kube.mirror(one("again"))
     former = kube.get(resources.MIRROR, "again")
     until(lambda: complete(kube, "again"), why="complete")

@@ -13,7 +13,7 @@ from cache.model.errors import RegistryError
 from cache.replicas.rendezvous import ranked
 from cache.server.byte_range import ByteRange, UnsatisfiableError, requested_range
 from cache.upstream.failures import retry_after
-from cache.upstream.health import Health
+from cache.upstream.health import NO_LIMIT, Health
 from common.cache_protocol import UpstreamReason as Reason
 
 OUTAGE = RegistryError(503, "x", reason=Reason.SERVER_ERROR)
@@ -93,13 +93,33 @@ def test_retry_after(header: str | None, expected: float | None) -> None:
 def test_rate_limit_headers(header: str, expected: int | None) -> None:
     """A number before a semicolon counts. An answer without one changes nothing."""
     health = Health()
-    health.note_limit({"ratelimit-limit": header, "ratelimit-remaining": header})
-    assert health.remaining == expected
-    assert health.limit == (expected or None)
-    health.note_limit({"ratelimit-limit": "200", "ratelimit-remaining": "100"})
+    health.note_limit({"ratelimit-limit": header, "ratelimit-remaining": header}, 0.0)
+    found = health.rate_limit(0.0)
+    assert (found.limit, found.remaining) == (expected or None, expected)
+    health.note_limit({"ratelimit-limit": "200", "ratelimit-remaining": "100"}, 0.0)
     for headers in ({}, {"ratelimit-limit": "x", "ratelimit-remaining": "y"}):
-        health.note_limit(headers)
-        assert (health.limit, health.remaining) == (200, 100)
+        health.note_limit(headers, 0.0)
+        found = health.rate_limit(0.0)
+        assert (found.limit, found.remaining) == (200, 100)
+
+
+@pytest.mark.parametrize(
+    ("period", "seconds"), [(";w=60", 60), ("", 21600), (";w=x", 21600), (";w=0", 21600), (";w=999999999", 86400)]
+)
+def test_rate_limit_ends_with_its_period(period: str, seconds: int) -> None:
+    """An upstream that is not asked for a while names no further limit. A low one would alert on."""
+    health = Health()
+    health.note_limit({"ratelimit-limit": f"100{period}", "ratelimit-remaining": f"3{period}"}, 10.0)
+    assert health.rate_limit(9.0 + seconds).remaining == 3
+    assert health.rate_limit(10.0 + seconds) == NO_LIMIT
+
+
+def test_new_credentials_end_the_rate_limit() -> None:
+    """The limit belongs to an account."""
+    health = Health()
+    health.note_limit({"ratelimit-remaining": "3"}, 0.0)
+    health.renew()
+    assert health.rate_limit(0.0) == NO_LIMIT
 
 
 def test_outage_pauses_all_requests() -> None:
