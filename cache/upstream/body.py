@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,25 @@ if TYPE_CHECKING:
 _GZIP = 31  # window bits of zlib for this format
 
 
+async def next_piece(content: aiohttp.StreamReader, silence: float | None = None) -> bytes:
+    """Return the next bytes of a body, empty at its end. Raises TimeoutError after `silence` seconds.
+
+    After a malformed chunk, reads of aiohttp 3.14 hang without its own timer, or raise RuntimeError.
+    """
+    try:
+        async with asyncio.timeout(silence):
+            return await content.readany()
+    except RuntimeError as error:
+        raise ConnectionResetError(str(error)) from error
+
+
 async def read_body(response: aiohttp.ClientResponse, limit: int, party: str) -> bytes:
     """Return a body of at most `limit` bytes. Raises RegistryError.
 
     Some upstreams compress it although they were asked not to.
     """
     content = bytearray()
-    async for piece in response.content.iter_any():
+    while piece := await next_piece(response.content):
         content += piece
         if len(content) > limit:
             raise not_a_registry(party, f"a document of more than {limit} bytes")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from cache.model.errors import BAD_GATEWAY, RegistryError
+from cache.upstream.body import next_piece
 from cache.upstream.failures import is_success, not_a_registry
+from cache.upstream.session import SILENCE_SECONDS
 from common.cache_protocol import UpstreamReason
 
 if TYPE_CHECKING:
@@ -69,7 +72,7 @@ class UpstreamSource:
             if not is_success(response.status):
                 raise self.client.refused(response, BLOBS, reference.name)
             try:
-                transfer = transfer_of(response, offset, self.client.party)
+                transfer = transfer_of(response, offset, self.client.party, SILENCE_SECONDS)
             except RegistryError as error:
                 self.client.failed(BLOBS, error, reference.name)
                 raise
@@ -82,8 +85,12 @@ def range_header(offset: int) -> dict[str, str]:
     return {"Range": f"bytes={offset}-"} if offset else {}
 
 
-def transfer_of(response: aiohttp.ClientResponse, offset: int, party: str) -> Transfer:
-    """Return the transfer of an answer with status 200 or 206. Raises RegistryError."""
+def transfer_of(response: aiohttp.ClientResponse, offset: int, party: str, silence: float | None = None) -> Transfer:
+    """Return the transfer of an answer with status 200 or 206. Raises RegistryError.
+
+    Its reads raise TimeoutError after `silence` seconds.
+    """
+    read = partial(next_piece, response.content, silence)
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise not_a_registry(party, "a compressed blob")
     if response.content_type == "text/html":
@@ -92,5 +99,5 @@ def transfer_of(response: aiohttp.ClientResponse, offset: int, party: str) -> Tr
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if match is None or int(match[1]) > offset:
             raise RegistryError(BAD_GATEWAY, f"{party} answers another range.", reason=UpstreamReason.NOT_A_REGISTRY)
-        return Transfer(response.content.readany, int(match[1]), None if match[3] == "*" else int(match[3]))
-    return Transfer(response.content.readany, 0, response.content_length)
+        return Transfer(read, int(match[1]), None if match[3] == "*" else int(match[3]))
+    return Transfer(read, 0, response.content_length)

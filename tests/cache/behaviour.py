@@ -30,6 +30,8 @@ class Behaviour:
     cut_at: int | None = None  # close the connection after so many bytes of a blob, once
     never_ends: bool = False  # close the connection in place of the end of a body
     stall_at: int | None = None  # send nothing more after so many bytes of a blob, once
+    garbage_at: int | None = None  # send a malformed chunk after so many bytes of a chunked blob, once
+    garbage_delay: float = 0.0  # seconds of silence before it
     wrong_length: int = 0  # bytes to add (random) or take away at the end of a blob
     redirect: str | None = None  # "other host", "relative", "loop", "downgrade", "expired", "once"
     redirect_status: int = 307

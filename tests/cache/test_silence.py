@@ -82,3 +82,13 @@ async def test_stalled_transfer_continues(upstream: Registry, cache: Cache, *, h
     answer = await cache.ask(f"a/blobs/{blobs[1]}")
     assert digest_of(answer.body) == blobs[1]
     assert answer.silence < SILENCE_SECONDS + 3
+
+
+@pytest.mark.parametrize("delay", [0.0, pytest.param(0.5, marks=pytest.mark.slow)])
+async def test_rest_after_malformed_chunk_is_asked_for(upstream: Registry, cache: Cache, delay: float) -> None:
+    """The HTTP client reports no error if it waits at that moment, so the cache notices the silence."""
+    _, blobs = upstream.push("a", layers=(1_500_000,))
+    upstream.does = Behaviour(chunked=True, garbage_at=700_000, garbage_delay=delay)
+    answer = await cache.ask(f"a/blobs/{blobs[1]}")
+    assert digest_of(answer.body) == blobs[1]
+    assert answer.silence < SILENCE_SECONDS + 3

@@ -198,6 +198,12 @@ class Registry(Images):
             if self.does.stall_at is not None and offset + len(piece) > self.does.stall_at:
                 self.does.stall_at = None
                 await asyncio.sleep(3600)
+            if self.does.garbage_at is not None and offset + len(piece) > self.does.garbage_at:
+                self.does.garbage_at = None
+                await asyncio.sleep(self.does.garbage_delay)
+                if request.transport is not None:
+                    request.transport.write(b"no size of a chunk\r\n")
+                await asyncio.sleep(3600)
             await self._wait(len(piece), rate)
             self.sent += len(piece)
             self.sent_blobs[digest] = self.sent_blobs.get(digest, 0) + len(piece)
