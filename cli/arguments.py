@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PROGRAM: Final = "kubectl registry-mirror"
-# Flags of kubectl with a value, and without one.
+# Flags of kubectl that need a value, and that are true without one.
 VALUE_FLAGS: Final = (
     "--as",
     "--as-group",
@@ -84,7 +84,7 @@ _ARGUMENTS: Final[dict[str, tuple[_Argument, ...]]] = {
 
 def split(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Return the options of a command line, and the flags for kubectl. Exits with 2 on a mistake."""
-    flags, rest = kubectl_flags().parse_known_args(list(arguments))
+    flags, rest = kubectl_flags(arguments)
     options = _parser().parse_args(rest, flags)
     return options, [*flags.kubectl]
 
@@ -110,19 +110,20 @@ class _Passed(argparse.Action):
         option_string: str | None = None,  # noqa: ARG002 (the interface)
     ) -> None:
         name = next(each for each in self.option_strings if each.startswith("--"))
-        given = name if self.nargs == 0 else f"{name}={values}"
-        namespace.kubectl = [*namespace.kubectl, given]
+        namespace.kubectl = [*namespace.kubectl, f"{name}={values}"]
 
 
-def kubectl_flags() -> argparse.ArgumentParser:
-    """Return the parser of the flags that kubectl gets."""
+def kubectl_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Return the flags that kubectl gets, and the other words. A bare flag may have a value after an equals sign."""
+    return _kubectl_parser().parse_known_args([f"{each}=true" if each in BARE_FLAGS else each for each in arguments])
+
+
+def _kubectl_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog=PROGRAM)
     parser.set_defaults(kubectl=[])
     shorts = {long: short for short, long in SHORT_FLAGS.items()}
-    for name in VALUE_FLAGS:
+    for name in (*VALUE_FLAGS, *BARE_FLAGS):
         parser.add_argument(name, *([shorts[name]] if name in shorts else []), action=_Passed, dest="kubectl")
-    for name in BARE_FLAGS:
-        parser.add_argument(name, action=_Passed, dest="kubectl", nargs=0)
     parser.add_argument("-n", "--namespace")
     return parser
 

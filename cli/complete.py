@@ -46,7 +46,7 @@ def candidates(words: Sequence[str]) -> list[str]:
 
 def _known(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the words that are no flags, and the flags for kubectl."""
-    parsed, rest = arguments.kubectl_flags().parse_known_args(list(words))
+    parsed, rest = arguments.kubectl_flags(words)
     return [each for each in rest if not each.startswith("-")], parsed.kubectl
 
 

@@ -19,7 +19,7 @@ from controller.objects import resources
 from tests.support.components import make_pods_ready
 from tests.support.faults import one
 from tests.support.kube import NAMESPACE, Kube, until
-from tests.support.plugin import Plugin
+from tests.support.plugin import REFUSED_FLAGS, Plugin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,15 +47,7 @@ def test_every_login_flag_of_kubectl_is_known(plugin: Plugin) -> None:
     shown = plugin.cluster.run_kubectl("options").stdout
     flags = set(re.findall(r"(--[a-z-]+)=", shown)) - {"--namespace"}
     assert "--context" in flags
-    of_kubectl_itself = {
-        "--version",
-        "--log-flush-frequency",
-        "--match-server-version",
-        "--profile",
-        "--profile-output",
-        "--vmodule",
-    }
-    assert flags - of_kubectl_itself - {*arguments.VALUE_FLAGS, *arguments.BARE_FLAGS} == set()
+    assert flags - REFUSED_FLAGS - {*arguments.VALUE_FLAGS, *arguments.BARE_FLAGS} == set()
 
 
 def test_status_shows_all_mirrors(plugin: Plugin, mirror: str) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from deploy import plugin
 
@@ -15,6 +15,18 @@ if TYPE_CHECKING:
 
     from common.types import Json
     from tests.localcluster.cluster import Cluster
+
+# Flags of kubectl that concern kubectl itself. The plugin refuses them.
+REFUSED_FLAGS: Final = frozenset(
+    {
+        "--log-flush-frequency",
+        "--match-server-version",
+        "--profile",
+        "--profile-output",
+        "--version",
+        "--vmodule",
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from cli import arguments, complete
+from tests.support.plugin import REFUSED_FLAGS
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "plugin.md"
 
 
 @pytest.mark.parametrize(
@@ -11,7 +16,10 @@ from cli import arguments, complete
         ("--context prod status docker", ["--context=prod"]),
         ("status docker --context=prod", ["--context=prod"]),
         ("status -s https://h:1 --token=t docker", ["--server=https://h:1", "--token=t"]),
-        ("--insecure-skip-tls-verify status docker", ["--insecure-skip-tls-verify"]),
+        ("--insecure-skip-tls-verify status docker", ["--insecure-skip-tls-verify=true"]),
+        ("--insecure-skip-tls-verify=true status docker", ["--insecure-skip-tls-verify=true"]),
+        ("status --disable-compression=false docker", ["--disable-compression=false"]),
+        ("status docker --warnings-as-errors=1", ["--warnings-as-errors=1"]),
         ("status --as alice --as-group=a --as-group b docker", ["--as=alice", "--as-group=a", "--as-group=b"]),
         ("status docker -v=6", ["--v=6"]),
     ],
@@ -20,6 +28,13 @@ def test_flags_of_kubectl_are_passed(given: str, passed: list[str]) -> None:
     options, flags = arguments.split(given.split())
     assert flags == passed
     assert (options.command, options.name) == ("status", "docker")
+
+
+@pytest.mark.parametrize("flag", sorted(REFUSED_FLAGS))
+def test_refused_flag_is_documented(flag: str) -> None:
+    with pytest.raises(SystemExit):
+        arguments.split([f"{flag}=1", "status"])
+    assert f"`{flag}`" in DOCUMENT.read_text()
 
 
 def test_namespace_is_not_passed() -> None:
@@ -43,5 +58,6 @@ def test_every_command_has_a_module() -> None:
 def test_completion_offers_commands_and_formats() -> None:
     assert {each.partition("\t")[0] for each in complete.candidates([""])} == set(arguments.COMMANDS)
     assert complete.candidates(["--context", "prod", "status", "-o", ""]) == ["wide", "json", "yaml", "name"]
+    assert complete.candidates(["--insecure-skip-tls-verify", "version", ""]) == []
     assert "--watch" in complete.candidates(["status", "--"])
     assert complete.candidates(["version", "x", ""]) == []
