@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from cli.kubectl import KubectlError
+from cli.kubectl import KubectlError, parsed
 from cli.objects import CACHE, at, name_of, selector, waiting_reason
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cli.kubectl import Json
     from cli.session import Session
 
+_Result = TypeVar("_Result")
 _CONTAINER: Final = "cache"
 _AT_A_TIME: Final = 10
 # How kubectl ends the message of a command of the cache that refuses its arguments.
@@ -34,10 +35,10 @@ class Caches:
         silent = {name_of(each): reason for each in found if (reason := why_silent(each))}
         return cls([each for each in found if name_of(each) not in silent], silent)
 
-    def ask(self, work: Callable[[Json], str]) -> dict[str, str]:
+    def ask(self, work: Callable[[Json], _Result]) -> dict[str, _Result]:
         """Return the results of the pods by name. A pod that fails becomes silent."""
 
-        def tried(pod: Json) -> str | None:
+        def tried(pod: Json) -> _Result | None:
             try:
                 return work(pod)
             except KubectlError as error:
@@ -80,6 +81,11 @@ def name_silent(session: Session, caches: Caches, mirror: str) -> None:
 def administered(session: Session, caches: Caches, command: str, *arguments: str) -> dict[str, str]:
     """Run a command of the cache in each pod; return the outputs by pod."""
     return caches.ask(lambda pod: _run(session, pod, command, *arguments))
+
+
+def administered_documents(session: Session, caches: Caches, command: str, *arguments: str) -> dict[str, Json]:
+    """Run a command of the cache that prints JSON. A pod whose answer is cut off becomes silent."""
+    return caches.ask(lambda pod: parsed(_run(session, pod, command, *arguments)))
 
 
 def _run(session: Session, pod: Json, command: str, *arguments: str) -> str:

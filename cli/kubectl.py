@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 # Characters that are read from a watch at a time.
 _PIECE: Final = 65536
+# Logs and messages of containers may have bytes that are not UTF-8.
+_ENCODING: Final = "utf-8"
+_ERRORS: Final = "replace"
+# Characters of a wrong answer that are shown.
+_SHOWN: Final = 60
 _LOG_LINE: Final = re.compile(r"[EWI]\d{4} ")
 
 
@@ -43,18 +48,18 @@ class Kubectl:
 
     def items(self, kinds: str, *arguments: str) -> list[Json]:
         """Return the objects of some kinds, for example `pods,services`."""
-        return list(json.loads(self.text("get", kinds, *arguments, "--output=json") or "{}").get("items", ()))
+        return list(parsed(self.text("get", kinds, *arguments, "--output=json") or "{}").get("items", ()))
 
     def readable_items(self, kinds: str, *arguments: str) -> tuple[list[Json], str]:
         """Return the objects that the user may list, and what kubectl says about the others."""
         done = self._run(("get", kinds, *arguments, "--output=json"))
         refusal = _message(done.stderr) if done.returncode else ""
-        return list(json.loads(done.stdout or "{}").get("items", ())), refusal
+        return list(parsed(done.stdout or "{}").get("items", ())), refusal
 
     def find(self, kind: str, name: str, *arguments: str) -> Json | None:
         """Return an object; None if it does not exist."""
         found = self.text("get", kind, name, *arguments, "--ignore-not-found", "--output=json")
-        return dict(json.loads(found)) if found.strip() else None
+        return parsed(found) if found.strip() else None
 
     def watch(self, *arguments: str) -> Iterator[Json]:
         """Yield each object, then each changed object, until the watch ends."""
@@ -75,7 +80,9 @@ class Kubectl:
     def _run(self, arguments: tuple[str, ...], stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         command = [self.program, *self.flags, *arguments]
         try:
-            return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+            return subprocess.run(
+                command, input=stdin, capture_output=True, check=False, encoding=_ENCODING, errors=_ERRORS
+            )
         except OSError as error:
             raise _missing(error) from None
 
@@ -87,10 +94,18 @@ class Kubectl:
             raise _missing(error) from None
 
 
+def parsed(text: str) -> Json:
+    """Return the JSON object that kubectl or a command in a pod printed."""
+    try:
+        return dict(json.loads(text))
+    except (TypeError, ValueError):
+        raise KubectlError(f"kubectl printed incomplete or wrong JSON: {text[:_SHOWN]!r}. Try again.") from None
+
+
 def documents(pieces: Iterable[bytes]) -> Iterator[Json]:
     """Yield each JSON object as soon as it is complete. A piece may end within a character."""
     decoder, buffer = json.JSONDecoder(), ""
-    for text in codecs.iterdecode(pieces, "utf-8"):
+    for text in codecs.iterdecode(pieces, _ENCODING, _ERRORS):
         buffer += text
         while found := _first(decoder, buffer):
             buffer = found[1]

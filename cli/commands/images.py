@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
-from cli.caches import administered, caches_of, name_silent
+from cli.caches import administered_documents, caches_of, name_silent
 from cli.objects import age, seconds_since
 from cli.output import Column, Listing, bytes_text
 
@@ -37,11 +36,11 @@ def run(session: Session, options: Namespace) -> int:
     """Print the images, the last used first. Return 1 if no cache pod answers."""
     session.mirror(options.name)
     caches = caches_of(session, options.name)
-    outputs = administered(session, caches, "images")
+    outputs = administered_documents(session, caches, "images")
     name_silent(session, caches, options.name)
     if not outputs:
         return 1
-    items = merged({pod: json.loads(output)["images"] for pod, output in outputs.items()}, session.now)
+    items = merged({pod: output["images"] for pod, output in outputs.items()}, session.now)
     session.print(Listing(COLUMNS, items, name_of), f"The caches of {options.name} have stored no images.")
     return 0
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
-from cli.caches import administered, caches_of
+from cli.caches import administered_documents, caches_of
 from cli.kubectl import KubectlError
 from cli.objects import at, name_of, selector
 from cli.output import Column, Listing, bytes_text
@@ -32,8 +31,7 @@ def run(session: Session, options: Namespace) -> int:
     caches = caches_of(session, options.name)
     removed = {name_of(pod): {"pod": name_of(pod), "files": 0, "bytes": 0} for pod in caches.pods}
     for _ in range(_ROUNDS):
-        answers = administered(session, caches, "purge", options.image)
-        outputs = {pod: json.loads(answer) for pod, answer in answers.items()}
+        outputs = administered_documents(session, caches, "purge", options.image)
         for pod, output in outputs.items():
             removed[pod]["files"] += output["files"]
             removed[pod]["bytes"] += output["bytes"]

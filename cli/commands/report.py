@@ -89,6 +89,8 @@ def collected(session: Session) -> tuple[dict[str, str], dict[str, str]]:
             contents[name] = without_logins(content())
         except KubectlError as error:
             failures[name] = without_logins(str(error))
+        except Exception as error:  # noqa: BLE001 (one odd object must not cost the whole bundle)
+            failures[name] = without_logins(repr(error))
 
     with ThreadPoolExecutor(_READERS) as readers:
         list(readers.map(add, _parts(session)))
@@ -100,7 +102,7 @@ def write(path: Path, folder: str, contents: dict[str, str], when: float) -> Non
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _MODE)
     with os.fdopen(fd, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
         for name, content in sorted(contents.items()):
-            encoded = content.encode()
+            encoded = content.encode(errors="backslashreplace")
             entry = tarfile.TarInfo(f"{folder}/{name}")
             entry.size, entry.mtime, entry.mode = len(encoded), int(when), _MODE
             archive.addfile(entry, io.BytesIO(encoded))

@@ -78,9 +78,9 @@ def summary(mirror: Json, now: datetime) -> Json:
 
 def _conditions(item: Json, now: datetime) -> str:
     rows = [
-        [each["type"], each["status"], each["reason"], age(seconds_since(each["lastTransitionTime"], now)), text]
+        [each.get("type"), each.get("status"), each.get("reason"), age(seconds_since(since, now)), each.get("message")]
         for each in item["conditions"]
-        for text in [each["message"]]
+        for since in [each.get("lastTransitionTime", "")]
     ]
     return table(["CONDITION", "STATUS", "REASON", "SINCE", "MESSAGE"], rows)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import pkgutil
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from cli.kubectl import parsed
 from cli.objects import CONTROLLER, OBJECTS, WEBHOOK, at, label, name_of
 from cli.output import Column, Listing
 
@@ -82,5 +82,5 @@ def version_of(image: str, labelled: str = "") -> str:
 
 
 def _kubernetes(session: Session) -> list[Json]:
-    version = at(json.loads(session.kubectl.text("version", "--output=json")), "serverVersion", "gitVersion")
+    version = at(parsed(session.kubectl.text("version", "--output=json")), "serverVersion", "gitVersion")
     return [{"program": "kubernetes", "version": version or "", "image": "", "objects": 0}]
