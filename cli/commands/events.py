@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cli.kubectl import KubectlError
-from cli.objects import EVENT_NAMESPACE, PREFIX, age, at, seconds_since
+from cli.objects import EVENT_NAMESPACE, MIRRORS, PREFIX, age, at, name_of, seconds_since
 from cli.output import Column, Listing
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Iterable
 
     from cli.kubectl import Json
     from cli.session import Session
@@ -50,18 +51,28 @@ def events_of(session: Session, mirror: str | None) -> list[Json]:
             refused.append(error)
     for each in refused:
         session.hint(f"Some Events are missing. {each}")
-    items = [summary(each, age(seconds_since(last_of(each), session.now))) for each in found if concerns(each, mirror)]
+    # A user may be allowed to read one mirror only. Then the other names are unknown.
+    names = [] if mirror is None else [name_of(each) for each in session.kubectl.readable_items(MIRRORS)[0]]
+    items = [
+        summary(each, age(seconds_since(last_of(each), session.now))) for each in found if concerns(each, mirror, names)
+    ]
     return sorted(items, key=lambda item: str(item["last"]))
 
 
-def concerns(event: Json, mirror: str | None) -> bool:
-    """Return True if an Event is about a mirror or one of its objects; None stands for all mirrors."""
+def concerns(event: Json, mirror: str | None, names: Iterable[str] = ()) -> bool:
+    """Return True if an Event is about a mirror or one of its objects; None stands for all mirrors.
+
+    `names` are those of the existing mirrors. An object belongs to the longest of them that its name starts with.
+    """
     kind, name = at(event, "involvedObject", "kind", default=""), at(event, "involvedObject", "name", default="")
     if kind == KIND:
         return mirror in (None, name)
     # Claims have the name of their pod after that of the claim template.
     _, prefix, rest = f"-{name}".partition(f"-{PREFIX}")
-    return bool(prefix) and (mirror is None or rest == mirror or rest.startswith(f"{mirror}-"))
+    if mirror is None or not prefix:
+        return bool(prefix)
+    matching = (each for each in {*names, mirror} if f"{rest}-".startswith(f"{each}-"))
+    return max(matching, key=len, default=None) == mirror
 
 
 def last_of(event: Json) -> str:

@@ -28,15 +28,20 @@ def test_names_are_those_of_the_controller() -> None:
     ("kind", "name", "mirrors"),
     [
         ("RegistryMirror", "a", {"a"}),
+        ("RegistryMirror", "a-b", {"a-b"}),
+        ("StatefulSet", "registry-mirror-a", {"a"}),
+        ("StatefulSet", "registry-mirror-a-b", {"a-b"}),
         ("Pod", "registry-mirror-a-0", {"a"}),
-        ("PersistentVolumeClaim", "image-store-registry-mirror-a-b-0", {"a", "a-b"}),
+        ("Pod", "registry-mirror-a-bc", {"a"}),
+        ("PersistentVolumeClaim", "image-store-registry-mirror-a-b-0", {"a-b"}),
         ("Pod", "registry-mirror-ab-0", set()),
         ("Pod", "registrymirror-controller-5d", set()),
     ],
 )
 def test_events_of_objects_concern_the_mirror(kind: str, name: str, mirrors: set[str]) -> None:
     event = {"involvedObject": {"kind": kind, "name": name}}
-    assert {each for each in ("a", "a-b") if events.concerns(event, each)} == mirrors
+    existing = ("a", "a-b")
+    assert {each for each in existing if events.concerns(event, each, existing)} == mirrors
 
 
 def test_last_state_of_an_agent_is_found() -> None:

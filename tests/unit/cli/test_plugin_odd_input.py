@@ -101,6 +101,17 @@ def test_report_survives_odd_objects(tmp_path: Path) -> None:
     assert "objects/registrymirrors.json" in texts
 
 
+def test_events_of_a_longer_name_are_left_out(tmp_path: Path) -> None:
+    """The pod `registry-mirror-docker-eu-0` is of the mirror `docker-eu`."""
+    pods = [
+        {"involvedObject": {"kind": "Pod", "name": f"registry-mirror-{each}-0"}} for each in ("docker", "docker-eu")
+    ]
+    mirrors = [{"metadata": {"name": each}} for each in ("docker", "docker-eu")]
+    script = f"case $2 in events) {items(*pods)} ;; *) {items(*mirrors)} ;; esac"
+    done = run(tmp_path, script, "events", "docker", "-n", "x", "-o", "json")
+    assert {each["object"] for each in json.loads(done.stdout)["items"]} == {"pod/registry-mirror-docker-0"}
+
+
 def test_cut_answer_of_kubectl_is_an_error(tmp_path: Path) -> None:
     done = run(tmp_path, """echo '{"items": [' """, "status")
     assert (done.returncode, done.stderr.partition(":")[0]) == (2, "kubectl printed incomplete or wrong JSON")
