@@ -103,7 +103,12 @@ class FileStore(Store):
             return None
         found = os.fstat(fd)
         blob = StoredBlob(fd, found.st_size)
-        if not stat.S_ISREG(found.st_mode) or not await self._has_right_size(area, digest, blob.size):
+        try:
+            is_right = stat.S_ISREG(found.st_mode) and await self._has_right_size(area, digest, blob.size)
+        except BaseException:  # the client may leave meanwhile
+            blob.close()
+            raise
+        if not is_right:
             blob.close()
             return None
         if abs(time.time() - found.st_mtime) > self.resolution:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import resource
@@ -64,14 +65,11 @@ async def test_children_of_an_index_are_read_once(store: FileStore, monkeypatch:
     assert sorted(reads) == sorted(each.digest.hex for each in (*children, nested))
 
 
-async def test_layers_of_nested_indexes_are_renewed(store: FileStore, tmp_path: Path) -> None:
+async def test_layers_of_nested_indexes_are_renewed(store: FileStore) -> None:
     """Blobs of all platforms stay as long as the index is used. Those of other images age."""
     blobs = []
     for each in (BLOB, OTHER):
-        writer = await store.create_blob(AREA, each, 1)
-        await store.commit_blob(writer, each, 1)
-        writer.drop()
-        blobs.append(tmp_path / AREA / "blobs" / each.algorithm / each.hex[:2] / each.hex)
+        blobs.append(await _stored(store, each))
         os.utime(blobs[-1], (1.0, 1.0))
     image = manifest_of(OCI_MANIFEST, layers=[{"digest": str(BLOB)}])
     index = index_of(image)
@@ -126,18 +124,33 @@ async def test_blob_of_unknown_size_ends_at_the_limit(tmp_path: Path) -> None:
 
 async def test_unreadable_blob_stays(store: FileStore) -> None:
     """Too many open files say nothing of a blob. A wrong digest does."""
-    writer = await store.create_blob(AREA, BLOB, 1)
-    await store.commit_blob(writer, BLOB, 1)
-    writer.drop()
+    path = await _stored(store, BLOB)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
     try:
         assert not await store.verify_blob(AREA, BLOB)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert writer.target.exists()
+    assert path.exists()
     assert not await store.verify_blob(AREA, BLOB)
-    assert not writer.target.exists()
+    assert not path.exists()
+
+
+async def test_cancelled_open_closes_the_file(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients leave while a blob of a wrong size is verified."""
+    path = await _stored(store, BLOB)
+    os.truncate(path, 2)
+    ended = threading.Event()
+    monkeypatch.setattr("cache.store.file_store.is_sound", lambda *_: ended.wait())
+    opening = [asyncio.create_task(store.open_blob(AREA, BLOB)) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    for task in opening:
+        task.cancel()
+    found = await asyncio.gather(*opening, return_exceptions=True)
+    still_open = _descriptors(path)
+    ended.set()
+    assert [type(each) for each in found] == [asyncio.CancelledError] * 3
+    assert still_open == 0
 
 
 def test_read_error_means_damage() -> None:
@@ -145,6 +158,18 @@ def test_read_error_means_damage() -> None:
     assert not is_sound(Path("/proc/self/mem"), BLOB)
     with pytest.raises(FileNotFoundError):
         is_sound(Path("/proc/self/none"), BLOB)
+
+
+async def _stored(store: FileStore, digest: Digest) -> Path:
+    """Store a blob of one byte and return its file."""
+    writer = await store.create_blob(AREA, digest, 1)
+    await store.commit_blob(writer, digest, 1)
+    writer.drop()
+    return writer.target
+
+
+def _descriptors(path: Path) -> int:
+    return sum(each.resolve() == path for each in Path("/proc/self/fd").iterdir())
 
 
 def _used_on_disk(root: Path) -> int:
