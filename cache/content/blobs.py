@@ -19,7 +19,7 @@ from cache.upstream.transfer import BLOBS, Source, UpstreamSource
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from cache.model.reference import Digest, Request
+    from cache.model.reference import Digest, Reference, Request
     from cache.replicas.peers import Peers
     from cache.store.blob_files import StoredBlob
     from cache.store.store import Store
@@ -79,21 +79,47 @@ class BlobService:
                     return
 
     async def size(self, request: Request, digest: Digest) -> int | None:
-        """Return the size of a blob that is not stored, with a HEAD at the upstream. Raises RegistryError."""
+        """Return the size of a blob that is not stored; None if it is unknown. Raises RegistryError.
+
+        Ask the upstream with a HEAD, and the replicas in an outage. Download the blob if the upstream refuses HEAD.
+        """
         if self.downloads.get(self.area, digest) is None and not request.only_if_cached:
-            client, reference = self.client, request.reference
-            client.check(BLOBS, reference.name)
-            async with client.ask("HEAD", reference.path, reference.name, BLOBS) as response:
-                if is_success(response.status) and response.content_length is not None:
-                    client.succeeded(BLOBS)
-                    return response.content_length
-                if not is_success(response.status) and response.status not in _NO_HEAD_OF_BLOBS:
-                    raise client.refused(response, BLOBS, reference.name)
+            try:
+                size = await self._size_at_upstream(request.reference)
+            except RegistryError as error:
+                if not error.is_outage:
+                    raise
+                return await self._size_at_replicas(request, digest, error)
+            if size is not None:
+                return size
         try:
             async with self.reading(request, digest) as (download, _, _):
                 return download.size
         except NoSpaceError:
             return None
+
+    async def _size_at_upstream(self, reference: Reference) -> int | None:
+        """Return the size; None if the upstream does not support HEAD. Raises RegistryError."""
+        client = self.client
+        client.check(BLOBS, reference.name)
+        async with client.ask("HEAD", reference.path, reference.name, BLOBS) as response:
+            if is_success(response.status) and response.content_length is not None:
+                client.succeeded(BLOBS)
+                return response.content_length
+            if not is_success(response.status) and response.status not in _NO_HEAD_OF_BLOBS:
+                raise client.refused(response, BLOBS, reference.name)
+        return None
+
+    async def _size_at_replicas(self, request: Request, digest: Digest, outage: RegistryError) -> int | None:
+        """Return the size that the first replica with the blob names. Raises `outage` if none has it."""
+        sources, failed = self._sources(request, digest), {UpstreamSource(self.client).name}
+        while (source := sources(failed)) is not None:
+            try:
+                async with source.open(request.reference, 0) as transfer:
+                    return transfer.size
+            except RegistryError:
+                failed.add(source.name)
+        raise outage
 
     def passed(self, request: Request, digest: Digest, send: Callable[[bytes], Awaitable[None]]) -> PassedBlob:
         """Return a blob that is sent to one client, because the volume has no room for it."""

@@ -112,6 +112,21 @@ async def test_image_of_the_other_replica(upstream: Registry, pair: tuple[Cache,
         await cache.pull("a")  # now from its own volume
 
 
+async def test_head_of_a_blob_of_the_other_replica(upstream: Registry, pair: tuple[Cache, Cache]) -> None:
+    """With the upstream away, HEAD of a blob has the status of GET, also if no replica has the blob."""
+    _, blobs = upstream.push("a", layers=LAYERS)
+    for cache in pair:
+        await cache.pull("a")
+    upstream.does.status[""] = 503
+    await _lose_volume(pair[0])
+    for blob in blobs:
+        answer = await pair[0].ask(f"a/blobs/{blob}", "HEAD")
+        assert (answer.status, answer.headers.get("Content-Length")) == (200, str(len(upstream.blobs[blob])))
+    assert not any(pair[0].has(blob) for blob in blobs)
+    for method in ("HEAD", "GET"):
+        assert (await pair[0].ask(f"a/blobs/sha256:{'0' * 64}", method)).status == 503
+
+
 async def test_third_replica_has_the_image(
     upstream: Registry, make_replicas: Callable[[int], Awaitable[list[Cache]]]
 ) -> None:
