@@ -46,6 +46,7 @@ class BlobService:
         """Return a stored blob that `client` (an address) may be sent; None if there is none."""
         if self.suspicions.is_suspect(digest, client, time.monotonic()):
             await self.store.verify_blob(self.area, digest)
+            self.suspicions.verified(digest, time.monotonic())
         return await self.store.open_blob(self.area, digest)
 
     def download(self, request: Request, digest: Digest) -> tuple[Download, bool]:

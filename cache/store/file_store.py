@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 
 from typing_extensions import override
 
+from cache.coalesce import Coalescer
 from cache.limited_dict import LimitedDict
 from cache.model.manifest import INDEXES, Manifest, descriptors_in, has_digest, media_type_in
 from cache.model.reference import Digest, parse_digest
@@ -58,6 +59,7 @@ class FileStore(Store):
     resolution: float = files.USE_RESOLUTION
     _sizes: LimitedDict[Digest, int] = field(default_factory=lambda: LimitedDict(_SIZES_MAX))
     _used: LimitedDict[tuple[str, Digest], float] = field(default_factory=lambda: LimitedDict(_SIZES_MAX))
+    _verifications: Coalescer[bool] = field(default_factory=Coalescer)
     _renewing: asyncio.Lock = field(default_factory=asyncio.Lock)  # a parsed manifest may take 100 MB
     _layouts: dict[str, Layout] = field(default_factory=dict)
     # Manifests in use: all responses share one copy.
@@ -264,6 +266,9 @@ class FileStore(Store):
 
     @override
     async def verify_blob(self, area: str, digest: Digest) -> bool:
+        return await self._verifications.join((area, digest), lambda: self._verify(area, digest))[0]
+
+    async def _verify(self, area: str, digest: Digest) -> bool:
         path = self._layout(area).blob(digest)
         try:
             sound = await asyncio.to_thread(is_sound, path, digest)

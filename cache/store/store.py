@@ -50,4 +50,7 @@ class Store(Protocol):
         """Renew a manifest and all content that it refers to."""
 
     async def verify_blob(self, area: str, digest: Digest) -> bool:
-        """Hash a stored blob; remove it and return False if it is damaged. Return False if it cannot be read."""
+        """Hash a stored blob; remove it and return False if it is damaged. Return False if it cannot be read.
+
+        Callers of the same moment share one hash, which goes on if they leave.
+        """

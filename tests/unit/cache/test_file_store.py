@@ -153,6 +153,28 @@ async def test_cancelled_open_closes_the_file(store: FileStore, monkeypatch: pyt
     assert still_open == 0
 
 
+async def test_one_verification_at_a_time(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All who ask wait for the same hash. It goes on if a client leaves, and removes the damaged blob."""
+    path, ended, hashed = await _stored(store, BLOB), threading.Event(), list[Path]()
+
+    def slow(path: Path, _: Digest) -> bool:
+        hashed.append(path)
+        ended.wait()
+        return False
+
+    monkeypatch.setattr("cache.store.file_store.is_sound", slow)
+    asking = [asyncio.create_task(store.verify_blob(AREA, BLOB)) for _ in range(4)]
+    await asyncio.sleep(0.1)
+    asking[0].cancel()
+    await asyncio.wait(asking[:1])
+    asking.append(asyncio.create_task(store.verify_blob(AREA, BLOB)))
+    await asyncio.sleep(0.1)
+    ended.set()
+    assert await asyncio.gather(*asking[1:]) == [False] * 4
+    assert hashed == [path]
+    assert not path.exists()
+
+
 def test_read_error_means_damage() -> None:
     """The first page of a process's memory answers EIO. A file that is absent is not damaged."""
     assert not is_sound(Path("/proc/self/mem"), BLOB)

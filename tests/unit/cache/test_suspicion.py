@@ -24,8 +24,10 @@ def test_client_that_asks_again_raises_suspicion() -> None:
 
 
 def test_damage_after_a_verification_is_found() -> None:
-    """A blob that was sound is verified again after a short pause."""
-    found = Suspicions()
+    """A blob that was sound is verified again after a short pause, which begins with the end of a verification."""
+    found, end = Suspicions(), 3 * VERIFICATION_PAUSE
     assert is_suspect(found, 0.0)
-    assert not is_suspect(found, VERIFICATION_PAUSE - 1)
-    assert is_suspect(found, VERIFICATION_PAUSE)
+    assert is_suspect(found, end)
+    found.verified(DIGEST, end)
+    assert not is_suspect(found, end + VERIFICATION_PAUSE - 1)
+    assert is_suspect(found, end + VERIFICATION_PAUSE)
