@@ -42,9 +42,12 @@ class BlobService:
     check_space: Callable[[], None]
     suspicions: Suspicions = field(default_factory=Suspicions)
 
-    async def stored(self, digest: Digest, client: str) -> StoredBlob | None:
-        """Return a stored blob that `client` (an address) may be sent; None if there is none."""
-        if self.suspicions.is_suspect(digest, client, time.monotonic()):
+    async def stored(self, digest: Digest, client: str, *, is_whole: bool = True) -> StoredBlob | None:
+        """Return a stored blob that `client` (an address) may be sent; None if there is none.
+
+        `is_whole` is True if the client begins with the first byte. It may have refused the blob before.
+        """
+        if is_whole and self.suspicions.is_suspect(digest, client, time.monotonic()):
             await self.store.verify_blob(self.area, digest)
             self.suspicions.verified(digest, time.monotonic())
         return await self.store.open_blob(self.area, digest)

@@ -6,7 +6,7 @@ import time
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from cache.server.body_writer import BodyWriter
     from cache.store.blob_files import StoredBlob
 
+# The first range of containerd's parallel fetch. The others begin later.
+_WHOLE: Final = "bytes=0-"
+
 
 @dataclass(frozen=True, slots=True)
 class BlobResponse:
@@ -41,7 +44,8 @@ class BlobResponse:
     async def send(self) -> tuple[web.StreamResponse, Result]:
         """Send the blob, or its head. Raises RegistryError before the first byte, and ConnectionError later."""
         blobs = self.mirror.blobs
-        stored = await blobs.stored(self.digest, self.client)
+        is_whole = self.http.headers.get("Range", _WHOLE) == _WHOLE
+        stored = await blobs.stored(self.digest, self.client, is_whole=is_whole)
         if stored is not None:
             with closing(stored):
                 return await self._stored(stored), Result.HIT

@@ -138,6 +138,21 @@ async def test_damaged_blobs_are_replaced(content: Content, damage: str) -> None
         assert '"level":"error"' not in cache.log()
 
 
+async def test_parts_of_one_pull_raise_no_suspicion(upstream: Registry, cache: Cache) -> None:
+    """A client may fetch parts of a blob at the same time. One that begins again may have refused it."""
+    _, blobs = upstream.push("a", layers=(1_000_000,))
+    await cache.pull("a")
+    await cache.stop()
+    await cache.start()  # it forgets what it has sent
+    path = f"a/blobs/{blobs[1]}"
+    _flip(cache.stored(blobs[1]))
+    fetched = []
+    for start in (0, 500_000, 0):
+        await cache.ask(path, headers={"Range": f"bytes={start}-"})
+        fetched.append(upstream.count("GET", blobs[1]))
+    assert fetched == [1, 1, 2]
+
+
 async def test_wrong_size_in_a_manifest_does_not_matter(upstream: Registry, cache: Cache) -> None:
     """A manifest may name another size than that of a blob. The stored blob stays, because its digest is right."""
     blobs = [upstream.add_blob(b"{}"), upstream.add_blob(os.urandom(1000))]
