@@ -112,8 +112,11 @@ class DropIn:
                 yield path
 
     def _files(self) -> list[Path]:
+        """Return the drop-ins. podman skips folders, but opens a link to a folder and then fails."""
         try:
-            return sorted(path for path in self.folder.iterdir() if path.suffix == _SUFFIX)
+            with os.scandir(self.folder) as entries:
+                found = [each.name for each in entries if not each.is_dir(follow_symlinks=False)]
+            return sorted(self.folder / name for name in found if name.endswith(_SUFFIX))
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             return []
 

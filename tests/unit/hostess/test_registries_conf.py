@@ -153,6 +153,19 @@ def test_registry_of_foreign_file_is_not_taken(podman: NodeFiles, name: str, con
     assert path.read_text() == content
 
 
+def test_folder_among_drop_ins_is_skipped(podman: NodeFiles) -> None:
+    """K5: podman skips it, and fails at a link to a folder."""
+    folder = podman.containers / "registries.conf.d/old.conf"
+    folder.mkdir()
+    podman.agent().configure(IP, CA, None, reads_drop_in=True)
+    assert "one.example.com" in hosts(podman)
+    link = folder.with_name("link.conf")
+    link.symlink_to(folder)
+    with pytest.raises(NodeConfigError, match=str(link)):
+        podman.agent().configure(IP, CA, None, reads_drop_in=True)
+    assert not drop_in(podman)
+
+
 @pytest.mark.parametrize(
     "content",
     [
