@@ -38,10 +38,11 @@ def _absolute(value: str) -> str:
         or not path.is_absolute()
         or ".." in path.parts
         or str(path) != value
+        or value.startswith("//")
         or ":" in value
         or value == path.root
     ):
-        raise ValueError("expected the absolute path of one folder, without . or .. or a colon")
+        raise ValueError("expected the absolute path of one folder, without . or .., a colon or a second slash")
     return value
 
 

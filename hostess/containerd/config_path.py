@@ -67,7 +67,7 @@ def reading(texts: tuple[bytes, ...], doubts: tuple[str, ...], runtime: Runtime,
         if not doubt:
             raise
         return Reading(doubt=doubt)
-    literal = path if path is not None and _is_literal(path, runtime) else None
+    literal = _cleaned(path) if path is not None and _is_literal(path, runtime) else None
     return Reading(literal, doubt, searches_docker=path is None or ":" in path or bool(doubt))
 
 
@@ -137,7 +137,7 @@ def _check_path(path: str, section: str, folder: str, *, is_literal: bool) -> No
             f'containerd has no config_path and so reads no hosts.toml. Set config_path = "{folder}" under'
             f" {section} and restart containerd.",
         )
-    roots = [os.path.normpath(root) for root in path.split(":")]
+    roots = [_cleaned(root) for root in path.split(":")]
     if folder in roots:
         return
     advice = f'Set config_path = "{folder}" under {section} and restart containerd'
@@ -149,6 +149,12 @@ def _check_path(path: str, section: str, folder: str, *, is_literal: bool) -> No
             f" {folder} and restart containerd"
         )
     raise NodeConfigError(RUNTIME_IGNORES_CERTS, f"containerd reads {path}, not {folder}. {advice}.")
+
+
+def _cleaned(path: str) -> str:
+    """Return a path as Go cleans it. POSIX keeps a second slash at the beginning."""
+    path = os.path.normpath(path)
+    return path[1:] if path.startswith("//") else path
 
 
 def _default(runtime: Runtime) -> str | None:

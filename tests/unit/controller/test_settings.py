@@ -112,7 +112,7 @@ def test_domains_are_read_as_by_webhook() -> None:
         *(("SECONDS_BETWEEN_STREAMS", value) for value in ("0", "-1", "soon", "nan", "inf", "3601")),
         *(("METRICS_PORT", value) for value in ("0", "65536", "http", "80.5")),
         ("LOG_LEVEL", "LOUD"),
-        *(("CONTAINERD_CERTS_DIR", value) for value in ("relative", "/a/b/../c", "/a/b/c/")),
+        *(("CONTAINERD_CERTS_DIR", value) for value in ("relative", "/a/b/../c", "/a/b/c/", "//a/b/c")),
         # The folder above is mounted
         *(("CONTAINERD_CERTS_DIR", value) for value in ("/", "/certs.d", "/etc/certs.d")),
         *(("NODE_CLEANUP_DEADLINE", value) for value in ("-1", "2m", "3601")),

@@ -142,7 +142,7 @@ def test_default_before_containerd_2_2(version: str) -> None:
 
 @pytest.mark.parametrize("version", ["1.6.20", "2.0.0", "2.1.0", "2.2.0"])
 @pytest.mark.parametrize("generation", [1, 2, 3])
-@pytest.mark.parametrize("path", [FOLDER, f"{FOLDER}/"])
+@pytest.mark.parametrize("path", [FOLDER, f"{FOLDER}/", f"/{FOLDER}"])
 def test_our_folder_in_each_generation(version: str, generation: int, path: str) -> None:
     """Containerd 1 does not know the section of the third format, 2.0 to 2.2 not that of the first."""
     if version == "2.2.0" and generation == 1:
@@ -205,7 +205,8 @@ def test_short_name_in_second_format_is_no_guess() -> None:
 
 @pytest.mark.parametrize(("version", "literal"), [("1.6.20", None), ("2.0.5", None), ("2.1.0", "l"), ("2.4.2", "l")])
 def test_list_of_roots_by_version(version: str, literal: str | None) -> None:
-    assert of(version, toml(TWO_ROOTS)) == (TWO_ROOTS if literal else None)
+    for path in (TWO_ROOTS, f"/{TWO_ROOTS}"):
+        assert of(version, toml(path)) == (TWO_ROOTS if literal else None)
 
 
 @pytest.mark.parametrize("path", ["/opt/certs.d", "/opt/a:/opt/b", f"{FOLDER}x"])
@@ -220,6 +221,7 @@ def test_other_folder_is_reported(path: str) -> None:
         ("/opt/x/certs.d", "/opt/x/certs.d"),
         ("/opt/x/certs.d/", "/opt/x/certs.d"),
         ("/opt//x/./certs.d", "/opt/x/certs.d"),
+        ("//opt/x/certs.d", "/opt/x/certs.d"),
         ("/opt/x/certs.d:/opt/y/certs.d", "/opt/x/certs.d"),
         ("/etc/certs.d", None),
         ("/etc/certs.d/", None),
