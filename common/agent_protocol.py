@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import PurePosixPath
 from typing import Final
 
 from common import names
@@ -21,7 +22,17 @@ NODE_HEADER: Final = "X-Registry-Mirror-Node"
 DIALER_SOCKET: Final = "DIALER_SOCKET"
 STARTS: Final = "containerd"  # request for the last start of containerd
 # The agent mounts the parent of containerd's folder, which must not be / or a folder such as /etc.
-CERTS_DIR_PARENTS_MIN: Final = 3
+_CERTS_DIR_PARENTS_MIN: Final = 3
+# Paths where the agent mounts other things. The API server refuses two mounts at one path, and the certificate and the
+# token of the agent are read-only.
+AGENT_MOUNTS: Final = (
+    "/etc/containers",
+    "/etc/hosts.backup",
+    "/etc/hosts_from_host",
+    "/etc/registry-mirror",
+    "/var/lock/hostess",
+    "/var/run/secrets/kubernetes.io/serviceaccount",
+)
 ALIVE_PATH: Final = "/livez"  # for the kubelet: 200 while the agent's loop runs
 METRICS_PATH: Final = "/metrics"
 # Reason for a new agent pod: the mounted files are no longer the node's. A container restart is unsafe, because the
@@ -51,3 +62,19 @@ class State(Enum):
     BLOCKED = "blocked"  # an administrator must fix the node or its path to the mirror
     UNVERIFIED = "unverified"  # all files are written, and the agent cannot tell whether the runtime reads them
     CLEANED = "cleaned"  # the mirror is being deleted, and the node has no trace of it
+
+
+def certs_dir_mistake(folder: str) -> str:
+    """Return what is wrong with a value of CONTAINERD_CERTS_DIR; empty if the controller takes it."""
+    path = PurePosixPath(folder)
+    is_clean = folder.isprintable() and folder == folder.strip() == str(path) and ".." not in path.parts
+    if not is_clean or not path.is_absolute() or folder.startswith("//") or ":" in folder:
+        return "expected the absolute path of one folder, without . or .., a colon or a second slash"
+    if len(path.parents) < _CERTS_DIR_PARENTS_MIN:
+        return (
+            "expected a folder at least three levels deep, such as /etc/containerd/certs.d: the agent mounts the folder"
+            " above it, which must not be / or a folder such as /etc"
+        )
+    if any(path.is_relative_to(each) for each in AGENT_MOUNTS):
+        return f"expected a folder outside of {', '.join(AGENT_MOUNTS)}: the agent mounts other things there"
+    return ""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from pathlib import PurePosixPath
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, JsonValue, WithJsonSchema
 
 from common import duration, names, selector_syntax
-from common.agent_protocol import CERTS_DIR_PARENTS_MIN
+from common.agent_protocol import AGENT_MOUNTS, certs_dir_mistake
 from common.field_types import string_schema
 from common.selectors import NodeSelectorRequirement
 from common.settings import Names, dns_label, object_name
@@ -30,28 +29,9 @@ def _secret_names(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(map(object_name, value))
 
 
-def _absolute(value: str) -> str:
-    path = PurePosixPath(value)
-    if (
-        not value.isprintable()
-        or value != value.strip()
-        or not path.is_absolute()
-        or ".." in path.parts
-        or str(path) != value
-        or value.startswith("//")
-        or ":" in value
-        or value == path.root
-    ):
-        raise ValueError("expected the absolute path of one folder, without . or .., a colon or a second slash")
-    return value
-
-
 def _certs_dir(value: str) -> str:
-    if len(PurePosixPath(_absolute(value)).parents) < CERTS_DIR_PARENTS_MIN:
-        raise ValueError(
-            "expected a folder at least three levels deep, such as /etc/containerd/certs.d: the agent mounts the folder"
-            " above it, which must not be / or a folder such as /etc"
-        )
+    if mistake := certs_dir_mistake(value):
+        raise ValueError(mistake)
     return value
 
 
@@ -105,11 +85,13 @@ NodeRequirements = Annotated[
 Image = Annotated[str, AfterValidator(_image), string_schema(1024, f"^{IMAGE}$")]
 ImagePart = Annotated[str, AfterValidator(_image_part)]
 ImageTag = Annotated[str, AfterValidator(_image_tag)]
-NodePath = Annotated[
-    str,
-    AfterValidator(_certs_dir),
-    WithJsonSchema({"type": "string", "pattern": r"^(/[!-.0-9;-~]+){3,}$", "not": {"pattern": r"/\.\.?(/|$)"}}),
-]
+_MOUNTED: Final = "|".join(AGENT_MOUNTS).replace(".", r"\.")
+_CERTS_DIR_SCHEMA: Final[dict[str, JsonValue]] = {
+    "type": "string",
+    "pattern": r"^(/[!-.0-9;-~]+){3,}$",
+    "not": {"pattern": rf"/\.\.?(/|$)|^({_MOUNTED})(/|$)"},
+}
+NodePath = Annotated[str, AfterValidator(_certs_dir), WithJsonSchema(_CERTS_DIR_SCHEMA)]
 Duration = Annotated[
     timedelta,
     BeforeValidator(_duration),

@@ -103,7 +103,8 @@ class ControllerSettings(Settings):
         "/etc/containerd/certs.d",
         "absolute path, at least three levels deep",
         "Folder in which the nodes' containerd finds registry configuration."
-        " The agent mounts the whole folder above it.",
+        " The agent mounts the whole folder above it. It cannot be below a path that the agent uses otherwise, such as"
+        " `/etc/containers`.",
     )
     # An agent that crashed restarts, and a node reboots, within this time.
     node_cleanup_deadline: float = setting(

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os.path
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
-from common.agent_protocol import CERTS_DIR_PARENTS_MIN, RUNTIME_IGNORES_CERTS, RUNTIME_USES_MIRRORS
+from common.agent_protocol import RUNTIME_IGNORES_CERTS, RUNTIME_USES_MIRRORS, certs_dir_mistake
 from hostess.containerd.registry_tables import SECOND_MAJOR, registry_tables, section_to_set, table_at, unusable
 from hostess.containerd.runtime import CONTAINERD, CRI_O
 from hostess.node_state import NodeConfigError
@@ -142,8 +141,7 @@ def _check_path(path: str, section: str, folder: str, *, is_literal: bool) -> No
         return
     advice = f'Set config_path = "{folder}" under {section} and restart containerd'
     # With the setting the agent no longer sees this config_path, which it needs for a literal list.
-    is_settable = roots[0].startswith("/") and len(PurePosixPath(roots[0]).parents) >= CERTS_DIR_PARENTS_MIN
-    if is_settable and not is_literal:
+    if not is_literal and not certs_dir_mistake(roots[0]):
         advice = (
             f"Set the controller's CONTAINERD_CERTS_DIR to {roots[0]}, for all nodes. Or set this node's config_path to"
             f" {folder} and restart containerd"

@@ -35,10 +35,11 @@ NAMES = ["", "a", "A", "a.b", "a,b", "a b", " a", "x" * 64, "x" * 254, "INFO", "
 DURATIONS = ["1", "1h", "1h30m", "90s", "10y", "-1h", "9999999h"]
 IMAGES = ["r.example/a", "r.example:5000/a/b:1.0", f"a@{DIGEST}", f"a:1@{DIGEST}", "a@sha256:1", "a/B", "a:b:c", "a//b"]
 PATHS = ["/", "/etc/a", "/etc/a/b", "/etc/a/../b", "/etc/a/./b", "/etc/a/b/", "//a/b/c", "/etc/a:b/c", "a/b/c"]
+MOUNTED = ["/etc/containers/certs.d", "/etc/registry-mirror/certs.d", "/etc/containers.d/certs.d"]
 SELECTORS = ["a=b", "a=b,c!=d", "a==b, e in (f,g) ,h notin (i),j,!k,l>1", "a=", "example.com/a=b"]
 WRONG_SELECTORS = ["a in ()", "a>b", "!a=b", "a/=b", "a=" + "x" * 64, "a in b", "a b", "a in (b", "=x"]
 # Values that a user may write. Each setting is checked with all of them.
-TRIED: list[Any] = [*NUMBERS, *LISTS, *NAMES, *DURATIONS, *IMAGES, *PATHS, *SELECTORS, *WRONG_SELECTORS]
+TRIED: list[Any] = [*NUMBERS, *LISTS, *NAMES, *DURATIONS, *IMAGES, *PATHS, *MOUNTED, *SELECTORS, *WRONG_SELECTORS]
 # Variables that the chart fixes, or composes of checked parts.
 NOT_VALUES = CHART_SETS - {
     "HOSTESS_NODE_SELECTOR",

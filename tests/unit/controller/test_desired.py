@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 from cache import config
 from common import duration, names
-from common.agent_protocol import REGISTRIES_ANNOTATION
+from common.agent_protocol import AGENT_MOUNTS, REGISTRIES_ANNOTATION
 from common.cache_protocol import PORT, STATUS_PORT
+from common.settings import SettingsError
 from controller.desired import desired_objects
 from controller.desired.cache_config import cache_config
 from controller.model.inputs import Credentials, CredentialsState, Inputs, KeyPair, ServingCertificate
@@ -289,6 +290,18 @@ def test_agent_mounts_runtime_folders(folder: str, mounted: list[str]) -> None:
     assert _environment(container)["CONTAINERD_CERTS_DIR"] == folder
     read_only = [each["mountPath"] for each in container["volumeMounts"] if each.get("readOnly")]
     assert read_only == ["/etc/containers", "/etc/registry-mirror"], "not the policy of signatures"
+
+
+@pytest.mark.parametrize("image", ["team/hostess", "team/mirror-hostess"])
+def test_certs_dir_avoids_each_mount_of_agent(image: str) -> None:
+    """The API server refuses two mounts at one path."""
+    pod, _ = _agent(inputs(), HOSTESS_DOCKER_IMAGE=image)
+    mounts = {each["mountPath"] for container in pod["containers"] for each in container["volumeMounts"]}
+    others = mounts - {"/etc/containerd", "/etc/docker"}
+    for folder in (path for mount in others for path in (mount, f"{mount}/certs.d", f"{mount}/x/certs.d")):
+        with pytest.raises(SettingsError, match="CONTAINERD_CERTS_DIR"):
+            settings(CONTAINERD_CERTS_DIR=folder)
+    assert set(AGENT_MOUNTS) - others == {"/var/run/secrets/kubernetes.io/serviceaccount"}
 
 
 def test_objects_have_labels_and_owner() -> None:

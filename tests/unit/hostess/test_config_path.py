@@ -10,6 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from common.agent_protocol import RUNTIME_USES_MIRRORS
+from controller.desired.daemon_set import daemon_set
 from controller.nodes.agent_status import SENTENCE_MAX
 from controller.setting_formats import NodePath
 from hostess.containerd import registry_tables
@@ -19,6 +20,7 @@ from hostess.containerd.runtime import Runtime, parse_version
 from hostess.json_log import Log
 from hostess.kube.api_client import ApiClient
 from hostess.node_state import NodeConfigError
+from tests.support.controller import parsed, settings
 from tests.unit.hostess.tls_server import Server, account_for, document
 
 if TYPE_CHECKING:
@@ -215,6 +217,14 @@ def test_other_folder_is_reported(path: str) -> None:
         of("2.4.2", toml(path))
 
 
+def assert_each_path_is_mounted_once(folder: str) -> None:
+    """Fail if the API server would refuse the DaemonSet."""
+    pod = daemon_set(parsed(), settings(CONTAINERD_CERTS_DIR=folder))["spec"]["template"]["spec"]
+    for container in pod["containers"]:
+        paths = [each["mountPath"] for each in container["volumeMounts"]]
+        assert len(paths) == len(set(paths))
+
+
 @pytest.mark.parametrize(
     ("path", "root"),
     [
@@ -223,6 +233,12 @@ def test_other_folder_is_reported(path: str) -> None:
         ("/opt//x/./certs.d", "/opt/x/certs.d"),
         ("//opt/x/certs.d", "/opt/x/certs.d"),
         ("/opt/x/certs.d:/opt/y/certs.d", "/opt/x/certs.d"),
+        ("/etc/docker/certs.d", "/etc/docker/certs.d"),
+        ("/etc/containers.d/certs.d", "/etc/containers.d/certs.d"),
+        ("/etc/containers/certs.d", None),
+        ("/etc/registry-mirror/certs.d", None),
+        ("/etc/registry-mirror/a/certs.d", None),
+        ("/var/lock/hostess", None),
         ("/etc/certs.d", None),
         ("/etc/certs.d/", None),
         ("certs.d/a/b/c", None),
@@ -230,7 +246,7 @@ def test_other_folder_is_reported(path: str) -> None:
     ],
 )
 def test_advice_names_a_folder_that_the_setting_takes(path: str, root: str | None) -> None:
-    """Following it works: the controller takes the value, and the agent then finds its folder."""
+    """Following it works: the API server takes the DaemonSet with that value, and the agent finds its folder."""
     with pytest.raises(NodeConfigError) as caught:
         of("1.7.0", toml(path))
     message = caught.value.message
@@ -240,6 +256,7 @@ def test_advice_names_a_folder_that_the_setting_takes(path: str, root: str | Non
     assert (named and named[1]) == root
     if root is not None:
         assert _certs_dir(root) == root
+        assert_each_path_is_mounted_once(root)
         assert of("1.7.0", toml(path), folder=root) is None
     else:
         with pytest.raises(ValueError, match="expected"):
