@@ -30,6 +30,11 @@ CRI_O_RELOADS: Final = (
     "CRI-O reads /etc/containers/registries.conf.d when it starts and at SIGHUP only. Set auto_reload_registries = true"
     " under [crio.image] in /etc/crio/crio.conf.d/ and restart CRI-O. The agent cannot read that setting."
 )
+_K3S_FOLDER: Final = "/var/lib/rancher/{}/agent/etc/containerd/certs.d"
+K3S_READS_ANOTHER: Final = (
+    "k3s and RKE2 do not read /etc/containerd/config.toml. Set the controller's CONTAINERD_CERTS_DIR, for all nodes, to"
+    f" {_K3S_FOLDER.format('k3s')} (k3s) or {_K3S_FOLDER.format('rke2')} (RKE2)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,8 @@ def reading(texts: tuple[bytes, ...], doubts: tuple[str, ...], runtime: Runtime,
             f"the runtime {runtime.name} does not read hosts.toml. Name images after spec.masqueradeUrl to use the"
             " mirror.",
         )
+    if runtime.is_of_k3s and folder == DEFAULT_FOLDER:
+        return Reading(doubt=K3S_READS_ANOTHER)  # the files are left from an earlier containerd
     doubt = _doubt(texts, doubts, runtime, folder)
     try:
         path = _path(texts, runtime, folder)

@@ -57,7 +57,8 @@ def doubt(version: str, *texts: bytes, doubts: tuple[str, ...] = (), folder: str
         ("containerd://2.4.2", Runtime("containerd", (2, 4))),
         ("containerd://1.6.20~ds1", Runtime("containerd", (1, 6))),
         ("containerd://v2.0.0-rc.1", Runtime("containerd", (2, 0))),
-        ("containerd://1.7.23-k3s2", Runtime("containerd", (1, 7))),
+        ("containerd://1.7.23-k3s2", Runtime("containerd", (1, 7), is_of_k3s=True)),
+        ("containerd://2.1.4-k3s1", Runtime("containerd", (2, 1), is_of_k3s=True)),
         ("cri-o://1.33.0", Runtime("cri-o", (1, 33))),
         ("docker://28.1.1", Runtime("docker", (28, 1))),
         ("containerd://Unknown", Runtime("containerd", None)),
@@ -298,8 +299,19 @@ def test_last_config_path_counts() -> None:
 
 def test_k3s_folder() -> None:
     assert of("1.7.23-k3s2", toml(K3S), folder=K3S) is None
-    with pytest.raises(NodeConfigError, match="CONTAINERD_CERTS_DIR"):
-        of("1.7.23-k3s2", toml(K3S))
+
+
+@pytest.mark.parametrize("version", ["1.7.23-k3s2", "2.1.4-k3s1"])
+@pytest.mark.parametrize("texts", [(), (toml(FOLDER),), (toml(TWO_ROOTS),), (toml("/opt"),), (old(MIRRORS),)])
+def test_leftover_configuration_is_no_proof_with_k3s(version: str, texts: tuple[bytes, ...]) -> None:
+    """K1: k3s and RKE2 never read it. The folders that the message names are certain."""
+    found = reading(texts, ("a doubt",), parse_version(f"containerd://{version}"), FOLDER)
+    assert found.literal is None
+    assert len(found.doubt) <= SENTENCE_MAX
+    folders = re.findall(r"/var/\S+", found.doubt)
+    assert folders == [K3S, K3S.replace("k3s", "rke2")]
+    for folder in map(_certs_dir, folders):
+        assert of(version, toml(folder), folder=folder) is None
 
 
 def test_other_runtimes_are_reported() -> None:
