@@ -16,7 +16,9 @@ from common.settings import Names, dns_label, object_name
 
 # Reference of an image: host and port, path, tag, digest. The path is lower case. `[` begins an IPv6 address.
 _PATH_PART: Final = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
-IMAGE_PATH: Final = rf"(([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(:[0-9]{{1,5}})?/)?{_PATH_PART}(/{_PATH_PART})*"
+IMAGE_HOST: Final = r"([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?"
+IMAGE_NAME: Final = rf"{_PATH_PART}(/{_PATH_PART})*"
+IMAGE_PATH: Final = rf"({IMAGE_HOST}/)?{IMAGE_NAME}"
 IMAGE_TAG: Final = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 IMAGE: Final = rf"{IMAGE_PATH}(:{IMAGE_TAG})?(@sha256:[0-9a-f]{{64}})?"
 

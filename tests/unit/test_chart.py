@@ -119,6 +119,31 @@ def test_schema_refuses_wrong_values(wrong: Json) -> None:
     assert not accepts(schema(), merged(VALUES, wrong))
 
 
+@pytest.mark.parametrize(
+    ("registry", "repository", "accepted"),
+    [
+        ("reg.example.com/my..path", "a", False),
+        ("reg.example.com/-a", "a", False),
+        ("reg.example.com/a.", "a", False),
+        ("reg.example.com//a", "a", False),
+        ("reg.example.com", "b.example:5000/a", False),
+        ("reg.example.com", "[fd00::1]:5000/a", False),
+        ("", "-a", False),
+        ("[fd00::1]:5000", "a", True),
+        ("[fd00::1]:5000/team/", "a/b", True),
+        ("R.example.com:5000/my__path", "docker.io/a", True),
+        ("", "B.example:5000/a", True),
+        ("", "[fd00::1]:5000/a", True),
+    ],
+)
+def test_schema_accepts_composed_images_of_controller(registry: str, repository: str, *, accepted: bool) -> None:
+    """Registry and repository are accepted if the controller accepts the image that the chart composes of them."""
+    image = f"{registry.removesuffix('/')}/{repository}:1.0".removeprefix("/")
+    assert program_accepts(ControllerSettings, "CACHE_IMAGE", image) == accepted
+    values = {"global": {"imageRegistry": registry}, "cache": {"image": {"repository": repository}}}
+    assert accepts(schema(), merged(VALUES, values)) == accepted
+
+
 def merged(values: Json, other: Json) -> Json:
     shared = [key for key in values.keys() & other.keys() if isinstance(other[key], dict)]
     return {**values, **other, **{key: merged(values[key], other[key]) for key in shared}}
