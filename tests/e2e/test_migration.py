@@ -10,6 +10,7 @@ from controller.objects.resources import CLAIM, DAEMON_SET, MIRROR
 from hostess.hostsfile import hosts_block
 from tests.localcluster.node import images
 from tests.localcluster.node.installed import NAMESPACE
+from tests.support.pulling import pulling, pushed
 
 if TYPE_CHECKING:
     from common.types import Json
@@ -62,21 +63,25 @@ def foreign(content: bytes) -> bytes:
 def test_mirror_of_mirror_operator_is_taken_over(testbed: Testbed) -> None:
     node, masquerade = testbed.node, f"mirror-{testbed.world.host}"
     before = node.read(HOSTS)
-    with testbed.without_controller():
-        (volume,) = testbed.apply_mirror(NAME, testbed.world.host)
-        node.apply(objects_of_mirror_operator(testbed.kube.get(MIRROR, NAME)))
-        claim = f"image-store-{CHILD}-0"
-        testbed.until(lambda: (testbed.kube.find(CLAIM, claim) or {}).get("status", {}).get("phase") == "Bound")
-        address = testbed.address(NAME)
-        node.write(HOSTS, f"{address}\t{masquerade}\n".encode() + before)  # of an agent that was killed
-        node.run("sh", "-c", f"mkdir -p {volume}/a/b3 && echo cached > {volume}/a/b3/0123 && chmod -R 777 {volume}")
-    testbed.wait_ready(NAME)
+    with pulling(testbed, pushed(testbed, "during")) as pulls:
+        with testbed.without_controller():
+            (volume,) = testbed.apply_mirror(NAME, testbed.world.host)
+            node.apply(objects_of_mirror_operator(testbed.kube.get(MIRROR, NAME)))
+            claim = f"image-store-{CHILD}-0"
+            testbed.until(lambda: (testbed.kube.find(CLAIM, claim) or {}).get("status", {}).get("phase") == "Bound")
+            address = testbed.address(NAME)
+            node.write(HOSTS, f"{address}\t{masquerade}\n".encode() + before)  # of an agent that was killed
+            node.run("sh", "-c", f"mkdir -p {volume}/a/b3 && echo cached > {volume}/a/b3/0123 && chmod -R 777 {volume}")
+        testbed.wait_ready(NAME)
+        pulls.more(2)
+    assert not pulls.failed
     assert testbed.address(NAME) == address
     assert foreign(node.read(HOSTS)) == before
     assert not node.exists(f"{volume}/a")
     testbed.until(lambda: testbed.kube.find(DAEMON_SET, f"{CHILD}-utils") is None)
+    before_pull = testbed.counted(NAME)
     testbed.pull(testbed.world.push("lib/former:1", (2.0,)))
-    assert testbed.counted(NAME) > 2_000_000
+    assert testbed.counted(NAME) > before_pull + 2_000_000
     assert {"Adopted", "Pruned"} <= testbed.events(NAME)
     testbed.delete(NAME)
     assert foreign(node.read(HOSTS)) == before
