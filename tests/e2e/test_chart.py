@@ -112,13 +112,22 @@ def test_documented_command_takes_over(helm: Helm, tmp_path: Path, document: str
         installed = run(cluster, helm, command)
         assert installed.returncode == 0, installed.stderr
         assert "rm/docker" in installed.stdout
-        upgraded = run(cluster, helm, command.replace("install", "upgrade"))
+        (upgrade,) = (
+            each.text
+            for each in documents.commands("docs/install.md")
+            if each.section == "Upgrade" and "helm" in each.text
+        )
+        namespace = "default" if document == "migration" else manifests.RELEASE
+        upgraded = run(cluster, helm, upgrade.replace("--namespace registry-mirror", f"--namespace {namespace}"))
         assert upgraded.returncode == 0, upgraded.stderr
         assert "rm/docker" not in upgraded.stdout
         crd = yaml.safe_load(cluster.run_kubectl("get", "crd", f"{names.PLURAL}.{names.GROUP}", "--output=yaml").stdout)
         assert crd["metadata"]["annotations"].items() >= {"meta.helm.sh/release-name": manifests.RELEASE}.items()
         assert "spec" in crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
 
+        image = "jsonpath={.items[*].spec.template.spec.containers[*].image}"
+        images = cluster.run_kubectl("get", "deployments", f"--namespace={namespace}", "--output", image).stdout.split()
+        assert [each.partition("/")[0] for each in images] == ["registry.other.example.com"] * 2
 
 def run(cluster: Cluster, helm: Helm, command: str) -> subprocess.CompletedProcess[str]:
     """Run a command of the documents without a wait for pods, which this cluster does not run."""

@@ -132,12 +132,14 @@ def test_install_and_first_mirror(testbed: Testbed, helm: Helm, values: str) -> 
     assert testbed.counted("first") > 2_000_000
 
 
-def test_upgrade_and_rollback_during_pulls(testbed: Testbed, helm: Helm, values: str, later: Path) -> None:
+def test_upgrade_and_rollback_during_pulls(testbed: Testbed, helm: Helm, later: Path) -> None:
     """No pull fails while all pods are replaced, those of the mirror too. The mirror becomes Ready."""
     image = testbed.world.push("lib/during:1", (2.0,))
     tags = [f"--set={program}.image.tag={NEXT}" for program in PROGRAMS]
     with pulling(testbed, image):
-        printed = helm.run("upgrade", RELEASE, later, values, *tags, "--wait", "--timeout=3m").stdout
+        printed = helm.run(
+            "upgrade", RELEASE, later, "--reset-then-reuse-values", *tags, "--wait", "--timeout=3m"
+        ).stdout
         assert "rm/docker" not in printed
         until_replaced(testbed, NEXT)
         helm.run("rollback", RELEASE, "1", "--wait", "--timeout=3m")

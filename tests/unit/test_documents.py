@@ -60,6 +60,14 @@ def images(folder: Path) -> list[str]:
     return [named.get(name, name + version) for name, version in found]
 
 
+@pytest.mark.parametrize("document", ["install", "monitoring"])
+def test_upgrades_take_images_of_new_chart(document: str) -> None:
+    """`--reuse-values` would keep the digests of the old chart."""
+    upgrades = [each.text for each in commands(f"docs/{document}.md") if each.text.startswith("helm upgrade ")]
+    assert upgrades
+    assert [each for each in upgrades if "--reset-then-reuse-values" not in each] == []
+
+
 def test_readme_is_short() -> None:
     """Details belong to docs/."""
     assert len((ROOT / "README.md").read_text().split()) <= 640
