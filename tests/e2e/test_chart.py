@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -125,14 +127,42 @@ def test_documented_command_takes_over(helm: Helm, tmp_path: Path, document: str
         assert crd["metadata"]["annotations"].items() >= {"meta.helm.sh/release-name": manifests.RELEASE}.items()
         assert "spec" in crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
 
-        image = "jsonpath={.items[*].spec.template.spec.containers[*].image}"
-        images = cluster.run_kubectl("get", "deployments", f"--namespace={namespace}", "--output", image).stdout.split()
-        assert [each.partition("/")[0] for each in images] == ["registry.other.example.com"] * 2
+
+def test_documented_way_out_leaves_no_drain(helm: Helm, tmp_path: Path) -> None:
+    """The drain cannot start, as with an image that cannot be pulled, and no controller releases the mirror."""
+    document = (REPOSITORY / "docs" / "install.md").read_text()
+    (row,) = (line for line in document.splitlines() if "image of the controller cannot be pulled" in line)
+    way_out = [each.replace("NAME", "docker") for each in re.findall(r"`((?:kubectl|helm) [^`]+)`", row.split("|")[3])]
+    with Cluster(tmp_path / "cluster").start(controllers=False, scheduler=False) as cluster:
+        cluster.run_kubectl("create", f"--filename={REPOSITORY}/deploy/crd.yaml")
+        mirror = yaml.safe_load((REPOSITORY / "deploy" / "examples" / "docker.yaml").read_text())
+        mirror["metadata"]["finalizers"] = ["k8s.osp.tech/nodes"]
+        cluster.run_kubectl("create", "--filename=-", stdin=yaml.safe_dump(mirror))
+        (command,) = (each.text for each in documents.commands("docs/install.md") if "--take-ownership" in each.text)
+        # The policy may know the mirror for a moment after its deletion.
+        command = f"{command} --create-namespace --set deletionProtection.enabled=false"
+        assert run(cluster, helm, command).returncode == 0
+        failed = run(cluster, helm, "helm uninstall registry-mirror --namespace registry-mirror --timeout 5s")
+        assert failed.returncode != 0
+        assert len(drains(cluster)) == 3
+        for each in way_out:
+            done = run(cluster, helm, each)
+            assert done.returncode == 0, f"{each}: {done.stderr}"
+        assert drains(cluster) == []
+        assert "registrymirror" not in cluster.run_kubectl("get", "clusterroles", "--output=name").stdout
+
+
+def drains(cluster: Cluster) -> list[str]:
+    """Return the objects of the drain."""
+    kinds = "jobs,clusterroles,clusterrolebindings"
+    found = cluster.run_kubectl("get", kinds, "--namespace=registry-mirror", "--output=name").stdout.split()
+    return [each for each in found if each.endswith("/registrymirror-drain")]
+
 
 def run(cluster: Cluster, helm: Helm, command: str) -> subprocess.CompletedProcess[str]:
     """Run a command of the documents without a wait for pods, which this cluster does not run."""
-    environment = {**cluster.client_environment, "PATH": f"{helm.binary.parent}:/usr/bin:/bin"}
-    environment["REGISTRY"] = "registry.other.example.com"
+    environment = {**cluster.shell_environment, "REGISTRY": "registry.other.example.com"}
+    environment["PATH"] = f"{helm.binary.parent}:{environment['PATH']}"
     return subprocess.run(
         ["bash", "-c", command.replace("--wait", "")],
         cwd=REPOSITORY,
