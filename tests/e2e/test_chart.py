@@ -12,6 +12,8 @@ import yaml
 
 from common import names
 from common.version import VERSION
+from controller.certificates.x509 import covers
+from controller.desired.agent_nodes import VIRTUAL
 from deploy import manifests
 from tests import documents
 from tests.localcluster.cluster import Cluster
@@ -294,3 +296,34 @@ def test_namespace_of_release_is_everywhere(helm: Helm) -> None:
     )
     assert "namespace: registry-mirror" not in other
     assert ours.count("namespace: registry-mirror") == other.count("namespace: other") > 10
+@pytest.mark.parametrize("values", sorted(EXAMPLES.glob("*.yaml")), ids=lambda each: each.stem)
+def test_mirror_of_notes_has_a_certificate(helm: Helm, values: Path) -> None:
+    """The names of cert-manager's certificate cover it. The controller issues certificates for all names."""
+    spec = first_mirror(helm, values)["spec"]
+    found = by_name(helm.template(values)).get(("Certificate", "registrymirror-mirrors"))
+    assert found is None or covers(found["spec"]["dnsNames"], spec["masqueradeUrl"])
+
+
+@pytest.mark.parametrize(
+    ("domains", "dns_names", "masquerade"),
+    [
+        ([], ["docker.example.com", "*.internal"], "docker.example.com"),
+        (["other.internal"], ["*.mirror.internal"], "docker.mirror.internal"),
+        (["*.mirror.internal"], [], "docker.mirror.internal"),
+        ([], [], None),
+    ],
+)
+def test_notes_choose_a_name(helm: Helm, domains: list[str], dns_names: list[str], masquerade: str | None) -> None:
+    """The first name of the certificate, or a name below the first domain."""
+    names = {"certManager": {"enabled": True, "dnsNames": dns_names}, "global": {"masqueradeDomains": domains}}
+    assert first_mirror(helm, names)["spec"].get("masqueradeUrl") == masquerade
+
+
+def first_mirror(helm: Helm, values: Path | Json) -> Json:
+    """Return the mirror in the notes."""
+    given = f"--set-json={json.dumps(values)}" if isinstance(values, dict) else f"--values={values}"
+    printed = helm.run("install", manifests.RELEASE, manifests.CHART, "--dry-run=client", given).stdout
+    (mirror,) = parse(printed.partition("<<EOF\n")[2].partition("\nEOF\n")[0])
+    return mirror
+
+
