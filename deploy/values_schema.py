@@ -114,7 +114,7 @@ def schema() -> Json:
             },
             {
                 "if": _has({"global": _has({"imageRegistry": {"minLength": 1}})}),
-                "then": {"properties": dict.fromkeys(IMAGES, {"properties": {"image": _without_host()}})},
+                "then": {"properties": {name: {"properties": {"image": _without_host()}} for name in IMAGES}},
             },
         ],
     }

@@ -18,7 +18,7 @@ from deploy import manifests
 from tests import documents
 from tests.localcluster.cluster import Cluster
 from tests.localcluster.system import REPOSITORY
-from tests.support.helm import BASE, EXAMPLES, Helm, by_name
+from tests.support.helm import BASE, EXAMPLES, Helm, by_name, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,6 +125,9 @@ def test_documented_command_takes_over(helm: Helm, tmp_path: Path, document: str
         upgraded = run(cluster, helm, upgrade.replace("--namespace registry-mirror", f"--namespace {namespace}"))
         assert upgraded.returncode == 0, upgraded.stderr
         assert "rm/docker" not in upgraded.stdout
+        image = "jsonpath={.items[*].spec.template.spec.containers[*].image}"
+        images = cluster.run_kubectl("get", "deployments", f"--namespace={namespace}", "--output", image).stdout.split()
+        assert [each.partition("/")[0] for each in images] == ["registry.other.example.com"] * 2
         crd = yaml.safe_load(cluster.run_kubectl("get", "crd", f"{names.PLURAL}.{names.GROUP}", "--output=yaml").stdout)
         assert crd["metadata"]["annotations"].items() >= {"meta.helm.sh/release-name": manifests.RELEASE}.items()
         assert "spec" in crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
@@ -247,6 +250,51 @@ def test_classes_are_left_out_without_create(helm: Helm) -> None:
     assert "HOSTESS_PRIORITY_CLASS" not in _variables(objects, "controller")
 
 
+@pytest.mark.parametrize(
+    ("selector", "labels", "excluded"),
+    [
+        (
+            {"kubernetes.io/os": "windows", "node-role.kubernetes.io/worker": ""},
+            {"kubernetes.io/os": "linux", "node-role.kubernetes.io/worker": ""},
+            list(VIRTUAL),
+        ),
+        (
+            {"type": "virtual-kubelet"},
+            {"kubernetes.io/os": "linux", "type": "virtual-kubelet"},
+            ["eks.amazonaws.com/compute-type", "liqo.io/type"],
+        ),
+        (dict(VIRTUAL), {"kubernetes.io/os": "linux", **VIRTUAL}, []),
+        ("pool=a", {"kubernetes.io/os": "linux"}, list(VIRTUAL)),
+    ],
+    ids=str,
+)
+def test_dialer_runs_beside_agents(helm: Helm, selector: Json | str, labels: Json, excluded: list[str]) -> None:
+    """The dialer needs the labels of `agent.nodeSelector`. It leaves out virtual nodes whose label is not named."""
+    pod = _pod(by_name(helm.template({"agent": {"nodeSelector": selector}})), "dialer")
+    assert pod["nodeSelector"] == labels
+    assert pod.get("affinity") == (node_affinity({key: VIRTUAL[key] for key in excluded}) if excluded else None)
+
+
+def node_affinity(excluded: dict[str, str]) -> Json:
+    """Return an affinity without the nodes of these labels, in the order of Helm."""
+    expressions = [{"key": key, "operator": "NotIn", "values": [excluded[key]]} for key in sorted(excluded)]
+    terms = {"nodeSelectorTerms": [{"matchExpressions": expressions}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+
+
+@pytest.mark.parametrize(
+    ("labels", "rendered"),
+    [
+        ({"team": "a"}, {"grafana_dashboard": "1", "team": "a"}),
+        ({"grafana_dashboard": "yes"}, {"grafana_dashboard": "yes"}),
+    ],
+)
+def test_label_of_dashboard_can_be_replaced(helm: Helm, labels: Json, rendered: Json) -> None:
+    values = {"monitoring": {"dashboard": {"enabled": True, "labels": labels}}}
+    found = by_name(helm.template(values))["ConfigMap", "registrymirror-dashboard"]
+    assert found["metadata"]["labels"] == rendered
+
+
 def test_labels_of_chart_win(helm: Helm) -> None:
     labels = {"app.kubernetes.io/name": "other", "app.kubernetes.io/version": "other", "team": "a"}
     objects = by_name(helm.template({name: {"podLabels": labels} for name in ("webhook", "controller")}))
@@ -271,8 +319,8 @@ def test_numbers_as_names_stay_texts(helm: Helm) -> None:
     ).stdout
     numbers = [
         f"{each['kind']} {path}"
-        for each in yaml.safe_load_all(printed)
-        if each and each["kind"] != "CustomResourceDefinition"
+        for each in parse(printed)
+        if each["kind"] != "CustomResourceDefinition"
         for path, value in leaves(each)
         if value in (123, 456)
     ]
@@ -288,14 +336,6 @@ def leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
         yield path, value
 
 
-def test_namespace_of_release_is_everywhere(helm: Helm) -> None:
-    values = f"--values={EXAMPLES}/cert-manager.yaml"
-    ours, other = (
-        helm.run("template", "x", manifests.CHART, values, namespace=each).stdout
-        for each in (manifests.RELEASE, "other")
-    )
-    assert "namespace: registry-mirror" not in other
-    assert ours.count("namespace: registry-mirror") == other.count("namespace: other") > 10
 @pytest.mark.parametrize("values", sorted(EXAMPLES.glob("*.yaml")), ids=lambda each: each.stem)
 def test_mirror_of_notes_has_a_certificate(helm: Helm, values: Path) -> None:
     """The names of cert-manager's certificate cover it. The controller issues certificates for all names."""
@@ -327,3 +367,11 @@ def first_mirror(helm: Helm, values: Path | Json) -> Json:
     return mirror
 
 
+def test_namespace_of_release_is_everywhere(helm: Helm) -> None:
+    values = f"--values={EXAMPLES}/cert-manager.yaml"
+    ours, other = (
+        helm.run("template", "x", manifests.CHART, values, namespace=each).stdout
+        for each in (manifests.RELEASE, "other")
+    )
+    assert "namespace: registry-mirror" not in other
+    assert ours.count("namespace: registry-mirror") == other.count("namespace: other") > 10

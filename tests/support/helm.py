@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -14,6 +14,7 @@ from tests.localcluster import clients
 from tests.localcluster.node import programs
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
     from pathlib import Path
 
     from common.types import Json
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
 
 EXAMPLES = CHART / "examples"
 BASE = CHART / "files" / "base.yaml"  # values of the manifests in deploy/
+
+
+class UniqueKeyLoader(yaml.SafeLoader):
+    """Refuse a key that stands twice in a mapping. Flux refuses it, and Helm does not."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - as its base
+        """Return the mapping."""
+        keys = [key.value for key, _ in node.value]
+        assert len(set(keys)) == len(keys), f"duplicate key{node.start_mark}: {keys}"
+        return super().construct_mapping(node, deep)
+
+
+def parse(printed: str) -> list[Json]:
+    """Return the objects that helm printed."""
+    return [each for each in yaml.load_all(printed, UniqueKeyLoader) if each]
 
 
 class Helm:
@@ -43,7 +59,7 @@ class Helm:
         """Return the objects that the chart renders with these files or values."""
         more = [f"--set-json={json.dumps(each)}" if isinstance(each, dict) else f"--values={each}" for each in values]
         flags = [] if hooks else ["--no-hooks"]
-        return [each for each in yaml.safe_load_all(self.run("template", RELEASE, CHART, *more, *flags).stdout) if each]
+        return parse(self.run("template", RELEASE, CHART, *more, *flags).stdout)
 
 
 def by_name(objects: list[Json]) -> dict[tuple[str, str], Json]:
