@@ -35,20 +35,27 @@ def waits_for_claim(pod: Json) -> bool:
 
 def fault_of_pod(pod: Json) -> str:
     """Return the fault in the metadata or status of an unready pod, or an empty string."""
+    status = dict_at(pod, "status")
     if due := pod["metadata"].get("deletionTimestamp"):
         return sentence("Terminating", _overdue(due, pod["metadata"].get("finalizers")))
+    if status.get("phase") == "Failed" and (status.get("reason") or status.get("message")):
+        return sentence(status.get("reason") or "Failed", status.get("message"))
     if (unscheduled := _unscheduled(pod)) is not None:
         return sentence("FailedScheduling", unscheduled)
-    for container in dict_at(pod, "status").get("containerStatuses") or []:
-        waiting, ended = (dict_at(container, "state").get(each) for each in ("waiting", "terminated"))
-        ended = ended or dict_at(container, "lastState").get("terminated")
-        if waiting and waiting.get("reason") in _STARTING:
-            continue
-        if ended:
-            return _ended((waiting or {}).get("reason") or "Terminated", ended)
-        if waiting:
-            return sentence(waiting.get("reason"), waiting.get("message"))
-    return ""
+    # Admission webhooks inject init containers. Those that have succeeded, and sidecars that serve, are ready.
+    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    return next((fault for each in containers if not each.get("ready") and (fault := _fault_of_container(each))), "")
+
+
+def _fault_of_container(container: Json) -> str:
+    """Return the fault in the status of an unready container, or an empty string."""
+    waiting, ended = (dict_at(container, "state").get(each) for each in ("waiting", "terminated"))
+    ended = ended or dict_at(container, "lastState").get("terminated")
+    if waiting and waiting.get("reason") in _STARTING:
+        return ""
+    if ended:
+        return _ended((waiting or {}).get("reason") or "Terminated", ended)
+    return sentence(waiting.get("reason"), waiting.get("message")) if waiting else ""
 
 
 def _overdue(due: str, finalizers: list[str] | None) -> str:

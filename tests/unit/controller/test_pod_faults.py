@@ -55,6 +55,51 @@ def a_condition(kind: str, status: str, message: str = "") -> Json:
             a_pod({"state": {"terminated": {"exitCode": 1, "reason": "Error", "message": "No space left.\n"}}}),
             "Terminated: exit code 1: No space left.",
         ),
+        (
+            a_pod(
+                STARTING,
+                initContainerStatuses=[
+                    {"state": {"terminated": {"exitCode": 0, "reason": "Completed"}}, "ready": True},
+                    {
+                        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting"}},
+                        "lastState": {"terminated": {"exitCode": 3, "reason": "Error", "message": "no iptables"}},
+                    },
+                    {"state": {"waiting": {"reason": "PodInitializing"}}},
+                ],
+            ),
+            "CrashLoopBackOff: exit code 3: no iptables.",
+        ),
+        (
+            a_pod(
+                {"state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}},
+                initContainerStatuses=[
+                    {
+                        "state": {"running": {}},
+                        "lastState": {"terminated": {"exitCode": 255, "reason": "Unknown"}},
+                        "ready": True,
+                    },
+                ],
+            ),
+            "ErrImagePull: not found.",
+        ),
+        (
+            a_pod(
+                {"state": {"terminated": {"exitCode": 137, "reason": "Error"}}},
+                phase="Failed",
+                reason="Evicted",
+                message="The node was low on resource: ephemeral-storage. ",
+            ),
+            "Evicted: The node was low on resource: ephemeral-storage.",
+        ),
+        (
+            a_pod(phase="Failed", reason="UnexpectedAdmissionError", message="Allocate failed"),
+            "UnexpectedAdmissionError: Allocate failed.",
+        ),
+        (a_pod(phase="Failed", message="Allocate failed"), "Failed: Allocate failed."),
+        (
+            a_pod({"state": {"terminated": {"exitCode": 2, "reason": "Error"}}}, phase="Failed"),
+            "Terminated: exit code 2.",
+        ),
     ],
 )
 def test_fault_stands_in_the_status_of_the_pod(pod: Json, fault: str) -> None:
