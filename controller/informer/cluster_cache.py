@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from common import names
 from common.defaults import dict_at
 from common.upstream_entries import upstream_entries
-from controller.informer.host_claims import HostClaims, image_hosts_of
+from controller.informer.host_claims import HostClaims, image_hosts_of, registry_hosts_of
 from controller.informer.store import Store, without_managed_fields
 from controller.model.mirror import parse_mirror
 from controller.objects import docker_config, resources, well_known
@@ -91,6 +91,7 @@ class ClusterCache:
     credentials_of: dict[str, set[str]] = field(default_factory=dict)
     host_claims: HostClaims = field(default_factory=HostClaims)
     images: HostClaims = field(default_factory=lambda: HostClaims(image_hosts_of))
+    registries: HostClaims = field(default_factory=lambda: HostClaims(registry_hosts_of))
     mirrors: Store = field(default_factory=lambda: Store(_trimmed))
     secrets: Store = field(default_factory=lambda: Store(_secret))
     bundles: Store = field(default_factory=Store)
@@ -137,11 +138,14 @@ class ClusterCache:
 
     def _rivals(self, name: str, after: Json | None) -> set[str]:
         """Return the other mirrors whose host claims this change may affect."""
-        holder = self.host_claims.holder(name)
+        holder, registries = self.masquerade_holder(name), {*self.registries.hosts(name)}
         claim = self._claim(after)
-        rivals = self.host_claims.update(name, claim)
+        rivals = {*self.host_claims.update(name, claim)}
+        self.registries.update(name, claim)
+        for host in registries.symmetric_difference(self.registries.hosts(name)):
+            rivals |= {*self.host_claims.claimants(host.removesuffix(":"))}
         # A mirror that gains or loses its host name gains or loses the images pulled through it.
-        moved = rivals if self.host_claims.holder(name) == holder else [name, *rivals]
+        moved = rivals if self.masquerade_holder(name) == holder else {name, *rivals}
         affected = [
             other for each in moved for host in self.images.hosts(each) for other in self.images.claimants(host)
         ]
@@ -161,6 +165,22 @@ class ClusterCache:
             for rival in self._rivals(mirror, self.mirrors.get(mirror)):
                 self.enqueue(rival)
 
+    def masquerade_holder(self, mirror: str) -> str | None:
+        """Return the other mirror that keeps the host name of this one off the nodes, or None."""
+        entitled = [each for host in self.host_claims.hosts(mirror) for each in self.registries.claimants(host)]
+        return self.registry_holder(mirror) or self.host_claims.holder(mirror, entitled)
+
+    def registry_holder(self, mirror: str) -> str | None:
+        """Return the oldest other mirror with an upstream that this mirror's host name hides from the nodes, or None.
+
+        A mirror may have the name of its own upstream. It then serves that registry, but none at another port.
+        """
+        for host in self.host_claims.hosts(mirror):
+            owners = self.registries.claimants(host)
+            hidden = [*([] if mirror in owners else owners), *self.registries.claimants(f"{host}:")]
+            return next((each for each in hidden if each != mirror), None)
+        return None
+
     def images_holders(self, mirror: str) -> dict[str, str]:
         """Return the older mirror that serves the images of a host, for each such host of this mirror.
 
@@ -169,7 +189,7 @@ class ClusterCache:
         found = {}
         for host in self.images.hosts(mirror):
             claimants = self.images.claimants(host)
-            first = next((each for each in claimants if self.host_claims.holder(each) is None), mirror)
+            first = next((each for each in claimants if self.masquerade_holder(each) is None), mirror)
             if first != mirror:
                 found[host] = first
         return found

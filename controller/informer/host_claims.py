@@ -1,22 +1,26 @@
 """Decide which of several mirrors gets a host name on the nodes: the oldest, then the one with the smaller UID.
 
-Mirrors claim two kinds of host names: their masquerade host, and the image hosts of their upstreams, each of which has
-one hosts.toml for containerd. A mirror being deleted keeps its claims until it is gone.
+Mirrors claim three kinds of host names: their masquerade host, the image hosts of their upstreams, each of which has
+one hosts.toml for containerd, and the hosts of their upstreams. A mirror being deleted keeps its claims until it is
+gone.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from common import masquerade, upstream
 from common.defaults import dict_at
+from common.image_hosts import DEFAULT_PORTS
 from common.upstream_entries import upstream_entries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterator
 
     from common.types import Json
+    from common.upstream import Upstream
 
 
 def masquerade_of(obj: Json | None) -> str | None:
@@ -39,15 +43,22 @@ def masquerades_of(obj: Json | None) -> tuple[str, ...]:
 
 def image_hosts_of(obj: Json | None) -> tuple[str, ...]:
     """Return the hosts that image names of the upstreams start with, without those of invalid ones."""
-    urls = [each.get("upstreamUrl") for _, each in upstream_entries(dict_at(obj, "spec"))]
-    return tuple(dict.fromkeys(host for url in urls if (host := _image_host(url)) is not None))
+    return tuple(dict.fromkeys(each.image_host for each in _upstreams_of(obj)))
 
 
-def _image_host(url: object) -> str | None:
-    try:
-        return upstream.parse(url).image_host if isinstance(url, str) else None
-    except ValueError:
-        return None
+def registry_hosts_of(obj: Json | None) -> tuple[str, ...]:
+    """Return the host names of the upstreams, each with a colon if its registry is not at the port of a mirror."""
+    upstreams = [(each, "" if each.port_in_use == DEFAULT_PORTS["https"] else ":") for each in _upstreams_of(obj)]
+    return tuple(dict.fromkeys(f"{name}{mark}" for each, mark in upstreams for name in sorted(each.own_names)))
+
+
+def _upstreams_of(obj: Json | None) -> Iterator[Upstream]:
+    """Yield the upstreams, without invalid ones."""
+    for _, entry in upstream_entries(dict_at(obj, "spec")):
+        url = entry.get("upstreamUrl")
+        if isinstance(url, str):
+            with suppress(ValueError):
+                yield upstream.parse(url)
 
 
 @dataclass(slots=True)
@@ -71,9 +82,13 @@ class HostClaims:
                 rivals |= self._claim(mirror, host, age)
         return sorted(rivals - {mirror})
 
-    def holder(self, mirror: str) -> str | None:
-        """Return the older mirror that holds the only host claimed by `mirror`, or None if that is `mirror`."""
-        oldest = next((each for host in self.hosts(mirror) for each in self.claimants(host)), mirror)
+    def holder(self, mirror: str, entitled: Collection[str] = ()) -> str | None:
+        """Return the older mirror that holds the only host claimed by `mirror`, or None if that is `mirror`.
+
+        If there are `entitled` mirrors, the others do not count.
+        """
+        claimants = [each for host in self.hosts(mirror) for each in self.claimants(host)]
+        oldest = next((each for each in claimants if not entitled or each in entitled), mirror)
         return None if oldest == mirror else oldest
 
     def hosts(self, mirror: str) -> tuple[str, ...]:

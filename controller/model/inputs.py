@@ -64,7 +64,8 @@ class MissingInput:
 class Inputs:
     """Inputs of one mirror.
 
-    `credentials` are those of each upstream. `masquerade_holder` is an older mirror with the same masqueradeUrl.
+    `credentials` are those of each upstream. `masquerade_holder` is an older mirror with the same masqueradeUrl. If
+    `hides_registry`, it is a mirror of the registry whose name this masqueradeUrl is.
     `images_holders` names the older mirror that has an image host, for each such host of this mirror.
     `withdrawing`: the mirror lost its host name, and agents still remove it from the nodes.
     """
@@ -72,6 +73,7 @@ class Inputs:
     credentials: tuple[Credentials, ...]
     tls: ServingCertificate
     masquerade_holder: str | None = None
+    hides_registry: bool = False
     images_holders: dict[str, str] = field(default_factory=dict)
     withdrawing: bool = False
 

@@ -44,11 +44,12 @@ def collect_inputs(
         missing = MissingInput(
             reasons.CA_BUNDLE_MISSING.name, f"{where} does not exist or has no key {BUNDLE_FILE}. Create it."
         )
-    holder = state.host_claims.holder(mirror.name)
+    holder = state.masquerade_holder(mirror.name)
     inputs = Inputs(
         credentials=tuple(credentials_of(each, settings, state) for each in mirror.sources),
         tls=_NO_CERTIFICATE if isinstance(tls, MissingInput) else tls,
         masquerade_holder=holder,
+        hides_registry=state.registry_holder(mirror.name) is not None,
         images_holders=state.images_holders(mirror.name),
         withdrawing=holder is not None and _has_agents(mirror, state),
     )

@@ -28,17 +28,27 @@ NAMED_MAX: Final = 10  # nodes without an agent that a message names
 
 
 def nodes_configured(mirror: Mirror, observation: Observation, holder: str | None, *, serving: bool) -> Condition:
-    """Return NodesConfigured. `holder` is the older mirror with the same host name; `serving`: a cache pod serves."""
+    """Return NodesConfigured. `holder` is the mirror that holds the host name; `serving`: a cache pod serves."""
     if holder is not None:
-        return reasons.MASQUERADE_CONFLICT.condition(
-            f"RegistryMirror {holder} is older and has the same masqueradeUrl, {mirror.masquerade}."
-            f" Set another spec.masqueradeUrl, or delete {holder}."
-        )
+        return reasons.MASQUERADE_CONFLICT.condition(_conflict(mirror, holder, observation.inputs))
     if foreign := foreign_objects(observation, nodes=True):
         return reasons.AGENT_OBJECT_NOT_OWNED.condition(foreign)
     if observation.daemon_set is None:
         return reasons.NODES_PENDING.condition("The DaemonSet does not exist yet.")
     return _counted(mirror, observation.daemon_set, observation, serving=serving)
+
+
+def _conflict(mirror: Mirror, holder: str, inputs: Inputs | MissingInput) -> str:
+    """Return the message about the mirror that holds the host name."""
+    if not isinstance(inputs, MissingInput) and inputs.hides_registry:
+        return (
+            f"RegistryMirror {holder} mirrors a registry at {mirror.masquerade}, which nodes must reach by that name."
+            " Set a spec.masqueradeUrl that no registry has."
+        )
+    return (
+        f"RegistryMirror {holder} is older and has the same masqueradeUrl, {mirror.masquerade}."
+        f" Set another spec.masqueradeUrl, or delete {holder}."
+    )
 
 
 def cleaning(message: str) -> Condition:

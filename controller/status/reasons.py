@@ -308,8 +308,8 @@ AGENT_OBJECT_NOT_OWNED = _nodes(
 MASQUERADE_CONFLICT = _nodes(
     "False",
     "MasqueradeConflict",
-    "An older mirror has the same masqueradeUrl.",
-    "Set another `spec.masqueradeUrl`, or delete the older mirror.",
+    "An older mirror has the same masqueradeUrl, or it is the host of another mirror's upstream.",
+    "Set another `spec.masqueradeUrl`, or delete the older mirror of the same name.",
 )
 RUNTIME_IGNORES_CERTS = _nodes(
     "False",

@@ -59,6 +59,7 @@ def inputs(
     credentials: Credentials | tuple[Credentials, ...] | None = None,
     tls: ServingCertificate | None = None,
     holder: str | None = None,
+    hides_registry: bool = False,
     images_holders: dict[str, str] | None = None,
     withdrawing: bool = False,
 ) -> Inputs:
@@ -68,6 +69,7 @@ def inputs(
         credentials=credentials if isinstance(credentials, tuple) else (credentials,),
         tls=tls or ServingCertificate(CA, PAIR),
         masquerade_holder=holder,
+        hides_registry=hides_registry,
         images_holders=images_holders or {},
         withdrawing=withdrawing,
     )

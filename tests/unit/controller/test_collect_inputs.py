@@ -318,6 +318,15 @@ def test_key_pair_needs_certificate_and_key() -> None:
 def test_masquerade_holder_is_collected() -> None:
     world = _ready().mirror("older").mirror("docker")
     assert world.inputs().masquerade_holder == "older"
+    assert not world.inputs().hides_registry
+
+
+def test_registry_of_another_mirror_is_collected() -> None:
+    world = _ready().mirror("docker")
+    other = stored(a_mirror().named("younger").of(parsed(LOGIN).masquerade), created="2026-02-01T00:00:00Z")
+    other["metadata"] |= {"resourceVersion": "99", "uid": "younger"}
+    world.state.mirrors.put(other)
+    assert (world.inputs().masquerade_holder, world.inputs().hides_registry) == ("younger", True)
 
 
 def test_change_requeues_only_affected_mirrors() -> None:

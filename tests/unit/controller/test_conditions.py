@@ -33,8 +33,10 @@ def _cache(**found: Any) -> Condition:
     return conditions.cache_available(stored(), MIRROR, Observation(inputs(), **found))
 
 
-def _nodes(daemon_set: Json | None, holder: str | None = None, *, serving: bool = True) -> Condition:
-    observation = Observation(inputs(), daemon_set=daemon_set)
+def _nodes(
+    daemon_set: Json | None, holder: str | None = None, *, hides_registry: bool = False, serving: bool = True
+) -> Condition:
+    observation = Observation(inputs(hides_registry=hides_registry), daemon_set=daemon_set)
     return node_conditions.nodes_configured(MIRROR, observation, holder, serving=serving)
 
 
@@ -161,6 +163,14 @@ EVERY = [
             "NodesConfigured False MasqueradeConflict:"
             " RegistryMirror older is older and has the same masqueradeUrl, local.quay.io."
             " Set another spec.masqueradeUrl, or delete older."
+        ),
+    ),
+    (
+        _nodes(a_daemon_set(3, 3), holder="other", hides_registry=True),
+        (
+            "NodesConfigured False MasqueradeConflict:"
+            " RegistryMirror other mirrors a registry at local.quay.io, which nodes must reach by that name."
+            " Set a spec.masqueradeUrl that no registry has."
         ),
     ),
     (_storage(granted="30Gi"), "StorageResized True Granted: All claims have at least 30Gi."),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from controller.informer.cluster_cache import ClusterCache
-from controller.informer.host_claims import HostClaims, image_hosts_of, masquerade_of
+from controller.informer.host_claims import HostClaims, image_hosts_of, masquerade_of, registry_hosts_of
 from controller.model.mirror import Mirror, parse_mirror
 from controller.objects import resources
 from tests.support import strategies
@@ -91,6 +91,7 @@ def test_masquerade_of_any_spec(spec: Any, name: str | None) -> None:
 def test_damaged_mirror_raises_no_exception(obj: Any) -> None:
     masquerade_of(obj)
     image_hosts_of(obj)
+    registry_hosts_of(obj)
 
 
 @given(strategies.mirrors())
@@ -163,6 +164,43 @@ def test_mirror_without_host_holds_no_images() -> None:
     state.mirrors.put(_of("quay.io", "shadowed", "y.example", 2, version=5))
     assert _holder(state, "young") is None
     assert "young" in enqueued
+
+
+@pytest.mark.parametrize("registry", ["reg.corp.test", "http://reg.corp.test", "reg.corp.test:5000"])
+@pytest.mark.parametrize("second", [1, 3], ids=["older", "younger"])
+def test_registry_of_a_mirror_is_no_masquerade(registry: str, second: int) -> None:
+    """K2: the name belongs to the registry, whichever mirror is older. Each change requeues the other mirror."""
+    state, enqueued = _state()
+    state.mirrors.put(_of("quay.io", "b", "reg.corp.test", 2, version=1))
+    state.mirrors.put(_of("quay.io", "c", "c.example", 4, version=2))
+    assert (state.masquerade_holder("b"), state.registry_holder("b"), _holder(state, "c")) == (None, None, "b")
+    enqueued.clear()
+    state.mirrors.put(_of("ghcr.io", "a", "a.example", second, registry, version=3))
+    assert set(enqueued) == {"a", "b", "c"}
+    assert (state.masquerade_holder("b"), state.registry_holder("b"), _holder(state, "c")) == ("a", "a", None)
+    assert state.masquerade_holder("a") is None
+    enqueued.clear()
+    state.mirrors.put(_of("ghcr.io", "a", "a.example", second, registry, version=4))
+    assert enqueued == ["a"], "nothing changed for the others"
+    state.mirrors.put(_of("ghcr.io", "a", "a.example", second, version=5))
+    assert set(enqueued) == {"a", "b", "c"}
+    assert (state.masquerade_holder("b"), _holder(state, "c")) == (None, "b")
+
+
+def test_mirror_may_have_the_name_of_its_registry() -> None:
+    """It serves what other mirrors of this registry expect under the name, and nothing at another port."""
+    state, enqueued = _state()
+    state.mirrors.put(_of("ghcr.io", "elsewhere", "reg.corp.test", 1, version=1))
+    state.mirrors.put(_of("reg.corp.test", "plain", "plain.example", 2, version=2))
+    state.mirrors.put(_of("reg.corp.test", "same", "reg.corp.test", 3, version=3))
+    state.mirrors.put(_of("reg.corp.test", "young", "reg.corp.test", 4, version=4))
+    holders = {name: state.masquerade_holder(name) for name in state.mirrors}
+    assert holders == {"elsewhere": "plain", "plain": None, "same": None, "young": "same"}
+    assert state.registry_holder("young") is None
+    enqueued.clear()
+    state.mirrors.put(_of("reg.corp.test:5000", "port", "port.example", 5, version=5))
+    assert {"same", "young"} <= set(enqueued)
+    assert (state.masquerade_holder("same"), state.registry_holder("same")) == ("port", "port")
 
 
 def test_invalid_mirror_claims_only_with_daemon_set() -> None:
