@@ -14,6 +14,9 @@ _SMALL_STORAGE: Final = 100 * 2**20  # bytes: most images are larger
 _SMALL_MEMORY: Final = 32 * 2**20  # bytes: what an agent needs; a cache needs more
 # The webhook refuses Docker Hub's names for another upstream.
 _PUBLIC: Final = frozenset({"quay.io", "ghcr.io", "gcr.io", "registry.k8s.io", "public.ecr.aws", "mcr.microsoft.com"})
+# Domains and hosts of tokens and image content. GitLab issues the tokens of registry.gitlab.com at gitlab.com.
+_SERVICES: Final = ("docker.io", "docker.com", "gitlab.com", "pkg-containers.githubusercontent.com")
+_UNUSED: Final = "local.docker.io"  # the name in the examples; Docker Hub has no such host
 _SYSTEM_CLASSES: Final = ("system-node-critical", "system-cluster-critical")
 
 
@@ -30,12 +33,22 @@ def warnings_for(spec: RegistryMirrorSpec) -> list[str]:
             "spec.masqueradeUrl: is the name of another registry, so nodes get its images from the mirror's upstream;"
             " choose a name that no registry has"
         )
+    elif spec.masquerade_url and _is_service(spec.masquerade_url):
+        warnings.append(
+            "spec.masqueradeUrl: may be a host from which registries serve tokens or content, so nodes reach the mirror"
+            " instead of it; choose a name that no registry has"
+        )
     for number, each in enumerate(spec.additional_upstreams or []):
         warnings += _upstream_warnings(f"spec.additionalUpstreams[{number}]", each)
     warnings += _storage_warnings(spec)
     if spec.cache is not None:
         warnings += _pod_warnings("spec.cache", spec.cache) + _toleration_warnings(spec.cache)
     return warnings + _pod_warnings("spec.agent", spec.agent) if spec.agent is not None else warnings
+
+
+def _is_service(name: str) -> bool:
+    """Return True for a name at or below one of `_SERVICES`."""
+    return name != _UNUSED and f".{name}".endswith(tuple(f".{each}" for each in _SERVICES))
 
 
 def _upstream_warnings(path: str, entry: UpstreamSpec) -> list[str]:

@@ -22,6 +22,11 @@ OTHER_NAME = (
     "spec.masqueradeUrl: is the name of another registry, so nodes get its images from the mirror's upstream; choose a"
     " name that no registry has"
 )
+SERVICE_NAME = (
+    "spec.masqueradeUrl: may be a host from which registries serve tokens or content, so nodes reach the mirror instead"
+    " of it; choose a name that no registry has"
+)
+SERVICES = ["auth.docker.io", "registry.docker.io", "production.cloudflare.docker.com", "gitlab.com"]
 HUB_ALIASES = ["docker.io", "hub.docker.io", "hub.docker.com", "index.docker.io", "registry.hub.docker.com"]
 HUB_NAMES = [*HUB_ALIASES, "registry-1.docker.io"]
 OTHER_SPELLING = (
@@ -71,6 +76,9 @@ def test_docker_hub_alias_is_warned_about(host: str, spelling: str) -> None:
         (a_mirror().known_as("quay.io"), [SAME_NAME]),
         (a_mirror().of("quay.io").known_as("ghcr.io"), [OTHER_NAME]),
         *((a_mirror().of("registry-1.docker.io").known_as(name), [SAME_NAME]) for name in HUB_NAMES),
+        *((a_mirror().of("registry-1.docker.io").known_as(name), [SERVICE_NAME]) for name in SERVICES),
+        (a_mirror().of("quay.io").known_as("auth.docker.io"), [SERVICE_NAME]),
+        (a_mirror().of("quay.io").known_as("notdocker.io"), []),
         (a_mirror().of("https://QUAY.io/"), [OTHER_SPELLING.format("QUAY.io", "quay.io")]),
         (a_mirror().of("quay.io:0443"), [OTHER_SPELLING.format("quay.io:0443", "quay.io")]),
         (a_mirror().of("[2001:0DB8::1]"), [OTHER_SPELLING.format("[2001:0DB8::1]", "[2001:db8::1]")]),
