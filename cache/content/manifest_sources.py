@@ -12,7 +12,7 @@ import aiohttp
 
 from cache.limited_dict import LimitedDict
 from cache.model.errors import BAD_GATEWAY, NOT_FOUND, RegistryError
-from cache.model.manifest import ACCEPTED, Head, Manifest, has_digest, is_media_type, media_type_in
+from cache.model.manifest import ACCEPTED, Head, Manifest, has_digest, is_manifest, is_media_type, media_type_in
 from cache.model.reference import DIGEST_HEADER, Digest, Reference, Request, parse_digest
 from cache.model.results import Result
 from cache.upstream.body import read_body
@@ -154,8 +154,8 @@ class ManifestSources:
             failure = failure_of(error, client.party)
             client.failed(MANIFESTS, failure)
             raise failure from error
-        if not headers.get("Content-Type", "").endswith("json") and not media_type_in(content):
-            unlike = not_a_registry(client.party, "a manifest that is not JSON")
+        if not is_manifest(content, headers.get("Content-Type", "")):
+            unlike = not_a_registry(client.party, "content that is not a manifest")
             client.failed(MANIFESTS, unlike, reference.name)
             raise unlike
         digest = reference.digest or digest_of(content, headers)

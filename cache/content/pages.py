@@ -12,6 +12,7 @@ from yarl import URL
 from cache.coalesce import Coalescer
 from cache.content.manifest_sources import MANIFESTS, STALE_AFTER
 from cache.model.errors import NOT_FOUND, RegistryError
+from cache.model.manifest import document_in
 from cache.model.reference import Kind
 from cache.model.results import Result
 from cache.upstream.body import read_body
@@ -80,13 +81,15 @@ class PageService:
 
     async def _ask(self, reference: Reference, url: URL) -> Page:
         self.client.check(MANIFESTS, reference.name)
+        key = "manifests" if reference.kind is Kind.REFERRERS else "tags"
         try:
             async with self.client.ask("GET", url.raw_path_qs, reference.name, MANIFESTS) as response:
                 if not is_success(response.status):
                     raise self.client.refused(response, MANIFESTS, reference.name)
-                if "json" not in response.content_type:
-                    raise not_a_registry(self.client.party, "a page that is not JSON")
                 content = await read_body(response, PAGE_MAX, self.client.party)
+                # Some registries write null for an empty list.
+                if not isinstance(document_in(content).get(key, ""), list | None):
+                    raise not_a_registry(self.client.party, f"a page without a list of {key}")
                 headers = {name: response.headers[name] for name in _PASSED_ON if name in response.headers}
                 # The next page. A link to another host would lead clients past the cache.
                 if response.headers.get("Link", "").startswith("</v2/"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import urlsafe_b64decode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,7 @@ SIGNED_SCHEMA_1: Final = "application/vnd.docker.distribution.manifest.v1+pretty
 INDEXES: Final = frozenset({OCI_INDEX, DOCKER_INDEX})
 # Characters of a media type: two names of at most 127, and parameters.
 _MEDIA_TYPE_MAX: Final = 512
+_MANIFEST_TYPE: Final = re.compile(r"application/vnd\..+\+(json|prettyjws)")
 # What is asked for: a registry may convert a manifest that is not listed here.
 ACCEPTED: Final = (
     OCI_MANIFEST,
@@ -76,9 +78,20 @@ def is_media_type(text: str) -> bool:
     return 0 < len(text) <= _MEDIA_TYPE_MAX and text.isascii() and text.isprintable()
 
 
+def is_manifest(content: bytes, named: str) -> bool:
+    """Return True if the content, or the media type that its header names, is that of a manifest.
+
+    A manifest of schema 2 may name no type. The type of an artifact may be unknown.
+    """
+    if "schemaVersion" in document_in(content):
+        return True
+    media_types = (media_type_in(content), named.partition(";")[0].rstrip())
+    return any(_MANIFEST_TYPE.fullmatch(each) for each in media_types)
+
+
 def media_type_in(content: bytes) -> str:
     """Return the media type that the content implies; empty if it implies none."""
-    document = _document(content)
+    document = document_in(content)
     named = document.get("mediaType")
     if isinstance(named, str) and is_media_type(named):
         return named
@@ -91,7 +104,7 @@ def media_type_in(content: bytes) -> str:
 
 def descriptors_in(content: bytes) -> Iterator[Descriptor]:
     """Yield the configuration, layers, blobs and manifests that a manifest refers to."""
-    document = _document(content)
+    document = document_in(content)
     listed = [document.get(key) for key in ("layers", "blobs", "manifests", "fsLayers")]
     for each in [document.get("config"), *(one for some in listed if isinstance(some, list) for one in some)]:
         named = each.get("digest", each.get("blobSum")) if isinstance(each, dict) else None
@@ -103,7 +116,7 @@ def descriptors_in(content: bytes) -> Iterator[Descriptor]:
 def _without_signature(content: bytes) -> bytes:
     """Return the payload of a JSON Web Signature in Docker's format; empty if the content is none."""
     try:
-        protected = orjson.loads(_decoded(_document(content)["signatures"][0]["protected"]))
+        protected = orjson.loads(_decoded(document_in(content)["signatures"][0]["protected"]))
         return content[: protected["formatLength"]] + _decoded(protected["formatTail"])
     except (LookupError, TypeError, ValueError):
         return b""
@@ -113,7 +126,8 @@ def _decoded(text: str) -> bytes:
     return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-def _document(content: bytes) -> dict[str, Any]:
+def document_in(content: bytes) -> dict[str, Any]:
+    """Return the JSON object that the content is; an empty one for other content."""
     try:
         document = orjson.loads(content)
     except orjson.JSONDecodeError:

@@ -24,6 +24,7 @@ class Behaviour:
     chunked: bool = False
     has_ranges: bool = True
     html: bool = False  # each path is a web page
+    healthy: bool = False  # each path is the JSON of a health check
     moved: bool = False  # each path is a redirect to a web page
     gzip_manifests: bool = False
     gzip_blobs: bool = False

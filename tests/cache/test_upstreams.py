@@ -108,16 +108,21 @@ async def test_compressed_blob_is_refused(upstream: Registry, cache: Cache) -> N
     assert (await cache.status())["upstreams"][0]["reason"] == "NotARegistry"
 
 
-@pytest.mark.parametrize("does", [Behaviour(html=True), Behaviour(moved=True)], ids=["here", "elsewhere"])
-async def test_web_page_is_no_registry(upstream: Registry, cache: Cache, does: Behaviour) -> None:
-    """A portal that answers 200 to everything, or redirects to its page, is reported as one."""
+@pytest.mark.parametrize(
+    "does",
+    [Behaviour(html=True), Behaviour(moved=True), Behaviour(healthy=True)],
+    ids=["web page", "web page elsewhere", "JSON"],
+)
+async def test_other_content_is_no_registry(upstream: Registry, cache: Cache, does: Behaviour) -> None:
+    """A server that answers 200 to everything, or redirects to a page, is reported, and nothing of it is stored."""
     _, blobs = upstream.push("team/app")
     upstream.does = does
     assert (await cache.ask(f"team/app/referrers/{blobs[0]}")).status == 502
     assert (await cache.ask("team/app/tags/list")).status == 502
     assert (await cache.ask("team/app/manifests/latest")).status == 502
-    assert (await cache.ask(f"team/app/blobs/{blobs[1]}")).status == 502
     assert (await cache.status())["upstreams"][0]["reason"] == "NotARegistry"
+    assert (await cache.ask(f"team/app/blobs/{blobs[1]}")).status == 502
+    assert cache.files("**/*") == []
 
 
 async def test_head_is_used_again_after_a_web_page(upstream: Registry, cache: Cache) -> None:
@@ -154,3 +159,9 @@ async def test_list_of_tags_is_passed_on(upstream: Registry, cache: Cache) -> No
     upstream.push("a", "1")
     upstream.push("a", "2")
     assert json.loads((await cache.ask("a/tags/list")).body)["tags"] == ["1", "2"]
+
+
+async def test_list_of_no_tags_is_passed_on(cache: Cache) -> None:
+    """Some registries write null for a repository without tags."""
+    answer = await cache.ask("a/tags/list")
+    assert (answer.status, json.loads(answer.body)) == (200, {"name": "a", "tags": None})

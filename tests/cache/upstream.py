@@ -78,6 +78,8 @@ class Registry(Images):
             return web.Response(status=301, headers={"Location": f"{self.other_url}/page"})
         if self.does.html or self.does.moved:
             return web.Response(text="<html>please log in</html>", content_type="text/html")
+        if self.does.healthy:
+            return web.json_response({"status": "UP"})
         return None
 
     def _refused(self, kind: str) -> web.Response:
@@ -107,7 +109,7 @@ class Registry(Images):
         tags = [tag for of, tag in self.tags if of == name and tag > request.query.get("last", "")]
         page = tags[: int(request.query.get("n", len(tags)))]
         link = f'</v2/{name}/tags/list?last={page[-1]}&n={len(page)}>; rel="next"' if page != tags else ""
-        return web.json_response({"name": name, "tags": page}, headers={"Link": link} if link else {})
+        return web.json_response({"name": name, "tags": page or None}, headers={"Link": link} if link else {})
 
     def _manifest(self, request: web.BaseRequest, digest: str) -> web.StreamResponse:
         if digest not in self.manifests:
