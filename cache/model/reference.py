@@ -22,7 +22,8 @@ _PATH: Final = re.compile(rf"/v2/{_RESOURCE}", re.DOTALL)
 _PATH_WITH_HOST: Final = re.compile(rf"/v2/(?P<host>[^/]+)/(?P<rest>{_RESOURCE})", re.DOTALL)
 # The header that names the digest of a response, and the one that names the API.
 DIGEST_HEADER: Final = "Docker-Content-Digest"
-API_VERSION: Final = {"Docker-Distribution-Api-Version": "registry/2.0"}
+VERSION_HEADER: Final = "Docker-Distribution-Api-Version"
+API_VERSION: Final = {VERSION_HEADER: "registry/2.0"}
 # Characters of a repository name; the limit of Docker Hub and of distribution.
 NAME_MAX: Final = 255
 # Characters of a path: the longest name, the longest digest and what lies between.

@@ -10,8 +10,11 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
+import orjson
 
 from cache.model.errors import FORBIDDEN, UNAUTHORIZED, RegistryError
+from cache.model.reference import VERSION_HEADER
+from cache.upstream.body import read_body
 from cache.upstream.failures import failure_of, is_success, not_a_registry, refusal_of
 from common.cache_protocol import CredentialsResult, UpstreamReason
 
@@ -24,7 +27,8 @@ PROBE_SECONDS: Final = 10.0
 # A rate limit of probes is none of images.
 _PROBE: Final = "probe"
 _REFUSALS: Final = frozenset({UNAUTHORIZED, FORBIDDEN})
-_PAGES: Final = frozenset({"text/html", "application/xhtml+xml", "application/xml", "text/xml"})
+# Bytes. A registry answers a few.
+_ANSWER_MAX: Final = 4096
 
 
 async def probe(client: UpstreamClient) -> None:
@@ -86,7 +90,7 @@ async def _judged(client: UpstreamClient, authorization: str, *, has_credentials
 async def _ping(client: UpstreamClient, authorization: str) -> tuple[int, Challenge | None]:
     """Return the status of `/v2/` and its challenge. Raises RegistryError for anything else than 200 and 401.
 
-    403 is a refusal of the login, if there is one.
+    403 is a refusal of the login, if there is one. A 200 names the API or has no content.
     """
     response = await client.follow("GET", "/v2/", {}, authorization)
     try:
@@ -94,11 +98,21 @@ async def _ping(client: UpstreamClient, authorization: str) -> tuple[int, Challe
             return response.status, client.challenge_in(response)
         if not is_success(response.status):
             raise _refusal(response, client.party)
-        if response.content_type in _PAGES:
-            raise not_a_registry(client.party, "a web page")
+        is_named = VERSION_HEADER in response.headers
+        if not is_named and _has_content(await read_body(response, _ANSWER_MAX, client.party)):
+            raise not_a_registry(client.party, "content at `/v2/`")
         return response.status, None
     finally:
         response.close()
+
+
+def _has_content(body: bytes) -> bool:
+    """Return False for what registries answer to `/v2/`: nothing, or JSON without a key, such as `{}` and `true`."""
+    try:
+        document = orjson.loads(body.strip() or b"{}")
+    except orjson.JSONDecodeError:
+        return True
+    return bool(document) and document is not True
 
 
 def _refusal(response: aiohttp.ClientResponse, party: str) -> RegistryError:

@@ -32,10 +32,11 @@ async def _upstream(cache: Cache) -> Json:
     [
         (Behaviour(), "Reachable"),
         (Behaviour(html=True), "NotARegistry"),
+        (Behaviour(healthy=True), "NotARegistry"),
         (Behaviour(status={"": 403}), "Forbidden"),
         (Behaviour(status={"": 429}, retry_after="100"), "RateLimited"),
     ],
-    ids=["open", "web page", "403", "429"],
+    ids=["open", "web page", "JSON", "403", "429"],
 )
 async def test_idle_upstream_is_probed_at_start(
     upstream: Registry, make_cache: Callable[..., Cache], does: Behaviour, reason: str

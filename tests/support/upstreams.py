@@ -39,6 +39,8 @@ class Front:
     moved: str = ""  # URL of the server that every path is redirected to
     takes_tokens: int = 200  # status of /v2/ with a token
     page: str = "application/json"  # media type of /v2/
+    body: str = "{}"  # of /v2/
+    version: str = ""  # Docker-Distribution-Api-Version of /v2/
     port: int = 0
     scheme: str = "https"
     requests: list[str] = field(default_factory=list)
@@ -72,7 +74,8 @@ class Front:
         if given == f"Bearer {TOKEN}":
             return web.Response(status=self.takes_tokens)
         if self.wants == "" or (self.wants == "basic" and given == self.basic):
-            return web.Response(text="{}", content_type=self.page)
+            headers = {"Docker-Distribution-Api-Version": self.version} if self.version else {}
+            return web.Response(text=self.body, content_type=self.page, headers=headers)
         ordinary = {
             "basic": 'Basic realm="here"',
             "bearer": f'Bearer realm="{self.url}/token",service="here"',

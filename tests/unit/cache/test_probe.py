@@ -83,9 +83,7 @@ CASES: list[tuple[str, Front, tuple[str, str], tuple[Reason, Login]]] = [
     ("429", Front(status=429), NONE, (Reason.RATE_LIMITED, Login.NOT_CHECKED)),
     ("500", Front(status=500), NONE, (Reason.SERVER_ERROR, Login.NOT_CHECKED)),
     ("503", Front(status=503), NONE, (Reason.SERVER_ERROR, Login.NOT_CHECKED)),
-    ("web page", Front(page="text/html"), NONE, (Reason.NOT_A_REGISTRY, Login.NOT_CHECKED)),
-    ("XML page", Front(page="application/xhtml+xml"), NONE, (Reason.NOT_A_REGISTRY, Login.NOT_CHECKED)),
-    ("web page after login", Front("basic", page="text/html"), RIGHT, (Reason.NOT_A_REGISTRY, Login.NOT_CHECKED)),
+    ("web page after login", Front("basic", body="<html>"), RIGHT, (Reason.NOT_A_REGISTRY, Login.NOT_CHECKED)),
     ("cut off", Front(breaks=True), NONE, (Reason.CONNECTION_BROKEN, Login.NOT_CHECKED)),
 ]
 
@@ -121,6 +119,29 @@ async def test_answer_is_classified(
     assert client.health.message.endswith(".")
     for secret in (*RIGHT, WRONG[1], TOKEN):
         assert secret not in client.health.message
+
+
+@pytest.mark.parametrize("page", ["text/html", "text/plain", "application/octet-stream", "application/json"])
+async def test_content_decides(page: str, tmp_path: Path) -> None:
+    """A registry answers nothing, or JSON without keys. The media type does not matter."""
+    usual = ["", "{}", "{}\n", " \n", "true", '""', "null", "[]"]
+    others = ["ok", '"ok"', "{", "<html>", '{"status": "UP"}', '{"error": "unknown path"}', " " * 5000 + "{}"]
+    expected = dict.fromkeys(usual, Reason.REACHABLE) | dict.fromkeys(others, Reason.NOT_A_REGISTRY)
+    found = {}
+    front = Front(scheme="http", page=page)
+    async with serving(front), client_of(front.url, tmp_path) as client:
+        for front.body in expected:
+            await probe(client)
+            found[front.body] = client.health.reason
+    assert found == expected
+
+
+async def test_version_header_decides(tmp_path: Path) -> None:
+    """A registry that names its API may answer anything."""
+    front = Front(scheme="http", body="ok", version="registry/2.0")
+    async with serving(front), client_of(front.url, tmp_path) as client:
+        await probe(client)
+    assert client.health.reason is Reason.REACHABLE, client.health.message
 
 
 @pytest.mark.parametrize(
