@@ -22,7 +22,8 @@ class Observation:
     nodes of the latter that had an agent before. `verdicts` are what the cache
     pods say of each upstream; there are none before the first answers. `pulling` is the number of nodes that pulled
     through them. `volume_problem` says which
-    of them cannot store content, `cache_fault` and `agent_fault` why pods do not run; empty if there is no reason.
+    of them cannot store content, `cache_fault`, `agent_fault` and `dialer_fault` why pods do not run; empty if there is
+    no reason.
     """
 
     inputs: Inputs | MissingInput
@@ -40,6 +41,7 @@ class Observation:
     volume_problem: str = ""
     cache_fault: str = ""
     agent_fault: str = ""
+    dialer_fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ class MirrorMemory:
     history_of_uid: str = ""
     caches: FaultMemory = field(default_factory=FaultMemory)
     agents: FaultMemory = field(default_factory=FaultMemory)
+    dialers: FaultMemory = field(default_factory=FaultMemory)
 
     def history_of(self, obj: Json, daemon_set: Json | None) -> NodeHistory:
         """Return the history of the mirror's nodes."""

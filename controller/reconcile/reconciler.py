@@ -29,7 +29,7 @@ from controller.reconcile.node_cleanup import POLL_INTERVAL
 from controller.reconcile.requeue import SURVEY_INTERVAL, is_refused, outcome
 from controller.status import events, reasons
 from controller.status.conditions import is_serving, lacks_caches, was_available
-from controller.status.node_conditions import are_counted, are_pending, are_silent, node_counts
+from controller.status.node_conditions import are_counted, are_pending, are_silent, lack_dialers, node_counts
 from controller.status.status import (
     status_of,
     status_of_failing,
@@ -105,7 +105,7 @@ class Reconciler:
         )
         await self._publish(obj, status_of(obj, mirror, observation, self.settings.namespace, _stamp(now)))
         refused_for = memory.durations.held_for("refused", is_refused(observation) or None, clock.monotonic())
-        searches = (each.next_search(clock.monotonic()) for each in (memory.caches, memory.agents))
+        searches = (each.next_search(clock.monotonic()) for each in (memory.caches, memory.agents, memory.dialers))
         search = min((each for each in searches if each is not None), default=None)
         return outcome(observation, self._next_survey(observation), refused_for, search)
 
@@ -214,7 +214,14 @@ class Reconciler:
         lacking = are_silent(observation)
         if memory.agents.is_due(lacking=lacking, at_once=False, now=now) and daemon_set is not None:
             memory.agents.note(await self.faults.of_agents(mirror.name, daemon_set), now)
-        return replace(observation, cache_fault=memory.caches.fault, agent_fault=memory.agents.fault)
+        if memory.dialers.is_due(lacking=lack_dialers(observation), at_once=False, now=now):
+            memory.dialers.note(await self.faults.of_dialers(), now)
+        return replace(
+            observation,
+            cache_fault=memory.caches.fault,
+            agent_fault=memory.agents.fault,
+            dialer_fault=memory.dialers.fault,
+        )
 
     def _next_survey(self, observation: Observation) -> float | None:
         """Return the seconds until agents must be asked again. Their answers change without an event."""

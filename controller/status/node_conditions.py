@@ -109,7 +109,8 @@ def _pending(mirror: Mirror, observation: Observation, *, serving: bool) -> Cond
     advice = [reasons.RUNTIME_USES_MIRRORS.action] if uses_mirrors else []
     # A pod that has not started, or whose node is down, cannot answer: its fault is the cause.
     answering = [each for each in agents if not observation.agent_fault or each.message != agent_status.SILENT]
-    said = [each for each in (agent_status.sentences(answering), observation.agent_fault) if each]
+    found = (observation.dialer_fault, agent_status.sentences(answering), observation.agent_fault)
+    said = [each for each in found if each]
     answers = " ".join(said) or describe(mirror, "daemonset,pod")
     without = _without_agent(observation)
     message = " ".join([state, *advice, answers, *([without] if without else [])])
@@ -190,3 +191,9 @@ def are_silent(observation: Observation) -> bool:
     """Return True if nodes are not ready, and not all of their agents say why."""
     said = [each.message not in ("", agent_status.SILENT) for each in observation.agents]
     return are_pending(observation) and not (said and all(said))
+
+
+def lack_dialers(observation: Observation) -> bool:
+    """Return True if agents report that no dialer runs on their node."""
+    reported = {each.reason for each in observation.agents}
+    return are_pending(observation) and agent_protocol.NODE_NETWORK_NOT_PROBED in reported

@@ -328,7 +328,7 @@ NODE_NETWORK_NOT_PROBED = _nodes(
     "Unknown",
     agent_protocol.NODE_NETWORK_NOT_PROBED,
     "All files are written, and the mirror answers the agents. No dialer runs, so it may not answer the nodes.",
-    "Describe the DaemonSet `registrymirror-dialer` and its pods, or apply `deploy/` again.",
+    "Follow the message, describe the DaemonSet `registrymirror-dialer` and its pods, or apply `deploy/` again.",
 )
 RUNTIME_USES_MIRRORS = _nodes(
     "False",

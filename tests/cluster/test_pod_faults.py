@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from controller.objects import resources
 from controller.objects.resources import Kind
 from tests.cluster.conftest import clusters
 from tests.support import policies
+from tests.support.agents import Agent, Nodes
 from tests.support.components import (
     create_node_with_capacity,
     create_storage_class,
@@ -202,6 +205,25 @@ def test_killed_agent_is_named(kube: Kube, name: str) -> None:
     _container_of(kube, pod, {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": ended}})
     says(kube, name, f"on {NODE}", "CrashLoopBackOff: OOMKilled, exit code 137", kind="NodesConfigured")
     assert "network policies" not in kube.conditions(name)["NodesConfigured"][2]
+
+
+def test_missing_dialer_is_explained(kube: Kube, name: str) -> None:
+    """The agents see no dialer. Its DaemonSet cannot create pods, and its Events have the cause."""
+    _, dialer = yaml.safe_load_all((Path(__file__).parents[2] / "deploy" / "dialer.yaml").read_text())
+    dialer["metadata"]["namespace"] = NAMESPACE
+    dialer["spec"]["template"]["spec"] |= {"serviceAccountName": "missing"}
+    dialer["spec"]["template"]["spec"].pop("priorityClassName")
+    kube.create(resources.DAEMON_SET, dialer, NAMESPACE)
+    kube.mirror(a_mirror().named(name).of(f"{name}.example.com"))
+    nodes = Nodes(kube, name, {NODE: Agent(NODE)})
+    try:
+        nodes.agents[NODE].say("unverified", "NodeNetworkNotProbed", "no dialer answers.")
+        nodes.run()
+        words = ("DaemonSet registrymirror-dialer: FailedCreate", 'serviceaccount "missing" not found', "no dialer")
+        assert says(kube, name, *words, kind="NodesConfigured") == "NodeNetworkNotProbed"
+    finally:
+        nodes.stop()
+        kube.delete(resources.DAEMON_SET, "registrymirror-dialer")
 
 
 def _two(pods: list[Json]) -> list[Json]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.agent_protocol import RUNTIME_NOT_VERIFIED, RUNTIME_USES_MIRRORS
+from common.agent_protocol import NODE_NETWORK_NOT_PROBED, RUNTIME_NOT_VERIFIED, RUNTIME_USES_MIRRORS
 from controller.model.observation import Agent, Observation
 from controller.nodes.agent_status import with_answer
 from controller.status import conditions, node_conditions, reasons
@@ -98,6 +99,20 @@ def test_unverified_runtime_is_never_true() -> None:
     assert (ready.status, ready.reason) == ("Unknown", "RuntimeNotVerified")
     failing = reasons.NO_REPLICA_READY.condition("None is ready.")
     assert conditions.ready([condition, failing]).status == "False"
+
+
+def test_fault_of_dialers_stands_before_the_agents() -> None:
+    """K4: agents see that no dialer answers. The cause is in the dialers' DaemonSet."""
+    fault = "DaemonSet registrymirror-dialer: FailedCreate: violates PodSecurity."
+    agents = tuple(_agents(("unverified", NODE_NETWORK_NOT_PROBED)))
+    found = Observation(inputs(), daemon_set=a_daemon_set(3, 1), agents=agents, dialer_fault=fault)
+    condition = node_conditions.nodes_configured(parsed(), found, None, serving=True)
+    assert condition.message == (
+        f"1 of 3 nodes use the mirror. It is not known if the others do. {fault} node-0: says NodeNetworkNotProbed."
+    )
+    assert node_conditions.lack_dialers(found)
+    assert not node_conditions.lack_dialers(replace(found, daemon_set=a_daemon_set(3, 3)))
+    assert not node_conditions.lack_dialers(replace(found, agents=tuple(_agents(UNVERIFIED))))
 
 
 @pytest.mark.parametrize("agents", [0, 3])
