@@ -82,7 +82,7 @@ class Running:
             if "registry-mirror-" in each["metadata"]["name"]
         ]
         for kind, name in left:
-            if kind in resources.CHILDREN:  # a mirror may be deleted without its objects
+            if kind is not resources.POD:  # a mirror may be deleted without its objects
                 self.kube.http.delete(kind.path(NAMESPACE, name))
         return not left
 

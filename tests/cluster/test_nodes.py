@@ -334,10 +334,10 @@ def _image_host(kube: Kube, mirror: str) -> str:
 
 def _taken_host(own: Running, nodes: Callable[..., Nodes], *names: str) -> Nodes:
     """Return the agents of a younger mirror with a host name of its own, beside an older mirror."""
-    own.kube.mirror(one("older").known_as("older.example.com"))
+    own.kube.mirror(one("older").known_as("older.internal"))
     own.kube.until_there(resources.DAEMON_SET, "registry-mirror-older")
     own.kube.until_next_second("older")
-    own.kube.mirror(one("younger").known_as("younger.example.com"))
+    own.kube.mirror(one("younger").known_as("younger.internal"))
     group = nodes("younger", *names)
     ready(own, group)
     return group
@@ -347,14 +347,14 @@ def test_lost_host_name_cleans_nodes_first(own: Running, nodes: Callable[..., No
     """Otherwise its hosts.toml leads to the mirror that has the name now."""
     kube = own.kube
     group = _taken_host(own, nodes, "only")
-    kube.patch(resources.MIRROR, "older", {"spec": {"masqueradeUrl": "younger.example.com"}})
+    kube.patch(resources.MIRROR, "older", {"spec": {"masqueradeUrl": "younger.internal"}})
     kube.until_condition("younger", "NodesConfigured", "False", "MasqueradeConflict")
     until(group.is_cleaning, why="the annotation")
     kube.get(resources.DAEMON_SET, "registry-mirror-younger")
     group.agents["only"].say(*CLEANED)
     kube.until_gone(resources.DAEMON_SET, "registry-mirror-younger")
     assert group.is_cleaning(), "an agent that ends must not configure the node again"
-    kube.patch(resources.MIRROR, "older", {"spec": {"masqueradeUrl": "older.example.com"}})
+    kube.patch(resources.MIRROR, "older", {"spec": {"masqueradeUrl": "older.internal"}})
     kube.until_there(resources.DAEMON_SET, "registry-mirror-younger")
     assert not group.is_cleaning()
 
@@ -366,7 +366,7 @@ def test_lost_host_name_skips_dead_node(own: Running, nodes: Callable[..., Nodes
     group.agents["dead"].stop()
     group.report("dead", ready=False)
     began = time.monotonic()
-    kube.patch(resources.MIRROR, "older", {"spec": {"masqueradeUrl": "younger.example.com"}})
+    kube.patch(resources.MIRROR, "older", {"spec": {"masqueradeUrl": "younger.internal"}})
     until(group.is_cleaning, why="the annotation")
     group.agents["alive"].say(*CLEANED)
     kube.until_gone(resources.DAEMON_SET, "registry-mirror-younger")
