@@ -18,7 +18,7 @@ LONGEST_PAUSE: Final = 30.0
 # Seconds without a request after 429 that names no time, and the longest time that is believed.
 LIMIT_PAUSE: Final = 30.0
 LONGEST_LIMIT: Final = 3600.0
-# Seconds of the period of a rate limit whose answer names none: that of Docker Hub.
+# Seconds of the period of a rate limit whose answer names none, as at Docker Hub, and the longest that is believed.
 LIMIT_PERIOD: Final = 21600.0
 LONGEST_PERIOD: Final = 86400.0
 # Seconds between two probes of an upstream that is reachable, and of one that is not.
