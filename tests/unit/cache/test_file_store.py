@@ -18,6 +18,7 @@ from cache.model.reference import Digest
 from cache.store import files
 from cache.store.blob_files import NoSpaceError, is_sound
 from tests.support.stores import a_store
+from tests.support.waiting import until_true
 
 if TYPE_CHECKING:
     from cache.store.file_store import FileStore
@@ -143,7 +144,7 @@ async def test_cancelled_open_closes_the_file(store: FileStore, monkeypatch: pyt
     ended = threading.Event()
     monkeypatch.setattr("cache.store.file_store.is_sound", lambda *_: ended.wait())
     opening = [asyncio.create_task(store.open_blob(AREA, BLOB)) for _ in range(3)]
-    await asyncio.sleep(0.1)
+    await until_true(lambda: _descriptors(path) == len(opening))
     for task in opening:
         task.cancel()
     found = await asyncio.gather(*opening, return_exceptions=True)
@@ -164,11 +165,11 @@ async def test_one_verification_at_a_time(store: FileStore, monkeypatch: pytest.
 
     monkeypatch.setattr("cache.store.file_store.is_sound", slow)
     asking = [asyncio.create_task(store.verify_blob(AREA, BLOB)) for _ in range(4)]
-    await asyncio.sleep(0.1)
+    await until_true(lambda: hashed)
     asking[0].cancel()
     await asyncio.wait(asking[:1])
     asking.append(asyncio.create_task(store.verify_blob(AREA, BLOB)))
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0)  # it asks
     ended.set()
     assert await asyncio.gather(*asking[1:]) == [False] * 4
     assert hashed == [path]

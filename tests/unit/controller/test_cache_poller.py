@@ -23,6 +23,7 @@ from tests.support.agents import free_address
 from tests.support.controller import parsed
 from tests.support.mirrors import a_mirror
 from tests.support.pod_servers import hang, pod_servers
+from tests.support.waiting import until_true
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -102,13 +103,6 @@ async def world() -> AsyncIterator[World]:
         yield World(start, CachePoller(pods, enqueued.append, fetch, logger("ERROR", "test")), enqueued)
 
 
-async def until(look: Callable[[], object], seconds: float = 5.0) -> None:
-    """Wait until `look` returns something true. By default the limit is half the time between two rounds."""
-    async with asyncio.timeout(seconds):
-        while not look():  # noqa: ASYNC110 (waits for a state, not an event)
-            await asyncio.sleep(0.005)
-
-
 async def test_first_round_asks_all_pods(world: World) -> None:
     one, two, other = CachePod(), CachePod("TimedOut"), CachePod()
     for name, pod in (("docker-0", one), ("docker-1", two)):
@@ -116,7 +110,7 @@ async def test_first_round_asks_all_pods(world: World) -> None:
     await world.pod("quay-0", other.answer, mirror="quay")
     assert world.reason() is None
     async with world.polling():
-        await until(lambda: world.reason() == "TimedOut" and world.reason("quay") == "Reachable")
+        await until_true(lambda: world.reason() == "TimedOut" and world.reason("quay") == "Reachable")
     assert [pod.asked for pod in (one, two, other)] == [1, 1, 1]
     assert set(world.enqueued) == {"docker", "quay"}
 
@@ -125,18 +119,18 @@ async def test_mirror_without_pods_waits_for_first_round(world: World) -> None:
     """It was reconciled before, so it is enqueued although nothing answers."""
     assert world.verdict("empty") is None
     async with world.polling():
-        await until(lambda: world.enqueued == ["empty"])
+        await until_true(lambda: world.enqueued == ["empty"])
         assert world.reason("empty") == "NotAsked"
 
 
 async def test_new_address_is_asked_at_once(world: World) -> None:
     async with world.polling():
         await world.pod("docker-0")
-        await until(lambda: world.reason() == "NotAsked")
+        await until_true(lambda: world.reason() == "NotAsked")
         await world.pod("docker-0", CachePod("RateLimited").answer)
-        await until(lambda: world.reason() == "RateLimited")
+        await until_true(lambda: world.reason() == "RateLimited")
         await world.pod("docker-0", CachePod().answer)
-        await until(lambda: world.reason() == "Reachable")
+        await until_true(lambda: world.reason() == "Reachable")
     assert world.enqueued == ["docker", "docker"]
 
 
@@ -144,13 +138,13 @@ async def test_pods_that_end_are_forgotten(world: World) -> None:
     for name, reason in (("docker-0", "Reachable"), ("docker-1", "TimedOut"), ("docker-2", "RateLimited")):
         await world.pod(name, CachePod(reason).answer)
     async with world.polling():
-        await until(lambda: world.reason() == "TimedOut")
+        await until_true(lambda: world.reason() == "TimedOut")
         world.report("docker-1", free_address(), deletionTimestamp="2026-01-01T00:00:00Z")
-        await until(lambda: world.reason() == "RateLimited")
+        await until_true(lambda: world.reason() == "RateLimited")
         world.remove("docker-2")
-        await until(lambda: world.reason() == "Reachable")
+        await until_true(lambda: world.reason() == "Reachable")
         world.remove("docker-0")
-        await until(lambda: world.reason() == "NotAsked")
+        await until_true(lambda: world.reason() == "NotAsked")
     assert world.enqueued == ["docker"] * 4
 
 
@@ -160,9 +154,9 @@ async def test_hanging_pod_blocks_no_other(world: World) -> None:
     await world.pod("docker-0", CachePod().answer)
     began = time.monotonic()
     async with world.polling():
-        await until(lambda: world.reason() == "Reachable", ANSWER_TIMEOUT / 2)
+        await until_true(lambda: world.reason() == "Reachable", ANSWER_TIMEOUT / 2)
         assert world.reason("hung") is None
-        await until(lambda: world.reason("hung") == "Reachable", ANSWER_TIMEOUT + 2)
+        await until_true(lambda: world.reason("hung") == "Reachable", ANSWER_TIMEOUT + 2)
     assert time.monotonic() - began > ANSWER_TIMEOUT - 0.1
 
 
@@ -170,15 +164,15 @@ async def test_same_answers_enqueue_nothing(world: World, monkeypatch: pytest.Mo
     pod = CachePod()
     await world.pod("docker-0", pod.answer)
     async with world.polling():
-        await until(lambda: world.enqueued == ["docker"])
+        await until_true(lambda: world.enqueued == ["docker"])
     monkeypatch.setattr(cache_poller, "INTERVAL", 0.01)
     async with world.polling():
-        await until(lambda: pod.asked >= 5)
+        await until_true(lambda: pod.asked >= 5)
         assert world.enqueued == ["docker"] * 2, "another term begins without answers"
         pod.reason = "ServerError"
-        await until(lambda: world.reason() == "ServerError")
+        await until_true(lambda: world.reason() == "ServerError")
         asked = pod.asked
-        await until(lambda: pod.asked > asked + 3)
+        await until_true(lambda: pod.asked > asked + 3)
     assert world.enqueued == ["docker"] * 3
 
 
@@ -189,20 +183,20 @@ async def test_nodes_that_pull_enqueue_by_their_number(world: World, monkeypatch
         await world.pod(name, pod.answer)
     monkeypatch.setattr(cache_poller, "INTERVAL", 0.01)
     async with world.polling():
-        await until(lambda: world.enqueued == ["docker"])
+        await until_true(lambda: world.enqueued == ["docker"])
         assert world.poller.pulling("docker") is None
         one.nodes = ["a", "b"]
-        await until(lambda: world.poller.pulling("docker") == 2)
+        await until_true(lambda: world.poller.pulling("docker") == 2)
         one.nodes, two.nodes = ["a"], ["a", "b"]
         asked = two.asked
-        await until(lambda: two.asked > asked + 3)
+        await until_true(lambda: two.asked > asked + 3)
         assert world.enqueued == ["docker"] * 2
         two.nodes = None
         asked = two.asked
-        await until(lambda: two.asked > asked + 3)
+        await until_true(lambda: two.asked > asked + 3)
         assert world.poller.pulling("docker") == 2
         world.remove("docker-1")
-        await until(lambda: world.poller.pulling("docker") == 1)
+        await until_true(lambda: world.poller.pulling("docker") == 1)
 
 
 async def test_pod_without_cache_counts_as_unanswered(world: World) -> None:
@@ -214,7 +208,7 @@ async def test_pod_without_cache_counts_as_unanswered(world: World) -> None:
     await world.pod("docker-0", other)
     world.report("docker-1", free_address())
     async with world.polling():
-        await until(lambda: world.enqueued == ["docker"])
+        await until_true(lambda: world.enqueued == ["docker"])
         found = world.verdict()
         assert found is not None
         assert (found.cause, found.is_switching) == (reasons.NOT_ASKED, False)
@@ -231,5 +225,5 @@ async def test_many_pods_make_rounds_longer(world: World, monkeypatch: pytest.Mo
         world.report(f"docker-{number}", address)
     began = time.monotonic()
     async with world.polling():
-        await until(lambda: pod.asked >= 15)
+        await until_true(lambda: pod.asked >= 15)
     assert time.monotonic() - began > 2 * 0.1 * 5 - 0.01

@@ -20,6 +20,7 @@ from controller.metrics import Metrics
 from controller.model.results import Done, Outcome, RequeueAfter
 from controller.workqueue import workers
 from controller.workqueue.workers import SHUTDOWN_GRACE, WORKERS, KeyQueue, Workers
+from tests.support.waiting import until_true
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -67,18 +68,12 @@ class _Mirrors:
             raise TypeError("another bug")
 
     async def seen_times(self, key: str, times: int = 1) -> None:
-        await _until(lambda: self.seen.count(key) >= times)
+        await until_true(lambda: self.seen.count(key) >= times, TIMEOUT)
 
     async def stopped(self, key: str) -> None:
         """Stop, and wait until the key is back in the queue as failed."""
         self.stopping.set()
-        await _until(lambda: self.keys.queue.failures(key) > 0)
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(TIMEOUT):
-        while not condition():  # noqa: ASYNC110 (waits for a state, not an event)
-            await asyncio.sleep(0.01)
+        await until_true(lambda: self.keys.queue.failures(key) > 0, TIMEOUT)
 
 
 @pytest.fixture
@@ -115,7 +110,7 @@ async def test_shutdown_cuts_hanging_reconciles_off(mirrors: _Mirrors) -> None:
 async def test_persistent_failures_and_crashes_are_reported(mirrors: _Mirrors) -> None:
     """The report of a crash omits the exception's text, which may contain a secret."""
     mirrors.enqueue("fail", "conflict", "crash")
-    await _until(lambda: "fail" in mirrors.reported)
+    await until_true(lambda: "fail" in mirrors.reported, TIMEOUT)
     assert mirrors.seen.count("fail") >= 5
     assert mirrors.reported["fail"].reason == "ReconcileFailed"
     assert "webhook said no" in mirrors.reported["fail"].message
